@@ -1,0 +1,370 @@
+"""Groups and coefficients → the loss and what it is made of.
+
+The dataclasses are the result's contract: their field names, in this order, are the names in the JSON, in the CSV and
+in gates. A number that does not exist is None, never 0.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from budget_cli import objective
+from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.moments import Floats
+from budget_cli.reading.columns import Tally
+
+SCHEMA = "budget-cli/loss/1"
+Aggregate = Literal["response", "prompt"]
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """B in tokens, β in reward per token, α in reward per nat."""
+
+    token_budget: int | None
+    budget_penalty_coef: float
+    kl_coef: float
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Over responses; std with ddof 0."""
+
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+
+
+@dataclass(frozen=True)
+class AdjustedReward:
+    """Reward minus β·excess, over responses; std with ddof 0."""
+
+    mean: float | None
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Advantage:
+    """`budget_share` = β²·S_ee / (S_rr + β²·S_ee), summed over prompts; None when both are 0."""
+
+    mean_square: float | None
+    budget_share: float | None
+
+
+@dataclass(frozen=True)
+class Kl:
+    """Estimates from the sequence log-ratio k (nats): k1 mean k, k2 mean k²/2, k3 mean e^−k − 1 + k; unclamped."""
+
+    k1: float | None
+    k2: float | None
+    k3: float | None
+    r2: float | None  # 1 − loss / mean A²: how much of the advantage α·k already explains
+
+
+@dataclass(frozen=True)
+class Length:
+    """In tokens; percentiles by linear interpolation."""
+
+    mean: float | None
+    min: float | None
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    max: float | None
+
+
+@dataclass(frozen=True)
+class OverBudget:
+    """Responses longer than B."""
+
+    responses: int | None
+    fraction: float | None
+    excess_tokens: float | None
+    excess_mean: float | None  # tokens, over the responses that are over
+
+
+@dataclass(frozen=True)
+class Size:
+    """Responses per prompt."""
+
+    min: int | None
+    mean: float | None
+    max: int | None
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Prompts by what their responses have in common."""
+
+    size: Size
+    singletons: int
+    zero_variance: int  # two or more responses, all rewards equal
+    zero_variance_adjusted: int | None  # the same of the adjusted reward
+    phantom: int | None  # zero variance, but the penalties differ: an advantage made of length alone
+
+
+@dataclass(frozen=True)
+class Records:
+    """Lines by what became of them."""
+
+    read: int
+    used: int
+    rejected: int
+    blank: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Responses that carry what only a coefficient other than 0 needs."""
+
+    length: int
+    log_ratio: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a dump, and what it is made of."""
+
+    loss: float | None
+    aggregate: Aggregate
+    coefficients: Coefficients
+    prompts: int
+    responses: int
+    reward: Reward
+    adjusted_reward: AdjustedReward
+    advantage: Advantage
+    kl: Kl
+    length: Length
+    over_budget: OverBudget
+    groups: GroupCounts
+    coverage: Coverage
+    records: Records
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt's share; the same definitions, over its responses."""
+
+    prompt_id: Key
+    responses: int
+    loss: float
+    reward_mean: float
+    reward_std: float
+    adjusted_reward_mean: float | None
+    advantage_mean_square: float | None
+    budget_share: float | None
+    k1: float | None
+    length_mean: float | None
+    length_max: float | None
+    over_budget: int | None
+    zero_variance: bool
+    phantom: bool | None
+
+
+def of_groups(
+    groups: Groups, coefficients: Coefficients, tally: Tally, aggregate: Aggregate = "response", budget: int = 0
+) -> Loss:
+    """The loss of these groups.
+
+    Args:
+        groups: moments by prompt.
+        coefficients: B, β and α; B is that of the groups' layout at position `budget`.
+        tally: what became of the records, handed through.
+        aggregate: `response`: every response weighs the same; `prompt`: the mean over prompts of each prompt's mean.
+        budget: position in the layout.
+    """
+    view = _View(groups, coefficients, budget)
+    n, responses, beta = view.n, int(view.n.sum()), coefficients.budget_penalty_coef
+    mean_of = _mean(view.n, aggregate)
+    loss = mean_of(view.loss_sums)
+    square = mean_of(view.advantage_sums)
+    sizes = Size(_whole(n.min()), _number(n.sum() / n.size), _whole(n.max())) if n.size else Size(None, None, None)
+    mean_excess, total_excess, over = None, None, None
+    if view.budgeted:
+        total_excess = float((n * view.e_mean).sum())
+        over = int(groups.column("over", budget).sum())
+        mean_excess = total_excess / over if over else None
+    b_part = float((beta * beta * view.ee).sum())
+    parts = float(view.rr.sum()) + b_part
+    return Loss(
+        loss=loss,
+        aggregate=aggregate,
+        coefficients=coefficients,
+        prompts=int(n.size),
+        responses=responses,
+        reward=Reward(
+            *_mean_and_std(view.n, groups.column("r0"), groups.column("r1"), view.rr),
+            _number(groups.column("r_min").min()) if n.size else None,
+            _number(groups.column("r_max").max()) if n.size else None,
+        ),
+        adjusted_reward=AdjustedReward(*view.adjusted_mean_and_std()),
+        advantage=Advantage(square, _number(b_part / parts) if parts and view.adjustable else None),
+        kl=_kl(view, groups, loss, square),
+        length=_length(groups, responses),
+        over_budget=OverBudget(
+            over, over / responses if over is not None and responses else None, total_excess, mean_excess
+        ),
+        groups=GroupCounts(
+            sizes,
+            int((n == 1).sum()),
+            int(view.zero_variance.sum()),
+            int((view.zero_variance_adjusted).sum()) if view.adjustable else None,
+            int(view.phantom.sum()) if view.adjustable else None,
+        ),
+        coverage=Coverage(groups.with_length, groups.with_log_ratio),
+        records=Records(tally.read, tally.used, tally.rejected, tally.blank),
+    )
+
+
+def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
+    """The same numbers for each prompt, in the order in which they were first seen."""
+    view = _View(groups, coefficients, budget)
+    beta = coefficients.budget_penalty_coef
+    n = view.n
+    with_length = groups.with_length == n.sum()
+    r_mean = groups.column("r0") + groups.column("r1") / n
+    share_of = view.rr + beta * beta * view.ee
+    for i, key in enumerate(groups.keys()):
+        size = float(n[i])
+        share = _number(beta * beta * view.ee[i] / share_of[i]) if share_of[i] and view.adjustable else None
+        yield Prompt(
+            prompt_id=key,
+            responses=int(size),
+            loss=float(view.loss_sums[i]) / size,
+            reward_mean=float(r_mean[i]),
+            reward_std=math.sqrt(view.rr[i] / size),
+            adjusted_reward_mean=float(r_mean[i] - beta * view.e_mean[i]) if view.adjustable else None,
+            advantage_mean_square=float(view.advantage_sums[i]) / size if view.adjustable else None,
+            budget_share=share,
+            k1=float(view.k_mean[i]) if view.with_k else None,
+            length_mean=float(groups.column("L_sum")[i]) / size if with_length else None,
+            length_max=float(groups.column("L_max")[i]) if with_length else None,
+            over_budget=int(groups.column("over", budget)[i]) if view.budgeted else None,
+            zero_variance=bool(view.zero_variance[i]),
+            phantom=bool(view.phantom[i]) if view.adjustable else None,
+        )
+
+
+class _View:
+    """The columns that the formulas name, for one budget; shape (prompts,) each."""
+
+    def __init__(self, groups: Groups, coefficients: Coefficients, budget: int) -> None:
+        beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
+        column = groups.column
+        self.n = column("n")
+        self.rr = column("rr")
+        responses = int(self.n.sum())
+        self.budgeted = bool(groups.layout.budgets) and groups.with_length == responses and responses > 0
+        self.adjustable = self.budgeted or beta == 0
+        self.with_k = groups.with_log_ratio == responses and responses > 0
+        nothing = np.zeros_like(self.n)
+        has_e = bool(groups.layout.budgets)
+        self.ee = column("ee", budget) if has_e else nothing
+        re = column("re", budget) if has_e else nothing
+        ek = column("ek", budget) if has_e else nothing
+        self.e0 = column("e0", budget) if has_e else nothing
+        self.e1 = column("e1", budget) if has_e else nothing
+        self.e_mean = self.e0 + self.e1 / self.n
+        self.re = re
+        self.k_mean = column("k0") + column("k1") / self.n
+        self.kk = column("kk")
+        self.beta = beta
+        self.r0, self.r1 = column("r0"), column("r1")
+        self.advantage_sums = objective.adjusted_scatter(self.rr, re, self.ee, beta)
+        self.loss_sums = objective.loss_sum(
+            self.n, self.rr, re, self.ee, self.k_mean, self.kk, column("rk"), ek, beta, alpha
+        )
+        several = self.n > 1
+        self.zero_variance = several & (column("r_min") == column("r_max"))
+        self.zero_variance_adjusted = several & (self.advantage_sums == 0)
+        self.phantom = self.zero_variance & (beta * beta * self.ee > 0)
+
+    def adjusted_mean_and_std(self) -> tuple[float | None, float | None]:
+        """Of r − β·e over all responses."""
+        if not self.adjustable:
+            return None, None
+        beta = self.beta
+        return _mean_and_std(self.n, self.r0 - beta * self.e0, self.r1 - beta * self.e1, self.advantage_sums)
+
+
+def _mean_and_std(n: Floats, x0: Floats, x1: Floats, scatter: Floats) -> tuple[float | None, float | None]:
+    """Over all responses, from each prompt's pivot, sum about it, and scatter."""
+    if not n.size:
+        return None, None
+    total = n.sum()
+    about_first = (x0 - x0[0]) + x1 / n  # subtracting one of the pivots keeps the digits of close means
+    shift = float((n * about_first).sum() / total)
+    spread = float(scatter.sum() + (n * (about_first - shift) ** 2).sum())
+    return _number(x0[0] + shift), _number(math.sqrt(spread / total))
+
+
+def _mean(n: Floats, aggregate: Aggregate) -> Any:
+    """From the sum over each prompt's responses to the mean over the dump."""
+
+    def mean(sums: Floats) -> float | None:
+        if not n.size:
+            return None
+        return _number(sums.sum() / n.sum() if aggregate == "response" else (sums / n).sum() / n.size)
+
+    return mean
+
+
+def _kl(view: _View, groups: Groups, loss: float | None, square: float | None) -> Kl:
+    if not view.with_k:
+        return Kl(None, None, None, None)
+    total = view.n.sum()
+    squares = view.kk.sum() + (view.n * view.k_mean**2).sum()
+    return Kl(
+        k1=_number((view.n * view.k_mean).sum() / total),
+        k2=_number(squares / total / 2),
+        k3=_number(groups.column("k3").sum() / total),
+        r2=_number(1 - loss / square) if square and loss is not None else None,
+    )
+
+
+def _length(groups: Groups, responses: int) -> Length:
+    if groups.with_length != responses or not responses:
+        return Length(None, None, None, None, None, None)
+    p50, p90, p99 = groups.lengths.percentiles([50, 90, 99])
+    return Length(
+        mean=_number(groups.column("L_sum").sum() / responses),
+        min=_whole(groups.column("L_min").min()),
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        max=_whole(groups.column("L_max").max()),
+    )
+
+
+def _number(value: float) -> float | None:
+    """A number of the result: what overflowed or never was is None."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _whole(value: float) -> int | None:
+    return int(value) if math.isfinite(value) else None
+
+
+def numbers(kind: type = Loss, prefix: str = "") -> list[str]:
+    """The dotted path of every number of a result, in its order."""
+    names: list[str] = []
+    for field in fields(kind):
+        options = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+        for option in options:
+            if is_dataclass(option) and isinstance(option, type):
+                names += numbers(option, f"{prefix}{field.name}.")
+            elif option in (int, float):
+                names.append(prefix + field.name)
+    return list(dict.fromkeys(names))
+
+
+def number_at(result: object, path: str) -> float | None:
+    """The number of a result at its dotted path."""
+    for name in path.split("."):
+        result = getattr(result, name)
+    return result  # type: ignore[return-value]

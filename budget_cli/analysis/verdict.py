@@ -1,0 +1,50 @@
+"""A scan's counts and the gates → pass or fail: what an exit code of 0 stands for."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from budget_cli.analysis.gates import Verdict
+from budget_cli.errors import UsageProblem
+from budget_cli.reading.columns import Tally
+
+TORN = "truncated-tail"
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a passing dump may have wrong with it."""
+
+    rejected: float = 0  # records, or their share in percent
+    in_percent: bool = False
+    truncated_tail: bool = False
+    empty: bool = False
+
+
+def parse_max_errors(text: str) -> tuple[float, bool]:
+    """`N` records or `P%` of them, and whether it is the latter.
+
+    Raises:
+        UsageProblem: neither.
+    """
+    form = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
+    if form is None or (not form[2] and "." in form[1]) or (form[2] and float(form[1]) > 100):
+        raise UsageProblem(f"--max-errors {text!r}: expected a number of records, as in 10, or a share, as in 0.5%")
+    return float(form[1]), bool(form[2])
+
+
+def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]) -> list[str]:
+    """Why the verdict is fail, in words; empty: it is pass."""
+    reasons = []
+    counted = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
+    limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
+    if counted > limit:
+        reasons.append(f"{_count(counted, 'record')} of {tally.read:,} rejected")
+    if not tally.used and not allowance.empty:
+        reasons.append("no records at all" if not tally.read else "no record could be used")
+    reasons += [f"gate {gate.expression}" for gate in gates if not gate.passed]
+    return reasons
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,33 @@
+"""The commands of `budget-cli`, one module each, and what belongs to all of them."""
+
+from typing import Annotated
+
+import typer
+
+from budget_cli import __version__
+from budget_cli.cli import loss
+
+app = typer.Typer(
+    name="budget-cli",
+    help="Recompute the budget-aware RL loss of a rollout dump, and say what it is made of.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: rich would cost a start-up 50 ms
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("loss", epilog=loss.EPILOG)(loss.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"budget-cli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Recompute the budget-aware RL loss of a rollout dump, and say what it is made of."""

@@ -1,0 +1,142 @@
+"""`budget-cli loss FILES…`: the loss and what it is made of."""
+
+from typing import TYPE_CHECKING
+
+from budget_cli.cli import console, options
+from budget_cli.cli.options import Aggregate, Format
+from budget_cli.errors import Exit, UsageProblem
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.gates import Verdict
+    from budget_cli.analysis.report import Loss
+    from budget_cli.scanning.scan import Scan
+
+EPILOG = """Examples:
+
+  budget-cli loss rollouts/ -B 4096
+
+  zcat rollouts/*.gz | budget-cli loss - -B 4096 --format json | jq .loss
+
+  budget-cli loss step_40.jsonl -B 4096 --fail-if 'over_budget.fraction > 0.2'
+
+Exit: 0 all read and all held, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
+"""
+
+
+@console.exits
+def command(
+    files: options.Files = None,
+    token_budget: options.TokenBudget = None,
+    budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
+    kl_coef: options.KlCoef = 0.1,
+    aggregate: options.AggregateBy = Aggregate.RESPONSE,
+    field: options.FieldMappings = None,
+    per_prompt: options.PerPrompt = False,
+    format: options.OutputFormat = Format.TABLE,
+    precision: options.Precision = 4,
+    fail_if: options.FailIf = None,
+    max_errors: options.MaxErrors = "0",
+    max_line_bytes: options.MaxLineBytes = 64 << 20,
+    allow_truncated_tail: options.AllowTruncatedTail = False,
+    allow_empty: options.AllowEmpty = False,
+    jobs: options.Jobs = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> Exit:
+    """The budget-aware loss of a dump, and what it is made of.
+
+    Reads JSON lines with prompt_id, reward, log_prob, old_log_prob and response_length, one record a response or
+    one a prompt with the arrays rewards, log_probs, old_log_probs and response_lengths.
+    """
+    if budget_penalty_coef and token_budget is None:
+        raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
+    console.require_writable(output)
+    from budget_cli.analysis import gates, report, verdict  # numpy from here on: not for --help and --version
+    from budget_cli.cli.scanned import scanned
+    from budget_cli.reading.fields import Fields
+
+    wanted_gates = gates.parse(fail_if or [], report.numbers())
+    allowed, in_percent = verdict.parse_max_errors(max_errors)
+    fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0).with_mappings(field or [])
+    scan = scanned(files, fields, () if token_budget is None else (token_budget,), max_line_bytes, jobs, quiet, verbose)
+
+    coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
+    loss = report.of_groups(scan.groups, coefficients, scan.tally, aggregate.value)
+    judged = []
+    for gate in wanted_gates:
+        value = report.number_at(loss, gate.path)
+        judged.append(gates.Verdict(gate.expression, value, gate.passes(value)))
+    allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
+    reasons = [str(problem) for problem in scan.problems]
+    reasons += verdict.reasons_to_fail(scan.tally, allowance, judged)
+    if loss.loss is None and loss.responses:
+        reasons.append("the numbers are too large: their squares are beyond the range of a double")
+
+    result = _rendered(scan, loss, judged, reasons, format, precision, per_prompt, output)
+    console.write(result, output)
+    _tell(scan, reasons, format, quiet)
+    if scan.problems:
+        return Exit.IO
+    return Exit.FAIL if reasons else Exit.PASS
+
+
+def _rendered(
+    scan: "Scan",
+    loss: "Loss",
+    judged: "list[Verdict]",
+    reasons: list[str],
+    format: Format,
+    precision: int,
+    per_prompt: bool,
+    output: str | None,
+) -> bytes:
+    """The result in the format asked for."""
+    from budget_cli.analysis import report
+
+    status = "fail" if reasons else "pass"
+    prompts = report.prompts(scan.groups, loss.coefficients) if per_prompt else None
+    if format is Format.TABLE:
+        from budget_cli.analysis import histogram
+        from budget_cli.rendering import lines, table
+
+        bins = max(20, min(console.columns(), 120) - 46)
+        lengths = histogram.of_lengths(scan.groups.lengths, bins, loss.coefficients.token_budget)
+        shown = list(table.of_loss(loss, lengths, reasons, judged, scan.rejections, precision))
+        if prompts is not None:
+            shown += table.of_prompts(prompts, precision)
+        if console.wants_colour(output):
+            return lines.coloured(shown).encode()
+        encoding = console.encoding(output)
+        return lines.plain(shown, encoding).encode(encoding)
+    if format is Format.MARKDOWN:
+        from budget_cli.rendering import markdown
+
+        if prompts is not None:
+            return markdown.of_prompts(prompts, precision)
+        return markdown.of_loss(loss, status, judged, precision)
+    from budget_cli.rendering import machine
+
+    if format is Format.CSV:
+        return machine.csv_of_prompts(prompts, precision) if prompts else machine.csv_of_loss(loss, status, precision)
+    incomplete = [str(problem) for problem in scan.problems]
+    return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision)
+
+
+def _tell(scan: "Scan", reasons: list[str], format: Format, quiet: bool) -> None:
+    """On standard error: what went wrong, where the result itself is not for people."""
+    if not quiet:
+        for note in scan.notes:
+            console.say(note)
+    for problem in scan.problems:
+        console.say(str(problem))
+    if format is Format.TABLE:
+        return
+    for rejection in [] if quiet else scan.rejections:
+        console.say(str(rejection))
+    more = scan.tally.rejected - len(scan.rejections)
+    if more > 0 and not quiet:
+        console.say(f"and {more:,} more rejected records (-v shows all)")
+    for reason in reasons:
+        if reason not in map(str, scan.problems):
+            console.say(f"fail: {reason}")

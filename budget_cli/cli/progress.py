@@ -1,0 +1,56 @@
+"""A scan under way → one line on the terminal: bytes, records, rate, time left, rejected."""
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from budget_cli.scanning.scan import Scan
+
+LONG = 1.0  # seconds; shorter work shows nothing
+
+
+class Progress:
+    """Shows itself once the work has taken a second; leaves nothing behind."""
+
+    def __init__(self, total_bytes: int | None) -> None:
+        self._total = total_bytes
+        self._began = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def update(self, scan: "Scan") -> None:
+        """Tell how far the scan is."""
+        if self._bar is None:
+            if time.monotonic() - self._began < LONG:
+                return
+            self._start()
+        tally = scan.tally
+        rejected = f"[red]{tally.rejected:,} rejected" if tally.rejected else ""
+        self._bar.update(self._task, completed=scan.bytes, records=f"{tally.read:,} records", rejected=rejected)
+
+    def _start(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.BarColumn(),
+            progress.DownloadColumn(binary_units=True),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[records]}"),
+            progress.TextColumn("{task.fields[rejected]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=self._total, records="", rejected="")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

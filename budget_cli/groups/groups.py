@@ -1,0 +1,116 @@
+"""Moments of blocks → moments by prompt id: the one thing that a scan keeps.
+
+Memory is O(prompts): a row of the table (8 bytes a column, 20 columns with one budget), the id, and its place in a
+dict. Knows no files and no JSON.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budget_cli.groups import moments
+from budget_cli.groups.lengths import Lengths
+from budget_cli.groups.moments import Floats, Layout, Table
+
+Key = str | int  # a prompt id; 1 and "1" are two prompts
+
+
+class Groups:
+    """Prompt id → row of moments, in the order in which the prompts were first seen; `fold` adds another's.
+
+    Folding is associative up to rounding, the empty Groups is its identity, and the same parts folded in the same
+    order give the same bits.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.lengths = Lengths()
+        self.with_length = 0  # responses whose length is known
+        self.with_log_ratio = 0  # responses whose two log-probs are known
+        self._row_of: defaultdict[Key, int] = defaultdict()
+        self._row_of.default_factory = self._row_of.__len__
+        self._table = layout.empty(0)
+
+    @classmethod
+    def of_responses(
+        cls,
+        layout: Layout,
+        keys: list[Key],
+        codes: NDArray[np.intp],
+        reward: Floats,
+        length: Floats | None,
+        log_ratio: Floats | None,
+    ) -> "Groups":
+        """The groups of one block: `codes` says which of the distinct `keys` each response belongs to."""
+        groups = cls(layout)
+        if not keys:
+            return groups
+        if length is not None:
+            known = length if not np.isnan(length).any() else length[~np.isnan(length)]
+            groups.with_length = int(known.size)
+            groups.lengths.add(known)
+        if log_ratio is not None:
+            groups.with_log_ratio = int(log_ratio.size - np.isnan(log_ratio).sum())
+        groups._row_of.update(zip(keys, range(len(keys)), strict=True))
+        groups._table = moments.of_responses(layout, codes, len(keys), reward, length, log_ratio)
+        return groups
+
+    def fold(self, later: "Groups") -> None:
+        """Add what a later part of the input holds."""
+        if later.layout != self.layout:
+            raise ValueError(f"groups with budgets {later.layout.budgets} cannot join those with {self.layout.budgets}")
+        self.lengths.merge(later.lengths)
+        self.with_length += later.with_length
+        self.with_log_ratio += later.with_log_ratio
+        known = len(self._row_of)
+        rows = np.fromiter(map(self._row_of.__getitem__, later.keys()), dtype=np.intp, count=len(later))
+        self._reserve(len(self._row_of))
+        new = rows >= known
+        self._table[rows[new]] = later.table[new]
+        old = rows[~new]
+        if old.size:
+            self._table[old] = moments.merge(self.layout, self._table[old], later.table[~new])
+
+    def _reserve(self, prompts: int) -> None:
+        if prompts > len(self._table):
+            # resize goes through realloc, which for large arrays moves pages and does not copy them
+            self._table.resize((max(prompts, len(self._table) * 5 // 4), self.layout.width), refcheck=False)
+
+    def keys(self) -> Iterable[Key]:
+        """The prompt ids, first seen first."""
+        return self._row_of.keys()
+
+    @property
+    def table(self) -> Table:
+        """shape (prompts, layout.width), in the order of `keys`."""
+        return self._table[: len(self._row_of)]
+
+    def column(self, name: str, budget: int | None = None) -> Floats:
+        """One quantity of every prompt, by its name in `moments`; shape (prompts,)."""
+        return self.table[:, self.layout.at(name, budget)]
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """To another process: the dict as a list of its keys, whose order says the rest."""
+        return _rebuilt, (
+            self.layout,
+            self.lengths,
+            self.with_length,
+            self.with_log_ratio,
+            list(self.keys()),
+            self.table,
+        )
+
+
+def _rebuilt(
+    layout: Layout, lengths: Lengths, with_length: int, with_log_ratio: int, keys: list[Key], table: Table
+) -> Groups:
+    groups = Groups(layout)
+    groups.lengths, groups.with_length, groups.with_log_ratio = lengths, with_length, with_log_ratio
+    groups._row_of.update(zip(keys, range(len(keys)), strict=True))
+    groups._table = table
+    return groups

@@ -1,0 +1,65 @@
+"""Response lengths → an exact histogram that adds, for percentiles.
+
+Every distinct length (tokens) is counted, nothing is binned, so the percentiles are those of the full list.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+DENSE = 1 << 16  # lengths below this have a slot of their own; a longer response is rare and goes to a dict
+
+
+class Lengths:
+    """Counts by length; `add` responses, `merge` another's."""
+
+    def __init__(self) -> None:
+        self._dense = np.zeros(0, dtype=np.int64)
+        self._long: dict[int, int] = {}
+
+    def add(self, lengths: NDArray[np.float64]) -> None:
+        """Count these lengths, whole numbers of tokens."""
+        short = lengths[lengths < DENSE] if lengths.size and lengths.max() >= DENSE else lengths
+        self._add_dense(np.bincount(short.astype(np.intp)))
+        if short.size < lengths.size:
+            for value, count in zip(*np.unique(lengths[lengths >= DENSE], return_counts=True), strict=True):
+                self._long[int(value)] = self._long.get(int(value), 0) + int(count)
+
+    def merge(self, other: "Lengths") -> None:
+        """Add the other's counts to these."""
+        self._add_dense(other._dense)
+        for value, count in other._long.items():
+            self._long[value] = self._long.get(value, 0) + count
+
+    def _add_dense(self, counts: NDArray[np.int64]) -> None:
+        if counts.size > self._dense.size:
+            self._dense = np.concatenate([self._dense, np.zeros(counts.size - self._dense.size, dtype=np.int64)])
+        self._dense[: counts.size] += counts
+
+    def items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The distinct lengths in ascending order, and how many responses have each."""
+        values = np.nonzero(self._dense)[0]
+        long = sorted(self._long)
+        return (
+            np.concatenate([values, np.array(long, dtype=np.int64)]),
+            np.concatenate([self._dense[values], np.array([self._long[v] for v in long], dtype=np.int64)]),
+        )
+
+    def percentiles(self, percents: Sequence[float]) -> list[float | None]:
+        """Linear interpolation between the closest ranks, numpy's default; None where there are no lengths."""
+        values, counts = self.items()
+        if not values.size:
+            return [None] * len(percents)
+        upto = np.cumsum(counts)
+
+        def ranked(rank: int) -> float:
+            return float(values[np.searchsorted(upto, rank, side="right")])
+
+        answers: list[float | None] = []
+        for percent in percents:
+            position = percent / 100 * (int(upto[-1]) - 1)
+            below = int(position)
+            low, high = ranked(below), ranked(min(below + 1, int(upto[-1]) - 1))
+            answers.append(low + (high - low) * (position - below))
+        return answers

@@ -1,0 +1,82 @@
+"""What the reading of a block gives: its responses as columns, and what was refused. No bytes, no JSON."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Key = str | int
+Floats = NDArray[np.float64]
+
+
+class Rejection(NamedTuple):
+    """One record that was not used, and why."""
+
+    source: str
+    line: int  # 1-based, physical
+    column: int  # 1-based, in characters
+    code: str
+    field: str | None
+    message: str
+
+    def __str__(self) -> str:
+        what = self.message if self.field is None else f"{self.field}: {self.message}"
+        return f"{self.source}:{self.line}:{self.column}: {what}"
+
+
+@dataclass
+class Columns:
+    """The responses of a block; every array has one entry a response."""
+
+    keys: list[Key]  # the distinct prompt ids, first seen first
+    codes: NDArray[np.intp]  # index into keys
+    reward: Floats
+    length: Floats | None  # tokens; NaN where a response has none, None where no response has one
+    log_prob: Floats | None  # nats, summed over the response; NaN and None as above
+    old_log_prob: Floats | None
+
+
+@dataclass
+class Tally:
+    """Records by what became of them; tallies add."""
+
+    read: int = 0
+    used: int = 0
+    rejected: int = 0
+    blank: int = 0
+    by_code: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Tally") -> None:
+        """Count the other's records too."""
+        self.read += other.read
+        self.used += other.used
+        self.rejected += other.rejected
+        self.blank += other.blank
+        self.by_code += other.by_code
+
+
+@dataclass
+class Decoded:
+    """A block as read: `rejections` carry line numbers that count from the block's first line."""
+
+    columns: Columns
+    tally: Tally
+    lines: int  # physical lines
+    rejections: list[Rejection]
+
+
+def of_ids(ids: Sequence[Key]) -> tuple[list[Key], NDArray[np.intp]]:
+    """The distinct ids, first seen first, and for each id its place among them."""
+    keys = dict.fromkeys(ids)
+    place = dict(zip(keys, range(len(keys)), strict=True))
+    return list(keys), np.fromiter(map(place.__getitem__, ids), dtype=np.intp, count=len(ids))
+
+
+def optional(values: Sequence[float | None]) -> Floats | None:
+    """Numbers, some of which are not there → NaN in their place, or None when none is there."""
+    if values.count(None) == len(values):
+        return None
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

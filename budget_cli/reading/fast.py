@@ -1,0 +1,312 @@
+"""A whole block → columns at once, or None: right whenever it answers, and silent where anything is unexpected.
+
+The fields compile to a msgspec type, so types are checked in C and what is not read is skipped, not built. What msgspec
+does not look at is looked at here: UTF-8 in skipped strings, and that each line holds exactly one record. None means
+only "read this block again with `careful`", which knows the reasons; a property test holds the two equal.
+"""
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from budget_cli.reading import columns
+from budget_cli.reading.blocks import Block
+from budget_cli.reading.careful import MAX_EXACT, token_sum
+from budget_cli.reading.columns import Columns, Decoded, Floats, Tally
+from budget_cli.reading.fields import PLURALS, Fields, Kind, Path
+
+Key = str | Annotated[int, msgspec.Meta(gt=-(2**63), lt=2**63 - 1)]
+LEAVES: dict[Kind, Any] = {"key": Key, "number": float, "whole": float, "sequence": float | list[float]}
+SINGULAR: dict[str, Kind] = {
+    "prompt_id": "key",
+    "reward": "number",
+    "log_prob": "sequence",
+    "old_log_prob": "sequence",
+    "response_length": "whole",
+}
+
+
+def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
+    """The block's columns if every line is a plain, valid record of one shape; None if anything is unexpected."""
+    if not len(block) or len(block) > max_line_bytes or not _is_utf8(block):
+        return None
+    for shape in shapes(fields):
+        try:
+            records = shape.decoder.decode_lines(block.view)
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+        if not _is_one_a_line(block, len(records)):
+            return None
+        made = shape.columns(records)
+        if made is None:
+            return None
+        return Decoded(made, Tally(read=len(records), used=len(records)), len(records), [])
+    return None
+
+
+def _is_utf8(block: Block) -> bool:
+    if np.frombuffer(block.view, dtype=np.uint8).max() < 0x80:
+        return True
+    try:
+        str(block.view, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_one_a_line(block: Block, records: int) -> bool:
+    """Whether the block has as many lines as records, and every newline stands between two of them.
+
+    Within one value no newline can stand between } and {, so then each line holds exactly one.
+    """
+    buffer, start, stop = block.buffer, block.start, block.stop
+    stop -= buffer.endswith(b"\n", start, stop)
+    stop -= buffer.endswith(b"\r", start, stop)
+    if buffer[start] != ord("{") or buffer[stop - 1] != ord("}"):
+        return False
+    if records and (stop - start) // records > LONG_LINE:
+        newline, newlines = buffer.find(b"\n", start, stop), 0
+        while newline >= 0:
+            before = newline - 1 - (buffer[newline - 1] == ord("\r"))
+            if buffer[before] != ord("}") or buffer[newline + 1] != ord("{"):
+                return False
+            newlines += 1
+            newline = buffer.find(b"\n", newline + 1, stop)
+        return newlines + 1 == records
+    octets = np.frombuffer(buffer, dtype=np.uint8, count=stop - start, offset=start)
+    at = np.flatnonzero(octets == ord("\n"))
+    ends = np.where(octets[at - 1] == ord("\r"), octets[at - 2], octets[at - 1])
+    return at.size + 1 == records and bool(np.all(ends == ord("}")) and np.all(octets[at + 1] == ord("{")))
+
+
+LONG_LINE = 1000  # bytes; beyond it a search for each newline beats comparing every byte
+
+
+@lru_cache(maxsize=1)
+def shapes(fields: Fields) -> "list[Shape]":
+    """The types to try: a record a response, then a record a prompt; fewer if a path cannot be typed."""
+    return [shape for make in (_response_shape, _prompt_shape) if (shape := make(fields))]
+
+
+class Shape:
+    """A decoder for one shape of record, and the way from its records to columns."""
+
+    def __init__(
+        self, leaves: dict[Path, Any], build: "Callable[[list[Any], dict[Path, Getter]], Columns | None]"
+    ) -> None:
+        self._getters: dict[Path, Getter] = {}
+        self._build = build
+        self.decoder = msgspec.json.Decoder(_struct(leaves, self._getters))
+
+    def columns(self, records: list[Any]) -> Columns | None:
+        """The columns of these records, or None if a value is not valid."""
+        return self._build(records, self._getters)
+
+
+Getter = Callable[[list[Any]], list[Any]]  # records → the value of one field in each
+
+
+def _response_shape(fields: Fields) -> Shape | None:
+    paths = {name: fields.paths[name] for name in SINGULAR}
+    leaves: dict[Path, Any] = {}
+    for name, kind in SINGULAR.items():
+        if any(step.each for step in paths[name][:-1]) and kind != "sequence":
+            return None
+        leaf = LEAVES[kind]
+        if any(step.each for step in paths[name]):
+            leaf = list[float] if kind == "sequence" else None
+        if leaf is None or leaves.get(paths[name], leaf) != leaf:
+            return None
+        leaves[paths[name]] = leaf
+    absent_ok = {paths[name] for name in SINGULAR if not fields.required(name)}
+    absent_ok.add(paths["response_length"])  # may come from the number of tokens
+    leaves = {path: leaf | None if path in absent_ok else leaf for path, leaf in leaves.items()}
+    if not _is_tree(leaves):
+        return None
+
+    def build(records: list[Any], get: dict[Path, Getter]) -> Columns | None:
+        log_probs = _sequences(get[paths["log_prob"]](records))
+        old_log_probs = (
+            log_probs if paths["old_log_prob"] == paths["log_prob"] else _sequences(get[paths["old_log_prob"]](records))
+        )
+        if log_probs is None or old_log_probs is None:
+            return None
+        length = _lengths(get[paths["response_length"]](records), fields.needs_length, log_probs, old_log_probs)
+        if length is INVALID:
+            return None
+        keys, codes = columns.of_ids(get[paths["prompt_id"]](records))
+        reward = _floats(get[paths["reward"]](records))
+        return Columns(keys, codes, reward, length, log_probs.sums, old_log_probs.sums)
+
+    return Shape(leaves, build)
+
+
+def _prompt_shape(fields: Fields) -> Shape | None:
+    paths = {name: fields.paths[PLURALS.get(name, name)] for name in SINGULAR}
+    if any(step.each for path in paths.values() for step in path):
+        return None
+    types: dict[str, Any] = {
+        "prompt_id": Key,
+        "reward": list[float],
+        "log_prob": list[float] | None,
+        "old_log_prob": list[float] | None,
+        "response_length": list[float],
+    }
+    if fields.needs_log_probs:
+        types["log_prob"] = types["old_log_prob"] = list[float]
+    if not fields.needs_length:
+        types["response_length"] = list[float] | None
+    leaves: dict[Path, Any] = {}
+    for name, leaf in types.items():
+        if leaves.get(paths[name], leaf) != leaf:
+            return None
+        leaves[paths[name]] = leaf
+    # a record with `reward` is a response, so that key must be absent here
+    if paths["reward"] != fields.paths["reward"]:
+        leaves[fields.paths["reward"]] = msgspec.UnsetType
+    if not _is_tree(leaves):
+        return None
+
+    def build(records: list[Any], get: dict[Path, Getter]) -> Columns | None:
+        rewards = get[paths["reward"]](records)
+        counts = list(map(len, rewards))
+        if not all(counts):
+            return None
+        flat: dict[str, Floats | None] = {}
+        for name in ("log_prob", "old_log_prob", "response_length"):
+            arrays = get[paths[name]](records)
+            if arrays.count(None) == len(arrays):
+                flat[name] = None
+            elif None in arrays or list(map(len, arrays)) != counts:
+                return None
+            else:
+                flat[name] = _floats(list(chain.from_iterable(arrays)))
+        length = flat["response_length"]
+        if length is not None and not _whole(length):
+            return None
+        keys, codes = columns.of_ids(get[paths["prompt_id"]](records))
+        reward = _floats(list(chain.from_iterable(rewards)))
+        return Columns(keys, np.repeat(codes, counts), reward, length, flat["log_prob"], flat["old_log_prob"])
+
+    return Shape(leaves, build)
+
+
+# ---- paths → a type, and how to get at the values
+
+
+def _is_tree(leaves: dict[Path, Any]) -> bool:
+    """No path goes on where another ends, and no key is a list in one path and an object in another."""
+    for a in leaves:
+        for b in leaves:
+            for depth, (x, y) in enumerate(zip(a, b, strict=False)):
+                if x.key != y.key:
+                    break
+                if x.each != y.each or (a != b and depth + 1 in (len(a), len(b))):
+                    return False
+    return True
+
+
+def _struct(leaves: dict[Path, Any], getters: dict[Path, Getter], above: tuple[str, ...] = ()) -> type[msgspec.Struct]:
+    """The struct type whose fields lead to these leaves; fills `getters` with the way to each."""
+    keys = list(dict.fromkeys(path[0] for path in leaves))
+    members: list[Any] = []
+    for number, step in enumerate(keys):
+        name = f"f{number}"
+        where = (*above, name)
+        below = {path[1:]: leaf for path, leaf in leaves.items() if path[0] == step}
+        if () in below:
+            leaf = below[()]
+            for path in leaves:
+                if path[0] == step:
+                    getters[path] = _scalar_getter(where)
+        else:
+            inner_getters: dict[Path, Getter] = {}
+            if step.each:
+                (rest, leaf), *others = below.items()
+                if others:
+                    raise NotImplementedError  # unreachable: only one field may go through a list
+                each = _struct({rest: leaf | msgspec.UnsetType}, inner_getters)
+                getters[(step, *rest)] = _joined_getter(where, inner_getters[rest])
+                leaf = list[each]  # type: ignore[valid-type]
+            else:
+                leaf = _struct(below, inner_getters, where)
+                getters.update({(step, *rest): getter for rest, getter in inner_getters.items()})
+        members.append((name, leaf, *_default(leaf)))
+    members.sort(key=len)  # those with a default come last
+    return msgspec.defstruct("Record", members, rename={f"f{i}": step.key for i, step in enumerate(keys)}, gc=False)
+
+
+def _default(leaf: Any) -> tuple[Any, ...]:
+    """The value of a member that may be absent, if it may."""
+    options = getattr(leaf, "__args__", (leaf,))
+    if leaf is msgspec.UnsetType or msgspec.UnsetType in options:
+        return (msgspec.UNSET,)
+    return (None,) if type(None) in options else ()
+
+
+def _scalar_getter(where: tuple[str, ...]) -> Getter:
+    # the attribute written out takes half the time of attrgetter; the names are f0, f1, … from above
+    getter: Getter = eval(f"lambda records: [record.{'.'.join(where)} for record in records]")
+    return getter
+
+
+def _joined_getter(where: tuple[str, ...], inner: Getter) -> Getter:
+    read = attrgetter(".".join(where))
+    return lambda records: [
+        list(chain.from_iterable(v for v in inner(read(record)) if v is not msgspec.UNSET)) for record in records
+    ]
+
+
+# ---- values → columns
+
+
+class _Sequences:
+    """Log-probs as read: their sums, and the number of tokens where they came as lists."""
+
+    def __init__(self, sums: Floats | None, tokens: list[int] | None) -> None:
+        self.sums, self.tokens = sums, tokens
+
+
+INVALID: Any = object()
+
+
+def _floats(values: list[float]) -> Floats:
+    return np.frombuffer(struct.pack(f"{len(values)}d", *values))  # twice as fast as np.array or np.fromiter of a list
+
+
+def _sequences(values: list[Any]) -> _Sequences | None:
+    if values[0] is None:
+        return _Sequences(None, None) if values.count(None) == len(values) else None
+    try:
+        if not isinstance(values[0], list):
+            return _Sequences(_floats(values), None)
+        if all(values):
+            return _Sequences(_floats(list(map(token_sum, values))), list(map(len, values)))
+    except (struct.error, TypeError):  # numbers, lists and nulls mixed
+        pass
+    return None
+
+
+def _lengths(values: list[Any], needed: bool, *log_probs: _Sequences) -> Any:
+    if values[0] is None:
+        if values.count(None) != len(values):
+            return INVALID
+        tokens = next((s.tokens for s in log_probs if s.tokens is not None), None)
+        if tokens is None:
+            return INVALID if needed else None
+        return _floats([float(n) for n in tokens])
+    try:
+        length = _floats(values)
+    except struct.error:
+        return INVALID
+    return length if _whole(length) else INVALID
+
+
+def _whole(length: Floats) -> bool:
+    return bool(np.all((length >= 0) & (length <= MAX_EXACT) & (length == np.floor(length))))

@@ -1,0 +1,173 @@
+"""Paths as typed → sources: where the bytes come from, checked before anything is read.
+
+Knows files, directories, stdin and pipes; nothing of lines or JSON.
+"""
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from budget_cli.errors import InputProblem, UsageProblem
+from budget_cli.reading import compression
+
+PIECE_BYTES = 1 << 20
+STDIN = "<stdin>"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One stream of bytes. `in_ranges`: an uncompressed regular file, which many can read at once."""
+
+    name: str  # as the user gave it; for messages
+    path: str | None  # None: standard input
+    size: int | None  # bytes on disk when the scan began; None: not known before the end
+    in_ranges: bool
+    identity: tuple[int, int] | None  # device and inode
+
+
+def find(names: Sequence[str]) -> list[Source]:
+    """The sources that these paths mean, in order.
+
+    Raises:
+        InputProblem: a path that is not there, cannot be read, or is a directory without dumps.
+        UsageProblem: the same file twice, or stdin twice.
+    """
+    sources: list[Source] = []
+    seen: dict[tuple[int, int], str] = {}
+    for name in names:
+        for source in [_stdin()] if name == "-" else _under(name):
+            if source.identity is not None and source.identity in seen:
+                raise UsageProblem(f"{source.name}: the same file as {seen[source.identity]}; give it once")
+            if source.identity is not None:
+                seen[source.identity] = source.name
+            sources.append(source)
+    return sources
+
+
+def _stdin() -> Source:
+    info = os.fstat(0)
+    return Source(STDIN, None, None, in_ranges=False, identity=(info.st_dev, info.st_ino))
+
+
+def _under(name: str) -> list[Source]:
+    path = Path(name)
+    if not path.exists():
+        raise InputProblem(name, f"no such file or directory{_suggestion(name)}")
+    if not path.is_dir():
+        return [_file(name)]
+    found = sorted((str(p) for p in path.glob("*.jsonl*") if p.is_file()), key=natural)
+    if not found:
+        below = next(iter(sorted(path.rglob("*.jsonl*"))), None)
+        hint = f"; there are some in {below.parent}/" if below else ""
+        raise InputProblem(name, f"no *.jsonl* files in this directory{hint}")
+    return [_file(each) for each in found]
+
+
+def _file(name: str) -> Source:
+    try:
+        with open(name, "rb") as file:
+            info = os.fstat(file.fileno())
+            regular = stat.S_ISREG(info.st_mode)
+            plain = regular and _codec(name, file.read(compression.MAGIC_BYTES)) is None
+    except OSError as error:
+        raise InputProblem(name, f"cannot be read: {error.strerror}") from None
+    return Source(name, name, info.st_size if regular else None, plain, (info.st_dev, info.st_ino) if regular else None)
+
+
+def pieces(source: Source) -> Iterator[bytes]:
+    """The (decompressed) bytes of a source, in order.
+
+    Raises:
+        InputProblem: not all of them can be had.
+    """
+    with open(0 if source.path is None else source.path, "rb", buffering=0, closefd=source.path is not None) as file:
+        raw = _raw(source, file.fileno())
+        start = b""
+        while len(start) < compression.MAGIC_BYTES and (piece := next(raw, b"")):
+            start += piece
+        rest = _joined(start, raw)
+        codec = _codec(source.name, start)
+        yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
+        require_unchanged(source, file.fileno())
+
+
+def _raw(source: Source, fd: int) -> Iterator[bytes]:
+    got = 0
+    while True:
+        try:
+            piece = os.read(fd, PIECE_BYTES if source.size is None else min(PIECE_BYTES, source.size - got))
+        except OSError as error:
+            raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
+        got += len(piece)
+        if not piece:
+            return
+        yield piece
+
+
+def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if start:
+        yield start
+    yield from rest
+
+
+def _codec(name: str, start: bytes) -> str | None:
+    if start.startswith(compression.ZSTD_MAGIC):
+        raise InputProblem(name, f"zstd is not read yet: try `zstdcat {name} | budget-cli …`")
+    return compression.codec_of(start)
+
+
+def require_unchanged(source: Source, fd: int) -> None:
+    """That the file is still the one that was opened, and not shorter.
+
+    Raises:
+        InputProblem: it was replaced, removed or cut while being read.
+    """
+    if source.path is None or source.size is None:
+        return
+    try:
+        now = os.stat(source.path)
+    except OSError:
+        raise InputProblem(source.name, "was removed while being read") from None
+    if (now.st_dev, now.st_ino) != source.identity:
+        raise InputProblem(source.name, "was replaced by another file while being read")
+    if now.st_size < source.size:
+        raise InputProblem(source.name, f"became shorter while being read: {source.size:,} bytes, now {now.st_size:,}")
+
+
+def grown(source: Source) -> int:
+    """By how many bytes a file has grown since the scan began; those were not read."""
+    if source.path is None or source.size is None:
+        return 0
+    try:
+        return max(0, os.stat(source.path).st_size - source.size)
+    except OSError:
+        return 0
+
+
+def natural(name: str) -> list[tuple[int, int | str]]:
+    """A sort key that puts `2.jsonl` before `10.jsonl`."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _suggestion(name: str) -> str:
+    from difflib import get_close_matches
+
+    path = Path(name)
+    try:
+        there = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, there, n=1)
+    if not close:
+        return ""
+    found = path.parent / close[0]
+    return f" (did you mean {found}{'/' if found.is_dir() else ''}?)"
+
+
+def stdin_is_piped() -> bool:
+    """Whether something other than a person feeds standard input."""
+    return sys.stdin is not None and not sys.stdin.isatty()

@@ -1,0 +1,1 @@
+"""Answers → text. Opens no file and prints nothing."""

@@ -1,0 +1,76 @@
+"""Answers → JSON and CSV: stable names, null for what does not exist."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.report import SCHEMA, Loss, Prompt, number_at, numbers
+from budget_cli.reading.columns import Rejection
+from budget_cli.rendering.safe import for_csv
+
+
+def json_of_loss(
+    loss: Loss,
+    status: str,
+    gates: Sequence[Verdict],
+    rejections: Sequence[Rejection],
+    incomplete: Sequence[str],
+    prompts: Iterable[Prompt] | None,
+    precision: int,
+) -> bytes:
+    """One JSON object and a newline; numbers rounded to `precision` places, except the coefficients and the gates."""
+    body = rounded(dataclasses.asdict(loss), precision)
+    body["coefficients"] = dataclasses.asdict(loss.coefficients)
+    result = {
+        "schema": SCHEMA,
+        "status": status,
+        **body,
+        "rejections": [rejection._asdict() for rejection in rejections],
+        "gates": [dataclasses.asdict(gate) for gate in gates],
+        "incomplete": list(incomplete),
+    }
+    if prompts is not None:
+        result["per_prompt"] = [rounded(vars(prompt), precision) for prompt in prompts]
+    return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def csv_of_loss(loss: Loss, status: str, precision: int) -> bytes:
+    """A header of dotted names and one row."""
+    names = numbers()
+    row = {name: rounded(number_at(loss, name), precision) for name in names}
+    return _csv(["status", "aggregate", *names], [[status, loss.aggregate, *row.values()]])
+
+
+def csv_of_prompts(prompts: Iterable[Prompt], precision: int) -> bytes:
+    """A header and one row a prompt."""
+    names = [field.name for field in dataclasses.fields(Prompt)]
+    return _csv(names, ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts))
+
+
+def rounded(value: Any, precision: int) -> Any:
+    """`value` with every float in it rounded to `precision` places."""
+    if isinstance(value, float):
+        return round(value, precision) + 0.0  # -0.0 becomes 0.0
+    if isinstance(value, dict):
+        return {key: rounded(inner, precision) for key, inner in value.items()}
+    return value
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([for_csv(_cell(value)) for value in row] for row in rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _cell(value: object) -> object:
+    """None is an empty cell; true and false as JSON writes them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value

@@ -1,0 +1,155 @@
+"""A loss → the screen that a person sees: the point in two seconds, the reasons in ten."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.histogram import Histogram
+from budget_cli.analysis.report import Loss, Prompt
+from budget_cli.reading.columns import Rejection
+from budget_cli.rendering.lines import Line, Piece
+from budget_cli.rendering.safe import for_terminal
+
+BARS = "▁▂▃▄▅▆▇█"
+LABEL = 19  # characters before the numbers begin
+PROMPTS_SHOWN = 20
+
+
+def of_loss(
+    loss: Loss,
+    histogram: Histogram | None,
+    reasons: Sequence[str],
+    gates: Sequence[Verdict],
+    rejections: Sequence[Rejection],
+    precision: int,
+) -> Iterator[Line]:
+    """The lines of the screen; none is wider than 80 characters unless the numbers are."""
+
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{value + 0.0:,.{precision}f}"
+
+    c, over = loss.coefficients, loss.over_budget
+    counts = f"{_count(loss.responses, 'response')}, {_count(loss.prompts, 'prompt')}"
+    yield [
+        Piece("budget-aware loss  ", "bold"),
+        Piece(number(loss.loss), "bold cyan"),
+        Piece(f"     {counts}" + ("" if loss.aggregate == "response" else ", mean over prompts")),
+    ]
+    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
+    yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
+    yield []
+    kl_terms = None
+    if loss.loss is not None and loss.advantage.mean_square is not None:
+        kl_terms = loss.loss - loss.advantage.mean_square
+    square = number(loss.advantage.mean_square)
+    yield _row("made of", f"mean A² {square}   KL terms {number(kl_terms)}   R² {number(loss.kl.r2)}")
+    yield _row("reward", f"{number(loss.reward.mean)} ± {number(loss.reward.std)}   from "
+               f"{number(loss.reward.min)} to {number(loss.reward.max)}")  # fmt: skip
+    if loss.adjusted_reward.mean is not None and c.budget_penalty_coef:
+        yield _row("adjusted reward", f"{number(loss.adjusted_reward.mean)} ± {number(loss.adjusted_reward.std)}")
+    if over.responses is not None and over.fraction is not None:
+        text = f"{over.responses:,} of {loss.responses:,} ({over.fraction:.1%})"
+        if over.excess_tokens and over.excess_mean is not None:
+            text += f"   {over.excess_tokens:,.0f} tokens, {over.excess_mean:,.0f} each"
+        yield _row("over budget", text)
+    if loss.advantage.budget_share is not None:
+        yield _row("advantage", f"{loss.advantage.budget_share:.0%} of it is made by length")
+    if loss.kl.k1 is not None:
+        yield _row("log-ratio", f"k1 {number(loss.kl.k1)}   k2 {number(loss.kl.k2)}   k3 {number(loss.kl.k3)}")
+    elif loss.coverage.log_ratio:
+        yield _row("log-ratio", f"known for {loss.coverage.log_ratio:,} of {loss.responses:,} responses, so not shown")
+    if loss.length.mean is not None:
+        parts = ("mean", "p50", "p90", "p99", "max")
+        yield _row("length", "   ".join(f"{part} {getattr(loss.length, part):,.0f}" for part in parts))
+    elif loss.coverage.length:
+        yield _row("length", f"known for {loss.coverage.length:,} of {loss.responses:,} responses, so not shown")
+    size = loss.groups.size
+    if size.min is not None and size.max is not None and size.mean is not None:
+        text = f"{size.min:,} each" if size.min == size.max else f"{size.min:,} to {size.max:,}, mean {size.mean:,.1f}"
+        yield _row("group size", text)
+    if histogram is not None:
+        yield []
+        yield _bars(histogram)
+    yield []
+    yield from _findings(loss)
+    yield from of_rejections(rejections, loss.records.rejected)
+    yield from _verdict(loss, reasons, gates)
+
+
+def of_prompts(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
+    """A row a prompt, those with the largest loss first; the first few only."""
+    ranked = sorted(prompts, key=lambda prompt: -prompt.loss)
+    yield []
+    yield [Piece(f"{'prompt':<22}{'n':>5}{'loss':>11}{'reward':>10}{'A²':>11}{'by length':>11}{'over':>6}", "bold")]
+    for prompt in ranked[:PROMPTS_SHOWN]:
+        square = "–" if prompt.advantage_mean_square is None else f"{prompt.advantage_mean_square:.{precision}f}"
+        share = "–" if prompt.budget_share is None else f"{prompt.budget_share:.0%}"
+        over = "–" if prompt.over_budget is None else f"{prompt.over_budget:,}"
+        yield [
+            Piece(f"{for_terminal(prompt.prompt_id, 20):<22}{prompt.responses:>5,}{prompt.loss:>11.{precision}f}"),
+            Piece(f"{prompt.reward_mean:>10.{precision}f}{square:>11}{share:>11}{over:>6}"),
+            Piece("  phantom" if prompt.phantom else "", "yellow"),
+        ]
+    if len(ranked) > PROMPTS_SHOWN:
+        yield [Piece(f"and {len(ranked) - PROMPTS_SHOWN:,} more: --format csv or json has them all", "dim")]
+
+
+def of_rejections(rejections: Sequence[Rejection], total: int) -> Iterator[Line]:
+    """Where each of the first rejected records is, and why."""
+    for rejection in rejections:
+        yield [Piece("rejected  ", "red"), Piece(for_terminal(rejection, 240))]
+    if total > len(rejections):
+        yield [Piece(f"          and {total - len(rejections):,} more (-v shows all)", "dim")]
+
+
+def _row(label: str, text: str) -> Line:
+    return [Piece(f"  {label:<{LABEL - 2}}", "dim"), Piece(text)]
+
+
+def _bars(histogram: Histogram) -> Line:
+    """One character a bin, its height the count; the budget is a line before its bin."""
+    top = max(histogram.counts)
+    line = [Piece("       0 ", "dim")]
+    for i, count in enumerate(histogram.counts):
+        if i == histogram.budget_at:
+            line.append(Piece("│", "bold yellow"))
+        line.append(Piece(BARS[-(-count * len(BARS) // top) - 1] if count else " "))
+    line.append(Piece(f" {histogram.longest:,} tokens", "dim"))
+    if histogram.budget_at is not None:
+        line.append(Piece("   │ budget", "yellow"))
+    return line
+
+
+def _findings(loss: Loss) -> Iterator[Line]:
+    groups = loss.groups
+    if groups.phantom:
+        verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
+        yield [
+            Piece("warning   ", "yellow"),
+            Piece(f"{_count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"),
+        ]
+    if loss.kl.k1 is not None and loss.kl.k3 is None:
+        yield [Piece("warning   ", "yellow"), Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
+    if groups.zero_variance:
+        text = f"{groups.zero_variance:,} of {_count(loss.prompts, 'prompt')} with zero variance: all rewards equal"
+        yield [Piece("info      ", "cyan"), Piece(text)]
+    if groups.singletons:
+        text = f"{_count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
+        yield [Piece("info      ", "cyan"), Piece(text)]
+
+
+def _verdict(loss: Loss, reasons: Sequence[str], gates: Sequence[Verdict]) -> Iterator[Line]:
+    if reasons:
+        for reason in reasons:
+            yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
+        return
+    records = loss.records
+    blank = f", {_count(records.blank, 'blank line')}" if records.blank else ""
+    said = f"{_count(records.read, 'record')} read{blank}"
+    said += f", {records.rejected:,} rejected as allowed" if records.rejected else ", none rejected"
+    if gates:
+        said += "; " + ("the gate holds" if len(gates) == 1 else f"all {len(gates)} gates hold")
+    yield [Piece("pass      ", "bold green"), Piece(said)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Blocks → groups: the ordered fold, and the processes that run it."""

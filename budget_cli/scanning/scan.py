@@ -1,0 +1,190 @@
+"""Sources → groups: every block decoded, its moments taken, and the parts folded in source order.
+
+Joins reading and groups, which do not know each other. The order of folding is that of the bytes, whoever did the
+work, so the result is the same to the last bit for any number of workers.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from budget_cli.errors import InputProblem
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Layout
+from budget_cli.reading import blocks, decoding, sources
+from budget_cli.reading.blocks import Block, RangeReader
+from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.reading.decoding import Limits
+from budget_cli.reading.fields import Fields
+from budget_cli.reading.sources import Source
+from budget_cli.scanning import workers
+
+WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to read from every record and what to keep of it; the same in every worker."""
+
+    fields: Fields
+    layout: Layout
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Task:
+    """One block to be read: its bytes, or where they are."""
+
+    source: Source
+    number: int = 0  # of the block, where data is None
+    data: Block | None = None
+
+
+@dataclass
+class Part:
+    """What one block gave."""
+
+    groups: Groups
+    tally: Tally
+    lines: int
+    rejections: list[Rejection]
+    bytes: int
+
+
+@dataclass
+class Scan:
+    """What all the sources gave."""
+
+    groups: Groups
+    tally: Tally = field(default_factory=Tally)
+    rejections: list[Rejection] = field(default_factory=list)  # the first ones; tally has the counts
+    problems: list[InputProblem] = field(default_factory=list)  # sources that could not be read to their end
+    notes: list[str] = field(default_factory=list)
+    bytes: int = 0
+    lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
+
+    def fold(self, source: Source, part: Part, keep: int | None) -> None:
+        """Add the next block of this source."""
+        self.groups.fold(part.groups)
+        self.tally.add(part.tally)
+        self.bytes += part.bytes
+        for rejection in part.rejections:
+            if keep is None or len(self.rejections) < keep:
+                line = rejection.line + self.lines[source.name]
+                self.rejections.append(rejection._replace(source=source.name, line=line))
+        self.lines[source.name] += part.lines
+
+
+def scan(
+    found: Sequence[Source],
+    plan: Plan,
+    jobs: int | None = None,
+    progress: Callable[[Scan], None] | None = None,
+    start_method: str | None = None,
+) -> Scan:
+    """Read every source to its end.
+
+    Args:
+        found: what to read, in order.
+        plan: what to read from each record, and what to keep.
+        jobs: worker processes; None: as many as this process has cores, if the input is worth it.
+        progress: called after every block with the scan so far.
+        start_method: how worker processes start (fork, spawn, forkserver).
+
+    Returns:
+        The scan. A source that could not be read to its end is among the `problems`, and what came before is in the
+        groups.
+
+    Raises:
+        WorkerDied: a worker process was killed.
+    """
+    result = Scan(Groups(plan.layout))
+    broken: set[Source] = set()
+    wanted = jobs or available_cores()
+    worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
+    stream = tasks(found, plan.limits.max_line_bytes, result.problems, broken)
+    for task, outcome in workers.run(run, plan, stream, wanted, worth, start_method):
+        if isinstance(outcome, InputProblem):
+            if task.source not in broken:
+                broken.add(task.source)
+                result.problems.append(outcome)
+        elif task.source not in broken:
+            result.fold(task.source, outcome, plan.limits.rejections)
+        if progress is not None:
+            progress(result)
+    for source in found:
+        _close(source, result, broken)
+    return result
+
+
+def tasks(
+    found: Sequence[Source], max_line_bytes: int, problems: list[InputProblem], broken: set[Source]
+) -> Iterator[Task]:
+    """The blocks of all sources, in order; a source that breaks ends there, and the next begins."""
+    for source in found:
+        if source.in_ranges:
+            for number in range(-(-(source.size or 0) // blocks.BLOCK_BYTES)):
+                if source in broken:
+                    break
+                yield Task(source, number)
+            continue
+        try:
+            for block in blocks.cut(source.name, sources.pieces(source), max_line_bytes):
+                if source in broken:
+                    break
+                yield Task(source, data=block)
+        except InputProblem as problem:
+            problems.append(problem)
+
+
+def run(task: Task, plan: Plan) -> Part | InputProblem:
+    """Read one block and take its moments; what is wrong with its source is an answer, too."""
+    try:
+        block = task.data
+        if block is None:
+            fd = _descriptor(task.source)
+            block = _reader.read(fd, task.source.name, task.number, task.source.size or 0, plan.limits.max_line_bytes)
+        decoded = decoding.decode(block, plan.fields, plan.limits)
+    except InputProblem as problem:
+        return problem
+    columns = decoded.columns
+    log_ratio = None
+    if columns.log_prob is not None and columns.old_log_prob is not None:
+        log_ratio = columns.log_prob - columns.old_log_prob
+    groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
+
+
+_reader = RangeReader()  # one a process; it is idle wherever blocks arrive as bytes
+
+
+@lru_cache(maxsize=8)
+def _descriptor(source: Source) -> int:
+    """The file, opened once a process and checked to be the one that was found."""
+    assert source.path is not None
+    try:
+        fd = os.open(source.path, os.O_RDONLY)
+    except OSError as error:
+        raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
+    sources.require_unchanged(source, fd)
+    return fd
+
+
+def _close(source: Source, result: Scan, broken: set[Source]) -> None:
+    if source.in_ranges and source not in broken:
+        try:
+            sources.require_unchanged(source, -1)
+        except InputProblem as problem:
+            result.problems.append(problem)
+    grown = sources.grown(source)
+    if grown:
+        result.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
