@@ -7,8 +7,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from typing import NamedTuple
 
 from budget_cli.errors import UsageProblem
 
@@ -23,8 +22,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 FORM = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*")
 
 
-@dataclass(frozen=True)
-class Gate:
+class Gate(NamedTuple):
     """Fails when the number at `path` compares as written."""
 
     expression: str
@@ -39,8 +37,7 @@ class Gate:
         return not OPERATORS[self.compare](value, self.bound)
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A gate and what it said; `value` is unrounded."""
 
     expression: str
@@ -65,6 +62,8 @@ def _parsed(expression: str, names: Sequence[str]) -> Gate:
         )
     path, compare, bound = form.groups()
     if path not in names:
+        from difflib import get_close_matches
+
         close = get_close_matches(path, names, n=1)
         hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(names)}"
         raise UsageProblem(f"--fail-if: no number is called {path!r}{hint}")

@@ -1,14 +1,13 @@
 """Exact lengths → a few bins to look at, with the place of the budget among them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from budget_cli.groups.lengths import Lengths
 
 
-@dataclass(frozen=True)
-class Histogram:
+class Histogram(NamedTuple):
     """Responses by length, in bins of equal width from 0 to the longest."""
 
     longest: int  # tokens

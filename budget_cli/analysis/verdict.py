@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from budget_cli.analysis.gates import Verdict
 from budget_cli.errors import UsageProblem
@@ -11,8 +11,7 @@ from budget_cli.reading.columns import Tally
 TORN = "truncated-tail"
 
 
-@dataclass(frozen=True)
-class Allowance:
+class Allowance(NamedTuple):
     """What a passing dump may have wrong with it."""
 
     rejected: float = 0  # records, or their share in percent

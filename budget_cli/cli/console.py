@@ -5,7 +5,6 @@ import errno
 import functools
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
 
@@ -109,6 +108,8 @@ def _to_stdout(result: bytes) -> None:
 
 
 def _beside_and_renamed(result: bytes, output: str) -> None:
+    import tempfile
+
     target = os.path.realpath(output)
     descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
     try:

@@ -1,5 +1,7 @@
 """Files as typed → a scan, with its progress shown where somebody looks on."""
 
+import gc
+
 from budget_cli.cli import console
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
@@ -24,6 +26,8 @@ def scanned(
         UsageProblem: no files, and nothing is piped in.
         InputProblem: a file is not there.
     """
+    gc.freeze()
+    gc.enable()
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
     found = sources.find(files or ["-"])

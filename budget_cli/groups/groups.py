@@ -5,7 +5,7 @@ dict. Knows no files and no JSON.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,8 @@ class Groups:
         self.lengths = Lengths()
         self.with_length = 0  # responses whose length is known
         self.with_log_ratio = 0  # responses whose two log-probs are known
-        self._row_of: defaultdict[Key, int] = defaultdict()
-        self._row_of.default_factory = self._row_of.__len__
+        self._keys: list[Key] | None = []  # the ids, until somebody needs their places
+        self._places: defaultdict[Key, int] | None = None
         self._table = layout.empty(0)
 
     @classmethod
@@ -53,7 +53,7 @@ class Groups:
             groups.lengths.add(known)
         if log_ratio is not None:
             groups.with_log_ratio = int(log_ratio.size - np.isnan(log_ratio).sum())
-        groups._row_of.update(zip(keys, range(len(keys)), strict=True))
+        groups._keys = keys
         groups._table = moments.of_responses(layout, codes, len(keys), reward, length, log_ratio)
         return groups
 
@@ -64,9 +64,10 @@ class Groups:
         self.lengths.merge(later.lengths)
         self.with_length += later.with_length
         self.with_log_ratio += later.with_log_ratio
-        known = len(self._row_of)
-        rows = np.fromiter(map(self._row_of.__getitem__, later.keys()), dtype=np.intp, count=len(later))
-        self._reserve(len(self._row_of))
+        row_of = self._row_of()
+        known = len(row_of)
+        rows = np.fromiter(map(row_of.__getitem__, later.keys()), dtype=np.intp, count=len(later))
+        self._reserve(len(row_of))
         new = rows >= known
         self._table[rows[new]] = later.table[new]
         old = rows[~new]
@@ -78,24 +79,34 @@ class Groups:
             # resize goes through realloc, which for large arrays moves pages and does not copy them
             self._table.resize((max(prompts, len(self._table) * 5 // 4), self.layout.width), refcheck=False)
 
-    def keys(self) -> Iterable[Key]:
+    def _row_of(self) -> defaultdict[Key, int]:
+        """Prompt id → row; an unknown id gets the next one."""
+        if self._places is None:
+            self._places = defaultdict(None, zip(self.keys(), range(len(self)), strict=True))
+            self._places.default_factory = self._places.__len__
+            self._keys = None
+        return self._places
+
+    def keys(self) -> Collection[Key]:
         """The prompt ids, first seen first."""
-        return self._row_of.keys()
+        if self._keys is not None:
+            return self._keys
+        return self._row_of().keys()
 
     @property
     def table(self) -> Table:
         """shape (prompts, layout.width), in the order of `keys`."""
-        return self._table[: len(self._row_of)]
+        return self._table[: len(self)]
 
     def column(self, name: str, budget: int | None = None) -> Floats:
         """One quantity of every prompt, by its name in `moments`; shape (prompts,)."""
         return self.table[:, self.layout.at(name, budget)]
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self.keys())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """To another process: the dict as a list of its keys, whose order says the rest."""
+        """To another process: a list of ids, whose order says their places."""
         return _rebuilt, (
             self.layout,
             self.lengths,
@@ -111,6 +122,5 @@ def _rebuilt(
 ) -> Groups:
     groups = Groups(layout)
     groups.lengths, groups.with_length, groups.with_log_ratio = lengths, with_length, with_log_ratio
-    groups._row_of.update(zip(keys, range(len(keys)), strict=True))
-    groups._table = table
+    groups._keys, groups._table = keys, table
     return groups

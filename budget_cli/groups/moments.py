@@ -1,8 +1,8 @@
 """Reward, length and log-ratio of responses → moments that add, one row per prompt.
 
-A row holds all that the report needs of a prompt: how many responses, centred sums of squares and products (the scatter
-S), extremes. Rows of two shards combine into the row of both (Chan, Golub & LeVeque, "Algorithms for Computing the Sample
-Variance", 1983, eq. 2.1), so a scan may cut its input anywhere. Knows no prompt ids and no files.
+A row holds all that the report needs of a prompt: how many responses, centred sums of squares and products (the
+scatter S), extremes. Rows of two shards combine into the row of both (Chan, Golub & LeVeque, "Algorithms for Computing
+the Sample Variance", 1983, eq. 2.1), so a scan may cut its input anywhere. Knows no prompt ids and no files.
 
 Every sum is taken about a pivot, the prompt's first value: x̄ = x0 + x1/n with x1 = Σ(x − x0). Deviations then keep all
 their digits when the mean is 1e9 times the spread, and a constant column has scatter exactly 0.
@@ -13,6 +13,7 @@ xy the centred sum of products. A row with n = 0 is the identity.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,55 +75,91 @@ def of_responses(
     Returns:
         shape (prompts, layout.width).
     """
-    if codes.size and np.any(codes[1:] < codes[:-1]):
-        order = np.argsort(codes, kind="stable")
-        codes, reward = codes[order], reward[order]
-        length = None if length is None else length[order]
-        log_ratio = None if log_ratio is None else log_ratio[order]
     table = layout.empty(prompts)
-    counts = np.bincount(codes, minlength=prompts)
-    starts = np.cumsum(counts) - counts
-    table[:, 0] = counts
-
-    def put(name: str, values: Floats, budget: int | None = None) -> None:
-        table[:, layout.at(name, budget)] = values
-
-    def total(values: Floats) -> Floats:
-        return np.add.reduceat(values, starts)
-
-    def centred(values: Floats, name: str, budget: int | None = None) -> Floats:
-        pivot = values[starts]
-        about_pivot = values - np.repeat(pivot, counts)
-        first = total(about_pivot)
-        put(f"{name}0", pivot, budget)
-        put(f"{name}1", first, budget)
-        return np.asarray(about_pivot - np.repeat(first / counts, counts))
-
-    r = centred(reward, "r")
-    put("rr", total(r * r))
-    put("r_min", np.minimum.reduceat(reward, starts))
-    put("r_max", np.maximum.reduceat(reward, starts))
-    k = None
-    if log_ratio is not None:
-        log_ratio = np.nan_to_num(log_ratio)
-        k = centred(log_ratio, "k")
-        put("kk", total(k * k))
-        put("rk", total(r * k))
-        put("k3", total(k3_terms(log_ratio)))
-    if length is not None:
-        length = np.nan_to_num(length)
-        put("L_sum", total(length))
-        put("L_min", np.minimum.reduceat(length, starts))
-        put("L_max", np.maximum.reduceat(length, starts))
-        for b, budget in enumerate(layout.budgets):
-            excess = np.maximum(0.0, length - budget)
-            e = centred(excess, "e", b)
-            put("ee", total(e * e), b)
-            put("re", total(r * e), b)
-            put("over", total((excess > 0).astype(np.float64)), b)
-            if k is not None:
-                put("ek", total(e * k), b)
+    sizes = np.bincount(codes, minlength=prompts)
+    table[:, 0] = sizes
+    order = None
+    if np.any(codes[1:] < codes[:-1]):
+        order = np.argsort(codes, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    for rows in _of_similar_size(sizes):
+        size = sizes[rows]
+        place = np.arange(size.max())[:, None]
+        there = place < size
+        at = np.where(there, starts[rows] + place, starts[rows])  # beyond a group's end, its first response again
+        part = _Part(layout, size, None if there.all() else there)
+        for name, values in (("r", reward), ("L", length), ("k", log_ratio)):
+            if values is not None:
+                part.columns[name] = values[at if order is None else order[at]]
+        table[rows, 1:] = part.moments()[:, 1:]
     return table
+
+
+def _of_similar_size(sizes: NDArray[np.intp]) -> list[Any]:
+    """Rows to be laid side by side in one matrix, so that padding to the largest at most doubles the work."""
+    if sizes.size * sizes.max(initial=0) <= 2 * sizes.sum():
+        return [slice(None)] if sizes.size else []
+    binary_digits = np.frexp(sizes - 0.5)[1]
+    return [np.flatnonzero(binary_digits == digits) for digits in np.unique(binary_digits)]
+
+
+class _Part:
+    """Prompts of similar size as matrices: a column a prompt, its responses from the top; sums run over the rows."""
+
+    def __init__(self, layout: Layout, size: NDArray[np.intp], there: NDArray[np.bool_] | None) -> None:
+        self.layout = layout
+        self.size = size  # shape (prompts,)
+        self.there = there  # shape (largest size, prompts): where there is a response; None: everywhere
+        self.columns: dict[str, Floats] = {}  # shape (largest size, prompts)
+        self.table = layout.empty(len(size))
+
+    def moments(self) -> Table:
+        """The rows of these prompts."""
+        columns, put = self.columns, self._put
+        r = self._centred("r", columns["r"])
+        put("rr", self._total(r * r))
+        put("r_min", columns["r"].min(axis=0))
+        put("r_max", columns["r"].max(axis=0))
+        k = None
+        if "k" in columns:
+            log_ratio = np.nan_to_num(columns["k"], copy=False)
+            k3 = k3_terms(log_ratio)
+            k = self._centred("k", log_ratio)
+            put("kk", self._total(k * k))
+            put("rk", self._total(r * k))
+            put("k3", self._total(k3 if self.there is None else np.where(self.there, k3, 0)))
+        if "L" in columns:
+            length = np.nan_to_num(columns["L"], copy=False)
+            put("L_sum", self._total(length if self.there is None else length * self.there))
+            put("L_min", length.min(axis=0))
+            put("L_max", length.max(axis=0))
+            for i, budget in enumerate(self.layout.budgets):
+                excess = np.maximum(0.0, length - budget)
+                over = excess > 0
+                put("over", self._total(over if self.there is None else over & self.there), i)
+                e = self._centred("e", excess, i)
+                put("ee", self._total(e * e), i)
+                put("re", self._total(r * e), i)
+                if k is not None:
+                    put("ek", self._total(e * k), i)
+        return self.table
+
+    def _put(self, name: str, values: NDArray[Any], budget: int | None = None) -> None:
+        self.table[:, self.layout.at(name, budget)] = values
+
+    def _total(self, values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(values.sum(axis=0))
+
+    def _centred(self, name: str, values: Floats, budget: int | None = None) -> Floats:
+        """x − x̄, and 0 where there is no response; puts the pivot and the sum about it."""
+        about_pivot = values - values[0]
+        first = self._total(about_pivot)
+        self._put(f"{name}0", values[0], budget)
+        self._put(f"{name}1", first, budget)
+        about_pivot -= first / self.size
+        if self.there is not None:
+            about_pivot *= self.there
+        return np.asarray(about_pivot)
 
 
 def merge(layout: Layout, a: Table, b: Table) -> Table:

@@ -1,6 +1,6 @@
 """What the reading of a block gives: its responses as columns, and what was refused. No bytes, no JSON."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -70,9 +70,10 @@ class Decoded:
 
 def of_ids(ids: Sequence[Key]) -> tuple[list[Key], NDArray[np.intp]]:
     """The distinct ids, first seen first, and for each id its place among them."""
-    keys = dict.fromkeys(ids)
-    place = dict(zip(keys, range(len(keys)), strict=True))
-    return list(keys), np.fromiter(map(place.__getitem__, ids), dtype=np.intp, count=len(ids))
+    place: defaultdict[Key, int] = defaultdict()
+    place.default_factory = place.__len__  # asked before the new id is in: its place is the next
+    codes = np.fromiter(map(place.__getitem__, ids), dtype=np.intp, count=len(ids))
+    return list(place), codes
 
 
 def optional(values: Sequence[float | None]) -> Floats | None:

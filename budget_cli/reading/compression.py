@@ -4,9 +4,6 @@ Told by magic bytes, not by name. The standard library's file objects ignore jun
 walked here with its decompressors.
 """
 
-import bz2
-import lzma
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -26,17 +23,28 @@ class Member(Protocol):
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
 
 
-CODECS: dict[str, tuple[bytes, Callable[[], Member]]] = {
-    "gzip": (b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
-    "bz2": (b"BZh", bz2.BZ2Decompressor),
-    "xz": (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ)),
-}
+MAGIC = {"gzip": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00"}
 MAGIC_BYTES = 6
 
 
 def codec_of(start: bytes) -> str | None:
     """The codec whose magic bytes these are, or None."""
-    return next((name for name, (magic, _) in CODECS.items() if start.startswith(magic)), None)
+    return next((name for name, magic in MAGIC.items() if start.startswith(magic)), None)
+
+
+def _codec(name: str) -> tuple[Callable[[], Member], type[Exception]]:
+    """What makes a decompressor, and what it raises on damaged data; imported only when met."""
+    if name == "gzip":
+        import zlib
+
+        return lambda: zlib.decompressobj(wbits=31), zlib.error
+    if name == "bz2":
+        import bz2
+
+        return bz2.BZ2Decompressor, OSError
+    import lzma
+
+    return lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ), lzma.LZMAError
 
 
 def decompressed(source: str, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -45,7 +53,7 @@ def decompressed(source: str, codec: str, pieces: Iterable[bytes]) -> Iterator[b
     Raises:
         InputProblem: cut off, damaged, or followed by something else; everything before was given out.
     """
-    _, new_member = CODECS[codec]
+    new_member, damage = _codec(codec)
     member = new_member()
     members, fresh = 0, True  # fresh: nothing of this member has been read yet
     for piece in pieces:
@@ -57,7 +65,7 @@ def decompressed(source: str, codec: str, pieces: Iterable[bytes]) -> Iterator[b
                 member, fresh = new_member(), True
             try:
                 yield from _some(member, piece)
-            except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
+            except (damage, OSError, EOFError) as error:
                 what = f"junk after the {codec} data" if fresh and members else f"damaged {codec} data ({error})"
                 raise InputProblem(source, f"{what}: what came before was read, the rest was not") from None
             piece = member.unused_data if member.eof else b""

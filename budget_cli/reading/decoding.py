@@ -7,11 +7,12 @@ arrays only.
 from dataclasses import dataclass, replace
 
 from budget_cli.errors import InputProblem
-from budget_cli.reading import careful, fast
+from budget_cli.reading import careful
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Decoded
 from budget_cli.reading.fields import Fields
 
+WORTH_FAST = 1 << 15  # bytes; below this, importing msgspec and compiling its types takes longer than the careful way
 UTF8_BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -38,7 +39,11 @@ def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
     if block.first:
         block = _without_bom(block)
         _require_json_lines(block)
-    quick = fast.decode(block, fields, limits.max_line_bytes)
+    quick = None
+    if len(block) >= WORTH_FAST:
+        from budget_cli.reading import fast
+
+        quick = fast.decode(block, fields, limits.max_line_bytes)
     return quick or careful.decode(bytes(block.view), fields, limits.max_line_bytes, limits.rejections)
 
 

@@ -287,7 +287,7 @@ def _sequences(values: list[Any]) -> _Sequences | None:
         if not isinstance(values[0], list):
             return _Sequences(_floats(values), None)
         if all(values):
-            return _Sequences(_floats(list(map(token_sum, values))), list(map(len, values)))
+            return _Sequences(_floats([token_sum(_floats(tokens)) for tokens in values]), list(map(len, values)))
     except (struct.error, TypeError):  # numbers, lists and nulls mixed
         pass
     return None

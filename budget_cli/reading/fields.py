@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from budget_cli.errors import UsageProblem
 
@@ -32,8 +32,7 @@ PLURALS = {  # the arrays of a record that holds a whole prompt
 NAMES = (*KINDS, *PLURALS.values())
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One key of a path; `each`: its value is a list, go on in every element."""
 
     key: str

@@ -1,7 +1,5 @@
 """Answers → JSON and CSV: stable names, null for what does not exist."""
 
-import csv
-import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,18 +22,18 @@ def json_of_loss(
     precision: int,
 ) -> bytes:
     """One JSON object and a newline; numbers rounded to `precision` places, except the coefficients and the gates."""
-    body = rounded(dataclasses.asdict(loss), precision)
-    body["coefficients"] = dataclasses.asdict(loss.coefficients)
+    body = rounded(as_dict(loss), precision)
+    body["coefficients"] = as_dict(loss.coefficients)
     result = {
         "schema": SCHEMA,
         "status": status,
         **body,
         "rejections": [rejection._asdict() for rejection in rejections],
-        "gates": [dataclasses.asdict(gate) for gate in gates],
+        "gates": [as_dict(gate) for gate in gates],
         "incomplete": list(incomplete),
     }
     if prompts is not None:
-        result["per_prompt"] = [rounded(vars(prompt), precision) for prompt in prompts]
+        result["per_prompt"] = [rounded(as_dict(prompt), precision) for prompt in prompts]
     return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -48,8 +46,14 @@ def csv_of_loss(loss: Loss, status: str, precision: int) -> bytes:
 
 def csv_of_prompts(prompts: Iterable[Prompt], precision: int) -> bytes:
     """A header and one row a prompt."""
-    names = [field.name for field in dataclasses.fields(Prompt)]
+    names = Prompt._fields
     return _csv(names, ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts))
+
+
+def as_dict(answer: Any) -> dict[str, Any]:
+    """A named tuple, and those inside it, as dicts."""
+    pairs = zip(answer._fields, answer, strict=True)
+    return {name: as_dict(value) if hasattr(value, "_fields") else value for name, value in pairs}
 
 
 def rounded(value: Any, precision: int) -> Any:
@@ -62,6 +66,8 @@ def rounded(value: Any, precision: int) -> Any:
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    import csv
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

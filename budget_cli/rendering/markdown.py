@@ -1,6 +1,5 @@
 """Answers → Markdown tables, for a pull request or a step summary."""
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 
 from budget_cli.analysis.gates import Verdict
@@ -22,7 +21,7 @@ def of_loss(loss: Loss, status: str, gates: Sequence[Verdict], precision: int) -
 
 def of_prompts(prompts: Iterable[Prompt], precision: int) -> bytes:
     """A row a prompt."""
-    names = [field.name for field in dataclasses.fields(Prompt)]
+    names = Prompt._fields
     rows = ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts)
     return _table(names, rows).encode("utf-8", "backslashreplace")
 

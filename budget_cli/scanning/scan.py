@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
@@ -33,13 +34,11 @@ class Plan:
     limits: Limits
 
 
-@dataclass(frozen=True)
-class Task:
-    """One block to be read: its bytes, or where they are."""
+class Task(NamedTuple):
+    """One block to be read: the block itself, or its number in a file read in ranges."""
 
     source: Source
-    number: int = 0  # of the block, where data is None
-    data: Block | None = None
+    block: Block | int
 
 
 @dataclass
@@ -106,12 +105,12 @@ def scan(
     worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
     stream = tasks(found, plan.limits.max_line_bytes, result.problems, broken)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, start_method):
-        if isinstance(outcome, InputProblem):
-            if task.source not in broken:
+        if task.source not in broken:
+            if isinstance(outcome, InputProblem):
                 broken.add(task.source)
                 result.problems.append(outcome)
-        elif task.source not in broken:
-            result.fold(task.source, outcome, plan.limits.rejections)
+            else:
+                result.fold(task.source, outcome, plan.limits.rejections)
         if progress is not None:
             progress(result)
     for source in found:
@@ -125,7 +124,8 @@ def tasks(
     """The blocks of all sources, in order; a source that breaks ends there, and the next begins."""
     for source in found:
         if source.in_ranges:
-            for number in range(-(-(source.size or 0) // blocks.BLOCK_BYTES)):
+            count = -(-(source.size or 0) // blocks.BLOCK_BYTES)
+            for number in range(count):
                 if source in broken:
                     break
                 yield Task(source, number)
@@ -134,18 +134,15 @@ def tasks(
             for block in blocks.cut(source.name, sources.pieces(source), max_line_bytes):
                 if source in broken:
                     break
-                yield Task(source, data=block)
+                yield Task(source, block)
         except InputProblem as problem:
             problems.append(problem)
 
 
 def run(task: Task, plan: Plan) -> Part | InputProblem:
-    """Read one block and take its moments; what is wrong with its source is an answer, too."""
+    """Read the block and take its moments; what is wrong with its source is an answer, too."""
     try:
-        block = task.data
-        if block is None:
-            fd = _descriptor(task.source)
-            block = _reader.read(fd, task.source.name, task.number, task.source.size or 0, plan.limits.max_line_bytes)
+        block = task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
         decoded = decoding.decode(block, plan.fields, plan.limits)
     except InputProblem as problem:
         return problem
@@ -155,6 +152,11 @@ def run(task: Task, plan: Plan) -> Part | InputProblem:
         log_ratio = columns.log_prob - columns.old_log_prob
     groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
     return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
+
+
+def _read(source: Source, number: int, plan: Plan) -> Block:
+    size, limit = source.size or 0, plan.limits.max_line_bytes
+    return _reader.read(_descriptor(source), source.name, number, size, limit)
 
 
 _reader = RangeReader()  # one a process; it is idle wherever blocks arrive as bytes

@@ -1,6 +1,5 @@
 """Tasks → outcomes in the order of the tasks, run here or in several processes. Knows nothing of what a task is."""
 
-import multiprocessing
 import signal
 import sys
 from collections import deque
@@ -13,7 +12,7 @@ from budget_cli.errors import WorkerDied
 Work = TypeVar("Work")
 Outcome = TypeVar("Outcome")
 
-ALONE_FIRST = 16  # tasks of a stream of unknown length that are done here before workers are started
+ALONE_FIRST = 4  # tasks of a stream of unknown length that are done here before workers are started
 AHEAD = 4  # tasks handed out per worker before the first outcome is folded
 
 _plan: Any = None
@@ -51,6 +50,7 @@ def run(
 def _in_processes(
     function: Callable[[Work, Any], Outcome], plan: Any, stream: Iterator[Work], jobs: int, start_method: str | None
 ) -> Iterator[tuple[Work, Outcome]]:
+    import multiprocessing
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
