@@ -1,7 +1,7 @@
 """Groups and coefficients → the loss and what it is made of.
 
-The named tuples are the result's contract: their field names, in this order, are the names in the JSON, in the CSV and in
-gates. A number that does not exist is None, never 0. (Named tuples, because fifteen dataclasses cost every start 8 ms.)
+The named tuples are the result's contract: their field names, in this order, are the names in the JSON, in the CSV
+and in gates. A number that does not exist is None, never 0. (Fifteen dataclasses would cost every start 8 ms.)
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from budget_cli import objective
 from budget_cli.groups.groups import Groups, Key
-from budget_cli.groups.moments import Floats
+from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.reading.columns import Tally
 
 SCHEMA = "budget-cli/loss/1"
@@ -152,6 +152,7 @@ class Prompt(NamedTuple):
     phantom: bool | None
 
 
+@quiet_overflow
 def of_groups(
     groups: Groups, coefficients: Coefficients, tally: Tally, aggregate: Aggregate = "response", budget: int = 0
 ) -> Loss:
@@ -163,20 +164,21 @@ def of_groups(
         tally: what became of the records, handed through.
         aggregate: `response`: every response weighs the same; `prompt`: the mean over prompts of each prompt's mean.
         budget: position in the layout.
+
+    Returns:
+        The loss; None where some responses lack what a coefficient other than 0 needs.
     """
     view = _View(groups, coefficients, budget)
-    n, responses, beta = view.n, int(view.n.sum()), coefficients.budget_penalty_coef
+    n, responses = view.n, int(view.n.sum())
     mean_of = _mean(view.n, aggregate)
-    loss = mean_of(view.loss_sums)
-    square = mean_of(view.advantage_sums)
+    square = mean_of(view.advantage_sums) if view.adjustable else None
+    loss = mean_of(view.loss_sums) if view.adjustable and (view.with_k or not coefficients.kl_coef) else None
     sizes = Size(_whole(n.min()), _number(n.sum() / n.size), _whole(n.max())) if n.size else Size(None, None, None)
     mean_excess, total_excess, over = None, None, None
     if view.budgeted:
         total_excess = float((n * view.e_mean).sum())
         over = int(groups.column("over", budget).sum())
         mean_excess = total_excess / over if over else None
-    b_part = float((beta * beta * view.ee).sum())
-    parts = float(view.rr.sum()) + b_part
     return Loss(
         loss=loss,
         aggregate=aggregate,
@@ -189,7 +191,9 @@ def of_groups(
             _number(groups.column("r_max").max()) if n.size else None,
         ),
         adjusted_reward=AdjustedReward(*view.adjusted_mean_and_std()),
-        advantage=Advantage(square, _number(b_part / parts) if parts and view.adjustable else None),
+        advantage=Advantage(
+            square, _share(float(view.penalty_scatter.sum()), float(view.rr.sum())) if view.adjustable else None
+        ),
         kl=_kl(view, groups, loss, square),
         length=_length(groups, responses),
         over_budget=OverBudget(
@@ -214,10 +218,9 @@ def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iter
     n = view.n
     with_length = groups.with_length == n.sum()
     r_mean = groups.column("r0") + groups.column("r1") / n
-    share_of = view.rr + beta * beta * view.ee
     for i, key in enumerate(groups.keys()):
         size = float(n[i])
-        share = _number(beta * beta * view.ee[i] / share_of[i]) if share_of[i] and view.adjustable else None
+        share = _share(float(view.penalty_scatter[i]), float(view.rr[i])) if view.adjustable else None
         yield Prompt(
             prompt_id=key,
             responses=int(size),
@@ -239,6 +242,7 @@ def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iter
 class _View:
     """The columns that the formulas name, for one budget; shape (prompts,) each."""
 
+    @quiet_overflow
     def __init__(self, groups: Groups, coefficients: Coefficients, budget: int) -> None:
         beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
         column = groups.column
@@ -268,7 +272,8 @@ class _View:
         several = self.n > 1
         self.zero_variance = several & (column("r_min") == column("r_max"))
         self.zero_variance_adjusted = several & (self.advantage_sums == 0)
-        self.phantom = self.zero_variance & (beta * beta * self.ee > 0)
+        self.penalty_scatter = beta * beta * self.ee
+        self.phantom = self.zero_variance & (self.penalty_scatter > 0)
 
     def adjusted_mean_and_std(self) -> tuple[float | None, float | None]:
         """Of r − β·e over all responses."""
@@ -325,6 +330,11 @@ def _length(groups: Groups, responses: int) -> Length:
         p99=p99,
         max=_whole(groups.column("L_max").max()),
     )
+
+
+def _share(part: float, rest: float) -> float | None:
+    """Of two scatters, the first one's part of both."""
+    return part / (part + rest) if 0 < part + rest < math.inf else None
 
 
 def _number(value: float) -> float | None:

@@ -76,6 +76,8 @@ class Groups:
 
     def _reserve(self, prompts: int) -> None:
         if prompts > len(self._table):
+            if not self._table.flags.owndata:  # it came from another process
+                self._table = self._table.copy()
             # resize goes through realloc, which for large arrays moves pages and does not copy them
             self._table.resize((max(prompts, len(self._table) * 5 // 4), self.layout.width), refcheck=False)
 

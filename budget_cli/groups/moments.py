@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Table = NDArray[np.float64]  # shape (prompts, layout.width)
 
+quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # a decorator; what overflows the report gives as null
+
 PROMPT = ("n", "r0", "r1", "rr", "r_min", "r_max", "k0", "k1", "kk", "rk", "k3", "L_sum", "L_min", "L_max")
 BUDGET = ("e0", "e1", "ee", "re", "ek", "over")  # repeated for every budget of the scan
 IDENTITY = {"r_min": np.inf, "r_max": -np.inf, "L_min": np.inf, "L_max": -np.inf}
@@ -55,6 +57,7 @@ class Layout:
         return table
 
 
+@quiet_overflow
 def of_responses(
     layout: Layout,
     codes: NDArray[np.intp],
@@ -122,7 +125,7 @@ class _Part:
         put("r_max", columns["r"].max(axis=0))
         k = None
         if "k" in columns:
-            log_ratio = np.nan_to_num(columns["k"], copy=False)
+            log_ratio = np.nan_to_num(columns["k"], copy=False, posinf=np.inf, neginf=-np.inf)
             k3 = k3_terms(log_ratio)
             k = self._centred("k", log_ratio)
             put("kk", self._total(k * k))
@@ -162,6 +165,7 @@ class _Part:
         return np.asarray(about_pivot)
 
 
+@quiet_overflow
 def merge(layout: Layout, a: Table, b: Table) -> Table:
     """The moments of two shards taken together, row by row; `a` came first.
 

@@ -13,6 +13,7 @@ from budget_cli.reading.columns import Decoded
 from budget_cli.reading.fields import Fields
 
 WORTH_FAST = 1 << 15  # bytes; below this, importing msgspec and compiling its types takes longer than the careful way
+LONG_LINE = 10_000  # bytes; from here on simdjson is faster than msgspec
 UTF8_BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -41,10 +42,22 @@ def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
         _require_json_lines(block)
     quick = None
     if len(block) >= WORTH_FAST:
-        from budget_cli.reading import fast
+        first_line = block.buffer.find(b"\n", block.start, block.stop) - block.start
+        if not 0 <= first_line < LONG_LINE:
+            quick = _long_lines(block, fields, limits)
+        if quick is None:
+            from budget_cli.reading import fast
 
-        quick = fast.decode(block, fields, limits.max_line_bytes)
+            quick = fast.decode(block, fields, limits.max_line_bytes)
     return quick or careful.decode(bytes(block.view), fields, limits.max_line_bytes, limits.rejections)
+
+
+def _long_lines(block: Block, fields: Fields, limits: Limits) -> Decoded | None:
+    try:
+        from budget_cli.reading import long_lines
+    except ImportError:  # no simdjson for this platform
+        return None
+    return long_lines.decode(block, fields, limits.max_line_bytes)
 
 
 def _without_bom(block: Block) -> Block:

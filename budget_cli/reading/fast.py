@@ -124,27 +124,42 @@ def _response_shape(fields: Fields) -> Shape | None:
         if leaf is None or leaves.get(paths[name], leaf) != leaf:
             return None
         leaves[paths[name]] = leaf
-    absent_ok = {paths[name] for name in SINGULAR if not fields.required(name)}
-    absent_ok.add(paths["response_length"])  # may come from the number of tokens
-    leaves = {path: leaf | None if path in absent_ok else leaf for path, leaf in leaves.items()}
+    for name in ("log_prob", "old_log_prob", "response_length"):
+        if not fields.required(name):
+            leaves[paths[name]] |= None
+    leaves[paths["response_length"]] |= msgspec.UnsetType  # may come from the number of tokens
     if not _is_tree(leaves):
         return None
 
     def build(records: list[Any], get: dict[Path, Getter]) -> Columns | None:
-        log_probs = _sequences(get[paths["log_prob"]](records))
-        old_log_probs = (
-            log_probs if paths["old_log_prob"] == paths["log_prob"] else _sequences(get[paths["old_log_prob"]](records))
-        )
-        if log_probs is None or old_log_probs is None:
-            return None
-        length = _lengths(get[paths["response_length"]](records), fields.needs_length, log_probs, old_log_probs)
-        if length is INVALID:
-            return None
-        keys, codes = columns.of_ids(get[paths["prompt_id"]](records))
-        reward = _floats(get[paths["reward"]](records))
-        return Columns(keys, codes, reward, length, log_probs.sums, old_log_probs.sums)
+        return of_responses(fields, {path: getter(records) for path, getter in get.items()})
 
     return Shape(leaves, build)
+
+
+def of_responses(fields: Fields, values: dict[Path, list[Any]]) -> Columns | None:
+    """The columns of a record a response, or None if anything is unexpected.
+
+    Args:
+        fields: where the values were found.
+        values: by path, one a record, of the right types: ids; floats; for log-probs floats, or lists of them, or
+            (sum, number of tokens); None for null, and UNSET or None for missing.
+    """
+    paths = fields.paths
+    log_probs = _sequences(values[paths["log_prob"]])
+    old_log_probs = log_probs
+    if paths["old_log_prob"] != paths["log_prob"]:
+        old_log_probs = _sequences(values[paths["old_log_prob"]])
+    if log_probs is None or old_log_probs is None:
+        return None
+    if fields.needs_log_probs and (log_probs.sums is None or old_log_probs.sums is None):
+        return None
+    length = _lengths(values[paths["response_length"]], fields.needs_length, log_probs, old_log_probs)
+    if length is INVALID:
+        return None
+    keys, codes = columns.of_ids(values[paths["prompt_id"]])
+    reward = _floats(values[paths["reward"]])
+    return Columns(keys, codes, reward, length, log_probs.sums, old_log_probs.sums)
 
 
 def _prompt_shape(fields: Fields) -> Shape | None:
@@ -228,11 +243,8 @@ def _struct(leaves: dict[Path, Any], getters: dict[Path, Getter], above: tuple[s
         else:
             inner_getters: dict[Path, Getter] = {}
             if step.each:
-                (rest, leaf), *others = below.items()
-                if others:
-                    raise NotImplementedError  # unreachable: only one field may go through a list
-                each = _struct({rest: leaf | msgspec.UnsetType}, inner_getters)
-                getters[(step, *rest)] = _joined_getter(where, inner_getters[rest])
+                each = _struct({rest: leaf | msgspec.UnsetType for rest, leaf in below.items()}, inner_getters)
+                getters.update({(step, *rest): _joined_getter(where, inner) for rest, inner in inner_getters.items()})
                 leaf = list[each]  # type: ignore[valid-type]
             else:
                 leaf = _struct(below, inner_getters, where)
@@ -281,26 +293,33 @@ def _floats(values: list[float]) -> Floats:
 
 
 def _sequences(values: list[Any]) -> _Sequences | None:
-    if values[0] is None:
-        return _Sequences(None, None) if values.count(None) == len(values) else None
+    first = values[0]
+    if isinstance(first, tuple):
+        return _Sequences(_floats([total for total, _ in values]), [count for _, count in values])
+    if first is None or first is msgspec.UNSET:
+        return _Sequences(None, None) if values.count(None) + values.count(msgspec.UNSET) == len(values) else None
     try:
-        if not isinstance(values[0], list):
+        if isinstance(first, float):
             return _Sequences(_floats(values), None)
-        if all(values):
-            return _Sequences(_floats([token_sum(_floats(tokens)) for tokens in values]), list(map(len, values)))
+        tokens = list(map(len, values))
+        if not all(tokens):
+            return None
+        return _Sequences(_floats([token_sum(_floats(value)) for value in values]), tokens)
     except (struct.error, TypeError):  # numbers, lists and nulls mixed
-        pass
-    return None
+        return None
 
 
 def _lengths(values: list[Any], needed: bool, *log_probs: _Sequences) -> Any:
-    if values[0] is None:
-        if values.count(None) != len(values):
+    first = values[0]
+    if first is msgspec.UNSET:
+        if values.count(msgspec.UNSET) != len(values):
             return INVALID
         tokens = next((s.tokens for s in log_probs if s.tokens is not None), None)
         if tokens is None:
             return INVALID if needed else None
         return _floats([float(n) for n in tokens])
+    if first is None:
+        return None if values.count(None) == len(values) and not needed else INVALID
     try:
         length = _floats(values)
     except struct.error:

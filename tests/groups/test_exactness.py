@@ -1,0 +1,145 @@
+"""If this fails, the loss has lost digits to the order, the size or the offset of the numbers it was made from.
+
+The reference is exact rational arithmetic on the very doubles that went in; the promise is a relative error of at most
+1e-12. Where the adjusted rewards of all prompts nearly tie, the loss is a small difference of large terms, and the
+promise is 1e-14 of those terms.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from budget_cli.analysis.report import Aggregate, Coefficients, of_groups
+from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.moments import Layout
+from budget_cli.reading.columns import Tally
+
+PROMISE = Fraction(1, 10**12)
+SEEDS = range(60)
+
+
+class Response(NamedTuple):
+    prompt: Key
+    reward: float
+    length: int  # tokens
+    log_ratio: float  # nats
+
+
+class Draw(NamedTuple):
+    responses: list[Response]
+    coefficients: Coefficients
+
+
+def drawn(seed: int, mean_over_spread: float | None = None) -> Draw:
+    """Several prompts, interleaved; offsets up to 1e9 and up to 1e9 times the spread, coefficients 1e-6 to 1e6."""
+    dice = random.Random(seed)
+    budget = dice.randint(1, 8000)
+    responses = []
+    for prompt in range(dice.randint(3, 8)):
+        reward_spread, k_spread = 10 ** dice.uniform(-2, 2), 10 ** dice.uniform(-2, 2)
+        if mean_over_spread is None:
+            reward_mean, k_mean = (dice.choice([-1, 0, 1]) * 10 ** dice.uniform(-3, 7) * s
+                                   for s in (reward_spread, k_spread))  # fmt: skip
+        else:
+            reward_mean, k_mean = mean_over_spread * reward_spread, -mean_over_spread * k_spread
+        for _ in range(dice.randint(1, 16)):
+            reward = dice.gauss(reward_mean, reward_spread)
+            length = max(0, round(dice.gauss(budget, budget / 3)))
+            responses.append(Response(prompt, reward, length, dice.gauss(k_mean, k_spread)))
+    dice.shuffle(responses)
+    return Draw(responses, Coefficients(budget, 10 ** dice.uniform(-6, 6), 10 ** dice.uniform(-6, 6)))
+
+
+def exactly(draw: Draw, aggregate: Aggregate) -> Fraction:
+    """The loss by its definition, in rational numbers."""
+    budget = draw.coefficients.token_budget
+    assert budget is not None
+    beta, alpha = Fraction(draw.coefficients.budget_penalty_coef), Fraction(draw.coefficients.kl_coef)
+    rows: defaultdict[Key, list[tuple[Fraction, Fraction]]] = defaultdict(list)
+    for one in draw.responses:
+        adjusted = Fraction(one.reward) - beta * max(0, one.length - budget)
+        rows[one.prompt].append((adjusted, alpha * Fraction(one.log_ratio)))
+    sums, sizes = [], []
+    for row in rows.values():
+        baseline = sum((adjusted for adjusted, _ in row), Fraction()) / len(row)
+        sums.append(sum(((adjusted - baseline - kl) ** 2 for adjusted, kl in row), Fraction()))
+        sizes.append(len(row))
+    if aggregate == "response":
+        return sum(sums, Fraction()) / sum(sizes)
+    return sum((total / size for total, size in zip(sums, sizes, strict=True)), Fraction()) / len(sizes)
+
+
+def ours(draw: Draw, aggregate: Aggregate, cuts: Sequence[int] = ()) -> Fraction:
+    """The loss by way of groups, folded from the parts between the cuts."""
+    layout = Layout((draw.coefficients.token_budget or 0,))
+    groups = Groups(layout)
+    ends = [*sorted(cuts), len(draw.responses)]
+    for first, last in zip([0, *ends], ends, strict=False):
+        part = draw.responses[first:last]
+        keys = list(dict.fromkeys(one.prompt for one in part))
+        codes = np.array([keys.index(one.prompt) for one in part], dtype=np.intp)
+        reward, length, log_ratio = (np.array([one[i] for one in part], dtype=np.float64) for i in (1, 2, 3))
+        groups.fold(Groups.of_responses(layout, keys, codes, reward, length, log_ratio))
+    loss = of_groups(groups, draw.coefficients, Tally(), aggregate).loss
+    assert loss is not None
+    return Fraction(loss)
+
+
+def assert_kept(found: Fraction, exact: Fraction) -> None:
+    error = abs(found - exact) / exact
+    assert error <= PROMISE, f"relative error {float(error):.1e}"
+
+
+@pytest.mark.parametrize("aggregate", ["response", "prompt"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_loss_has_twelve_digits(seed: int, aggregate: Aggregate) -> None:
+    draw = drawn(seed)
+    assert_kept(ours(draw, aggregate), exactly(draw, aggregate))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_loss_has_twelve_digits_however_the_input_is_cut(seed: int) -> None:
+    draw = drawn(seed)
+    exact, size = exactly(draw, "response"), len(draw.responses)
+    dice = random.Random(seed)
+    assert_kept(ours(draw, "response", range(1, size)), exact)  # every response a part of its own
+    assert_kept(ours(draw, "response", dice.sample(range(size + 1), min(5, size))), exact)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_loss_has_twelve_digits_where_the_mean_is_1e9_times_the_spread(seed: int) -> None:
+    draw = drawn(seed, mean_over_spread=1e9)
+    exact, size = exactly(draw, "response"), len(draw.responses)
+    assert_kept(ours(draw, "response"), exact)
+    assert_kept(ours(draw, "response", range(0, size, 3)), exact)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-6])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_advantage_alone_has_twelve_digits_where_the_mean_is_1e9_times_the_spread(seed: int, alpha: float) -> None:
+    draw = drawn(seed, mean_over_spread=1e9)
+    draw = draw._replace(
+        responses=[one._replace(log_ratio=one.log_ratio % 1) for one in draw.responses],
+        coefficients=draw.coefficients._replace(kl_coef=alpha),
+    )
+    exact, size = exactly(draw, "response"), len(draw.responses)
+    assert_kept(ours(draw, "response"), exact)
+    assert_kept(ours(draw, "response", range(0, size, 2)), exact)
+
+
+@pytest.mark.parametrize("gap", [1e-9, 1e-6, 1e-3])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_loss_that_nearly_cancels_is_exact_to_1e_14_of_what_cancelled(seed: int, gap: float) -> None:
+    dice = random.Random(seed)
+    beta, size = 10 ** dice.uniform(-6, 6), dice.randint(2, 16)
+    lengths = [100 + dice.randint(0, 4000) for _ in range(size)]
+    responses = [Response("a", beta * (n - 100) * (1 + dice.gauss(0, gap)), n, 0.0) for n in lengths]
+    draw = Draw(responses, Coefficients(100, beta, 0.0))
+    without_penalty = draw._replace(coefficients=Coefficients(100, 0.0, 0.0))
+    cancelled = 2 * exactly(without_penalty, "response")  # S_rr and β²·S_ee are nearly the same
+    assert abs(ours(draw, "response") - exactly(draw, "response")) <= cancelled / 10**14

@@ -1,0 +1,111 @@
+"""If this fails, the README shows something that the program does not do."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "sample_data/README.md")
+
+
+def fenced(page: str, language: str) -> list[str]:
+    """The contents of the page's blocks in this language."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def table(page: str, header: str) -> list[list[str]]:
+    """The cells of the table that begins with this header, row by row."""
+    after = (ROOT / page).read_text(encoding="utf-8").split(f"\n{header}\n", 1)[1]
+    rows = after.split("\n\n", 1)[0].splitlines()[1:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def shell() -> dict[str, str]:
+    """The environment of a plain terminal in which budget-cli is installed."""
+    changed = ("NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    kept = {k: v for k, v in os.environ.items() if k not in changed and not k.startswith("BUDGET_CLI_")}
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+
+
+def run(commands: list[str], cwd: Path) -> list[str]:
+    """What each command says, on standard output and error; `$?` is that of the one before."""
+    script = "exec 2>&1\nstatus=0\n"
+    script += "".join(f"(exit $status)\n{command}\nstatus=$?; printf '\\001'\n" for command in commands)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=cwd, env=shell(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return done.stdout.decode().split("\1")[:-1]
+
+
+def leaves(value: Any, above: str = "") -> set[str]:
+    """`a.b` of everything in a JSON object; a list of objects counts as the first of them."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, dict):
+        return {above}
+    return set().union(*(leaves(inner, f"{above}.{key}" if above else key) for key, inner in value.items()))
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(page, block, id=f"{page}-{i}") for page in PAGES for i, block in enumerate(fenced(page, "console"))],
+)
+def test_every_command_says_what_the_page_shows(page: str, block: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
+    commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    said = run(commands, tmp_path)
+    assert "".join(f"$ {command}\n{text}" for command, text in zip(commands, said, strict=True)) == block
+
+
+@pytest.mark.parametrize("block", fenced("README.md", "python"))
+def test_python_blocks_print_what_their_comments_say(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    expected = re.findall(r"^print\(.*\)  # (.*)$", block, flags=re.MULTILINE)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block, "README.md", "exec"), {})
+    assert expected
+    assert printed.getvalue().splitlines() == expected
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_make_targets_that_a_page_names_exist(page: str) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    named = [line.split()[:2] for block in fenced(page, "sh") for line in block.splitlines()]
+    assert named
+    assert all(command == "make" and target in targets for command, target in named)
+
+
+def test_the_table_of_numbers_names_every_number_of_the_json_and_no_other(tmp_path: Path) -> None:
+    whole, damaged = (
+        json.loads(out)
+        for out in run(
+            [
+                f"budget-cli loss '{ROOT}/sample_data/{name}' -B 1024 --format json --fail-if 'loss < 0' 2>/dev/null"
+                for name in ("rollouts.jsonl", "damaged.jsonl")
+            ],
+            tmp_path,
+        )
+    )
+    in_table = set()
+    for thing, names, _ in table("README.md", "| object | names | |"):
+        above = f"{thing.strip('`')}." if thing else ""
+        in_table |= {above + name for name in re.findall(r"`(\w+)`", names)}
+    assert in_table == leaves(whole | {"rejections": damaged["rejections"]})
+
+
+def test_the_table_of_exit_codes_has_every_code() -> None:
+    from budget_cli.errors import Exit
+
+    rows = table("README.md", "| exit | meaning |")
+    assert {int(code) for codes, _ in rows for code in codes.split(",")} == {int(code) for code in Exit}
