@@ -65,12 +65,9 @@ def _parsed(expression: str, names: Sequence[str]) -> Gate:
         from difflib import get_close_matches
 
         close = get_close_matches(path, names, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(names)}"
+        hint = f" (did you mean {close[0]}?)" if close else "; the names are those of --format json, as in length.p99"
         raise UsageProblem(f"--fail-if: no number is called {path!r}{hint}")
-    try:
-        number = float(bound)
-    except ValueError:
-        number = math.nan
+    number = float(bound) if re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?", bound) else math.nan
     if not math.isfinite(number):
         raise UsageProblem(f"--fail-if {expression!r}: expected a finite number after {compare}, found {bound!r}")
     return Gate(expression, path, compare, number)

@@ -76,7 +76,7 @@ class OverBudget(NamedTuple):
 
     responses: int | None
     fraction: float | None
-    excess_tokens: float | None
+    excess_tokens: int | None
     excess_mean: float | None  # tokens, over the responses that are over
 
 
@@ -146,7 +146,7 @@ class Prompt(NamedTuple):
     budget_share: float | None
     k1: float | None
     length_mean: float | None
-    length_max: float | None
+    length_max: int | None
     over_budget: int | None
     zero_variance: bool
     phantom: bool | None
@@ -176,7 +176,7 @@ def of_groups(
     sizes = Size(_whole(n.min()), _number(n.sum() / n.size), _whole(n.max())) if n.size else Size(None, None, None)
     mean_excess, total_excess, over = None, None, None
     if view.budgeted:
-        total_excess = float((n * view.e_mean).sum())
+        total_excess = round(float((n * view.e_mean).sum()))
         over = int(groups.column("over", budget).sum())
         mean_excess = total_excess / over if over else None
     return Loss(
@@ -211,6 +211,14 @@ def of_groups(
     )
 
 
+def phantoms(groups: Groups, coefficients: Coefficients, most: int, budget: int = 0) -> list[Key]:
+    """The first `most` prompts whose advantage is made of length alone."""
+    view = _View(groups, coefficients, budget)
+    rows = np.flatnonzero(view.phantom)[:most] if view.adjustable else np.zeros(0, dtype=np.intp)
+    keys = list(groups.keys()) if rows.size else []
+    return [keys[row] for row in rows]
+
+
 def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
     """The same numbers for each prompt, in the order in which they were first seen."""
     view = _View(groups, coefficients, budget)
@@ -232,7 +240,7 @@ def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iter
             budget_share=share,
             k1=float(view.k_mean[i]) if view.with_k else None,
             length_mean=float(groups.column("L_sum")[i]) / size if with_length else None,
-            length_max=float(groups.column("L_max")[i]) if with_length else None,
+            length_max=int(groups.column("L_max")[i]) if with_length else None,
             over_budget=int(groups.column("over", budget)[i]) if view.budgeted else None,
             zero_variance=bool(view.zero_variance[i]),
             phantom=bool(view.phantom[i]) if view.adjustable else None,

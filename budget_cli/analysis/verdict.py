@@ -26,7 +26,7 @@ def parse_max_errors(text: str) -> tuple[float, bool]:
     Raises:
         UsageProblem: neither.
     """
-    form = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
+    form = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text.strip())
     if form is None or (not form[2] and "." in form[1]) or (form[2] and float(form[1]) > 100):
         raise UsageProblem(f"--max-errors {text!r}: expected a number of records, as in 10, or a share, as in 0.5%")
     return float(form[1]), bool(form[2])
@@ -41,8 +41,12 @@ def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]
         reasons.append(f"{_count(counted, 'record')} of {tally.read:,} rejected")
     if not tally.used and not allowance.empty:
         reasons.append("no records at all" if not tally.read else "no record could be used")
-    reasons += [f"gate {gate.expression}" for gate in gates if not gate.passed]
+    reasons += [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
     return reasons
+
+
+def _shown(value: float | None) -> str:
+    return "null, which no gate passes" if value is None else f"{value:.6g}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -69,6 +69,8 @@ def require_writable(output: str | None) -> None:
     """
     if output is None:
         return
+    if not output:
+        raise UsageProblem("-o: expected a file name, found nothing")
     folder = os.path.dirname(os.path.abspath(output))
     if os.path.isdir(output):
         raise UsageProblem(f"-o {output}: is a directory, expected a file")
@@ -133,6 +135,11 @@ def wants_colour(output: str | None) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return output is None and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def shows_result() -> bool:
+    """Whether a person sees standard output."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def encoding(output: str | None) -> str:

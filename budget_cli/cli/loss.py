@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 EPILOG = """Examples:
 
+\b
   budget-cli loss rollouts/ -B 4096
-
-  zcat rollouts/*.gz | budget-cli loss - -B 4096 --format json | jq .loss
-
-  budget-cli loss step_40.jsonl -B 4096 --fail-if 'over_budget.fraction > 0.2'
+  zcat rollouts/*.gz | budget-cli loss - -B 4096 -f json | jq .loss
+  budget-cli loss 40.jsonl -B 4096 --fail-if 'over_budget.fraction > 0.2'
 
 Exit: 0 all read and all held, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
 """
@@ -102,7 +101,8 @@ def _rendered(
 
         bins = max(20, min(console.columns(), 120) - 46)
         lengths = histogram.of_lengths(scan.groups.lengths, bins, loss.coefficients.token_budget)
-        shown = list(table.of_loss(loss, lengths, reasons, judged, scan.rejections, precision))
+        phantoms = report.phantoms(scan.groups, loss.coefficients, most=3)
+        shown = list(table.of_loss(loss, lengths, reasons, judged, scan.rejections, precision, phantoms))
         if prompts is not None:
             shown += table.of_prompts(prompts, precision)
         if console.wants_colour(output):
@@ -128,8 +128,9 @@ def _tell(scan: "Scan", reasons: list[str], format: Format, quiet: bool) -> None
     if not quiet:
         for note in scan.notes:
             console.say(note)
-    for problem in scan.problems:
-        console.say(str(problem))
+    if format is not Format.TABLE or not console.shows_result():
+        for problem in scan.problems:
+            console.say(str(problem))
     if format is Format.TABLE:
         return
     for rejection in [] if quiet else scan.rejections:

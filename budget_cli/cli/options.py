@@ -112,6 +112,8 @@ Output = Annotated[
         "-o", "--output", metavar="FILE", help="Write the result there, whole or not at all.", show_default=False
     ),
 ]
-PerPrompt = Annotated[bool, typer.Option("--per-prompt", help="The numbers of every prompt, too.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on standard error but errors.")]
+PerPrompt = Annotated[
+    bool, typer.Option("--per-prompt", help="The numbers of every prompt, too; csv and markdown: of them only.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error only what failed.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every rejected record, not the first ten.")]

@@ -5,7 +5,7 @@ It defines what a valid record is. The fast reading (`fast`) agrees with it wher
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from budget_cli.reading.columns import Columns, Decoded, Floats, Key, Rejection,
 from budget_cli.reading.fields import KINDS, Fields, Path, written
 
 MAX_EXACT = 2**53  # the largest integer up to which a float is exact
+KEYS_SHOWN = 12  # of a record, where the one looked for is missing
 MAX_DEPTH = 1024  # orjson's limit on nesting
 MISSING: Final = object()
 
@@ -49,7 +50,7 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -
         try:
             rows += _record(line, fields, max_line_bytes)
         except Bad as bad:
-            if number == len(lines) and torn and bad.code in NOT_JSON:
+            if number == len(lines) and torn and _is_torn(line, bad):
                 bad = Bad("truncated-tail", f"the last line is cut off ({bad.message})", column=bad.column)
             tally.rejected += 1
             tally.by_code[bad.code] += 1
@@ -69,7 +70,11 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -
 # ---- a line → its value
 
 
-NOT_JSON = frozenset({"not-json", "invalid-utf8", "lone-surrogate", "non-finite", "nul-bytes"})
+def _is_torn(line: bytes, bad: Bad) -> bool:
+    """Whether a line without its newline was cut off, not just wrong: it begins an object and does not end it."""
+    if bad.code not in ("not-json", "invalid-utf8", "lone-surrogate") or not line.lstrip().startswith(b"{"):
+        return False
+    return not line.rstrip().endswith(b"}") or "unexpected end" in bad.message
 
 
 def _parsed(line: bytes, max_line_bytes: int) -> Any:
@@ -104,7 +109,7 @@ def _diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Any:
         return math.nan
 
     try:
-        value = json.loads(text, parse_constant=noted)
+        value = json.loads(text, parse_constant=noted, parse_int=_integer)
     except (ValueError, RecursionError):
         raise Bad("not-json", f"not JSON: {error.msg}", column=column) from None
     if constants:
@@ -112,6 +117,10 @@ def _diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Any:
         column = column - constants[0].startswith("-")
         raise Bad("non-finite", f"{constants[0]} is not a number that can be averaged", field=where, column=column)
     return value  # a number beyond the range of a double: rejected only where it is read
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 400 else float(digits)  # Python refuses to convert thousands of digits
 
 
 def _name_of_first(value: Any, wanted: Callable[[Any], bool]) -> str | None:
@@ -142,6 +151,13 @@ def _record(line: bytes, fields: Fields, max_line_bytes: int) -> list[Response]:
     reward = _field(record, fields, "reward", "reward", number)
     log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence) or (None, None)
     old_log_prob, old_tokens = _field(record, fields, "old_log_prob", "old_log_prob", sequence) or (None, None)
+    if tokens is not None and old_tokens is not None and tokens != old_tokens:
+        raise Bad(
+            "unequal-lengths",
+            f"{_count(old_tokens)}, but log_prob has {tokens}",
+            "old_log_prob",
+            fields.paths["old_log_prob"],
+        )
     length = _length(record, fields, "response_length", whole, tokens if tokens is not None else old_tokens)
     return [(key, reward, length, log_prob, old_log_prob)]
 
@@ -156,8 +172,12 @@ def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
     named = {"log_probs": log_probs, "old_log_probs": old_log_probs, "response_lengths": lengths}
     for name, values in named.items():
         if values is not None and len(values) != len(rewards):
-            message = f"{len(values)} elements, but rewards has {len(rewards)}"
+            message = f"{_count(len(values))}, but rewards has {len(rewards)}"
             raise Bad("unequal-lengths", message, name, fields.paths[name])
+    for i, ((_, tokens_i), (_, old_tokens_i)) in enumerate(zip(log_probs or [], old_log_probs or [], strict=False)):
+        if tokens_i is not None and old_tokens_i is not None and tokens_i != old_tokens_i:
+            message = f"response {i}: {_count(old_tokens_i)}, but log_probs has {tokens_i}"
+            raise Bad("unequal-lengths", message, "old_log_probs", fields.paths["old_log_probs"])
     nothing = [None] * len(rewards)
     return [
         (key, reward, length, log_prob and log_prob[0], old and old[0])
@@ -165,6 +185,10 @@ def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
             rewards, lengths or nothing, log_probs or nothing, old_log_probs or nothing, strict=True
         )
     ]
+
+
+def _count(elements: int) -> str:
+    return f"{elements} element{'' if elements == 1 else 's'}"
 
 
 def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, check: Callable[[Any], Any]) -> Any:
@@ -175,7 +199,7 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         if value is MISSING or value is None:
             if not fields.required(canonical):
                 return None
-            raise _absent(value, canonical)
+            raise _absent(value, canonical, record, path)
         if any(step.each for step in path):
             value = _summable(value, KINDS[canonical])
         return check(value)
@@ -186,14 +210,22 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         raise
 
 
-def _absent(value: Any, canonical: str) -> Bad:
-    found = "missing" if value is MISSING else "null"
-    way_out = {
-        "log_prob": "give --kl-coef 0 to do without, or --field to say where it is",
-        "old_log_prob": "give --kl-coef 0 to do without, or --field to say where it is",
-        "response_length": "give --budget-penalty-coef 0 to do without, or --field to say where it is",
-    }.get(canonical, "--field says where it is")
-    return Bad("missing" if value is MISSING else "null", f"{found}; {way_out}" if value is MISSING else f"{found}")
+def _absent(value: Any, canonical: str, record: dict[str, Any], path: Path) -> Bad:
+    """What is not there and is needed, and every way out."""
+    if value is None:
+        return Bad("null", "null")
+    without = {
+        "log_prob": "--kl-coef 0 does without it, or ",
+        "old_log_prob": "--kl-coef 0 does without it, or ",
+        "response_length": "--budget-penalty-coef 0 does without it, or ",
+    }.get(canonical, "")
+    there = list(record)[:KEYS_SHOWN]
+    keys = (
+        f" (there are {', '.join(there)}{', …' if len(record) > KEYS_SHOWN else ''})"
+        if path[0].key not in record
+        else ""
+    )
+    return Bad("missing", f"missing{keys}; {without}give --field {canonical}=PATH")
 
 
 def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
@@ -213,6 +245,10 @@ def _found(record: Any, path: Path) -> Any:
             if not isinstance(record, list):
                 raise Bad("wrong-type", f"expected a list, found {type_name(record)}", written(path), path)
             rest = path[depth + 1 :]
+            for i, element in enumerate(record):
+                if rest and not isinstance(element, dict):
+                    message = f"element {i}: expected an object, found {type_name(element)}"
+                    raise Bad("wrong-type", message, written(path), path)
             found = [_found(element, rest) for element in record] if rest else record
             inner = any(later.each for later in rest)
             values: list[Any] = []
@@ -231,7 +267,7 @@ def _summable(values: list[Any], kind: str) -> Any:
             joined += value if isinstance(value, list) else [value]
         return joined
     check = whole if kind == "whole" else number
-    return math.fsum(map(check, values))
+    return _finite(exact_sum(map(check, values)))
 
 
 # ---- checks of one value
@@ -270,7 +306,7 @@ def sequence(value: Any) -> tuple[float, int | None]:
         except Bad as bad:
             bad.message = f"element {i}: {bad.message}"
             raise
-    return token_sum(np.array(value, dtype=np.float64)), len(value)
+    return _finite(token_sum(np.array(value, dtype=np.float64))), len(value)
 
 
 def token_sum(tokens: Floats) -> float:
@@ -279,8 +315,23 @@ def token_sum(tokens: Floats) -> float:
     Where little cancels, as among log-probs, numpy's pairwise sum: its error is below (8 + log2 n) units in the last
     place of Σ|x|, here at most 100 times the sum. Else Shewchuk's exact sum (1997, by math.fsum).
     """
-    total = float(tokens.sum())
-    return total if 100 * abs(total) >= np.abs(tokens).sum() else math.fsum(tokens)
+    with np.errstate(over="ignore"):
+        total, size = float(tokens.sum()), np.abs(tokens).sum()
+    return total if 100 * abs(total) >= size else exact_sum(tokens)
+
+
+def exact_sum(values: Iterable[float]) -> float:
+    """The correctly rounded sum, or inf if it is beyond the range of a double."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.inf
+
+
+def _finite(total: float) -> float:
+    if not math.isfinite(total):
+        raise Bad("non-finite", "the sum is beyond the range of a double")
+    return total
 
 
 def prompt_id(value: Any) -> Key:
@@ -289,6 +340,8 @@ def prompt_id(value: Any) -> Key:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Bad("wrong-type", f"expected a string or an integer, found {type_name(value)}")
+    if not math.isfinite(value):
+        raise Bad("non-finite", "a number beyond the range of a double")
     if isinstance(value, int) and abs(value) < 2**63:
         return value
     if isinstance(value, int) or (value == value // 1 and abs(value) > MAX_EXACT):

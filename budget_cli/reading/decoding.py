@@ -4,6 +4,7 @@ Tries the whole block at once, and reads it again line by line when anything is 
 arrays only.
 """
 
+import shlex
 from dataclasses import dataclass, replace
 
 from budget_cli.errors import InputProblem
@@ -11,6 +12,7 @@ from budget_cli.reading import careful
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Decoded
 from budget_cli.reading.fields import Fields
+from budget_cli.reading.sources import STDIN
 
 WORTH_FAST = 1 << 15  # bytes; below this, importing msgspec and compiling its types takes longer than the careful way
 LONG_LINE = 10_000  # bytes; from here on simdjson is faster than msgspec
@@ -65,7 +67,7 @@ def _without_bom(block: Block) -> Block:
     for bom, name in OTHER_BOMS.items():
         if start.startswith(bom):
             raise InputProblem(
-                block.source, f"this is {name}, expected UTF-8: try `iconv -f {name} -t UTF-8 {block.source}`"
+                block.source, f"this is {name}, expected UTF-8: try `iconv -f {name} -t UTF-8{_file(block.source)}`"
             )
     return replace(block, start=block.start + len(UTF8_BOM)) if start.startswith(UTF8_BOM) else block
 
@@ -75,7 +77,12 @@ def _require_json_lines(block: Block) -> None:
         first = line.strip()
         if first:
             if first.startswith(b"["):
-                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c '.[]' {block.source}`")
+                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c '.[]'{_file(block.source)}`")
             if first == b"{":
-                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c . {block.source}`")
+                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c .{_file(block.source)}`")
             return
+
+
+def _file(source: str) -> str:
+    """The source as an argument of a shell command; standard input needs none."""
+    return "" if source == STDIN else f" {shlex.quote(source)}"

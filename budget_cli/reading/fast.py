@@ -125,7 +125,7 @@ def _response_shape(fields: Fields) -> Shape | None:
             return None
         leaves[paths[name]] = leaf
     for name in ("log_prob", "old_log_prob", "response_length"):
-        if not fields.required(name):
+        if not fields.required(name) and not any(step.each for step in paths[name]):
             leaves[paths[name]] |= None
     leaves[paths["response_length"]] |= msgspec.UnsetType  # may come from the number of tokens
     if not _is_tree(leaves):
@@ -151,6 +151,10 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]]) -> Columns | Non
     if paths["old_log_prob"] != paths["log_prob"]:
         old_log_probs = _sequences(values[paths["old_log_prob"]])
     if log_probs is None or old_log_probs is None:
+        return None
+    if log_probs.tokens is not None and old_log_probs.tokens not in (None, log_probs.tokens):
+        return None
+    if not all(s.sums is None or np.isfinite(s.sums).all() for s in (log_probs, old_log_probs)):
         return None
     if fields.needs_log_probs and (log_probs.sums is None or old_log_probs.sums is None):
         return None

@@ -116,7 +116,7 @@ def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 def _codec(name: str, start: bytes) -> str | None:
     if start.startswith(compression.ZSTD_MAGIC):
-        raise InputProblem(name, f"zstd is not read yet: try `zstdcat {name} | budget-cli …`")
+        raise InputProblem(name, "zstd is not read yet: try `zstdcat FILE | budget-cli loss - …`")
     return compression.codec_of(start)
 
 

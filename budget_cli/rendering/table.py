@@ -1,10 +1,11 @@
 """A loss → the screen that a person sees: the point in two seconds, the reasons in ten."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from budget_cli.analysis.gates import Verdict
 from budget_cli.analysis.histogram import Histogram
 from budget_cli.analysis.report import Loss, Prompt
+from budget_cli.groups.groups import Key
 from budget_cli.reading.columns import Rejection
 from budget_cli.rendering.lines import Line, Piece
 from budget_cli.rendering.safe import for_terminal
@@ -21,13 +22,16 @@ def of_loss(
     gates: Sequence[Verdict],
     rejections: Sequence[Rejection],
     precision: int,
+    phantoms: Sequence[Key] = (),
 ) -> Iterator[Line]:
     """The lines of the screen; none is wider than 80 characters unless the numbers are."""
 
     def number(value: float | None) -> str:
-        return "–" if value is None else f"{value + 0.0:,.{precision}f}"
+        if value is None:
+            return "–"
+        return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
 
-    c, over = loss.coefficients, loss.over_budget
+    c = loss.coefficients
     counts = f"{_count(loss.responses, 'response')}, {_count(loss.prompts, 'prompt')}"
     yield [
         Piece("budget-aware loss  ", "bold"),
@@ -37,11 +41,21 @@ def of_loss(
     budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
     yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
     yield []
+    if loss.responses:
+        yield from _numbers(loss, histogram, number)
+    yield from _findings(loss, phantoms)
+    yield from of_rejections(rejections, loss.records.rejected)
+    yield from _verdict(loss, reasons, gates)
+
+
+def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | None], str]) -> Iterator[Line]:
+    c, over = loss.coefficients, loss.over_budget
     kl_terms = None
     if loss.loss is not None and loss.advantage.mean_square is not None:
         kl_terms = loss.loss - loss.advantage.mean_square
     square = number(loss.advantage.mean_square)
-    yield _row("made of", f"mean A² {square}   KL terms {number(kl_terms)}   R² {number(loss.kl.r2)}")
+    parts = f"mean A² {square}   KL terms {number(kl_terms)}"
+    yield _row("made of", parts + (f"   R² {number(loss.kl.r2)}" if c.kl_coef else ""))
     yield _row("reward", f"{number(loss.reward.mean)} ± {number(loss.reward.std)}   from "
                f"{number(loss.reward.min)} to {number(loss.reward.max)}")  # fmt: skip
     if loss.adjusted_reward.mean is not None and c.budget_penalty_coef:
@@ -51,15 +65,15 @@ def of_loss(
         if over.excess_tokens and over.excess_mean is not None:
             text += f"   {over.excess_tokens:,.0f} tokens, {over.excess_mean:,.0f} each"
         yield _row("over budget", text)
-    if loss.advantage.budget_share is not None:
+    if loss.advantage.budget_share is not None and c.budget_penalty_coef:
         yield _row("advantage", f"{loss.advantage.budget_share:.0%} of it is made by length")
     if loss.kl.k1 is not None:
         yield _row("log-ratio", f"k1 {number(loss.kl.k1)}   k2 {number(loss.kl.k2)}   k3 {number(loss.kl.k3)}")
     elif loss.coverage.log_ratio:
         yield _row("log-ratio", f"known for {loss.coverage.log_ratio:,} of {loss.responses:,} responses, so not shown")
     if loss.length.mean is not None:
-        parts = ("mean", "p50", "p90", "p99", "max")
-        yield _row("length", "   ".join(f"{part} {getattr(loss.length, part):,.0f}" for part in parts))
+        names = ("mean", "p50", "p90", "p99", "max")
+        yield _row("length", "   ".join(f"{name} {getattr(loss.length, name):,.0f}" for name in names))
     elif loss.coverage.length:
         yield _row("length", f"known for {loss.coverage.length:,} of {loss.responses:,} responses, so not shown")
     size = loss.groups.size
@@ -70,9 +84,6 @@ def of_loss(
         yield []
         yield _bars(histogram)
     yield []
-    yield from _findings(loss)
-    yield from of_rejections(rejections, loss.records.rejected)
-    yield from _verdict(loss, reasons, gates)
 
 
 def of_prompts(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
@@ -119,13 +130,15 @@ def _bars(histogram: Histogram) -> Line:
     return line
 
 
-def _findings(loss: Loss) -> Iterator[Line]:
+def _findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     groups = loss.groups
     if groups.phantom:
+        named = ", ".join(for_terminal(key, 20) for key in phantoms)
+        named = f": {named}{', …' if groups.phantom > len(phantoms) else ''}" if named else ""
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
         yield [
             Piece("warning   ", "yellow"),
-            Piece(f"{_count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"),
+            Piece(f"{_count(groups.phantom, 'prompt')} {verb} from length alone (phantom){named}"),
         ]
     if loss.kl.k1 is not None and loss.kl.k3 is None:
         yield [Piece("warning   ", "yellow"), Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
