@@ -43,7 +43,7 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -
     if not torn:
         lines.pop()
     for number, line in enumerate(lines, start=1):
-        if not line.strip(b" \t\r"):
+        if len(line) <= max_line_bytes and not line.strip(b" \t\r"):
             tally.blank += 1
             continue
         tally.read += 1
@@ -391,11 +391,17 @@ def _column_of(line: bytes, path: Path | None) -> int:
     for step in path:
         if text[at] != "{":
             break
-        inner = dict(_members(text, at))
+        try:
+            inner = dict(_members(text, at))
+        except RecursionError:  # the json module gives up at a little less depth than orjson
+            return 1
         if step.key not in inner:
             return 1
         at = inner[step.key]
     return at + 1
+
+
+_SKIPPED = json.JSONDecoder(parse_int=str)  # a number of thousands of digits is not converted
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
@@ -405,7 +411,7 @@ def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
         key, at = scanstring(text, at + 1)
         at = _skip_space(text, _skip_space(text, at) + 1)
         yield key, at
-        _, at = json.JSONDecoder().raw_decode(text, at)
+        _, at = _SKIPPED.raw_decode(text, at)
         at = _skip_space(text, at)
         if text[at] == ",":
             at = _skip_space(text, at + 1)

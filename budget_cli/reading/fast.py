@@ -299,11 +299,13 @@ def _floats(values: list[float]) -> Floats:
 def _sequences(values: list[Any]) -> _Sequences | None:
     first = values[0]
     if isinstance(first, tuple):
+        if set(map(type, values)) != {tuple}:
+            return None
         return _Sequences(_floats([total for total, _ in values]), [count for _, count in values])
     if first is None or first is msgspec.UNSET:
         return _Sequences(None, None) if values.count(None) + values.count(msgspec.UNSET) == len(values) else None
     try:
-        if isinstance(first, float):
+        if isinstance(first, (float, int)):
             return _Sequences(_floats(values), None)
         tokens = list(map(len, values))
         if not all(tokens):

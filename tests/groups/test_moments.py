@@ -76,6 +76,11 @@ def test_the_empty_row_is_an_exact_identity_on_both_sides(responses: list[Respon
     assert merged(row, empty).tobytes() == row.tobytes()
 
 
+def test_the_empty_row_is_an_identity_even_beside_what_overflows() -> None:
+    row, empty = row_of([(1e200, 10, 1e300), (-1e200, 10, 0.0)]), BUDGETS.empty(1)
+    assert merged(empty, row).tobytes() == merged(row, empty).tobytes() == row.tobytes()
+
+
 @settings(deadline=None)
 @given(shard, shard, shard)
 def test_merging_is_associative(a: list[Response], b: list[Response], c: list[Response]) -> None:

@@ -8,7 +8,7 @@ from written_json import Pairs, Raw, Writer, bits, block_of, put
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from budget_cli.reading import careful, fast
+from budget_cli.reading import careful, fast, long_lines
 from budget_cli.reading.columns import Decoded
 from budget_cli.reading.fields import KINDS, PLURALS, Fields
 
@@ -38,11 +38,11 @@ MAPPINGS: dict[str, tuple[str, ...]] = {
 
 
 def as_both(data: bytes, fields: Fields, limit: int = LIMIT, before: bytes = b"", after: bytes = b"") -> Decoded | None:
-    """What the fast reading says, held against the careful one if it says anything."""
-    quick = fast.decode(block_of(data, before, after), fields, limit)
-    if quick is not None:
+    """What the fast reading says, held against the careful one if it or the one for long lines says anything."""
+    quick, long = (reading.decode(block_of(data, before, after), fields, limit) for reading in (fast, long_lines))
+    if quick is not None or long is not None:
         slow = careful.decode(data, fields, limit, None)
-        assert bits(quick) == bits(slow)
+        assert all(bits(said) == bits(slow) for said in (quick, long) if said is not None)
         assert not slow.rejections
     return quick
 
@@ -280,6 +280,16 @@ def test_a_plain_block_is_read_at_once(shape: str, writer: Writer, newline: str,
     for count in (1, 5):
         text = newline.join([writer.text(record)] * count) + (newline if last else "")
         assert as_both(text.encode(), fields) is not None
+
+
+@pytest.mark.parametrize("shape", [shape for shape in PLAIN_SHAPES if shape != "a record a prompt"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_plain_block_of_responses_is_read_at_once_as_long_lines_too(shape: str, newline: str) -> None:
+    record, fields = PLAIN_SHAPES[shape]
+    data = newline.join([Writer().text(record)] * 5).encode()
+    said = long_lines.decode(block_of(data), fields, LIMIT)
+    assert said is not None
+    assert bits(said) == bits(careful.decode(data, fields, LIMIT, None))
 
 
 @pytest.mark.parametrize("size", [0, 1])
