@@ -19,17 +19,10 @@ from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.careful import MAX_EXACT, token_sum
 from budget_cli.reading.columns import Columns, Decoded, Floats, Tally
-from budget_cli.reading.fields import PLURALS, Fields, Kind, Path
+from budget_cli.reading.fields import KINDS, PLURALS, Fields, Kind, Path
 
 Key = str | Annotated[int, msgspec.Meta(gt=-(2**63), lt=2**63 - 1)]
 LEAVES: dict[Kind, Any] = {"key": Key, "number": float, "whole": float, "sequence": float | list[float]}
-SINGULAR: dict[str, Kind] = {
-    "prompt_id": "key",
-    "reward": "number",
-    "log_prob": "sequence",
-    "old_log_prob": "sequence",
-    "response_length": "whole",
-}
 
 
 def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
@@ -113,9 +106,9 @@ Getter = Callable[[list[Any]], list[Any]]  # records → the value of one field 
 
 
 def _response_shape(fields: Fields) -> Shape | None:
-    paths = {name: fields.paths[name] for name in SINGULAR}
+    paths = {name: fields.paths[name] for name in KINDS}
     leaves: dict[Path, Any] = {}
-    for name, kind in SINGULAR.items():
+    for name, kind in KINDS.items():
         if any(step.each for step in paths[name][:-1]) and kind != "sequence":
             return None
         leaf = LEAVES[kind]
@@ -167,7 +160,7 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]]) -> Columns | Non
 
 
 def _prompt_shape(fields: Fields) -> Shape | None:
-    paths = {name: fields.paths[PLURALS.get(name, name)] for name in SINGULAR}
+    paths = {name: fields.paths[PLURALS.get(name, name)] for name in KINDS}
     if any(step.each for path in paths.values() for step in path):
         return None
     types: dict[str, Any] = {

@@ -119,9 +119,7 @@ def test_every_number_of_the_report_is_the_one_worked_out_on_paper() -> None:
     ("aggregate", "loss", "square"),
     [("response", 17 / 960, 7 / 300), ("prompt", 281 / 14400, 59 / 3600)],
 )
-def test_ragged_groups_weigh_by_response_or_by_prompt(
-    aggregate: report.Aggregate, loss: float, square: float
-) -> None:
+def test_ragged_groups_weigh_by_response_or_by_prompt(aggregate: report.Aggregate, loss: float, square: float) -> None:
     found = of_groups(groups_of(RESPONSES), COEFFICIENTS, TALLY, aggregate)
     assert found.aggregate == aggregate
     assert found.loss == pytest.approx(loss, rel=1e-12)
