@@ -17,9 +17,9 @@ import numpy as np
 
 from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
-from budget_cli.reading.careful import MAX_EXACT, token_sum
 from budget_cli.reading.columns import Columns, Decoded, Floats, Tally
 from budget_cli.reading.fields import KINDS, PLURALS, Fields, Kind, Path
+from budget_cli.reading.values import MAX_EXACT, token_sum
 
 Key = str | Annotated[int, msgspec.Meta(gt=-(2**63), lt=2**63 - 1)]
 LEAVES: dict[Kind, Any] = {"key": Key, "number": float, "whole": float, "sequence": float | list[float]}

@@ -13,9 +13,9 @@ import simdjson
 
 from budget_cli.reading import fast
 from budget_cli.reading.blocks import Block
-from budget_cli.reading.careful import token_sum
 from budget_cli.reading.columns import Decoded, Tally
 from budget_cli.reading.fields import KINDS, Fields, Kind, Path
+from budget_cli.reading.values import token_sum
 
 _parser = simdjson.Parser()  # one a process: it keeps its memory from line to line
 

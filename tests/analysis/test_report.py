@@ -294,6 +294,20 @@ def test_every_number_of_a_prompt_is_the_one_worked_out_on_paper(name: str) -> N
     assert found == [pytest.approx(x, rel=1e-12) if isinstance(x, float) else x for x in BY_PROMPT[name]]
 
 
+@pytest.mark.parametrize(("most", "expected"), [(0, []), (1, ["b"]), (2, ["b", 1]), (9, ["b", 1, "1"])])
+def test_phantoms_are_the_first_prompts_whose_advantage_is_made_of_length_alone(most: int, expected: list[Key]) -> None:
+    more: list[Response] = [(key, 0.0, tokens, 0.0) for key in (1, "1") for tokens in (90, 200)]
+    groups = groups_of(RESPONSES + more)
+    assert report.phantoms(groups, COEFFICIENTS, most) == expected
+    assert report.phantoms(groups, COEFFICIENTS._replace(budget_penalty_coef=0.0), most) == []
+    assert report.phantoms(groups_of(without(RESPONSES + more, 2)), COEFFICIENTS, most) == []
+
+
+@pytest.mark.parametrize("name", ["over_budget.responses", "over_budget.excess_tokens", "length.min", "length.max"])
+def test_whole_tokens_and_counts_are_whole_numbers(name: str) -> None:
+    assert isinstance(number_at(of_groups(groups_of(RESPONSES), COEFFICIENTS, TALLY), name), int)
+
+
 def test_the_prompts_losses_add_up_to_that_of_the_dump() -> None:
     groups = groups_of(RESPONSES)
     total = sum(prompt.loss * prompt.responses for prompt in prompts(groups, COEFFICIENTS))

@@ -28,7 +28,8 @@ def test_max_errors_is_a_number_of_records_or_a_share(text: str, expected: tuple
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "%", "-1", "+1", "1.5", "0.5", "1e3", "ten", "5 %", "5%%", ".5%", "5.%", "100.1%", "inf", "nan%"]
+    "text",
+    ["", " ", "%", "-1", "+1", "1.5", "0.5", "1e3", "ten", "5 %", "5%%", ".5%", "5.%", "100.1%", "inf", "nan%", "٣"],
 )
 def test_any_other_max_errors_is_refused(text: str) -> None:
     with pytest.raises(UsageProblem) as refused:
@@ -44,6 +45,7 @@ def tally(read: int, rejected: int, torn: int = 0) -> Tally:
 
 GOOD, NOTHING = tally(10, 0), Tally()
 HOLDS, FAILS = Verdict("loss > 1", 0.5, True), Verdict("kl.k1 > 0.1", 0.2, False)
+MISSING, FAILED = Verdict("kl.r2 < 1", None, False), "gate kl.k1 > 0.1: it is 0.2"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,9 @@ HOLDS, FAILS = Verdict("loss > 1", 0.5, True), Verdict("kl.k1 > 0.1", 0.2, False
     [
         (GOOD, Allowance(), [], []),
         (GOOD, Allowance(), [HOLDS], []),
-        (GOOD, Allowance(), [FAILS, HOLDS, Verdict("loss < 1", None, False)], ["gate kl.k1 > 0.1", "gate loss < 1"]),
+        (GOOD, Allowance(), [FAILS, HOLDS], [FAILED]),
+        (GOOD, Allowance(), [MISSING, FAILS], ["gate kl.r2 < 1: it is null, which no gate passes", FAILED]),
+        (GOOD, Allowance(), [Verdict("loss > 1", 1e6 / 3, False)], ["gate loss > 1: it is 333333"]),
         (tally(10, 1), Allowance(), [], ["1 record of 10 rejected"]),
         (tally(20_000, 1234), Allowance(), [], ["1,234 records of 20,000 rejected"]),
         # at the bound, and one beyond it
@@ -71,7 +75,7 @@ HOLDS, FAILS = Verdict("loss > 1", 0.5, True), Verdict("kl.k1 > 0.1", 0.2, False
         (NOTHING, Allowance(), [], ["no records at all"]),
         (NOTHING, Allowance(empty=True), [], []),
         (NOTHING, Allowance(empty=True, in_percent=True), [], []),
-        (NOTHING, Allowance(), [FAILS], ["no records at all", "gate kl.k1 > 0.1"]),
+        (NOTHING, Allowance(), [FAILS], ["no records at all", FAILED]),
         (tally(4, 4), Allowance(), [], ["4 records of 4 rejected", "no record could be used"]),
         (tally(4, 4), Allowance(100, in_percent=True), [], ["no record could be used"]),
         (tally(4, 4), Allowance(4, empty=True), [], []),

@@ -1,0 +1,147 @@
+"""A line's value → its responses: finds the fields, checks them, and says of which field something is wrong."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from budget_cli.reading.columns import Key
+from budget_cli.reading.fields import KINDS, Fields, Path, written
+from budget_cli.reading.values import Bad, each, exact_sum, finite, number, prompt_id, sequence, type_name, whole
+
+KEYS_SHOWN = 12  # of a record, where the one looked for is missing
+MISSING: Final = object()
+
+# prompt id, reward, length (tokens), log-prob and old log-prob (nats)
+Response = tuple[Key, float, float | None, float | None, float | None]
+
+
+def responses(record: Any, fields: Fields) -> list[Response]:
+    """The responses that a line's value holds.
+
+    Raises:
+        Bad: a field that is needed is missing or not what it must be.
+    """
+    if not isinstance(record, dict):
+        raise Bad("not-an-object", f"expected an object, found {type_name(record)}", column=1)
+    key = _field(record, fields, "prompt_id", "prompt_id", prompt_id)
+    if _found(record, fields.paths["reward"]) is MISSING and _found(record, fields.paths["rewards"]) is not MISSING:
+        return _prompt(record, fields, key)
+    reward = _field(record, fields, "reward", "reward", number)
+    log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence) or (None, None)
+    old_log_prob, old_tokens = _field(record, fields, "old_log_prob", "old_log_prob", sequence) or (None, None)
+    if tokens is not None and old_tokens is not None and tokens != old_tokens:
+        raise Bad(
+            "unequal-lengths",
+            f"{_count(old_tokens)}, but log_prob has {tokens}",
+            "old_log_prob",
+            fields.paths["old_log_prob"],
+        )
+    length = _length(record, fields, "response_length", whole, tokens if tokens is not None else old_tokens)
+    return [(key, reward, length, log_prob, old_log_prob)]
+
+
+def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
+    """A record with the arrays of a prompt's responses."""
+    rewards = _field(record, fields, "rewards", "reward", each(number))
+    log_probs = _field(record, fields, "log_probs", "log_prob", each(sequence))
+    old_log_probs = _field(record, fields, "old_log_probs", "old_log_prob", each(sequence))
+    tokens = next((p for p in (log_probs, old_log_probs) if p and all(n is not None for _, n in p)), None)
+    lengths = _length(record, fields, "response_lengths", each(whole), [n for _, n in tokens] if tokens else None)
+    named = {"log_probs": log_probs, "old_log_probs": old_log_probs, "response_lengths": lengths}
+    for name, values in named.items():
+        if values is not None and len(values) != len(rewards):
+            message = f"{_count(len(values))}, but rewards has {len(rewards)}"
+            raise Bad("unequal-lengths", message, name, fields.paths[name])
+    for i, ((_, tokens_i), (_, old_tokens_i)) in enumerate(zip(log_probs or [], old_log_probs or [], strict=False)):
+        if tokens_i is not None and old_tokens_i is not None and tokens_i != old_tokens_i:
+            message = f"response {i}: {_count(old_tokens_i)}, but log_probs has {tokens_i}"
+            raise Bad("unequal-lengths", message, "old_log_probs", fields.paths["old_log_probs"])
+    nothing = [None] * len(rewards)
+    return [
+        (key, reward, length, log_prob and log_prob[0], old and old[0])
+        for reward, length, log_prob, old in zip(
+            rewards, lengths or nothing, log_probs or nothing, old_log_probs or nothing, strict=True
+        )
+    ]
+
+
+def _count(elements: int) -> str:
+    return f"{elements} element{'' if elements == 1 else 's'}"
+
+
+def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, check: Callable[[Any], Any]) -> Any:
+    """The checked value of a field; None where it is not there and not needed."""
+    path = fields.paths[name]
+    try:
+        value = _found(record, path)
+        if value is MISSING or value is None:
+            if not fields.required(canonical):
+                return None
+            raise _absent(value, name, canonical, record, path)
+        if any(step.each for step in path):
+            value = _summable(value, KINDS[canonical])
+        return check(value)
+    except Bad as bad:
+        shown = written(path)
+        bad.field = name if shown == name else f"{name} ({shown})"
+        bad.path = path
+        raise
+
+
+def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path: Path) -> Bad:
+    """What is not there and is needed, and every way out."""
+    if value is None:
+        return Bad("null", "null")
+    without = {
+        "log_prob": "--kl-coef 0 does without it, or ",
+        "old_log_prob": "--kl-coef 0 does without it, or ",
+        "response_length": "--budget-penalty-coef 0 does without it, or ",
+    }.get(canonical, "")
+    there = list(record)[:KEYS_SHOWN]
+    keys = (
+        f" (there are {', '.join(there)}{', …' if len(record) > KEYS_SHOWN else ''})"
+        if path[0].key not in record
+        else ""
+    )
+    return Bad("missing", f"missing{keys}; {without}give --field {name}=PATH")
+
+
+def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
+    """The length as given, else the number of tokens of a log-prob list, else None where none is needed."""
+    if tokens is not None and _found(record, fields.paths[name]) is MISSING:
+        return tokens
+    return _field(record, fields, name, "response_length", check)
+
+
+def _found(record: Any, path: Path) -> Any:
+    """The value at the path, a flat list of values if the path goes through `[]`, or MISSING."""
+    for depth, step in enumerate(path):
+        if not isinstance(record, dict) or step.key not in record:
+            return MISSING
+        record = record[step.key]
+        if step.each:
+            if not isinstance(record, list):
+                raise Bad("wrong-type", f"expected a list, found {type_name(record)}", written(path), path)
+            rest = path[depth + 1 :]
+            for i, element in enumerate(record):
+                if rest and not isinstance(element, dict):
+                    message = f"element {i}: expected an object, found {type_name(element)}"
+                    raise Bad("wrong-type", message, written(path), path)
+            found = [_found(element, rest) for element in record] if rest else record
+            inner = any(later.each for later in rest)
+            values: list[Any] = []
+            for value in found:
+                if value is not MISSING:
+                    values += value if inner else [value]
+            return values or MISSING
+    return record
+
+
+def _summable(values: list[Any], kind: str) -> Any:
+    """What `[]` found, as one value of this kind: tokens are joined, numbers are summed."""
+    if kind == "sequence":
+        joined: list[Any] = []
+        for value in values:
+            joined += value if isinstance(value, list) else [value]
+        return joined
+    check = whole if kind == "whole" else number
+    return finite(exact_sum(map(check, values)))
