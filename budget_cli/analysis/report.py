@@ -138,9 +138,9 @@ class Prompt(NamedTuple):
 
     prompt_id: Key
     responses: int
-    loss: float
+    loss: float | None
     reward_mean: float
-    reward_std: float
+    reward_std: float | None
     adjusted_reward_mean: float | None
     advantage_mean_square: float | None
     budget_share: float | None
@@ -232,13 +232,13 @@ def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iter
         yield Prompt(
             prompt_id=key,
             responses=int(size),
-            loss=float(view.loss_sums[i]) / size,
+            loss=_number(view.loss_sums[i] / size),
             reward_mean=float(r_mean[i]),
-            reward_std=math.sqrt(view.rr[i] / size),
+            reward_std=_number(math.sqrt(view.rr[i] / size)),
             adjusted_reward_mean=float(r_mean[i] - beta * view.e_mean[i]) if view.adjustable else None,
-            advantage_mean_square=float(view.advantage_sums[i]) / size if view.adjustable else None,
+            advantage_mean_square=_number(view.advantage_sums[i] / size) if view.adjustable else None,
             budget_share=share,
-            k1=float(view.k_mean[i]) if view.with_k else None,
+            k1=_number(view.k_mean[i]) if view.with_k else None,
             length_mean=float(groups.column("L_sum")[i]) / size if with_length else None,
             length_max=int(groups.column("L_max")[i]) if with_length else None,
             over_budget=int(groups.column("over", budget)[i]) if view.budgeted else None,

@@ -327,4 +327,5 @@ def _lengths(values: list[Any], needed: bool, *log_probs: _Sequences) -> Any:
 
 
 def _whole(length: Floats) -> bool:
-    return bool(np.all((length >= 0) & (length <= MAX_EXACT) & (length == np.floor(length))))
+    # 2**53 itself may have been 2**53 + 1: the careful reading knows
+    return bool(np.all((length >= 0) & (length < MAX_EXACT) & (length == np.floor(length))))

@@ -36,7 +36,7 @@ def number(value: Any) -> float:
 def whole(value: Any) -> float:
     """A whole number of tokens, 0 or more; 12.0 is 12."""
     as_float = number(value)
-    if as_float < 0 or as_float != int(as_float) or as_float > MAX_EXACT:
+    if as_float < 0 or as_float != int(as_float) or value > MAX_EXACT:
         raise Bad("wrong-value", f"expected a whole number of tokens, 0 or more, found {value}")
     return as_float
 

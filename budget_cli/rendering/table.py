@@ -1,5 +1,6 @@
 """A loss → the screen that a person sees: the point in two seconds, the reasons in ten."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from budget_cli.analysis.gates import Verdict
@@ -88,15 +89,16 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
 
 def of_prompts(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
     """A row a prompt, those with the largest loss first; the first few only."""
-    ranked = sorted(prompts, key=lambda prompt: -prompt.loss)
+    ranked = sorted(prompts, key=lambda prompt: -prompt.loss if prompt.loss is not None else -math.inf)
     yield []
     yield [Piece(f"{'prompt':<22}{'n':>5}{'loss':>11}{'reward':>10}{'A²':>11}{'by length':>11}{'over':>6}", "bold")]
     for prompt in ranked[:PROMPTS_SHOWN]:
         square = "–" if prompt.advantage_mean_square is None else f"{prompt.advantage_mean_square:.{precision}f}"
+        loss = "–" if prompt.loss is None else f"{prompt.loss:.{precision}f}"
         share = "–" if prompt.budget_share is None else f"{prompt.budget_share:.0%}"
         over = "–" if prompt.over_budget is None else f"{prompt.over_budget:,}"
         yield [
-            Piece(f"{for_terminal(prompt.prompt_id, 20):<22}{prompt.responses:>5,}{prompt.loss:>11.{precision}f}"),
+            Piece(f"{for_terminal(prompt.prompt_id, 20):<22}{prompt.responses:>5,}{loss:>11}"),
             Piece(f"{prompt.reward_mean:>10.{precision}f}{square:>11}{share:>11}{over:>6}"),
             Piece("  phantom" if prompt.phantom else "", "yellow"),
         ]
