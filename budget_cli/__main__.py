@@ -13,7 +13,22 @@ def main() -> None:
         from budget_cli.cli import app
     except KeyboardInterrupt:  # Ctrl-C while Python is still importing
         sys.exit(130)
-    app(prog_name="budget-cli")
+    try:
+        app(prog_name="budget-cli")
+    except SystemExit as leaving:
+        _leave(leaving)
+
+
+def _leave(leaving: SystemExit) -> None:
+    """End at once: taking down a dict of a million prompts, object by object, helps nobody."""
+    if not isinstance(leaving.code, int):
+        raise leaving
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        raise leaving from None
+    os._exit(leaving.code)
 
 
 if __name__ == "__main__":

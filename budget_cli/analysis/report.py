@@ -6,6 +6,7 @@ and in gates. A number that does not exist is None, never 0. (Fifteen dataclasse
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -211,11 +212,12 @@ def of_groups(
     )
 
 
-def phantoms(groups: Groups, coefficients: Coefficients, most: int, budget: int = 0) -> list[Key]:
-    """The first `most` prompts whose advantage is made of length alone."""
-    view = _View(groups, coefficients, budget)
-    rows = np.flatnonzero(view.phantom)[:most] if view.adjustable else np.zeros(0, dtype=np.intp)
-    keys = list(groups.keys()) if rows.size else []
+def phantoms(groups: Groups, most: int, budget: int = 0) -> list[Key]:
+    """The first `most` prompts whose advantage, for any β above 0, is made of length alone."""
+    same_reward = groups.column("r_min") == groups.column("r_max")
+    rows = np.flatnonzero(same_reward & (groups.column("ee", budget) > 0))[:most].tolist()
+    last = rows[-1] + 1 if rows else 0
+    keys = list(islice(groups.keys(), last))
     return [keys[row] for row in rows]
 
 

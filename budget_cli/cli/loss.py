@@ -101,7 +101,7 @@ def _rendered(
 
         bins = max(20, min(console.columns(), 120) - 46)
         lengths = histogram.of_lengths(scan.groups.lengths, bins, loss.coefficients.token_budget)
-        phantoms = report.phantoms(scan.groups, loss.coefficients, most=3)
+        phantoms = report.phantoms(scan.groups, most=3) if loss.groups.phantom else []
         shown = list(table.of_loss(loss, lengths, reasons, judged, scan.rejections, precision, phantoms))
         if prompts is not None:
             shown += table.of_prompts(prompts, precision)

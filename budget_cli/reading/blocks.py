@@ -87,13 +87,18 @@ class RangeReader:
 
 
 def cut(source: str, pieces: Iterable[bytes], max_line_bytes: int) -> Iterator[Block]:
-    """The blocks of a stream that arrives in pieces of any size."""
+    """The blocks of a stream that arrives in pieces of any size.
+
+    Raises:
+        InputProblem: that of the pieces, once the whole lines before it have been given out.
+    """
+    problems: list[InputProblem] = []
     held = bytearray()
     start = 0  # offset of held[0] in the stream, always the first byte of a line
     searched = 0  # no newline that ends the block before here, counted from held[0]
     first = True
     skipping = False  # inside a line that exceeds the limit and has been given out
-    for piece in pieces:
+    for piece in _up_to_problem(pieces, problems):
         if skipping:
             newline = piece.find(b"\n")
             start += len(piece) if newline < 0 else newline + 1
@@ -121,5 +126,16 @@ def cut(source: str, pieces: Iterable[bytes], max_line_bytes: int) -> Iterator[B
                 held.clear()
                 searched, first, skipping = 0, False, True
             break
+    if problems:
+        del held[held.rfind(b"\n") + 1 :]  # the rest of this line is missing, which is what the problem says
     if held:
         yield Block(source, bytes(held), 0, len(held), first)
+    if problems:
+        raise problems[0]
+
+
+def _up_to_problem(pieces: Iterable[bytes], problems: list[InputProblem]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except InputProblem as problem:
+        problems.append(problem)

@@ -41,12 +41,13 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -
                 rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
         else:
             tally.used += 1
-    keys, codes = columns.of_ids([row[0] for row in rows])
+    ids = columns.Ids()
+    codes = ids.codes([row[0] for row in rows])
     reward = np.array([row[1] for row in rows], dtype=np.float64)
     length = columns.optional([row[2] for row in rows])
     log_prob = columns.optional([row[3] for row in rows])
     old_log_prob = columns.optional([row[4] for row in rows])
-    return Decoded(Columns(keys, codes, reward, length, log_prob, old_log_prob), tally, len(lines), rejections)
+    return Decoded(Columns(ids.keys(), codes, reward, length, log_prob, old_log_prob), tally, len(lines), rejections)
 
 
 # ---- a line → its value

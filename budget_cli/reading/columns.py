@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -68,12 +68,41 @@ class Decoded:
     rejections: list[Rejection]
 
 
-def of_ids(ids: Sequence[Key]) -> tuple[list[Key], NDArray[np.intp]]:
-    """The distinct ids, first seen first, and for each id its place among them."""
-    place: defaultdict[Key, int] = defaultdict()
-    place.default_factory = place.__len__  # asked before the new id is in: its place is the next
-    codes = np.fromiter(map(place.__getitem__, ids), dtype=np.intp, count=len(ids))
-    return list(place), codes
+class Ids:
+    """Prompt ids → their places among the distinct ones, first seen first; for a block that is read in slices."""
+
+    def __init__(self) -> None:
+        self._place: defaultdict[Key, int] = defaultdict()
+        self._place.default_factory = self._place.__len__  # asked before the new id is in: its place is the next
+
+    def codes(self, ids: Sequence[Key]) -> NDArray[np.intp]:
+        """The place of each of these ids."""
+        return np.fromiter(map(self._place.__getitem__, ids), dtype=np.intp, count=len(ids))
+
+    def keys(self) -> list[Key]:
+        """The distinct ids."""
+        return list(self._place)
+
+
+def joined(slices: list[Columns], ids: Ids) -> Columns:
+    """The columns of slices whose codes come from the same ids, one after the other."""
+    if len(slices) == 1:
+        return replace(slices[0], keys=ids.keys())
+    return Columns(
+        ids.keys(),
+        np.concatenate([part.codes for part in slices]),
+        np.concatenate([part.reward for part in slices]),
+        _joined([part.length for part in slices], slices),
+        _joined([part.log_prob for part in slices], slices),
+        _joined([part.old_log_prob for part in slices], slices),
+    )
+
+
+def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None:
+    if all(array is None for array in arrays):
+        return None
+    pairs = zip(arrays, slices, strict=True)
+    return np.concatenate([np.full(part.reward.size, np.nan) if array is None else array for array, part in pairs])
 
 
 def optional(values: Sequence[float | None]) -> Floats | None:

@@ -6,7 +6,8 @@ only "read this block again with `careful`", which knows the reasons; a property
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
@@ -17,30 +18,49 @@ import numpy as np
 
 from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
-from budget_cli.reading.columns import Columns, Decoded, Floats, Tally
+from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Tally
 from budget_cli.reading.fields import KINDS, PLURALS, Fields, Kind, Path
 from budget_cli.reading.values import MAX_EXACT, token_sum
 
 Key = str | Annotated[int, msgspec.Meta(gt=-(2**63), lt=2**63 - 1)]
+SLICE_BYTES = 1 << 18
 LEAVES: dict[Kind, Any] = {"key": Key, "number": float, "whole": float, "sequence": float | list[float]}
 
 
 def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
     """The block's columns if every line is a plain, valid record of one shape; None if anything is unexpected."""
-    if not len(block) or len(block) > max_line_bytes or not _is_utf8(block):
+    if not len(block) or len(block) > max_line_bytes:
         return None
-    for shape in shapes(fields):
-        try:
-            records = shape.decoder.decode_lines(block.view)
-        except (msgspec.MsgspecError, RecursionError):
-            continue
-        if not _is_one_a_line(block, len(records)):
+    ids, parts, lines = columns.Ids(), [], 0
+    for part in _slices(block):
+        if not _is_utf8(part):
             return None
-        made = shape.columns(records)
+        for shape in shapes(fields):
+            try:
+                records = shape.decoder.decode_lines(part.view)
+            except (msgspec.MsgspecError, RecursionError):
+                continue
+            made = shape.columns(records, ids) if _is_one_a_line(part, len(records)) else None
+            break
+        else:
+            return None
         if made is None:
             return None
-        return Decoded(made, Tally(read=len(records), used=len(records)), len(records), [])
-    return None
+        parts.append(made)
+        lines += len(records)
+    return Decoded(columns.joined(parts, ids), Tally(read=lines, used=lines), lines, [])
+
+
+def _slices(block: Block) -> Iterator[Block]:
+    """The block in pieces of whole lines whose records fit a processor's cache; worth 10 % on short records."""
+    at = block.start
+    while at < block.stop:
+        end = block.stop
+        if end - at > SLICE_BYTES:
+            end = block.buffer.rfind(b"\n", at, at + SLICE_BYTES) + 1
+            end = end or block.buffer.find(b"\n", at, block.stop) + 1 or block.stop
+        yield replace(block, start=at, stop=end)
+        at = end
 
 
 def _is_utf8(block: Block) -> bool:
@@ -91,15 +111,15 @@ class Shape:
     """A decoder for one shape of record, and the way from its records to columns."""
 
     def __init__(
-        self, leaves: dict[Path, Any], build: "Callable[[list[Any], dict[Path, Getter]], Columns | None]"
+        self, leaves: dict[Path, Any], build: "Callable[[list[Any], dict[Path, Getter], Ids], Columns | None]"
     ) -> None:
         self._getters: dict[Path, Getter] = {}
         self._build = build
         self.decoder = msgspec.json.Decoder(_struct(leaves, self._getters))
 
-    def columns(self, records: list[Any]) -> Columns | None:
-        """The columns of these records, or None if a value is not valid."""
-        return self._build(records, self._getters)
+    def columns(self, records: list[Any], ids: Ids) -> Columns | None:
+        """The columns of these records, or None if a value is not valid; their keys are left to the `ids`."""
+        return self._build(records, self._getters, ids)
 
 
 Getter = Callable[[list[Any]], list[Any]]  # records → the value of one field in each
@@ -124,19 +144,20 @@ def _response_shape(fields: Fields) -> Shape | None:
     if not _is_tree(leaves):
         return None
 
-    def build(records: list[Any], get: dict[Path, Getter]) -> Columns | None:
-        return of_responses(fields, {path: getter(records) for path, getter in get.items()})
+    def build(records: list[Any], get: dict[Path, Getter], ids: Ids) -> Columns | None:
+        return of_responses(fields, {path: getter(records) for path, getter in get.items()}, ids)
 
     return Shape(leaves, build)
 
 
-def of_responses(fields: Fields, values: dict[Path, list[Any]]) -> Columns | None:
+def of_responses(fields: Fields, values: dict[Path, list[Any]], ids: Ids) -> Columns | None:
     """The columns of a record a response, or None if anything is unexpected.
 
     Args:
         fields: where the values were found.
         values: by path, one a record, of the right types: ids; floats; for log-probs floats, or lists of them, or
             (sum, number of tokens); None for null, and UNSET or None for missing.
+        ids: of the block.
     """
     paths = fields.paths
     log_probs = _sequences(values[paths["log_prob"]])
@@ -154,9 +175,9 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]]) -> Columns | Non
     length = _lengths(values[paths["response_length"]], fields.needs_length, log_probs, old_log_probs)
     if length is INVALID:
         return None
-    keys, codes = columns.of_ids(values[paths["prompt_id"]])
+    codes = ids.codes(values[paths["prompt_id"]])
     reward = _floats(values[paths["reward"]])
-    return Columns(keys, codes, reward, length, log_probs.sums, old_log_probs.sums)
+    return Columns([], codes, reward, length, log_probs.sums, old_log_probs.sums)
 
 
 def _prompt_shape(fields: Fields) -> Shape | None:
@@ -185,7 +206,7 @@ def _prompt_shape(fields: Fields) -> Shape | None:
     if not _is_tree(leaves):
         return None
 
-    def build(records: list[Any], get: dict[Path, Getter]) -> Columns | None:
+    def build(records: list[Any], get: dict[Path, Getter], ids: Ids) -> Columns | None:
         rewards = get[paths["reward"]](records)
         counts = list(map(len, rewards))
         if not all(counts):
@@ -202,9 +223,9 @@ def _prompt_shape(fields: Fields) -> Shape | None:
         length = flat["response_length"]
         if length is not None and not _whole(length):
             return None
-        keys, codes = columns.of_ids(get[paths["prompt_id"]](records))
+        codes = ids.codes(get[paths["prompt_id"]](records))
         reward = _floats(list(chain.from_iterable(rewards)))
-        return Columns(keys, np.repeat(codes, counts), reward, length, flat["log_prob"], flat["old_log_prob"])
+        return Columns([], np.repeat(codes, counts), reward, length, flat["log_prob"], flat["old_log_prob"])
 
     return Shape(leaves, build)
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import simdjson
 
-from budget_cli.reading import fast
+from budget_cli.reading import columns, fast
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Decoded, Tally
 from budget_cli.reading.fields import KINDS, Fields, Kind, Path
@@ -50,11 +50,11 @@ def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
                 return None
             document = _parser.parse(memoryview(buffer)[at:end])
             keys = _keys(document)
-            for path, column in values.items():
+            for path, found in values.items():
                 value = _found(document, keys, path)
                 if type(value) not in SCALARS:
                     value = _summed(value, buffer, at, end)
-                column.append(value)
+                found.append(value)
             del document  # or the parser would not go on
             records += 1
             at = end + 1
@@ -62,8 +62,11 @@ def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
         return None
     if not records or not all(_of_kind(values[path], kind) for path, kind in kinds):
         return None
-    made = fast.of_responses(fields, values)
-    return None if made is None else Decoded(made, Tally(read=records, used=records), records, [])
+    ids = columns.Ids()
+    made = fast.of_responses(fields, values, ids)
+    return (
+        None if made is None else Decoded(columns.joined([made], ids), Tally(read=records, used=records), records, [])
+    )
 
 
 def _of_kind(column: list[Any], kind: Kind) -> bool:

@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from budget_cli.errors import InputProblem, UsageProblem
@@ -49,16 +50,23 @@ def find(names: Sequence[str]) -> list[Source]:
 
 
 def _stdin() -> Source:
-    info = os.fstat(0)
+    try:
+        info = os.fstat(0)
+    except OSError as error:
+        raise InputProblem(STDIN, f"cannot be read: {error.strerror}") from None
     return Source(STDIN, None, None, in_ranges=False, identity=(info.st_dev, info.st_ino))
 
 
 def _under(name: str) -> list[Source]:
-    path = Path(name)
-    if not path.exists():
-        raise InputProblem(name, f"no such file or directory{_suggestion(name)}")
-    if not path.is_dir():
+    try:
+        info = os.stat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputProblem(name, f"no such file or directory{_suggestion(name)}") from None
+    except OSError as error:
+        raise InputProblem(name, f"cannot be read: {error.strerror}") from None
+    if not stat.S_ISDIR(info.st_mode):
         return [_file(name)]
+    path = Path(name)
     found = sorted((str(p) for p in path.glob("*.jsonl*") if p.is_file()), key=natural)
     if not found:
         below = next(iter(sorted(path.rglob("*.jsonl*"))), None)
@@ -69,13 +77,14 @@ def _under(name: str) -> list[Source]:
 
 def _file(name: str) -> Source:
     try:
+        if not stat.S_ISREG(os.stat(name).st_mode):  # a pipe loses its writer if it is opened twice
+            return Source(name, name, None, in_ranges=False, identity=None)
         with open(name, "rb") as file:
             info = os.fstat(file.fileno())
-            regular = stat.S_ISREG(info.st_mode)
-            plain = regular and _codec(name, file.read(compression.MAGIC_BYTES)) is None
+            plain = _codec(name, file.read(compression.MAGIC_BYTES)) is None
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
-    return Source(name, name, info.st_size if regular else None, plain, (info.st_dev, info.st_ino) if regular else None)
+    return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
 
 
 def pieces(source: Source) -> Iterator[bytes]:
@@ -84,7 +93,7 @@ def pieces(source: Source) -> Iterator[bytes]:
     Raises:
         InputProblem: not all of them can be had.
     """
-    with open(0 if source.path is None else source.path, "rb", buffering=0, closefd=source.path is not None) as file:
+    with _opened(source) as file:
         raw = _raw(source, file.fileno())
         start = b""
         while len(start) < compression.MAGIC_BYTES and (piece := next(raw, b"")):
@@ -93,6 +102,13 @@ def pieces(source: Source) -> Iterator[bytes]:
         codec = _codec(source.name, start)
         yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
         require_unchanged(source, file.fileno())
+
+
+def _opened(source: Source) -> FileIO:
+    try:
+        return FileIO(0 if source.path is None else source.path, closefd=source.path is not None)
+    except OSError as error:
+        raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
 
 
 def _raw(source: Source, fd: int) -> Iterator[bytes]:
