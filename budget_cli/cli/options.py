@@ -103,7 +103,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         "--jobs", "-j", min=1, envvar="BUDGET_CLI_JOBS", show_default=False,
-        help="Worker processes; the result is the same for every number. Default: the cores, once it is worth it.",
+        help="Processes; the result is the same for every number. Default: the cores, once it is worth it.",
     ),
 ]  # fmt: skip
 Output = Annotated[

@@ -88,7 +88,7 @@ def scan(
     Args:
         found: what to read, in order.
         plan: what to read from each record, and what to keep.
-        jobs: worker processes; None: as many as this process has cores, if the input is worth it.
+        jobs: processes, this one among them; None: as many as it has cores, if the input is worth it.
         progress: called after every block with the scan so far.
         start_method: how worker processes start (fork, spawn, forkserver).
 

@@ -13,7 +13,8 @@ Work = TypeVar("Work")
 Outcome = TypeVar("Outcome")
 
 ALONE_FIRST = 4  # tasks of a stream of unknown length that are done here before workers are started
-AHEAD = 4  # tasks handed out per worker before the first outcome is folded
+HELD = 8  # outcomes per process that may wait for an earlier one to be folded
+AHEAD = 2  # tasks handed out per worker and not yet done
 
 _plan: Any = None
 _function: Any = None
@@ -30,6 +31,7 @@ def run(
     """(task, function(task, plan)) for every task, in order.
 
     Args:
+        jobs: processes that work on tasks, this one among them.
         at_once: start the workers for the first task; else only once the stream has shown to be long.
         start_method: of multiprocessing; None: fork where the platform forks safely, else its own default.
 
@@ -56,11 +58,16 @@ def _in_processes(
 
     context = multiprocessing.get_context(start_method or ("fork" if sys.platform == "linux" else None))
     pending: deque[tuple[Work, Future[Outcome]]] = deque()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(function, plan))
+    pool = ProcessPoolExecutor(jobs - 1, mp_context=context, initializer=_begin, initargs=(function, plan))
     try:
         for task in stream:
-            pending.append((task, pool.submit(_do, task)))
-            if len(pending) >= jobs * AHEAD:
+            if sum(not future.done() for _, future in pending) < (jobs - 1) * AHEAD:
+                pending.append((task, pool.submit(_do, task)))
+            else:  # the others have enough to do: this process takes a share, too
+                own: Future[Outcome] = Future()
+                own.set_result(function(task, plan))
+                pending.append((task, own))
+            while pending and (pending[0][1].done() or len(pending) >= jobs * HELD):
                 done, future = pending.popleft()
                 yield done, future.result()
         while pending:

@@ -14,8 +14,9 @@ import pytest
 from budget_cli.reading import blocks
 
 COMMAND = [sys.executable, "-m", "budget_cli"]
-SETTINGS = ("BUDGET_CLI_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "PYTHONIOENCODING", "PYTHONUTF8", "LC_", "LANG")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)} | {"LC_ALL": "C.UTF-8"}
+SETTINGS = ("BUDGET_CLI_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "PYTHON", "LC_", "LANG")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+ENVIRONMENT["LC_ALL"] = "C.UTF-8"
 WITH_PATCH = "import sys; sys.argv[0] = 'budget-cli'\n{}\nfrom budget_cli.__main__ import main; main()"
 
 

@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -94,9 +95,10 @@ def test_the_json_has_every_name_of_the_contract(loss_json: LossJson, small: Pat
 
 
 def test_without_coefficients_what_does_not_exist_is_null(loss_json: LossJson) -> None:
-    answer = loss_json("--beta", "0", "--alpha", "0", stdin=b'{"prompt_id": 1, "reward": 1}\n{"prompt_id": 1, "reward": 0}\n')
+    data = lines({"prompt_id": 1, "reward": 1}, {"prompt_id": 1, "reward": 0})
+    answer = loss_json("--beta", "0", "--alpha", "0", stdin=data)
     assert answer["loss"] == 0.25
-    for path in ("coefficients.token_budget", "kl.k1", "kl.k2", "kl.k3", "length.mean", "length.p50", "over_budget.fraction"):
+    for path in ("coefficients.token_budget", "kl.k1", "kl.k2", "kl.k3", "length.mean", "over_budget.fraction"):
         assert at(answer, path) is None, path
 
 
@@ -115,7 +117,7 @@ def test_mean_over_prompts_weighs_every_prompt_the_same(loss_json: LossJson) -> 
     assert loss_json("-B", "9", "--aggregate", "prompt", stdin=data)["loss"] == 0.125
 
 
-def test_per_prompt_says_the_same_in_json_csv_markdown_and_table(budget_cli: Run, loss_json: LossJson, small: Path) -> None:
+def test_per_prompt_says_the_same_in_every_format(budget_cli: Run, loss_json: LossJson, small: Path) -> None:
     wanted = loss_json(small, "-B", "1000", "--per-prompt")["per_prompt"]
     assert len(wanted) == 37
     table = budget_cli("loss", small, "-B", "1000", "--per-prompt", "--format", "csv").stdout.decode()
@@ -149,9 +151,7 @@ def test_csv_and_markdown_have_the_numbers_of_the_json(budget_cli: Run, loss_jso
     [("loss > 1e9", True), ("loss < 1e9", False), ("responses != 60", True), ("responses == 60", False),
      ("responses >= 61", True), ("responses>=60", False), ("records.rejected > 0", True)],
 )  # fmt: skip
-def test_a_gate_decides_the_exit_code_and_nothing_else(
-    budget_cli: Run, small: Path, gate: str, passes: bool
-) -> None:
+def test_a_gate_decides_the_exit_code_and_nothing_else(budget_cli: Run, small: Path, gate: str, passes: bool) -> None:
     done = budget_cli("loss", small, "-B", "1000", "-f", "json", "--fail-if", gate)
     answer = json.loads(done.stdout)
     assert done.returncode == (0 if passes else 1)
@@ -294,9 +294,7 @@ def test_the_number_of_workers_does_not_show_in_the_result(
         assert done.stderr == alone.stderr
 
 
-def test_rejections_of_a_large_file_carry_their_physical_lines(
-    loss_json: LossJson, large_damaged: Path
-) -> None:
+def test_rejections_of_a_large_file_carry_their_physical_lines(loss_json: LossJson, large_damaged: Path) -> None:
     answer = loss_json(large_damaged, "-B", "1000", "-v", "--jobs", "2", exits=1)
     physical = large_damaged.read_bytes().split(b"\n")
     assert answer["records"]["rejected"] == len(answer["rejections"]) > 10
@@ -408,9 +406,7 @@ def test_a_full_disk_is_one_line_and_exit_3(budget_cli: Run, small: Path) -> Non
     with open("/dev/full", "wb") as full:
         done = budget_cli("loss", small, "-B", "9", stdout=full)
     assert done.returncode == 3
-    assert said(done) == (
-        "budget-cli: standard output: the result could not be written: No space left on device\n"
-    )
+    assert said(done) == ("budget-cli: standard output: the result could not be written: No space left on device\n")
 
 
 def test_a_full_disk_at_o_is_exit_3_too(budget_cli: Run, small: Path) -> None:
@@ -527,7 +523,7 @@ def test_a_killed_worker_is_one_clear_line(budget_cli: Run, large: Path) -> None
 
 # ---- safety
 
-HOSTILE = "\x1b[31m\x9b2J\u202e\u200b\ufeff\x07[/INST][red]\u2028"
+HOSTILE = "\x1b]0;t\x9b2J\u202e\u200b\ufeff\x07[/INST][red]\u2028"
 RAW = ("\x1b", "\x9b", "\u202e", "\u200b", "\ufeff", "\x07", "\u2028")
 
 
@@ -546,11 +542,10 @@ def test_no_string_of_the_data_reaches_the_terminal_raw(
     done = budget_cli("loss", path, "-B", "9", "--per-prompt", "-f", form, **more)
     assert done.returncode == 1
     shown = said(done) + (done.stdout.decode() if form != "json" else "")
-    for code in ("\x1b[1m", "\x1b[0m", "\x1b[2m", "\x1b[1;36m", "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1;31m", "\x1b[1;33m"):
-        shown = shown.replace(code, "")  # the program's own colours
+    shown = re.sub("\x1b\\[[0-9;]*m", "", shown) if colour else shown  # the program's own colours
     for character in RAW:
         assert character not in shown
-    assert ("\\x1b[31m" in shown) or ("\\\\x1b\\[31m" in shown) or form == "json"
+    assert "\\x1b" in shown
     if form == "json":
         assert json.loads(done.stdout)["per_prompt"][0]["prompt_id"] == HOSTILE
 
@@ -592,14 +587,12 @@ def test_quiet_leaves_standard_error_to_errors(budget_cli: Run) -> None:
     assert "not JSON" not in said(done)
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("loss", "--help"), ("loss",), ("loss", "x", "--nope")])
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("loss", "--help"), ("loss",), ("loss", "--nope")])
 def test_what_reads_nothing_imports_no_numpy_and_no_rich(budget_cli: Run, arguments: tuple[str, ...]) -> None:
-    patch = (
-        "import atexit\natexit.register(lambda: print('loaded', *sorted({name.partition('.')[0] for name in sys.modules}"
-        " & {'numpy', 'rich', 'msgspec', 'orjson', 'pydantic', 'multiprocessing'}), file=sys.stderr))"
-    )
-    done = budget_cli(*arguments, patch=patch)
-    assert said(done).splitlines()[-1] == "loaded"
+    done = budget_cli(*arguments, PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip() for line in said(done).splitlines() if line.startswith("import time:")}
+    assert "budget_cli.cli.app" in imported
+    assert not imported & {"numpy", "rich", "rich.table", "msgspec", "orjson", "pydantic", "multiprocessing"}
     assert b"Traceback" not in done.stderr
     if arguments == ("--version",):
         assert done.stdout.startswith(b"budget-cli ")
@@ -607,6 +600,7 @@ def test_what_reads_nothing_imports_no_numpy_and_no_rich(budget_cli: Run, argume
 
 def test_help_names_every_option_and_the_exit_codes(budget_cli: Run) -> None:
     text = budget_cli("loss", "--help").stdout.decode()
-    for option in ("--token-budget", "--beta", "--alpha", "--aggregate", "--field", "--format", "--precision", "--fail-if",
-                   "--max-errors", "--jobs", "--output", "--quiet", "--verbose", "Exit: 0"):  # fmt: skip
-        assert option in text
+    for wanted in ("token-budget", "beta", "alpha", "aggregate", "field", "format", "precision", "fail-if", "max-errors",
+                   "jobs", "output", "quiet", "verbose"):  # fmt: skip
+        assert f"--{wanted}" in text
+    assert "Exit: 0 " in text
