@@ -106,6 +106,7 @@ class Records(NamedTuple):
     used: int
     rejected: int
     blank: int
+    skipped: int
 
 
 class Coverage(NamedTuple):
@@ -208,7 +209,7 @@ def of_groups(
             int(view.phantom.sum()) if view.adjustable else None,
         ),
         coverage=Coverage(groups.with_length, groups.with_log_ratio),
-        records=Records(tally.read, tally.used, tally.rejected, tally.blank),
+        records=Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped),
     )
 
 

@@ -30,6 +30,8 @@ def command(
     kl_coef: options.KlCoef = 0.1,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     field: options.FieldMappings = None,
+    preset: options.PresetName = None,
+    presets: options.PresetFiles = None,
     per_prompt: options.PerPrompt = False,
     format: options.OutputFormat = Format.TABLE,
     precision: options.Precision = 4,
@@ -52,13 +54,16 @@ def command(
         raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
     console.require_writable(output)
     from budget_cli.analysis import gates, report, verdict  # numpy from here on: not for --help and --version
-    from budget_cli.cli.scanned import scanned
+    from budget_cli.cli.scanned import find, placed, scanned
     from budget_cli.reading.fields import Fields
 
     wanted_gates = gates.parse(fail_if or [], report.numbers())
     allowed, in_percent = verdict.parse_max_errors(max_errors)
-    fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0).with_mappings(field or [])
-    scan = scanned(files, fields, () if token_budget is None else (token_budget,), max_line_bytes, jobs, quiet, verbose)
+    fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
+    fields.with_mappings(field or [])  # what is wrong with them is said before anything is read
+    found = find(files)
+    fields = placed(found, fields, field or [], preset, presets or [], quiet)
+    scan = scanned(found, fields, () if token_budget is None else (token_budget,), max_line_bytes, jobs, quiet, verbose)
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     loss = report.of_groups(scan.groups, coefficients, scan.tally, aggregate.value)

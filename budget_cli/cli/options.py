@@ -72,6 +72,20 @@ FieldMappings = Annotated[
         help="Where a field is: a dotted path, with [] for each of a list (log_prob=output[].logprobs). Repeatable.",
     ),
 ]  # fmt: skip
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", metavar="NAME", envvar="BUDGET_CLI_PRESET", show_default=False,
+        help="Whose dump it is (verl-v1, nemo-gym, …); by default the first records tell. --field goes on top of it.",
+    ),
+]  # fmt: skip
+PresetFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--presets", metavar="FILE", envvar="BUDGET_CLI_PRESETS", show_default=False,
+        help="A TOML file with presets of your own. Repeatable.",
+    ),
+]  # fmt: skip
 OutputFormat = Annotated[
     Format, typer.Option("--format", "-f", envvar="BUDGET_CLI_FORMAT", help="What the result is written as.")
 ]

@@ -8,19 +8,12 @@ from budget_cli.groups.moments import Layout
 from budget_cli.reading import sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
+from budget_cli.reading.sources import Source
 from budget_cli.scanning.scan import Plan, Scan, scan
 
 
-def scanned(
-    files: list[str] | None,
-    fields: Fields,
-    budgets: tuple[int, ...],
-    max_line_bytes: int,
-    jobs: int | None,
-    quiet: bool,
-    verbose: bool,
-) -> Scan:
-    """Everything that these files hold.
+def find(files: list[str] | None) -> list[Source]:
+    """The sources that these files mean; standard input where there are none.
 
     Raises:
         UsageProblem: no files, and nothing is piped in.
@@ -30,7 +23,65 @@ def scanned(
     gc.enable()
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
-    found = sources.find(files or ["-"])
+    return sources.find(files or ["-"])
+
+
+def placed(
+    found: list[Source],
+    fields: Fields,
+    mappings: list[str],
+    preset: str | None,
+    preset_files: list[str],
+    quiet: bool,
+) -> Fields:
+    """Where the fields of these sources are: as told, by a preset, or as the first records show.
+
+    Raises:
+        UsageProblem: nobody can tell, or what is needed is not in such a dump.
+    """
+    chosen = None
+    if preset is not None or not mappings:
+        from budget_cli.reading import detection
+
+        if preset is not None or not detection.is_canonical_at_once(found):
+            from budget_cli.reading import presets
+
+            known = presets.load(preset_files)
+            chosen = presets.named(preset, known) if preset is not None else detection.preset_of(found, known)
+    if chosen is not None:
+        fields = chosen.applied(fields)
+        if not quiet:
+            where = found[0].name + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+            console.say(f"{where}: reading as {chosen.name}: {chosen.summary()}")
+    fields = fields.with_mappings(mappings)
+    if chosen is not None and fields.lacking:
+        raise UsageProblem(_lacking(chosen.name, fields))
+    return fields
+
+
+def _lacking(preset: str, fields: Fields) -> str:
+    """What a dump does not hold, and both ways out."""
+    ways = []
+    if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
+        ways.append("--kl-coef 0")
+    if "response_length" not in fields.known and fields.needs_length:
+        ways.append("--budget-penalty-coef 0")
+    give = " ".join(ways)
+    mapped = " ".join(f"--field {name}=PATH" for name in fields.lacking)
+    without = f"give {give} to do without, or " if give else "give "
+    return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {without}{mapped}"
+
+
+def scanned(
+    found: list[Source],
+    fields: Fields,
+    budgets: tuple[int, ...],
+    max_line_bytes: int,
+    jobs: int | None,
+    quiet: bool,
+    verbose: bool,
+) -> Scan:
+    """Everything that these sources hold."""
     plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10))
     if not console.progress_wanted(quiet):
         return scan(found, plan, jobs)

@@ -5,7 +5,7 @@ dict. Knows no files and no JSON.
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,10 @@ class Groups:
         old = rows[~new]
         if old.size:
             self._table[old] = moments.merge(self.layout, self._table[old], later.table[~new])
+
+    def rename(self, new: Callable[[Key], Key]) -> None:
+        """Give every prompt the id that `new` makes of its own; they must stay different."""
+        self._keys, self._places = [new(key) for key in self.keys()], None
 
     def _reserve(self, prompts: int) -> None:
         if prompts > len(self._table):

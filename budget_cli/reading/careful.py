@@ -30,7 +30,9 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -
             continue
         tally.read += 1
         try:
-            rows += records.responses(_parsed(line, max_line_bytes), fields)
+            rows += records.responses(_parsed(line, max_line_bytes), fields, number)
+        except records.Skipped:
+            tally.skipped += 1
         except Bad as bad:
             if number == len(lines) and torn and is_torn(line, bad):
                 bad = Bad("truncated-tail", f"the last line is cut off ({bad.message})", column=bad.column)

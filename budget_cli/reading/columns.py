@@ -47,6 +47,7 @@ class Tally:
     used: int = 0
     rejected: int = 0
     blank: int = 0
+    skipped: int = 0  # lines that are no samples
     by_code: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Tally") -> None:
@@ -55,6 +56,7 @@ class Tally:
         self.used += other.used
         self.rejected += other.rejected
         self.blank += other.blank
+        self.skipped += other.skipped
         self.by_code += other.by_code
 
 

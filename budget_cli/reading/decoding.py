@@ -41,7 +41,8 @@ def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
     """
     if block.first:
         block = _without_bom(block)
-        _require_json_lines(block)
+        if fields.records != "[]":
+            _require_json_lines(block)
     quick = None
     if len(block) >= WORTH_FAST:
         first_line = block.buffer.find(b"\n", block.start, block.stop) - block.start

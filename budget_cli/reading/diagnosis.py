@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from budget_cli.reading.fields import Path
+from budget_cli.reading.fields import Expression, Place
 from budget_cli.reading.values import Bad
 
 MAX_DEPTH = 1024  # orjson's limit on nesting
@@ -72,9 +72,9 @@ def is_torn(line: bytes, bad: Bad) -> bool:
     return not line.rstrip().endswith(b"}") or "unexpected end" in bad.message
 
 
-def column_of(line: bytes, path: Path | None) -> int:
+def column_of(line: bytes, path: Place | None) -> int:
     """The column (characters, 1-based) at which the value at the path begins, or 1 where there is none."""
-    if path is None:
+    if path is None or isinstance(path, Expression):
         return 1
     text = line.decode()
     at = _skip_space(text, 0)

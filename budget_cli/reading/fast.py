@@ -6,7 +6,7 @@ only "read this block again with `careful`", which knows the reasons; a property
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
@@ -19,7 +19,7 @@ import numpy as np
 from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Tally
-from budget_cli.reading.fields import KINDS, PLURALS, Fields, Kind, Path
+from budget_cli.reading.fields import KINDS, PLURALS, Expression, Fields, Kind, Path
 from budget_cli.reading.values import MAX_EXACT, token_sum
 
 Key = str | Annotated[int, msgspec.Meta(gt=-(2**63), lt=2**63 - 1)]
@@ -29,7 +29,7 @@ LEAVES: dict[Kind, Any] = {"key": Key, "number": float, "whole": float, "sequenc
 
 def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
     """The block's columns if every line is a plain, valid record of one shape; None if anything is unexpected."""
-    if not len(block) or len(block) > max_line_bytes:
+    if not len(block) or len(block) > max_line_bytes or fields.records or fields.group:
         return None
     ids, parts, lines = columns.Ids(), [], 0
     for part in _slices(block):
@@ -126,7 +126,9 @@ Getter = Callable[[list[Any]], list[Any]]  # records → the value of one field 
 
 
 def _response_shape(fields: Fields) -> Shape | None:
-    paths = {name: fields.paths[name] for name in KINDS}
+    paths = _all_paths(fields, KINDS)
+    if paths is None:
+        return None
     leaves: dict[Path, Any] = {}
     for name, kind in KINDS.items():
         if any(step.each for step in paths[name][:-1]) and kind != "sequence":
@@ -159,7 +161,7 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]], ids: Ids) -> Col
             (sum, number of tokens); None for null, and UNSET or None for missing.
         ids: of the block.
     """
-    paths = fields.paths
+    paths: Any = fields.paths
     log_probs = _sequences(values[paths["log_prob"]])
     old_log_probs = log_probs
     if paths["old_log_prob"] != paths["log_prob"]:
@@ -181,7 +183,11 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]], ids: Ids) -> Col
 
 
 def _prompt_shape(fields: Fields) -> Shape | None:
-    paths = {name: fields.paths[PLURALS.get(name, name)] for name in KINDS}
+    plural = _all_paths(fields, [PLURALS.get(name, name) for name in KINDS])
+    singular = _all_paths(fields, ["reward"])
+    if plural is None or singular is None:
+        return None
+    paths = dict(zip(KINDS, plural.values(), strict=True))
     if any(step.each for path in paths.values() for step in path):
         return None
     types: dict[str, Any] = {
@@ -201,8 +207,8 @@ def _prompt_shape(fields: Fields) -> Shape | None:
             return None
         leaves[paths[name]] = leaf
     # a record with `reward` is a response, so that key must be absent here
-    if paths["reward"] != fields.paths["reward"]:
-        leaves[fields.paths["reward"]] = msgspec.UnsetType
+    if paths["reward"] != singular["reward"]:
+        leaves[singular["reward"]] = msgspec.UnsetType
     if not _is_tree(leaves):
         return None
 
@@ -228,6 +234,17 @@ def _prompt_shape(fields: Fields) -> Shape | None:
         return Columns([], np.repeat(codes, counts), reward, length, flat["log_prob"], flat["old_log_prob"])
 
     return Shape(leaves, build)
+
+
+def _all_paths(fields: Fields, names: Iterable[str]) -> dict[str, Path] | None:
+    """Where these fields are, if every one is at a path."""
+    paths: dict[str, Path] = {}
+    for name in names:
+        place = fields.paths[name]
+        if isinstance(place, Expression):
+            return None
+        paths[name] = place
+    return paths
 
 
 # ---- paths → a type, and how to get at the values

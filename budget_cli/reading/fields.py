@@ -1,12 +1,12 @@
 """`NAME=dotted.path` → where each canonical field of a record is. Knows no bytes and no values.
 
 A path is keys joined by dots; a key that ends in `[]` is a list, and the path goes on in each of its elements
-(`response.output[].generation_log_probs`). A dot or bracket that is part of a key has
-a backslash before it.
+(`response.output[].generation_log_probs`). A character of a key that would mean something here (`.`, `[`, `(` and the
+like) has a backslash before it. What a path cannot say is a JMESPath expression: `minus(seqlen, prompt_len)`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -43,16 +43,31 @@ Path = tuple[Step, ...]
 
 
 @dataclass(frozen=True)
+class Expression:
+    """A place that a path cannot say, in JMESPath."""
+
+    text: str
+
+
+Place = Path | Expression
+
+
+@dataclass(frozen=True)
 class Fields:
     """Where each canonical field is, and which of them the coefficients need."""
 
-    places: tuple[tuple[str, Path], ...] = tuple((name, (Step(name),)) for name in NAMES)
+    places: tuple[tuple[str, Place], ...] = tuple((name, (Step(name),)) for name in NAMES)
+    document: bool = False  # a source is one JSON value, whatever its lines
+    records: str = ""  # a line is a record; "[]": a list of them, "columns": arrays side by side, PATH[]: a list inside
+    group: str = ""  # "": prompt_id says; "line" or "file": those are the prompts
+    known: frozenset[str] = frozenset(KINDS)  # the fields that a preset places, or somebody with --field
+    skips: bool = False  # a line without a reward is no sample (a header, a summary): counted, not rejected
     needs_length: bool = True
     needs_log_probs: bool = True
 
     @cached_property
-    def paths(self) -> Mapping[str, Path]:
-        """Canonical name → path."""
+    def paths(self) -> Mapping[str, Place]:
+        """Canonical name → where it is."""
         return dict(self.places)
 
     def required(self, name: str) -> bool:
@@ -61,7 +76,12 @@ class Fields:
             return self.needs_log_probs
         return self.needs_length if name == "response_length" else True
 
-    def with_mappings(self, mappings: Iterable[str]) -> "Fields":
+    @cached_property
+    def lacking(self) -> list[str]:
+        """The fields that are needed and that dumps of this preset do not hold."""
+        return [name for name in KINDS if self.required(name) and name not in self.known]
+
+    def with_mappings(self, mappings: Sequence[str]) -> "Fields":
         """These fields with `NAME=dotted.path` applied.
 
         Raises:
@@ -74,28 +94,54 @@ class Fields:
                 raise UsageProblem(f"--field {mapping}: expected NAME=dotted.path, as in reward=score")
             if name not in paths:
                 raise UsageProblem(f"--field {mapping}: no field is called {name!r}; there are {', '.join(NAMES)}")
-            paths[name] = parse(path)
-            if name == "prompt_id" and any(step.each for step in paths[name]):
+            paths[name] = place = parse(path)
+            if name == "prompt_id" and passes_list(place):
                 raise UsageProblem(f"--field {mapping}: a prompt id is one value, so its path cannot hold []")
-        return replace(self, places=tuple(paths.items()))
+        known = self.known | {singular(mapping.partition("=")[0]) for mapping in mappings}
+        return replace(self, places=tuple(paths.items()), known=known)
 
 
-def parse(text: str) -> Path:
-    """The path that `text` writes.
+def singular(name: str) -> str:
+    """The field of one response that this canonical name stands for."""
+    return next((one for one, many in PLURALS.items() if many == name), name)
+
+
+def parse(text: str) -> Place:
+    """The place that `text` writes: a path, or else a JMESPath expression.
 
     Raises:
-        UsageProblem: an empty key, or a bracket that is not `[]` at the end of a key.
+        UsageProblem: an empty key, a bracket that is not `[]` at the end of a key, or an expression that is none.
     """
+    if re.search(r"[()|?*@&{}'`,]|\[[^\]]", re.sub(r"\\.", "", text)):
+        from budget_cli.reading import expressions
+
+        expressions.check(text)
+        return Expression(text)
+    problem = UsageProblem(f"path {text!r}: expected keys joined by dots, with [] after a list, as in a.b[].c")
     steps = []
-    for part in re.split(r"(?<!\\)\.", text):
-        each = part.endswith("[]") and not part.endswith("\\[]")
-        key = part[:-2] if each else part
-        if not key or re.search(r"(?<!\\)[][]", key):
-            raise UsageProblem(f"path {text!r}: expected keys joined by dots, with [] after a list, as in a.b[].c")
-        steps.append(Step(re.sub(r"\\(.)", r"\1", key), each))
+    key, each = "", False
+    for token in re.findall(r"\\.|\[\]|.", text + ".", re.DOTALL):
+        if token == "." and key:
+            steps.append(Step(key, each))
+            key, each = "", False
+        elif token == "[]" and key and not each:
+            each = True
+        elif token in (".", "[]", "[", "]") or each:
+            raise problem
+        else:
+            key += token[-1]
+    if key:  # a backslash at the end has nothing to escape
+        raise problem
     return tuple(steps)
 
 
-def written(path: Path) -> str:
-    """The path as the user would write it."""
-    return ".".join(re.sub(r"([.\[\]\\])", r"\\\1", step.key) + ("[]" if step.each else "") for step in path)
+def passes_list(place: Place) -> bool:
+    """Whether a path goes through a list, and so may find several values."""
+    return not isinstance(place, Expression) and any(step.each for step in place)
+
+
+def written(path: Place) -> str:
+    """The place as the user would write it."""
+    if isinstance(path, Expression):
+        return path.text
+    return ".".join(re.sub(r"([][.\\()|?*@&{}'`,])", r"\\\1", step.key) + ("[]" if step.each else "") for step in path)

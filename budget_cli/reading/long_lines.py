@@ -14,7 +14,7 @@ import simdjson
 from budget_cli.reading import columns, fast
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Decoded, Tally
-from budget_cli.reading.fields import KINDS, Fields, Kind, Path
+from budget_cli.reading.fields import KINDS, Expression, Fields, Kind, Path
 from budget_cli.reading.values import token_sum
 
 _parser = simdjson.Parser()  # one a process: it keeps its memory from line to line
@@ -36,9 +36,14 @@ SCALARS = frozenset({str, int, float, bool, type(None), msgspec.UnsetType})
 
 def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
     """The block's columns if every line is a plain, valid record of a response; None if anything is unexpected."""
-    kinds = {(fields.paths[name], kind) for name, kind in KINDS.items()}
+    kinds = set()
+    for name, kind in KINDS.items():
+        place = fields.paths[name]
+        if isinstance(place, Expression):
+            return None
+        kinds.add((place, kind))
     values: dict[Path, list[Any]] = {path: [] for path, _ in kinds}
-    if len(block) > max_line_bytes or len(values) < len(kinds):
+    if len(block) > max_line_bytes or len(values) < len(kinds) or fields.records or fields.group:
         return None
     records = 0
     buffer, at = block.buffer, block.start

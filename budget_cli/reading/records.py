@@ -1,10 +1,10 @@
 """A line's value → its responses: finds the fields, checks them, and says of which field something is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from budget_cli.reading.columns import Key
-from budget_cli.reading.fields import KINDS, Fields, Path, written
+from budget_cli.reading.fields import KINDS, Expression, Fields, Place, parse, passes_list, written
 from budget_cli.reading.values import Bad, each, exact_sum, finite, number, prompt_id, sequence, type_name, whole
 
 KEYS_SHOWN = 12  # of a record, where the one looked for is missing
@@ -14,16 +14,75 @@ MISSING: Final = object()
 Response = tuple[Key, float, float | None, float | None, float | None]
 
 
-def responses(record: Any, fields: Fields) -> list[Response]:
+class Skipped(Exception):
+    """The line is no sample; caught where the lines are counted."""
+
+
+def responses(value: Any, fields: Fields, line: int) -> list[Response]:
     """The responses that a line's value holds.
 
     Raises:
         Bad: a field that is needed is missing or not what it must be.
+        Skipped: the line is no sample, and may be none.
     """
-    if not isinstance(record, dict):
-        raise Bad("not-an-object", f"expected an object, found {type_name(record)}", column=1)
-    key = _field(record, fields, "prompt_id", "prompt_id", prompt_id)
-    if _found(record, fields.paths["reward"]) is MISSING and _found(record, fields.paths["rewards"]) is not MISSING:
+    found: list[Response] = []
+    for record in spread(value, fields):
+        if not isinstance(record, dict):
+            raise Bad("not-an-object", f"expected an object, found {type_name(record)}", column=1)
+        if fields.skips and all(found_in(record, fields.paths[name]) is MISSING for name in ("reward", "rewards")):
+            raise Skipped
+        found += _of_record(record, fields, line)
+    return found
+
+
+def spread(value: Any, fields: Fields) -> list[Any]:
+    """The records of a line's value."""
+    if not fields.records:
+        return [value]
+    if fields.records == "[]":
+        if not isinstance(value, list):
+            raise Bad("wrong-type", f"expected a list of records, found {type_name(value)}", column=1)
+        return value
+    if not isinstance(value, dict):
+        raise Bad("not-an-object", f"expected an object, found {type_name(value)}", column=1)
+    if fields.records == "columns":
+        return _rows(value, fields)
+    path = parse(fields.records)
+    inner = found_in(value, path)
+    if inner is MISSING:
+        if fields.skips:
+            raise Skipped
+        raise Bad("missing", "missing: there should be a list of samples", fields.records, path)
+    return [{**value, **sample} if isinstance(sample, dict) else sample for sample in inner]
+
+
+def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
+    """An object of arrays side by side → an object for each place; what is neither read nor as long stays whole."""
+    read = {root for name in KINDS for root in _roots(fields.paths[name])}
+    size = max((len(value[key]) for key in read if isinstance(value.get(key), list)), default=None)
+    if size is None:
+        if fields.skips:
+            raise Skipped
+        raise Bad("wrong-type", "expected arrays with an element for each response, found none", column=1)
+    for key in read:
+        if isinstance(value.get(key), list) and len(value[key]) != size:
+            raise Bad("unequal-lengths", f"{_count(len(value[key]))}, but others have {size}", key)
+    side_by_side = {key for key, inner in value.items() if isinstance(inner, list) and len(inner) == size}
+    return [{key: inner[i] if key in side_by_side else inner for key, inner in value.items()} for i in range(size)]
+
+
+def _roots(place: Place) -> Iterable[str]:
+    """The record's own keys that a place begins with."""
+    if isinstance(place, Expression):
+        from budget_cli.reading import expressions
+
+        return expressions.roots(place.text) or ()
+    return (place[0].key,)
+
+
+def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Response]:
+    key: Key = line if fields.group else _field(record, fields, "prompt_id", "prompt_id", prompt_id)
+    if found_in(record, fields.paths["reward"]) is MISSING and found_in(record, fields.paths["rewards"]) is not MISSING:
         return _prompt(record, fields, key)
     reward = _field(record, fields, "reward", "reward", number)
     log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence) or (None, None)
@@ -72,13 +131,15 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
     """The checked value of a field; None where it is not there and not needed."""
     path = fields.paths[name]
     try:
-        value = _found(record, path)
+        value = found_in(record, path)
         if value is MISSING or value is None:
             if not fields.required(canonical):
                 return None
             raise _absent(value, name, canonical, record, path)
-        if any(step.each for step in path):
+        if passes_list(path):
             value = _summable(value, KINDS[canonical])
+        if canonical == "prompt_id" and isinstance(path, Expression):
+            value = _composite(value)
         return check(value)
     except Bad as bad:
         shown = written(path)
@@ -87,7 +148,12 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         raise
 
 
-def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path: Path) -> Bad:
+def _composite(value: Any) -> Any:
+    """Several values as one id: `[step, prompt_idx]` is 40/3."""
+    return "/".join(str(prompt_id(part)) for part in value) if isinstance(value, list) and value else value
+
+
+def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path: Place) -> Bad:
     """What is not there and is needed, and every way out."""
     if value is None:
         return Bad("null", "null")
@@ -99,7 +165,7 @@ def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path:
     there = list(record)[:KEYS_SHOWN]
     keys = (
         f" (there are {', '.join(there)}{', …' if len(record) > KEYS_SHOWN else ''})"
-        if path[0].key not in record
+        if isinstance(path, Expression) or path[0].key not in record
         else ""
     )
     return Bad("missing", f"missing{keys}; {without}give --field {name}=PATH")
@@ -107,13 +173,18 @@ def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path:
 
 def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
     """The length as given, else the number of tokens of a log-prob list, else None where none is needed."""
-    if tokens is not None and _found(record, fields.paths[name]) is MISSING:
+    if tokens is not None and found_in(record, fields.paths[name]) is MISSING:
         return tokens
     return _field(record, fields, name, "response_length", check)
 
 
-def _found(record: Any, path: Path) -> Any:
+def found_in(record: Any, path: Place) -> Any:
     """The value at the path, a flat list of values if the path goes through `[]`, or MISSING."""
+    if isinstance(path, Expression):
+        from budget_cli.reading import expressions
+
+        value = expressions.evaluate(path.text, record)
+        return MISSING if value is None else value
     for depth, step in enumerate(path):
         if not isinstance(record, dict) or step.key not in record:
             return MISSING
@@ -126,7 +197,7 @@ def _found(record: Any, path: Path) -> Any:
                 if rest and not isinstance(element, dict):
                     message = f"element {i}: expected an object, found {type_name(element)}"
                     raise Bad("wrong-type", message, written(path), path)
-            found = [_found(element, rest) for element in record] if rest else record
+            found = [found_in(element, rest) for element in record] if rest else record
             inner = any(later.each for later in rest)
             values: list[Any] = []
             for value in found:

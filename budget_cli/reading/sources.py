@@ -87,12 +87,35 @@ def _file(name: str) -> Source:
     return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
 
 
+_begun: dict[Source, tuple[list[bytes], Iterator[bytes]]] = {}  # streams whose first pieces were looked at
+
+
+def head(source: Source, most: int) -> bytes:
+    """The first (decompressed) bytes of a source, about `most` or all there are; a stream still gives them afterwards.
+
+    Raises:
+        InputProblem: they cannot be had.
+    """
+    rest = pieces(source)
+    seen: list[bytes] = []
+    while sum(map(len, seen)) < most and (piece := next(rest, b"")):
+        seen.append(piece)
+    if source.size is None:
+        _begun[source] = (seen, rest)
+    return b"".join(seen)
+
+
 def pieces(source: Source) -> Iterator[bytes]:
     """The (decompressed) bytes of a source, in order.
 
     Raises:
         InputProblem: not all of them can be had.
     """
+    if source in _begun:
+        seen, rest = _begun.pop(source)
+        yield from seen
+        yield from rest
+        return
     with _opened(source) as file:
         raw = _raw(source, file.fileno())
         start = b""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from budget_cli.reading.columns import Floats, Key
-from budget_cli.reading.fields import Path
+from budget_cli.reading.fields import Place
 
 MAX_EXACT = 2**53  # the largest integer up to which a float is exact
 
@@ -15,7 +15,7 @@ MAX_EXACT = 2**53  # the largest integer up to which a float is exact
 class Bad(Exception):
     """Why a record is not used; caught where the line is known, never seen outside."""
 
-    def __init__(self, code: str, message: str, field: str | None = None, path: Path | None = None, column: int = 0):
+    def __init__(self, code: str, message: str, field: str | None = None, path: Place | None = None, column: int = 0):
         super().__init__(code, message, field, path, column)
         self.code, self.message, self.field, self.path, self.column = code, message, field, path, column
 

@@ -1,6 +1,7 @@
 """Answers → JSON and CSV: stable names, null for what does not exist."""
 
 import io
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -73,11 +74,15 @@ def rounded(value: Any, precision: int) -> Any:
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     import csv
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([for_csv(_cell(value)) for value in row] for row in rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    text = io.StringIO(newline="")
+    quoted = csv.writer(text, lineterminator="\r\n")  # with "\n" alone it would not quote a lone "\r"
+    written = []
+    for row in itertools.chain([header], rows):
+        quoted.writerow([for_csv(_cell(value)) for value in row])
+        written.append(text.getvalue().removesuffix("\r\n") + "\n")
+        text.seek(0)
+        text.truncate()
+    return "".join(written).encode("utf-8", "backslashreplace")
 
 
 def _cell(value: object) -> object:

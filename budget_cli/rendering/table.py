@@ -14,6 +14,7 @@ from budget_cli.rendering.safe import for_terminal
 BARS = "▁▂▃▄▅▆▇█"
 LABEL = 19  # characters before the numbers begin
 PROMPTS_SHOWN = 20
+WIDTH = 80
 
 
 def of_loss(
@@ -55,8 +56,8 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
     if loss.loss is not None and loss.advantage.mean_square is not None:
         kl_terms = loss.loss - loss.advantage.mean_square
     square = number(loss.advantage.mean_square)
-    parts = f"mean A² {square}   KL terms {number(kl_terms)}"
-    yield _row("made of", parts + (f"   R² {number(loss.kl.r2)}" if c.kl_coef else ""))
+    made_of = f"mean A² {square}   KL terms {number(kl_terms)}"
+    yield _row("made of", made_of + (f"   R² {number(loss.kl.r2)}" if c.kl_coef else ""))
     yield _row("reward", f"{number(loss.reward.mean)} ± {number(loss.reward.std)}   from "
                f"{number(loss.reward.min)} to {number(loss.reward.max)}")  # fmt: skip
     if loss.adjusted_reward.mean is not None and c.budget_penalty_coef:
@@ -74,7 +75,8 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
         yield _row("log-ratio", f"known for {loss.coverage.log_ratio:,} of {loss.responses:,} responses, so not shown")
     if loss.length.mean is not None:
         names = ("mean", "p50", "p90", "p99", "max")
-        yield _row("length", "   ".join(f"{name} {getattr(loss.length, name):,.0f}" for name in names))
+        parts = [f"{name} {getattr(loss.length, name):,.0f}" for name in names]
+        yield _row("length", ("   " if sum(map(len, parts)) + 3 * 4 <= WIDTH - LABEL else "  ").join(parts))
     elif loss.coverage.length:
         yield _row("length", f"known for {loss.coverage.length:,} of {loss.responses:,} responses, so not shown")
     size = loss.groups.size
@@ -135,13 +137,9 @@ def _bars(histogram: Histogram) -> Line:
 def _findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     groups = loss.groups
     if groups.phantom:
-        named = ", ".join(for_terminal(key, 20) for key in phantoms)
-        named = f": {named}{', …' if groups.phantom > len(phantoms) else ''}" if named else ""
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
-        yield [
-            Piece("warning   ", "yellow"),
-            Piece(f"{_count(groups.phantom, 'prompt')} {verb} from length alone (phantom){named}"),
-        ]
+        text = f"{_count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
+        yield [Piece("warning   ", "yellow"), Piece(text + _named(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
     if loss.kl.k1 is not None and loss.kl.k3 is None:
         yield [Piece("warning   ", "yellow"), Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
     if groups.zero_variance:
@@ -150,6 +148,17 @@ def _findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     if groups.singletons:
         text = f"{_count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
         yield [Piece("info      ", "cyan"), Piece(text)]
+
+
+def _named(ids: Sequence[Key], total: int, room: int) -> str:
+    """`: p07, p11, …` in at most `room` characters; as many of the ids as fit, nothing if none does."""
+    text = ""
+    for shown, key in enumerate(ids, start=1):
+        longer = text + (", " if text else ": ") + for_terminal(key, 20)
+        if len(longer) + (3 if shown < total else 0) > room:
+            return f"{text}, …" if text else ""
+        text = longer
+    return f"{text}, …" if text and len(ids) < total else text
 
 
 def _verdict(loss: Loss, reasons: Sequence[str], gates: Sequence[Verdict]) -> Iterator[Line]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
@@ -64,15 +66,17 @@ class Scan:
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
 
-    def fold(self, source: Source, part: Part, keep: int | None) -> None:
+    def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
+        keep, before = plan.limits.rejections, self.lines[source.name]
+        if plan.fields.group == "line":  # a worker knows only how far into its block a line is
+            part.groups.rename(lambda line: f"{source.name}:{before + int(line)}")
         self.groups.fold(part.groups)
         self.tally.add(part.tally)
         self.bytes += part.bytes
         for rejection in part.rejections:
             if keep is None or len(self.rejections) < keep:
-                line = rejection.line + self.lines[source.name]
-                self.rejections.append(rejection._replace(source=source.name, line=line))
+                self.rejections.append(rejection._replace(source=source.name, line=before + rejection.line))
         self.lines[source.name] += part.lines
 
 
@@ -103,14 +107,14 @@ def scan(
     broken: set[Source] = set()
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
-    stream = tasks(found, plan.limits.max_line_bytes, result.problems, broken)
+    stream = tasks(found, plan, result.problems, broken)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, start_method):
         if task.source not in broken:
             if isinstance(outcome, InputProblem):
                 broken.add(task.source)
                 result.problems.append(outcome)
             else:
-                result.fold(task.source, outcome, plan.limits.rejections)
+                result.fold(task.source, outcome, plan)
         if progress is not None:
             progress(result)
     for source in found:
@@ -118,11 +122,15 @@ def scan(
     return result
 
 
-def tasks(
-    found: Sequence[Source], max_line_bytes: int, problems: list[InputProblem], broken: set[Source]
-) -> Iterator[Task]:
+def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], broken: set[Source]) -> Iterator[Task]:
     """The blocks of all sources, in order; a source that breaks ends there, and the next begins."""
     for source in found:
+        if plan.fields.document:
+            try:
+                yield Task(source, _document(source, plan.limits.max_line_bytes))
+            except InputProblem as problem:
+                problems.append(problem)
+            continue
         if source.in_ranges:
             count = -(-(source.size or 0) // blocks.BLOCK_BYTES)
             for number in range(count):
@@ -131,12 +139,22 @@ def tasks(
                 yield Task(source, number)
             continue
         try:
-            for block in blocks.cut(source.name, sources.pieces(source), max_line_bytes):
+            for block in blocks.cut(source.name, sources.pieces(source), plan.limits.max_line_bytes):
                 if source in broken:
                     break
                 yield Task(source, block)
         except InputProblem as problem:
             problems.append(problem)
+
+
+def _document(source: Source, max_bytes: int) -> Block:
+    """A source that is one JSON value, as one line: a newline can only stand between its tokens."""
+    whole = b""
+    for piece in sources.pieces(source):
+        whole += piece
+        if len(whole) > max_bytes:
+            raise InputProblem(source.name, f"one JSON value of more than {max_bytes:,} bytes (--max-line-bytes)")
+    return Block(source.name, whole.replace(b"\n", b" ").replace(b"\r", b" "), 0, len(whole), first=True)
 
 
 def run(task: Task, plan: Plan) -> Part | InputProblem:
@@ -150,6 +168,9 @@ def run(task: Task, plan: Plan) -> Part | InputProblem:
     log_ratio = None
     if columns.log_prob is not None and columns.old_log_prob is not None:
         log_ratio = columns.log_prob - columns.old_log_prob
+    if plan.fields.group == "file":
+        columns.keys = [task.source.name for _ in columns.keys[:1]]
+        columns.codes = np.zeros_like(columns.codes)
     groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
     return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
 

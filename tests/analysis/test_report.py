@@ -29,7 +29,7 @@ RESPONSES: list[Response] = [
     ("d", 2.0, 40, -0.4),
 ]  # fmt: skip
 COEFFICIENTS = Coefficients(100, 0.01, 0.5)
-TALLY = Tally(read=12, used=8, rejected=3, blank=1)
+TALLY = Tally(read=13, used=8, rejected=3, blank=1, skipped=2)
 K3 = sum(math.exp(-k) - 1 + k for k in (0.2, -0.2, 0.6, 0, 0, 0.1, 0.1, -0.4)) / 8
 
 ON_PAPER: dict[str, float | None] = {
@@ -70,10 +70,11 @@ ON_PAPER: dict[str, float | None] = {
     "groups.phantom": 1,
     "coverage.length": 8,
     "coverage.log_ratio": 8,
-    "records.read": 12,
+    "records.read": 13,
     "records.used": 8,
     "records.rejected": 3,
     "records.blank": 1,
+    "records.skipped": 2,
 }
 NO_PENALTY: set[str] = {
     "loss", "adjusted_reward.mean", "adjusted_reward.std", "advantage.mean_square", "advantage.budget_share", "kl.r2",
@@ -216,7 +217,7 @@ def test_no_responses_have_counts_of_zero_and_no_other_number(
     budgets: tuple[int, ...], aggregate: report.Aggregate
 ) -> None:
     found = of_groups(Groups(Layout(budgets)), COEFFICIENTS, Tally(), aggregate)
-    assert (found.prompts, found.responses, found.coverage, found.records) == (0, 0, (0, 0), (0, 0, 0, 0))
+    assert (found.prompts, found.responses, found.coverage, found.records) == (0, 0, (0, 0), (0, 0, 0, 0, 0))
     assert (found.groups.singletons, found.groups.zero_variance) == (0, 0)
     assert found.reward == found.length[:4] == (None,) * 4
     assert {"loss", "groups.size.min", "groups.size.mean", "groups.size.max"} <= missing(found)
@@ -298,9 +299,15 @@ def test_every_number_of_a_prompt_is_the_one_worked_out_on_paper(name: str) -> N
 def test_phantoms_are_the_first_prompts_whose_advantage_is_made_of_length_alone(most: int, expected: list[Key]) -> None:
     more: list[Response] = [(key, 0.0, tokens, 0.0) for key in (1, "1") for tokens in (90, 200)]
     groups = groups_of(RESPONSES + more)
-    assert report.phantoms(groups, COEFFICIENTS, most) == expected
-    assert report.phantoms(groups, COEFFICIENTS._replace(budget_penalty_coef=0.0), most) == []
-    assert report.phantoms(groups_of(without(RESPONSES + more, 2)), COEFFICIENTS, most) == []
+    assert report.phantoms(groups, most) == expected
+    assert report.phantoms(groups_of(without(RESPONSES + more, 2)), most) == []
+
+
+def test_phantoms_of_a_budget_are_those_that_the_report_with_that_budget_counts() -> None:
+    groups = groups_of(RESPONSES, (50, 100, 130))
+    for position, expected in enumerate((["b"], ["b"], [])):
+        assert report.phantoms(groups, 9, position) == expected
+        assert of_groups(groups, COEFFICIENTS, TALLY, budget=position).groups.phantom == len(expected)
 
 
 @pytest.mark.parametrize("name", ["over_budget.responses", "over_budget.excess_tokens", "length.min", "length.max"])

@@ -1,0 +1,151 @@
+"""A JMESPath expression → the value it finds in a record. For what a dotted path cannot say.
+
+JMESPath is a published grammar (jmespath.org) with a library that keeps to it; this adds the few functions that rollout
+dumps need. Imported only when a field is given as an expression.
+"""
+
+import hashlib
+import json
+import math
+from functools import lru_cache
+from typing import Any
+
+import jmespath  # type: ignore[import-untyped]
+from jmespath import exceptions, functions
+
+from budget_cli.errors import UsageProblem
+from budget_cli.reading.values import Bad
+
+DIGEST_BYTES = 16
+
+
+class Functions(functions.Functions):  # type: ignore[misc]
+    """What is added to JMESPath's own functions; the README lists them."""
+
+    @functions.signature({"types": ["array"]})  # type: ignore[untyped-decorator]
+    def _func_kept(self, mask: list[Any]) -> int:
+        """How many elements of a mask stand for a token: those that are neither 0, false nor -100."""
+        return sum(map(_is_kept, mask))
+
+    @functions.signature({"types": ["array"]}, {"types": ["array"]})  # type: ignore[untyped-decorator]
+    def _func_masked(self, values: list[Any], mask: list[Any]) -> list[Any]:
+        """The values whose place in the mask is kept."""
+        if len(values) != len(mask):
+            raise Bad("unequal-lengths", f"{len(values)} values, but {len(mask)} elements in the mask")
+        return [value for value, kept in zip(values, mask, strict=True) if _is_kept(kept)]
+
+    @functions.signature({"types": ["array"]}, {"types": ["array"]})  # type: ignore[untyped-decorator]
+    def _func_until_kept(self, values: list[Any], mask: list[Any]) -> list[Any]:
+        """The values before the first place of the mask that is kept: a prompt's tokens."""
+        return values[: next((i for i, element in enumerate(mask) if _is_kept(element)), len(mask))]
+
+    @functions.signature({"types": ["number", "array-number"]})  # type: ignore[untyped-decorator]
+    def _func_total(self, value: Any) -> Any:
+        """A number as it is, or the sum of a list of them."""
+        return math.fsum(value) if isinstance(value, list) else value
+
+    @functions.signature({"types": ["array-number"]}, {"types": ["array-number"]})  # type: ignore[untyped-decorator]
+    def _func_dot(self, values: list[float], weights: list[float]) -> float:
+        """Σ value·weight: dot([accuracy, format], `[1.0, 0.5]`)."""
+        if len(values) != len(weights):
+            raise Bad("unequal-lengths", f"{len(values)} values, but {len(weights)} weights")
+        return math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
+
+    @functions.signature({"types": ["number"]}, {"types": ["number"]})  # type: ignore[untyped-decorator]
+    def _func_minus(self, a: float, b: float) -> float:
+        """a − b."""
+        return a - b
+
+    @functions.signature({"types": ["string"]}, {"types": ["string"]}, {"types": ["number"]})  # type: ignore[untyped-decorator]
+    def _func_stem(self, text: str, separator: str, parts: int) -> str:
+        """The text without its last so many parts: stem('a_0_1', '_', `2`) is 'a'."""
+        return text.rsplit(separator, int(parts))[0]
+
+    @functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    def _func_digest(self, value: Any) -> str:
+        """16 bytes that stand for a text or for any JSON value, in hexadecimal; equal values, equal digests."""
+        canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+
+    @functions.signature({"types": ["object"]})  # type: ignore[untyped-decorator]
+    def _func_weighted(self, rewards: dict[str, Any]) -> float | None:
+        """Σ score·weight of an object of {score, weight}; null if a score is null."""
+        parts = [(part.get("score"), part.get("weight", 1.0)) for part in rewards.values() if isinstance(part, dict)]
+        if not parts or any(not _is_number(score) or not _is_number(weight) for score, weight in parts):
+            return None
+        return float(sum(score * weight for score, weight in parts))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_kept(element: Any) -> bool:
+    return element not in (0, -100)  # false equals 0
+
+
+OPTIONS = jmespath.Options(custom_functions=Functions())
+
+
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> Any:
+    return jmespath.compile(text)
+
+
+def check(text: str) -> None:
+    """That this is an expression, and calls only functions that there are.
+
+    Raises:
+        UsageProblem: it is not.
+    """
+    try:
+        tree = _compiled(text).parsed
+    except exceptions.JMESPathError as error:
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise UsageProblem(f"expression {text!r}: neither a dotted path nor JMESPath: {reason}") from None
+    for node in _nodes(tree):
+        if node["type"] == "function_expression" and node["value"] not in Functions.FUNCTION_TABLE:
+            known = ", ".join(sorted(Functions.FUNCTION_TABLE))
+            raise UsageProblem(f"expression {text!r}: no function is called {node['value']!r}; there are {known}")
+
+
+@lru_cache(maxsize=64)
+def roots(text: str) -> frozenset[str] | None:
+    """The record's own keys that the expression looks at; None if it looks at the record as a whole."""
+    names: set[str] = set()
+
+    def visit(node: Any) -> bool:
+        """Whether every way from this node into the record begins with a key."""
+        kind, children = node["type"], node.get("children", [])
+        if kind == "field":
+            names.add(node["value"])
+            return True
+        if kind == "literal":
+            return True
+        if kind in ("function_expression", "multi_select_list"):
+            return all(map(visit, children))
+        if kind in ("subexpression", "index_expression", "projection", "flatten"):
+            return visit(children[0])
+        return False
+
+    return frozenset(names) if visit(_compiled(text).parsed) else None
+
+
+def evaluate(text: str, record: Any) -> Any:
+    """What the expression finds in the record; None for null and for nothing.
+
+    Raises:
+        Bad: the record's types do not fit the expression.
+    """
+    try:
+        return _compiled(text).search(record, options=OPTIONS)
+    except exceptions.JMESPathError as error:
+        raise Bad("wrong-type", " ".join(str(error).split())) from None
+
+
+def _nodes(node: Any) -> list[Any]:
+    """The tree's nodes."""
+    found = [node]
+    for child in node.get("children", []):
+        found += _nodes(child) if isinstance(child, dict) else []
+    return found

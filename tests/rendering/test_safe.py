@@ -1,0 +1,104 @@
+"""If this fails, a string of the data can move a cursor, hide text, run a formula or break out of a table."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budget_cli.rendering.safe import for_csv, for_markdown, for_terminal
+
+ESCAPED = [
+    ("\x1b[31mred", "\\x1b[31mred"),
+    ("a\nb\rc\td\0", "a\\x0ab\\x0dc\\x09d\\x00"),
+    ("\x7f\x85\x9b", "\\x7f\\x85\\x9b"),
+    ("\u202eevil\u202c", "\\u202eevil\\u202c"),
+    ("\u2066a\u2069\u200f", "\\u2066a\\u2069\\u200f"),
+    ("\u200ba\u200d\ufeff\u2060\u00ad", "\\u200ba\\u200d\\ufeff\\u2060\\xad"),
+    ("\u2028\u2029", "\\u2028\\u2029"),
+    ("\ud800", "\\ud800"),
+    ("\udcff", "\\udcff"),
+    ("\ue000", "\\ue000"),
+    ("\U000e0041", "\\U000e0041"),
+]
+KEPT = ["", "p1", "a b", "[/INST] [bold]x[/bold]", "日本 é ß", "😀", "β·e ≤ 3", "a\\x1bb", "\u00a0"]
+
+
+@pytest.mark.parametrize(("text", "shown"), ESCAPED)
+def test_what_a_terminal_would_obey_or_hide_is_shown_as_an_escape(text: str, shown: str) -> None:
+    assert for_terminal(text) == shown
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
+    assert for_terminal(text) == text
+
+
+@given(st.text(), st.integers(1, 100))
+def test_nothing_hidden_is_left_and_no_more_than_the_limit(text: str, limit: int) -> None:
+    shown = for_terminal(text, limit)
+    assert len(shown) <= limit
+    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x" * 80, "x" * 80),
+        ("x" * 81, "x" * 79 + "…"),
+        ("\x1b" * 21, "\\x1b" * 19 + "\\x1…"),
+        ("x" * 10**6, "x" * 79 + "…"),
+    ],
+)
+def test_long_text_is_cut_with_a_mark(text: str, shown: str) -> None:
+    assert for_terminal(text) == shown
+
+
+def test_what_is_no_text_is_shown_as_text() -> None:
+    assert for_terminal(17) == "17"
+    assert for_markdown(-17) == "-17"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\0"])
+def test_a_cell_that_looks_like_a_formula_is_quoted(start: str) -> None:
+    assert for_csv(f"{start}1") == f"'{start}1"
+
+
+@pytest.mark.parametrize("value", [-1, -1.5, 0, None, "", "p1", "a=b", "1-2", "'=1", " =1"])
+def test_numbers_and_other_text_stay_as_they_are(value: object) -> None:
+    assert for_csv(value) == value
+    assert type(for_csv(value)) is type(value)
+
+
+MARKDOWN = [
+    ("a|b", "a\\|b"),
+    ("`rm`", "\\`rm\\`"),
+    ("<img src=x>", "\\<img src=x\\>"),
+    ("&lt;", "\\&lt;"),
+    ("**b** _i_ ~s~", "\\*\\*b\\*\\* \\_i\\_ \\~s\\~"),
+    ("[a](http://x)", "\\[a\\]\\(http://x\\)"),
+    ("![i](x)", "\\!\\[i\\]\\(x\\)"),
+    ("a\nb", "a\\\\x0ab"),
+    ("\\|", "\\\\\\|"),
+    ("$x$ #1 {y}", "\\$x\\$ \\#1 \\{y\\}"),
+    ("\u202e", "\\\\u202e"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), MARKDOWN)
+def test_markup_is_shown_not_obeyed(text: str, shown: str) -> None:
+    assert for_markdown(text) == shown
+
+
+@given(st.text())
+def test_every_character_that_means_something_in_markdown_has_a_backslash(text: str) -> None:
+    shown = for_markdown(text)
+    plain = ""
+    rest = iter(shown)
+    for character in rest:
+        if character == "\\":
+            plain += next(rest)
+        else:
+            assert character not in "`*_[]<>|"
+            plain += character
+    assert plain == for_terminal(text)
