@@ -7,17 +7,15 @@ from typing import Any
 import orjson
 
 from budget_cli.reading import sources
-from budget_cli.reading.presets import Preset, detected, is_canonical
+from budget_cli.reading.presets import Preset, detected, fits, is_canonical
 from budget_cli.reading.sources import Source
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
 
 
-def first_values(found: Sequence[Source]) -> list[Any]:
-    """The values of the first lines that are JSON; of a file that is one JSON value over many lines, that value."""
-    if not found:
-        return []
+def first_values(found: Sequence[Source]) -> tuple[list[Any], bool]:
+    """The values of the first lines that are JSON; or of one value over many lines, and then True."""
     head = sources.head(found[0], HEAD_BYTES)
     values = []
     for line in head.split(b"\n")[:RECORDS]:
@@ -27,21 +25,21 @@ def first_values(found: Sequence[Source]) -> list[Any]:
             continue
     if len(values) * 2 <= min(head.count(b"\n"), RECORDS):  # hardly any line is a value of its own
         try:
-            return [json.loads(head)]
-        except ValueError:
-            return values
-    return values
+            return [json.loads(head)], True
+        except (ValueError, RecursionError):
+            pass
+    return values, False
 
 
 def is_canonical_at_once(found: Sequence[Source]) -> bool:
     """Whether the first line of a file has the canonical fields: no preset need be looked at."""
-    if not found or not found[0].in_ranges:
+    if not found[0].in_ranges:
         return False
-    with open(str(found[0].path), "rb") as file:
-        try:
+    try:
+        with open(str(found[0].path), "rb") as file:
             return is_canonical(orjson.loads(file.readline(HEAD_BYTES)))
-        except (orjson.JSONDecodeError, OSError):
-            return False
+    except (orjson.JSONDecodeError, OSError):
+        return False
 
 
 def preset_of(found: Sequence[Source], presets: Mapping[str, Preset]) -> Preset | None:
@@ -50,5 +48,13 @@ def preset_of(found: Sequence[Source], presets: Mapping[str, Preset]) -> Preset 
     Raises:
         UsageProblem: none fits, or several do.
     """
-    values = first_values(found)
-    return detected(values, presets) if values else None
+    values, is_document = first_values(found)
+    samples = [
+        v for v in values if isinstance(v, dict) or (isinstance(v, list) and any(isinstance(e, dict) for e in v))
+    ]
+    if not samples:
+        return None
+    known = {name: preset for name, preset in presets.items() if preset.document == is_document}
+    if is_document and not any(fit.fits for fit in fits(samples, known)):
+        return None  # the scan says what is wrong with JSON that is not a record a line
+    return detected(samples, known)

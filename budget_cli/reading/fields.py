@@ -101,6 +101,11 @@ class Fields:
         return replace(self, places=tuple(paths.items()), known=known)
 
 
+def names_of(field: str) -> tuple[str, ...]:
+    """The canonical names under which a field may be: of one response, and of the arrays of a prompt."""
+    return (field, PLURALS[field]) if field in PLURALS else (field,)
+
+
 def singular(name: str) -> str:
     """The field of one response that this canonical name stands for."""
     return next((one for one, many in PLURALS.items() if many == name), name)

@@ -117,6 +117,11 @@ class Fit(NamedTuple):
         """Whether it does."""
         return not self.missing
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the records have more than half of what it asks, and not all."""
+        return 0 < len(self.missing) * 2 < len(self.preset.detect)
+
 
 def fits(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
     """Each preset with what it misses in these lines' values, the best first."""
@@ -140,7 +145,7 @@ def detected(values: Sequence[Any], presets: Mapping[str, Preset]) -> Preset | N
     if best:
         names = " and ".join(preset.name for preset in best)
         raise UsageProblem(f"these records fit {names}: say which, as in --preset {best[0].name}")
-    near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if _is_near(fit)][:3]
+    near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near][:3]
     there = next((list(value)[:12] for value in values if isinstance(value, dict)), [])
     has = f"there are {', '.join(there)}" if there else "no record is an object"
     came = f"; near: {', '.join(near)}" if near else ""
@@ -153,10 +158,6 @@ def detected(values: Sequence[Any], presets: Mapping[str, Preset]) -> Preset | N
 def is_canonical(value: Any) -> bool:
     """Whether a record has the canonical fields that nothing can do without."""
     return isinstance(value, dict) and "prompt_id" in value and ("reward" in value or "rewards" in value)
-
-
-def _is_near(fit: Fit) -> bool:
-    return len(fit.missing) * 2 < len(fit.preset.detect)
 
 
 def _missing(values: Sequence[Any], preset: Preset) -> list[str]:

@@ -58,7 +58,7 @@ def spread(value: Any, fields: Fields) -> list[Any]:
 
 def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
     """An object of arrays side by side → an object for each place; what is neither read nor as long stays whole."""
-    read = {root for name in KINDS for root in _roots(fields.paths[name])}
+    read = {root for name in KINDS for root in roots(fields.paths[name])}
     size = max((len(value[key]) for key in read if isinstance(value.get(key), list)), default=None)
     if size is None:
         if fields.skips:
@@ -71,7 +71,7 @@ def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
     return [{key: inner[i] if key in side_by_side else inner for key, inner in value.items()} for i in range(size)]
 
 
-def _roots(place: Place) -> Iterable[str]:
+def roots(place: Place) -> Iterable[str]:
     """The record's own keys that a place begins with."""
     if isinstance(place, Expression):
         from budget_cli.reading import expressions

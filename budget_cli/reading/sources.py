@@ -87,21 +87,25 @@ def _file(name: str) -> Source:
     return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
 
 
-_begun: dict[Source, tuple[list[bytes], Iterator[bytes]]] = {}  # streams whose first pieces were looked at
+# streams whose first pieces were looked at, and what went wrong then
+_begun: dict[Source, tuple[list[bytes], Iterator[bytes], InputProblem | None]] = {}
 
 
 def head(source: Source, most: int) -> bytes:
-    """The first (decompressed) bytes of a source, about `most` or all there are; a stream still gives them afterwards.
+    """The first (decompressed) bytes of a source, about `most` or all that can be had.
 
-    Raises:
-        InputProblem: they cannot be had.
+    A stream still gives them afterwards, and what is wrong with a source is said only then, by `pieces`.
     """
     rest = pieces(source)
     seen: list[bytes] = []
-    while sum(map(len, seen)) < most and (piece := next(rest, b"")):
-        seen.append(piece)
+    wrong = None
+    try:
+        while sum(map(len, seen)) < most and (piece := next(rest, b"")):
+            seen.append(piece)
+    except InputProblem as problem:
+        wrong = problem
     if source.size is None:
-        _begun[source] = (seen, rest)
+        _begun[source] = (seen, rest, wrong)
     return b"".join(seen)
 
 
@@ -112,8 +116,10 @@ def pieces(source: Source) -> Iterator[bytes]:
         InputProblem: not all of them can be had.
     """
     if source in _begun:
-        seen, rest = _begun.pop(source)
+        seen, rest, wrong = _begun.pop(source)
         yield from seen
+        if wrong is not None:
+            raise wrong
         yield from rest
         return
     with _opened(source) as file:

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 
 from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.inventory import SCHEMA as FIELDS_SCHEMA
+from budget_cli.analysis.inventory import Inventory
 from budget_cli.analysis.report import SCHEMA, Loss, Prompt, number_at, numbers
 from budget_cli.reading.columns import Rejection
 from budget_cli.rendering.safe import for_csv
@@ -35,6 +37,12 @@ def json_of_loss(
     }
     if prompts is not None:
         result["per_prompt"] = [rounded(as_dict(prompt), precision) for prompt in prompts]
+    return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def json_of_inventory(inventory: Inventory) -> bytes:
+    """One JSON object and a newline."""
+    result = {"schema": FIELDS_SCHEMA, **as_dict(inventory), "fields": [as_dict(found) for found in inventory.fields]}
     return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 

@@ -93,15 +93,15 @@ def of_prompts(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
     """A row a prompt, those with the largest loss first; the first few only."""
     ranked = sorted(prompts, key=lambda prompt: -prompt.loss if prompt.loss is not None else -math.inf)
     yield []
-    yield [Piece(f"{'prompt':<22}{'n':>5}{'loss':>11}{'reward':>10}{'A²':>11}{'by length':>11}{'over':>6}", "bold")]
+    yield [Piece(f"{'prompt':<18}{'n':>5}{'loss':>11}{'reward':>9}{'A²':>11}{'by length':>10}{'over':>6}", "bold")]
     for prompt in ranked[:PROMPTS_SHOWN]:
         square = "–" if prompt.advantage_mean_square is None else f"{prompt.advantage_mean_square:.{precision}f}"
         loss = "–" if prompt.loss is None else f"{prompt.loss:.{precision}f}"
         share = "–" if prompt.budget_share is None else f"{prompt.budget_share:.0%}"
         over = "–" if prompt.over_budget is None else f"{prompt.over_budget:,}"
         yield [
-            Piece(f"{for_terminal(prompt.prompt_id, 20):<22}{prompt.responses:>5,}{loss:>11}"),
-            Piece(f"{prompt.reward_mean:>10.{precision}f}{square:>11}{share:>11}{over:>6}"),
+            Piece(f"{for_terminal(prompt.prompt_id, 17):<18}{prompt.responses:>5,}{loss:>11}"),
+            Piece(f"{prompt.reward_mean:>9.{precision}f}{square:>11}{share:>10}{over:>6}"),
             Piece("  phantom" if prompt.phantom else "", "yellow"),
         ]
     if len(ranked) > PROMPTS_SHOWN:
@@ -140,6 +140,9 @@ def _findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
         text = f"{_count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
         yield [Piece("warning   ", "yellow"), Piece(text + _named(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
+    if loss.length.max == 0:
+        text = "every length is 0: these are no token counts, and no budget can mean anything"
+        yield [Piece("warning   ", "yellow"), Piece(text)]
     if loss.kl.k1 is not None and loss.kl.k3 is None:
         yield [Piece("warning   ", "yellow"), Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
     if groups.zero_variance:

@@ -90,7 +90,7 @@ def test_the_json_has_every_name_of_the_contract(loss_json: LossJson, small: Pat
     assert answer["schema"] == "budget-cli/loss/1"
     assert answer["status"] == "pass"
     assert answer["gates"] == [{"expression": "loss < 0", "value": answer["gates"][0]["value"], "passed": True}]
-    (rejection,) = loss_json("-B", "1", stdin=b"{}\n", exits=1)["rejections"]
+    (rejection,) = loss_json("-B", "1", stdin=lines({**GOOD, "reward": None}), exits=1)["rejections"]
     assert {"source", "line", "column", "code", "field", "message"} <= set(rejection)
 
 

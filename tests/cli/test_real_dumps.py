@@ -70,8 +70,11 @@ def test_rewards_are_averaged_by_prompt_whatever_the_number_of_workers(
         assert (done.returncode, done.stdout) == (0, alone.stdout)
 
 
-def test_a_record_a_group_of_atropos_is_refused_with_the_field_that_is_missing(loss_json: LossJson) -> None:
+def test_a_record_of_atropos_is_a_prompt_of_its_own(loss_json: LossJson) -> None:
     path = DUMPS / "atropos_rubiks_groups.jsonl"
-    answer = loss_json(path, *REWARD_ONLY, exits=1)
-    assert answer["records"]["rejected"] == 6
-    assert {(r["code"], r["field"]) for r in answer["rejections"]} == {("missing", "prompt_id")}
+    answer = loss_json(path, *REWARD_ONLY, "--precision", "15")
+    groups = [record["scores"] for record in records(path)]
+    assert (answer["prompts"], answer["responses"]) == (len(groups), sum(map(len, groups))) == (6, 24)
+    squares = [(score - fmean(scores)) ** 2 for scores in groups for score in scores]
+    assert answer["loss"] == pytest.approx(fmean(squares), rel=1e-12)
+    assert answer["groups"]["zero_variance"] == sum(len(set(scores)) == 1 for scores in groups)

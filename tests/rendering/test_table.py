@@ -127,7 +127,7 @@ def test_counts_and_nouns_agree(
     show: Show, response: Make, records: list[str], arguments: tuple[str, ...], wanted: str
 ) -> None:
     made = {
-        "one": response(prompt_id="one"), "two": response(prompt_id="two"), "bad": {},
+        "one": response(prompt_id="one"), "two": response(prompt_id="two"), "bad": response(reward=None),
         "long": response(prompt_id="one", response_length=1500),
         "two long": response(prompt_id="two", response_length=1500),
     }  # fmt: skip

@@ -1,0 +1,95 @@
+"""The first records of a dump, and where its fields should be → which fields are there, and what that allows.
+
+The named tuples are the contract of `budget-cli fields --format json`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from budget_cli.reading.fields import KINDS, Fields, names_of, written
+from budget_cli.reading.presets import Fit
+from budget_cli.reading.records import MISSING, found_in, roots, spread
+from budget_cli.reading.values import Bad
+
+SCHEMA = "budget-cli/fields/1"
+EXAMPLE = 60  # characters of an example value
+
+
+class Found(NamedTuple):
+    """A canonical field: where it was looked for, and in how many samples it was."""
+
+    name: str
+    place: str | None  # None: such a dump does not hold it
+    samples: int
+    example: Any
+
+
+class Inventory(NamedTuple):
+    """What the first samples hold."""
+
+    preset: str
+    records: int  # lines looked at
+    samples: int  # responses, or prompts with their arrays
+    fields: tuple[Found, ...]
+    near: tuple[str, ...]  # presets that would fit but for a path or two
+    unused: tuple[str, ...]  # keys of the samples that no field is read from
+    cannot: tuple[str, ...]  # coefficients that cannot be used, and what to give
+
+
+def take(values: Sequence[Any], fields: Fields, preset: str, judged: Sequence[Fit]) -> Inventory:
+    """The inventory of these lines' values."""
+    samples: list[Any] = []
+    for value in values:
+        try:
+            samples += spread(value, fields)
+        except Bad:
+            continue
+    samples = [sample for sample in samples if isinstance(sample, dict)]
+    found = [_found(samples, fields, name) for name in KINDS]
+    places = [fields.paths[n] for found_one in found if found_one.samples for n in names_of(found_one.name)]
+    read = {root for place in places for root in roots(place)} | {written(place) for place in places}
+    unused = tuple(key for key in dict.fromkeys(key for sample in samples for key in sample) if key not in read)
+    there = {f.name for f in found if f.samples}
+    cannot = []
+    if not {"log_prob", "old_log_prob"} <= there:
+        cannot.append(
+            "--kl-coef: give 0, or say where the log-probs are with --field log_prob=… --field old_log_prob=…"
+        )
+    if "response_length" not in there and not any(_has_tokens(f) for f in found):
+        cannot.append("--budget-penalty-coef: give 0, or say where the length is with --field response_length=…")
+    near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near)
+    return Inventory(preset, len(values), len(samples), tuple(found), near[:3], unused, tuple(cannot))
+
+
+def _found(samples: Sequence[Any], fields: Fields, name: str) -> Found:
+    if name == "prompt_id" and fields.group:
+        return Found(name, f"each {fields.group}", len(samples), None)
+    count, example, place = 0, None, fields.paths[name]
+    for sample in samples:
+        for candidate in (fields.paths[each] for each in names_of(name)):
+            try:
+                value = found_in(sample, candidate)
+            except Bad:
+                continue
+            if value is not MISSING and value is not None:
+                count += 1
+                example, place = (value, candidate) if example is None else (example, place)
+                break
+    return Found(name, written(place) if count or name in fields.known else None, count, _short(example))
+
+
+def _has_tokens(found: Found) -> bool:
+    """Whether the field's values are lists of per-token log-probs, whose number is the length."""
+    return (
+        found.name in ("log_prob", "old_log_prob") and isinstance(found.example, str) and found.example.startswith("[")
+    )
+
+
+def _short(value: Any) -> Any:
+    """The value, or the beginning of a long one as text."""
+    if isinstance(value, list):
+        shown = ", ".join(str(element) for element in value[:3])
+        return f"[{shown}{', …' if len(value) > 3 else ''}] ({len(value)} elements)"[:EXAMPLE]
+    if isinstance(value, dict):
+        return f"{{{', '.join(value)}}}"[:EXAMPLE]
+    return value if not isinstance(value, str) or len(value) <= EXAMPLE else value[: EXAMPLE - 1] + "…"

@@ -1,0 +1,78 @@
+"""`budget-cli fields FILES…`: which preset fits these files, and where each field is."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from budget_cli.cli import console, options
+from budget_cli.errors import Exit, UsageProblem
+
+EPILOG = """Examples:
+
+\b
+  budget-cli fields rollouts/
+  budget-cli fields rollouts/1.jsonl --field prompt_id=uid
+  budget-cli fields rollouts/1.jsonl --format json | jq .fields
+
+Exit: 0 a prompt id and a reward were found, 1 they were not, 2 usage, 3 input or output.
+"""
+
+
+class Format(StrEnum):
+    """What the inventory is written as."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@console.exits
+def command(
+    files: options.Files = None,
+    field: options.FieldMappings = None,
+    preset: options.PresetName = None,
+    presets: options.PresetFiles = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="What the inventory is written as.")] = Format.TABLE,
+    output: options.Output = None,
+) -> Exit:
+    """Which preset fits these files, where each field was found, and what is missing.
+
+    Looks at the first thousand lines of the first file only, and computes nothing.
+    """
+    console.require_writable(output)
+    from budget_cli.analysis import inventory
+    from budget_cli.cli.scanned import find
+    from budget_cli.reading import detection
+    from budget_cli.reading import presets as known_presets
+    from budget_cli.reading.fields import Fields
+
+    fields = Fields().with_mappings(field or [])
+    known = known_presets.load(presets or [])
+    found = find(files)
+    values, _ = detection.first_values(found)
+    judged = known_presets.fits(values, known)
+    name = known_presets.CANONICAL
+    try:
+        chosen = known_presets.named(preset, known) if preset is not None else detection.preset_of(found, known)
+    except UsageProblem:
+        if preset is not None:
+            raise
+        chosen, name = None, "none" if not field else name
+    if chosen is not None:
+        fields, name = chosen.applied(Fields()).with_mappings(field or []), chosen.name
+    taken = inventory.take(values, fields, name, [] if chosen or name == known_presets.CANONICAL else judged)
+    if format is Format.JSON:
+        from budget_cli.rendering.machine import json_of_inventory
+
+        result = json_of_inventory(taken)
+    else:
+        from budget_cli.rendering import fields as screen
+        from budget_cli.rendering import lines
+
+        shown = list(screen.of_inventory(taken))
+        encoding = console.encoding(output)
+        coloured = console.wants_colour(output)
+        result = lines.coloured(shown).encode() if coloured else lines.plain(shown, encoding).encode(encoding)
+    console.write(result, output)
+    there = {one.name for one in taken.fields if one.samples}
+    return Exit.PASS if {"prompt_id", "reward"} <= there else Exit.FAIL

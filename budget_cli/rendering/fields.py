@@ -1,0 +1,30 @@
+"""An inventory of fields → the screen that a person sees."""
+
+from collections.abc import Iterator
+
+from budget_cli.analysis.inventory import Inventory
+from budget_cli.rendering.lines import Line, Piece
+from budget_cli.rendering.safe import for_terminal
+
+
+def of_inventory(inventory: Inventory) -> Iterator[Line]:
+    """A line a field: where it was found, in how many samples, an example."""
+    there = sum(1 for found in inventory.fields if found.samples)
+    yield [
+        Piece(f"preset {for_terminal(inventory.preset)}", "bold"),
+        Piece(f"   {there} fields of {len(inventory.fields)}   first {inventory.records:,} lines, "),
+        Piece(f"{inventory.samples:,} samples"),
+    ]
+    for found in inventory.fields:
+        label = [Piece(f"  {found.name:<16} ", "bold" if found.samples else "dim")]
+        if not found.samples:
+            yield [*label, Piece("← ?  not in these records", "yellow")]
+            continue
+        example = "" if found.example is None else f"   e.g. {for_terminal(found.example, 40)}"
+        yield [*label, Piece(f"← {for_terminal(found.place)}   {found.samples:,}"), Piece(example, "dim")]
+    if inventory.unused:
+        yield [Piece(f"  not used: {for_terminal(', '.join(inventory.unused), 200)}", "dim")]
+    if inventory.near:
+        yield [Piece(f"  near: {for_terminal('; '.join(inventory.near), 200)}", "dim")]
+    for cannot in inventory.cannot:
+        yield [Piece("cannot    ", "yellow"), Piece(cannot)]
