@@ -39,10 +39,14 @@ class Functions(functions.Functions):  # type: ignore[misc]
         """The values before the first place of the mask that is kept: a prompt's tokens."""
         return values[: next((i for i, element in enumerate(mask) if _is_kept(element)), len(mask))]
 
-    @functions.signature({"types": ["number", "array-number"]})  # type: ignore[untyped-decorator]
+    @functions.signature({"types": ["number", "array"]})  # type: ignore[untyped-decorator]
     def _func_total(self, value: Any) -> Any:
         """A number as it is, or the sum of a list of them."""
-        return math.fsum(value) if isinstance(value, list) else value
+        if not isinstance(value, list):
+            return value
+        if not all(map(_is_number, value)):
+            raise Bad("wrong-type", "total: expected a list of numbers, found something else in it")
+        return math.fsum(value)
 
     @functions.signature({"types": ["array-number"]}, {"types": ["array-number"]})  # type: ignore[untyped-decorator]
     def _func_dot(self, values: list[float], weights: list[float]) -> float:
@@ -62,8 +66,10 @@ class Functions(functions.Functions):  # type: ignore[misc]
         return text.rsplit(separator, int(parts))[0]
 
     @functions.signature({"types": []})  # type: ignore[untyped-decorator]
-    def _func_digest(self, value: Any) -> str:
-        """16 bytes that stand for a text or for any JSON value, in hexadecimal; equal values, equal digests."""
+    def _func_digest(self, value: Any) -> str | None:
+        """16 bytes in hexadecimal that stand for a text or any JSON value; null for null and for a list with one."""
+        if value is None or (isinstance(value, list) and None in value):
+            return None
         canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
 
@@ -107,6 +113,12 @@ def check(text: str) -> None:
         if node["type"] == "function_expression" and node["value"] not in Functions.FUNCTION_TABLE:
             known = ", ".join(sorted(Functions.FUNCTION_TABLE))
             raise UsageProblem(f"expression {text!r}: no function is called {node['value']!r}; there are {known}")
+        if node["type"] == "function_expression":
+            arguments = Functions.FUNCTION_TABLE[node["value"]]["signature"]
+            variadic = bool(arguments) and arguments[-1].get("variadic", False)
+            if len(node["children"]) != len(arguments) and not variadic:
+                takes = f"{len(arguments)} argument{'' if len(arguments) == 1 else 's'}"
+                raise UsageProblem(f"expression {text!r}: {node['value']} takes {takes}, not {len(node['children'])}")
 
 
 @lru_cache(maxsize=64)
@@ -122,7 +134,7 @@ def roots(text: str) -> frozenset[str] | None:
             return True
         if kind == "literal":
             return True
-        if kind in ("function_expression", "multi_select_list"):
+        if kind in ("function_expression", "multi_select_list", "or_expression"):
             return all(map(visit, children))
         if kind in ("subexpression", "index_expression", "projection", "flatten"):
             return visit(children[0])
@@ -139,8 +151,12 @@ def evaluate(text: str, record: Any) -> Any:
     """
     try:
         return _compiled(text).search(record, options=OPTIONS)
-    except exceptions.JMESPathError as error:
+    except exceptions.JMESPathTypeError as error:
+        if error.actual_type == "null":  # a function of what is not there
+            return None
         raise Bad("wrong-type", " ".join(str(error).split())) from None
+    except (exceptions.JMESPathError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
+        raise Bad("wrong-type", f"the expression cannot be computed: {' '.join(str(error).split())}") from None
 
 
 def _nodes(node: Any) -> list[Any]:

@@ -1,10 +1,11 @@
 """A line's value → its responses: finds the fields, checks them, and says of which field something is wrong."""
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from budget_cli.reading.columns import Key
-from budget_cli.reading.fields import KINDS, Expression, Fields, Place, parse, passes_list, written
+from budget_cli.reading.fields import KINDS, Expression, Fields, Place, names_of, parse, passes_list, written
 from budget_cli.reading.values import Bad, each, exact_sum, finite, number, prompt_id, sequence, type_name, whole
 
 KEYS_SHOWN = 12  # of a record, where the one looked for is missing
@@ -26,13 +27,38 @@ def responses(value: Any, fields: Fields, line: int) -> list[Response]:
         Skipped: the line is no sample, and may be none.
     """
     found: list[Response] = []
-    for record in spread(value, fields):
+    samples = spread(value, fields)
+    if fields.skips and all(isinstance(sample, dict) and not _has_reward(sample, fields) for sample in samples):
+        raise Skipped
+    for record in samples:
         if not isinstance(record, dict):
             raise Bad("not-an-object", f"expected an object, found {type_name(record)}", column=1)
-        if fields.skips and all(found_in(record, fields.paths[name]) is MISSING for name in ("reward", "rewards")):
-            raise Skipped
         found += _of_record(record, fields, line)
     return found
+
+
+def _has_reward(record: dict[str, Any], fields: Fields) -> bool:
+    return any(_looked_up(record, fields, name) is not MISSING for name in names_of("reward"))
+
+
+def _looked_up(record: dict[str, Any], fields: Fields, name: str) -> Any:
+    """What is at the field's place; what is wrong on the way there names the field.
+
+    Raises:
+        Bad: something else than the place expects.
+    """
+    place = fields.paths[name]
+    try:
+        return found_in(record, place)
+    except Bad as bad:
+        raise _named(bad, name, place) from None
+
+
+def _named(bad: Bad, name: str, place: Place) -> Bad:
+    shown = written(place)
+    bad.field = name if shown == name else f"{name} ({shown})"
+    bad.path = place
+    return bad
 
 
 def spread(value: Any, fields: Fields) -> list[Any]:
@@ -58,7 +84,7 @@ def spread(value: Any, fields: Fields) -> list[Any]:
 
 def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
     """An object of arrays side by side → an object for each place; what is neither read nor as long stays whole."""
-    read = {root for name in KINDS for root in roots(fields.paths[name])}
+    read = list(dict.fromkeys(root for name in KINDS for root in roots(fields.paths[name]) or value))
     size = max((len(value[key]) for key in read if isinstance(value.get(key), list)), default=None)
     if size is None:
         if fields.skips:
@@ -76,13 +102,13 @@ def roots(place: Place) -> Iterable[str]:
     if isinstance(place, Expression):
         from budget_cli.reading import expressions
 
-        return expressions.roots(place.text) or ()
+        return sorted(expressions.roots(place.text) or ())
     return (place[0].key,)
 
 
 def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Response]:
     key: Key = line if fields.group else _field(record, fields, "prompt_id", "prompt_id", prompt_id)
-    if found_in(record, fields.paths["reward"]) is MISSING and found_in(record, fields.paths["rewards"]) is not MISSING:
+    if _looked_up(record, fields, "reward") is MISSING and _looked_up(record, fields, "rewards") is not MISSING:
         return _prompt(record, fields, key)
     reward = _field(record, fields, "reward", "reward", number)
     log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence) or (None, None)
@@ -142,15 +168,18 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
             value = _composite(value)
         return check(value)
     except Bad as bad:
-        shown = written(path)
-        bad.field = name if shown == name else f"{name} ({shown})"
-        bad.path = path
-        raise
+        raise _named(bad, name, path) from None
 
 
 def _composite(value: Any) -> Any:
-    """Several values as one id: `[step, prompt_idx]` is 40/3."""
-    return "/".join(str(prompt_id(part)) for part in value) if isinstance(value, list) and value else value
+    """Several values as one id: `[step, prompt_idx]` is 40/3, and no other list is."""
+    return "/".join(map(_part, value)) if isinstance(value, list) and value else value
+
+
+def _part(value: Any) -> str:
+    part = prompt_id(value)
+    plain = isinstance(part, int) or not (part.lstrip("-").isdecimal() or "/" in part or part[:1] in ("", '"'))
+    return str(part) if plain else json.dumps(part)
 
 
 def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path: Place) -> Bad:
@@ -173,7 +202,7 @@ def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path:
 
 def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
     """The length as given, else the number of tokens of a log-prob list, else None where none is needed."""
-    if tokens is not None and found_in(record, fields.paths[name]) is MISSING:
+    if tokens is not None and _looked_up(record, fields, name) is MISSING:
         return tokens
     return _field(record, fields, name, "response_length", check)
 

@@ -137,7 +137,6 @@ def test_a_line_that_is_wrong_is_never_skipped(value: Any) -> None:
     assert (tally.skipped, tally.rejected) == (0, 1)
 
 
-@pytest.mark.xfail(reason="a sample without a reward skips the whole line, and the good ones with it, unsaid")
 def test_good_samples_beside_one_without_a_reward_are_not_lost() -> None:
     decoded = read([one("a", 1), {"note": "x"}], rewards_alone("[]", "", True))
     assert of(decoded) == [("a", 1)] or decoded.tally.rejected == 1
