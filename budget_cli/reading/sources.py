@@ -81,7 +81,8 @@ def _file(name: str) -> Source:
             return Source(name, name, None, in_ranges=False, identity=None)
         with open(name, "rb") as file:
             info = os.fstat(file.fileno())
-            plain = _codec(name, file.read(compression.MAGIC_BYTES)) is None
+            start = file.read(compression.MAGIC_BYTES)
+            plain = compression.codec_of(start) is None and not start.startswith(compression.ZIP)
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
@@ -128,8 +129,13 @@ def pieces(source: Source) -> Iterator[bytes]:
         while len(start) < compression.MAGIC_BYTES and (piece := next(raw, b"")):
             start += piece
         rest = _joined(start, raw)
-        codec = _codec(source.name, start)
-        yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
+        codec = compression.codec_of(start)
+        if start.startswith(compression.ZIP):
+            if source.path is None or source.size is None:
+                raise InputProblem(source.name, "a zip archive cannot be read from a pipe: give it as a file")
+            yield from compression.unzipped(source.name, source.path)
+        else:
+            yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
         require_unchanged(source, file.fileno())
 
 
@@ -157,12 +163,6 @@ def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     if start:
         yield start
     yield from rest
-
-
-def _codec(name: str, start: bytes) -> str | None:
-    if start.startswith(compression.ZSTD_MAGIC):
-        raise InputProblem(name, "zstd is not read yet: try `zstdcat FILE | budget-cli loss - …`")
-    return compression.codec_of(start)
 
 
 def require_unchanged(source: Source, fd: int) -> None:

@@ -368,14 +368,14 @@ def test_a_missing_file_is_named_and_the_likely_one_suggested(budget_cli: Run, t
     ("", "no such file or directory"), ("a" * 300, "cannot be read: File name too long"),
     ("empty", "no *.jsonl* files in this directory"), ("array.jsonl", "this is JSON, not JSONL: try `jq -c '.[]'"),
     ("object.jsonl", "this is JSON, not JSONL: try `jq -c ."), ("utf16.jsonl", "this is UTF-16, expected UTF-8"),
-    ("a.zst", "zstd is not read yet: try `zstdcat"),
+    ("a.zst", "damaged zstd data"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_one_line_and_exit_3(budget_cli: Run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "array.jsonl").write_bytes(b"\n[\n" + lines(GOOD) + b"]\n")
     (tmp_path / "object.jsonl").write_bytes(b'{\n"prompt_id": 1}\n')
     (tmp_path / "utf16.jsonl").write_bytes(lines(GOOD).decode().encode("utf-16"))
-    (tmp_path / "a.zst").write_bytes(b"\x28\xb5\x2f\xfd\0\0\0\0")
+    (tmp_path / "a.zst").write_bytes(b"\x28\xb5\x2f\xfd" + b"\xff" * 20)
     done = budget_cli("loss", name, "-B", "9", "-f", "json", cwd=tmp_path)
     assert done.returncode == 3
     assert message in said(done)

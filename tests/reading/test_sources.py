@@ -120,10 +120,6 @@ def test_a_file_shorter_than_magic_bytes_is_plain(data: bytes) -> None:
     assert content("a") == data
 
 
-def test_zstd_is_told_with_the_way_around() -> None:
-    assert "zstd is not read yet: try `zstdcat" in problem_of(made("a.jsonl", b"\x28\xb5\x2f\xfd\0\0\0\0"))
-
-
 def decoded(data: bytes, name: str = "x.jsonl") -> decoding.Decoded:
     (block,) = blocks.cut(name, [data], 1 << 20)
     return decoding.decode(block, Fields(), Limits())
