@@ -62,6 +62,7 @@ def leaves(value: Any, above: str = "") -> set[str]:
 )
 def test_every_command_says_what_the_page_shows(page: str, block: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
+    shutil.copytree(ROOT / "tests" / "dumps", tmp_path / "tests/dumps")
     commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
     said = run(commands, tmp_path)
     assert "".join(f"$ {command}\n{text}" for command, text in zip(commands, said, strict=True)) == block

@@ -90,6 +90,7 @@ def test_what_is_to_be_found_in_the_good_files(flat: dict[str, Any]) -> None:
     assert flat["groups"] == {
         "size": {"min": 8, "mean": 8, "max": 8},
         "singletons": 0,
+        "doubled": 0,
         "zero_variance": 2,
         "zero_variance_adjusted": 1,
         "phantom": 1,

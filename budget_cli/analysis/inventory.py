@@ -89,7 +89,7 @@ def _short(value: Any) -> Any:
     """The value, or the beginning of a long one as text."""
     if isinstance(value, list):
         shown = ", ".join(str(element) for element in value[:3])
-        return f"[{shown}{', …' if len(value) > 3 else ''}] ({len(value)} elements)"[:EXAMPLE]
+        return f"[{shown}{', …' if len(value) > 3 else ''}] ({len(value)} in all)"[:EXAMPLE]
     if isinstance(value, dict):
         return f"{{{', '.join(value)}}}"[:EXAMPLE]
     return value if not isinstance(value, str) or len(value) <= EXAMPLE else value[: EXAMPLE - 1] + "…"

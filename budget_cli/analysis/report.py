@@ -94,6 +94,7 @@ class GroupCounts(NamedTuple):
 
     size: Size
     singletons: int
+    doubled: int  # prompts of two, three, … times the usual number of responses: two groups under one id?
     zero_variance: int  # two or more responses, all rewards equal
     zero_variance_adjusted: int | None  # the same of the adjusted reward
     phantom: int | None  # zero variance, but the penalties differ: an advantage made of length alone
@@ -204,6 +205,7 @@ def of_groups(
         groups=GroupCounts(
             sizes,
             int((n == 1).sum()),
+            _doubled(n),
             int(view.zero_variance.sum()),
             int((view.zero_variance_adjusted).sum()) if view.adjustable else None,
             int(view.phantom.sum()) if view.adjustable else None,
@@ -346,6 +348,15 @@ def _length(groups: Groups, responses: int) -> Length:
 def _share(part: float, rest: float) -> float | None:
     """Of two scatters, the first one's part of both."""
     return part / (part + rest) if 0 < part + rest < math.inf else None
+
+
+def _doubled(n: Floats) -> int:
+    """Prompts whose size is a multiple of the size that more than half of all prompts have."""
+    sizes, counts = np.unique(n, return_counts=True)
+    usual = float(sizes[counts.argmax()]) if sizes.size else 0.0
+    if usual < 2 or counts.max() * 2 <= n.size:
+        return 0
+    return int(((n > usual) & (n % usual == 0)).sum())
 
 
 def _number(value: float) -> float | None:

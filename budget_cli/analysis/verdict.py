@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from budget_cli.analysis.gates import Verdict
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.columns import Tally
+from budget_cli.reading.columns import Rejection, Tally
 
 TORN = "truncated-tail"
 
@@ -43,6 +43,14 @@ def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]
         reasons.append("no records at all" if not tally.read else "no record could be used")
     reasons += [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
     return reasons
+
+
+def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> Rejection | None:
+    """The rejection that stands for all, where every record lacks the same field: one message says more than ten."""
+    alike = {(rejection.code, rejection.field) for rejection in rejections}
+    if tally.used or len(alike) != 1 or tally.by_code["missing"] != tally.read - tally.skipped or tally.read < 2:
+        return None
+    return rejections[0]
 
 
 def _shown(value: float | None) -> str:

@@ -9,6 +9,7 @@ from budget_cli.errors import Exit, UsageProblem
 if TYPE_CHECKING:
     from budget_cli.analysis.gates import Verdict
     from budget_cli.analysis.report import Loss
+    from budget_cli.reading.columns import Rejection
     from budget_cli.scanning.scan import Scan
 
 EPILOG = """Examples:
@@ -73,13 +74,17 @@ def command(
         judged.append(gates.Verdict(gate.expression, value, gate.passes(value)))
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     reasons = [str(problem) for problem in scan.problems]
+    nowhere = verdict.nowhere(scan.tally, scan.rejections)
+    if nowhere is not None:
+        reasons.append(f"{nowhere.field} is in no record: {nowhere.message}")
     reasons += verdict.reasons_to_fail(scan.tally, allowance, judged)
     if loss.loss is None and loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
 
-    result = _rendered(scan, loss, judged, reasons, format, precision, per_prompt, output)
+    told = scan.rejections if nowhere is None else []
+    result = _rendered(scan, told, loss, judged, reasons, format, precision, per_prompt, output)
     console.write(result, output)
-    _tell(scan, reasons, format, quiet)
+    _tell(scan, told, reasons, format, quiet)
     if scan.problems:
         return Exit.IO
     return Exit.FAIL if reasons else Exit.PASS
@@ -87,6 +92,7 @@ def command(
 
 def _rendered(
     scan: "Scan",
+    told: "list[Rejection]",
     loss: "Loss",
     judged: "list[Verdict]",
     reasons: list[str],
@@ -107,7 +113,7 @@ def _rendered(
         bins = max(20, min(console.columns(), 120) - 46)
         lengths = histogram.of_lengths(scan.groups.lengths, bins, loss.coefficients.token_budget)
         phantoms = report.phantoms(scan.groups, most=3) if loss.groups.phantom else []
-        shown = list(table.of_loss(loss, lengths, reasons, judged, scan.rejections, precision, phantoms))
+        shown = list(table.of_loss(loss, lengths, reasons, judged, told, precision, phantoms))
         if prompts is not None:
             shown += table.of_prompts(prompts, precision)
         if console.wants_colour(output):
@@ -128,7 +134,7 @@ def _rendered(
     return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision)
 
 
-def _tell(scan: "Scan", reasons: list[str], format: Format, quiet: bool) -> None:
+def _tell(scan: "Scan", told: "list[Rejection]", reasons: list[str], format: Format, quiet: bool) -> None:
     """On standard error: what went wrong, where the result itself is not for people."""
     if not quiet:
         for note in scan.notes:
@@ -138,10 +144,10 @@ def _tell(scan: "Scan", reasons: list[str], format: Format, quiet: bool) -> None
             console.say(str(problem))
     if format is Format.TABLE:
         return
-    for rejection in [] if quiet else scan.rejections:
+    for rejection in [] if quiet else told:
         console.say(str(rejection))
-    more = scan.tally.rejected - len(scan.rejections)
-    if more > 0 and not quiet:
+    more = scan.tally.rejected - len(told)
+    if told and more > 0 and not quiet:
         console.say(f"and {more:,} more rejected records (-v shows all)")
     for reason in reasons:
         if reason not in map(str, scan.problems):

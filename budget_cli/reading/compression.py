@@ -24,6 +24,8 @@ class Member(Protocol):
 
 MAGIC = {"gzip": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zstd": b"\x28\xb5\x2f\xfd"}
 ZIP = b"PK\x03\x04"
+PICKLED = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+PICKLE = "a pickle: loading it would run whatever code is inside; docs/dumps.md has the three lines that convert it"
 MAGIC_BYTES = 6
 ZSTD_BYTES = 1 << 13  # at zstd's highest ratios still only tens of MB at a time
 
@@ -91,6 +93,8 @@ def unzipped(source: str, path: str) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            if any(name.endswith("data.pkl") for name in names):
+                raise InputProblem(source, PICKLE)
             if len(names) != 1:
                 raise InputProblem(source, f"a zip archive of {len(names)} files, expected one: unpack it")
             with archive.open(names[0]) as member:

@@ -82,7 +82,8 @@ def _file(name: str) -> Source:
         with open(name, "rb") as file:
             info = os.fstat(file.fileno())
             start = file.read(compression.MAGIC_BYTES)
-            plain = compression.codec_of(start) is None and not start.startswith(compression.ZIP)
+            packed = (compression.ZIP, *compression.PICKLED)
+            plain = compression.codec_of(start) is None and not start.startswith(packed)
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
@@ -130,6 +131,8 @@ def pieces(source: Source) -> Iterator[bytes]:
             start += piece
         rest = _joined(start, raw)
         codec = compression.codec_of(start)
+        if start.startswith(compression.PICKLED):
+            raise InputProblem(source.name, compression.PICKLE)
         if start.startswith(compression.ZIP):
             if source.path is None or source.size is None:
                 raise InputProblem(source.name, "a zip archive cannot be read from a pipe: give it as a file")

@@ -112,7 +112,7 @@ def of_rejections(rejections: Sequence[Rejection], total: int) -> Iterator[Line]
     """Where each of the first rejected records is, and why."""
     for rejection in rejections:
         yield [Piece("rejected  ", "red"), Piece(for_terminal(rejection, 240))]
-    if total > len(rejections):
+    if rejections and total > len(rejections):
         yield [Piece(f"          and {total - len(rejections):,} more (-v shows all)", "dim")]
 
 
@@ -148,9 +148,12 @@ def _findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     if groups.zero_variance:
         text = f"{groups.zero_variance:,} of {_count(loss.prompts, 'prompt')} with zero variance: all rewards equal"
         yield [Piece("info      ", "cyan"), Piece(text)]
+    if groups.doubled:
+        text = f"{_count(groups.doubled, 'prompt')} with a multiple of the usual responses: two groups under one id?"
+        yield [Piece("warning   ", "yellow"), Piece(text)]
     if groups.singletons:
         text = f"{_count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
-        yield [Piece("info      ", "cyan"), Piece(text)]
+        yield [Piece("warning   ", "yellow"), Piece(text)]
 
 
 def _named(ids: Sequence[Key], total: int, room: int) -> str:

@@ -65,6 +65,7 @@ ON_PAPER: dict[str, float | None] = {
     "groups.size.mean": 2.0,
     "groups.size.max": 3,
     "groups.singletons": 1,
+    "groups.doubled": 0,
     "groups.zero_variance": 1,
     "groups.zero_variance_adjusted": 1,
     "groups.phantom": 1,
@@ -333,3 +334,23 @@ def test_a_prompt_s_numbers_that_do_not_exist_are_none() -> None:
 def test_the_names_of_the_numbers_are_the_contract_in_its_order() -> None:
     assert numbers() == list(ON_PAPER)
     assert report.SCHEMA == "budget-cli/loss/1"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "doubled"),
+    [
+        ([8, 8, 8], 0),
+        ([8, 16, 8], 1),
+        ([8, 16, 24, 8, 8, 8], 2),
+        ([8, 12, 8], 0),
+        ([1, 1, 2], 0),
+        ([8, 16], 0),
+        ([], 0),
+    ],
+)
+def test_two_groups_under_one_id_are_told_by_their_size(sizes: list[int], doubled: int) -> None:
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    keys: list[str | int] = list(range(len(sizes)))
+    groups = Groups.of_responses(Layout(()), keys, codes, np.zeros(len(codes)), None, None)
+    found = report.of_groups(groups, report.Coefficients(None, 0.0, 0.0), Tally())
+    assert found.groups.doubled == doubled

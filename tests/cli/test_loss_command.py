@@ -40,7 +40,7 @@ CONTRACT = {
     "kl": ("k1", "k2", "k3", "r2"),
     "length": ("mean", "min", "p50", "p90", "p99", "max"),
     "over_budget": ("responses", "fraction", "excess_tokens", "excess_mean"),
-    "groups": ("size", "singletons", "zero_variance", "zero_variance_adjusted", "phantom"),
+    "groups": ("size", "singletons", "doubled", "zero_variance", "zero_variance_adjusted", "phantom"),
     "groups.size": ("min", "mean", "max"),
     "records": ("read", "used", "rejected", "blank"),
 }  # fmt: skip
@@ -633,3 +633,23 @@ def test_help_names_every_option_and_the_exit_codes(budget_cli: Run) -> None:
     for name in names.split():
         assert f"--{name}" in text
     assert "Exit: 0 " in text
+
+
+def test_what_no_record_has_is_one_message_with_both_ways_out(budget_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"prompt_id": 1, "reward": 1, "response_length": 3}\n' * 30)
+    done = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines()[3:] == [
+        "fail      log_prob is in no record: missing (there are prompt_id, reward, response_length);"
+        " --kl-coef 0 does without it, or give --field log_prob=PATH",
+        "fail      30 records of 30 rejected",
+        "fail      no record could be used",
+    ]
+
+
+@pytest.mark.parametrize("data", [b"\x80\x04\x95abc", b"\x80\x02}q"])
+def test_a_pickle_is_refused_with_the_reason(budget_cli: Run, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.pkl").write_bytes(data)
+    done = budget_cli("loss", "a.pkl", "-B", "9", "-f", "json", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "a.pkl: a pickle: loading it would run whatever code is inside" in said(done)
