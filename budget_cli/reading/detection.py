@@ -12,23 +12,33 @@ from budget_cli.reading.sources import Source
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
+LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays side by side are one line
 
 
 def first_values(found: Sequence[Source]) -> tuple[list[Any], bool]:
     """The values of the first lines that are JSON; or of one value over many lines, and then True."""
-    head = sources.head(found[0], HEAD_BYTES)
+    values: list[Any] = []
+    for most in (HEAD_BYTES, LONGEST_BYTES):
+        head = sources.head(found[0], most)
+        values = _values_of_lines(head)
+        if len(values) * 2 > min(head.count(b"\n"), RECORDS):
+            return values, False
+        try:  # hardly any line is a value of its own
+            return [json.loads(head)], True
+        except (ValueError, RecursionError):
+            if len(head) < most:  # that was all
+                break
+    return values, False
+
+
+def _values_of_lines(head: bytes) -> list[Any]:
     values = []
-    for line in head.split(b"\n")[:RECORDS]:
+    for line in head.split(b"\n", RECORDS)[:RECORDS]:
         try:
             values.append(orjson.loads(line))
         except orjson.JSONDecodeError:
             continue
-    if len(values) * 2 <= min(head.count(b"\n"), RECORDS):  # hardly any line is a value of its own
-        try:
-            return [json.loads(head)], True
-        except (ValueError, RecursionError):
-            pass
-    return values, False
+    return values
 
 
 def is_canonical_at_once(found: Sequence[Source]) -> bool:

@@ -99,8 +99,8 @@ def test_rich_markup_in_an_id_is_text(show: Show, response: Make) -> None:
 COUNTS = [  # records, arguments, what must be said
     (["one"], (), "     1 response, 1 prompt\n"),
     (["one", "two"], (), "     2 responses, 2 prompts\n"),
-    (["one"], (), "\ninfo      1 prompt with a single response, whose advantage is 0\n"),
-    (["one", "two"], (), "\ninfo      2 prompts with a single response, whose advantage is 0\n"),
+    (["one"], (), "\nwarning   1 prompt with a single response, whose advantage is 0\n"),
+    (["one", "two"], (), "\nwarning   2 prompts with a single response, whose advantage is 0\n"),
     (["one"], (), "\npass      1 record read, none rejected\n"),
     (["one", "two"], (), "\npass      2 records read, none rejected\n"),
     (["one", "one"], (), "\ninfo      1 of 1 prompt with zero variance: all rewards equal\n"),

@@ -1,0 +1,457 @@
+"""If this fails, a dump of a framework is taken for another's, or other numbers are read from it than its writer meant.
+
+`tests/dumps` holds a small dump a preset, in the shape and with the keys that its writer gives it.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import pytest
+
+from budget_cli.analysis import report
+from budget_cli.cli.scanned import placed
+from budget_cli.errors import UsageProblem
+from budget_cli.groups.moments import Layout
+from budget_cli.reading import detection, presets, sources
+from budget_cli.reading.decoding import Limits
+from budget_cli.reading.fields import Fields
+from budget_cli.scanning.scan import Plan, scan
+
+DUMPS = Path(__file__).parent.parent / "dumps"
+REAL = Path(__file__).parents[3] / "shared" / "dumps"
+REWARD_ONLY = ("--budget-penalty-coef", "0", "--kl-coef", "0")
+WEIGHTED = "reward=dot([Accuracy, Format], `[1.0, 0.5]`)"
+
+
+class Expected(NamedTuple):
+    """What a dump holds: the sum of the squared advantages is worked by hand, prompt by prompt."""
+
+    squares: float
+    prompts: int
+    responses: int
+    lengths: list[int] | None = None
+    log_ratios: list[float] | None = None  # where the dump has both log-probabilities
+    skipped: int = 0
+    also: tuple[str, ...] = ()  # files beside the first
+    mappings: tuple[str, ...] = ()  # for what the dump does not say
+
+
+EXPECTED = {
+    # 1 0 1 around 2/3: 1/9 + 4/9 + 1/9; 0 0
+    "verl-v1": Expected(2 / 3, 2, 5),
+    # step 3: 1 0 and -1 1, so 1/4·2 + 1·2; step 4: 1 1, of the text that step 3 has too
+    "verl-v0": Expected(2.5, 3, 6),
+    # 1 0; 1 1. Lengths are the ones of the mask; the log-probabilities of prompt and padding do not count
+    "nemo-rl": Expected(0.5, 2, 4, [2, 4, 2, 4]),
+    # task 7: 1 0, task 3: 0 1; tokens of one item or two
+    "nemo-gym": Expected(1.0, 2, 4, [2, 3, 4, 1]),
+    # score·1 + score·½: 1.5 0.5 and 0.5 1; log-ratios -0.75+1, -1+0.5, -2+1.75, -0.5+1
+    "prime-rl-episodes": Expected(0.5 + 0.125, 2, 4, [2, 1, 3, 2], [0.25, -0.5, -0.25, 0.5]),
+    # 1.5 0 around 0.75; 1 1.5 around 1.25
+    "prime-rl-traces": Expected(2 * 0.5625 + 2 * 0.0625, 2, 4, [2, 3, 1, 2]),
+    # step 40: 1 0 and ¼ ¼; step 41: 1 ½ of a problem that step 40 has too. It says 0 tokens of every response
+    "prime-rl-platform": Expected(0.5 + 0.125, 3, 6, [0] * 6),
+    # 1 1 0 around 2/3; 0 ½ around ¼
+    "verifiers": Expected(2 / 3 + 0.125, 2, 5, [3, 6, 3, 2, 6]),
+    # 1.5 0.5; 1 0
+    "verifiers-2025": Expected(1.0, 2, 4),
+    # 2 0; 1 1
+    "verifiers-mid-2025": Expected(2.0, 2, 4),
+    # 1 0; 1 1. Lengths 12 - 5, 9 - 5, 20 - 8, 10 - 8
+    "areal": Expected(0.5, 2, 4, [7, 4, 12, 2]),
+    # sums over tokens: 1 0; -½ ½
+    "skyrl-eval": Expected(1.0, 2, 4),
+    # in each of two steps, which have the same ids: 1 0 0 around 1/3, so 4/9 + 1/9 + 1/9; 0 1
+    "roll": Expected(2 * (2 / 3 + 0.5), 4, 10),
+    # 1 0; 0 1. Log-ratios -0.75+0.5, -2+1.5, -0.5+1, -1+1.5
+    "roll-logging-board": Expected(1.0, 2, 4, [2, 3, 1, 4], [-0.25, -0.5, 0.5, 0.5]),
+    # 10 0; 10 10. The same prompt_idx in two steps
+    "open-instruct": Expected(50.0, 2, 4, [3, 5, 2, 4]),
+    # two files: 1 0; ½ 0
+    "rllm": Expected(0.5 + 0.125, 2, 4, also=("rllm.second.json",)),
+    # 1 0 ½; 1 0
+    "agent-lightning": Expected(1.0, 2, 5),
+    # 1 0; -½ ½. Lengths 4 + 2, 3, 5, 1 + 1
+    "tinker-cookbook": Expected(1.0, 2, 4, [6, 3, 5, 2]),
+    # 1 0, and one without a reward; 1 0 0 around 1/3
+    "trinity-rft": Expected(0.5 + 2 / 3, 2, 5, [5, 7, 4, 4, 9], skipped=1),
+    # accuracy + ½·format: 1.5 0.5; 1 0; and in the next step 1.5 0.5 of the same prompt as the first
+    "ms-swift": Expected(1.5, 3, 6, mappings=(WEIGHTED,)),
+    "ms-swift-megatron": Expected(1.0, 2, 4, mappings=(WEIGHTED,)),
+    # 1 0; 1 0 0
+    "ms-swift-ray": Expected(0.5 + 2 / 3, 2, 5),
+    # 1 -1; 1 0. Without the prompt's three places: -0.75+0.5, -2+2.5, -0.75+0.25, -0.5+0.75
+    "atropos": Expected(2.5, 2, 4, [2, 4, 1, 2], [-0.25, 0.5, -0.5, 0.25]),
+    # 1 0; ½ 0
+    "pipeline-rl": Expected(0.5 + 0.125, 2, 4, [2, 3, 1, 4]),
+    # 1 0; 1 0, after a summary
+    "xtuner": Expected(1.0, 2, 4, [10, 7, 3, 4], skipped=1),
+    # 1 0; ½ ½ -1 around 0
+    "art": Expected(0.5 + 1.5, 2, 5),
+    # 1 0; 1 1
+    "oat": Expected(0.5, 2, 4),
+}
+
+
+def dump(name: str) -> Path:
+    return next(path for path in DUMPS.iterdir() if path.stem == name)
+
+
+def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0.0) -> tuple[str, report.Loss]:
+    """The detected preset's name, and the loss of what is read with it."""
+    found = sources.find([str(path) for path in paths])
+    chosen = detection.preset_of(found, presets.load())
+    name = chosen.name if chosen else presets.CANONICAL
+    fields = Fields(needs_length=False, needs_log_probs=kl_coef != 0)
+    fields = placed(found, fields, list(mappings), name if mappings else None, [], True)
+    scanned = scan(found, Plan(fields, Layout((3,)), Limits()), 1)
+    assert scanned.problems == []
+    return name, report.of_groups(scanned.groups, report.Coefficients(3, 0.0, kl_coef), scanned.tally, "response")
+
+
+def run(*arguments: str | Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    command = [sys.executable, "-m", "budget_cli", "loss", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False, **source)
+
+
+def of_json(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr.decode()
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def last_line(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode().splitlines()[-1]
+
+
+# ---- each framework's dump
+
+
+def test_every_preset_has_a_dump_here_and_every_dump_a_preset() -> None:
+    assert list(EXPECTED) == list(presets.load())
+    named = {path.name for path in DUMPS.iterdir()}
+    assert named == {dump(name).name for name in EXPECTED} | {file for one in EXPECTED.values() for file in one.also}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_dump_is_known_by_its_records_and_its_loss_is_the_one_worked_by_hand(name: str) -> None:
+    expected = EXPECTED[name]
+    found, answer = loss([dump(name), *(DUMPS / file for file in expected.also)], expected.mappings)
+    assert found == name
+    assert (answer.prompts, answer.responses) == (expected.prompts, expected.responses)
+    assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+    assert (answer.records.rejected, answer.records.skipped) == (0, expected.skipped)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_lengths_are_the_tokens_of_the_responses_or_none_where_the_dump_has_none(name: str) -> None:
+    expected = EXPECTED[name]
+    _, answer = loss([dump(name), *(DUMPS / file for file in expected.also)], expected.mappings)
+    found = (answer.length.min, answer.length.mean, answer.length.max, answer.over_budget.excess_tokens)
+    if expected.lengths is None:
+        assert found == (None, None, None, None)
+    else:
+        excess = sum(max(0, length - 3) for length in expected.lengths)
+        assert found == (min(expected.lengths), fmean(expected.lengths), max(expected.lengths), excess)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name].log_ratios])
+def test_where_a_dump_has_both_log_probabilities_the_log_ratios_are_those_of_the_responses(name: str) -> None:
+    expected = EXPECTED[name].log_ratios or []
+    _, answer = loss([dump(name)], kl_coef=1.0)
+    assert answer.responses == len(expected)
+    assert answer.kl.k1 == pytest.approx(fmean(expected), abs=1e-12)
+    assert answer.kl.k2 == pytest.approx(fmean(k * k / 2 for k in expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_no_dump_is_claimed_by_two_presets(name: str) -> None:
+    values, is_document = detection.first_values(sources.find([str(dump(name))]))
+    known = {n: preset for n, preset in presets.load().items() if preset.document == is_document}
+    fitting = [fit.preset.name for fit in presets.fits(values, known) if fit.fits]
+    best = presets.detected(values, known)
+    assert best is not None
+    assert best.name == name
+    assert name in fitting
+    assert all(set(known[other].detect) <= set(best.detect) for other in fitting)
+
+
+@pytest.mark.parametrize("name", ["verl-v1", "nemo-rl", "roll", "pipeline-rl", "xtuner", "atropos", "oat", "rllm"])
+def test_a_dump_on_standard_input_is_known_too(name: str) -> None:
+    expected = EXPECTED[name]._replace(also=())
+    done = run("-", *REWARD_ONLY, "-f", "json", "--precision", "15", stdin=dump(name).read_bytes())
+    answer = of_json(done)
+    assert done.stderr.decode().startswith(f"budget-cli: <stdin>: reading as {name}: ")
+    if name == "rllm":  # a file is an episode, so this is but the first prompt: 1 0
+        expected = expected._replace(squares=0.5, prompts=1, responses=2)
+    assert (answer["prompts"], answer["responses"]) == (expected.prompts, expected.responses)
+    assert answer["loss"] == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+
+
+def test_a_first_line_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
+    line = json.loads(dump("roll").read_bytes().splitlines()[0])
+    line["responses"] = ["x" * (detection.HEAD_BYTES // 4)] * 5
+    path = tmp_path / "rollout_dump_data.step_6.jsonl"
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    name, answer = loss([path])
+    assert (name, answer.prompts, answer.responses) == ("roll", 2, 5)
+
+
+def test_a_document_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
+    samples = json.loads(dump("oat").read_bytes())
+    samples[0]["output"] = "x" * (detection.HEAD_BYTES + 1)
+    path = tmp_path / "100.json"
+    path.write_text(json.dumps(samples, indent=4), encoding="utf-8")
+    name, answer = loss([path])
+    assert (name, answer.prompts, answer.responses) == ("oat", 2, 4)
+
+
+# ---- what is no framework's dump
+
+
+CANONICAL: list[dict[str, Any]] = [
+    {"prompt_id": "p", "reward": 1.0},
+    {"prompt_id": "p", "rewards": [1.0, 0.0]},
+    # all that several presets look for, and the canonical fields
+    {"prompt_id": "p", "reward": 1.0, "uid": "a_0_0", "input": "", "output": "", "score": 0.0, "step": 1},
+    {"prompt_id": "p", "reward": 1.0, "example_id": 4, "prompt": [], "completion": []},
+    {"prompt_id": "p", "reward": 1.0, "group_id": 4, "response_len": 3, "rollout_id": 1},
+]
+
+
+@pytest.mark.parametrize("record", CANONICAL, ids=lambda record: " ".join(record))
+def test_records_with_the_canonical_fields_are_read_by_those(record: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    found = sources.find([str(path)])
+    assert detection.is_canonical_at_once(found)
+    assert detection.preset_of(found, presets.load()) is None
+    done = run("-", *REWARD_ONLY, "-f", "json", stdin=path.read_bytes())
+    assert done.stderr == b""
+    assert of_json(done)["reward"]["max"] == 1.0
+
+
+NONE_FITS: list[tuple[list[Any], str]] = [
+    (
+        [{"input": "a", "output": "b", "gts": "c"}],
+        "no prompt_id and reward, and no preset fits (there are input, output, gts); near: verl-v0 (but for score);"
+        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+    (
+        [{"task_id": 1, "sample_idx": 0, "prompt_len": 4, "seqlen": 9}],
+        "no prompt_id and reward, and no preset fits (there are task_id, sample_idx, prompt_len, seqlen);"
+        " near: areal (but for reward); give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+    (
+        [{"question": "a", "grade": 1}],
+        "no prompt_id and reward, and no preset fits (there are question, grade);"
+        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+    (  # what one of the records lacks, the dump lacks
+        [{"input": "a", "output": "b", "score": 1.0}, {"input": "a", "output": "b"}],
+        "no prompt_id and reward, and no preset fits (there are input, output, score); near: verl-v0 (but for score);"
+        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+]
+
+
+@pytest.mark.parametrize(("records", "message"), NONE_FITS)
+def test_where_no_preset_fits_those_that_came_near_are_named_and_what_they_miss(
+    records: list[Any], message: str
+) -> None:
+    done = run(*REWARD_ONLY, stdin=b"".join(json.dumps(record).encode() + b"\n" for record in records))
+    assert (done.returncode, done.stdout, last_line(done)) == (2, b"", f"budget-cli: {message}")
+
+
+def test_where_two_presets_fit_equally_the_user_is_asked_which() -> None:
+    known = presets.load()
+    record = {"rollout_id": "r", "prompt": "p", "response": "a", "reward": 1.0, "gen_step": 1, "completion": "a"}
+    with pytest.raises(UsageProblem) as caught:
+        presets.detected([record], known)
+    assert str(caught.value) == (
+        "these records fit agent-lightning and ms-swift-ray: say which, as in --preset agent-lightning"
+    )
+
+
+LACKING = [
+    (
+        "areal", ("-B", "10"),
+        "a dump of areal holds no log_prob and no old_log_prob: give --kl-coef 0 to do without",
+        ["log_prob", "old_log_prob"],
+    ),
+    (
+        "verl-v1", ("-B", "10", "--kl-coef", "0"),
+        "a dump of verl-v1 holds no response_length: give --budget-penalty-coef 0 to do without",
+        ["response_length"],
+    ),
+    (
+        "verl-v1", ("-B", "10"),
+        "a dump of verl-v1 holds no log_prob and no old_log_prob and no response_length:"
+        " give --kl-coef 0 --budget-penalty-coef 0 to do without",
+        ["log_prob", "old_log_prob", "response_length"],
+    ),
+    (
+        "nemo-rl", ("-B", "10"),
+        "a dump of nemo-rl holds no old_log_prob: give --kl-coef 0 to do without",
+        ["old_log_prob"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "message", "lacking"), LACKING)
+def test_what_the_coefficients_need_and_the_dump_has_not_is_said_at_once_with_both_ways_out(
+    name: str, options: tuple[str, ...], message: str, lacking: list[str]
+) -> None:
+    done = run(dump(name), *options)
+    ways = "".join(f" --field {field}=PATH" for field in lacking)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert last_line(done) in (f"budget-cli: {message}, or{ways}", f"budget-cli: {message}, or --preset {name}{ways}")
+
+
+def test_a_dump_of_rewards_by_function_needs_their_weights() -> None:
+    done = run(dump("ms-swift"), *REWARD_ONLY)
+    assert done.returncode == 2
+    assert "a dump of ms-swift holds no reward: give " in last_line(done)
+    done = run(dump("ms-swift"), *REWARD_ONLY, "--preset", "ms-swift", "--field", WEIGHTED, "-f", "json")
+    assert of_json(done)["loss"] == 0.25
+
+
+def test_log_probabilities_that_the_reference_has_not_given_yet_are_missing_and_not_zero() -> None:
+    done = run(dump("pipeline-rl"), "--budget-penalty-coef", "0", "-f", "json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["records"] == {"read": 2, "used": 0, "rejected": 2, "blank": 0, "skipped": 0}
+    assert "old_log_prob (ref_logprobs || `null`)" in done.stderr.decode()
+
+
+# ---- presets by name, and one's own
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all_there_are() -> None:
+    done = run(dump("areal"), *REWARD_ONLY, "--preset", "arael")
+    there = ", ".join(EXPECTED)
+    assert done.returncode == 2
+    assert last_line(done) == (f"budget-cli: --preset: none is called 'arael' (did you mean areal?); there are {there}")
+    done = run(dump("areal"), *REWARD_ONLY, "--preset", "zzz")
+    assert last_line(done) == f"budget-cli: --preset: none is called 'zzz'; there are {there}"
+
+
+OWN = """
+[house]
+detect = ["prompt.id", "grade"]
+prompt_id = "prompt.id"
+reward = "grade"
+response_length = "length(tokens)"
+"""
+OF_THE_HOUSE = [{"prompt": {"id": 1}, "grade": grade, "tokens": [0] * n} for grade, n in [(1.0, 4), (0.0, 2)]]
+
+
+@pytest.mark.parametrize("naming", [(), ("--preset", "house")], ids=["detected", "named"])
+def test_a_preset_of_one_s_own_is_used_as_the_built_in_ones_are(naming: tuple[str, ...], tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(OWN, encoding="utf-8")
+    records = b"".join(json.dumps(record).encode() + b"\n" for record in OF_THE_HOUSE)
+    done = run("-B", "3", "--kl-coef", "0", "--presets", own, *naming, "-f", "json", stdin=records)
+    answer = of_json(done)
+    assert (answer["prompts"], answer["responses"], answer["length"]["max"]) == (1, 2, 4)
+    assert done.stderr.decode() == (
+        "budget-cli: <stdin>: reading as house: prompt_id←prompt.id, reward←grade, response_length←length(tokens)\n"
+    )
+
+
+def test_a_preset_of_one_s_own_comes_before_the_built_in_one_of_that_name(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[areal]\ndetect = ["task_id"]\nprompt_id = "task_id"\nreward = "seqlen"\n', encoding="utf-8")
+    known = presets.load([str(own)])
+    assert known["areal"].places == (("prompt_id", "task_id"), ("reward", "seqlen"))
+    assert known["areal"].source == str(own)
+    assert set(known) == set(EXPECTED)
+
+
+WRONG = [
+    ("a = 1", "[a]: expected a table, found 1"),
+    ('[x]\nrewrd = "a"', "[x]: nothing is called 'rewrd' (did you mean reward?)"),
+    ('[x]\nprompt = "a"', "[x]: nothing is called 'prompt' (did you mean prompt_id?)"),
+    (
+        '[x]\nzzz = "a"',
+        "[x]: nothing is called 'zzz'; there are source, detect, unless, document, records, group, skips, prompt_id,"
+        " reward, log_prob, old_log_prob, response_length",
+    ),
+    ('[x]\ngroup = "lines"', "[x]: group: expected line or file, found 'lines'"),
+    ("[x\n", "not TOML: Expected ']' at the end of a table declaration (at line 1, column 3)"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_what_is_wrong_with_a_file_of_presets_is_said_before_anything_is_read(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageProblem) as caught:
+        presets.load([str(own)])
+    assert str(caught.value) == f"--presets {own}: {message}"
+
+
+def test_a_file_of_presets_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    own = tmp_path / "none.toml"
+    done = run(dump("areal"), *REWARD_ONLY, "--presets", own)
+    assert done.returncode == 2
+    assert last_line(done) == f"budget-cli: --presets {own}: cannot be read: No such file or directory"
+
+
+# ---- dumps that trainers wrote
+
+in_reach = pytest.mark.skipif(not REAL.is_dir(), reason="the dumps are not beside this checkout")
+REAL_DUMPS = {  # preset, prompts, responses
+    "prime_rl_train_j1i1ys.jsonl": ("prime-rl-platform", 4, 25),
+    "nemo_gym_competitive_coding_logprobs.jsonl": ("nemo-gym", 1, 5),
+    "nemo_gym_aalcr.jsonl": ("nemo-gym", 2, 5),
+    "atropos_rubiks_groups.jsonl": ("atropos", 6, 24),
+    "verifiers_wordle_oldid_gpt41mini.jsonl": ("verifiers-2025", 5, 15),
+    "verl_sdpo_excerpt.jsonl": ("verl-v0", 2, 2),
+}
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@in_reach
+@pytest.mark.parametrize("file", REAL_DUMPS)
+def test_a_dump_that_a_trainer_wrote_is_known_by_its_records(file: str) -> None:
+    name, answer = loss([REAL / file])
+    assert (name, answer.prompts, answer.responses) == REAL_DUMPS[file]
+    assert answer.records.rejected == 0
+
+
+@in_reach
+def test_the_loss_of_prime_rl_is_the_mean_square_of_the_advantages_that_it_stored() -> None:
+    path = REAL / "prime_rl_train_j1i1ys.jsonl"
+    _, answer = loss([path])
+    assert answer.loss == pytest.approx(0.07, rel=1e-12)
+    assert answer.loss == pytest.approx(fmean(record["advantage"] ** 2 for record in records(path)), rel=1e-12)
+
+
+@in_reach
+def test_the_lengths_of_atropos_are_the_places_that_its_masks_keep() -> None:
+    path = REAL / "atropos_rubiks_groups.jsonl"
+    _, answer = loss([path])
+    masks = [mask for record in records(path) for mask in record["masks"]]
+    lengths = [sum(element != -100 for element in mask) for mask in masks]
+    assert (answer.length.min, answer.length.mean, answer.length.max) == (min(lengths), fmean(lengths), max(lengths))
+    assert answer.groups.size.min == answer.groups.size.max == 4
+
+
+@in_reach
+def test_the_lengths_of_nemo_gym_are_those_of_its_log_probabilities() -> None:
+    path = REAL / "nemo_gym_competitive_coding_logprobs.jsonl"
+    _, answer = loss([path])
+    outputs = [record["response"]["output"] for record in records(path)]
+    lengths = [sum(len(item.get("generation_log_probs", [])) for item in items) for items in outputs]
+    assert (answer.length.min, answer.length.mean, answer.length.max) == (min(lengths), fmean(lengths), max(lengths))
