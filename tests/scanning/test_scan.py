@@ -1,0 +1,61 @@
+"""If this fails, the number of processes, or how they start, shows in the result, or a process is left behind."""
+
+import multiprocessing
+from typing import Any
+
+import pytest
+
+from budget_cli.groups.moments import Layout
+from budget_cli.reading import blocks, sources
+from budget_cli.reading.decoding import Limits
+from budget_cli.reading.fields import Fields
+from budget_cli.scanning import workers
+from budget_cli.scanning.scan import Plan, Scan, scan
+
+PLAN = Plan(Fields(), Layout((100,)), Limits())
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of several blocks: prompts come back in later blocks, and one line in a thousand is no record."""
+    path = tmp_path_factory.mktemp("dump") / "a.jsonl"
+    good = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
+    with path.open("w") as file:
+        for i in range(2 * blocks.BLOCK_BYTES // 90):
+            file.write("{\n" if i % 1000 == 999 else good % (i % 777, i % 7 / 3, -i / 11, i % 300))
+    return str(path)
+
+
+def told(found: Scan) -> tuple[Any, ...]:
+    """Everything that a scan says."""
+    groups = found.groups
+    return (
+        groups.table.tobytes(), list(groups.keys()), [array.tobytes() for array in groups.lengths.items()],
+        found.tally, found.rejections, [str(problem) for problem in found.problems], found.bytes,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(dump: str) -> tuple[Any, ...]:
+    """What one process says of it."""
+    return told(scan(sources.find([dump]), PLAN, jobs=1))
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+@pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
+def test_processes_however_started_say_what_one_says(
+    dump: str, alone: tuple[Any, ...], start_method: str, jobs: int
+) -> None:
+    assert told(scan(sources.find([dump]), PLAN, jobs, start_method=start_method)) == alone
+    assert not multiprocessing.active_children()
+
+
+def _square(task: int, plan: int) -> int:
+    return task * task + plan
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("tasks", [0, 1, 3, 60])
+def test_outcomes_come_in_the_order_of_the_tasks(at_once: bool, tasks: int) -> None:
+    said = list(workers.run(_square, 5, range(tasks), jobs=3, at_once=at_once))
+    assert said == [(i, i * i + 5) for i in range(tasks)]
