@@ -67,7 +67,7 @@ def _lacking(preset: str, fields: Fields) -> str:
     if "response_length" not in fields.known and fields.needs_length:
         ways.append("--budget-penalty-coef 0")
     give = " ".join(ways)
-    mapped = " ".join(f"--field {name}=PATH" for name in fields.lacking)
+    mapped = " ".join([f"--preset {preset}", *(f"--field {name}=PATH" for name in fields.lacking)])
     without = f"give {give} to do without, or " if give else "give "
     return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {without}{mapped}"
 

@@ -36,9 +36,16 @@ class Preset(NamedTuple):
     def applied(self, fields: Fields) -> Fields:
         """The fields of such a dump; what it does not hold stays under its canonical name."""
         mapped = fields.with_mappings([f"{name}={place}" for name, place in self.places])
-        known = frozenset(name for name, _ in self.places) | ({"prompt_id"} if self.group else set())
+        known = {name for name, _ in self.places} | ({"prompt_id"} if self.group else set())
+        if known & {"log_prob", "old_log_prob"}:
+            known.add("response_length")  # as many tokens as they are of
         return replace(
-            mapped, known=known, records=self.records, group=self.group, skips=self.skips, document=self.document
+            mapped,
+            known=frozenset(known),
+            records=self.records,
+            group=self.group,
+            skips=self.skips,
+            document=self.document,
         )
 
     def summary(self) -> str:
@@ -79,7 +86,14 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
             raise UsageProblem(f"{where}: nothing is called {key!r}{hint}")
     if stanza.get("group", "") not in ("", "line", "file"):
         raise UsageProblem(f"{where}: group: expected line or file, found {stanza['group']!r}")
-    places = tuple((field, str(stanza[field])) for field in KINDS if field in stanza)
+    for key in ("detect", "unless"):
+        paths = stanza.get(key, [])
+        if not isinstance(paths, list) or not all(isinstance(place, str) for place in paths):
+            raise UsageProblem(f"{where}: {key}: expected a list of paths, found {paths!r}")
+    for key in KINDS:
+        if not isinstance(stanza.get(key, ""), str):
+            raise UsageProblem(f"{where}: {key}: expected a path or an expression, found {stanza[key]!r}")
+    places = tuple((field, stanza[field]) for field in KINDS if field in stanza)
     return Preset(
         name,
         str(stanza.get("source", path)),
@@ -124,8 +138,8 @@ class Fit(NamedTuple):
 
 
 def fits(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
-    """Each preset with what it misses in these lines' values, the best first."""
-    judged = [Fit(preset, tuple(_missing(values, preset))) for preset in presets.values()]
+    """Each preset that says what to detect it by, with what it misses in these lines' values; the best first."""
+    judged = [Fit(preset, tuple(_missing(values, preset))) for preset in presets.values() if preset.detect]
     return sorted(judged, key=lambda fit: (len(fit.missing), -len(fit.preset.detect)))
 
 

@@ -4,6 +4,8 @@
 """
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -68,7 +70,7 @@ EXPECTED = {
     "skyrl-eval": Expected(1.0, 2, 4),
     # in each of two steps, which have the same ids: 1 0 0 around 1/3, so 4/9 + 1/9 + 1/9; 0 1
     "roll": Expected(2 * (2 / 3 + 0.5), 4, 10),
-    # 1 0; 0 1. Log-ratios -0.75+0.5, -2+1.5, -0.5+1, -1+1.5
+    # 1 0; 0 1. Without the padding after the response: -0.75+0.5, -2+1.5, -0.5+1, -1+1.5
     "roll-logging-board": Expected(1.0, 2, 4, [2, 3, 1, 4], [-0.25, -0.5, 0.5, 0.5]),
     # 10 0; 10 10. The same prompt_idx in two steps
     "open-instruct": Expected(50.0, 2, 4, [3, 5, 2, 4]),
@@ -212,6 +214,27 @@ def test_a_document_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
     assert (name, answer.prompts, answer.responses) == ("oat", 2, 4)
 
 
+# ---- the page about dumps
+
+PAGE = (DUMPS.parent.parent / "docs" / "dumps.md").read_text(encoding="utf-8")
+ON_THE_PAGE = re.findall(r"`budget-cli loss ([^`…]*)`", PAGE) + re.findall(
+    r"^\$ budget-cli loss (.*)$", PAGE, re.MULTILINE
+)
+
+
+def test_the_page_about_dumps_has_a_row_for_every_preset() -> None:
+    assert re.findall(r"^\|[^|]*\| `([\w-]+)` \|", PAGE, flags=re.MULTILINE) == list(EXPECTED)
+    assert {Path(command.split()[0]).stem.rstrip("*") for command in ON_THE_PAGE} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("command", ON_THE_PAGE)
+def test_the_commands_on_the_page_about_dumps_work(command: str) -> None:
+    arguments: list[str] = []
+    for word in shlex.split(command):
+        arguments += map(str, sorted(DUMPS.parent.parent.glob(word))) if word.startswith("tests/") else [word]
+    assert isinstance(of_json(run(*arguments, "-f", "json"))["loss"], float)
+
+
 # ---- what is no framework's dump
 
 
@@ -311,7 +334,15 @@ def test_what_the_coefficients_need_and_the_dump_has_not_is_said_at_once_with_bo
     done = run(dump(name), *options)
     ways = "".join(f" --field {field}=PATH" for field in lacking)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert last_line(done) in (f"budget-cli: {message}, or{ways}", f"budget-cli: {message}, or --preset {name}{ways}")
+    assert last_line(done) == f"budget-cli: {message}, or --preset {name}{ways}"
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name].lengths])
+def test_a_budget_needs_no_length_beside_log_probabilities_by_token(name: str) -> None:
+    expected = EXPECTED[name]
+    kl_coef = "0.1" if expected.log_ratios else "0"
+    answer = of_json(run(dump(name), "-B", "3", "--kl-coef", kl_coef, "-f", "json"))
+    assert answer["over_budget"]["responses"] == sum(length > 3 for length in expected.lengths or [])
 
 
 def test_a_dump_of_rewards_by_function_needs_their_weights() -> None:
@@ -373,6 +404,14 @@ def test_a_preset_of_one_s_own_comes_before_the_built_in_one_of_that_name(tmp_pa
     assert set(known) == set(EXPECTED)
 
 
+def test_a_preset_that_says_nothing_to_detect_it_by_is_used_by_name_alone(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[house]\nprompt_id = "question"\nreward = "grade"\n', encoding="utf-8")
+    record = b'{"question": "a", "grade": 1}\n'
+    assert run(*REWARD_ONLY, "--presets", own, stdin=record).returncode == 2
+    assert of_json(run(*REWARD_ONLY, "--presets", own, "--preset", "house", "-f", "json", stdin=record))["prompts"] == 1
+
+
 WRONG = [
     ("a = 1", "[a]: expected a table, found 1"),
     ('[x]\nrewrd = "a"', "[x]: nothing is called 'rewrd' (did you mean reward?)"),
@@ -383,6 +422,9 @@ WRONG = [
         " reward, log_prob, old_log_prob, response_length",
     ),
     ('[x]\ngroup = "lines"', "[x]: group: expected line or file, found 'lines'"),
+    ('[x]\ndetect = "uid"', "[x]: detect: expected a list of paths, found 'uid'"),
+    ("[x]\nunless = [1]", "[x]: unless: expected a list of paths, found [1]"),
+    ("[x]\nreward = 1", "[x]: reward: expected a path or an expression, found 1"),
     ("[x\n", "not TOML: Expected ']' at the end of a table declaration (at line 1, column 3)"),
 ]
 
