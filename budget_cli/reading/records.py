@@ -108,7 +108,7 @@ def roots(place: Place) -> Iterable[str]:
 
 def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Response]:
     key: Key = line if fields.group else _field(record, fields, "prompt_id", "prompt_id", prompt_id)
-    if _looked_up(record, fields, "reward") is MISSING and _looked_up(record, fields, "rewards") is not MISSING:
+    if _looked_up(record, fields, "rewards") is not MISSING and _looked_up(record, fields, "reward") is MISSING:
         return _prompt(record, fields, key)
     reward = _field(record, fields, "reward", "reward", number)
     log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence) or (None, None)
