@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from budget_cli.reading import columns, records
-from budget_cli.reading.columns import Columns, Decoded, Rejection, Tally
+from budget_cli.reading.columns import Columns, Decoded, Ids, Rejection, Tally
 from budget_cli.reading.diagnosis import column_of, diagnosed, is_torn
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.values import Bad
@@ -17,39 +17,61 @@ from budget_cli.reading.values import Bad
 
 def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -> Decoded:
     """Read every line of the block; `keep` at most so many rejections (None: all), count all of them."""
-    rows: list[records.Response] = []
-    tally = Tally()
-    rejections: list[Rejection] = []
+    reading = Reading(fields, max_line_bytes, keep)
     lines = data.split(b"\n")
-    torn = lines[-1]  # what follows the last newline: nothing, or a line without its end
+    torn = bool(lines[-1])  # what follows the last newline: nothing, or a line without its end
     if not torn:
         lines.pop()
     for number, line in enumerate(lines, start=1):
-        if len(line) <= max_line_bytes and not line.strip(b" \t\r"):
+        reading.read(number, line, torn=torn and number == len(lines))
+    ids = columns.Ids()
+    return Decoded(reading.columns(ids), reading.tally, len(lines), reading.rejections)
+
+
+class Reading:
+    """Lines → responses, what became of each line, and why."""
+
+    def __init__(self, fields: Fields, max_line_bytes: int, keep: int | None) -> None:
+        self.tally = Tally()
+        self.rejections: list[Rejection] = []
+        self._fields, self._max_line_bytes, self._keep = fields, max_line_bytes, keep
+        self._rows: list[records.Response] = []
+        self._lines: list[int] = []  # of each row
+
+    def read(self, number: int, line: bytes, torn: bool) -> None:
+        """One more line, without its newline; `torn`: it had none."""
+        tally = self.tally
+        if len(line) <= self._max_line_bytes and not line.strip(b" \t\r"):
             tally.blank += 1
-            continue
+            return
         tally.read += 1
         try:
-            rows += records.responses(_parsed(line, max_line_bytes), fields, number)
+            rows = records.responses(_parsed(line, self._max_line_bytes), self._fields, number)
         except records.Skipped:
             tally.skipped += 1
         except Bad as bad:
-            if number == len(lines) and torn and is_torn(line, bad):
+            if torn and is_torn(line, bad):
                 bad = Bad("truncated-tail", f"the last line is cut off ({bad.message})", column=bad.column)
             tally.rejected += 1
             tally.by_code[bad.code] += 1
-            if keep is None or len(rejections) < keep:
+            if self._keep is None or len(self.rejections) < self._keep:
                 column = bad.column or column_of(line, bad.path)
-                rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
+                self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
         else:
             tally.used += 1
-    ids = columns.Ids()
-    codes = ids.codes([row[0] for row in rows])
-    reward = np.array([row[1] for row in rows], dtype=np.float64)
-    length = columns.optional([row[2] for row in rows])
-    log_prob = columns.optional([row[3] for row in rows])
-    old_log_prob = columns.optional([row[4] for row in rows])
-    return Decoded(Columns(ids.keys(), codes, reward, length, log_prob, old_log_prob), tally, len(lines), rejections)
+            self._rows += rows
+            self._lines += [number] * len(rows)
+
+    def columns(self, ids: Ids) -> Columns:
+        """The responses so far, their prompts' places among these ids."""
+        rows = self._rows
+        codes = ids.codes([row[0] for row in rows])
+        line = np.array(self._lines, dtype=np.intp)
+        reward = np.array([row[1] for row in rows], dtype=np.float64)
+        length = columns.optional([row[2] for row in rows])
+        log_prob = columns.optional([row[3] for row in rows])
+        old_log_prob = columns.optional([row[4] for row in rows])
+        return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob)
 
 
 # ---- a line → its value

@@ -33,6 +33,7 @@ class Columns:
 
     keys: list[Key]  # the distinct prompt ids, first seen first
     codes: NDArray[np.intp]  # index into keys
+    line: NDArray[np.intp]  # where it came from, 1-based, counted from the block's first line
     reward: Floats
     length: Floats | None  # tokens; NaN where a response has none, None where no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
@@ -93,6 +94,7 @@ def joined(slices: list[Columns], ids: Ids) -> Columns:
     return Columns(
         ids.keys(),
         np.concatenate([part.codes for part in slices]),
+        np.concatenate([part.line for part in slices]),
         np.concatenate([part.reward for part in slices]),
         _joined([part.length for part in slices], slices),
         _joined([part.log_prob for part in slices], slices),

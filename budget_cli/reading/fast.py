@@ -46,6 +46,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
             return None
         if made is None:
             return None
+        made.line += lines
         parts.append(made)
         lines += len(records)
     return Decoded(columns.joined(parts, ids), Tally(read=lines, used=lines), lines, [])
@@ -179,7 +180,8 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]], ids: Ids) -> Col
         return None
     codes = ids.codes(values[paths["prompt_id"]])
     reward = _floats(values[paths["reward"]])
-    return Columns([], codes, reward, length, log_probs.sums, old_log_probs.sums)
+    line = np.arange(1, len(reward) + 1)
+    return Columns([], codes, line, reward, length, log_probs.sums, old_log_probs.sums)
 
 
 def _prompt_shape(fields: Fields) -> Shape | None:
@@ -231,7 +233,8 @@ def _prompt_shape(fields: Fields) -> Shape | None:
             return None
         codes = ids.codes(get[paths["prompt_id"]](records))
         reward = _floats(list(chain.from_iterable(rewards)))
-        return Columns([], np.repeat(codes, counts), reward, length, flat["log_prob"], flat["old_log_prob"])
+        line = np.repeat(np.arange(1, len(counts) + 1), counts)
+        return Columns([], np.repeat(codes, counts), line, reward, length, flat["log_prob"], flat["old_log_prob"])
 
     return Shape(leaves, build)
 

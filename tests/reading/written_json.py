@@ -69,7 +69,7 @@ def block_of(data: bytes, before: bytes = b"", after: bytes = b"", first: bool =
 def bits(decoded: Decoded) -> dict[str, object]:
     """Everything that a decoded block says, floats as their bits, so that equal means equal."""
     c = decoded.columns
-    arrays = {name: getattr(c, name) for name in ("codes", "reward", "length", "log_prob", "old_log_prob")}
+    arrays = {name: getattr(c, name) for name in ("codes", "line", "reward", "length", "log_prob", "old_log_prob")}
     return {
         "keys": [(type(key), key) for key in c.keys],
         **{name: None if a is None else (str(np.asarray(a).dtype), a.tobytes()) for name, a in arrays.items()},
