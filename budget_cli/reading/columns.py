@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,11 @@ class Columns:
     length: Floats | None  # tokens; NaN where a response has none, None where no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
+
+    def at(self, rows: NDArray[Any]) -> "Columns":
+        """These rows only, by their places or by a mask; the keys stay."""
+        told = (None if array is None else array[rows] for array in (self.length, self.log_prob, self.old_log_prob))
+        return Columns(self.keys, self.codes[rows], self.line[rows], self.reward[rows], *told)
 
 
 @dataclass
@@ -107,6 +112,30 @@ def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None
         return None
     pairs = zip(arrays, slices, strict=True)
     return np.concatenate([np.full(part.reward.size, np.nan) if array is None else array for array, part in pairs])
+
+
+def in_order_of_lines(joined: Columns) -> Columns:
+    """The same responses as one reading from top to bottom gives them: rows and keys in the order of the lines."""
+    rows = joined.at(np.argsort(joined.line, kind="stable"))
+    seen, first = np.unique(rows.codes, return_index=True)
+    order = np.argsort(first)
+    place = np.empty(len(joined.keys), dtype=np.intp)
+    place[seen[order]] = np.arange(order.size)
+    return replace(rows, keys=[joined.keys[code] for code in seen[order].tolist()], codes=place[rows.codes])
+
+
+def tidy(
+    keys: list[Key],
+    codes: NDArray[np.intp],
+    line: NDArray[np.intp],
+    reward: Floats,
+    length: Floats,
+    log_prob: Floats,
+    old_log_prob: Floats,
+) -> Columns:
+    """Columns from arrays that have NaN where there is nothing, and None for those that have nothing else."""
+    told = [None if np.isnan(array).all() else array for array in (length, log_prob, old_log_prob)]
+    return Columns(keys, codes, line, reward, *told)
 
 
 def optional(values: Sequence[float | None]) -> Floats | None:

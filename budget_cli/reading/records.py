@@ -165,13 +165,13 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         if passes_list(path):
             value = _summable(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
-            value = _composite(value)
+            value = composite(value)
         return check(value)
     except Bad as bad:
         raise _named(bad, name, path) from None
 
 
-def _composite(value: Any) -> Any:
+def composite(value: Any) -> Any:
     """Several values as one id: `[step, prompt_idx]` is 40/3, and no other list is."""
     return "/".join(map(_part, value)) if isinstance(value, list) and value else value
 
