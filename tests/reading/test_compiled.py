@@ -11,8 +11,8 @@ from written_json import bits, block_of
 from budget_cli.reading import careful, compiled, decoding, typed
 from budget_cli.reading._block import Reader
 from budget_cli.reading.fields import Fields
+from budget_cli.reading.tree import NUMBER, SEQUENCE
 
-NUMBER, SEQUENCE = compiled.NUMBER, compiled.SEQUENCE
 MANY = 1 << 20
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from written_json import Pairs, Raw, Writer, bits, block_of, put
 
 from budget_cli.reading import careful, compiled, typed
-from budget_cli.reading.fields import KINDS, PLURALS, Expression, Fields, Path, Step
+from budget_cli.reading.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Expression, Fields, Path, Step
 
 LIMIT = 64 << 20
 RESPONSE = {"prompt_id": "p1", "reward": 1.0, "log_prob": -1.5, "old_log_prob": -2.0, "response_length": 12}
@@ -92,6 +92,9 @@ WRONG: dict[str, list[Any]] = {
                  [-1e308, -1e308], [1e308, 1e308, -1e308]],
 }  # fmt: skip
 BAD = {kind: st.sampled_from(values) for kind, values in WRONG.items()}
+EXTRA = st.sampled_from(
+    [None, True, 1, 7, -0.5, "stop", 'é"', "\u0073top", [0.5, 0.5], [0.5, 1], [], {"a": 1}, 12.0, 2**63, Raw("1e400")]
+)
 JUNK = st.recursive(
     TEXT | st.sampled_from([None, True, 1, -1.5, 10**30]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -117,7 +120,10 @@ LINE_ENDS = [b"\r\n", b"\n\n", b" \n", b"", b" ", b"\r", b"\n "]
 @st.composite
 def fields_(draw: st.DrawFn) -> Fields:
     mappings = MAPPINGS[draw(st.sampled_from(list(MAPPINGS)))]
-    return Fields(needs_length=draw(st.booleans()), needs_log_probs=draw(st.booleans())).with_mappings(mappings)
+    extras = draw(st.sampled_from([(), (), ("step",), ("advantage", "by"), tuple(EXTRAS)]))
+    at = draw(st.sampled_from([(), ("by=step",), ("by=[prompt_id, step]", "step=info.step"), ("advantage=info[].a",)]))
+    fields = Fields(needs_length=draw(st.booleans()), needs_log_probs=draw(st.booleans()), extras=extras)
+    return fields.with_mappings([*mappings, *at])
 
 
 @st.composite
@@ -148,6 +154,12 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) 
                 value = draw(BAD[kind] | GOOD[kind] | st.lists(BAD[kind] | GOOD[kind], max_size=2))
             if (name in absent) == sometimes(odd / 4):
                 put(record, place_of(fields, name), None if name in null else value)
+        for name in fields.extras:
+            if sometimes(0.8):
+                plural = EXTRA_PLURALS.get(name, name) if arrays else name
+                one = st.just("stop") if sometimes(0.5) else EXTRA
+                value = draw(st.lists(one, min_size=responses, max_size=responses) if plural != name else one)
+                put(record, place_of(fields, plural), value)
         pairs = Pairs(record.items())
         pairs += [(draw(TEXT), draw(JUNK)) for _ in range(chance.randrange(3))]
         if sometimes(odd):
@@ -312,6 +324,11 @@ def test_a_plain_block_is_read_at_once(shape: str, writer: Writer, newline: str,
 @pytest.mark.parametrize("size", [0, 1])
 def test_a_block_without_records_has_none(size: int) -> None:
     assert answers(b"\n" * size, Fields()) == {"compiled"}
+
+
+def test_what_more_is_wanted_than_the_loss_needs_is_not_left_to_the_careful_reading_by_the_compiled_one() -> None:
+    fields = Fields(extras=("finish_reason",))
+    assert answers((Writer().text(RESPONSE) + "\n").encode() * 3, fields) == {"compiled"}
 
 
 def test_a_block_longer_than_a_line_may_be_is_left_to_the_careful_reading() -> None:
