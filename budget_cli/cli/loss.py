@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from budget_cli.cli import console, options
 from budget_cli.cli.options import Aggregate, Format
-from budget_cli.errors import Exit, UsageProblem
+from budget_cli.errors import Exit
 
 if TYPE_CHECKING:
     from budget_cli.analysis.gates import Verdict
@@ -51,8 +51,7 @@ def command(
     Reads JSON lines with prompt_id, reward, log_prob, old_log_prob and response_length, one record a response or
     one a prompt with the arrays rewards, log_probs, old_log_probs and response_lengths.
     """
-    if budget_penalty_coef and token_budget is None:
-        raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
+    options.require_budget(token_budget, budget_penalty_coef)
     console.require_writable(output)
     from budget_cli.analysis import gates, report, verdict  # numpy from here on: not for --help and --version
     from budget_cli.cli.scanned import find, placed, scanned

@@ -1,6 +1,9 @@
 """Files as typed → a scan, with its progress shown where somebody looks on."""
 
+import contextlib
 import gc
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
 from budget_cli.errors import UsageProblem
@@ -10,6 +13,9 @@ from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
 from budget_cli.scanning.scan import Plan, Scan, scan
+
+if TYPE_CHECKING:
+    from budget_cli.cli.progress import SoFar
 
 
 def find(files: list[str] | None) -> list[Source]:
@@ -83,11 +89,19 @@ def scanned(
 ) -> Scan:
     """Everything that these sources hold."""
     plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10))
+    with progress_over(found, quiet) as update:
+        return scan(found, plan, jobs, update)
+
+
+@contextlib.contextmanager
+def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar], None] | None]":
+    """What to call after every block, if somebody looks on."""
     if not console.progress_wanted(quiet):
-        return scan(found, plan, jobs)
+        yield None
+        return
     from budget_cli.cli.progress import Progress
 
     sizes = [source.size for source in found]
     total = None if None in sizes or not all(source.in_ranges for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
-        return scan(found, plan, jobs, progress.update)
+        yield progress.update

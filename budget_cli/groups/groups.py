@@ -99,6 +99,18 @@ class Groups:
             return self._keys
         return self._row_of().keys()
 
+    def rows(self, keys: Collection[Key]) -> NDArray[np.intp]:
+        """Where each of these prompts is in `table`.
+
+        Raises:
+            KeyError: one of them is not here.
+        """
+        row_of = self._row_of()
+        rows = np.fromiter((row_of.get(key, -1) for key in keys), dtype=np.intp, count=len(keys))
+        if np.any(rows < 0):
+            raise KeyError(next(key for key in keys if key not in row_of))
+        return rows
+
     @property
     def table(self) -> Table:
         """shape (prompts, layout.width), in the order of `keys`."""

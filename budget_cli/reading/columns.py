@@ -39,6 +39,13 @@ class Columns:
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
 
+    @property
+    def log_ratio(self) -> Floats | None:
+        """In nats; NaN where a response lacks one of the two, None where no response has both."""
+        if self.log_prob is None or self.old_log_prob is None:
+            return None
+        return self.log_prob - self.old_log_prob
+
 
 @dataclass
 class Tally:

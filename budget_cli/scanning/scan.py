@@ -18,7 +18,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
-from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.reading.columns import Columns, Decoded, Rejection, Tally
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
@@ -148,31 +148,55 @@ def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], bro
 
 
 def _document(source: Source, max_bytes: int) -> Block:
-    """A source that is one JSON value, as one line: a newline can only stand between its tokens."""
+    """A source that is one JSON value."""
     whole = b""
     for piece in sources.pieces(source):
         whole += piece
         if len(whole) > max_bytes:
             raise InputProblem(source.name, f"one JSON value of more than {max_bytes:,} bytes (--max-line-bytes)")
-    return Block(source.name, whole.replace(b"\n", b" ").replace(b"\r", b" "), 0, len(whole), first=True)
+    return Block(source.name, whole, 0, len(whole), first=True)
 
 
 def run(task: Task, plan: Plan) -> Part | InputProblem:
     """Read the block and take its moments; what is wrong with its source is an answer, too."""
     try:
-        block = task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
-        decoded = decoding.decode(block, plan.fields, plan.limits)
+        block = block_of(task, plan)
+        decoded = decode(task.source, block, plan)
     except InputProblem as problem:
         return problem
-    columns = decoded.columns
-    log_ratio = None
-    if columns.log_prob is not None and columns.old_log_prob is not None:
-        log_ratio = columns.log_prob - columns.old_log_prob
+    return Part(groups_of(decoded.columns, plan), decoded.tally, decoded.lines, decoded.rejections, len(block))
+
+
+def block_of(task: Task, plan: Plan) -> Block:
+    """The bytes that the task is about.
+
+    Raises:
+        InputProblem: they cannot be had any more.
+    """
+    return task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
+
+
+def decode(source: Source, block: Block, plan: Plan) -> Decoded:
+    """The block's responses, under the prompts that the plan groups them by.
+
+    Raises:
+        InputProblem: the source is not JSON lines at all.
+    """
+    if plan.fields.document:  # read as one line: a newline can only stand between tokens
+        flat = bytes(block.view).replace(b"\n", b" ").replace(b"\r", b" ")
+        block = Block(block.source, flat, 0, len(flat), block.first)
+    decoded = decoding.decode(block, plan.fields, plan.limits)
     if plan.fields.group == "file":
-        columns.keys = [task.source.name for _ in columns.keys[:1]]
+        columns = decoded.columns
+        columns.keys = [source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
-    groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
+    return decoded
+
+
+def groups_of(columns: Columns, plan: Plan) -> Groups:
+    """The moments of these responses."""
+    keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
+    return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio)
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:
