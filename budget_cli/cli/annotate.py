@@ -10,9 +10,8 @@ from budget_cli.cli import console, options
 from budget_cli.errors import Exit, OutputProblem, UsageProblem
 
 if TYPE_CHECKING:
-    from budget_cli.reading.columns import Rejection
+    from budget_cli.reading.columns import Tally
     from budget_cli.reading.sources import Source
-    from budget_cli.scanning.scan import Scan
 
 EPILOG = """Examples:
 
@@ -64,7 +63,7 @@ def command(
     if rejects is not None and output is not None and os.path.realpath(rejects) == os.path.realpath(output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis import verdict
-    from budget_cli.cli.scanned import find, placed, progress_over, scanned
+    from budget_cli.cli.scanned import find, placed, progress_over, scanned, tell
     from budget_cli.groups.moments import Layout
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
@@ -83,8 +82,7 @@ def command(
         Insertion(annotation.KEY, fields)  # what cannot be annotated is said before anything is read
         scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose)
         if scan.problems:
-            for problem in scan.problems:
-                console.say(str(problem))
+            tell(scan, [], [], is_screen=False, quiet=quiet)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return Exit.IO
         plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, rejections=None))
@@ -102,7 +100,9 @@ def command(
     reasons = verdict.reasons_to_fail(scan.tally, allowance, [])
     if nowhere is not None:
         reasons.insert(0, f"{nowhere.field} is in no record: {nowhere.message}")
-    _tell(scan, [] if nowhere is not None or quiet else scan.rejections, reasons, rejects, unheld, quiet)
+    if scan.tally.rejected and not quiet:
+        _say_where(scan.tally, rejects, unheld)
+    tell(scan, [] if nowhere is not None else scan.rejections, reasons, is_screen=False, quiet=quiet)
     return Exit.FAIL if reasons else Exit.PASS
 
 
@@ -121,20 +121,10 @@ def _rereadable(source: "Source", stack: contextlib.ExitStack) -> "Source":
         raise OutputProblem(f"{where}: {error.strerror or error}; files given by name need none") from None
 
 
-def _tell(
-    scan: "Scan", told: "list[Rejection]", reasons: list[str], rejects: str | None, unheld: int, quiet: bool
-) -> None:
-    """On standard error: what is not in the output, and why."""
-    for note in [] if quiet else scan.notes:
-        console.say(note)
-    for rejection in told:
-        console.say(str(rejection))
-    rejected = scan.tally.rejected
-    if told and rejected > len(told):
-        console.say(f"and {rejected - len(told):,} more rejected records (-v shows all)")
-    if rejected and not quiet:
-        rest = f", {unheld:,} of them too long to be held" if unheld and rejects is not None else ""
-        where = "nowhere (--rejects FILE keeps them)" if rejects is None else f"in {rejects}{rest}"
-        console.say(f"{rejected:,} of {scan.tally.read:,} records are not in the output but {where}")
-    for reason in reasons:
-        console.say(f"fail: {reason}")
+def _say_where(tally: "Tally", rejects: str | None, unheld: int) -> None:
+    """What became of the records that are not in the output."""
+    where = "are not in the output; --rejects FILE keeps them"
+    if rejects is not None:
+        rest = f", but for {unheld:,} too long to be held" if unheld else ""
+        where = f"are in {rejects} instead of the output{rest}"
+    console.say(f"{tally.rejected:,} of {tally.read:,} records {where}")

@@ -5,11 +5,14 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import IO, NoReturn, ParamSpec
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
 
 from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal
+
+if TYPE_CHECKING:
+    from budget_cli.rendering.lines import Line
 
 P = ParamSpec("P")
 MESSAGE = 400  # characters of a message that may hold a path or a value of the data
@@ -167,6 +170,16 @@ def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
     return file, rename
 
 
+def drawn(screen: "Iterable[Line]", output: str | None) -> bytes:
+    """A screen as the bytes of where it goes: with colour where somebody wants it, in characters that fit."""
+    from budget_cli.rendering import lines
+
+    if wants_colour(output):
+        return lines.coloured(screen).encode()
+    encoding = "utf-8" if output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
+    return lines.plain(screen, encoding).encode(encoding)
+
+
 def wants_colour(output: str | None) -> bool:
     """Whether the table gets colour: a terminal, unless NO_COLOR; FORCE_COLOR overrides the terminal."""
     if os.environ.get("NO_COLOR"):
@@ -179,11 +192,6 @@ def wants_colour(output: str | None) -> bool:
 def shows_result() -> bool:
     """Whether a person sees standard output."""
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def encoding(output: str | None) -> str:
-    """What the result's characters must fit into."""
-    return "utf-8" if output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
 
 
 def columns() -> int:

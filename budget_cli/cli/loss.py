@@ -54,7 +54,7 @@ def command(
     options.require_budget(token_budget, budget_penalty_coef)
     console.require_writable(output)
     from budget_cli.analysis import gates, report, verdict  # numpy from here on: not for --help and --version
-    from budget_cli.cli.scanned import find, placed, scanned
+    from budget_cli.cli.scanned import find, placed, scanned, tell
     from budget_cli.reading.fields import Fields
 
     wanted_gates = gates.parse(fail_if or [], report.numbers())
@@ -83,7 +83,7 @@ def command(
     told = scan.rejections if nowhere is None else []
     result = _rendered(scan, told, loss, judged, reasons, format, precision, per_prompt, output)
     console.write(result, output)
-    _tell(scan, told, reasons, format, quiet)
+    tell(scan, told, reasons, format is Format.TABLE, quiet)
     if scan.problems:
         return Exit.IO
     return Exit.FAIL if reasons else Exit.PASS
@@ -107,7 +107,7 @@ def _rendered(
     prompts = report.prompts(scan.groups, loss.coefficients) if per_prompt else None
     if format is Format.TABLE:
         from budget_cli.analysis import histogram
-        from budget_cli.rendering import lines, table
+        from budget_cli.rendering import table
 
         bins = max(20, min(console.columns(), 120) - 46)
         lengths = histogram.of_lengths(scan.groups.lengths, bins, loss.coefficients.token_budget)
@@ -115,10 +115,7 @@ def _rendered(
         shown = list(table.of_loss(loss, lengths, reasons, judged, told, precision, phantoms))
         if prompts is not None:
             shown += table.of_prompts(prompts, precision)
-        if console.wants_colour(output):
-            return lines.coloured(shown).encode()
-        encoding = console.encoding(output)
-        return lines.plain(shown, encoding).encode(encoding)
+        return console.drawn(shown, output)
     if format is Format.MARKDOWN:
         from budget_cli.rendering import markdown
 
@@ -131,23 +128,3 @@ def _rendered(
         return machine.csv_of_prompts(prompts, precision) if prompts else machine.csv_of_loss(loss, status, precision)
     incomplete = [str(problem) for problem in scan.problems]
     return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision)
-
-
-def _tell(scan: "Scan", told: "list[Rejection]", reasons: list[str], format: Format, quiet: bool) -> None:
-    """On standard error: what went wrong, where the result itself is not for people."""
-    if not quiet:
-        for note in scan.notes:
-            console.say(note)
-    if format is not Format.TABLE or not console.shows_result():
-        for problem in scan.problems:
-            console.say(str(problem))
-    if format is Format.TABLE:
-        return
-    for rejection in [] if quiet else told:
-        console.say(str(rejection))
-    more = scan.tally.rejected - len(told)
-    if told and more > 0 and not quiet:
-        console.say(f"and {more:,} more rejected records (-v shows all)")
-    for reason in reasons:
-        if reason not in map(str, scan.problems):
-            console.say(f"fail: {reason}")

@@ -100,16 +100,9 @@ class Groups:
         return self._row_of().keys()
 
     def rows(self, keys: Collection[Key]) -> NDArray[np.intp]:
-        """Where each of these prompts is in `table`.
-
-        Raises:
-            KeyError: one of them is not here.
-        """
+        """Where each of these prompts is in `table`; -1 for one that is not here."""
         row_of = self._row_of()
-        rows = np.fromiter((row_of.get(key, -1) for key in keys), dtype=np.intp, count=len(keys))
-        if np.any(rows < 0):
-            raise KeyError(next(key for key in keys if key not in row_of))
-        return rows
+        return np.fromiter((row_of.get(key, -1) for key in keys), dtype=np.intp, count=len(keys))
 
     @property
     def table(self) -> Table:

@@ -105,11 +105,12 @@ def run(task: Task, terms: Terms) -> Part | InputProblem:
         columns = decoded.columns
         # a line is a whole prompt, whose name only the scan knows: its moments are all here
         groups = scan.groups_of(columns, plan) if plan.fields.group == "line" else terms.groups
-        rows = groups.rows(columns.keys)[columns.codes]
+        places = groups.rows(columns.keys)
+        if np.any(places < 0):
+            raise InputProblem(task.source.name, CHANGED)
     except InputProblem as problem:
         return problem
-    except KeyError:
-        return InputProblem(task.source.name, CHANGED)
+    rows = places[columns.codes]
     computed = _terms(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
     rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
     lines = _lines(block, plan.fields.document)

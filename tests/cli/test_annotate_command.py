@@ -81,7 +81,7 @@ def test_records_and_rejects_are_the_whole_input(budget_cli: Run, large_damaged:
     assert all(line in left for line in kept)  # in order: each is found after the one before
     assert sorted(kept + refused) == sorted(whole)
     said = done.stderr.decode()
-    assert f"records are not in the output but in {rejects}\n" in said
+    assert f"records are in {rejects} instead of the output\n" in said
     assert re.search(rf"fail: {len(refused)} records of [\d,]+ rejected\n", said)
 
 
@@ -91,8 +91,8 @@ def test_rejected_records_are_counted_and_change_no_baseline(budget_cli: Run) ->
     assert done.returncode == 1
     assert [term["advantage"] for term in terms(done.stdout)] == [-1, 1]
     assert done.stderr.decode() == (
+        "budget-cli: 1 of 3 records are not in the output; --rejects FILE keeps them\n"
         "budget-cli: <stdin>:2:30: reward: expected a number, found true\n"
-        "budget-cli: 1 of 3 records are not in the output but nowhere (--rejects FILE keeps them)\n"
         "budget-cli: fail: 1 record of 3 rejected\n"
     )
 
@@ -107,7 +107,7 @@ def test_a_line_too_long_to_hold_is_not_among_the_rejects_and_that_is_said(budge
     assert done.returncode == 0
     assert (len(terms(done.stdout)), rejects.read_bytes()) == (1, b"{}\n")
     assert (
-        f"2 of 3 records are not in the output but in {rejects}, 1 of them too long to be held" in done.stderr.decode()
+        f"2 of 3 records are in {rejects} instead of the output, but for 1 too long to be held" in done.stderr.decode()
     )
 
 
