@@ -11,7 +11,7 @@ import orjson
 from budget_cli.reading import columns, records
 from budget_cli.reading.columns import Columns, Decoded, Ids, Rejection, Tally
 from budget_cli.reading.diagnosis import column_of, diagnosed, is_torn
-from budget_cli.reading.fields import Fields
+from budget_cli.reading.fields import EXTRAS, Fields
 from budget_cli.reading.values import Bad
 
 
@@ -71,7 +71,12 @@ class Reading:
         length = columns.optional([row[2] for row in rows])
         log_prob = columns.optional([row[3] for row in rows])
         old_log_prob = columns.optional([row[4] for row in rows])
-        return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob)
+        tokens = columns.optional([row[5] for row in rows])
+        extras = {
+            name: columns.extra(EXTRAS[name], [row[6][place] for row in rows])
+            for place, name in enumerate(self._fields.extras)
+        }
+        return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
 def value_of(line: bytes, max_line_bytes: int) -> Any:

@@ -3,10 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from budget_cli.reading.fields import ExtraKind
 
 Key = str | int
 Floats = NDArray[np.float64]
@@ -28,6 +30,25 @@ class Rejection(NamedTuple):
 
 
 @dataclass
+class Labels:
+    """A string or an integer a response."""
+
+    values: list[Key]  # the distinct ones, first seen first
+    codes: NDArray[np.intp]  # index into values; -1: the response has none
+
+
+@dataclass
+class Texts:
+    """What stands for a text a response."""
+
+    digest: NDArray[np.uint64]  # equal texts, equal digests; 0: the response has none
+    characters: NDArray[np.int64]  # how long it is; -1: it has none, or is no text but a list of tokens
+
+
+Extra = Floats | Labels | Texts  # numbers: NaN where a response has none
+
+
+@dataclass
 class Columns:
     """The responses of a block; every array has one entry a response."""
 
@@ -38,6 +59,10 @@ class Columns:
     length: Floats | None  # tokens; NaN where a response has none, None where no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
+    tokens: (
+        Floats | None
+    )  # how many a list of log-probs had; NaN where there was no list, None where there was none at all
+    extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
 
     @property
     def log_ratio(self) -> Floats | None:
@@ -106,7 +131,22 @@ def joined(slices: list[Columns], ids: Ids) -> Columns:
         _joined([part.length for part in slices], slices),
         _joined([part.log_prob for part in slices], slices),
         _joined([part.old_log_prob for part in slices], slices),
+        _joined([part.tokens for part in slices], slices),
+        {name: _joined_extra([part.extras[name] for part in slices]) for name in slices[0].extras},
     )
+
+
+def _joined_extra(parts: list[Any]) -> Extra:
+    if isinstance(parts[0], Texts):
+        return Texts(
+            np.concatenate([part.digest for part in parts]), np.concatenate([part.characters for part in parts])
+        )
+    if isinstance(parts[0], Labels):
+        values = Ids()
+        # a last place for -1 to point to
+        places = [np.append(values.codes(part.values), -1)[part.codes] for part in parts]
+        return Labels(values.keys(), np.concatenate(places))
+    return np.concatenate(parts)
 
 
 def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None:
@@ -121,3 +161,20 @@ def optional(values: Sequence[float | None]) -> Floats | None:
     if values.count(None) == len(values):
         return None
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def extra(kind: ExtraKind, values: Sequence[Any]) -> Extra:
+    """The column of an extra, from each response's value: a number, a label, (digest, characters), or None."""
+    if kind == "number":
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    if kind == "label":
+        distinct = Ids()
+        there = distinct.codes([value for value in values if value is not None])
+        codes = np.full(len(values), -1, dtype=np.intp)
+        codes[[value is not None for value in values]] = there
+        return Labels(distinct.keys(), codes)
+    pairs = [(0, -1) if value is None else value for value in values]
+    return Texts(
+        np.array([digest for digest, _ in pairs], dtype=np.uint64),
+        np.array([characters for _, characters in pairs], dtype=np.int64),
+    )

@@ -43,7 +43,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
             return None
         kinds.add((place, kind))
     values: dict[Path, list[Any]] = {path: [] for path, _ in kinds}
-    if len(block) > max_line_bytes or len(values) < len(kinds) or fields.records or fields.group:
+    if len(block) > max_line_bytes or len(values) < len(kinds) or fields.records or fields.group or fields.extras:
         return None
     records = 0
     buffer, at = block.buffer, block.start

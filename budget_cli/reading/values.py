@@ -1,5 +1,7 @@
 """One JSON value → a checked number, token count, log-prob or prompt id, or why not. Knows no records and no lines."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 from budget_cli.reading.columns import Floats, Key
 from budget_cli.reading.fields import Place
 
+SAID = ("content", "text", "reasoning_content")  # the keys of a message that hold what it says
 MAX_EXACT = 2**53  # the largest integer up to which a float is exact
 
 
@@ -96,6 +99,37 @@ def prompt_id(value: Any) -> Key:
     if value != value // 1:
         raise Bad("wrong-value", f"expected a string or an integer, found {value}")
     return int(value)
+
+
+def constant(values: list[Any]) -> Any:
+    """The number that every token of a response has: an advantage may be stored once a token."""
+    if any(value != values[0] for value in values):
+        raise Bad("wrong-value", "expected the same number for every token")
+    return values[0]
+
+
+def text(value: Any) -> tuple[int, int]:
+    """A digest of a string, of messages or of tokens, and how many characters it has; -1: it is made of tokens."""
+    if not isinstance(value, (str, list, dict)):
+        raise Bad("wrong-type", f"expected a text, found {type_name(value)}")
+    whole_text = value if isinstance(value, str) else canonical(value)
+    digest = hashlib.blake2b(whole_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1, _characters(value)
+
+
+def canonical(value: Any) -> str:
+    """JSON that is the same for equal values, whatever the order of their keys."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _characters(value: Any) -> int:
+    """Of a string, or of what the messages say; -1 where nothing is a string."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        value = [value[key] for key in SAID if key in value]
+    lengths = [_characters(part) for part in value] if isinstance(value, list) else []
+    return sum(length for length in lengths if length >= 0) if max(lengths, default=-1) >= 0 else -1
 
 
 def each(check: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:

@@ -313,6 +313,10 @@ def test_a_block_without_records_is_left_to_the_careful_reading(size: int) -> No
     assert not answers(b"\n" * size, Fields())
 
 
+def test_a_block_of_which_more_is_wanted_than_the_loss_needs_is_left_to_the_careful_reading() -> None:
+    assert not answers((Writer().text(RESPONSE) + "\n").encode() * 3, Fields(extras=("finish_reason",)))
+
+
 def test_a_block_longer_than_a_line_may_be_is_left_to_the_careful_reading() -> None:
     line = (Writer().text(RESPONSE) + "\n").encode()
     assert not answers(line * 3, Fields(), limit=3 * len(line) - 1)
