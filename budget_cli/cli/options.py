@@ -141,5 +141,15 @@ Output = Annotated[
 PerPrompt = Annotated[
     bool, typer.Option("--per-prompt", help="The numbers of every prompt, too; csv and markdown: of them only.")
 ]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by", metavar="FIELD|file", envvar="BUDGET_CLI_BY", show_default=False,
+        help="The same numbers for each value of a field, as in --by step, or for each file.",
+    ),
+]  # fmt: skip
+Each = Annotated[
+    bool, typer.Option("--each", envvar="BUDGET_CLI_EACH", help="With --by: the gates must hold in every row, too.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error only what failed.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every rejected record, not the first ten.")]

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
@@ -11,9 +12,11 @@ from budget_cli.groups.moments import Layout
 from budget_cli.reading import sources
 from budget_cli.reading.columns import Rejection
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import Fields
+from budget_cli.reading.fields import EXTRAS, Fields, parse
 from budget_cli.reading.sources import Source
 from budget_cli.scanning.scan import Plan, Scan, scan
+
+LABEL = "by"  # among the extras: what --by names
 
 if TYPE_CHECKING:
     from budget_cli.cli.progress import SoFar
@@ -31,6 +34,24 @@ def find(files: list[str] | None) -> list[Source]:
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
     return sources.find(files or ["-"])
+
+
+def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
+    """What the plan of a scan calls the labels that `--by` names, and the fields with those among them.
+
+    Raises:
+        UsageProblem: neither `file` nor a place in a record.
+    """
+    if by == "file":
+        return by, fields
+    if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may place
+        return by, replace(fields, extras=(by,))
+    try:
+        place = parse(by)
+    except UsageProblem as problem:
+        raise UsageProblem(f"--by {by}: expected file, or where a field is: {problem}") from None
+    places = dict(fields.paths) | {LABEL: place}
+    return LABEL, replace(fields, places=tuple(places.items()), extras=(LABEL,))
 
 
 def placed(
@@ -87,9 +108,10 @@ def scanned(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    by: str = "",
 ) -> Scan:
     """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10))
+    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by)
     with progress_over(found, quiet) as update:
         return scan(found, plan, jobs, update)
 

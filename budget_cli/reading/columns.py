@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from budget_cli.reading.fields import ExtraKind
 
 Key = str | int
+Label = Key | None  # of a response that has none: None
 Floats = NDArray[np.float64]
 
 
@@ -63,6 +64,19 @@ class Columns:
         Floats | None
     )  # how many a list of log-probs had; NaN where there was no list, None where there was none at all
     extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
+
+    def only(self, which: NDArray[np.bool_]) -> "Columns":
+        """Some of the responses, without their extras."""
+
+        def of_each(array: Floats | None) -> Floats | None:
+            return None if array is None else array[which]
+
+        places, codes = np.unique(self.codes[which], return_inverse=True)
+        keys = [self.keys[place] for place in places.tolist()]
+        return Columns(
+            keys, codes, self.line[which], self.reward[which], of_each(self.length), of_each(self.log_prob),
+            of_each(self.old_log_prob), of_each(self.tokens),
+        )  # fmt: skip
 
     @property
     def log_ratio(self) -> Floats | None:

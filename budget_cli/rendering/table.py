@@ -25,8 +25,9 @@ def of_loss(
     rejections: Sequence[Rejection],
     precision: int,
     phantoms: Sequence[Key] = (),
+    rows: Iterable[Line] = (),
 ) -> Iterator[Line]:
-    """The lines of the screen; none is wider than 80 characters unless the numbers are."""
+    """The lines of the screen; none is wider than 80 characters unless the numbers are; `rows` come amid them."""
 
     def number(value: float | None) -> str:
         return figure(value, precision)
@@ -43,6 +44,7 @@ def of_loss(
     yield []
     if loss.responses:
         yield from _numbers(loss, histogram, number)
+    yield from rows
     yield from _findings(loss, phantoms)
     yield from of_rejections(rejections, loss.records.rejected)
     yield from _verdict(loss, reasons, gates)

@@ -18,7 +18,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
-from budget_cli.reading.columns import Columns, Decoded, Rejection, Tally
+from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
@@ -34,6 +34,7 @@ class Plan:
     fields: Fields
     layout: Layout
     limits: Limits
+    by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
 
 
 class Task(NamedTuple):
@@ -52,6 +53,8 @@ class Part:
     lines: int
     rejections: list[Rejection]
     bytes: int
+    by: dict[Label, Groups]  # the same responses, by label
+    tallies: dict[Label, Tally]  # their records; a rejected one has no label
 
 
 @dataclass
@@ -65,13 +68,19 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
+    by: dict[Label, Groups] = field(default_factory=dict)
+    tallies: dict[Label, Tally] = field(default_factory=dict)
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
         keep, before = plan.limits.rejections, self.lines[source.name]
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
-            part.groups.rename(lambda line: f"{source.name}:{before + int(line)}")
+            for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
+                groups.rename(lambda line: f"{source.name}:{before + int(line)}")
         self.groups.fold(part.groups)
+        for label, groups in part.by.items():
+            self.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            self.tallies.setdefault(label, Tally()).add(part.tallies[label])
         self.tally.add(part.tally)
         self.bytes += part.bytes
         for rejection in part.rejections:
@@ -117,6 +126,9 @@ def scan(
                 result.fold(task.source, outcome, plan)
         if progress is not None:
             progress(result)
+    if plan.by == "file":  # a source without records is a row, too
+        result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
+        result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
     for source in found:
         _close(source, result, broken)
     return result
@@ -164,7 +176,30 @@ def run(task: Task, plan: Plan) -> Part | InputProblem:
         decoded = decode(task.source, block, plan)
     except InputProblem as problem:
         return problem
-    return Part(groups_of(decoded.columns, plan), decoded.tally, decoded.lines, decoded.rejections, len(block))
+    groups = groups_of(decoded.columns, plan)
+    by, tallies = _by_label(decoded, groups, task.source, plan)
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies)
+
+
+def _by_label(
+    decoded: Decoded, groups: Groups, source: Source, plan: Plan
+) -> tuple[dict[Label, Groups], dict[Label, Tally]]:
+    """The block's responses by label, and the records that hold them."""
+    if not plan.by:
+        return {}, {}
+    if plan.by == "file":
+        return {source.name: groups}, {source.name: decoded.tally}
+    columns = decoded.columns
+    labels = columns.extras[plan.by]
+    assert isinstance(labels, Labels)
+    by: dict[Label, Groups] = {}
+    tallies: dict[Label, Tally] = {}
+    for code in np.unique(labels.codes).tolist():
+        of_label = columns.only(labels.codes == code)
+        label = labels.values[code] if code >= 0 else None
+        lines = np.unique(of_label.line).size
+        by[label], tallies[label] = groups_of(of_label, plan), Tally(read=lines, used=lines)
+    return by, tallies
 
 
 def block_of(task: Task, plan: Plan) -> Block:
