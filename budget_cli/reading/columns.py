@@ -60,23 +60,8 @@ class Columns:
     length: Floats | None  # tokens; NaN where a response has none, None where no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
-    tokens: (
-        Floats | None
-    )  # how many a list of log-probs had; NaN where there was no list, None where there was none at all
+    tokens: Floats | None  # how many a list of log-probs had; NaN where there was no list, None as above
     extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
-
-    def only(self, which: NDArray[np.bool_]) -> "Columns":
-        """Some of the responses, without their extras."""
-
-        def of_each(array: Floats | None) -> Floats | None:
-            return None if array is None else array[which]
-
-        places, codes = np.unique(self.codes[which], return_inverse=True)
-        keys = [self.keys[place] for place in places.tolist()]
-        return Columns(
-            keys, codes, self.line[which], self.reward[which], of_each(self.length), of_each(self.log_prob),
-            of_each(self.old_log_prob), of_each(self.tokens),
-        )  # fmt: skip
 
     @property
     def log_ratio(self) -> Floats | None:
@@ -84,6 +69,14 @@ class Columns:
         if self.log_prob is None or self.old_log_prob is None:
             return None
         return self.log_prob - self.old_log_prob
+
+    def at(self, rows: NDArray[Any]) -> "Columns":
+        """These rows only, by their places or by a mask; the keys stay."""
+        arrays = (self.length, self.log_prob, self.old_log_prob, self.tokens)
+        length, log_prob, old_log_prob, tokens = (None if array is None else array[rows] for array in arrays)
+        codes, line, reward = self.codes[rows], self.line[rows], self.reward[rows]
+        extras = {name: _extra_at(extra, rows) for name, extra in self.extras.items()}
+        return Columns(self.keys, codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
 @dataclass
@@ -163,11 +156,62 @@ def _joined_extra(parts: list[Any]) -> Extra:
     return np.concatenate(parts)
 
 
+def _extra_at(extra: Extra, rows: NDArray[Any]) -> Extra:
+    if isinstance(extra, Labels):
+        return Labels(extra.values, extra.codes[rows])
+    if isinstance(extra, Texts):
+        return Texts(extra.digest[rows], extra.characters[rows])
+    return np.asarray(extra[rows])
+
+
 def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None:
     if all(array is None for array in arrays):
         return None
     pairs = zip(arrays, slices, strict=True)
     return np.concatenate([np.full(part.reward.size, np.nan) if array is None else array for array, part in pairs])
+
+
+def in_order_of_lines(joined: Columns) -> Columns:
+    """The same responses as one reading from top to bottom gives them: rows, keys and labels in the order of lines."""
+    rows = in_order_of_keys(joined.at(np.argsort(joined.line, kind="stable")))
+    for name, extra in rows.extras.items():
+        if isinstance(extra, Labels):
+            rows.extras[name] = Labels(*_first_seen_first(extra.values, extra.codes))
+    return rows
+
+
+def in_order_of_keys(rows: Columns) -> Columns:
+    """The same responses, with no keys but theirs, first seen first."""
+    keys, codes = _first_seen_first(rows.keys, rows.codes)
+    return replace(rows, keys=keys, codes=codes)
+
+
+def _first_seen_first(keys: list[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
+    """The keys that these codes mean, as they come, and the codes among those; -1 stays -1."""
+    seen, first = np.unique(codes, return_index=True)
+    order = seen[np.argsort(first)]
+    order = order[order >= 0]
+    place = np.full(len(keys) + 1, -1, dtype=np.intp)  # a last place for -1 to point to
+    place[order] = np.arange(order.size)
+    return [keys[code] for code in order.tolist()], place[codes]
+
+
+def tidy(
+    keys: list[Key],
+    codes: NDArray[np.intp],
+    line: NDArray[np.intp],
+    reward: Floats,
+    length: Floats,
+    log_prob: Floats,
+    old_log_prob: Floats,
+    tokens: Floats,
+) -> Columns:
+    """Columns from arrays that have NaN where there is nothing, and None for those that have nothing else."""
+
+    def told(array: Floats) -> Floats | None:
+        return None if np.isnan(array).all() else array
+
+    return Columns(keys, codes, line, reward, told(length), told(log_prob), told(old_log_prob), told(tokens))
 
 
 def optional(values: Sequence[float | None]) -> Floats | None:

@@ -222,7 +222,7 @@ def _read_extra(value: Any, name: str, fields: Fields) -> Any:
             return text(value)
         if isinstance(value, list) and value:
             # of several turns the last; an expression's list is one label of several parts
-            value = constant(value) if kind == "number" else value[-1] if passes_list(place) else _composite(value)
+            value = constant(value) if kind == "number" else value[-1] if passes_list(place) else composite(value)
         return number(value) if kind == "number" else prompt_id(value)
     except Bad:
         return None
@@ -244,13 +244,13 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         if passes_list(path):
             value = _summable(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
-            value = _composite(value)
+            value = composite(value)
         return check(value)
     except Bad as bad:
         raise _named(bad, name, path) from None
 
 
-def _composite(value: Any) -> Any:
+def composite(value: Any) -> Any:
     """Several values as one id: `[step, prompt_idx]` is 40/3, and no other list is."""
     return "/".join(map(_part, value)) if isinstance(value, list) and value else value
 

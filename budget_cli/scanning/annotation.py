@@ -82,7 +82,7 @@ def annotated(
     so_far = Progressed()
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS
     stream = scan.tasks(found, terms.plan, problems, set())
-    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth):
+    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=False):
         if isinstance(outcome, InputProblem):
             raise outcome
         so_far.tally.add(outcome.tally)
