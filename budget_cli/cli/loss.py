@@ -55,6 +55,7 @@ def command(
         raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
     console.require_writable(output)
     from budget_cli.analysis import gates, report, verdict  # numpy from here on: not for --help and --version
+    from budget_cli.cli import outcome
     from budget_cli.cli.scanned import find, placed, scanned
     from budget_cli.reading.fields import Fields
 
@@ -73,21 +74,15 @@ def command(
         value = report.number_at(loss, gate.path)
         judged.append(gates.Verdict(gate.expression, value, gate.passes(value)))
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
-    reasons = [str(problem) for problem in scan.problems]
-    nowhere = verdict.nowhere(scan.tally, scan.rejections)
-    if nowhere is not None:
-        reasons.append(f"{nowhere.field} is in no record: {nowhere.message}")
-    reasons += verdict.reasons_to_fail(scan.tally, allowance, judged)
+    reasons = outcome.reasons_to_fail(scan, allowance, judged)
     if loss.loss is None and loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
 
-    told = scan.rejections if nowhere is None else []
+    told = outcome.told(scan)
     result = _rendered(scan, told, loss, judged, reasons, format, precision, per_prompt, output)
     console.write(result, output)
-    _tell(scan, told, reasons, format, quiet)
-    if scan.problems:
-        return Exit.IO
-    return Exit.FAIL if reasons else Exit.PASS
+    outcome.tell(scan, reasons, format is Format.TABLE, quiet)
+    return outcome.exit_code(scan, reasons)
 
 
 def _rendered(
@@ -132,23 +127,3 @@ def _rendered(
         return machine.csv_of_prompts(prompts, precision) if prompts else machine.csv_of_loss(loss, status, precision)
     incomplete = [str(problem) for problem in scan.problems]
     return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision)
-
-
-def _tell(scan: "Scan", told: "list[Rejection]", reasons: list[str], format: Format, quiet: bool) -> None:
-    """On standard error: what went wrong, where the result itself is not for people."""
-    if not quiet:
-        for note in scan.notes:
-            console.say(note)
-    if format is not Format.TABLE or not console.shows_result():
-        for problem in scan.problems:
-            console.say(str(problem))
-    if format is Format.TABLE:
-        return
-    for rejection in [] if quiet else told:
-        console.say(str(rejection))
-    more = scan.tally.rejected - len(told)
-    if told and more > 0 and not quiet:
-        console.say(f"and {more:,} more rejected records (-v shows all)")
-    for reason in reasons:
-        if reason not in map(str, scan.problems):
-            console.say(f"fail: {reason}")

@@ -1,6 +1,6 @@
 """Moments of blocks → moments by prompt id: the one thing that a scan keeps.
 
-Memory is O(prompts): a row of the table (8 bytes a column, 20 columns with one budget), the id, and its place in a
+Memory is O(prompts): a row of the table (8 bytes a column, 22 columns with one budget), the id, and its place in a
 dict. Knows no files and no JSON.
 """
 

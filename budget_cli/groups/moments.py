@@ -23,10 +23,16 @@ Table = NDArray[np.float64]  # shape (prompts, layout.width)
 
 quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # a decorator; what overflows the report gives as null
 
-PROMPT = ("n", "r0", "r1", "rr", "r_min", "r_max", "k0", "k1", "kk", "rk", "k3", "L_sum", "L_min", "L_max")
+PROMPT = (
+    "n", "r0", "r1", "rr", "r_min", "r_max", "k0", "k1", "kk", "rk", "k3", "L_sum", "L_min", "L_max",
+    "L_best",   # the longest of the responses with the prompt's highest reward,
+    "L_worst",  # the shortest of those with its lowest: where a penalty first sets the worst above the best
+)  # fmt: skip
 BUDGET = ("e0", "e1", "ee", "re", "ek", "over")  # repeated for every budget of the scan
 EXACT = 2.0**53  # below it a double holds every whole number
-IDENTITY = {"r_min": np.inf, "r_max": -np.inf, "L_min": np.inf, "L_max": -np.inf}
+IDENTITY = {
+    "r_min": np.inf, "r_max": -np.inf, "L_min": np.inf, "L_max": -np.inf, "L_best": -np.inf, "L_worst": np.inf,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,9 @@ class _Part:
             put("L_sum", self._total(length if self.there is None else length * self.there))
             put("L_min", length.min(axis=0))
             put("L_max", length.max(axis=0))
+            best, worst = self.table[:, self.layout.at("r_max")], self.table[:, self.layout.at("r_min")]
+            put("L_best", np.where(columns["r"] == best, length, -np.inf).max(axis=0))
+            put("L_worst", np.where(columns["r"] == worst, length, np.inf).min(axis=0))
             if self.layout.budgets:
                 self._excess(length, r, k)
         return self.table
@@ -229,6 +238,11 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
     for name, pick in (("r_min", np.minimum), ("r_max", np.maximum), ("L_min", np.minimum), ("L_max", np.maximum)):
         column = layout.at(name)
         both[:, column] = pick(a[:, column], b[:, column])
+    for name, length, pick in (("r_max", "L_best", np.maximum), ("r_min", "L_worst", np.minimum)):
+        of, column = layout.at(name), layout.at(length)
+        either = pick(a[:, column], b[:, column])
+        extreme = np.where(a[:, of] == both[:, of], a[:, column], b[:, column])  # of the side that has the reward
+        both[:, column] = np.where(a[:, of] == b[:, of], either, extreme)
     empty_a, empty_b = n_a == 0, n_b == 0
     both[empty_a] = b[empty_a]
     both[empty_b] = a[empty_b]
