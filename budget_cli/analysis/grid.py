@@ -48,6 +48,32 @@ class Grid(NamedTuple):
         return product(b, beta, alpha)
 
 
+class Overlong(NamedTuple):
+    """A penalty in DAPO's terms, and the budgets and β that it stands for (Yu et al., arXiv 2503.14476, eq. 13)."""
+
+    max_response_length: tuple[int, ...]  # tokens
+    overlong_buffer: int  # tokens
+    overlong_penalty: tuple[float, ...]  # reward at the end of the buffer
+    token_budget: tuple[int, ...]  # length − buffer
+    budget_penalty_coef: tuple[float, ...]  # penalty / buffer
+
+
+def overlong(length: str, buffer: int, penalty: str) -> Overlong:
+    """The budgets and β for each of these lengths and penalties.
+
+    Raises:
+        UsageProblem: one of them is not of the grammar, or the buffer is longer than a response may be.
+    """
+    lengths, penalties = (
+        parse_budgets("--max-response-length", length),
+        parse_coefficients("--overlong-penalty", penalty),
+    )
+    if buffer > lengths[0]:
+        raise UsageProblem(f"--overlong-buffer {buffer}: expected at most --max-response-length, {lengths[0]}")
+    budgets, betas = tuple(each - buffer for each in lengths), tuple(each / buffer for each in penalties)
+    return Overlong(lengths, buffer, penalties, budgets, betas)
+
+
 def parse_coefficients(flag: str, text: str) -> tuple[float, ...]:
     """The numbers that this text writes.
 

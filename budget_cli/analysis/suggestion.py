@@ -89,9 +89,7 @@ def _beta(share: float, rr: float, ee: float) -> float | None:
 def _reasons(loss: report.Loss, percent: int, longest: int, beta: float | None, rr: float) -> list[str]:
     over = loss.over_budget
     by = f", by {over.excess_mean:,.0f} tokens on average" if over.excess_mean is not None else ""
-    lies = (
-        f"p{percent} of the lengths: {over.responses:,} of {loss.responses:,} responses ({over.fraction:.1%}) are over"
-    )
+    lies = f"p{percent}: {over.responses:,} of {loss.responses:,} responses ({over.fraction:.1%}) are over"
     reasons = [lies + by]
     if beta is None and not rr > 0:
         return [*reasons, "no prompt's rewards differ: length makes all of the advantage, or there is none"]
@@ -101,11 +99,14 @@ def _reasons(loss: report.Loss, percent: int, longest: int, beta: float | None, 
     assert share is not None
     assert budget is not None
     reasons.append(
-        f"length makes {share:.0%} of the advantage; the longest response, {longest:,} tokens, loses "
+        f"length makes {share:.0%} of the advantage; the longest, {longest:,} tokens, loses "
         f"{beta * max(0, longest - budget):.3g}"
     )
     phantom, reordered = loss.groups.phantom or 0, loss.groups.reordered or 0
     get = "1 prompt gets" if phantom == 1 else f"{phantom:,} prompts get" if phantom else "no prompt gets"
     where = "1 prompt" if reordered == 1 else f"{reordered:,} prompts" if reordered else "no prompt"
-    reasons.append(f"{get} an advantage from length alone; in {where} the worst response gets more than the best")
-    return reasons
+    return [
+        *reasons,
+        f"{get} an advantage from length alone",
+        f"in {where} the worst response gets more than the best",
+    ]

@@ -1,9 +1,12 @@
 """Files as typed → a scan, with its progress shown where somebody looks on."""
 
+import contextlib
 import gc
+from collections.abc import Iterator
+from dataclasses import replace
 
 from budget_cli.cli import console
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import sources
 from budget_cli.reading.decoding import Limits
@@ -70,6 +73,36 @@ def _lacking(preset: str, fields: Fields) -> str:
     mapped = " ".join([f"--preset {preset}", *(f"--field {name}=PATH" for name in fields.lacking)])
     without = f"give {give} to do without, or " if give else "give "
     return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {without}{mapped}"
+
+
+@contextlib.contextmanager
+def rereadable(found: list[Source]) -> Iterator[list[Source]]:
+    """The same sources, to be read twice: what comes through a pipe is in a temporary file meanwhile.
+
+    Raises:
+        InputProblem: not all of a pipe's bytes could be had.
+        OutputProblem: the temporary file could not be written.
+    """
+    import tempfile
+
+    with contextlib.ExitStack() as stack:
+        kept = []
+        for source in found:
+            if source.size is None:
+                path = stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-cli-")) + "/stdin.jsonl"
+                _keep(source, path)
+                source = replace(sources.find([path])[0], name=source.name)
+            kept.append(source)
+        yield kept
+
+
+def _keep(source: Source, path: str) -> None:
+    try:
+        with open(path, "wb") as file:
+            for piece in sources.pieces(source):
+                file.write(piece)
+    except OSError as error:
+        raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
 
 
 def scanned(

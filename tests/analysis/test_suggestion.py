@@ -38,9 +38,10 @@ def test_beta_is_the_root_of_the_share_s_odds_times_the_ratio_of_the_scatters(
 def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
     (found,) = suggestion.of_groups(groups_of(KNOWN, (100,)), {50: 100}, 0.5, Tally())
     assert found.reasons == [
-        "p50 of the lengths: 2 of 4 responses (50.0%) are over, by 35 tokens on average",
-        "length makes 50% of the advantage; the longest response, 140 tokens, loses 1.13",
-        "no prompt gets an advantage from length alone; in 1 prompt the worst response gets more than the best",
+        "p50: 2 of 4 responses (50.0%) are over, by 35 tokens on average",
+        "length makes 50% of the advantage; the longest, 140 tokens, loses 1.13",
+        "no prompt gets an advantage from length alone",
+        "in 1 prompt the worst response gets more than the best",
     ]
     assert (found.phantom, found.reordered) == (0, 1)
 
