@@ -5,7 +5,6 @@ dumps need. Imported only when a field is given as an expression.
 """
 
 import hashlib
-import json
 import math
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,7 @@ import jmespath  # type: ignore[import-untyped]
 from jmespath import exceptions, functions
 
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.values import Bad
+from budget_cli.reading.values import Bad, canonical
 
 DIGEST_BYTES = 16
 
@@ -70,8 +69,7 @@ class Functions(functions.Functions):  # type: ignore[misc]
         """16 bytes in hexadecimal that stand for a text or any JSON value; null for null and for a list with one."""
         if value is None or (isinstance(value, list) and None in value):
             return None
-        canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+        return hashlib.blake2b(canonical(value).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
 
     @functions.signature({"types": ["object"]})  # type: ignore[untyped-decorator]
     def _func_weighted(self, rewards: dict[str, Any]) -> float | None:

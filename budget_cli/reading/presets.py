@@ -11,13 +11,15 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.fields import KINDS, Fields, parse
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, parse
 from budget_cli.reading.records import MISSING, found_in, spread
 from budget_cli.reading.values import Bad
 
 BUILT_IN = FilePath(__file__).with_name("presets.toml")
 CANONICAL = "canonical"
 SETTINGS = ("source", "detect", "unless", "document", "records", "group", "skips")
+OPTIONAL = tuple(name for name in EXTRAS if name != "by")
+NAMED = (*SETTINGS, *KINDS, *OPTIONAL)
 
 
 class Preset(NamedTuple):
@@ -28,6 +30,7 @@ class Preset(NamedTuple):
     detect: tuple[str, ...]  # paths that every sample has
     unless: tuple[str, ...]  # paths that no sample has
     places: tuple[tuple[str, str], ...]  # canonical field, and where it is
+    extras: tuple[tuple[str, str], ...] = ()  # the same of what is only read if asked for
     records: str = ""
     group: str = ""
     skips: bool = False
@@ -35,7 +38,8 @@ class Preset(NamedTuple):
 
     def applied(self, fields: Fields) -> Fields:
         """The fields of such a dump; what it does not hold stays under its canonical name."""
-        mapped = fields.with_mappings([f"{name}={place}" for name, place in self.places])
+        wanted = [(name, place) for name, place in self.extras if name in fields.extras]
+        mapped = fields.with_mappings([f"{name}={place}" for name, place in (*self.places, *wanted)])
         known = {name for name, _ in self.places} | ({"prompt_id"} if self.group else set())
         if known & {"log_prob", "old_log_prob"}:
             known.add("response_length")  # as many tokens as they are of
@@ -80,9 +84,9 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
     if not isinstance(stanza, dict):
         raise UsageProblem(f"{where}: expected a table, found {stanza!r}")
     for key in stanza:
-        if key not in (*SETTINGS, *KINDS):
-            close = get_close_matches(key, (*SETTINGS, *KINDS), n=1)
-            hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join((*SETTINGS, *KINDS))}"
+        if key not in NAMED:
+            close = get_close_matches(key, NAMED, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(NAMED)}"
             raise UsageProblem(f"{where}: nothing is called {key!r}{hint}")
     if stanza.get("group", "") not in ("", "line", "file"):
         raise UsageProblem(f"{where}: group: expected line or file, found {stanza['group']!r}")
@@ -90,7 +94,7 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         paths = stanza.get(key, [])
         if not isinstance(paths, list) or not all(isinstance(place, str) for place in paths):
             raise UsageProblem(f"{where}: {key}: expected a list of paths, found {paths!r}")
-    for key in KINDS:
+    for key in (*KINDS, *OPTIONAL):
         if not isinstance(stanza.get(key, ""), str):
             raise UsageProblem(f"{where}: {key}: expected a path or an expression, found {stanza[key]!r}")
     places = tuple((field, stanza[field]) for field in KINDS if field in stanza)
@@ -100,6 +104,7 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         tuple(stanza.get("detect", ())),
         tuple(stanza.get("unless", ())),
         places,
+        tuple((field, stanza[field]) for field in OPTIONAL if field in stanza),
         str(stanza.get("records", "")),
         str(stanza.get("group", "")),
         bool(stanza.get("skips", False)),
