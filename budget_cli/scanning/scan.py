@@ -35,6 +35,7 @@ class Plan:
     fields: Fields
     layout: Layout
     limits: Limits
+    sample: int = 0  # responses to keep of some prompts
 
 
 class Task(NamedTuple):
@@ -105,7 +106,7 @@ def scan(
     Raises:
         WorkerDied: a worker process was killed.
     """
-    result = Scan(Groups(plan.layout))
+    result = Scan(Groups(plan.layout, plan.sample))
     broken: set[Source] = set()
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
@@ -174,7 +175,9 @@ def run(task: Task, plan: Plan) -> Part | InputProblem:
     if plan.fields.group == "file":
         columns.keys = [task.source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
-    groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
+    groups = Groups.of_responses(
+        plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio, plan.sample
+    )
     return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
 
 
