@@ -5,7 +5,7 @@ so a file read in ranges by many and a stream read by one give the same blocks. 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from budget_cli.errors import InputProblem
@@ -33,8 +33,35 @@ class Block:
         return self.stop - self.start
 
 
+Fill = Callable[[int, memoryview], None]  # (offset, memory): the bytes that begin there, as many as the memory holds
+
+
+class OpenFile:
+    """Gives the bytes of an open file, which is closed when nobody needs them any more.
+
+    Raises:
+        InputProblem: on call, the file has become shorter.
+    """
+
+    def __init__(self, fd: int, source: str) -> None:
+        self._fd = fd
+        self._source = source
+
+    def __call__(self, offset: int, memory: memoryview) -> None:
+        start = 0
+        while start < len(memory):  # a signal or a network file system may give less at a time
+            got = os.preadv(self._fd, [memory[start:]], offset)
+            if not got:
+                raise InputProblem(self._source, f"became shorter while being read: byte {offset:,} is gone")
+            start += got
+            offset += got
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+
 class RangeReader:
-    """Reads blocks of uncompressed files at their own offsets, each into the same memory.
+    """Reads blocks of uncompressed sources at their own offsets, each into the same memory.
 
     One buffer for all blocks, because fresh memory costs a page fault every 4 KiB: half of the time of a scan of long
     lines. A block is good until the next one is read.
@@ -43,16 +70,16 @@ class RangeReader:
     def __init__(self) -> None:
         self._buffer = bytearray(BLOCK_BYTES + 1)
 
-    def read(self, fd: int, source: str, number: int, size: int, max_line_bytes: int) -> Block:
-        """Block `number` of an open file of `size` bytes.
+    def read(self, fill: Fill, source: str, number: int, size: int, max_line_bytes: int) -> Block:
+        """Block `number` of a source of `size` bytes, whose bytes `fill` gives.
 
         Raises:
-            InputProblem: the file has become shorter.
+            InputProblem: they cannot be had; what `fill` raises.
         """
         begin, end = number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, size)
         lead = 1 if number else 0  # the byte before tells whether a line begins right here
         buffer, held = self._buffer, lead + end - begin
-        self._fill(fd, source, begin - lead, 0, held)
+        self._fill(fill, begin - lead, 0, held)
         start = 0
         if lead:
             newline = buffer.find(b"\n", 0, held)
@@ -67,7 +94,7 @@ class RangeReader:
             piece = min(PIECE_BYTES, size - end)
             if held + piece > len(buffer):
                 buffer.extend(bytes(held + piece - len(buffer)))
-            self._fill(fd, source, end, held, held + piece)
+            self._fill(fill, end, held, held + piece)
             newline = buffer.find(b"\n", held, held + piece)
             end += piece
             held += piece
@@ -76,14 +103,9 @@ class RangeReader:
                 break
         return Block(source, buffer, start, held, first=number == 0)
 
-    def _fill(self, fd: int, source: str, offset: int, start: int, stop: int) -> None:
-        with memoryview(self._buffer) as view:
-            while start < stop:  # a signal or a network file system may give less at a time
-                got = os.preadv(fd, [view[start:stop]], offset)
-                if not got:
-                    raise InputProblem(source, f"became shorter while being read: byte {offset:,} is gone")
-                start += got
-                offset += got
+    def _fill(self, fill: Fill, offset: int, start: int, stop: int) -> None:
+        with memoryview(self._buffer) as view, view[start:stop] as memory:
+            fill(offset, memory)
 
 
 def cut(source: str, pieces: Iterable[bytes], max_line_bytes: int) -> Iterator[Block]:

@@ -140,7 +140,7 @@ def pieces(source: Source) -> Iterator[bytes]:
             yield from compression.unzipped(source.name, source.path)
         else:
             yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
-        require_unchanged(source, file.fileno())
+        require_unchanged(source)
 
 
 def spooled(source: Source, file: IO[bytes]) -> Source:
@@ -183,7 +183,7 @@ def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def require_unchanged(source: Source, fd: int) -> None:
+def require_unchanged(source: Source) -> None:
     """That the file is still the one that was opened, and not shorter.
 
     Raises:

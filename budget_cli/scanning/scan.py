@@ -18,7 +18,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import blocks, decoding, sources
-from budget_cli.reading.blocks import Block, RangeReader
+from budget_cli.reading.blocks import Block, Fill, OpenFile, RangeReader
 from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
@@ -242,7 +242,7 @@ def _read(source: Source, number: int, plan: Plan) -> Block:
     size, limit = source.size or 0, plan.limits.max_line_bytes
     if not hasattr(_of_thread, "reader"):
         _of_thread.reader = RangeReader()  # keeps its memory
-    block: Block = _of_thread.reader.read(_descriptor(source), source.name, number, size, limit)
+    block: Block = _of_thread.reader.read(_bytes_of(source), source.name, number, size, limit)
     return block
 
 
@@ -250,21 +250,22 @@ _of_thread = threading.local()
 
 
 @lru_cache(maxsize=8)
-def _descriptor(source: Source) -> int:
-    """The file, opened once a process and checked to be the one that was found."""
+def _bytes_of(source: Source) -> Fill:
+    """Gives the file's bytes; it is opened once a process and checked to be the one that was found."""
     assert source.path is not None
     try:
         fd = os.open(source.path, os.O_RDONLY)
     except OSError as error:
         raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
-    sources.require_unchanged(source, fd)
-    return fd
+    file = OpenFile(fd, source.name)
+    sources.require_unchanged(source)
+    return file
 
 
 def _close(source: Source, result: Scan, broken: set[Source]) -> None:
     if source.in_ranges and source not in broken:
         try:
-            sources.require_unchanged(source, -1)
+            sources.require_unchanged(source)
         except InputProblem as problem:
             result.problems.append(problem)
     grown = sources.grown(source)

@@ -28,6 +28,10 @@ def _small_blocks() -> Iterator[None]:
         yield
 
 
+def opened(fd: int) -> blocks.OpenFile:
+    return blocks.OpenFile(os.dup(fd), "x")
+
+
 def of_file(data: bytes, limit: int) -> list[tuple[bytes, bool]]:
     """The blocks that hold anything, read in ranges from a file."""
     reader = blocks.RangeReader()
@@ -35,7 +39,8 @@ def of_file(data: bytes, limit: int) -> list[tuple[bytes, bool]]:
         file.write(data)
         file.flush()
         count = -(-len(data) // BLOCK)
-        read = (reader.read(file.fileno(), "x", number, len(data), limit) for number in range(count))
+        fill = opened(file.fileno())
+        read = (reader.read(fill, "x", number, len(data), limit) for number in range(count))
         return [(bytes(block.view), block.first) for block in read if len(block)]
 
 
@@ -109,11 +114,12 @@ def test_a_file_that_became_shorter_is_told_of(tmp_path: Path) -> None:
     path.write_bytes(b"0123456\n" * 10)
     reader = blocks.RangeReader()
     with path.open("rb") as file:
-        assert bytes(reader.read(file.fileno(), "a.jsonl", 0, 80, NO_LIMIT).view) == b"0123456\n" * 2
+        fill = blocks.OpenFile(os.dup(file.fileno()), "a.jsonl")
+        assert bytes(reader.read(fill, "a.jsonl", 0, 80, NO_LIMIT).view) == b"0123456\n" * 2
         os.truncate(path, 40)
-        assert bytes(reader.read(file.fileno(), "a.jsonl", 1, 80, NO_LIMIT).view) == b"0123456\n" * 2
+        assert bytes(reader.read(fill, "a.jsonl", 1, 80, NO_LIMIT).view) == b"0123456\n" * 2
         with pytest.raises(InputProblem) as raised:
-            reader.read(file.fileno(), "a.jsonl", 2, 80, NO_LIMIT)
+            reader.read(fill, "a.jsonl", 2, 80, NO_LIMIT)
     assert str(raised.value) == "a.jsonl: became shorter while being read: byte 40 is gone"
 
 
@@ -133,6 +139,7 @@ def test_a_reader_s_memory_is_that_of_the_longest_lines_not_of_the_file() -> Non
     with tempfile.TemporaryFile() as file:
         file.write(b"0123456\n" * 1000)
         file.flush()
-        read = [reader.read(file.fileno(), "x", number, 8000, NO_LIMIT) for number in range(500)]
+        fill = opened(file.fileno())
+        read = [reader.read(fill, "x", number, 8000, NO_LIMIT) for number in range(500)]
         assert {id(block.buffer) for block in read} == {id(read[0].buffer)}
         assert len(read[0].buffer) <= 2 * BLOCK

@@ -1,6 +1,9 @@
 """If this fails, the number of processes, or how they start, shows in the result, or a process is left behind."""
 
 import multiprocessing
+import os
+import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from budget_cli.reading.fields import Fields
 from budget_cli.scanning import workers
 from budget_cli.scanning.scan import Plan, Scan, scan
 
+GOOD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "response_length": 3}\n'
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=10_000)
 
 
@@ -50,6 +54,19 @@ def test_processes_however_started_say_what_one_says(
 ) -> None:
     assert told(scan(sources.find([dump]), PLAN, jobs, start_method=start_method)) == alone
     assert not multiprocessing.active_children()
+
+
+def test_many_files_are_not_all_open_at_once(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"{number}.jsonl").write_bytes(GOOD)
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = len(os.listdir("/dev/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 40, allowed[1]))
+    try:
+        found = scan(sources.find([str(tmp_path)]), PLAN, jobs=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    assert (found.problems, found.tally.used) == ([], 100)
 
 
 def _square(task: int, plan: int) -> int:
