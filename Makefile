@@ -8,16 +8,19 @@ SOURCES := budget_cli/reading/_block.c
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench clean
+.PHONY: help demo test test-scale lint types check bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## the loss of sample_data/rollouts.jsonl, with a budget of 1024 tokens
 	$(BIN)/budget-cli loss sample_data/rollouts.jsonl -B 1024
 
 test: $(VENV)/.installed-dev ## the tests (ARGS='-k readme' picks some)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-scale: $(VENV)/.installed-scale ## the tests with an S3 server and a Ray cluster on this machine
+	$(BIN)/python -m pytest -m scale tests/scale $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -44,6 +47,10 @@ $(VENV)/.installed: pyproject.toml $(SOURCES) | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml $(SOURCES) | $(BIN)/python
 	$(BIN)/python $(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-scale: pyproject.toml $(SOURCES) | $(BIN)/python
+	$(BIN)/python $(PIP_INSTALL) -e '.[scale]'
+	@touch $(VENV)/.installed $(VENV)/.installed-dev $@
 
 $(BENCH)/.installed: pyproject.toml $(SOURCES) benchmarks/requirements.txt | $(BENCH)/bin/python
 	$(BENCH)/bin/python $(PIP_INSTALL) -e . -r benchmarks/requirements.txt

@@ -74,6 +74,12 @@ def require_writable(output: str | None, option: str = "-o") -> None:
         return
     if not output:
         raise UsageProblem(f"{option}: expected a file name, found nothing")
+    if "://" in output:
+        from budget_cli.reading import remote, sources
+
+        if sources.is_url(output):
+            remote.require_writable(output, option)
+            return
     folder = os.path.dirname(os.path.abspath(output))
     if os.path.isdir(output):
         raise UsageProblem(f"{option} {output}: is a directory, expected a file")
@@ -110,7 +116,7 @@ def sink(output: str | None) -> Iterator[Callable[[bytes], None]]:
         except BrokenPipeError:
             raise
         except OSError as error:
-            where = "standard output" if output is None else output
+            where = "standard output" if output is None else _shown(output)
             raise OutputProblem(f"{where}: the result could not be written: {error.strerror or error}") from None
 
     with contextlib.ExitStack() as stack:
@@ -132,6 +138,11 @@ def _opened(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes],
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
         return sys.stdout.buffer, sys.stdout.flush
+    if "://" in output:
+        from budget_cli.reading import sources
+
+        if sources.is_url(output):
+            return _elsewhere(output, stack)
     if os.path.exists(output) and not os.path.isfile(output):  # a device or a pipe cannot be renamed over
         file: IO[bytes] = open(output, "wb")  # noqa: SIM115
         stack.callback(_close, file)
@@ -143,6 +154,30 @@ def _close(file: IO[bytes]) -> None:
     """Of a file that is not wanted any more: what went wrong with it was said before."""
     with contextlib.suppress(OSError):
         file.close()
+
+
+def _shown(output: str) -> str:
+    if "://" not in output:
+        return output
+    from budget_cli.reading import remote
+
+    return remote.shown(output)
+
+
+def _elsewhere(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
+    """A temporary file, which is sent once all of the result is there."""
+    import tempfile
+
+    from budget_cli.reading import remote
+
+    file = tempfile.NamedTemporaryFile(prefix="budget-cli-")  # noqa: SIM115
+    stack.callback(file.close)
+
+    def send() -> None:
+        file.flush()
+        remote.put(file.name, url)
+
+    return file.file, send
 
 
 def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:

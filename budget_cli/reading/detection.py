@@ -46,7 +46,9 @@ def is_canonical_at_once(found: Sequence[Source]) -> bool:
     if not found[0].in_ranges:
         return False
     try:
-        with open(str(found[0].path), "rb") as file:
+        if found[0].path is None:
+            return is_canonical(orjson.loads(sources.head(found[0], HEAD_BYTES).partition(b"\n")[0]))
+        with open(found[0].path, "rb") as file:
             return is_canonical(orjson.loads(file.readline(HEAD_BYTES)))
     except (orjson.JSONDecodeError, OSError):
         return False

@@ -1,34 +1,41 @@
-"""Paths as typed → sources: where the bytes come from, checked before anything is read.
+"""Paths and URLs as typed → sources: where the bytes come from, checked before anything is read.
 
-Knows files, directories, stdin and pipes; nothing of lines or JSON.
+Knows files, directories, stdin and pipes, and of what is remote that it is; nothing of lines or JSON.
 """
 
+import contextlib
 import os
 import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.reading import compression
 
+if TYPE_CHECKING:
+    from budget_cli.reading.remote import Remote
+
 PIECE_BYTES = 1 << 20
 STDIN = "<stdin>"
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One stream of bytes. `in_ranges`: an uncompressed regular file, which many can read at once."""
+    """One stream of bytes. `in_ranges`: uncompressed, and many can read it at once, each where it likes."""
 
     name: str  # as the user gave it; for messages
-    path: str | None  # None: standard input
-    size: int | None  # bytes on disk when the scan began; None: not known before the end
+    path: str | None  # None: standard input, or remote
+    size: int | None  # bytes there when the scan began; None: not known before the end
     in_ranges: bool
-    identity: tuple[int, int] | None  # device and inode
+    identity: tuple[int, int] | str | None  # device and inode; the URL
+    remote: "Remote | None" = None
 
 
 def find(names: Sequence[str]) -> list[Source]:
@@ -39,7 +46,7 @@ def find(names: Sequence[str]) -> list[Source]:
         UsageProblem: the same file twice, or stdin twice.
     """
     sources: list[Source] = []
-    seen: dict[tuple[int, int], str] = {}
+    seen: dict[tuple[int, int] | str, str] = {}
     for name in names:
         for source in [_stdin()] if name == "-" else _under(name):
             if source.identity is not None and source.identity in seen:
@@ -47,7 +54,22 @@ def find(names: Sequence[str]) -> list[Source]:
             if source.identity is not None:
                 seen[source.identity] = source.name
             sources.append(source)
-    return sources
+    return _told_apart(sources)
+
+
+def _told_apart(sources: list[Source]) -> list[Source]:
+    """The sources, those numbered whose names are the same: of a URL the name does not hold the query."""
+    if not any(source.remote for source in sources):
+        return sources
+    times = Counter(source.name for source in sources)
+    number: Counter[str] = Counter()
+    told = []
+    for source in sources:
+        number[source.name] += 1
+        if times[source.name] > 1:
+            source = replace(source, name=f"{source.name} ({number[source.name]})")
+        told.append(source)
+    return told
 
 
 def _stdin() -> Source:
@@ -58,7 +80,23 @@ def _stdin() -> Source:
     return Source(STDIN, None, None, in_ranges=False, identity=(info.st_dev, info.st_ino))
 
 
+def is_url(name: str) -> bool:
+    """Whether this names something that is not on this machine."""
+    return URL.match(name) is not None
+
+
+def _remote(url: str) -> list[Source]:
+    from budget_cli.reading import remote
+
+    return [
+        Source(each.name, None, each.size, each.in_ranges and _is_plain(each.start), identity=each.url, remote=each)
+        for each in sorted(remote.find(url), key=lambda each: natural(each.name))
+    ]
+
+
 def _under(name: str) -> list[Source]:
+    if is_url(name):
+        return _remote(name)
     try:
         info = os.stat(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -82,12 +120,14 @@ def _file(name: str) -> Source:
             return Source(name, name, None, in_ranges=False, identity=None)
         with open(name, "rb") as file:
             info = os.fstat(file.fileno())
-            start = file.read(compression.MAGIC_BYTES)
-            packed = (compression.ZIP, *compression.PICKLED)
-            plain = compression.codec_of(start) is None and not start.startswith(packed)
+            plain = _is_plain(file.read(compression.MAGIC_BYTES))
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
+
+
+def _is_plain(start: bytes) -> bool:
+    return compression.codec_of(start) is None and not start.startswith((compression.ZIP, *compression.PICKLED))
 
 
 # streams whose first pieces were looked at, and what went wrong then
@@ -99,6 +139,10 @@ def head(source: Source, most: int) -> bytes:
 
     A stream still gives them afterwards, and what is wrong with a source is said only then, by `pieces`.
     """
+    if source.remote is not None and source.size is not None:  # a look at many objects must not fetch them
+        begun = b"".join(_until_problem(_unpacked(source, iter([source.remote.start]))))
+        if len(begun) >= most or len(source.remote.start) == source.size:
+            return begun
     rest = pieces(source)
     seen: list[bytes] = []
     wrong = None
@@ -125,22 +169,30 @@ def pieces(source: Source) -> Iterator[bytes]:
             raise wrong
         yield from rest
         return
-    with _opened(source) as file:
-        raw = _raw(source, file.fileno())
-        start = b""
-        while len(start) < compression.MAGIC_BYTES and (piece := next(raw, b"")):
-            start += piece
-        rest = _joined(start, raw)
-        codec = compression.codec_of(start)
-        if start.startswith(compression.PICKLED):
-            raise InputProblem(source.name, compression.PICKLE)
-        if start.startswith(compression.ZIP):
-            if source.path is None or source.size is None:
-                raise InputProblem(source.name, "a zip archive cannot be read from a pipe: give it as a file")
-            yield from compression.unzipped(source.name, source.path)
-        else:
-            yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
-        require_unchanged(source)
+    yield from _unpacked(source, _raw(source))
+    require_unchanged(source)
+
+
+def _unpacked(source: Source, raw: Iterator[bytes]) -> Iterator[bytes]:
+    """What is stored as these bytes."""
+    start = b""
+    while len(start) < compression.MAGIC_BYTES and (piece := next(raw, b"")):
+        start += piece
+    rest = _joined(start, raw)
+    codec = compression.codec_of(start)
+    if start.startswith(compression.PICKLED):
+        raise InputProblem(source.name, compression.PICKLE)
+    if start.startswith(compression.ZIP):
+        if source.path is None or source.size is None:
+            raise InputProblem(source.name, "a zip archive cannot be read from a pipe or a URL: give it as a file")
+        yield from compression.unzipped(source.name, source.path)
+    else:
+        yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
+
+
+def _until_problem(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    with contextlib.suppress(InputProblem):
+        yield from pieces
 
 
 def spooled(source: Source, file: IO[bytes]) -> Source:
@@ -150,31 +202,29 @@ def spooled(source: Source, file: IO[bytes]) -> Source:
         InputProblem: the bytes cannot be had.
         OSError: they cannot be written.
     """
-    with _opened(source) as stream:
-        for piece in _raw(source, stream.fileno()):
-            file.write(piece)
+    for piece in _raw(source):
+        file.write(piece)
     file.flush()
     return replace(_file(file.name), name=source.name)
 
 
-def _opened(source: Source) -> FileIO:
+def _raw(source: Source) -> Iterator[bytes]:
+    """The bytes as they are stored."""
+    if source.remote is not None:
+        from budget_cli.reading import remote
+
+        yield from remote.pieces(source.remote)
+        return
+    got = 0
     try:
-        return FileIO(0 if source.path is None else source.path, closefd=source.path is not None)
+        with FileIO(0 if source.path is None else source.path, closefd=source.path is not None) as file:
+            while piece := os.read(
+                file.fileno(), PIECE_BYTES if source.size is None else min(PIECE_BYTES, source.size - got)
+            ):
+                got += len(piece)
+                yield piece
     except OSError as error:
         raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
-
-
-def _raw(source: Source, fd: int) -> Iterator[bytes]:
-    got = 0
-    while True:
-        try:
-            piece = os.read(fd, PIECE_BYTES if source.size is None else min(PIECE_BYTES, source.size - got))
-        except OSError as error:
-            raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
-        got += len(piece)
-        if not piece:
-            return
-        yield piece
 
 
 def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -184,11 +234,15 @@ def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def require_unchanged(source: Source) -> None:
-    """That the file is still the one that was opened, and not shorter.
+    """That the file is still the one that was found, and not shorter.
 
     Raises:
         InputProblem: it was replaced, removed or cut while being read.
     """
+    if source.remote is not None:
+        from budget_cli.reading import remote
+
+        remote.require_unchanged(source.remote)
     if source.path is None or source.size is None:
         return
     try:

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -155,8 +155,8 @@ def scan(
     broken: set[Source] = set()
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
-    stream = tasks(found, plan, result.problems, broken)
     threads = start_method is None and decoding.is_compiled(plan.fields)
+    stream = tasks(found, plan, result.problems, broken, shared=threads or wanted == 1)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, threads, start_method):
         if task.source not in broken:
             if isinstance(outcome, InputProblem):
@@ -172,13 +172,20 @@ def scan(
     if plan.by == "file":  # a source without records is a row, too
         result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
         result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
+    result.problems += _changed([source for source in found if source.in_ranges and source not in broken])
     for source in found:
-        _close(source, result, broken)
+        if grown := sources.grown(source):
+            result.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
     return result
 
 
-def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], broken: set[Source]) -> Iterator[Task]:
-    """The blocks of all sources, in order; a source that breaks ends there, and the next begins."""
+def tasks(
+    found: Sequence[Source], plan: Plan, problems: list[InputProblem], broken: set[Source], shared: bool = False
+) -> Iterator[Task]:
+    """The blocks of all sources, in order; a source that breaks ends there, and the next begins.
+
+    `shared`: the workers have this process's memory, and so what it has fetched; else only this process fetches.
+    """
     for source in found:
         if summaries.is_summary(source):
             yield Task(source, None)
@@ -189,7 +196,7 @@ def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], bro
             except InputProblem as problem:
                 problems.append(problem)
             continue
-        if source.in_ranges:
+        if source.in_ranges and (shared or source.remote is None):
             count = -(-(source.size or 0) // blocks.BLOCK_BYTES)
             for number in range(count):
                 if source in broken:
@@ -296,7 +303,11 @@ _of_thread = threading.local()
 
 @lru_cache(maxsize=8)
 def _bytes_of(source: Source) -> Fill:
-    """Gives the file's bytes; it is opened once a process and checked to be the one that was found."""
+    """Gives the source's bytes; a file is opened once a process and checked to be the one that was found."""
+    if source.remote is not None:
+        from budget_cli.reading import remote
+
+        return partial(remote.fill, source.remote)
     assert source.path is not None
     try:
         fd = os.open(source.path, os.O_RDONLY)
@@ -307,15 +318,23 @@ def _bytes_of(source: Source) -> Fill:
     return file
 
 
-def _close(source: Source, result: Scan, broken: set[Source]) -> None:
-    if source.in_ranges and source not in broken:
+def _changed(found: Sequence[Source]) -> list[InputProblem]:
+    """What became of the sources that were read in ranges while they were."""
+
+    def look(source: Source) -> InputProblem | None:
         try:
             sources.require_unchanged(source)
         except InputProblem as problem:
-            result.problems.append(problem)
-    grown = sources.grown(source)
-    if grown:
-        result.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
+            return problem
+        return None
+
+    if any(source.remote for source in found):
+        from budget_cli.reading import remote
+
+        problems = remote.in_parallel(look, list(found))
+    else:
+        problems = [look(source) for source in found]
+    return [problem for problem in problems if problem is not None]
 
 
 def available_cores() -> int:
