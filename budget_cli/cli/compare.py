@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options
-from budget_cli.cli.options import Aggregate
+from budget_cli.cli.options import Aggregate, Engine
 from budget_cli.errors import Exit, InputProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def command(
     allow_truncated_tail: options.AllowTruncatedTail = False,
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
+    engine: options.ReadBy = Engine.LOCAL,
     output: options.Output = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -117,7 +118,9 @@ def command(
     for side in sides:
         if side.earlier is None:
             options.require_budget(coefficients.token_budget, budget_penalty_coef)
-            side.read(fields, field or [], preset, presets or [], coefficients, max_line_bytes, jobs, quiet, verbose)
+            side.read(
+                fields, field or [], preset, presets or [], coefficients, max_line_bytes, jobs, engine, quiet, verbose
+            )
 
     compared, moved = _compared(sides, coefficients, weighing, moved_by.value, top)
     judged = []
@@ -167,14 +170,14 @@ class _Side:
 
     def read(
         self, fields: "Fields", mappings: list[str], preset: str | None, presets: list[str],
-        coefficients: "Coefficients", max_line_bytes: int, jobs: int | None, quiet: bool, verbose: bool,
+        coefficients: "Coefficients", max_line_bytes: int, jobs: int | None, engine: Engine, quiet: bool, verbose: bool,
     ) -> None:  # fmt: skip
         """Scan the dump."""
         from budget_cli.cli.scanned import placed, scanned
 
         budgets = () if coefficients.token_budget is None else (coefficients.token_budget,)
         fields = placed(self._found, fields, mappings, preset, presets, quiet)
-        self.scan = scanned(self._found, fields, budgets, max_line_bytes, jobs, quiet, verbose)
+        self.scan = scanned(self._found, fields, budgets, max_line_bytes, jobs, quiet, verbose, engine=engine)
         self.problems = [str(problem) for problem in self.scan.problems]
 
     @property

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from budget_cli.cli import console, options
-from budget_cli.cli.options import Aggregate, Format
+from budget_cli.cli.options import Aggregate, Engine, Format
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def command(
     allow_truncated_tail: options.AllowTruncatedTail = False,
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
+    engine: options.ReadBy = Engine.LOCAL,
     output: options.Output = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -79,7 +80,7 @@ def command(
     found = find(files)
     fields = placed(found, fields, field or [], preset, presets or [], quiet)
     budgets = () if token_budget is None else (token_budget,)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, label)
+    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, label, engine=engine)
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     loss = report.of_groups(scan.groups, coefficients, scan.tally, aggregate.value)

@@ -25,6 +25,13 @@ class Aggregate(StrEnum):
     PROMPT = "prompt"
 
 
+class Engine(StrEnum):
+    """Who reads."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
@@ -130,7 +137,15 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         "--jobs", "-j", min=1, envvar="BUDGET_CLI_JOBS", show_default=False,
-        help="Processes; the result is the same for every number. Default: the cores, once it is worth it.",
+        help="Workers, with ray tasks at a time; the result is the same for every number. "
+        "Default: the cores, once it is worth it.",
+    ),
+]  # fmt: skip
+ReadBy = Annotated[
+    Engine,
+    typer.Option(
+        "--engine", envvar="BUDGET_CLI_ENGINE",
+        help="Who reads: this machine, or the tasks of the Ray cluster that runs here or at $RAY_ADDRESS.",
     ),
 ]  # fmt: skip
 Output = Annotated[

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
+from budget_cli.cli.options import Engine
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import decoding, sources
@@ -155,6 +156,7 @@ def scanned(
     verbose: bool,
     by: str = "",
     apart: bool = False,
+    engine: Engine = Engine.LOCAL,
 ) -> Scan:
     """Everything that these sources hold.
 
@@ -168,6 +170,10 @@ def scanned(
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
     plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by, apart=apart)
     with progress_over(found, quiet) as update:
+        if engine is Engine.RAY:
+            from budget_cli.scanning import cluster
+
+            return cluster.scan(found, plan, jobs, update)
         result = scan(found, plan, jobs, update)
     if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():
         result.notes.append(

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from budget_cli.cli import console, options
+from budget_cli.cli.options import Engine
 from budget_cli.errors import Exit, UsageProblem
 
 EPILOG = """Examples:
@@ -45,6 +46,7 @@ def command(
     allow_truncated_tail: options.AllowTruncatedTail = False,
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
+    engine: options.ReadBy = Engine.LOCAL,
     output: options.Output = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -73,7 +75,7 @@ def command(
     compressed = compression.compressor(output or "")
     found = find(files)
     fields = placed(found, fields, field or [], preset, presets or [], quiet)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, apart=True)
+    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, apart=True, engine=engine)
     reasons = outcome.reasons_to_fail(scan, allowance)
     with console.sink(output) as put:
         for piece in compressed(summaries.lines(scan, fields, Layout(budgets))):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options
-from budget_cli.cli.options import Aggregate
+from budget_cli.cli.options import Aggregate, Engine
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def command(
     allow_truncated_tail: options.AllowTruncatedTail = False,
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
+    engine: options.ReadBy = Engine.LOCAL,
     output: options.Output = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -166,7 +167,7 @@ def command(
         fields = placed(found, fields, field or [], preset, presets or [], quiet)
 
         def scan_at(budgets: Iterable[int]) -> "Scan":
-            return scanned(found, fields, tuple(budgets), max_line_bytes, jobs, quiet, verbose)
+            return scanned(found, fields, tuple(budgets), max_line_bytes, jobs, quiet, verbose, engine=engine)
 
         if grid is not None:
             from budget_cli.analysis import sweep

@@ -65,7 +65,7 @@ class Groups:
     def of_rows(cls, layout: Layout, keys: list[Key], table: Table) -> "Groups":
         """The groups of which these are the ids and the rows; lengths and counts are the caller's to add."""
         groups = cls(layout)
-        groups._keys, groups._table = keys, table
+        groups._keys, groups._table = keys, np.require(table, requirements="W")  # Ray's are in memory that others read
         return groups
 
     def fold(self, later: "Groups") -> None:
@@ -156,5 +156,5 @@ def _rebuilt(
     groups = Groups(layout)
     groups.sample = sample
     groups.lengths, groups.with_length, groups.with_log_ratio = lengths, with_length, with_log_ratio
-    groups._keys, groups._table = keys, table
+    groups._keys, groups._table = keys, np.require(table, requirements="W")  # Ray's are in memory that others read
     return groups

@@ -77,8 +77,23 @@ class Scan:
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
 
+    broken: set[Source] = field(default_factory=set)  # sources of which no more is read
+
     _source: Source | None = None  # being read
     _of_source: Groups | None = None  # what it gave so far
+    _by_of_source: dict[Label, Groups] = field(default_factory=dict)
+
+    def receive(self, source: Source, outcome: "Part | Summary | InputProblem", plan: Plan) -> None:
+        """Add what became of the next task of this source."""
+        if source in self.broken:
+            return
+        if isinstance(outcome, InputProblem):
+            self.broken.add(source)
+            self.problems.append(outcome)
+        elif isinstance(outcome, Summary):
+            self.take(outcome, plan)
+        else:
+            self.fold(source, outcome, plan)
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
@@ -86,12 +101,12 @@ class Scan:
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
-        if source is not self._source or self._of_source is None:
+        if source != self._source or self._of_source is None:
             self.settle(plan)
             self._source, self._of_source = source, Groups(plan.layout, plan.sample)
         self._of_source.fold(part.groups)
         for label, groups in part.by.items():
-            self.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            self._by_of_source.setdefault(label, Groups(plan.layout)).fold(groups)
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
         self.tally.add(part.tally)
         self.bytes += part.bytes
@@ -120,7 +135,35 @@ class Scan:
             self.groups.fold(self._of_source)
         else:
             self.groups = self._of_source
-        self._source = self._of_source = None
+        for label, groups in self._by_of_source.items():
+            self.by.setdefault(label, Groups(plan.layout)).fold(groups)
+        self._source, self._of_source, self._by_of_source = None, None, {}
+
+    def add(self, later: "Scan", plan: Plan) -> None:
+        """Add the finished scan of one later source that holds records."""
+        self.settle(plan)
+        self._of_source, self._by_of_source = later.groups, later.by
+        self.settle(plan)
+        self.parts += later.parts
+        self.tally.add(later.tally)
+        for label, tally in later.tallies.items():
+            self.tallies.setdefault(label, Tally()).add(tally)
+        self.bytes += later.bytes
+        self._reject(later.rejections, plan)
+        self.problems += later.problems
+        self.notes += later.notes
+        self.lines.update(later.lines)
+
+    def finish(self, found: Sequence[Source], plan: Plan) -> None:
+        """Close the books on these sources, once all tasks are done."""
+        self.settle(plan)
+        if plan.by == "file":  # a source without records is a row, too
+            self.by = {source.name: self.by.get(source.name, Groups(plan.layout)) for source in found}
+            self.tallies = {source.name: self.tallies.get(source.name, Tally()) for source in found}
+        self.problems += _changed([source for source in found if source.in_ranges and source not in self.broken])
+        for source in found:
+            if grown := sources.grown(source):
+                self.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
 
     def _reject(self, rejections: list[Rejection], plan: Plan) -> None:
         keep = plan.limits.rejections
@@ -152,30 +195,15 @@ def scan(
         WorkerDied: a worker process was killed.
     """
     result = Scan(Groups(plan.layout, plan.sample))
-    broken: set[Source] = set()
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
     threads = start_method is None and decoding.is_compiled(plan.fields)
-    stream = tasks(found, plan, result.problems, broken, shared=threads or wanted == 1)
+    stream = tasks(found, plan, result.problems, result.broken, shared=threads or wanted == 1)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, threads, start_method):
-        if task.source not in broken:
-            if isinstance(outcome, InputProblem):
-                broken.add(task.source)
-                result.problems.append(outcome)
-            elif isinstance(outcome, Summary):
-                result.take(outcome, plan)
-            else:
-                result.fold(task.source, outcome, plan)
+        result.receive(task.source, outcome, plan)
         if progress is not None:
             progress(result)
-    result.settle(plan)
-    if plan.by == "file":  # a source without records is a row, too
-        result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
-        result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
-    result.problems += _changed([source for source in found if source.in_ranges and source not in broken])
-    for source in found:
-        if grown := sources.grown(source):
-            result.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
+    result.finish(found, plan)
     return result
 
 

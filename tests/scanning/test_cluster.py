@@ -1,0 +1,245 @@
+"""If this fails, tasks that are done elsewhere, apart and out of order, say something else than one process does.
+
+Ray is played by a stand-in that pickles what it is given and gives, as Ray does; tests/scale has the real one.
+"""
+
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from budget_cli.errors import InputProblem, UsageProblem, WorkerDied
+from budget_cli.groups.moments import Layout
+from budget_cli.reading import blocks, sources
+from budget_cli.reading.decoding import Limits
+from budget_cli.reading.fields import Fields
+from budget_cli.scanning import cluster
+from budget_cli.scanning.scan import Plan, Scan, scan
+
+PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
+LINE = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
+
+
+class RayError(Exception):
+    pass
+
+
+class RayTaskError(RayError):
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(repr(cause))
+        self.cause = cause
+
+
+class StandIn:
+    """Ray's interface, as far as it is used; arrays come out of it read-only."""
+
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+
+    def __init__(self, cpus: int) -> None:
+        self._cpus = cpus
+        self.waiting = self.most_waiting = 0
+        self.calls: list[str] = []
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": self._cpus}
+
+    def put(self, value: Any) -> Any:
+        buffers: list[pickle.PickleBuffer] = []
+        data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        return SimpleNamespace(data=data, buffers=[bytes(buffer.raw()) for buffer in buffers], told=False)
+
+    def get(self, reference: Any) -> Any:
+        if isinstance(reference.data, Exception):
+            raise reference.data
+        if reference.told:
+            self.waiting -= 1
+        return pickle.loads(reference.data, buffers=reference.buffers)
+
+    def wait(self, references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return references, []
+
+    def remote(self, num_returns: int = 1, **_: Any) -> Callable[..., Any]:
+        def made(function: Callable[..., Any]) -> Any:
+            def run(*given: Any) -> Any:
+                self.calls.append(function.__name__)
+                try:
+                    answer = function(*(self.get(each) if hasattr(each, "data") else each for each in given))
+                except Exception as error:
+                    failed = SimpleNamespace(data=RayTaskError(error), told=False)
+                    return [failed] * num_returns if num_returns > 1 else failed
+                if num_returns == 1:
+                    return self.put(answer)
+                references = [self.put(each) for each in answer]
+                references[1].told = True
+                self.waiting += 1
+                self.most_waiting = max(self.most_waiting, self.waiting)
+                return references
+
+            return SimpleNamespace(remote=run)
+
+        return made
+
+    def shutdown(self) -> None:
+        pass
+
+
+@pytest.fixture(params=[2, 3])
+def ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    stand_in = StandIn(request.param)
+    monkeypatch.setattr(cluster, "_driver", lambda: stand_in)
+    return stand_in
+
+
+@pytest.fixture
+def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small blocks; files of none, one and hundreds of them, whose prompts come back in other blocks and files."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(blocks, "PIECE_BYTES", 100)
+    for name, records in enumerate([0, 3, 2500, 40, 400]):
+        with (tmp_path / f"{name}.jsonl").open("w") as file:
+            for i in range(records):
+                file.write("{\n" if i % 100 == 99 else LINE % (i % 77, i % 7 / 3, -i / 11, i % 300))
+    return tmp_path
+
+
+def told(found: Scan) -> tuple[Any, ...]:
+    """Everything that a scan says."""
+    assert found.groups.sample is not None
+    groups = [(name, part.table.tobytes(), list(part.keys())) for name, part in (*found.parts, ("", found.groups))]
+    rows = [(label, part.table.tobytes(), list(part.keys())) for label, part in found.by.items()]
+    return (
+        groups, rows, list(found.tallies.items()), [array.tobytes() for array in found.groups.lengths.items()],
+        [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in found.groups.sample.prompts()],
+        found.tally, found.rejections, [str(problem) for problem in found.problems], found.notes, found.bytes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True)])
+def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) -> None:
+    found = sources.find([str(dumps)])
+    assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
+    assert {"_whole", "_span", "_folded"} <= set(ray.calls)
+    assert ray.calls.count("_folded") > ray.calls.count("_span") / cluster.FOLDED
+
+
+@pytest.mark.parametrize("most", [1, 5, None])
+def test_no_more_tasks_are_handed_out_than_may_be(ray: StandIn, dumps: Path, most: int | None) -> None:
+    cluster.scan(sources.find([str(dumps)]), PLAN, most)
+    assert ray.most_waiting == (most or ray.cluster_resources()["CPU"] * cluster.AHEAD)
+
+
+def test_progress_comes_to_all_bytes_and_records(ray: StandIn, dumps: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = cluster.scan(
+        sources.find([str(dumps)]), PLAN, progress=lambda so_far: seen.append((so_far.bytes, so_far.tally.read))
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == (found.bytes, found.tally.read)
+
+
+def test_with_many_sources_each_is_one_task(ray: StandIn, tmp_path: Path) -> None:
+    for name in range(20):
+        (tmp_path / f"{name}.jsonl").write_text(LINE % (name, 1.0, -1, 3))
+    found = sources.find([str(tmp_path)])
+    assert told(cluster.scan(found, PLAN)) == told(scan(found, PLAN, jobs=1))
+    assert ray.calls == ["_whole"] * 20
+
+
+def as_elsewhere(source: sources.Source, changed_at: int) -> str:
+    with pytest.raises(InputProblem) as raised:
+        cluster._as_seen_here(source, changed_at)
+    return str(raised.value)
+
+
+def test_a_node_that_does_not_see_the_file_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(LINE % (1, 1.0, -1, 3))
+    (source,) = sources.find([str(path)])
+    source = replace(source, name="a.jsonl", identity=(0, 0))  # as another node numbers it
+    changed_at = path.stat().st_mtime_ns
+    assert cluster._as_seen_here(source, changed_at).identity == (path.stat().st_dev, path.stat().st_ino)
+    advice = "every node of the cluster must see the file, on a shared file system, or give a URL"
+    node = f"a.jsonl: cannot be read on node {os.uname().nodename}: "
+    other = f"{node}this is another file than where the scan began: {advice}"
+    assert as_elsewhere(source, changed_at + 1) == other
+    with path.open("a") as file:
+        file.write("{}\n")
+    assert cluster._as_seen_here(source, changed_at).size == source.size  # it grew
+    path.write_text("{}\n")
+    assert as_elsewhere(source, changed_at) == other
+    path.unlink()
+    assert as_elsewhere(source, changed_at) == f"{node}No such file or directory: {advice}"
+
+
+@pytest.mark.parametrize("task", ["_whole", "_span"])
+def test_what_a_node_cannot_read_is_a_problem_of_the_scan(
+    ray: StandIn, dumps: Path, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_changed_at", lambda source: 0)
+    name = {"_whole": "1.jsonl", "_span": "2.jsonl"}[task]
+    found = cluster.scan(sources.find([str(dumps / name)]), PLAN)
+    assert [problem.problem.partition(": ")[2][:20] for problem in found.problems] == ["this is another file"]
+    assert len(found.groups) == 0
+
+
+@pytest.mark.parametrize(("error", "raised", "says"), [
+    (UsageProblem("said"), UsageProblem, "said"),
+    (ModuleNotFoundError("No module named 'budget_cli'"), UsageProblem,
+     "--engine ray: a node has no budget-cli: install the same version on every node"),
+    (RayError("x"), WorkerDied, "the cluster lost a task for good (RayError), so there is no result"),
+    (ZeroDivisionError("a bug"), RayTaskError, "ZeroDivisionError('a bug')"),
+])  # fmt: skip
+def test_what_a_task_raises_is_told_in_one_line(
+    error: Exception, raised: type[Exception], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = cluster._Driver(StandIn(1), PLAN, None, None)
+    failed = error if isinstance(error, RayError) else RayTaskError(error)
+    with pytest.raises(raised) as caught:
+        driver._got(SimpleNamespace(data=failed))
+    assert str(caught.value) == says
+
+
+def test_another_version_on_a_node_is_refused() -> None:
+    with pytest.raises(UsageProblem, match=r"^--engine ray: a node has budget-cli .*, here it is 9.9: "):
+        cluster._plan_of((PLAN, "9.9"))
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageProblem, match="/pipe: a cluster cannot read standard input or a pipe: name files that"):
+        cluster.scan(sources.find([str(tmp_path / "pipe")]), PLAN)
+
+
+@pytest.mark.parametrize(("address", "says"), [
+    ("local", "--engine ray: RAY_ADDRESS is local, which would start a cluster: start one (ray start --head), or"),
+    ("127.0.0.1:1", "--engine ray: there is no Ray cluster at 127.0.0.1:1: start one (ray start --head), or name one"),
+    ("", "--engine ray: there is no Ray cluster at auto: start one (ray start --head), or name one (RAY_ADDRESS="),
+])  # fmt: skip
+def test_a_cluster_is_never_started(address: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(address: str, **_: Any) -> None:
+        assert address == "auto"
+        raise ConnectionError
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))  # type: ignore[arg-type]
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UsageProblem) as raised:
+        cluster._driver()
+    assert str(raised.value).startswith(says)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageProblem, match=r"needs one more package: pip install 'budget-cli\[ray\]', in the version"):
+        cluster._driver()
+
+
+def test_groups_from_memory_that_others_read_can_be_added_to(ray: StandIn) -> None:
+    array = np.arange(4.0)
+    assert not ray.get(ray.put(array)).flags.writeable
