@@ -1,11 +1,13 @@
 """The commands of `budget-cli`, one module each, and what belongs to all of them."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, compare, fields, loss
+from budget_cli.cli import annotate, compare, configuration, console, fields, loss
+from budget_cli.errors import BudgetCliError
 
 app = typer.Typer(
     name="budget-cli",
@@ -29,8 +31,28 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
-) -> None:
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", envvar="BUDGET_CLI_CONFIG", show_default=False,
+            help="Settings, in place of the budget-cli.toml or pyproject.toml that is found from here upward.",
+        ),
+    ] = None,
+    no_config: Annotated[
+        bool, typer.Option("--no-config", envvar="BUDGET_CLI_NO_CONFIG", help="No settings from any file.")
+    ] = False,
+) -> None:  # fmt: skip
     """Recompute the budget-aware RL loss of a rollout dump, and say what it is made of."""
+    command = context.invoked_subcommand
+    if command is None or {"-h", "--help"} & set(sys.argv):  # help is there, whatever the file says
+        return
+    try:
+        told = configuration.defaults(context.command.commands, command, config, search=not no_config)  # type: ignore[attr-defined]
+    except BudgetCliError as error:
+        console.say(str(error))
+        console.leave(error.exit_code)
+    context.default_map = {command: told}
