@@ -5,6 +5,7 @@ import gc
 from budget_cli.cli import console
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Watch
 from budget_cli.reading import sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
@@ -80,9 +81,11 @@ def scanned(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    watch: Watch | None = None,
+    rejections: int = 10,
 ) -> Scan:
     """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10))
+    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else rejections), watch)
     if not console.progress_wanted(quiet):
         return scan(found, plan, jobs)
     from budget_cli.cli.progress import Progress

@@ -57,8 +57,12 @@ class Groups:
         groups._table = moments.of_responses(layout, codes, len(keys), reward, length, log_ratio)
         return groups
 
-    def fold(self, later: "Groups") -> None:
-        """Add what a later part of the input holds."""
+    def fold(self, later: "Groups") -> NDArray[np.intp]:
+        """Add what a later part of the input holds.
+
+        Returns:
+            The row of each of its prompts.
+        """
         if later.layout != self.layout:
             raise ValueError(f"groups with budgets {later.layout.budgets} cannot join those with {self.layout.budgets}")
         self.lengths.merge(later.lengths)
@@ -73,6 +77,7 @@ class Groups:
         old = rows[~new]
         if old.size:
             self._table[old] = moments.merge(self.layout, self._table[old], later.table[~new])
+        return rows
 
     def rename(self, new: Callable[[Key], Key]) -> None:
         """Give every prompt the id that `new` makes of its own; they must stay different."""

@@ -31,9 +31,9 @@ def json_of_loss(
         "schema": SCHEMA,
         "status": status,
         **body,
-        "rejections": [{**rejection._asdict(), "source": _utf8(rejection.source)} for rejection in rejections],
+        "rejections": [{**rejection._asdict(), "source": utf8(rejection.source)} for rejection in rejections],
         "gates": [as_dict(gate) for gate in gates],
-        "incomplete": [_utf8(problem) for problem in incomplete],
+        "incomplete": [utf8(problem) for problem in incomplete],
     }
     if prompts is not None:
         result["per_prompt"] = [rounded(as_dict(prompt), precision) for prompt in prompts]
@@ -65,7 +65,7 @@ def as_dict(answer: Any) -> dict[str, Any]:
     return {name: as_dict(value) if hasattr(value, "_fields") else value for name, value in pairs}
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """Text that may hold the name of a file, whose bytes need not be UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

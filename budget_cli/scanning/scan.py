@@ -9,21 +9,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Observations, Responses, Watch
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
-from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.reading.columns import Columns, Rejection, Tally
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import workers
 
+PLACES = 1 << 40  # a place is source number · PLACES + line
 WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
 
 
@@ -34,6 +36,7 @@ class Plan:
     fields: Fields
     layout: Layout
     limits: Limits
+    watch: Watch | None = None  # what to look for in single responses; None: nothing
 
 
 class Task(NamedTuple):
@@ -52,6 +55,7 @@ class Part:
     lines: int
     rejections: list[Rejection]
     bytes: int
+    observations: Observations | None = None
 
 
 @dataclass
@@ -65,13 +69,19 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
+    observations: Observations = field(default_factory=Observations)
+    sources: list[str] = field(default_factory=list)  # their names, by their number in a place
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
         keep, before = plan.limits.rejections, self.lines[source.name]
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
             part.groups.rename(lambda line: f"{source.name}:{before + int(line)}")
-        self.groups.fold(part.groups)
+        rows = self.groups.fold(part.groups)
+        if part.observations is not None:
+            if source.name not in self.lines:
+                self.sources.append(source.name)
+            self.observations.fold(part.observations, rows, (len(self.sources) - 1) * PLACES + before)
         self.tally.add(part.tally)
         self.bytes += part.bytes
         for rejection in part.rejections:
@@ -172,7 +182,31 @@ def run(task: Task, plan: Plan) -> Part | InputProblem:
         columns.keys = [task.source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
     groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
+    seen = None if plan.watch is None else Observations.of_responses(plan.watch, _responses(columns))
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), seen)
+
+
+def _responses(columns: Columns) -> Responses:
+    """A block's columns as what is observed of them, which does not know how they were read."""
+    extras: Any = columns.extras
+    finish_reason, step = extras.get("finish_reason"), extras.get("step")
+    prompt_text, response_text = extras.get("prompt_text"), extras.get("response_text")
+    return Responses(
+        columns.keys,
+        columns.codes,
+        columns.line,
+        columns.reward,
+        columns.length,
+        columns.log_prob,
+        columns.old_log_prob,
+        columns.tokens,
+        extras.get("advantage"),
+        finish_reason and (finish_reason.values, finish_reason.codes),
+        step and (step.values, step.codes),
+        prompt_text and prompt_text.digest,
+        response_text and response_text.digest,
+        response_text and response_text.characters,
+    )
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:
