@@ -17,6 +17,7 @@ Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY
 
 FEW = 5  # places kept as evidence
 MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
+LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a text from here on is hardly ever written twice
 KEPT = 1 << 18  # responses in which equal ones are looked for; of more than these, a sample
 TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
     {"length", "max_length", "max_tokens", "max_output_tokens", "max_new_tokens", "truncated", "incomplete",
@@ -83,6 +84,7 @@ ROWS: dict[str, Any] = {
     "advantage_reward": 0.0,
     "with_advantage": 0.0,  # responses
     "text": np.uint64(0),  # digest of its prompt's text
+    "text_at": np.int64(0),  # and its place
     "text_place": np.int64(0),  # where another text was first seen
     "step": np.uint64(0),  # digest of its step
 }
@@ -121,7 +123,8 @@ class Observations:
         for name, counts in later.values.items():
             _add_counts(self.values.setdefault(name, {}), counts)
         self._fold_rows(later.rows, rows, offset)
-        self.sample.add(later.sample.digest, rows[later.sample.row], later.sample.place + offset, later.sample.level)
+        sample = later.sample
+        self.sample.add(sample.digest, rows[sample.row], sample.place + offset, sample.record, sample.level)
 
     def count(self, name: str) -> int:
         """Responses that show it."""
@@ -133,7 +136,8 @@ class Observations:
 
     def row(self, name: str, prompts: int) -> NDArray[Any]:
         """What is kept of each prompt under this name, in the order of the groups' rows."""
-        return self.rows[name][:prompts] if name in self.rows else np.full(prompts, ROWS[name])
+        held = self.rows.get(name, np.full(0, ROWS[name]))[:prompts]
+        return np.concatenate([held, np.full(prompts - held.size, ROWS[name])]) if held.size < prompts else held
 
     def _fold_rows(self, later: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], offset: int) -> None:
         if not rows.size:
@@ -169,7 +173,8 @@ def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict
         both["text"] = np.where(a["text"] > 0, a["text"], b["text"])
         other = np.where(b["text_place"] > 0, b["text_place"] + offset, 0)
         differs = (a["text"] > 0) & (b["text"] > 0) & (a["text"] != b["text"])
-        other = np.where(differs, b["place"] + offset, other)
+        other = np.where(differs, b["text_at"] + offset, other)
+        both["text_at"] = np.where(a["text"] > 0, a["text_at"], np.where(b["text"] > 0, b["text_at"] + offset, 0))
         both["text_place"] = np.where(a["text_place"] > 0, a["text_place"], other)
     return both
 
@@ -183,15 +188,22 @@ class Sample:
 
     def __init__(self) -> None:
         self.level = 0
-        self._parts: list[tuple[NDArray[np.uint64], NDArray[np.intp], NDArray[np.int64]]] = []
+        self._parts: list[tuple[NDArray[Any], ...]] = []  # digest, row, place, record
         self._held = 0
 
-    def add(self, digest: NDArray[np.uint64], row: NDArray[np.intp], place: NDArray[np.int64], level: int = 0) -> None:
+    def add(
+        self,
+        digest: NDArray[np.uint64],
+        row: NDArray[np.intp],
+        place: NDArray[np.int64],
+        record: NDArray[np.uint64],
+        level: int = 0,
+    ) -> None:
         """Add responses, of which those below `level` are not there."""
         if level > self.level:
             self._raise_to(level)
         if digest.size:
-            self._parts.append((digest, row, place))
+            self._parts.append((digest, row, place, record))
             self._held += digest.size
             if self.level:
                 self._raise_to(self.level)
@@ -201,15 +213,15 @@ class Sample:
     def _raise_to(self, level: int) -> None:
         self.level = level
         kept = []
-        for digest, row, place in self._parts:
-            stays = digest < np.uint64(1 << (64 - level))
-            kept.append((digest[stays], row[stays], place[stays]))
+        for part in self._parts:
+            stays = part[0] < np.uint64(1 << (64 - level))
+            kept.append(tuple(column[stays] for column in part))
         self._parts = kept
-        self._held = sum(digest.size for digest, _, _ in kept)
+        self._held = sum(part[0].size for part in kept)
 
     def _column(self, at: int, dtype: Any) -> NDArray[Any]:
         if len(self._parts) > 1:
-            self._parts = [tuple(map(np.concatenate, zip(*self._parts, strict=True)))]  # type: ignore[list-item]
+            self._parts = [tuple(map(np.concatenate, zip(*self._parts, strict=True)))]
         return self._parts[0][at] if self._parts else np.zeros(0, dtype)
 
     @property
@@ -226,6 +238,11 @@ class Sample:
     def place(self) -> NDArray[np.int64]:
         """Where it is."""
         return self._column(2, np.int64)
+
+    @property
+    def record(self) -> NDArray[np.uint64]:
+        """What stands for all that was read of it; 0 where that is too little to tell a record from another."""
+        return self._column(3, np.uint64)
 
 
 class _Block:
@@ -311,8 +328,10 @@ class _Block:
     def _rewards(self) -> None:
         r, watch = self.r, self.watch
         self._values("reward", r.reward)
-        if watch.budget is not None and r.length is not None:
-            excess = np.maximum(0.0, r.length - watch.budget)
+        if watch.budget is not None:
+            excess = np.zeros(r.reward.size)  # also of those without a length
+            if r.length is not None:
+                np.maximum(0.0, r.length - watch.budget, out=excess, where=~np.isnan(r.length))
             over = excess > 0
             self._values("reward_within", r.reward[~over])
             self._values("reward_over", r.reward[over])
@@ -378,12 +397,15 @@ class _Block:
             differs = there[r.prompt_text[there] != text[r.codes[there]]]
             other = np.zeros(prompts, dtype=np.int64)
             other[r.codes[differs]] = r.line[differs]
-            rows |= {"text": text, "text_place": other}
+            at = np.zeros(prompts, dtype=np.int64)
+            at[r.codes[there]] = r.line[there]
+            rows |= {"text": text, "text_at": at, "text_place": other}
             if r.step is not None:
                 values, codes = r.step
-                digests = np.array([_digest(value) for value in values] + [0], dtype=np.uint64)
+                digests = np.array([_digest(value) for value in values] + [0], dtype=np.uint64)[codes]
+                there = np.flatnonzero(digests)[::-1]
                 step = np.zeros(prompts, dtype=np.uint64)
-                step[r.codes[::-1]] = digests[codes][::-1]
+                step[r.codes[there]] = digests[there]
                 rows["step"] = step
         if r.characters is not None and r.length is not None:
             both = (r.characters >= 0) & ~np.isnan(r.length)
@@ -397,18 +419,25 @@ class _Block:
     def _digests(self) -> None:
         """What stands for each response: its text, or else its numbers where there is a log-prob among them."""
         r = self.r
-        digest = np.zeros(r.reward.size, dtype=np.uint64)
+        numbers = _mixed(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
+        tells = np.zeros(r.reward.size, dtype=np.bool_)
         if r.log_prob is not None:
-            some = ~np.isnan(r.log_prob) & (r.log_prob != 0)
-            numbers = [r.log_prob, r.old_log_prob, r.length]
-            mixed = _mixed([column for column in numbers if column is not None])
-            digest = np.where(some, mixed, digest)
+            tells = ~np.isnan(r.log_prob) & (r.log_prob != 0)
+        digest = np.where(tells, numbers, np.uint64(0))
+        record = _spread(numbers ^ r.reward.view(np.uint64))
         if r.response_text is not None:
-            told = (r.response_text > 0) & (r.characters != 0 if r.characters is not None else True)
+            told = r.response_text > 0
+            if r.characters is not None:
+                told &= r.characters != 0
+                tells |= r.characters >= LONG_CHARACTERS
+            if r.length is not None:
+                tells |= r.length >= LONG_TOKENS
             digest = np.where(told, _spread(r.response_text), digest)
+            record = _spread(record ^ r.response_text)
         some = digest > 0
         if some.any():
-            self.seen.sample.add(digest[some], r.codes[some], r.line[some].astype(np.int64))
+            record = np.where(tells, record, np.uint64(0))
+            self.seen.sample.add(digest[some], r.codes[some], r.line[some].astype(np.int64), record[some])
             self._add("told_apart", np.count_nonzero(some))
 
 
@@ -427,12 +456,16 @@ def _digest(label: Key) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
 
 
-def _mixed(columns: Sequence[Floats]) -> NDArray[np.uint64]:
-    """64 bits that stand for the numbers of each row."""
-    mixed = np.zeros(columns[0].size, dtype=np.uint64)
+def _mixed(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
+    """64 bits that stand for the numbers of each row; a column that is not there is one of NaN."""
+    mixed = np.zeros(size, dtype=np.uint64)
     for column in columns:
-        mixed = _spread(mixed ^ column.view(np.uint64))
+        bits = NAN if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
+        mixed = _spread(mixed ^ bits)
     return mixed
+
+
+NAN = np.uint64(0x7FF8000000000000)
 
 
 def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

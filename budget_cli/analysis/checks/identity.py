@@ -72,7 +72,7 @@ def _equal_responses(subject: Subject) -> Found:
         return
     weight = 2**sample.level
     prompts = len(subject.groups)
-    copied = _copied_prompts(row[starts], times, prompts)
+    copied = _copied_prompts(sample.row, sample.record, prompts)
     again = ~is_first
     for code, wanted in (("duplicate-records", copied[row]), ("identical-responses", ~copied[row])):
         found = np.flatnonzero(again & wanted)
@@ -96,9 +96,16 @@ def _equal_responses(subject: Subject) -> Found:
         yield finding(code, message, count, of, "responses", evidence, severity)
 
 
-def _copied_prompts(row: Any, times: Any, prompts: int) -> Any:
-    """Whether a prompt has several distinct responses, each of them equally often, and more than once."""
+def _copied_prompts(row: Any, record: Any, prompts: int) -> Any:
+    """Whether a prompt has several distinct records, each of them equally often, and more than once."""
+    order = np.lexsort((record, row))
+    row, record = row[order], record[order]
+    is_first = np.ones(row.size, dtype=np.bool_)
+    is_first[1:] = (row[1:] != row[:-1]) | (record[1:] != record[:-1])
+    starts = np.flatnonzero(is_first)
+    times = np.diff(np.append(starts, row.size))
+    times[record[starts] == 0] = 1  # they cannot be told apart
     least, most = np.full(prompts, np.iinfo(np.int64).max), np.zeros(prompts, dtype=np.int64)
-    np.minimum.at(least, row, times)
-    np.maximum.at(most, row, times)
-    return (np.bincount(row, minlength=prompts) > 1) & (least == most) & (most > 1)
+    np.minimum.at(least, row[starts], times)
+    np.maximum.at(most, row[starts], times)
+    return (np.bincount(row[starts], minlength=prompts) > 1) & (least == most) & (most > 1)
