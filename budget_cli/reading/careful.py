@@ -1,6 +1,6 @@
 """A block of lines → columns, line by line: the reading that can name file, line, column, field and reason.
 
-It defines what a valid record is. The fast readings (`fast`, `long_lines`) agree with it wherever they answer at all.
+It defines what a valid record is. The fast readings (`compiled`, `typed`) agree with it wherever they answer at all.
 """
 
 from typing import Any
@@ -61,6 +61,11 @@ class Reading:
             tally.used += 1
             self._rows += rows
             self._lines += [number] * len(rows)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no response so far."""
+        return not self._rows
 
     def columns(self, ids: Ids) -> Columns:
         """The responses so far, their prompts' places among these ids."""

@@ -59,10 +59,32 @@ class Columns:
     length: Floats | None  # tokens; NaN where a response has none, None where no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
-    tokens: (
-        Floats | None
-    )  # how many a list of log-probs had; NaN where there was no list, None where there was none at all
+    tokens: Floats | None  # how many a list of log-probs had; NaN and None as above
     extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
+
+    def at(self, rows: NDArray[Any]) -> "Columns":
+        """These rows only, by their places or by a mask; keys and labels stay."""
+
+        def of(array: Floats | None) -> Floats | None:
+            return None if array is None else array[rows]
+
+        return Columns(
+            self.keys,
+            self.codes[rows],
+            self.line[rows],
+            self.reward[rows],
+            of(self.length),
+            of(self.log_prob),
+            of(self.old_log_prob),
+            of(self.tokens),
+            {name: _extra_at(one, rows) for name, one in self.extras.items()},
+        )
+
+
+def _extra_at(one: Extra, rows: NDArray[Any]) -> Extra:
+    if isinstance(one, Labels):
+        return Labels(one.values, one.codes[rows])
+    return Texts(one.digest[rows], one.characters[rows]) if isinstance(one, Texts) else one[rows]
 
 
 @dataclass
@@ -147,6 +169,35 @@ def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None
         return None
     pairs = zip(arrays, slices, strict=True)
     return np.concatenate([np.full(part.reward.size, np.nan) if array is None else array for array, part in pairs])
+
+
+def in_order_of_lines(joined: Columns) -> Columns:
+    """The same responses as one reading from top to bottom gives them: rows, keys and labels in the order of lines."""
+    rows = joined.at(np.argsort(joined.line, kind="stable"))
+    keys, codes = _first_seen_first(rows.keys, rows.codes)
+    labels = {name: Labels(*_first_seen_first(one.values, one.codes))
+              for name, one in rows.extras.items() if isinstance(one, Labels)}  # fmt: skip
+    return replace(rows, keys=keys, codes=codes, extras={**rows.extras, **labels})
+
+
+def _first_seen_first(values: list[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
+    """The values that some code points to, in the order of the codes; -1 points nowhere."""
+    seen, first = np.unique(codes, return_index=True)
+    order = seen[np.argsort(first)]
+    order = order[order >= 0]
+    place = np.full(len(values) + 1, -1, dtype=np.intp)  # a last place for -1
+    place[order] = np.arange(order.size)
+    return [values[code] for code in order.tolist()], place[codes]
+
+
+def tidy(made: Columns) -> Columns:
+    """The same columns, None for those of which every number is missing."""
+
+    def of(array: Floats | None) -> Floats | None:
+        return None if array is None or np.isnan(array).all() else array
+
+    length, log_prob, old_log_prob = of(made.length), of(made.log_prob), of(made.old_log_prob)
+    return replace(made, length=length, log_prob=log_prob, old_log_prob=old_log_prob, tokens=of(made.tokens))
 
 
 def optional(values: Sequence[float | None]) -> Floats | None:

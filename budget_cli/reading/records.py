@@ -145,7 +145,7 @@ def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Respon
         )
     tokens = tokens if tokens is not None else old_tokens
     length = _length(record, fields, "response_length", whole, tokens)
-    extras = tuple(_extra(record, fields, name) for name in fields.extras)
+    extras = tuple(extra(record, fields, name) for name in fields.extras)
     return [(key, reward, length, log_prob, old_log_prob, tokens, extras)]
 
 
@@ -181,7 +181,7 @@ def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
     ]
 
 
-def _extra(record: dict[str, Any], fields: Fields, name: str) -> Any:
+def extra(record: dict[str, Any], fields: Fields, name: str) -> Any:
     """The value of an extra, None where there is none: it is never a reason to refuse a record."""
     return _read_extra(_extra_at(record, fields, name), name, fields)
 
@@ -213,7 +213,7 @@ def _read_extra(value: Any, name: str, fields: Fields) -> Any:
             return text(value)
         if isinstance(value, list) and value:
             # of several turns the last; an expression's list is one label of several parts
-            value = constant(value) if kind == "number" else value[-1] if passes_list(place) else _composite(value)
+            value = constant(value) if kind == "number" else value[-1] if passes_list(place) else composite(value)
         return number(value) if kind == "number" else prompt_id(value)
     except Bad:
         return None
@@ -235,13 +235,13 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         if passes_list(path):
             value = _summable(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
-            value = _composite(value)
+            value = composite(value)
         return check(value)
     except Bad as bad:
         raise _named(bad, name, path) from None
 
 
-def _composite(value: Any) -> Any:
+def composite(value: Any) -> Any:
     """Several values as one id: `[step, prompt_idx]` is 40/3, and no other list is."""
     return "/".join(map(_part, value)) if isinstance(value, list) and value else value
 

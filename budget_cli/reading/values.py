@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
-from budget_cli.reading.columns import Floats, Key
+from budget_cli.reading.columns import Key
 from budget_cli.reading.fields import Place
 
 SAID = ("content", "text", "reasoning_content")  # the keys of a message that hold what it says
@@ -64,18 +62,7 @@ def sequence(value: Any) -> tuple[float, int | None]:
         except Bad as bad:
             bad.message = f"element {i}: {bad.message}"
             raise
-    return finite(token_sum(np.array(value, dtype=np.float64))), len(value)
-
-
-def token_sum(tokens: Floats) -> float:
-    """The sum of per-token log-probs, to 1e-12 whatever their order.
-
-    Where little cancels, as among log-probs, numpy's pairwise sum: its error is below (8 + log2 n) units in the last
-    place of Σ|x|, here at most 100 times the sum. Else Shewchuk's exact sum (1997, by math.fsum).
-    """
-    with np.errstate(over="ignore"):
-        total, size = float(tokens.sum()), np.abs(tokens).sum()
-    return total if 100 * abs(total) >= size else exact_sum(tokens)
+    return finite(exact_sum(value) + 0.0), len(value)
 
 
 def exact_sum(values: Iterable[float]) -> float:

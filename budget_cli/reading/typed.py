@@ -20,7 +20,7 @@ from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Tally
 from budget_cli.reading.fields import KINDS, PLURALS, Expression, Fields, Kind, Path
-from budget_cli.reading.values import MAX_EXACT, token_sum
+from budget_cli.reading.values import MAX_EXACT, exact_sum
 
 Key = str | Annotated[int, msgspec.Meta(gt=-(2**63), lt=2**63 - 1)]
 SLICE_BYTES = 1 << 18
@@ -347,7 +347,7 @@ def _sequences(values: list[Any]) -> _Sequences | None:
         tokens = list(map(len, values))
         if not all(tokens):
             return None
-        return _Sequences(_floats([token_sum(_floats(value)) for value in values]), tokens)
+        return _Sequences(_floats([exact_sum(value) for value in values]), tokens)
     except (struct.error, TypeError):  # numbers, lists and nulls mixed
         return None
 
