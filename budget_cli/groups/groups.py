@@ -74,7 +74,7 @@ class Groups:
             row_of.update(zip(keys, range(known, known + len(keys)), strict=True))
             self._reserve(len(row_of))
             self._table[known : len(row_of)] = later.table
-            return
+            return np.arange(known, len(row_of))
         rows = np.fromiter(map(row_of.__getitem__, keys), dtype=np.intp, count=len(keys))
         self._reserve(len(row_of))
         new = rows >= known
