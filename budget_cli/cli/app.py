@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, compare, configuration, console, fields, loss
+from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss
 from budget_cli.errors import BudgetCliError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("loss", epilog=loss.EPILOG)(loss.command)
+app.command("check", epilog=check.EPILOG)(check.command)
 app.command("compare", epilog=compare.EPILOG)(compare.command)
 app.command("annotate", epilog=annotate.EPILOG)(annotate.command)
 app.command("fields", epilog=fields.EPILOG)(fields.command)

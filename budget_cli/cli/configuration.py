@@ -14,7 +14,7 @@ import typer
 from budget_cli.errors import UsageProblem
 
 OWN, SHARED = "budget-cli.toml", "pyproject.toml"
-ON_THE_COMMAND_LINE = ("output", "rejects", "help")  # said for one run only
+ON_THE_COMMAND_LINE = ("output", "rejects", "explain", "help")  # said for one run only
 
 
 def defaults(commands: Mapping[str, Any], command: str, path: str | None, search: bool = True) -> dict[str, Any]:

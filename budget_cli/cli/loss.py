@@ -78,7 +78,7 @@ def command(
     found = find(files)
     fields = placed(found, fields, field or [], preset, presets or [], quiet)
     budgets = () if token_budget is None else (token_budget,)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, label)
+    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, by=label)
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     loss = report.of_groups(scan.groups, coefficients, scan.tally, aggregate.value)

@@ -25,8 +25,9 @@ class Aggregate(StrEnum):
     PROMPT = "prompt"
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
+def finite(value: float | None) -> float | None:
+    """The value of an option that must be finite."""
+    if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
     return value
 
@@ -59,14 +60,14 @@ TokenBudget = Annotated[
 BudgetPenaltyCoef = Annotated[
     float,
     typer.Option(
-        "--budget-penalty-coef", "--beta", callback=_finite, envvar="BUDGET_CLI_BUDGET_PENALTY_COEF",
+        "--budget-penalty-coef", "--beta", callback=finite, envvar="BUDGET_CLI_BUDGET_PENALTY_COEF",
         help="β, reward lost per token over the budget. 0: neither lengths nor a budget are needed.",
     ),
 ]  # fmt: skip
 KlCoef = Annotated[
     float,
     typer.Option(
-        "--kl-coef", "--alpha", callback=_finite, envvar="BUDGET_CLI_KL_COEF",
+        "--kl-coef", "--alpha", callback=finite, envvar="BUDGET_CLI_KL_COEF",
         help="α, weight of the log-ratio to the reference. 0: no log-probs are needed.",
     ),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from budget_cli.cli import console
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Watch
 from budget_cli.reading import sources
 from budget_cli.reading.columns import Rejection
 from budget_cli.reading.decoding import Limits
@@ -108,10 +109,13 @@ def scanned(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    watch: Watch | None = None,
+    rejections: int = 10,
     by: str = "",
 ) -> Scan:
     """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by)
+    limits = Limits(max_line_bytes, None if verbose else rejections)
+    plan = Plan(fields, Layout(budgets), limits, by, watch)
     with progress_over(found, quiet) as update:
         return scan(found, plan, jobs, update)
 

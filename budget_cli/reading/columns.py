@@ -60,7 +60,7 @@ class Columns:
     length: Floats | None  # tokens; NaN where a response has none, None where no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
-    tokens: Floats | None  # how many a list of log-probs had; NaN where there was no list, None as above
+    tokens: Floats | None  # how many a list of log-probs had; NaN and None as above
     extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
 
     @property
@@ -71,12 +71,28 @@ class Columns:
         return self.log_prob - self.old_log_prob
 
     def at(self, rows: NDArray[Any]) -> "Columns":
-        """These rows only, by their places or by a mask; the keys stay."""
-        arrays = (self.length, self.log_prob, self.old_log_prob, self.tokens)
-        length, log_prob, old_log_prob, tokens = (None if array is None else array[rows] for array in arrays)
-        codes, line, reward = self.codes[rows], self.line[rows], self.reward[rows]
-        extras = {name: _extra_at(extra, rows) for name, extra in self.extras.items()}
-        return Columns(self.keys, codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
+        """These rows only, by their places or by a mask; keys and labels stay."""
+
+        def of(array: Floats | None) -> Floats | None:
+            return None if array is None else array[rows]
+
+        return Columns(
+            self.keys,
+            self.codes[rows],
+            self.line[rows],
+            self.reward[rows],
+            of(self.length),
+            of(self.log_prob),
+            of(self.old_log_prob),
+            of(self.tokens),
+            {name: _extra_at(one, rows) for name, one in self.extras.items()},
+        )
+
+
+def _extra_at(one: Extra, rows: NDArray[Any]) -> Extra:
+    if isinstance(one, Labels):
+        return Labels(one.values, one.codes[rows])
+    return Texts(one.digest[rows], one.characters[rows]) if isinstance(one, Texts) else one[rows]
 
 
 @dataclass
@@ -156,14 +172,6 @@ def _joined_extra(parts: list[Any]) -> Extra:
     return np.concatenate(parts)
 
 
-def _extra_at(extra: Extra, rows: NDArray[Any]) -> Extra:
-    if isinstance(extra, Labels):
-        return Labels(extra.values, extra.codes[rows])
-    if isinstance(extra, Texts):
-        return Texts(extra.digest[rows], extra.characters[rows])
-    return np.asarray(extra[rows])
-
-
 def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None:
     if all(array is None for array in arrays):
         return None
@@ -174,10 +182,9 @@ def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None
 def in_order_of_lines(joined: Columns) -> Columns:
     """The same responses as one reading from top to bottom gives them: rows, keys and labels in the order of lines."""
     rows = in_order_of_keys(joined.at(np.argsort(joined.line, kind="stable")))
-    for name, extra in rows.extras.items():
-        if isinstance(extra, Labels):
-            rows.extras[name] = Labels(*_first_seen_first(extra.values, extra.codes))
-    return rows
+    labels = {name: Labels(*_first_seen_first(one.values, one.codes))
+              for name, one in rows.extras.items() if isinstance(one, Labels)}  # fmt: skip
+    return replace(rows, extras={**rows.extras, **labels})
 
 
 def in_order_of_keys(rows: Columns) -> Columns:
@@ -186,32 +193,24 @@ def in_order_of_keys(rows: Columns) -> Columns:
     return replace(rows, keys=keys, codes=codes)
 
 
-def _first_seen_first(keys: list[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
-    """The keys that these codes mean, as they come, and the codes among those; -1 stays -1."""
+def _first_seen_first(values: list[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
+    """The values that some code points to, in the order of the codes; -1 points nowhere."""
     seen, first = np.unique(codes, return_index=True)
     order = seen[np.argsort(first)]
     order = order[order >= 0]
-    place = np.full(len(keys) + 1, -1, dtype=np.intp)  # a last place for -1 to point to
+    place = np.full(len(values) + 1, -1, dtype=np.intp)  # a last place for -1
     place[order] = np.arange(order.size)
-    return [keys[code] for code in order.tolist()], place[codes]
+    return [values[code] for code in order.tolist()], place[codes]
 
 
-def tidy(
-    keys: list[Key],
-    codes: NDArray[np.intp],
-    line: NDArray[np.intp],
-    reward: Floats,
-    length: Floats,
-    log_prob: Floats,
-    old_log_prob: Floats,
-    tokens: Floats,
-) -> Columns:
-    """Columns from arrays that have NaN where there is nothing, and None for those that have nothing else."""
+def tidy(made: Columns) -> Columns:
+    """The same columns, None for those of which every number is missing."""
 
-    def told(array: Floats) -> Floats | None:
-        return None if np.isnan(array).all() else array
+    def of(array: Floats | None) -> Floats | None:
+        return None if array is None or np.isnan(array).all() else array
 
-    return Columns(keys, codes, line, reward, told(length), told(log_prob), told(old_log_prob), told(tokens))
+    length, log_prob, old_log_prob = of(made.length), of(made.log_prob), of(made.old_log_prob)
+    return replace(made, length=length, log_prob=log_prob, old_log_prob=old_log_prob, tokens=of(made.tokens))
 
 
 def optional(values: Sequence[float | None]) -> Floats | None:

@@ -6,9 +6,8 @@ record that the expression looks at. A property test holds the answer equal to t
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,23 +18,19 @@ from budget_cli.reading import columns, records, values
 from budget_cli.reading._block import Reader
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.careful import Reading
-from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Key, Labels
-from budget_cli.reading.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Expression, Fields, Kind, Path
+from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Ids, Key, Labels
+from budget_cli.reading.fields import EXTRAS, KINDS, PLURALS, Expression, ExtraKind, Fields, Kind
+from budget_cli.reading.tree import KEY, SEQUENCE, SPAN, Plan, plan_of
 from budget_cli.reading.values import Bad
 
-KEY, NUMBER, WHOLE, SEQUENCE, NUMBERS, WHOLES, SPAN = range(7)  # what a slot takes, as in _block.c
-VALUE, MISSING, NULL, LIST, UNUSABLE = range(5)  # what a line had for it
-ONE: dict[Kind, int] = {"key": KEY, "number": NUMBER, "whole": WHOLE, "sequence": SEQUENCE}
-MANY: dict[Kind, int] = {"number": NUMBERS, "whole": WHOLES, "sequence": NUMBERS}
+VALUE, MISSING, NULL, LIST, UNUSABLE = range(5)  # what a line had for a slot, as in _block.c
 CHECKS: dict[Kind, Callable[[Any], Any]] = {
     "key": values.prompt_id,
     "number": values.number,
     "whole": values.whole,
     "sequence": values.sequence,
 }
-MAX_CHILDREN = 64
 
-Node = tuple[bytes, int, int, int, int, int]  # key, each, slot, span, first child, children
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -59,20 +54,22 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: int | None) 
     def told(slot: int) -> Found:
         return Found.of_bytes(line.size, plan.slots[slot][0], *slots[slot])
 
-    found = {name: told(plan.slot_of[name]) for name in KINDS if name in plan.slot_of}
-    if plan.expressions:
+    found = {name: told(plan.slot_of[name]) for name in (*KINDS, *fields.extras) if name in plan.slot_of}
+    extras: dict[str, Extra] = {}
+    readable = np.ones(line.size, dtype=bool)
+    if plan.roots:
         spans = {root: told(slot).values.tolist() for root, slot in plan.roots.items()}
-        found |= _computed(plan, memoryview(buffer)[start:stop], spans, line.size)
-    forms = [_responses(found, fields, line)]
-    if slots[plan.slot_of["rewards"]][0]:  # some line has such an array
+        partial = list(_partial_records(memoryview(buffer)[start:stop], spans, line.size))
+        readable = np.array([record is not None for record in partial], dtype=bool)
+        found |= {name: _computed(partial, place, KINDS[name]) for name, place in plan.expressions.items()}
+        extras = {name: _computed_extra(partial, fields, name) for name in plan.extras}
+    forms = [_responses(found, fields, line, extras, readable)]
+    if slots[plan.slot_of["rewards"]][0] and not fields.extras:  # some line has such an array
         found |= {name: told(plan.slot_of[name]) for name in PLURALS.values()}
         forms.append(_prompts(found, fields, line))
-    labels = {name: told(plan.slot_of[name]).labels() for name in fields.extras}
     parts, used = [], np.zeros(line.size, dtype=bool)
     for made, mask in forms:
         if made is not None:
-            of_row = np.searchsorted(line, made.line) if labels else line
-            made.extras = {name: Labels(label.values, label.codes[of_row]) for name, label in labels.items()}
             parts.append(made)
             used |= mask
     left = np.frombuffer(odd, dtype=np.int64).reshape(-1, 3).tolist()
@@ -84,7 +81,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: int | None) 
     careful.tally.blank += blank
     careful.tally.read += int(used.sum())
     careful.tally.used += int(used.sum())
-    if len(parts) == 1 and understood and careful.is_empty and found["prompt_id"].distinct:
+    if len(parts) == 1 and understood and careful.is_empty and all(one.distinct for one in found.values()):
         together = replace(parts[0], keys=found["prompt_id"].keys)
     else:
         together = _together(parts, found["prompt_id"].keys, careful)
@@ -103,116 +100,12 @@ def _together(parts: list[Columns], keys: list[Key], careful: Reading) -> Column
 _of_thread = threading.local()
 
 
-def _reader_of(plan: "Plan") -> Reader:
+def _reader_of(plan: Plan) -> Reader:
     """This thread's reader: it reads a block at a time, and keeps its memory for the next."""
     if getattr(_of_thread, "plan", None) is not plan:
         _of_thread.plan, _of_thread.reader = plan, Reader(plan.nodes, plan.slots)
     reader: Reader = _of_thread.reader
     return reader
-
-
-# ---- fields → what the reader is to look for
-
-
-@dataclass
-class Tree:
-    """A key of the record, and what is below it."""
-
-    each: bool = False
-    slot: int = -1
-    span: int = -1
-    below: dict[str, "Tree"] = field(default_factory=dict)
-
-    def is_sound(self) -> bool:
-        """Whether no path goes on where another ends, or through a list that is an object to another."""
-        return not (self.below and self.slot >= 0) and len(self.below) <= MAX_CHILDREN
-
-
-@dataclass
-class Plan:
-    """What the reader is to look for, and where it puts what it finds."""
-
-    nodes: list[Node]
-    slots: list[tuple[int, int, int]]
-    slot_of: dict[str, int]
-    expressions: dict[str, Expression]
-    roots: dict[str, int]  # keys that expressions look at: the slots of their spans
-
-
-@lru_cache(maxsize=4)
-def plan_of(fields: Fields) -> Plan | None:
-    """How to read these fields; None where the compiled reader cannot."""
-    if fields.records or fields.group or not all(map(_is_label, fields.extras)):
-        return None
-    root, slots, slot_of, roots = Tree(), list[tuple[int, int, int]](), dict[str, int](), dict[str, int]()
-    taken: dict[Path, tuple[int, str]] = {}
-    expressions: dict[str, Expression] = {}
-    kinds = [(name, ONE[kind], False) for name, kind in KINDS.items()]
-    kinds += [(PLURALS[name], MANY[kind], True) for name, kind in KINDS.items() if name in PLURALS]
-    kinds += [(name, KEY, False) for name in fields.extras]
-    for name, kind, plural in kinds:
-        place = fields.paths[name]
-        if isinstance(place, Expression):
-            if plural or name in fields.extras:
-                return None
-            expressions[name] = place
-            continue
-        kind_there, other = taken.setdefault(place, (kind, name))
-        if kind_there != kind:
-            return None
-        if other != name:
-            slot_of[name] = slot_of[other]
-            continue
-        joins = any(step.each for step in place)
-        node = _placed(root, place)
-        if node is None or (joins and (plural or name in fields.extras)):
-            return None
-        node.slot = slot_of[name] = len(slots)
-        slots.append((kind, joins, plural))
-    for expression in expressions.values():
-        looked_at = records.roots(expression)
-        if not looked_at:
-            return None
-        for key in looked_at:
-            if key not in roots:
-                roots[key] = len(slots)
-                slots.append((SPAN, 0, 0))
-                root.below.setdefault(key, Tree()).span = roots[key]
-    nodes = _nodes(root)
-    return None if nodes is None else Plan(nodes, slots, slot_of, expressions, roots)
-
-
-def _is_label(extra: str) -> bool:
-    """Whether an extra is read like an id: a string or an integer, one for the whole record."""
-    return EXTRAS[extra] == "label" and extra not in EXTRA_PLURALS
-
-
-def _placed(root: Tree, path: Path) -> Tree | None:
-    """The node at the path, made if it is not there; None where another path uses a key otherwise."""
-    node = root
-    for step in path:
-        known = step.key in node.below
-        node = node.below.setdefault(step.key, Tree(each=step.each))
-        if known and (node.each != step.each or node.slot >= 0):
-            return None
-    return None if node.below else node
-
-
-def _nodes(root: Tree) -> list[Node] | None:
-    """The tree as the reader takes it: the children of each node side by side."""
-    nodes: list[Node] = [(b'"', 0, -1, -1, 1, len(root.below))]
-    queue = [(root, 0)]
-    for tree, place in queue:  # grows while it is read
-        if not tree.is_sound():
-            return None
-        key, each, slot, span, _, _ = nodes[place]
-        nodes[place] = (key, each, slot, span, len(nodes), len(tree.below))
-        for name, child in tree.below.items():
-            if orjson.dumps(name) != b'"%b"' % name.encode():
-                return None  # a key that is never written as it is
-            queue.append((child, len(nodes)))
-            nodes.append((name.encode() + b'"', int(child.each), child.slot, child.span, 0, 0))
-    return nodes
 
 
 # ---- what the reader found
@@ -253,22 +146,18 @@ class Found:
         """The lines that have a value."""
         return np.asarray((self.states == VALUE) | (self.states == LIST))
 
-    def labels(self) -> Labels:
-        """A label a line; what is none made its line odd, so that the careful reading sees it."""
-        ids = Ids()
-        places = np.append(ids.codes(self.keys), -1)  # a last place for -1, of a line without one, to point to
-        return Labels(ids.keys(), places[self.values.astype(np.intp)])
-
     def absent(self) -> Mask:
         """The lines in which it is missing or null."""
         return np.asarray((self.states == MISSING) | (self.states == NULL))
 
 
-def _responses(found: dict[str, Found], fields: Fields, line: Integers) -> tuple[Columns | None, Mask]:
+def _responses(
+    found: dict[str, Found], fields: Fields, line: Integers, computed: dict[str, Extra], readable: Mask
+) -> tuple[Columns | None, Mask]:
     """The lines that are records of a response, and which they are; the rules are those of `records`."""
     prompt_id, reward, length = found["prompt_id"], found["reward"], found["response_length"]
     log_prob, old_log_prob = found["log_prob"], found["old_log_prob"]
-    used = (prompt_id.states == VALUE) & (reward.states == VALUE)
+    used = readable & (prompt_id.states == VALUE) & (reward.states == VALUE)
     for one in (log_prob, old_log_prob):
         used &= one.there() if fields.needs_log_probs else one.there() | one.absent()
     both = (log_prob.counts >= 0) & (old_log_prob.counts >= 0)
@@ -277,14 +166,21 @@ def _responses(found: dict[str, Found], fields: Fields, line: Integers) -> tuple
     counted = (length.states == MISSING) & (tokens >= 0)
     known = (length.states == VALUE) | counted
     used &= known if fields.needs_length else known | length.absent()
+    for name in fields.extras:
+        if name in found:
+            used &= found[name].states != UNUSABLE
     if not used.any():
         return None, used
     lengths = np.where(counted, tokens, length.values) if counted.any() else length.values
-    arrays = (
-        prompt_id.values, line, reward.values, lengths, log_prob.values, old_log_prob.values,
-        np.where(tokens >= 0, tokens, np.nan),
-    )  # fmt: skip
-    return columns.tidy([], *(arrays if used.all() else (array[used] for array in arrays))), used
+    told = {name: _extra(one, EXTRAS[name]) for name, one in found.items() if name in fields.extras} | computed
+    in_order = {name: told[name] for name in fields.extras}
+    optionals = (lengths, log_prob.values, old_log_prob.values, np.where(tokens >= 0, tokens, np.nan))
+    made = Columns([], prompt_id.values, line, reward.values, *optionals, in_order)
+    return columns.tidy(made if used.all() else made.at(used)), used
+
+
+def _extra(found: Found, kind: ExtraKind) -> Extra:
+    return Labels(found.keys, found.values) if kind == "label" else found.values
 
 
 def _prompts(found: dict[str, Found], fields: Fields, line: Integers) -> tuple[Columns | None, Mask]:
@@ -293,8 +189,8 @@ def _prompts(found: dict[str, Found], fields: Fields, line: Integers) -> tuple[C
     used = (rewards.states == LIST) & (found["reward"].states == MISSING) & (found["prompt_id"].states == VALUE)
     if not used.any():
         return None, used
-    others = {name: found[PLURALS[name]] for name in ("response_length", "log_prob", "old_log_prob")}
-    for name, one in others.items():
+    length, log_prob, old_log_prob = found["response_lengths"], found["log_probs"], found["old_log_probs"]
+    for name, one in (("response_length", length), ("log_prob", log_prob), ("old_log_prob", old_log_prob)):
         used &= ((one.states == LIST) & (one.counts == rewards.counts)) | (one.absent() & (not fields.required(name)))
     lines = np.flatnonzero(used)
     sizes = rewards.counts[lines]
@@ -307,26 +203,33 @@ def _prompts(found: dict[str, Found], fields: Fields, line: Integers) -> tuple[C
         there = np.repeat(one.states[lines] == LIST, sizes)
         return np.where(there, one.values[np.where(there, np.repeat(starts, sizes) + within, 0)], np.nan)
 
-    codes = np.repeat(found["prompt_id"].values[lines], sizes)
-    rest = [rows(one) for one in others.values()]
-    rest.append(np.full(within.size, np.nan))  # arrays of plain numbers: no tokens
-    return columns.tidy([], codes, np.repeat(line[lines], sizes), rows(rewards), *rest), used
+    codes, of_line = np.repeat(found["prompt_id"].values[lines], sizes), np.repeat(line[lines], sizes)
+    made = Columns([], codes, of_line, rows(rewards), rows(length), rows(log_prob), rows(old_log_prob), None)
+    return columns.tidy(made), used
 
 
 # ---- what a path cannot say
 
 
-def _computed(plan: Plan, view: memoryview, spans: dict[str, list[list[int]]], lines: int) -> dict[str, Found]:
-    """The fields that are expressions, each line's from the parts of the record that they look at."""
-    made: dict[str, list[Any]] = {name: [] for name in plan.expressions}
+def _partial_records(
+    view: memoryview, spans: dict[str, list[list[int]]], lines: int
+) -> Iterator[dict[str, Any] | None]:
+    """Of every line the keys that are looked at; None where a number in them is beyond a double."""
     for i in range(lines):
         try:
-            record = {root: orjson.loads(view[at[i][0] : at[i][1]]) for root, at in spans.items() if at[i][0] >= 0}
-        except orjson.JSONDecodeError:  # a number beyond a double
-            record = None
-        for name, expression in plan.expressions.items():
-            made[name].append(Bad if record is None else _evaluated(record, expression, KINDS[name]))
-    return {name: _found(found, KINDS[name]) for name, found in made.items()}
+            yield {root: orjson.loads(view[at[i][0] : at[i][1]]) for root, at in spans.items() if at[i][0] >= 0}
+        except orjson.JSONDecodeError:
+            yield None
+
+
+def _computed(partial: list[dict[str, Any] | None], place: Expression, kind: Kind) -> Found:
+    return _found([Bad if record is None else _evaluated(record, place, kind) for record in partial], kind)
+
+
+def _computed_extra(partial: list[dict[str, Any] | None], fields: Fields, name: str) -> Extra:
+    return columns.extra(
+        EXTRAS[name], [records.extra({} if record is None else record, fields, name) for record in partial]
+    )
 
 
 def _evaluated(record: dict[str, Any], expression: Expression, kind: Kind) -> Any:

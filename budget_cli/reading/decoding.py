@@ -55,10 +55,10 @@ def is_compiled(fields: Fields) -> bool:
     """Whether blocks with these fields are read in compiled code, without Python's lock."""
     if not has_compiled_reader():
         return False
-    from budget_cli.reading import compiled
+    from budget_cli.reading.tree import plan_of
 
-    plan = compiled.plan_of(fields)
-    return plan is not None and not plan.expressions
+    plan = plan_of(fields)
+    return plan is not None and not plan.roots
 
 
 def has_compiled_reader() -> bool:

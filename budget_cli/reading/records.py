@@ -154,7 +154,7 @@ def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Respon
         )
     tokens = tokens if tokens is not None else old_tokens
     length = _length(record, fields, "response_length", whole, tokens)
-    extras = tuple(_extra(record, fields, name) for name in fields.extras)
+    extras = tuple(extra(record, fields, name) for name in fields.extras)
     return [(key, reward, length, log_prob, old_log_prob, tokens, extras)]
 
 
@@ -190,7 +190,7 @@ def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
     ]
 
 
-def _extra(record: dict[str, Any], fields: Fields, name: str) -> Any:
+def extra(record: dict[str, Any], fields: Fields, name: str) -> Any:
     """The value of an extra, None where there is none: it is never a reason to refuse a record."""
     return _read_extra(_extra_at(record, fields, name), name, fields)
 

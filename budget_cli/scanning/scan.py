@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Observations, Responses, Watch
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
 from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
@@ -25,6 +26,7 @@ from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import workers
 
+PLACES = 1 << 40  # a place is source number · PLACES + line
 WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
 
 
@@ -36,6 +38,7 @@ class Plan:
     layout: Layout
     limits: Limits
     by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
+    watch: Watch | None = None  # what to look for in single responses; None: nothing
 
 
 class Task(NamedTuple):
@@ -56,6 +59,7 @@ class Part:
     bytes: int
     by: dict[Label, Groups]  # the same responses, by label
     tallies: dict[Label, Tally]  # their records; a rejected one has no label
+    observations: Observations | None = None
 
 
 @dataclass
@@ -71,6 +75,8 @@ class Scan:
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
+    observations: Observations = field(default_factory=Observations)
+    sources: list[str] = field(default_factory=list)  # their names, by their number in a place
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
@@ -78,10 +84,14 @@ class Scan:
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
-        self.groups.fold(part.groups)
+        rows = self.groups.fold(part.groups)
         for label, groups in part.by.items():
             self.by.setdefault(label, Groups(plan.layout)).fold(groups)
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
+        if part.observations is not None:
+            if source.name not in self.lines:
+                self.sources.append(source.name)
+            self.observations.fold(part.observations, rows, (len(self.sources) - 1) * PLACES + before)
         self.tally.add(part.tally)
         self.bytes += part.bytes
         for rejection in part.rejections:
@@ -181,7 +191,8 @@ def run(task: Task, plan: Plan) -> Part | InputProblem:
         return problem
     groups = groups_of(decoded.columns, plan)
     by, tallies = _by_label(decoded, groups, task.source, plan)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies)
+    seen = None if plan.watch is None else Observations.of_responses(plan.watch, _responses(decoded.columns))
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies, seen)
 
 
 def _by_label(
@@ -235,6 +246,29 @@ def groups_of(columns: Columns, plan: Plan) -> Groups:
     """The moments of these responses."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
     return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio)
+
+
+def _responses(columns: Columns) -> Responses:
+    """A block's columns as what is observed of them, which does not know how they were read."""
+    extras: Any = columns.extras
+    finish_reason, step = extras.get("finish_reason"), extras.get("step")
+    prompt_text, response_text = extras.get("prompt_text"), extras.get("response_text")
+    return Responses(
+        columns.keys,
+        columns.codes,
+        columns.line,
+        columns.reward,
+        columns.length,
+        columns.log_prob,
+        columns.old_log_prob,
+        columns.tokens,
+        extras.get("advantage"),
+        finish_reason and (finish_reason.values, finish_reason.codes),
+        step and (step.values, step.codes),
+        prompt_text and prompt_text.digest,
+        response_text and response_text.digest,
+        response_text and response_text.characters,
+    )
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:

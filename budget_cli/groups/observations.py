@@ -1,0 +1,476 @@
+"""Columns of a block → what single responses show and moments do not keep. It adds, in the order of the input.
+
+Counts, and the first few places as evidence; sums; a little for each prompt; and a sample of all responses in which to
+look for equal ones. Memory is O(prompts), and a bounded number of responses. Knows no files: a place is a number that
+the scan makes of a source and a line.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Key = str | int
+Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
+
+FEW = 5  # places kept as evidence
+MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
+LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a text from here on is hardly ever written twice
+KEPT = 1 << 18  # responses in which equal ones are looked for; of more than these, a sample
+TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
+    {"length", "max_length", "max_tokens", "max_output_tokens", "max_new_tokens", "truncated", "incomplete",
+     "length_limit", "token_limit", "max_model_len"}
+)  # fmt: skip
+
+
+class Watch(NamedTuple):
+    """What to look for."""
+
+    budget: int | None = None  # tokens
+    beta: float = 0.0  # reward per token
+    positive: float = 0.0  # nats from which on a log-prob is above 0
+    outlier: float = np.inf  # nats of a log-ratio
+
+
+class Responses(NamedTuple):
+    """The responses of a block; arrays have one entry a response, NaN where it has none, or are None."""
+
+    keys: Sequence[Key]  # the distinct prompt ids
+    codes: NDArray[np.intp]  # index into keys
+    line: NDArray[np.intp]
+    reward: Floats
+    length: Floats | None = None  # tokens
+    log_prob: Floats | None = None  # nats
+    old_log_prob: Floats | None = None  # nats
+    tokens: Floats | None = None  # of a list of log-probs
+    advantage: Floats | None = None  # as the trainer stored it
+    finish_reason: tuple[Sequence[Key], NDArray[np.intp]] | None = None  # the distinct ones and an index, -1 for none
+    step: tuple[Sequence[Key], NDArray[np.intp]] | None = None
+    prompt_text: NDArray[np.uint64] | None = None  # digests, 0 for none
+    response_text: NDArray[np.uint64] | None = None
+    characters: NDArray[np.int64] | None = None  # of the response, -1 where unknown
+
+
+class Seen(NamedTuple):
+    """Where something was seen: a place, and the row of the prompt."""
+
+    place: int
+    row: int
+
+
+class Spotted:
+    """How many responses show something, and the first few of them."""
+
+    def __init__(self, count: int = 0, first: Sequence[Seen] = ()) -> None:
+        self.count, self.first = count, list(first)
+
+    def fold(self, later: "Spotted", rows: NDArray[np.intp], offset: int) -> None:
+        """Add what a later block holds, of whose prompts these are the rows, and whose places begin at `offset`."""
+        self.count += later.count
+        for place, row in later.first[: FEW - len(self.first)]:
+            self.first.append(Seen(place + offset, int(rows[row])))
+
+
+# what is kept of each prompt, and the value that says nothing
+ROWS: dict[str, Any] = {
+    "place": np.int64(0),  # of its first response
+    "r_max": -np.inf,  # the best reward,
+    "a_of_best": -np.inf,  # the best adjusted reward among those that have it,
+    "a_max": -np.inf,  # and among all
+    "advantage": 0.0,  # sums of the stored advantages, of their squares, of their products with the reward
+    "advantage_squares": 0.0,
+    "advantage_reward": 0.0,
+    "with_advantage": 0.0,  # responses
+    "text": np.uint64(0),  # digest of its prompt's text
+    "text_at": np.int64(0),  # and its place
+    "text_place": np.int64(0),  # where another text was first seen
+    "step": np.uint64(0),  # digest of its step
+}
+ADDED = ("advantage", "advantage_squares", "advantage_reward", "with_advantage")
+
+
+class Observations:
+    """What a scan was told to watch for; `fold` adds a later block's."""
+
+    def __init__(self) -> None:
+        self.spotted: dict[str, Spotted] = {}
+        self.sums: dict[str, float] = {}
+        self.values: dict[str, Counts] = {}
+        self.rows: dict[str, NDArray[Any]] = {}
+        self.sample = Sample()
+
+    @classmethod
+    def of_responses(cls, watch: Watch, responses: Responses) -> "Observations":
+        """What this block shows; its places are its lines."""
+        seen = cls()
+        if responses.keys:
+            _Block(seen, watch, responses).observe()
+        return seen
+
+    def fold(self, later: "Observations", rows: NDArray[np.intp], offset: int) -> None:
+        """Add what a later block shows.
+
+        Args:
+            rows: the row of each of its prompts among all.
+            offset: what makes a place of its lines.
+        """
+        for name, spotted in later.spotted.items():
+            self.spotted.setdefault(name, Spotted()).fold(spotted, rows, offset)
+        for name, value in later.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        for name, counts in later.values.items():
+            _add_counts(self.values.setdefault(name, {}), counts)
+        self._fold_rows(later.rows, rows, offset)
+        sample = later.sample
+        self.sample.add(sample.digest, rows[sample.row], sample.place + offset, sample.record, sample.level)
+
+    def count(self, name: str) -> int:
+        """Responses that show it."""
+        return self.spotted[name].count if name in self.spotted else 0
+
+    def total(self, name: str) -> float:
+        """A sum; 0 where nothing was added."""
+        return self.sums.get(name, 0.0)
+
+    def row(self, name: str, prompts: int) -> NDArray[Any]:
+        """What is kept of each prompt under this name, in the order of the groups' rows."""
+        held = self.rows.get(name, np.full(0, ROWS[name]))[:prompts]
+        return np.concatenate([held, np.full(prompts - held.size, ROWS[name])]) if held.size < prompts else held
+
+    def _fold_rows(self, later: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], offset: int) -> None:
+        if not rows.size:
+            return
+        size = int(rows.max()) + 1
+        for name in later:
+            held = self.rows.get(name)
+            if held is None or held.size < size:
+                grown = np.full(max(size, 0 if held is None else held.size * 5 // 4), ROWS[name])
+                if held is not None:
+                    grown[: held.size] = held
+                self.rows[name] = grown
+        mine = {name: self.rows[name][rows] for name in later}
+        merged = merged_rows(mine, later, offset)
+        for name, values in merged.items():
+            self.rows[name][rows] = values
+
+
+def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict[str, Any]:
+    """What is kept of prompts in two parts, row by row; `a` came first, the places of `b` begin at `offset`."""
+    both = {name: a[name] + b[name] for name in ADDED if name in b}
+    both["place"] = np.where(a["place"] > 0, a["place"], b["place"] + offset)
+    if "r_max" in b:
+        a_best, b_best = a["a_of_best"], b["a_of_best"]
+        both["a_of_best"] = np.where(
+            a["r_max"] == b["r_max"], np.maximum(a_best, b_best), np.where(a["r_max"] > b["r_max"], a_best, b_best)
+        )
+        both["r_max"] = np.maximum(a["r_max"], b["r_max"])
+        both["a_max"] = np.maximum(a["a_max"], b["a_max"])
+    if "step" in b:
+        both["step"] = np.where(a["step"] > 0, a["step"], b["step"])
+    if "text" in b:
+        both["text"] = np.where(a["text"] > 0, a["text"], b["text"])
+        other = np.where(b["text_place"] > 0, b["text_place"] + offset, 0)
+        differs = (a["text"] > 0) & (b["text"] > 0) & (a["text"] != b["text"])
+        other = np.where(differs, b["text_at"] + offset, other)
+        both["text_at"] = np.where(a["text"] > 0, a["text_at"], np.where(b["text"] > 0, b["text_at"] + offset, 0))
+        both["text_place"] = np.where(a["text_place"] > 0, a["text_place"], other)
+    return both
+
+
+class Sample:
+    """Of any number of responses at most KEPT, chosen by their digests: equal ones are all in, or all out.
+
+    At level l those whose digest begins with l zero bits are kept, one in 2^l; the level is the lowest at which there
+    are no more than KEPT, however the parts were added (Gibbons, "Distinct Sampling", VLDB 2001).
+    """
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._parts: list[tuple[NDArray[Any], ...]] = []  # digest, row, place, record
+        self._held = 0
+
+    def add(
+        self,
+        digest: NDArray[np.uint64],
+        row: NDArray[np.intp],
+        place: NDArray[np.int64],
+        record: NDArray[np.uint64],
+        level: int = 0,
+    ) -> None:
+        """Add responses, of which those below `level` are not there."""
+        if level > self.level:
+            self._raise_to(level)
+        if digest.size:
+            self._parts.append((digest, row, place, record))
+            self._held += digest.size
+            if self.level:
+                self._raise_to(self.level)
+        while self._held > KEPT and self.level < 63:
+            self._raise_to(self.level + 1)
+
+    def _raise_to(self, level: int) -> None:
+        self.level = level
+        kept = []
+        for part in self._parts:
+            stays = part[0] < np.uint64(1 << (64 - level))
+            kept.append(tuple(column[stays] for column in part))
+        self._parts = kept
+        self._held = sum(part[0].size for part in kept)
+
+    def _column(self, at: int, dtype: Any) -> NDArray[Any]:
+        if len(self._parts) > 1:
+            self._parts = [tuple(map(np.concatenate, zip(*self._parts, strict=True)))]
+        return self._parts[0][at] if self._parts else np.zeros(0, dtype)
+
+    @property
+    def digest(self) -> NDArray[np.uint64]:
+        """Of each response in the sample."""
+        return self._column(0, np.uint64)
+
+    @property
+    def row(self) -> NDArray[np.intp]:
+        """Its prompt's."""
+        return self._column(1, np.intp)
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """Where it is."""
+        return self._column(2, np.int64)
+
+    @property
+    def record(self) -> NDArray[np.uint64]:
+        """What stands for all that was read of it; 0 where that is too little to tell a record from another."""
+        return self._column(3, np.uint64)
+
+
+class _Block:
+    """One block under observation."""
+
+    def __init__(self, seen: Observations, watch: Watch, responses: Responses) -> None:
+        self.seen, self.watch, self.r = seen, watch, responses
+
+    def observe(self) -> None:
+        """Everything that the block's columns allow."""
+        r = self.r
+        place = np.zeros(len(r.keys), dtype=np.int64)
+        place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
+        self.seen.rows["place"] = place
+        self._lengths()
+        self._log_probs()
+        self._rewards()
+        self._labels()
+        self._texts()
+
+    def _spot(self, name: str, mask: NDArray[np.bool_]) -> None:
+        count = int(np.count_nonzero(mask))
+        if count:
+            first = np.flatnonzero(mask)[:FEW].tolist()
+            r = self.r
+            self.seen.spotted[name] = Spotted(count, [Seen(int(r.line[i]), int(r.codes[i])) for i in first])
+
+    def _add(self, name: str, value: Any) -> None:
+        self.seen.sums[name] = float(value)
+
+    def _lengths(self) -> None:
+        r = self.r
+        if r.length is None:
+            self._spot("without_length", np.ones(r.reward.size, dtype=np.bool_))
+            return
+        self._spot("without_length", np.isnan(r.length))
+        self._spot("zero_length", r.length == 0)
+        if r.tokens is not None:
+            off = r.tokens - r.length
+            self._spot("other_tokens", (off != 0) & ~np.isnan(off))
+            self._add("off_by_one_more", np.count_nonzero(off == 1))
+            self._add("off_by_one_less", np.count_nonzero(off == -1))
+            far = (2 * r.tokens < r.length) | (r.tokens > 2 * r.length)
+            self._add("far_off", np.count_nonzero(far))
+
+    def _log_probs(self) -> None:
+        r, watch = self.r, self.watch
+        for name, log_prob in (("log_prob", r.log_prob), ("old_log_prob", r.old_log_prob)):
+            if log_prob is None:
+                self._spot(f"without_{name}", np.ones(r.reward.size, dtype=np.bool_))
+                continue
+            self._spot(f"without_{name}", np.isnan(log_prob))
+            self._spot(f"positive_{name}", log_prob > watch.positive)
+            zero = log_prob == 0
+            self._add(f"zero_{name}", np.count_nonzero(zero))
+            if r.length is not None:
+                self._spot(f"zero_{name}", zero & (r.length > 1))
+            if r.length is not None and name == "log_prob":
+                self._against_length(log_prob, r.length)
+        if r.log_prob is None or r.old_log_prob is None:
+            return
+        log_ratio = r.log_prob - r.old_log_prob
+        size = np.abs(log_ratio)
+        known = ~np.isnan(size)
+        self._add("with_log_ratio", np.count_nonzero(known))
+        self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
+        self._spot("outlier", size > watch.outlier)
+        if r.length is not None:
+            some = known & (r.length > 0)
+            self._add("log_ratio_size", size[some].sum())
+            self._add("log_ratio_tokens", r.length[some].sum())
+
+    def _against_length(self, log_prob: Floats, length: Floats) -> None:
+        """Σ of what tells whether a log-prob grows with its length; only those not summed here from a list."""
+        some = ~(np.isnan(log_prob) | np.isnan(length))
+        if self.r.tokens is not None:
+            some &= np.isnan(self.r.tokens)
+        size, long = np.abs(log_prob[some]), length[some]
+        for name, values in (("n", some), ("p", size), ("L", long), ("pp", size * size), ("LL", long * long),
+                             ("pL", size * long)):  # fmt: skip
+            self._add(f"grows_{name}", values.sum())
+
+    def _rewards(self) -> None:
+        r, watch = self.r, self.watch
+        self._values("reward", r.reward)
+        if watch.budget is not None:
+            excess = np.zeros(r.reward.size)  # also of those without a length
+            if r.length is not None:
+                np.maximum(0.0, r.length - watch.budget, out=excess, where=~np.isnan(r.length))
+            over = excess > 0
+            self._values("reward_within", r.reward[~over])
+            self._values("reward_over", r.reward[over])
+            if watch.beta:
+                self._best(r.reward - watch.beta * excess)
+        if r.advantage is not None:
+            known = ~np.isnan(r.advantage)
+            codes, a = r.codes[known], r.advantage[known]
+            prompts, reward = len(r.keys), r.reward[known]
+            rows = self.seen.rows
+            rows["with_advantage"] = np.bincount(codes, minlength=prompts).astype(np.float64)
+            rows["advantage"] = np.bincount(codes, a, prompts)
+            rows["advantage_squares"] = np.bincount(codes, a * a, prompts)
+            rows["advantage_reward"] = np.bincount(codes, a * reward, prompts)
+
+    def _best(self, adjusted: Floats) -> None:
+        """The best reward of each prompt, the best adjusted reward, and that of the responses with the former."""
+        r = self.r
+        r_max, a_max, a_of_best = (np.full(len(r.keys), -np.inf) for _ in range(3))
+        np.maximum.at(r_max, r.codes, r.reward)
+        np.maximum.at(a_max, r.codes, adjusted)
+        best = r.reward == r_max[r.codes]
+        np.maximum.at(a_of_best, r.codes[best], adjusted[best])
+        self.seen.rows |= {"r_max": r_max, "a_max": a_max, "a_of_best": a_of_best}
+
+    def _values(self, name: str, values: Floats) -> None:
+        """The distinct values, where they are few."""
+        if not values.size:
+            return
+        low, high = values.min(), values.max()
+        at_low = int(np.count_nonzero(values == low))
+        at_high = int(np.count_nonzero(values == high)) if high > low else 0
+        counts: Counts = {float(low): at_low}
+        if at_high:
+            counts[float(high)] = at_high
+        if at_low + at_high < values.size:  # not two values: worth a sort
+            distinct, numbers = np.unique(values, return_counts=True)
+            counts = {}
+            _add_counts(counts, dict(zip(distinct[:MANY_VALUES].tolist(), numbers.tolist(), strict=False)))
+            if distinct.size > MANY_VALUES:
+                counts[None] = counts.get(None, 0) + int(numbers[MANY_VALUES:].sum())
+        self.seen.values[name] = counts
+
+    def _labels(self) -> None:
+        reasons = self.r.finish_reason
+        if reasons is None:
+            return
+        values, codes = reasons
+        there = codes >= 0
+        numbers = np.bincount(codes[there], minlength=len(values)).tolist()
+        counts: Counts = {}
+        _add_counts(counts, dict(zip(values, numbers, strict=True)))
+        self.seen.values["finish_reason"] = counts
+        cut = np.array([str(value).lower() in TRUNCATED for value in values] + [False], dtype=np.bool_)
+        self._spot("truncated", cut[codes])
+
+    def _texts(self) -> None:
+        r, rows, prompts = self.r, self.seen.rows, len(self.r.keys)
+        if r.prompt_text is not None:
+            there = np.flatnonzero(r.prompt_text)[::-1]
+            text = np.zeros(prompts, dtype=np.uint64)
+            text[r.codes[there]] = r.prompt_text[there]
+            differs = there[r.prompt_text[there] != text[r.codes[there]]]
+            other = np.zeros(prompts, dtype=np.int64)
+            other[r.codes[differs]] = r.line[differs]
+            at = np.zeros(prompts, dtype=np.int64)
+            at[r.codes[there]] = r.line[there]
+            rows |= {"text": text, "text_at": at, "text_place": other}
+            if r.step is not None:
+                values, codes = r.step
+                digests = np.array([_digest(value) for value in values] + [0], dtype=np.uint64)[codes]
+                there = np.flatnonzero(digests)[::-1]
+                step = np.zeros(prompts, dtype=np.uint64)
+                step[r.codes[there]] = digests[there]
+                rows["step"] = step
+        if r.characters is not None and r.length is not None:
+            both = (r.characters >= 0) & ~np.isnan(r.length)
+            characters, length = r.characters[both], r.length[both]
+            self._add("characters", characters.sum())
+            self._add("length_of_texts", length.sum())
+            self._add("texts", characters.size)
+            self._add("as_many_characters", np.count_nonzero(characters == length))
+        self._digests()
+
+    def _digests(self) -> None:
+        """What stands for each response: its text, or else its numbers where there is a log-prob among them."""
+        r = self.r
+        numbers = _mixed(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
+        tells = np.zeros(r.reward.size, dtype=np.bool_)
+        if r.log_prob is not None:
+            tells = ~np.isnan(r.log_prob) & (r.log_prob != 0)
+        digest = np.where(tells, numbers, np.uint64(0))
+        record = _spread(numbers ^ r.reward.view(np.uint64))
+        if r.response_text is not None:
+            told = r.response_text > 0
+            if r.characters is not None:
+                told &= r.characters != 0
+                tells |= r.characters >= LONG_CHARACTERS
+            if r.length is not None:
+                tells |= r.length >= LONG_TOKENS
+            digest = np.where(told, _spread(r.response_text), digest)
+            record = _spread(record ^ r.response_text)
+        some = digest > 0
+        if some.any():
+            record = np.where(tells, record, np.uint64(0))
+            self.seen.sample.add(digest[some], r.codes[some], r.line[some].astype(np.int64), record[some])
+            self._add("told_apart", np.count_nonzero(some))
+
+
+def _add_counts(counts: Counts, more: Mapping[Key | float | None, int]) -> None:
+    """Add counts of values; beyond MANY_VALUES of them the rest is counted together."""
+    for value, number in more.items():
+        place = value if value in counts or len(counts) < MANY_VALUES else None
+        counts[place] = counts.get(place, 0) + number
+
+
+def _digest(label: Key) -> int:
+    """64 bits that stand for a label, the same in every process."""
+    import hashlib
+
+    text = f"{type(label).__name__}:{label}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
+
+
+def _mixed(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
+    """64 bits that stand for the numbers of each row; a column that is not there is one of NaN."""
+    mixed = np.zeros(size, dtype=np.uint64)
+    for column in columns:
+        bits = NAN if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
+        mixed = _spread(mixed ^ bits)
+    return mixed
+
+
+NAN = np.uint64(0x7FF8000000000000)
+
+
+def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every bit of the input changes about half of the output's (the finaliser of SplitMix64, Steele et al., 2014)."""
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
