@@ -149,12 +149,24 @@ def _rendered(
             return markdown.of_prompts(prompts, precision)
         text = markdown.of_loss(loss, status, judged, precision)
         return text if split is None else text + b"\n" + breakdown.markdown(split, precision)
+    incomplete = [str(problem) for problem in scan.problems]
+    if format is Format.GITHUB:
+        from budget_cli.cli import step_summary
+        from budget_cli.rendering import ci, github
+
+        page = _rendered(scan, told, loss, judged, reasons, split, Format.MARKDOWN, precision, False, None)
+        step_summary.append(ci.reasons_as_markdown(reasons) + page)
+        return github.of_annotations(ci.annotations(loss, told, incomplete, reasons, precision))
+    if format is Format.JUNIT:
+        from budget_cli.rendering import ci, junit
+
+        cases = ci.cases(loss, told, incomplete, reasons, judged, () if split is None else split.rows)
+        return junit.of_cases(ci.TITLE, cases)
     from budget_cli.rendering import machine
 
     if format is Format.CSV and split is not None and prompts is None:
         return breakdown.csv(split, precision)
     if format is Format.CSV:
         return machine.csv_of_prompts(prompts, precision) if prompts else machine.csv_of_loss(loss, status, precision)
-    incomplete = [str(problem) for problem in scan.problems]
     by = None if split is None else breakdown.as_dicts(split, precision)
     return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision, by)

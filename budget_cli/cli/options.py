@@ -16,6 +16,8 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
+    GITHUB = "github"
+    JUNIT = "junit"
 
 
 class Aggregate(StrEnum):
