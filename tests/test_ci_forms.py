@@ -72,3 +72,14 @@ def test_the_hooks_run_commands_that_there_are() -> None:
         assert re.search(pattern, "a/b.jsonl")
         assert re.search(pattern, "b.jsonl.gz")
         assert not re.search(pattern, "a.json")
+
+
+def test_the_readme_gives_the_action_and_the_hooks_what_they_take() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (action, hooks) = re.findall(r"^```yaml\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    inputs = (ROOT / "action.yml").read_text("utf-8").split("\ninputs:\n")[1].split("\noutputs:\n")[0]
+    given = re.findall(r"^    (\w+):", action, flags=re.MULTILINE)
+    assert given
+    assert set(given) <= set(re.findall(r"^  ([\w-]+):", inputs, flags=re.MULTILINE))
+    for hook in re.findall(r"- id: (\S+)", hooks):
+        assert f"- id: {hook}\n" in (ROOT / ".pre-commit-hooks.yaml").read_text("utf-8")

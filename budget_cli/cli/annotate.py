@@ -24,7 +24,12 @@ Exit: 0 all read and all held, 1 verdict fail, 2 usage, 3 input or output, 70 a 
 """
 Rejects = Annotated[
     str | None,
-    typer.Option(metavar="FILE", show_default=False, help="Write the rejected lines there, as they were."),
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel="Output",
+        show_default=False,
+        help="Write the rejected lines there, as they were.",
+    ),
 ]
 
 
@@ -47,7 +52,7 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
-    """The records back, each with its terms of the loss: penalty, baseline, advantage, log-ratio.
+    """The records back, each with its own terms of the loss.
 
     Each record gets the key budget_cli: {penalty, adjusted_reward, baseline, advantage, log_ratio, loss}, unrounded.
     Every other byte of it stays as it was, and so does the order. A record that holds a whole prompt gets arrays; in a

@@ -7,7 +7,18 @@ import typer
 
 from budget_cli import __version__
 from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss
+from budget_cli.cli.help import ENVIRONMENT, Command
 from budget_cli.errors import BudgetCliError
+
+EPILOG = """Examples:
+
+\b
+  budget-cli loss rollouts/ -B 4096
+  budget-cli check rollouts/ -B 4096
+  budget-cli compare monday/ tuesday/ -B 4096
+  budget-cli annotate 40.jsonl -B 4096 | jq .budget_cli
+  budget-cli COMMAND --help
+"""
 
 app = typer.Typer(
     name="budget-cli",
@@ -16,12 +27,16 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich would cost a start-up 50 ms
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
 )
-app.command("loss", epilog=loss.EPILOG)(loss.command)
-app.command("check", epilog=check.EPILOG)(check.command)
-app.command("compare", epilog=compare.EPILOG)(compare.command)
-app.command("annotate", epilog=annotate.EPILOG)(annotate.command)
-app.command("fields", epilog=fields.EPILOG)(fields.command)
+for _name, _module in (
+    ("loss", loss),
+    ("check", check),
+    ("compare", compare),
+    ("annotate", annotate),
+    ("fields", fields),
+):
+    app.command(_name, cls=Command, epilog=_module.EPILOG, context_settings=ENVIRONMENT)(_module.command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -46,6 +46,7 @@ def command(
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
     output: options.Output = None,
+    color: options.WhenColour = options.Colour.AUTO,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
@@ -104,7 +105,7 @@ def command(
 
     told = scan.rejections if nowhere is None else []
     split = None if by is None else Breakdown(by, rows, written(fields.paths["prompt_id"]))
-    result = _rendered(scan, told, loss, judged, reasons, split, format, precision, per_prompt, output)
+    result = _rendered(scan, told, loss, judged, reasons, split, format, precision, per_prompt, output, color)
     console.write(result, output)
     tell(scan, told, reasons, format is Format.TABLE, quiet)
     if scan.problems:
@@ -123,6 +124,7 @@ def _rendered(
     precision: int,
     per_prompt: bool,
     output: str | None,
+    color: options.Colour,
 ) -> bytes:
     """The result in the format asked for."""
     from budget_cli.analysis import report
@@ -141,7 +143,7 @@ def _rendered(
         shown = list(table.of_loss(loss, lengths, reasons, judged, told, precision, phantoms, rows))
         if prompts is not None:
             shown += table.of_prompts(prompts, precision)
-        return console.drawn(shown, output)
+        return console.drawn(shown, output, color)
     if format is Format.MARKDOWN:
         from budget_cli.rendering import markdown
 
@@ -154,7 +156,7 @@ def _rendered(
         from budget_cli.cli import step_summary
         from budget_cli.rendering import ci, github
 
-        page = _rendered(scan, told, loss, judged, reasons, split, Format.MARKDOWN, precision, False, None)
+        page = _rendered(scan, told, loss, judged, reasons, split, Format.MARKDOWN, precision, False, None, color)
         step_summary.append(ci.reasons_as_markdown(reasons) + page)
         return github.of_annotations(ci.annotations(loss, told, incomplete, reasons, precision))
     if format is Format.JUNIT:

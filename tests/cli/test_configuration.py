@@ -1,6 +1,7 @@
 """If this fails, a run has other settings than its user believes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,14 @@ def test_without_a_file_nothing_is_imported_for_it(budget_cli: Run, tmp_path: Pa
     leave = "import os; os._exit = sys.exit"
     done = budget_cli("loss", DUMP, cwd=tmp_path, patch=f"{patch}\n{leave}")
     assert (done.returncode, done.stdout) == (2, b"False False\n")
+
+
+def test_the_file_that_the_readme_shows_is_one(budget_cli: Run, tmp_path: Path) -> None:
+    (shown,) = re.findall(
+        r"^```toml\n(# budget-cli.toml\n.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
+    )
+    place(tmp_path, shown)
+    done = budget_cli("loss", DUMP, "-f", "json", "--field", "reward=reward", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["coefficients"]["token_budget"] == 4096
+    assert ([row["key"] for row in answer["by"]], len(answer["gates"])) == ([40], 2)
