@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options
-from budget_cli.errors import Exit, OutputProblem, UsageProblem
+from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
     from budget_cli.reading.columns import Tally
-    from budget_cli.reading.sources import Source
 
 EPILOG = """Examples:
 
@@ -68,7 +67,8 @@ def command(
     if rejects is not None and output is not None and os.path.realpath(rejects) == os.path.realpath(output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis import verdict
-    from budget_cli.cli.scanned import find, placed, progress_over, scanned, tell
+    from budget_cli.cli import outcome
+    from budget_cli.cli.scanned import find, placed, progress_over, rereadable, scanned
     from budget_cli.groups.moments import Layout
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
@@ -82,12 +82,12 @@ def command(
     fields.with_mappings(field or [])
     budgets = () if token_budget is None else (token_budget,)
     with contextlib.ExitStack() as stack:
-        found = [_rereadable(source, stack) for source in find(files)]
+        found = stack.enter_context(rereadable(find(files)))
         fields = placed(found, fields, field or [], preset, presets or [], quiet)
         Insertion(annotation.KEY, fields)  # what cannot be annotated is said before anything is read
         scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose)
         if scan.problems:
-            tell(scan, [], [], is_screen=False, quiet=quiet)
+            outcome.tell(scan, [], on_screen=False, quiet=quiet)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return Exit.IO
         plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, rejections=None))
@@ -101,29 +101,11 @@ def command(
                 unheld += part.unheld
                 if put_rejects is not None:
                     put_rejects(part.rejects)
-    nowhere = verdict.nowhere(scan.tally, scan.rejections)
-    reasons = verdict.reasons_to_fail(scan.tally, allowance, [])
-    if nowhere is not None:
-        reasons.insert(0, f"{nowhere.field} is in no record: {nowhere.message}")
+    reasons = outcome.reasons_to_fail(scan, allowance)
     if scan.tally.rejected and not quiet:
         _say_where(scan.tally, rejects, unheld)
-    tell(scan, [] if nowhere is not None else scan.rejections, reasons, is_screen=False, quiet=quiet)
-    return Exit.FAIL if reasons else Exit.PASS
-
-
-def _rereadable(source: "Source", stack: contextlib.ExitStack) -> "Source":
-    """The source, or what comes through a pipe in a temporary file."""
-    if source.size is not None:
-        return source
-    import tempfile
-
-    from budget_cli.reading import sources
-
-    try:
-        return sources.spooled(source, stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-")))
-    except OSError as error:
-        where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
-        raise OutputProblem(f"{where}: {error.strerror or error}; files given by name need none") from None
+    outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
+    return outcome.exit_code(scan, reasons)
 
 
 def _say_where(tally: "Tally", rejects: str | None, unheld: int) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss
+from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss, sweep
 from budget_cli.cli.help import ENVIRONMENT, Command
 from budget_cli.errors import BudgetCliError
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 for _name, _module in (
     ("loss", loss),
     ("check", check),
+    ("sweep", sweep),
     ("compare", compare),
     ("annotate", annotate),
     ("fields", fields),

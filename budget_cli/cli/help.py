@@ -7,6 +7,7 @@ import typer.core
 ENDING = """Every option may also come from the environment or a file: --token-budget 4096 is
 BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under [tool.budget-cli] in pyproject.toml,
 looked for from the current directory upward. A flag beats the environment, the environment beats the file."""
+ARGUMENTS, OWN, HELP = "Arguments", "Options", "Help"  # the first, what only this command has, and the last
 ENVIRONMENT = {"auto_envvar_prefix": "BUDGET_CLI"}  # context settings of every command
 
 
@@ -20,10 +21,13 @@ class Command(typer.core.TyperCommand):
             parameter.show_envvar = False  # type: ignore[attr-defined]  # the ending says it for all of them
             record = parameter.get_help_record(ctx)
             if record is not None:
-                is_argument = parameter.param_type_name == "argument"
-                panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
+                panel = getattr(parameter, "rich_help_panel", None) or OWN
+                if parameter.param_type_name == "argument":
+                    panel = ARGUMENTS
+                elif parameter.name == "help":
+                    panel = HELP
                 sections.setdefault(panel, []).append(record)
-        for panel in sorted(sections, key=lambda panel: (panel != "Arguments", panel == "Options")):
+        for panel in sorted(sections, key=lambda panel: (panel != ARGUMENTS, panel != OWN, panel == HELP)):
             with formatter.section(panel):
                 formatter.write_dl(sections[panel])
 

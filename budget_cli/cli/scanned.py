@@ -2,16 +2,15 @@
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.groups.observations import Watch
 from budget_cli.reading import sources
-from budget_cli.reading.columns import Rejection
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import EXTRAS, Fields, parse
 from budget_cli.reading.sources import Source
@@ -101,6 +100,31 @@ def _lacking(preset: str, fields: Fields) -> str:
     return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {without}{mapped}"
 
 
+@contextlib.contextmanager
+def rereadable(found: list[Source]) -> Iterator[list[Source]]:
+    """The same sources, to be read twice: what comes through a pipe is in a temporary file meanwhile.
+
+    Raises:
+        InputProblem: not all of a pipe's bytes could be had.
+        OutputProblem: the temporary file could not be written.
+    """
+    import tempfile
+
+    with contextlib.ExitStack() as stack:
+        kept = []
+        for source in found:
+            if source.size is None:
+                try:
+                    file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-"))
+                    source = sources.spooled(source, file)
+                except OSError as error:
+                    where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
+                    why = f"{error.strerror or error}; files given by name need none"
+                    raise OutputProblem(f"{where}: {why}") from None
+            kept.append(source)
+        yield kept
+
+
 def scanned(
     found: list[Source],
     fields: Fields,
@@ -132,23 +156,3 @@ def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar
     total = None if None in sizes or not all(source.in_ranges for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
         yield progress.update
-
-
-def tell(scan: Scan, told: Sequence[Rejection], reasons: Sequence[str], is_screen: bool, quiet: bool) -> None:
-    """On standard error: what went wrong, where the result itself (a screen that somebody sees) does not say it."""
-    if not quiet:
-        for note in scan.notes:
-            console.say(note)
-    if not is_screen or not console.shows_result():
-        for problem in scan.problems:
-            console.say(str(problem))
-    if is_screen:
-        return
-    for rejection in [] if quiet else told:
-        console.say(str(rejection))
-    more = scan.tally.rejected - len(told)
-    if told and more > 0 and not quiet:
-        console.say(f"and {more:,} more rejected records (-v shows all)")
-    for reason in reasons:
-        if reason not in map(str, scan.problems):
-            console.say(f"fail: {reason}")

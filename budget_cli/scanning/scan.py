@@ -39,6 +39,7 @@ class Plan:
     limits: Limits
     by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
     watch: Watch | None = None  # what to look for in single responses; None: nothing
+    sample: int = 0  # responses to keep of some prompts
 
 
 class Task(NamedTuple):
@@ -124,7 +125,7 @@ def scan(
     Raises:
         WorkerDied: a worker process was killed.
     """
-    result = Scan(Groups(plan.layout))
+    result = Scan(Groups(plan.layout, plan.sample))
     broken: set[Source] = set()
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
@@ -245,7 +246,7 @@ def decode(source: Source, block: Block, plan: Plan) -> Decoded:
 def groups_of(columns: Columns, plan: Plan) -> Groups:
     """The moments of these responses."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
-    return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio)
+    return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
 
 
 def _responses(columns: Columns) -> Responses:

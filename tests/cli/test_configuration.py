@@ -155,3 +155,10 @@ def test_the_file_that_the_readme_shows_is_one(budget_cli: Run, tmp_path: Path) 
     answer = json.loads(done.stdout)
     assert answer["coefficients"]["token_budget"] == 4096
     assert ([row["key"] for row in answer["by"]], len(answer["gates"])) == ([40], 2)
+
+
+def test_what_stands_in_place_of_a_budget_beats_the_budget_of_a_file(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, "token-budget = 4096\nbeta = 0.02")
+    for flags in (["--suggest"], ["--max-response-length", "1280", "--overlong-buffer", "256"], ["--alpha", "0"]):
+        assert budget_cli("sweep", DUMP, *flags, cwd=tmp_path).returncode == 0
+    assert budget_cli("sweep", DUMP, "--suggest", "-B", "9", cwd=tmp_path).returncode == 2
