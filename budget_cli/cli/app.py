@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss, sweep
+from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss, summarize, sweep
 from budget_cli.cli.help import ENVIRONMENT, Command
 from budget_cli.errors import BudgetCliError
 
@@ -35,6 +35,7 @@ for _name, _module in (
     ("sweep", sweep),
     ("compare", compare),
     ("annotate", annotate),
+    ("summarize", summarize),
     ("fields", fields),
 ):
     app.command(_name, cls=Command, epilog=_module.EPILOG, context_settings=ENVIRONMENT)(_module.command)

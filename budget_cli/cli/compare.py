@@ -95,9 +95,9 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
-    """Two dumps side by side, each difference with its standard error.
+    """Two dumps side by side, and how sure each difference is.
 
-    Of loss, reward, adjusted reward, log-ratio, length, over-budget share and zero-variance share.
+    Compares loss, reward, adjusted reward, log-ratio, length, over-budget share and zero-variance share.
 
     Prompts whose id is in both are compared with each other, the others are left out and counted; where no id is in
     both, all prompts are compared, unpaired. A standard error is clustered by prompt. The result of an earlier loss

@@ -14,6 +14,7 @@ from budget_cli.reading import sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import EXTRAS, Fields, parse
 from budget_cli.reading.sources import Source
+from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
 
 LABEL = "by"  # among the extras: what --by names
@@ -34,6 +35,17 @@ def find(files: list[str] | None) -> list[Source]:
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
     return sources.find(files or ["-"])
+
+
+def require_records(found: list[Source], command: str) -> None:
+    """That each of these sources holds records.
+
+    Raises:
+        UsageProblem: one is a summary.
+    """
+    for source in found:
+        if summaries.is_summary(source):
+            raise UsageProblem(f"{source.name}: a summary holds no single records, which is what {command} is about")
 
 
 def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
@@ -67,6 +79,9 @@ def placed(
     Raises:
         UsageProblem: nobody can tell, or what is needed is not in such a dump.
     """
+    found = [source for source in found if not summaries.is_summary(source)]
+    if not found:
+        return fields.with_mappings(mappings)
     chosen = None
     if preset is not None or not mappings:
         from budget_cli.reading import detection
@@ -136,10 +151,20 @@ def scanned(
     watch: Watch | None = None,
     rejections: int = 10,
     by: str = "",
+    apart: bool = False,
 ) -> Scan:
-    """Everything that these sources hold."""
+    """Everything that these sources hold.
+
+    Raises:
+        UsageProblem: there are summaries among them that cannot be folded together, or do not answer for these budgets.
+    """
+    headers = {source.name: summaries.header_of(source) for source in found if summaries.is_summary(source)}
+    if headers:
+        if by:
+            raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
+        summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
     limits = Limits(max_line_bytes, None if verbose else rejections)
-    plan = Plan(fields, Layout(budgets), limits, by, watch)
+    plan = Plan(fields, Layout(budgets), limits, by, watch, apart=apart)
     with progress_over(found, quiet) as update:
         return scan(found, plan, jobs, update)
 
