@@ -10,13 +10,14 @@ from budget_cli.cli import console
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.groups.observations import Watch
-from budget_cli.reading import sources
+from budget_cli.reading import decoding, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import EXTRAS, Fields, parse
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
 
+WORTH_A_COMPILER = 1 << 28  # bytes; reading fewer is over before anybody wonders
 LABEL = "by"  # among the extras: what --by names
 
 if TYPE_CHECKING:
@@ -166,7 +167,13 @@ def scanned(
     limits = Limits(max_line_bytes, None if verbose else rejections)
     plan = Plan(fields, Layout(budgets), limits, by, watch, apart=apart)
     with progress_over(found, quiet) as update:
-        return scan(found, plan, jobs, update)
+        result = scan(found, plan, jobs, update)
+    if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():
+        result.notes.append(
+            "read without the compiled reader, which takes a fraction of the time: there was no C compiler when"
+            " budget-cli was installed"
+        )
+    return result
 
 
 @contextlib.contextmanager
