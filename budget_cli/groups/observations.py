@@ -88,6 +88,7 @@ ROWS: dict[str, Any] = {
     "text_place": np.int64(0),  # where another text was first seen
     "step": np.uint64(0),  # digest of its step
 }
+PLACES = ("place", "text_at", "text_place")
 ADDED = ("advantage", "advantage_squares", "advantage_reward", "with_advantage")
 
 
@@ -100,6 +101,7 @@ class Observations:
         self.values: dict[str, Counts] = {}
         self.rows: dict[str, NDArray[Any]] = {}
         self.sample = Sample()
+        self._prompts = 0  # of which something is in the rows
 
     @classmethod
     def of_responses(cls, watch: Watch, responses: Responses) -> "Observations":
@@ -142,18 +144,24 @@ class Observations:
     def _fold_rows(self, later: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], offset: int) -> None:
         if not rows.size:
             return
-        size = int(rows.max()) + 1
+        first, size = int(rows.min()), int(rows.max()) + 1
         for name in later:
             held = self.rows.get(name)
             if held is None or held.size < size:
-                grown = np.full(max(size, 0 if held is None else held.size * 5 // 4), ROWS[name])
+                there = 0 if held is None else held.size
+                grown = np.empty(max(size, there * 3 // 2), dtype=np.asarray(ROWS[name]).dtype)
                 if held is not None:
-                    grown[: held.size] = held
+                    grown[:there] = held
+                grown[there:] = ROWS[name]
                 self.rows[name] = grown
-        mine = {name: self.rows[name][rows] for name in later}
-        merged = merged_rows(mine, later, offset)
-        for name, values in merged.items():
-            self.rows[name][rows] = values
+        if first >= self._prompts and rows.size == size - first:  # all of them new, as in most dumps
+            for name, values in later.items():
+                self.rows[name][first:size] = np.where(values > 0, values + offset, 0) if name in PLACES else values
+        else:
+            mine = {name: self.rows[name][rows] for name in later}
+            for name, values in merged_rows(mine, later, offset).items():
+                self.rows[name][rows] = values
+        self._prompts = max(self._prompts, size)
 
 
 def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict[str, Any]:
@@ -203,21 +211,15 @@ class Sample:
         if level > self.level:
             self._raise_to(level)
         if digest.size:
-            self._parts.append((digest, row, place, record))
-            self._held += digest.size
-            if self.level:
-                self._raise_to(self.level)
+            self._parts.append(_kept((digest, row, place, record), self.level))
+            self._held += self._parts[-1][0].size
         while self._held > KEPT and self.level < 63:
             self._raise_to(self.level + 1)
 
     def _raise_to(self, level: int) -> None:
         self.level = level
-        kept = []
-        for part in self._parts:
-            stays = part[0] < np.uint64(1 << (64 - level))
-            kept.append(tuple(column[stays] for column in part))
-        self._parts = kept
-        self._held = sum(part[0].size for part in kept)
+        self._parts = [_kept(part, level) for part in self._parts]
+        self._held = sum(part[0].size for part in self._parts)
 
     def _column(self, at: int, dtype: Any) -> NDArray[Any]:
         if len(self._parts) > 1:
@@ -245,17 +247,32 @@ class Sample:
         return self._column(3, np.uint64)
 
 
+def _kept(part: tuple[NDArray[Any], ...], level: int) -> tuple[NDArray[Any], ...]:
+    """Those whose digest is low enough for this level."""
+    if not level:
+        return part
+    stays = part[0] < np.uint64(1 << (64 - level))
+    return tuple(column[stays] for column in part)
+
+
 class _Block:
     """One block under observation."""
 
     def __init__(self, seen: Observations, watch: Watch, responses: Responses) -> None:
         self.seen, self.watch, self.r = seen, watch, responses
+        steps = np.diff(responses.codes)
+        self.starts = None  # where each prompt's responses begin, if they lie together
+        if np.all(steps >= 0):
+            self.starts = np.append(0, np.flatnonzero(steps) + 1)
 
     def observe(self) -> None:
         """Everything that the block's columns allow."""
         r = self.r
         place = np.zeros(len(r.keys), dtype=np.int64)
-        place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
+        if self.starts is not None:
+            place[:] = r.line[self.starts]
+        else:
+            place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
         self.seen.rows["place"] = place
         self._lengths()
         self._log_probs()
@@ -327,16 +344,15 @@ class _Block:
 
     def _rewards(self) -> None:
         r, watch = self.r, self.watch
-        self._values("reward", r.reward)
+        over = None
         if watch.budget is not None:
             excess = np.zeros(r.reward.size)  # also of those without a length
             if r.length is not None:
                 np.maximum(0.0, r.length - watch.budget, out=excess, where=~np.isnan(r.length))
             over = excess > 0
-            self._values("reward_within", r.reward[~over])
-            self._values("reward_over", r.reward[over])
             if watch.beta:
                 self._best(r.reward - watch.beta * excess)
+        self._values(over)
         if r.advantage is not None:
             known = ~np.isnan(r.advantage)
             codes, a = r.codes[known], r.advantage[known]
@@ -350,30 +366,46 @@ class _Block:
     def _best(self, adjusted: Floats) -> None:
         """The best reward of each prompt, the best adjusted reward, and that of the responses with the former."""
         r = self.r
-        r_max, a_max, a_of_best = (np.full(len(r.keys), -np.inf) for _ in range(3))
-        np.maximum.at(r_max, r.codes, r.reward)
-        np.maximum.at(a_max, r.codes, adjusted)
+        r_max = self._greatest(r.reward)
         best = r.reward == r_max[r.codes]
-        np.maximum.at(a_of_best, r.codes[best], adjusted[best])
-        self.seen.rows |= {"r_max": r_max, "a_max": a_max, "a_of_best": a_of_best}
+        a_of_best = self._greatest(np.where(best, adjusted, -np.inf))
+        self.seen.rows |= {"r_max": r_max, "a_max": self._greatest(adjusted), "a_of_best": a_of_best}
 
-    def _values(self, name: str, values: Floats) -> None:
-        """The distinct values, where they are few."""
-        if not values.size:
+    def _greatest(self, values: Floats) -> Floats:
+        """Of each prompt's responses."""
+        if self.starts is not None:
+            return np.asarray(np.maximum.reduceat(values, self.starts))
+        greatest = np.full(len(self.r.keys), -np.inf)
+        np.maximum.at(greatest, self.r.codes, values)
+        return greatest
+
+    def _values(self, over: NDArray[np.bool_] | None) -> None:
+        """The distinct rewards, where they are few: of all, and of those within and over the budget."""
+        reward = self.r.reward
+        low, high = float(reward.min()), float(reward.max())
+        is_high = reward == high
+        if low < high and not np.all(is_high | (reward == low)):  # not two values: worth a sort
+            parts = {"reward": reward}
+            if over is not None:
+                parts |= {"reward_within": reward[~over], "reward_over": reward[over]}
+            for name, values in parts.items():
+                distinct, numbers = np.unique(values, return_counts=True)
+                self._count(name, dict(zip(distinct.tolist(), numbers.tolist(), strict=True)))
             return
-        low, high = values.min(), values.max()
-        at_low = int(np.count_nonzero(values == low))
-        at_high = int(np.count_nonzero(values == high)) if high > low else 0
-        counts: Counts = {float(low): at_low}
-        if at_high:
-            counts[float(high)] = at_high
-        if at_low + at_high < values.size:  # not two values: worth a sort
-            distinct, numbers = np.unique(values, return_counts=True)
-            counts = {}
-            _add_counts(counts, dict(zip(distinct[:MANY_VALUES].tolist(), numbers.tolist(), strict=False)))
-            if distinct.size > MANY_VALUES:
-                counts[None] = counts.get(None, 0) + int(numbers[MANY_VALUES:].sum())
-        self.seen.values[name] = counts
+        total, at_high = reward.size, int(np.count_nonzero(is_high))
+        self._count("reward", {low: total - at_high, high: at_high})
+        if over is not None:
+            total_over, high_over = int(np.count_nonzero(over)), int(np.count_nonzero(is_high & over))
+            self._count("reward_over", {low: total_over - high_over, high: high_over})
+            within = total - total_over
+            high_within = at_high - high_over
+            self._count("reward_within", {low: within - high_within, high: high_within})
+
+    def _count(self, name: str, numbers: Mapping[Key | float | None, int]) -> None:
+        counts: Counts = {}
+        _add_counts(counts, {value: number for value, number in numbers.items() if number})
+        if counts:
+            self.seen.values[name] = counts
 
     def _labels(self) -> None:
         reasons = self.r.finish_reason
@@ -382,9 +414,7 @@ class _Block:
         values, codes = reasons
         there = codes >= 0
         numbers = np.bincount(codes[there], minlength=len(values)).tolist()
-        counts: Counts = {}
-        _add_counts(counts, dict(zip(values, numbers, strict=True)))
-        self.seen.values["finish_reason"] = counts
+        self._count("finish_reason", dict(zip(values, numbers, strict=True)))
         cut = np.array([str(value).lower() in TRUNCATED for value in values] + [False], dtype=np.bool_)
         self._spot("truncated", cut[codes])
 
@@ -459,12 +489,13 @@ def _digest(label: Key) -> int:
 def _mixed(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
     """64 bits that stand for the numbers of each row; a column that is not there is one of NaN."""
     mixed = np.zeros(size, dtype=np.uint64)
-    for column in columns:
-        bits = NAN if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
-        mixed = _spread(mixed ^ bits)
-    return mixed
+    for column, factor in zip(columns, FACTORS, strict=True):
+        bits = np.full(size, NAN) if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
+        mixed += bits * factor
+    return _spread(mixed)
 
 
+FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)  # any odd ones
 NAN = np.uint64(0x7FF8000000000000)
 
 

@@ -152,7 +152,7 @@ def test_a_sample_holds_all_of_equal_digests_or_none_and_no_more_than_it_may(mon
 
 
 def test_what_stands_for_numbers_differs_where_any_of_them_does() -> None:
-    columns = [None, np.array([1.0, 1.0, 2.0, 1.0]), np.array([2.0, 2.0, 1.0, np.nan])]
+    columns: list[Any] = [None, np.array([1.0, 1.0, 2.0, 1.0]), np.array([2.0, 2.0, 1.0, np.nan])]
     mixed = observations._mixed(4, columns).tolist()
     assert mixed[0] == mixed[1]
     assert len(set(mixed)) == 3

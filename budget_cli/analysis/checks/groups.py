@@ -39,8 +39,9 @@ def _variance(subject: Subject) -> Found:
     as_expected = False
     if is_binary and prompts:
         rate = rewards[most] / subject.responses
-        chances = rate ** n[several] + (1 - rate) ** n[several]
-        expected, spread = float(chances.sum()), math.sqrt(float((chances * (1 - chances)).sum()))
+        sizes, numbers = np.unique(n[several], return_counts=True)
+        chances = rate**sizes + (1 - rate) ** sizes
+        expected, spread = float(numbers @ chances), math.sqrt(float(numbers @ (chances * (1 - chances))))
         as_expected = abs(found - expected) <= 2 * spread
         message += f"; chance alone, at a pass rate of {share(rate, 1)}, gives {expected:.1f}"
         if expected - found > 3 * max(spread, 1):
