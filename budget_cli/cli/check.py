@@ -102,7 +102,7 @@ def command(
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     format: Annotated[
-        Format, typer.Option("--format", "-f", envvar="BUDGET_CLI_FORMAT", help="What the findings are written as.")
+        Format, typer.Option("--format", "-f", help="What the findings are written as.")
     ] = Format.TABLE,
     max_errors: options.MaxErrors = "0",
     max_line_bytes: options.MaxLineBytes = 64 << 20,
@@ -111,7 +111,9 @@ def command(
     jobs: options.Jobs = None,
     output: options.Output = None,
     quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also of an info: why it matters and what to do.")
+    ] = False,
 ) -> Exit:  # fmt: skip
     """What is wrong or suspicious in a dump: groups, budget, lengths, log-probs, ids, and records that cannot be used.
 
@@ -145,7 +147,7 @@ def command(
         token_budget, budget_penalty_coef, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"]
     )
     budgets = () if token_budget is None else (token_budget,)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, watch, REJECTIONS)
+    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, False, watch, REJECTIONS)
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef or 0.0)
     loss = report.of_groups(scan.groups, coefficients, scan.tally)
@@ -212,7 +214,7 @@ def _thresholds(given: list[str]) -> dict[str, float]:
 def _near(name: str, names: list[str]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, names, n=1)
+    close = [each for each in names if name and name in each][:1] or get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(names)}"
 
 
