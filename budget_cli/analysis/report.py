@@ -98,6 +98,7 @@ class GroupCounts(NamedTuple):
     zero_variance: int  # two or more responses, all rewards equal
     zero_variance_adjusted: int | None  # the same of the adjusted reward
     phantom: int | None  # zero variance, but the penalties differ: an advantage made of length alone
+    reordered: int | None  # the longest of the best responses gets less than the shortest of the worst; null for β < 0
 
 
 class Records(NamedTuple):
@@ -171,11 +172,11 @@ def of_groups(
     Returns:
         The loss; None where some responses lack what a coefficient other than 0 needs.
     """
-    view = _View(groups, coefficients, budget)
+    view = View(groups, coefficients, budget)
     n, responses = view.n, int(view.n.sum())
     mean_of = _mean(view.n, aggregate)
     square = mean_of(view.advantage_sums) if view.adjustable else None
-    loss = mean_of(view.loss_sums) if view.adjustable and (view.with_k or not coefficients.kl_coef) else None
+    loss = mean_of(view.loss_sums) if view.has_loss else None
     sizes = Size(_whole(n.min()), _number(n.sum() / n.size), _whole(n.max())) if n.size else Size(None, None, None)
     mean_excess, total_excess, over = None, None, None
     if view.budgeted:
@@ -209,6 +210,7 @@ def of_groups(
             int(view.zero_variance.sum()),
             int((view.zero_variance_adjusted).sum()) if view.adjustable else None,
             int(view.phantom.sum()) if view.adjustable else None,
+            int((view.reorder_coef < view.beta).sum()) if view.adjustable and view.beta >= 0 else None,
         ),
         coverage=Coverage(groups.with_length, groups.with_log_ratio),
         records=Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped),
@@ -226,7 +228,7 @@ def phantoms(groups: Groups, most: int, budget: int = 0) -> list[Key]:
 
 def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
     """The same numbers for each prompt, in the order in which they were first seen."""
-    view = _View(groups, coefficients, budget)
+    view = View(groups, coefficients, budget)
     beta = coefficients.budget_penalty_coef
     n = view.n
     with_length = groups.with_length == n.sum()
@@ -252,7 +254,7 @@ def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iter
         )
 
 
-class _View:
+class View:
     """The columns that the formulas name, for one budget; shape (prompts,) each."""
 
     @quiet_overflow
@@ -277,7 +279,9 @@ class _View:
         self.k_mean = column("k0") + column("k1") / self.n
         self.kk = column("kk")
         self.beta = beta
+        self.has_loss = self.adjustable and (self.with_k or not alpha)
         self.r0, self.r1 = column("r0"), column("r1")
+        self.r_mean = self.r0 + self.r1 / self.n
         self.advantage_sums = objective.adjusted_scatter(self.rr, re, self.ee, beta)
         self.loss_sums = objective.loss_sum(
             self.n, self.rr, re, self.ee, self.k_mean, self.kk, column("rk"), ek, beta, alpha
@@ -287,6 +291,10 @@ class _View:
         self.zero_variance_adjusted = several & (self.advantage_sums == 0)
         self.penalty_scatter = beta * beta * self.ee
         self.phantom = self.zero_variance & (self.penalty_scatter > 0)
+        self.reorder_coef = reorder_coefs(
+            column("r_max") - column("r_min"), column("L_best"), column("L_worst"),
+            groups.layout.budgets[budget] if has_e else math.inf,
+        )  # fmt: skip
 
     def adjusted_mean_and_std(self) -> tuple[float | None, float | None]:
         """Of r − β·e over all responses."""
@@ -294,6 +302,23 @@ class _View:
             return None, None
         beta = self.beta
         return _mean_and_std(self.n, self.r0 - beta * self.e0, self.r1 - beta * self.e1, self.advantage_sums)
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def reorder_coefs(gap: Floats, best: Floats, worst: Floats, budget: Any) -> Floats:
+    """The β above which a prompt's best response gets less than its worst; inf where none does.
+
+    Args:
+        gap: the prompt's highest reward minus its lowest.
+        best, worst: the longest response with the highest reward, the shortest with the lowest; tokens.
+        budget: B, a number or an array that broadcasts.
+
+    Returns:
+        gap / (e_best − e_worst). With two different rewards it is where any order first changes; with more, some may
+        before.
+    """
+    excess = np.maximum(best - budget, 0) - np.maximum(worst - budget, 0)
+    return np.where((excess > 0) & (gap > 0), gap / excess, np.inf)
 
 
 def _mean_and_std(n: Floats, x0: Floats, x1: Floats, scatter: Floats) -> tuple[float | None, float | None]:
@@ -318,7 +343,7 @@ def _mean(n: Floats, aggregate: Aggregate) -> Any:
     return mean
 
 
-def _kl(view: _View, groups: Groups, loss: float | None, square: float | None) -> Kl:
+def _kl(view: View, groups: Groups, loss: float | None, square: float | None) -> Kl:
     if not view.with_k:
         return Kl(None, None, None, None)
     total = view.n.sum()

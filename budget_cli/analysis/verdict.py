@@ -36,9 +36,12 @@ def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]
     """Why the verdict is fail, in words; empty: it is pass."""
     too_many = too_many_rejected(tally, allowance)
     reasons = [too_many] if too_many else []
-    reasons += nothing_used(tally, allowance)
-    reasons += [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
-    return reasons
+    return reasons + nothing_used(tally, allowance) + failed_gates(gates)
+
+
+def failed_gates(gates: Sequence[Verdict]) -> list[str]:
+    """What each gate that does not hold found."""
+    return [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
 
 
 def too_many_rejected(tally: Tally, allowance: Allowance) -> str | None:

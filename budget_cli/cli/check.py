@@ -147,7 +147,9 @@ def command(
         token_budget, budget_penalty_coef, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"]
     )
     budgets = () if token_budget is None else (token_budget,)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, False, watch, REJECTIONS)
+    scan = scanned(
+        found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, rejections=REJECTIONS
+    )
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef or 0.0)
     loss = report.of_groups(scan.groups, coefficients, scan.tally)
@@ -264,13 +266,7 @@ def _rendered(answer: "Answer", format: Format, output: str | None, verbose: boo
         from budget_cli.rendering import junit
 
         return junit.of_cases("budget-cli check", findings.cases(answer))
-    from budget_cli.rendering import lines
-
-    shown = list(findings.of_audit(answer, verbose))
-    if console.wants_colour(output):
-        return lines.coloured(shown).encode()
-    encoding = console.encoding(output)
-    return lines.plain(shown, encoding).encode(encoding)
+    return console.drawn(findings.of_audit(answer, verbose), output)
 
 
 def _tell(scan: "Scan", answer: "Answer", format: Format, quiet: bool) -> None:

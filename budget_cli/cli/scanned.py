@@ -1,16 +1,25 @@
 """Files as typed → a scan, with its progress shown where somebody looks on."""
 
+import contextlib
 import gc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.groups.observations import Watch
 from budget_cli.reading import sources
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import Fields
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, parse, singular
 from budget_cli.reading.sources import Source
 from budget_cli.scanning.scan import Plan, Scan, scan
+
+LABEL = "by"  # among the extras: what --by names
+
+if TYPE_CHECKING:
+    from budget_cli.cli.progress import SoFar
 
 
 def find(files: list[str] | None) -> list[Source]:
@@ -27,6 +36,24 @@ def find(files: list[str] | None) -> list[Source]:
     return sources.find(files or ["-"])
 
 
+def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
+    """What the plan of a scan calls the labels that `--by` names, and the fields with those among them.
+
+    Raises:
+        UsageProblem: neither `file` nor a place in a record.
+    """
+    if by == "file":
+        return by, fields
+    if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may place
+        return by, replace(fields, extras=(by,))
+    try:
+        place = parse(by)
+    except UsageProblem as problem:
+        raise UsageProblem(f"--by {by}: expected file, or where a field is: {problem}") from None
+    places = dict(fields.paths) | {LABEL: place}
+    return LABEL, replace(fields, places=tuple(places.items()), extras=(LABEL,))
+
+
 def placed(
     found: list[Source],
     fields: Fields,
@@ -41,7 +68,7 @@ def placed(
         UsageProblem: nobody can tell, or what is needed is not in such a dump.
     """
     chosen = None
-    if preset is not None or not mappings:
+    if preset is not None or not any(singular(mapping.partition("=")[0]) in KINDS for mapping in mappings):
         from budget_cli.reading import detection
 
         if preset is not None or not detection.is_canonical_at_once(found):
@@ -73,6 +100,36 @@ def _lacking(preset: str, fields: Fields) -> str:
     return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {without}{mapped}"
 
 
+@contextlib.contextmanager
+def rereadable(found: list[Source]) -> Iterator[list[Source]]:
+    """The same sources, to be read twice: what comes through a pipe is in a temporary file meanwhile.
+
+    Raises:
+        InputProblem: not all of a pipe's bytes could be had.
+        OutputProblem: the temporary file could not be written.
+    """
+    import tempfile
+
+    with contextlib.ExitStack() as stack:
+        kept = []
+        for source in found:
+            if source.size is None:
+                path = stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-cli-")) + "/stdin.jsonl"
+                _keep(source, path)
+                source = replace(sources.find([path])[0], name=source.name)
+            kept.append(source)
+        yield kept
+
+
+def _keep(source: Source, path: str) -> None:
+    try:
+        with open(path, "wb") as file:
+            for piece in sources.pieces(source):
+                file.write(piece)
+    except OSError as error:
+        raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
+
+
 def scanned(
     found: list[Source],
     fields: Fields,
@@ -81,16 +138,26 @@ def scanned(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    by: str = "",
     watch: Watch | None = None,
     rejections: int = 10,
 ) -> Scan:
     """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else rejections), watch)
+    limits = Limits(max_line_bytes, None if verbose else rejections)
+    plan = Plan(fields, Layout(budgets), limits, by, watch=watch)
+    with progress_over(found, quiet) as update:
+        return scan(found, plan, jobs, update)
+
+
+@contextlib.contextmanager
+def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar], None] | None]":
+    """What to call after every block, if somebody looks on."""
     if not console.progress_wanted(quiet):
-        return scan(found, plan, jobs)
+        yield None
+        return
     from budget_cli.cli.progress import Progress
 
     sizes = [source.size for source in found]
     total = None if None in sizes or not all(source.in_ranges for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
-        return scan(found, plan, jobs, progress.update)
+        yield progress.update

@@ -137,6 +137,14 @@ def test_evidence_names_the_file_and_the_line_in_it(budget_cli: Run, tmp_path: P
     assert places["some-without-log-prob"][2] == ("2.jsonl", 2, "p")
 
 
+def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget_cli: Run) -> None:
+    dump = ROOT / "tests" / "dumps" / "verl-v1.jsonl"
+    done = budget_cli("check", dump, "--field", "finish_reason=gts", "--text", "-f", "json")
+    assert done.stderr.decode().startswith(f"budget-cli: {dump}: reading as verl-v1: prompt_id←stem(")
+    assert "truncated" in of_json(done)["checked"]
+    assert "id-over-texts" in of_json(done)["checked"]
+
+
 # ---- the baseline
 
 COLD = HOT.replace(b"2.5", b"-2.5")
