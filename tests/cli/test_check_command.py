@@ -198,6 +198,14 @@ def test_the_screen_stays_within_80_columns_and_says_what_was_not_checked(budget
     assert lines[-1] == "pass      48 records read, none rejected"
 
 
+def test_verbose_says_why_an_info_matters_too(budget_cli: Run) -> None:
+    short, long = (
+        budget_cli("check", ROLLOUTS, "--select", "zero-variance", *v).stdout.decode() for v in ((), ("-v",))
+    )
+    assert "    Why:  Their advantages are 0" in long
+    assert "Why:" not in short
+
+
 def test_nothing_of_the_data_reaches_the_screen_raw(budget_cli: Run) -> None:
     data = b'{"prompt_id": "\\u001b[31m\\u202e[/b]", "reward": 1, "log_prob": 3, "old_log_prob": -1}\n' * 2
     for form in ("table", "github", "markdown", "junit"):

@@ -95,10 +95,10 @@ class Subject(NamedTuple):
         """What was kept of each prompt; shape (prompts,)."""
         return self.seen.row(name, len(self.groups))
 
-    def prompts(self, mask: Any) -> tuple[Evidence, ...]:
-        """The first of the prompts where the mask is true, each at its first response."""
+    def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
+        """The first of the prompts where the mask is true, each at its first response, or at no place."""
         rows = np.flatnonzero(mask)[:FEW].tolist()
-        return self.evidence(Seen(int(self.row("place")[row]), row) for row in rows)
+        return self.evidence(Seen(int(self.row("place")[row]) if placed else 0, row) for row in rows)
 
     def spotted(self, name: str) -> tuple[Evidence, ...]:
         """The first responses that show something."""

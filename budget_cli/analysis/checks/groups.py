@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from budget_cli import objective
 from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
 
 A_FEW = 4  # prompts; of fewer a share says nothing
@@ -68,8 +69,6 @@ def _penalised(subject: Subject) -> Found:
         message = f"{counted(count, 'prompt')} {verb}, from {least:.3g} to {most:.3g}"
         yield finding("phantom-advantage", message, count, prompts, "prompts", subject.prompts(phantom))
     rr, re, ee = groups.column("rr"), groups.column("re", 0), groups.column("ee", 0)
-    from budget_cli import objective
-
     cancels = (n > 1) & ~alike & (objective.adjusted_scatter(rr, re, ee, beta) == 0)
     if cancels.any():
         count = int(cancels.sum())
