@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.groups import digests
+from budget_cli.groups.digests import Digests
+
 Floats = NDArray[np.float64]
 Key = str | int
 Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
@@ -18,7 +21,6 @@ Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY
 FEW = 5  # places kept as evidence
 MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
 LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a text from here on is hardly ever written twice
-KEPT = 1 << 18  # responses in which equal ones are looked for; of more than these, a sample
 TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
     {"length", "max_length", "max_tokens", "max_output_tokens", "max_new_tokens", "truncated", "incomplete",
      "length_limit", "token_limit", "max_model_len"}
@@ -79,9 +81,8 @@ ROWS: dict[str, Any] = {
     "r_max": -np.inf,  # the best reward,
     "a_of_best": -np.inf,  # the best adjusted reward among those that have it,
     "a_max": -np.inf,  # and among all
-    "advantage": 0.0,  # sums of the stored advantages, of their squares, of their products with the reward
+    "advantage": 0.0,  # sums of the stored advantages and of their squares
     "advantage_squares": 0.0,
-    "advantage_reward": 0.0,
     "with_advantage": 0.0,  # responses
     "text": np.uint64(0),  # digest of its prompt's text
     "text_at": np.int64(0),  # and its place
@@ -89,7 +90,7 @@ ROWS: dict[str, Any] = {
     "step": np.uint64(0),  # digest of its step
 }
 PLACES = ("place", "text_at", "text_place")
-ADDED = ("advantage", "advantage_squares", "advantage_reward", "with_advantage")
+ADDED = ("advantage", "advantage_squares", "with_advantage")
 
 
 class Observations:
@@ -100,7 +101,7 @@ class Observations:
         self.sums: dict[str, float] = {}
         self.values: dict[str, Counts] = {}
         self.rows: dict[str, NDArray[Any]] = {}
-        self.sample = Sample()
+        self.sample = Digests()
         self._prompts = 0  # of which something is in the rows
 
     @classmethod
@@ -185,74 +186,6 @@ def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict
         both["text_at"] = np.where(a["text"] > 0, a["text_at"], np.where(b["text"] > 0, b["text_at"] + offset, 0))
         both["text_place"] = np.where(a["text_place"] > 0, a["text_place"], other)
     return both
-
-
-class Sample:
-    """Of any number of responses at most KEPT, chosen by their digests: equal ones are all in, or all out.
-
-    At level l those whose digest begins with l zero bits are kept, one in 2^l; the level is the lowest at which there
-    are no more than KEPT, however the parts were added (Gibbons, "Distinct Sampling", VLDB 2001).
-    """
-
-    def __init__(self) -> None:
-        self.level = 0
-        self._parts: list[tuple[NDArray[Any], ...]] = []  # digest, row, place, record
-        self._held = 0
-
-    def add(
-        self,
-        digest: NDArray[np.uint64],
-        row: NDArray[np.intp],
-        place: NDArray[np.int64],
-        record: NDArray[np.uint64],
-        level: int = 0,
-    ) -> None:
-        """Add responses, of which those below `level` are not there."""
-        if level > self.level:
-            self._raise_to(level)
-        if digest.size:
-            self._parts.append(_kept((digest, row, place, record), self.level))
-            self._held += self._parts[-1][0].size
-        while self._held > KEPT and self.level < 63:
-            self._raise_to(self.level + 1)
-
-    def _raise_to(self, level: int) -> None:
-        self.level = level
-        self._parts = [_kept(part, level) for part in self._parts]
-        self._held = sum(part[0].size for part in self._parts)
-
-    def _column(self, at: int, dtype: Any) -> NDArray[Any]:
-        if len(self._parts) > 1:
-            self._parts = [tuple(map(np.concatenate, zip(*self._parts, strict=True)))]
-        return self._parts[0][at] if self._parts else np.zeros(0, dtype)
-
-    @property
-    def digest(self) -> NDArray[np.uint64]:
-        """Of each response in the sample."""
-        return self._column(0, np.uint64)
-
-    @property
-    def row(self) -> NDArray[np.intp]:
-        """Its prompt's."""
-        return self._column(1, np.intp)
-
-    @property
-    def place(self) -> NDArray[np.int64]:
-        """Where it is."""
-        return self._column(2, np.int64)
-
-    @property
-    def record(self) -> NDArray[np.uint64]:
-        """What stands for all that was read of it; 0 where that is too little to tell a record from another."""
-        return self._column(3, np.uint64)
-
-
-def _kept(part: tuple[NDArray[Any], ...], level: int) -> tuple[NDArray[Any], ...]:
-    """Those whose digest is low enough for this level."""
-    if not level:
-        return part
-    stays = part[0] < np.uint64(1 << (64 - level))
-    return tuple(column[stays] for column in part)
 
 
 class _Block:
@@ -356,12 +289,10 @@ class _Block:
         if r.advantage is not None:
             known = ~np.isnan(r.advantage)
             codes, a = r.codes[known], r.advantage[known]
-            prompts, reward = len(r.keys), r.reward[known]
-            rows = self.seen.rows
+            prompts, rows = len(r.keys), self.seen.rows
             rows["with_advantage"] = np.bincount(codes, minlength=prompts).astype(np.float64)
             rows["advantage"] = np.bincount(codes, a, prompts)
             rows["advantage_squares"] = np.bincount(codes, a * a, prompts)
-            rows["advantage_reward"] = np.bincount(codes, a * reward, prompts)
 
     def _best(self, adjusted: Floats) -> None:
         """The best reward of each prompt, the best adjusted reward, and that of the responses with the former."""
@@ -432,10 +363,10 @@ class _Block:
             rows |= {"text": text, "text_at": at, "text_place": other}
             if r.step is not None:
                 values, codes = r.step
-                digests = np.array([_digest(value) for value in values] + [0], dtype=np.uint64)[codes]
-                there = np.flatnonzero(digests)[::-1]
+                told = np.array([digests.of_label(value) for value in values] + [0], dtype=np.uint64)[codes]
+                there = np.flatnonzero(told)[::-1]
                 step = np.zeros(prompts, dtype=np.uint64)
-                step[r.codes[there]] = digests[there]
+                step[r.codes[there]] = told[there]
                 rows["step"] = step
         if r.characters is not None and r.length is not None:
             both = (r.characters >= 0) & ~np.isnan(r.length)
@@ -449,12 +380,12 @@ class _Block:
     def _digests(self) -> None:
         """What stands for each response: its text, or else its numbers where there is a log-prob among them."""
         r = self.r
-        numbers = _mixed(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
+        numbers = digests.of_numbers(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
         tells = np.zeros(r.reward.size, dtype=np.bool_)
         if r.log_prob is not None:
             tells = ~np.isnan(r.log_prob) & (r.log_prob != 0)
         digest = np.where(tells, numbers, np.uint64(0))
-        record = _spread(numbers ^ r.reward.view(np.uint64))
+        record = digests.spread(numbers ^ r.reward.view(np.uint64))
         if r.response_text is not None:
             told = r.response_text > 0
             if r.characters is not None:
@@ -462,8 +393,8 @@ class _Block:
                 tells |= r.characters >= LONG_CHARACTERS
             if r.length is not None:
                 tells |= r.length >= LONG_TOKENS
-            digest = np.where(told, _spread(r.response_text), digest)
-            record = _spread(record ^ r.response_text)
+            digest = np.where(told, digests.spread(r.response_text), digest)
+            record = digests.spread(record ^ r.response_text)
         some = digest > 0
         if some.any():
             record = np.where(tells, record, np.uint64(0))
@@ -476,32 +407,3 @@ def _add_counts(counts: Counts, more: Mapping[Key | float | None, int]) -> None:
     for value, number in more.items():
         place = value if value in counts or len(counts) < MANY_VALUES else None
         counts[place] = counts.get(place, 0) + number
-
-
-def _digest(label: Key) -> int:
-    """64 bits that stand for a label, the same in every process."""
-    import hashlib
-
-    text = f"{type(label).__name__}:{label}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
-
-
-def _mixed(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
-    """64 bits that stand for the numbers of each row; a column that is not there is one of NaN."""
-    mixed = np.zeros(size, dtype=np.uint64)
-    for column, factor in zip(columns, FACTORS, strict=True):
-        bits = np.full(size, NAN) if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
-        mixed += bits * factor
-    return _spread(mixed)
-
-
-FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)  # any odd ones
-NAN = np.uint64(0x7FF8000000000000)
-
-
-def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Every bit of the input changes about half of the output's (the finaliser of SplitMix64, Steele et al., 2014)."""
-    bits = bits + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))

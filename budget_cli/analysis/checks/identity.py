@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
-from budget_cli.groups.observations import FEW, KEPT, Seen
+from budget_cli.groups.digests import KEPT
+from budget_cli.groups.observations import FEW, Seen
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
