@@ -66,6 +66,9 @@ def command(
         ),
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="Read the texts of prompts and responses, too.")] = False,
+    duplicate_keys: Annotated[
+        bool, typer.Option("--duplicate-keys", help="Look for keys that occur twice in an object, too (slow).")
+    ] = False,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="CODE", show_default=False, help="Only these checks or topics. Repeatable, or a,b."),
@@ -148,14 +151,15 @@ def command(
     )
     budgets = () if token_budget is None else (token_budget,)
     scan = scanned(
-        found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, rejections=REJECTIONS
-    )
+        found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, rejections=REJECTIONS,
+        repeated_keys=duplicate_keys,
+    )  # fmt: skip
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef or 0.0)
     loss = report.of_groups(scan.groups, coefficients, scan.tally)
     subject = Subject(
         loss, scan.groups, scan.observations, scan.tally, scan.rejections, scan.sources, thresholds,
-        bool(set(TEXTS) & set(fields.extras)) if text else None, PLACES,
+        bool(set(TEXTS) & set(fields.extras)) if text else None, PLACES, duplicate_keys,
     )  # fmt: skip
     audited = audit.of_subject(subject, wanted)
     severity = Severity[fail_on.value]

@@ -141,10 +141,11 @@ def scanned(
     by: str = "",
     watch: Watch | None = None,
     rejections: int = 10,
+    repeated_keys: bool = False,
 ) -> Scan:
     """Everything that these sources hold."""
     limits = Limits(max_line_bytes, None if verbose else rejections)
-    plan = Plan(fields, Layout(budgets), limits, by, watch=watch)
+    plan = Plan(fields, Layout(budgets), limits, by, watch=watch, repeated_keys=repeated_keys)
     with progress_over(found, quiet) as update:
         return scan(found, plan, jobs, update)
 

@@ -56,10 +56,10 @@ class Responses(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Where something was seen: a place, and the row of the prompt."""
+    """Where something was seen: a place, and the row of the prompt; -1: it is no prompt's."""
 
     place: int
-    row: int
+    row: int = -1
 
 
 class Spotted:
@@ -72,7 +72,7 @@ class Spotted:
         """Add what a later block holds, of whose prompts these are the rows, and whose places begin at `offset`."""
         self.count += later.count
         for place, row in later.first[: FEW - len(self.first)]:
-            self.first.append(Seen(place + offset, int(rows[row])))
+            self.first.append(Seen(place + offset, int(rows[row]) if row >= 0 else row))
 
 
 # what is kept of each prompt, and the value that says nothing
@@ -128,6 +128,14 @@ class Observations:
         self._fold_rows(later.rows, rows, offset)
         sample = later.sample
         self.sample.add(sample.digest, rows[sample.row], sample.place + offset, sample.record, sample.level)
+
+    def note(self, name: str, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
+        """Lines of a block that show something, and what each of them shows."""
+        if lines:
+            self.spotted[name] = Spotted(len(lines), [Seen(line) for line, _ in lines[:FEW]])
+            counts = self.values.setdefault(name, {})
+            for _, shown in lines:
+                _add_counts(counts, dict.fromkeys(shown, 1))
 
     def count(self, name: str) -> int:
         """Responses that show it."""

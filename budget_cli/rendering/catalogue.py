@@ -22,6 +22,7 @@ NEEDS = {
     "text": "`--text`",
     "finish_reason": "a finish reason",
     "advantage": "stored advantages",
+    "keys": "`--duplicate-keys`",
 }
 LEAD = """# Checks
 

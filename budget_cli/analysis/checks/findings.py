@@ -65,6 +65,7 @@ class Subject(NamedTuple):
     thresholds: Mapping[str, float]
     texts: bool | None  # whether there are any; None: they were not asked for
     places: int  # lines of a source that places tell apart
+    keys: bool  # whether keys that occur twice were looked for
 
     def threshold(self, name: str) -> float:
         """The threshold of this name."""
@@ -111,7 +112,8 @@ class Subject(NamedTuple):
         found = []
         for place, row in first:
             source, line = divmod(place, self.places)
-            found.append(Evidence(self.sources[source] if line else None, line or None, None, keys[row]))
+            prompt = keys[row] if row >= 0 else None
+            found.append(Evidence(self.sources[source] if line else None, line or None, None, prompt))
         return tuple(found)
 
 
