@@ -36,8 +36,7 @@ def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]
     """Why the verdict is fail, in words; empty: it is pass."""
     too_many = too_many_rejected(tally, allowance)
     reasons = [too_many] if too_many else []
-    reasons += nothing_used(tally, allowance)
-    return reasons + failed_gates(gates)
+    return reasons + nothing_used(tally, allowance) + failed_gates(gates)
 
 
 def failed_gates(gates: Sequence[Verdict]) -> list[str]:

@@ -66,6 +66,9 @@ def command(
         ),
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="Read the texts of prompts and responses, too.")] = False,
+    duplicate_keys: Annotated[
+        bool, typer.Option("--duplicate-keys", help="Look for keys that occur twice in an object, too (slow).")
+    ] = False,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="CODE", show_default=False, help="Only these checks or topics. Repeatable, or a,b."),
@@ -112,7 +115,9 @@ def command(
     output: options.Output = None,
     color: options.WhenColour = options.Colour.AUTO,
     quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also of an info: why it matters and what to do.")
+    ] = False,
 ) -> Exit:  # fmt: skip
     """What is wrong or suspicious in a dump.
 
@@ -148,13 +153,16 @@ def command(
         token_budget, budget_penalty_coef, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"]
     )
     budgets = () if token_budget is None else (token_budget,)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, watch, REJECTIONS)
+    scan = scanned(
+        found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, rejections=REJECTIONS,
+        repeated_keys=duplicate_keys,
+    )  # fmt: skip
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef or 0.0)
     loss = report.of_groups(scan.groups, coefficients, scan.tally)
     subject = Subject(
         loss, scan.groups, scan.observations, scan.tally, scan.rejections, scan.sources, thresholds,
-        bool(set(TEXTS) & set(fields.extras)) if text else None, PLACES,
+        bool(set(TEXTS) & set(fields.extras)) if text else None, PLACES, duplicate_keys,
     )  # fmt: skip
     audited = audit.of_subject(subject, wanted)
     severity = Severity[fail_on.value]
@@ -215,7 +223,7 @@ def _thresholds(given: list[str]) -> dict[str, float]:
 def _near(name: str, names: list[str]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, names, n=1)
+    close = [each for each in names if name and name in each][:1] or get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(names)}"
 
 

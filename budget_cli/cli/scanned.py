@@ -12,7 +12,7 @@ from budget_cli.groups.moments import Layout
 from budget_cli.groups.observations import Watch
 from budget_cli.reading import decoding, sources
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import EXTRAS, Fields, parse
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, parse, singular
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
@@ -84,7 +84,7 @@ def placed(
     if not found:
         return fields.with_mappings(mappings)
     chosen = None
-    if preset is not None or not mappings:
+    if preset is not None or not any(singular(mapping.partition("=")[0]) in KINDS for mapping in mappings):
         from budget_cli.reading import detection
 
         if preset is not None or not detection.is_canonical_at_once(found):
@@ -149,9 +149,10 @@ def scanned(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    by: str = "",
     watch: Watch | None = None,
     rejections: int = 10,
-    by: str = "",
+    repeated_keys: bool = False,
     apart: bool = False,
 ) -> Scan:
     """Everything that these sources hold.
@@ -165,7 +166,7 @@ def scanned(
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
     limits = Limits(max_line_bytes, None if verbose else rejections)
-    plan = Plan(fields, Layout(budgets), limits, by, watch, apart=apart)
+    plan = Plan(fields, Layout(budgets), limits, by, watch, repeated_keys=repeated_keys, apart=apart)
     with progress_over(found, quiet) as update:
         result = scan(found, plan, jobs, update)
     if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.groups import digests
+from budget_cli.groups.digests import Digests
+
 Floats = NDArray[np.float64]
 Key = str | int
 Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
@@ -18,7 +21,6 @@ Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY
 FEW = 5  # places kept as evidence
 MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
 LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a text from here on is hardly ever written twice
-KEPT = 1 << 18  # responses in which equal ones are looked for; of more than these, a sample
 TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
     {"length", "max_length", "max_tokens", "max_output_tokens", "max_new_tokens", "truncated", "incomplete",
      "length_limit", "token_limit", "max_model_len"}
@@ -54,10 +56,10 @@ class Responses(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Where something was seen: a place, and the row of the prompt."""
+    """Where something was seen: a place, and the row of the prompt; -1: it is no prompt's."""
 
     place: int
-    row: int
+    row: int = -1
 
 
 class Spotted:
@@ -70,7 +72,7 @@ class Spotted:
         """Add what a later block holds, of whose prompts these are the rows, and whose places begin at `offset`."""
         self.count += later.count
         for place, row in later.first[: FEW - len(self.first)]:
-            self.first.append(Seen(place + offset, int(rows[row])))
+            self.first.append(Seen(place + offset, int(rows[row]) if row >= 0 else row))
 
 
 # what is kept of each prompt, and the value that says nothing
@@ -79,16 +81,16 @@ ROWS: dict[str, Any] = {
     "r_max": -np.inf,  # the best reward,
     "a_of_best": -np.inf,  # the best adjusted reward among those that have it,
     "a_max": -np.inf,  # and among all
-    "advantage": 0.0,  # sums of the stored advantages, of their squares, of their products with the reward
+    "advantage": 0.0,  # sums of the stored advantages and of their squares
     "advantage_squares": 0.0,
-    "advantage_reward": 0.0,
     "with_advantage": 0.0,  # responses
     "text": np.uint64(0),  # digest of its prompt's text
     "text_at": np.int64(0),  # and its place
     "text_place": np.int64(0),  # where another text was first seen
     "step": np.uint64(0),  # digest of its step
 }
-ADDED = ("advantage", "advantage_squares", "advantage_reward", "with_advantage")
+PLACES = ("place", "text_at", "text_place")
+ADDED = ("advantage", "advantage_squares", "with_advantage")
 
 
 class Observations:
@@ -99,7 +101,8 @@ class Observations:
         self.sums: dict[str, float] = {}
         self.values: dict[str, Counts] = {}
         self.rows: dict[str, NDArray[Any]] = {}
-        self.sample = Sample()
+        self.sample = Digests()
+        self._prompts = 0  # of which something is in the rows
 
     @classmethod
     def of_responses(cls, watch: Watch, responses: Responses) -> "Observations":
@@ -126,6 +129,14 @@ class Observations:
         sample = later.sample
         self.sample.add(sample.digest, rows[sample.row], sample.place + offset, sample.record, sample.level)
 
+    def note(self, name: str, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
+        """Lines of a block that show something, and what each of them shows."""
+        if lines:
+            self.spotted[name] = Spotted(len(lines), [Seen(line) for line, _ in lines[:FEW]])
+            counts = self.values.setdefault(name, {})
+            for _, shown in lines:
+                _add_counts(counts, dict.fromkeys(shown, 1))
+
     def count(self, name: str) -> int:
         """Responses that show it."""
         return self.spotted[name].count if name in self.spotted else 0
@@ -142,18 +153,24 @@ class Observations:
     def _fold_rows(self, later: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], offset: int) -> None:
         if not rows.size:
             return
-        size = int(rows.max()) + 1
+        first, size = int(rows.min()), int(rows.max()) + 1
         for name in later:
             held = self.rows.get(name)
             if held is None or held.size < size:
-                grown = np.full(max(size, 0 if held is None else held.size * 5 // 4), ROWS[name])
+                there = 0 if held is None else held.size
+                grown = np.empty(max(size, there * 3 // 2), dtype=np.asarray(ROWS[name]).dtype)
                 if held is not None:
-                    grown[: held.size] = held
+                    grown[:there] = held
+                grown[there:] = ROWS[name]
                 self.rows[name] = grown
-        mine = {name: self.rows[name][rows] for name in later}
-        merged = merged_rows(mine, later, offset)
-        for name, values in merged.items():
-            self.rows[name][rows] = values
+        if first >= self._prompts and rows.size == size - first:  # all of them new, as in most dumps
+            for name, values in later.items():
+                self.rows[name][first:size] = np.where(values > 0, values + offset, 0) if name in PLACES else values
+        else:
+            mine = {name: self.rows[name][rows] for name in later}
+            for name, values in merged_rows(mine, later, offset).items():
+                self.rows[name][rows] = values
+        self._prompts = max(self._prompts, size)
 
 
 def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict[str, Any]:
@@ -179,83 +196,24 @@ def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict
     return both
 
 
-class Sample:
-    """Of any number of responses at most KEPT, chosen by their digests: equal ones are all in, or all out.
-
-    At level l those whose digest begins with l zero bits are kept, one in 2^l; the level is the lowest at which there
-    are no more than KEPT, however the parts were added (Gibbons, "Distinct Sampling", VLDB 2001).
-    """
-
-    def __init__(self) -> None:
-        self.level = 0
-        self._parts: list[tuple[NDArray[Any], ...]] = []  # digest, row, place, record
-        self._held = 0
-
-    def add(
-        self,
-        digest: NDArray[np.uint64],
-        row: NDArray[np.intp],
-        place: NDArray[np.int64],
-        record: NDArray[np.uint64],
-        level: int = 0,
-    ) -> None:
-        """Add responses, of which those below `level` are not there."""
-        if level > self.level:
-            self._raise_to(level)
-        if digest.size:
-            self._parts.append((digest, row, place, record))
-            self._held += digest.size
-            if self.level:
-                self._raise_to(self.level)
-        while self._held > KEPT and self.level < 63:
-            self._raise_to(self.level + 1)
-
-    def _raise_to(self, level: int) -> None:
-        self.level = level
-        kept = []
-        for part in self._parts:
-            stays = part[0] < np.uint64(1 << (64 - level))
-            kept.append(tuple(column[stays] for column in part))
-        self._parts = kept
-        self._held = sum(part[0].size for part in kept)
-
-    def _column(self, at: int, dtype: Any) -> NDArray[Any]:
-        if len(self._parts) > 1:
-            self._parts = [tuple(map(np.concatenate, zip(*self._parts, strict=True)))]
-        return self._parts[0][at] if self._parts else np.zeros(0, dtype)
-
-    @property
-    def digest(self) -> NDArray[np.uint64]:
-        """Of each response in the sample."""
-        return self._column(0, np.uint64)
-
-    @property
-    def row(self) -> NDArray[np.intp]:
-        """Its prompt's."""
-        return self._column(1, np.intp)
-
-    @property
-    def place(self) -> NDArray[np.int64]:
-        """Where it is."""
-        return self._column(2, np.int64)
-
-    @property
-    def record(self) -> NDArray[np.uint64]:
-        """What stands for all that was read of it; 0 where that is too little to tell a record from another."""
-        return self._column(3, np.uint64)
-
-
 class _Block:
     """One block under observation."""
 
     def __init__(self, seen: Observations, watch: Watch, responses: Responses) -> None:
         self.seen, self.watch, self.r = seen, watch, responses
+        steps = np.diff(responses.codes)
+        self.starts = None  # where each prompt's responses begin, if they lie together
+        if np.all(steps >= 0):
+            self.starts = np.append(0, np.flatnonzero(steps) + 1)
 
     def observe(self) -> None:
         """Everything that the block's columns allow."""
         r = self.r
         place = np.zeros(len(r.keys), dtype=np.int64)
-        place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
+        if self.starts is not None:
+            place[:] = r.line[self.starts]
+        else:
+            place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
         self.seen.rows["place"] = place
         self._lengths()
         self._log_probs()
@@ -327,53 +285,66 @@ class _Block:
 
     def _rewards(self) -> None:
         r, watch = self.r, self.watch
-        self._values("reward", r.reward)
+        over = None
         if watch.budget is not None:
             excess = np.zeros(r.reward.size)  # also of those without a length
             if r.length is not None:
                 np.maximum(0.0, r.length - watch.budget, out=excess, where=~np.isnan(r.length))
             over = excess > 0
-            self._values("reward_within", r.reward[~over])
-            self._values("reward_over", r.reward[over])
             if watch.beta:
                 self._best(r.reward - watch.beta * excess)
+        self._values(over)
         if r.advantage is not None:
             known = ~np.isnan(r.advantage)
             codes, a = r.codes[known], r.advantage[known]
-            prompts, reward = len(r.keys), r.reward[known]
-            rows = self.seen.rows
+            prompts, rows = len(r.keys), self.seen.rows
             rows["with_advantage"] = np.bincount(codes, minlength=prompts).astype(np.float64)
             rows["advantage"] = np.bincount(codes, a, prompts)
             rows["advantage_squares"] = np.bincount(codes, a * a, prompts)
-            rows["advantage_reward"] = np.bincount(codes, a * reward, prompts)
 
     def _best(self, adjusted: Floats) -> None:
         """The best reward of each prompt, the best adjusted reward, and that of the responses with the former."""
         r = self.r
-        r_max, a_max, a_of_best = (np.full(len(r.keys), -np.inf) for _ in range(3))
-        np.maximum.at(r_max, r.codes, r.reward)
-        np.maximum.at(a_max, r.codes, adjusted)
+        r_max = self._greatest(r.reward)
         best = r.reward == r_max[r.codes]
-        np.maximum.at(a_of_best, r.codes[best], adjusted[best])
-        self.seen.rows |= {"r_max": r_max, "a_max": a_max, "a_of_best": a_of_best}
+        a_of_best = self._greatest(np.where(best, adjusted, -np.inf))
+        self.seen.rows |= {"r_max": r_max, "a_max": self._greatest(adjusted), "a_of_best": a_of_best}
 
-    def _values(self, name: str, values: Floats) -> None:
-        """The distinct values, where they are few."""
-        if not values.size:
+    def _greatest(self, values: Floats) -> Floats:
+        """Of each prompt's responses."""
+        if self.starts is not None:
+            return np.asarray(np.maximum.reduceat(values, self.starts))
+        greatest = np.full(len(self.r.keys), -np.inf)
+        np.maximum.at(greatest, self.r.codes, values)
+        return greatest
+
+    def _values(self, over: NDArray[np.bool_] | None) -> None:
+        """The distinct rewards, where they are few: of all, and of those within and over the budget."""
+        reward = self.r.reward
+        low, high = float(reward.min()), float(reward.max())
+        is_high = reward == high
+        if low < high and not np.all(is_high | (reward == low)):  # not two values: worth a sort
+            parts = {"reward": reward}
+            if over is not None:
+                parts |= {"reward_within": reward[~over], "reward_over": reward[over]}
+            for name, values in parts.items():
+                distinct, numbers = np.unique(values, return_counts=True)
+                self._count(name, dict(zip(distinct.tolist(), numbers.tolist(), strict=True)))
             return
-        low, high = values.min(), values.max()
-        at_low = int(np.count_nonzero(values == low))
-        at_high = int(np.count_nonzero(values == high)) if high > low else 0
-        counts: Counts = {float(low): at_low}
-        if at_high:
-            counts[float(high)] = at_high
-        if at_low + at_high < values.size:  # not two values: worth a sort
-            distinct, numbers = np.unique(values, return_counts=True)
-            counts = {}
-            _add_counts(counts, dict(zip(distinct[:MANY_VALUES].tolist(), numbers.tolist(), strict=False)))
-            if distinct.size > MANY_VALUES:
-                counts[None] = counts.get(None, 0) + int(numbers[MANY_VALUES:].sum())
-        self.seen.values[name] = counts
+        total, at_high = reward.size, int(np.count_nonzero(is_high))
+        self._count("reward", {low: total - at_high, high: at_high})
+        if over is not None:
+            total_over, high_over = int(np.count_nonzero(over)), int(np.count_nonzero(is_high & over))
+            self._count("reward_over", {low: total_over - high_over, high: high_over})
+            within = total - total_over
+            high_within = at_high - high_over
+            self._count("reward_within", {low: within - high_within, high: high_within})
+
+    def _count(self, name: str, numbers: Mapping[Key | float | None, int]) -> None:
+        counts: Counts = {}
+        _add_counts(counts, {value: number for value, number in numbers.items() if number})
+        if counts:
+            self.seen.values[name] = counts
 
     def _labels(self) -> None:
         reasons = self.r.finish_reason
@@ -382,9 +353,7 @@ class _Block:
         values, codes = reasons
         there = codes >= 0
         numbers = np.bincount(codes[there], minlength=len(values)).tolist()
-        counts: Counts = {}
-        _add_counts(counts, dict(zip(values, numbers, strict=True)))
-        self.seen.values["finish_reason"] = counts
+        self._count("finish_reason", dict(zip(values, numbers, strict=True)))
         cut = np.array([str(value).lower() in TRUNCATED for value in values] + [False], dtype=np.bool_)
         self._spot("truncated", cut[codes])
 
@@ -402,10 +371,10 @@ class _Block:
             rows |= {"text": text, "text_at": at, "text_place": other}
             if r.step is not None:
                 values, codes = r.step
-                digests = np.array([_digest(value) for value in values] + [0], dtype=np.uint64)[codes]
-                there = np.flatnonzero(digests)[::-1]
+                told = np.array([digests.of_label(value) for value in values] + [0], dtype=np.uint64)[codes]
+                there = np.flatnonzero(told)[::-1]
                 step = np.zeros(prompts, dtype=np.uint64)
-                step[r.codes[there]] = digests[there]
+                step[r.codes[there]] = told[there]
                 rows["step"] = step
         if r.characters is not None and r.length is not None:
             both = (r.characters >= 0) & ~np.isnan(r.length)
@@ -419,12 +388,12 @@ class _Block:
     def _digests(self) -> None:
         """What stands for each response: its text, or else its numbers where there is a log-prob among them."""
         r = self.r
-        numbers = _mixed(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
+        numbers = digests.of_numbers(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
         tells = np.zeros(r.reward.size, dtype=np.bool_)
         if r.log_prob is not None:
             tells = ~np.isnan(r.log_prob) & (r.log_prob != 0)
         digest = np.where(tells, numbers, np.uint64(0))
-        record = _spread(numbers ^ r.reward.view(np.uint64))
+        record = digests.spread(numbers ^ r.reward.view(np.uint64))
         if r.response_text is not None:
             told = r.response_text > 0
             if r.characters is not None:
@@ -432,8 +401,8 @@ class _Block:
                 tells |= r.characters >= LONG_CHARACTERS
             if r.length is not None:
                 tells |= r.length >= LONG_TOKENS
-            digest = np.where(told, _spread(r.response_text), digest)
-            record = _spread(record ^ r.response_text)
+            digest = np.where(told, digests.spread(r.response_text), digest)
+            record = digests.spread(record ^ r.response_text)
         some = digest > 0
         if some.any():
             record = np.where(tells, record, np.uint64(0))
@@ -446,31 +415,3 @@ def _add_counts(counts: Counts, more: Mapping[Key | float | None, int]) -> None:
     for value, number in more.items():
         place = value if value in counts or len(counts) < MANY_VALUES else None
         counts[place] = counts.get(place, 0) + number
-
-
-def _digest(label: Key) -> int:
-    """64 bits that stand for a label, the same in every process."""
-    import hashlib
-
-    text = f"{type(label).__name__}:{label}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
-
-
-def _mixed(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
-    """64 bits that stand for the numbers of each row; a column that is not there is one of NaN."""
-    mixed = np.zeros(size, dtype=np.uint64)
-    for column in columns:
-        bits = NAN if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
-        mixed = _spread(mixed ^ bits)
-    return mixed
-
-
-NAN = np.uint64(0x7FF8000000000000)
-
-
-def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Every bit of the input changes about half of the output's (the finaliser of SplitMix64, Steele et al., 2014)."""
-    bits = bits + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))

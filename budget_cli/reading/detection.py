@@ -15,6 +15,7 @@ from budget_cli.reading.values import Bad
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
+GLANCE_BYTES = 1 << 18  # enough to see which fields there are
 LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays side by side are one line
 
 
@@ -75,7 +76,7 @@ def preset_of(found: Sequence[Source], presets: Mapping[str, Preset]) -> Preset 
 
 def extras_there(found: Sequence[Source], fields: Fields) -> set[str]:
     """Which of the extras that these fields want are in any of the first records."""
-    values, _ = first_values(found)
+    values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or first_values(found)[0]
     there: set[str] = set()
     for value in values:
         try:

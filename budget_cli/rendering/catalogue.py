@@ -22,6 +22,7 @@ NEEDS = {
     "text": "`--text`",
     "finish_reason": "a finish reason",
     "advantage": "stored advantages",
+    "keys": "`--duplicate-keys`",
 }
 LEAD = """# Checks
 
@@ -35,6 +36,11 @@ section for each, and `budget-cli check --explain CODE` prints it. (The page is 
 - **`--threshold NAME=VALUE`** changes a threshold; its default and where it comes from are below.
 - **`--text`** reads the texts of prompts and responses, too, which takes longer; some checks need them.
 - **`--baseline FILE`** takes the JSON of an earlier check: what was found there, and is not worse now, does not fail.
+- **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
+  `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts or records), `accepted` (why it does not
+  count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then `coefficients`,
+  `prompts`, `responses`, `records`, the codes `checked`, those `unchecked` with the reason, `thresholds`, `reasons` to
+  fail, and what is `incomplete`. More may be added.
 """
 
 

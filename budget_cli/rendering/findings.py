@@ -12,7 +12,6 @@ from budget_cli.analysis.checks import catalogue
 from budget_cli.analysis.checks.audit import SCHEMA, Audit
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity, counted
 from budget_cli.analysis.report import Loss
-from budget_cli.rendering import markdown
 from budget_cli.rendering.github import Annotation
 from budget_cli.rendering.junit import Case
 from budget_cli.rendering.lines import Line, Piece
@@ -168,21 +167,16 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
 
 def markdown_of_audit(answer: Answer) -> bytes:
     """The verdict and a row a finding."""
-    lead = f"**{answer.status}**: " + ("; ".join(for_markdown(reason) for reason in answer.reasons) or "all held")
-    rows = [
-        (
-            finding.severity,
-            finding.code,
-            finding.message + (f" ({finding.accepted})" if finding.accepted else ""),
-            _place(finding.evidence[0], answer.sources) if finding.evidence else "",
-            finding.remedy,
-        )
-        for finding in answer.audit.findings
-    ]
-    text = f"{lead}\n"
-    if rows:
-        text += "\n" + markdown.table(("severity", "check", "found", "first at", "what to do"), rows)
-    return text.encode("utf-8", "backslashreplace")
+    lead = f"**{answer.status}**: " + ("; ".join(for_markdown(reason, TEXT) for reason in answer.reasons) or "all held")
+    lines = [lead, ""]
+    if answer.audit.findings:
+        lines += ["| severity | check | found | first at | what to do |", "| --- | --- | --- | --- | --- |"]
+    for finding in answer.audit.findings:
+        first = _place(finding.evidence[0], answer.sources) if finding.evidence else ""
+        said = finding.message + (f" ({finding.accepted})" if finding.accepted else "")
+        cells = [for_markdown(cell, TEXT) for cell in (finding.severity, finding.code, said, first, finding.remedy)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
 def annotations(answer: Answer) -> list[Annotation]:

@@ -43,6 +43,7 @@ class Plan:
     watch: Watch | None = None  # what to look for in single responses; None: nothing
     sample: int = 0  # responses to keep of some prompts
     apart: bool = False  # the sources' groups are kept side by side, for a summary, and make no total
+    repeated_keys: bool = False  # whether to look for keys that occur twice in an object
 
 
 class Task(NamedTuple):
@@ -238,8 +239,20 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
         return problem
     groups = groups_of(decoded.columns, plan)
     by, tallies = _by_label(decoded, groups, task.source, plan)
-    seen = None if plan.watch is None else Observations.of_responses(plan.watch, _responses(decoded.columns))
+    seen = _observed(decoded.columns, block, plan)
     return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies, seen)
+
+
+def _observed(columns: Columns, block: Block, plan: Plan) -> Observations | None:
+    """What the plan says to watch for."""
+    if plan.watch is None:
+        return None
+    seen = Observations.of_responses(plan.watch, _responses(columns))
+    if plan.repeated_keys:
+        from budget_cli.reading import repeats
+
+        seen.note("repeated_keys", list(repeats.of_block(bytes(block.view))))
+    return seen
 
 
 def _by_label(

@@ -14,7 +14,7 @@ from dump_of import BUDGET, Record, change, checked, codes, healthy, lines, with
 from budget_cli.analysis.checks.catalogue import CHECKS
 
 GOOD = healthy()
-ALL = (*BUDGET, "--text")
+ALL = (*BUDGET, "--text", "--duplicate-keys")
 LINE = b'{"prompt_id": "p", "reward": 1}\n'
 
 
@@ -178,7 +178,19 @@ RECORDS: dict[str, Pair] = {
     ),
 }
 
+KEYS = ("--duplicate-keys",)
 PAIRS: dict[str, list[Pair]] = {
+    "duplicate-keys": [
+        Pair(
+            wrong(b'{"prompt_id": "p", "reward": 0, "x": {"a": 1, "a": 2}, "reward": 1}'),
+            wrong(b'{"prompt_id": "p", "reward": 0, "x": {"reward": 1, "a": {"a": 2}}}'),
+            "warning",
+            1,
+            "1 record of 3 with a key twice: a, reward",
+            KEYS,
+            2,
+        ),
+    ],
     **{code: [pair] for code, pair in RECORDS.items()},
     "constant-reward": [
         Pair(groups([0, 0, 0], [0, 0, 0]), groups([0, 0, 0], [0, 0, 1]), "warning", 6, "every reward is 0, in all 6"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from budget_cli.groups import observations
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.groups.observations import FEW, MANY_VALUES, Observations, Responses, Sample, Seen, Watch
+from budget_cli.groups.observations import FEW, MANY_VALUES, Observations, Responses, Seen, Watch
 
 WATCH = Watch(budget=100, beta=0.01, positive=0.5, outlier=3.0)
 NONE = np.nan
@@ -126,34 +126,3 @@ def test_beyond_many_distinct_values_the_rest_is_counted_together() -> None:
     for parts in ([rows], [rows[:20], rows[20:]], [[row] for row in rows]):
         _, seen = folded(parts)
         assert seen.values["reward"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 8}
-
-
-def test_a_sample_holds_all_of_equal_digests_or_none_and_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observations, "KEPT", 100)
-    chance = np.random.default_rng(3)
-    distinct = chance.integers(0, 2**64, 2000, dtype=np.uint64)
-    digest = np.concatenate([distinct, distinct[:500]])
-    place = np.arange(digest.size)
-    samples = []
-    for size in (2500, 700, 31):
-        sample = Sample()
-        for at in range(0, digest.size, size):
-            one = Sample()
-            piece = slice(at, at + size)
-            one.add(digest[piece], place[piece].astype(np.intp), place[piece], digest[piece])
-            sample.add(one.digest, one.row, one.place, one.record, one.level)
-        assert sample.digest.size <= 100
-        samples.append((sample.level, sorted(sample.place.tolist())))
-    assert samples[0] == samples[1] == samples[2]
-    level, places = samples[0]
-    assert level == 5  # 2500 / 2^5 = 78
-    kept = set(digest[places].tolist())
-    assert places == [i for i, one in enumerate(digest.tolist()) if one in kept]
-
-
-def test_what_stands_for_numbers_differs_where_any_of_them_does() -> None:
-    columns = [None, np.array([1.0, 1.0, 2.0, 1.0]), np.array([2.0, 2.0, 1.0, np.nan])]
-    mixed = observations._mixed(4, columns).tolist()
-    assert mixed[0] == mixed[1]
-    assert len(set(mixed)) == 3
-    assert observations._mixed(4, [np.full(4, np.nan), *columns[1:]]).tolist() == mixed

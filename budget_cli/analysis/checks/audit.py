@@ -60,6 +60,8 @@ def _lacking(subject: Subject) -> dict[str, set[str]]:
         reasons["no log-probs of the reference in these records"] = {"log_ratio"}
     if not subject.texts:
         reasons["texts are read with --text only" if subject.texts is None else "no texts in these records"] = {"text"}
+    if not subject.keys:
+        reasons["keys are compared with --duplicate-keys only"] = {"keys"}
     if not seen.values.get("finish_reason"):
         reasons["no finish reason in these records"] = {"finish_reason"}
     if not subject.row("with_advantage").any():

@@ -27,7 +27,7 @@ class Check(NamedTuple):
     remedy: str
     example: str
     false_alarms: str
-    needs: tuple[str, ...] = ()  # budget, length, log_prob, log_ratio, text, finish_reason or advantage
+    needs: tuple[str, ...] = ()  # budget, length, log_prob, log_ratio, text, finish_reason, advantage or keys
     thresholds: tuple[Threshold, ...] = ()
     otherwise: str = ""  # when it has another severity
 
@@ -480,6 +480,14 @@ LOG_PROBS = [
 ]  # fmt: skip
 
 IDENTITY = [
+    Check(
+        "duplicate-keys", "identity", "warning", "A key that occurs twice in one object.",
+        "The last one counts here; other readers take the first, or refuse the line, so the same dump has two losses.",
+        "Find out which part of the writer adds the key again.",
+        '{"prompt_id": "p", "reward": 0, "reward": 1}',
+        "Keys of objects that nothing reads.",
+        needs=("keys",),
+    ),
     Check(
         "mixed-id-types", "identity", "warning", "Prompt ids that are integers beside ids that are strings.",
         "`1` and `\"1\"` are two prompts here, and one in other readers.",

@@ -65,6 +65,7 @@ class Subject(NamedTuple):
     thresholds: Mapping[str, float]
     texts: bool | None  # whether there are any; None: they were not asked for
     places: int  # lines of a source that places tell apart
+    keys: bool  # whether keys that occur twice were looked for
 
     def threshold(self, name: str) -> float:
         """The threshold of this name."""
@@ -95,10 +96,10 @@ class Subject(NamedTuple):
         """What was kept of each prompt; shape (prompts,)."""
         return self.seen.row(name, len(self.groups))
 
-    def prompts(self, mask: Any) -> tuple[Evidence, ...]:
-        """The first of the prompts where the mask is true, each at its first response."""
+    def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
+        """The first of the prompts where the mask is true, each at its first response, or at no place."""
         rows = np.flatnonzero(mask)[:FEW].tolist()
-        return self.evidence(Seen(int(self.row("place")[row]), row) for row in rows)
+        return self.evidence(Seen(int(self.row("place")[row]) if placed else 0, row) for row in rows)
 
     def spotted(self, name: str) -> tuple[Evidence, ...]:
         """The first responses that show something."""
@@ -111,7 +112,8 @@ class Subject(NamedTuple):
         found = []
         for place, row in first:
             source, line = divmod(place, self.places)
-            found.append(Evidence(self.sources[source] if line else None, line or None, None, keys[row]))
+            prompt = keys[row] if row >= 0 else None
+            found.append(Evidence(self.sources[source] if line else None, line or None, None, prompt))
         return tuple(found)
 
 

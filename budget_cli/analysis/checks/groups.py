@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from budget_cli import objective
 from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
 
 A_FEW = 4  # prompts; of fewer a share says nothing
@@ -39,8 +40,9 @@ def _variance(subject: Subject) -> Found:
     as_expected = False
     if is_binary and prompts:
         rate = rewards[most] / subject.responses
-        chances = rate ** n[several] + (1 - rate) ** n[several]
-        expected, spread = float(chances.sum()), math.sqrt(float((chances * (1 - chances)).sum()))
+        sizes, numbers = np.unique(n[several], return_counts=True)
+        chances = rate**sizes + (1 - rate) ** sizes
+        expected, spread = float(numbers @ chances), math.sqrt(float(numbers @ (chances * (1 - chances))))
         as_expected = abs(found - expected) <= 2 * spread
         message += f"; chance alone, at a pass rate of {share(rate, 1)}, gives {expected:.1f}"
         if expected - found > 3 * max(spread, 1):
@@ -67,8 +69,6 @@ def _penalised(subject: Subject) -> Found:
         message = f"{counted(count, 'prompt')} {verb}, from {least:.3g} to {most:.3g}"
         yield finding("phantom-advantage", message, count, prompts, "prompts", subject.prompts(phantom))
     rr, re, ee = groups.column("rr"), groups.column("re", 0), groups.column("ee", 0)
-    from budget_cli import objective
-
     cancels = (n > 1) & ~alike & (objective.adjusted_scatter(rr, re, ee, beta) == 0)
     if cancels.any():
         count = int(cancels.sum())

@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 
 from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
-from budget_cli.groups.observations import FEW, KEPT, Seen
+from budget_cli.groups.digests import KEPT
+from budget_cli.groups.observations import FEW, Seen
+
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
 
 def check(subject: Subject) -> Found:
@@ -17,10 +20,10 @@ def check(subject: Subject) -> Found:
 
 def _id_types(subject: Subject) -> Found:
     keys = subject.groups.keys()
+    if len(set(map(type, keys))) < 2:
+        return
     integers = np.fromiter((type(key) is int for key in keys), dtype=np.bool_, count=len(keys))
     count = int(integers.sum())
-    if not 0 < count < len(keys):
-        return
     written = {str(key) for key in keys if type(key) is int}
     both = sum(type(key) is str and key in written for key in keys)
     message = f"{counted(count, 'prompt id')} are integers and {len(keys) - count:,} are strings"
@@ -42,7 +45,7 @@ def _prompt_texts(subject: Subject) -> Found:
         evidence = subject.evidence(Seen(int(other[row]), row) for row in rows)
         yield finding("id-over-texts", message, count, known.size, "prompts", evidence)
     # the same prompt in another step is another group
-    of_step = text[known] ^ (subject.row("step")[known] * np.uint64(0x9E3779B97F4A7C15))
+    of_step = text[known] ^ (subject.row("step")[known] * SPREAD)
     _, place, numbers = np.unique(of_step, return_inverse=True, return_counts=True)
     shared = numbers[place] > 1
     if shared.any():
@@ -62,6 +65,9 @@ def _equal_responses(subject: Subject) -> Found:
     if not sample.digest.size:
         return
     row, place, digest = sample.row, sample.place, sample.digest
+    quick = np.sort(digest ^ (row.astype(np.uint64) * SPREAD))
+    if not np.any(quick[1:] == quick[:-1]):  # as in most dumps
+        return
     order = np.lexsort((place, digest, row))
     row, digest, place = row[order], digest[order], place[order]
     is_first = np.ones(row.size, dtype=np.bool_)

@@ -92,4 +92,4 @@ def _cut_off(subject: Subject) -> Found:
             f" {longest:,} tokens"
         )
         yield finding("at-maximum", message, count, responses, "responses",
-                      subject.prompts(subject.groups.column("L_max") == longest))  # fmt: skip
+                      subject.prompts(subject.groups.column("L_max") == longest, placed=False))  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 from budget_cli.analysis.checks.findings import Evidence, Found, Subject, counted, finding, share
 from budget_cli.groups.groups import Groups
 
-BOTH = {"log_prob": "log_prob", "old_log_prob": "old_log_prob"}
+BOTH = ("log_prob", "old_log_prob")
 
 
 def check(subject: Subject) -> Found:
@@ -19,12 +19,14 @@ def check(subject: Subject) -> Found:
 
 
 def _missing(subject: Subject) -> Found:
-    for name in BOTH:
-        count = subject.seen.count(f"without_{name}")
-        if 0 < count < subject.responses:
-            message = f"{count:,} of {counted(subject.responses, 'response')} have no {name}"
-            yield finding("some-without-log-prob", message, count, subject.responses, "responses",
-                          subject.spotted(f"without_{name}"))  # fmt: skip
+    counts = {name: subject.seen.count(f"without_{name}") for name in BOTH}
+    partial = {name: count for name, count in counts.items() if 0 < count < subject.responses}
+    if len(set(partial.values())) == 1:  # mostly the same responses
+        partial = {" and no ".join(partial): next(iter(partial.values()))}
+    for names, count in partial.items():
+        message = f"{count:,} of {counted(subject.responses, 'response')} have no {names}"
+        yield finding("some-without-log-prob", message, count, subject.responses, "responses",
+                      subject.spotted(f"without_{names.split()[0]}"))  # fmt: skip
 
 
 def _known(subject: Subject, name: str) -> int:
