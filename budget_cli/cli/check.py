@@ -130,7 +130,7 @@ def command(
     from budget_cli.analysis import report, verdict
     from budget_cli.analysis.checks import audit, judgement
     from budget_cli.analysis.checks.findings import Severity, Subject
-    from budget_cli.cli.scanned import find, placed, scanned
+    from budget_cli.cli.scanned import find, placed, require_records, scanned
     from budget_cli.groups.observations import Watch
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering.findings import Answer
@@ -145,6 +145,7 @@ def command(
     fields = Fields(needs_length=is_budgeted, needs_log_probs=bool(kl_coef), extras=TEXTS + EXTRAS if text else EXTRAS)
     fields.with_mappings(field or [])
     found = find(files)
+    require_records(found, "check")
     fields = _without_what_is_not_there(found, placed(found, fields, field or [], preset, presets or [], quiet))
     watch = Watch(
         token_budget, budget_penalty_coef, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"]
