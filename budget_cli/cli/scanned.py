@@ -150,10 +150,10 @@ def scanned(
     quiet: bool,
     verbose: bool,
     by: str = "",
+    apart: bool = False,
     watch: Watch | None = None,
     rejections: int = 10,
     repeated_keys: bool = False,
-    apart: bool = False,
 ) -> Scan:
     """Everything that these sources hold.
 
@@ -166,7 +166,7 @@ def scanned(
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
     limits = Limits(max_line_bytes, None if verbose else rejections)
-    plan = Plan(fields, Layout(budgets), limits, by, watch, repeated_keys=repeated_keys, apart=apart)
+    plan = Plan(fields, Layout(budgets), limits, by, apart=apart, watch=watch, repeated_keys=repeated_keys)
     with progress_over(found, quiet) as update:
         result = scan(found, plan, jobs, update)
     if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():

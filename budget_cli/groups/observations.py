@@ -125,7 +125,7 @@ class Observations:
             self.sums[name] = self.sums.get(name, 0.0) + value
         for name, counts in later.values.items():
             _add_counts(self.values.setdefault(name, {}), counts)
-        self._fold_rows(later.rows, rows, offset)
+        self._fold_rows({name: later.row(name, rows.size) for name in later.rows}, rows, offset)
         sample = later.sample
         self.sample.add(sample.digest, rows[sample.row], sample.place + offset, sample.record, sample.level)
 

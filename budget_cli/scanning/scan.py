@@ -40,10 +40,10 @@ class Plan:
     layout: Layout
     limits: Limits
     by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
-    watch: Watch | None = None  # what to look for in single responses; None: nothing
     sample: int = 0  # responses to keep of some prompts
-    apart: bool = False  # the sources' groups are kept side by side, for a summary, and make no total
+    watch: Watch | None = None  # what to look for in single responses; None: nothing
     repeated_keys: bool = False  # whether to look for keys that occur twice in an object
+    apart: bool = False  # the sources' groups are kept side by side, for a summary, and make no total
 
 
 class Task(NamedTuple):
@@ -86,6 +86,7 @@ class Scan:
 
     _source: Source | None = None  # being read
     _of_source: Groups | None = None  # what it gave so far
+    _seen: Observations = field(default_factory=Observations)  # what was seen of it
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
@@ -93,16 +94,13 @@ class Scan:
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
-        if part.observations is not None:  # what is observed points into the total, so that is folded at once
-            if source.name not in self.lines:
-                self.sources.append(source.name)
-            rows = self.groups.fold(part.groups)
-            self.observations.fold(part.observations, rows, (len(self.sources) - 1) * PLACES + before)
-        else:
-            if source is not self._source or self._of_source is None:
-                self.settle(plan)
-                self._source, self._of_source = source, Groups(plan.layout, plan.sample)
-            self._of_source.fold(part.groups)
+        if source is not self._source or self._of_source is None:
+            self.settle(plan)
+            self._source, self._of_source = source, Groups(plan.layout, plan.sample)
+            self.sources.append(source.name)
+        rows = self._of_source.fold(part.groups)
+        if part.observations is not None:
+            self._seen.fold(part.observations, rows, (len(self.sources) - 1) * PLACES + before)
         for label, groups in part.by.items():
             self.by.setdefault(label, Groups(plan.layout)).fold(groups)
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
@@ -129,11 +127,14 @@ class Scan:
         if plan.apart:
             if self._source is not None:
                 self.parts.append((self._source.name, self._of_source))
-        elif len(self.groups):
-            self.groups.fold(self._of_source)
         else:
-            self.groups = self._of_source
-        self._source = self._of_source = None
+            if len(self.groups):
+                rows = self.groups.fold(self._of_source)
+            else:
+                self.groups, rows = self._of_source, np.arange(len(self._of_source))
+            if plan.watch is not None:
+                self.observations.fold(self._seen, rows, 0)  # whose places are those of the input already
+        self._source, self._of_source, self._seen = None, None, Observations()
 
     def _reject(self, rejections: list[Rejection], plan: Plan) -> None:
         keep = plan.limits.rejections

@@ -145,6 +145,13 @@ def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget
     assert "id-over-texts" in of_json(done)["checked"]
 
 
+def test_a_summary_is_refused_as_it_holds_no_single_records(budget_cli: Run, tmp_path: Path) -> None:
+    budget_cli("summarize", ROLLOUTS, "-B", "1024", "-o", tmp_path / "part.jsonl")
+    done = budget_cli("check", "part.jsonl", "-B", "1024", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "a summary holds no single records" in done.stderr.decode()
+
+
 # ---- the baseline
 
 COLD = HOT.replace(b"2.5", b"-2.5")

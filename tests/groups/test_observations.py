@@ -43,15 +43,25 @@ def block(rows: Sequence[dict[str, Any]]) -> Responses:
     )  # fmt: skip
 
 
-def folded(parts: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[Any], Observations]:
+def folded(parts: Sequence[Sequence[dict[str, Any]]], before: int = 0) -> tuple[Groups, Observations]:
     """The prompts, and what is seen of them, when the rows come in these blocks."""
-    groups, seen, before = Groups(Layout()), Observations(), 0
+    groups, seen = Groups(Layout()), Observations()
     for part in parts:
         made = block(part)
         rows = groups.fold(Groups.of_responses(Layout(), list(made.keys), made.codes, made.reward, None, None))
         seen.fold(Observations.of_responses(WATCH, made), rows, before)
         before += len(part)
-    return list(groups.keys()), seen
+    return groups, seen
+
+
+def folded_twice(sources: Sequence[Sequence[Sequence[dict[str, Any]]]]) -> tuple[Groups, Observations]:
+    """The same, when the blocks come in these sources."""
+    groups, seen, before = Groups(Layout()), Observations(), 0
+    for parts in sources:
+        of_source, seen_there = folded(parts, before)
+        seen.fold(seen_there, groups.fold(of_source), 0)
+        before += sum(map(len, parts))
+    return groups, seen
 
 
 def state(seen: Observations, prompts: int) -> dict[str, Any]:
@@ -91,9 +101,11 @@ def test_a_dump_says_the_same_wherever_it_is_cut(rows: list[dict[str, Any]], dat
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
     edges = [0, *cuts, len(rows)]
     parts = [rows[a:b] for a, b in pairwise(edges) if a < b]
-    keys, whole = folded([rows])
-    cut_keys, cut = folded(parts)
-    assert cut_keys == keys
+    first = data.draw(st.integers(0, len(parts)))  # these blocks are of one source, the others of another
+    whole_groups, whole = folded([rows])
+    groups, cut = folded_twice([parts[:first], parts[first:]])
+    keys = list(groups.keys())
+    assert keys == list(whole_groups.keys())
     expected, found = state(whole, len(keys)), state(cut, len(keys))
     assert {name: found["sums"].get(name, 0) for name in expected["sums"]} == expected["sums"]
     del expected["sums"], found["sums"]
@@ -102,8 +114,8 @@ def test_a_dump_says_the_same_wherever_it_is_cut(rows: list[dict[str, Any]], dat
 
 def test_the_first_few_places_are_kept_and_the_rest_is_counted() -> None:
     rows = [{"key": f"p{i % 3}", "reward": 0.0, "length": 0.0} for i in range(9)]
-    keys, seen = folded([rows[:2], rows[2:4], rows[4:]])
-    assert keys == ["p0", "p1", "p2"]
+    groups, seen = folded([rows[:2], rows[2:4], rows[4:]])
+    assert list(groups.keys()) == ["p0", "p1", "p2"]
     assert seen.count("zero_length") == 9
     assert seen.spotted["zero_length"].first == [Seen(line, (line - 1) % 3) for line in range(1, FEW + 1)]
 
