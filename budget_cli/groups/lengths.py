@@ -44,8 +44,6 @@ class Lengths:
             self._long[value] = self._long.get(value, 0) + count
 
     def _add_dense(self, counts: NDArray[np.int64]) -> None:
-        if not self._dense.flags.writeable:  # it came through memory that others read
-            self._dense = self._dense.copy()
         if counts.size > self._dense.size:
             self._dense = np.concatenate([self._dense, np.zeros(counts.size - self._dense.size, dtype=np.int64)])
         self._dense[: counts.size] += counts

@@ -8,6 +8,7 @@ done or was doing, Ray does again.
 
 import contextlib
 import os
+import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -135,7 +136,8 @@ class _Driver:
             if self._progress is not None:
                 self._progress(self._so_far)
         while self._results and (most == 0 or self._ray.wait([self._results[0]], timeout=0)[0]):
-            self._result.add(self._got(self._results.popleft()), self._plan)
+            later = self._got(self._results.popleft())
+            self._result.add(later if len(self._result.groups) else _own(later), self._plan)  # the first is added to
 
     def _got(self, reference: Any) -> Any:
         try:
@@ -260,7 +262,7 @@ def _folded(
 ) -> Scan:
     """The scan of a source so far, with its next spans; `at_end`: these are the last, and when it was changed."""
     plan, _ = shared
-    result = state or Scan(Groups(plan.layout, plan.sample))
+    result = Scan(Groups(plan.layout, plan.sample)) if state is None else _own(state)
     for parts in spans:
         for part in parts:
             result.receive(source, part, plan)
@@ -272,6 +274,12 @@ def _folded(
             result.problems.append(problem)
         result.finish(here, replace(plan, by=""))
     return result
+
+
+def _own(found: Scan) -> Scan:
+    """The same in memory of its own: what Ray hands over is in memory that others read."""
+    copy: Scan = pickle.loads(pickle.dumps(found))
+    return copy
 
 
 def _plan_of(shared: tuple[Plan, str]) -> Plan:

@@ -6,6 +6,7 @@ Ray is played by a stand-in that pickles what it is given and gives, as Ray does
 import os
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,16 @@ import pytest
 
 from budget_cli.errors import InputProblem, UsageProblem, WorkerDied
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Watch
 from budget_cli.reading import blocks, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.scanning import cluster
+from budget_cli.scanning import scan as scanning
 from budget_cli.scanning.scan import Plan, Scan, scan
 
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
+WATCHED = replace(PLAN, watch=Watch(100, 0.01, 0.5, 20.0))
 LINE = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
 
 
@@ -102,6 +106,7 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small blocks; files of none, one and hundreds of them, whose prompts come back in other blocks and files."""
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(blocks, "PIECE_BYTES", 100)
+    monkeypatch.setattr(scanning, "_of_thread", threading.local())  # a reader's memory is as large as a block
     for name, records in enumerate([0, 3, 2500, 40, 400]):
         with (tmp_path / f"{name}.jsonl").open("w") as file:
             for i in range(records):
@@ -114,14 +119,17 @@ def told(found: Scan) -> tuple[Any, ...]:
     assert found.groups.sample is not None
     groups = [(name, part.table.tobytes(), list(part.keys())) for name, part in (*found.parts, ("", found.groups))]
     rows = [(label, part.table.tobytes(), list(part.keys())) for label, part in found.by.items()]
+    seen = found.observations
     return (
+        found.sources, {name: values.tobytes() for name, values in seen.rows.items()}, seen.sums, seen.values,
+        {name: (spotted.count, spotted.first) for name, spotted in seen.spotted.items()},
         groups, rows, list(found.tallies.items()), [array.tobytes() for array in found.groups.lengths.items()],
         [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in found.groups.sample.prompts()],
         found.tally, found.rejections, [str(problem) for problem in found.problems], found.notes, found.bytes,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True)])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True), WATCHED])
 def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) -> None:
     found = sources.find([str(dumps)])
     assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
