@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -191,6 +191,13 @@ def _streamed(remote: Remote) -> Iterator[bytes]:
             _again_or_raise(remote.name, error, attempt)
 
 
+def expect(soon: Sequence[Remote]) -> None:
+    """Have the beginnings of these objects fetched, for they are read next."""
+    for remote in soon[:AHEAD]:
+        if remote.in_ranges and remote.size:
+            _ranges.ask(remote, 0, 0)
+
+
 def fill(remote: Remote, offset: int, memory: memoryview) -> None:
     """Put the bytes from this offset on into the memory, all of it.
 
@@ -222,18 +229,22 @@ class _Ranges:
     def get(self, remote: Remote, number: int, until: int) -> bytes:
         """One range; those after it, as far as `until`, are asked for as well."""
         last = max(number, (until - 1) // RANGE_BYTES)
+        return self.ask(remote, number, min(number + AHEAD, last)).result()
+
+    def ask(self, remote: Remote, first: int, last: int) -> "Future[bytes]":
+        """The first of these ranges; all of them are on their way."""
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="remote")
-            for each in range(number, min(number + AHEAD, last) + 1):
-                if (remote, each) not in self._held:
-                    begin = each * RANGE_BYTES
-                    end = min(begin + RANGE_BYTES, remote.size or 0)
-                    self._held[remote, each] = self._pool.submit(_fetched, remote, begin, end)
-            future = self._held[remote, number]
+            for number in range(first, last + 1):
+                if (remote, number) not in self._held:
+                    start = number * RANGE_BYTES
+                    stop = min(start + RANGE_BYTES, remote.size or 0)
+                    self._held[remote, number] = self._pool.submit(_fetched, remote, start, stop)
+            future = self._held[remote, first]
             while len(self._held) > HELD:
-                self._held.popitem(last=False)[1].cancel()
-        return future.result()
+                self._held.popitem(last=False)
+            return future
 
 
 _ranges = _Ranges()

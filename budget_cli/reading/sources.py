@@ -47,8 +47,9 @@ def find(names: Sequence[str]) -> list[Source]:
     """
     sources: list[Source] = []
     seen: dict[tuple[int, int] | str, str] = {}
+    remote = _remote([name for name in names if is_url(name)])
     for name in names:
-        for source in [_stdin()] if name == "-" else _under(name):
+        for source in [_stdin()] if name == "-" else remote.get(name) or _under(name):
             if source.identity is not None and source.identity in seen:
                 raise UsageProblem(f"{source.name}: the same file as {seen[source.identity]}; give it once")
             if source.identity is not None:
@@ -85,18 +86,22 @@ def is_url(name: str) -> bool:
     return URL.match(name) is not None
 
 
-def _remote(url: str) -> list[Source]:
+def _remote(urls: list[str]) -> dict[str, list[Source]]:
+    """What these URLs mean, by URL."""
+    if not urls:
+        return {}
     from budget_cli.reading import remote
 
-    return [
-        Source(each.name, None, each.size, each.in_ranges and _is_plain(each.start), identity=each.url, remote=each)
-        for each in sorted(remote.find(url), key=lambda each: natural(each.name))
-    ]
+    def under(url: str) -> list[Source]:
+        return [
+            Source(each.name, None, each.size, each.in_ranges and _is_plain(each.start), identity=each.url, remote=each)
+            for each in sorted(remote.find(url), key=lambda each: natural(each.name))
+        ]
+
+    return dict(zip(urls, remote.in_parallel(under, urls), strict=True))
 
 
 def _under(name: str) -> list[Source]:
-    if is_url(name):
-        return _remote(name)
     try:
         info = os.stat(name)
     except (FileNotFoundError, NotADirectoryError):

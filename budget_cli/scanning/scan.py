@@ -229,7 +229,11 @@ def tasks(
 
     `shared`: the workers have this process's memory, and so what it has fetched; else only this process fetches.
     """
-    for source in found:
+    for at, source in enumerate(found):
+        if source.remote is not None:
+            from budget_cli.reading import remote
+
+            remote.expect([each.remote for each in found[at : at + remote.AHEAD] if each.remote is not None])
         if summaries.is_summary(source):
             yield Task(source, None)
             continue

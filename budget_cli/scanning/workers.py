@@ -103,7 +103,7 @@ def _beside(
             "a worker process was killed (out of memory?), so there is no result; --jobs 1 needs the least memory"
         ) from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=not threads, cancel_futures=True)  # a thread may be waiting for a server that says nothing
 
 
 def _begin(function: Any, plan: Any) -> None:

@@ -188,6 +188,25 @@ def test_ranges_give_the_bytes_of_the_object(memory: Any, monkeypatch: pytest.Mo
         assert into == data[begin:end]
 
 
+def test_what_is_read_soon_is_fetched_once_and_ahead(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "RANGE_BYTES", 100)
+    asked: list[tuple[str, int, int]] = []
+    cat_file = type(memory).cat_file
+
+    def seen(self: Any, path: str, start: int, end: int) -> bytes:
+        asked.append((path, start, end))
+        return bytes(cat_file(self, path, start=start, end=end))
+
+    for name in ("a", "b", "empty"):
+        memory.pipe(f"/{name}", b"" if name == "empty" else b"0123456789" * 15)
+    found = [remote.find(f"memory://{name}")[0] for name in ("a", "b", "empty")]
+    monkeypatch.setattr(type(memory), "cat_file", seen)
+    remote.expect(found)
+    assert b"".join(remote.pieces(found[1])) == b"0123456789" * 15
+    assert b"".join(remote.pieces(found[0])) == b"0123456789" * 15
+    assert sorted(asked) == [("/a", 0, 100), ("/a", 100, 150), ("/b", 0, 100), ("/b", 100, 150)]
+
+
 def test_who_reads_a_part_fetches_little_more_than_that_part(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "RANGE_BYTES", 200)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)

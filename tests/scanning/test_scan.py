@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,22 @@ def test_many_files_are_not_all_open_at_once(tmp_path: Path) -> None:
 
 def _square(task: int, plan: int) -> int:
     return task * task + plan
+
+
+def test_a_thread_that_waits_holds_up_no_interruption() -> None:
+    over, finished = threading.Event(), threading.Event()
+
+    def work(task: int, plan: int) -> int:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        over.wait(60)
+        finished.set()
+        return task
+
+    with pytest.raises(KeyboardInterrupt):
+        list(workers.run(work, 0, range(10), jobs=2, at_once=True, threads=True))
+    assert not finished.is_set()
+    over.set()
 
 
 @pytest.mark.parametrize("at_once", [True, False])
