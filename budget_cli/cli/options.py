@@ -33,7 +33,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILES]...",
-        help="JSONL files, plain or gz, bz2, xz, zst, zip; directories (their *.jsonl*); - or nothing: standard input.",
+        help="JSONL files, plain or gz, bz2, xz, zst, zip; Parquet; directories (their *.jsonl*, or their *.parquet);"
+        " - or nothing: standard input.",
         show_default=False,
     ),
 ]

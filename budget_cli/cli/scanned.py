@@ -88,6 +88,6 @@ def scanned(
     from budget_cli.cli.progress import Progress
 
     sizes = [source.size for source in found]
-    total = None if None in sizes or not all(source.in_ranges for source in found) else sum(s or 0 for s in sizes)
+    total = None if None in sizes or not all(source.at_once for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
         return scan(found, plan, jobs, progress.update)

@@ -16,15 +16,16 @@ class Rejection(NamedTuple):
     """One record that was not used, and why."""
 
     source: str
-    line: int  # 1-based, physical
-    column: int  # 1-based, in characters
+    line: int  # 1-based, physical; of Parquet: the row
+    column: int | None  # 1-based, in characters; None: a row of Parquet
     code: str
     field: str | None
     message: str
 
     def __str__(self) -> str:
         what = self.message if self.field is None else f"{self.field}: {self.message}"
-        return f"{self.source}:{self.line}:{self.column}: {what}"
+        column = "" if self.column is None else f":{self.column}"
+        return f"{self.source}:{self.line}{column}: {what}"
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from budget_cli.errors import InputProblem
 from budget_cli.reading import sources
 from budget_cli.reading.presets import Preset, detected, fits, is_canonical
 from budget_cli.reading.sources import Source
@@ -16,7 +17,9 @@ LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays si
 
 
 def first_values(found: Sequence[Source]) -> tuple[list[Any], bool]:
-    """The values of the first lines that are JSON; or of one value over many lines, and then True."""
+    """The values of the first lines that are JSON, or the first rows; or one value over many lines, and then True."""
+    if found[0].parquet:
+        return _first_rows(found[0]), False
     values: list[Any] = []
     for most in (HEAD_BYTES, LONGEST_BYTES):
         head = sources.head(found[0], most)
@@ -29,6 +32,15 @@ def first_values(found: Sequence[Source]) -> tuple[list[Any], bool]:
             if len(head) < most:  # that was all
                 break
     return values, False
+
+
+def _first_rows(source: Source) -> list[Any]:
+    from budget_cli.reading import parquet
+
+    try:
+        return parquet.head(source, RECORDS, HEAD_BYTES)
+    except InputProblem:
+        return []  # the scan says so
 
 
 def _values_of_lines(head: bytes) -> list[Any]:

@@ -29,7 +29,7 @@ def number(value: Any) -> float:
     except OverflowError:
         as_float = math.inf
     if not math.isfinite(as_float):
-        raise Bad("non-finite", "a number beyond the range of a double")
+        raise Bad("non-finite", _not_finite(as_float))
     return as_float
 
 
@@ -88,7 +88,7 @@ def prompt_id(value: Any) -> Key:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Bad("wrong-type", f"expected a string or an integer, found {type_name(value)}")
     if not math.isfinite(value):
-        raise Bad("non-finite", "a number beyond the range of a double")
+        raise Bad("non-finite", _not_finite(value))
     if isinstance(value, int) and abs(value) < 2**63:
         return value
     if isinstance(value, int) or (value == value // 1 and abs(value) > MAX_EXACT):
@@ -96,6 +96,12 @@ def prompt_id(value: Any) -> Key:
     if value != value // 1:
         raise Bad("wrong-value", f"expected a string or an integer, found {value}")
     return int(value)
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):  # of a column of Parquet, or computed of one: no JSON holds it
+        return "NaN is not a number that can be averaged"
+    return "a number beyond the range of a double"
 
 
 def each(check: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
@@ -123,4 +129,4 @@ def type_name(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names[type(value)]
+    return names.get(type(value), f"a {type(value).__name__}")  # a timestamp, bytes: Parquet has more than JSON

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,14 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
-from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.reading.columns import Decoded, Rejection, Tally
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import workers
+
+if TYPE_CHECKING:
+    from budget_cli.reading.parquet import RowGroup
 
 WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
 
@@ -37,10 +40,10 @@ class Plan:
 
 
 class Task(NamedTuple):
-    """One block to be read: the block itself, or its number in a file read in ranges."""
+    """One block to be read: the block itself, or its number in a file read in ranges; or a row group of Parquet."""
 
     source: Source
-    block: Block | int
+    block: "Block | int | RowGroup"
 
 
 @dataclass
@@ -106,7 +109,7 @@ def scan(
     result = Scan(Groups(plan.layout))
     broken: set[Source] = set()
     wanted = jobs or available_cores()
-    worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
+    worth = jobs is not None or sum(source.size or 0 for source in found if source.at_once) >= WORTH_WORKERS
     stream = tasks(found, plan, result.problems, broken)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, start_method):
         if task.source not in broken:
@@ -125,6 +128,18 @@ def scan(
 def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], broken: set[Source]) -> Iterator[Task]:
     """The blocks of all sources, in order; a source that breaks ends there, and the next begins."""
     for source in found:
+        if source.parquet:
+            from budget_cli.reading import parquet
+
+            try:
+                for group in parquet.row_groups(source):
+                    if source in broken:
+                        break
+                    yield Task(source, group)
+            except InputProblem as problem:
+                problems.append(problem)
+                broken.add(source)
+            continue
         if plan.fields.document:
             try:
                 yield Task(source, _document(source, plan.limits.max_line_bytes))
@@ -160,19 +175,41 @@ def _document(source: Source, max_bytes: int) -> Block:
 def run(task: Task, plan: Plan) -> Part | InputProblem:
     """Read the block and take its moments; what is wrong with its source is an answer, too."""
     try:
-        block = task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
-        decoded = decoding.decode(block, plan.fields, plan.limits)
+        if task.source.parquet:
+            return _of_rows(task, plan)
+        block = _read(task.source, task.block, plan) if isinstance(task.block, int) else task.block
+        assert isinstance(block, Block)
+        return _part(task.source, decoding.decode(block, plan.fields, plan.limits), len(block), plan)
     except InputProblem as problem:
         return problem
+
+
+def _of_rows(task: Task, plan: Plan) -> Part:
+    """A row group: its batches one after the other, folded in their order."""
+    from budget_cli.reading import parquet
+
+    assert isinstance(task.block, parquet.RowGroup)
+    whole = Part(Groups(plan.layout), Tally(), task.block.rows, [], task.block.bytes)
+    for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.rejections):
+        part = _part(task.source, decoded, 0, plan)
+        whole.groups.fold(part.groups)
+        whole.tally.add(part.tally)
+        whole.rejections += part.rejections
+    if plan.limits.rejections is not None:
+        del whole.rejections[plan.limits.rejections :]
+    return whole
+
+
+def _part(source: Source, decoded: Decoded, size: int, plan: Plan) -> Part:
     columns = decoded.columns
     log_ratio = None
     if columns.log_prob is not None and columns.old_log_prob is not None:
         log_ratio = columns.log_prob - columns.old_log_prob
     if plan.fields.group == "file":
-        columns.keys = [task.source.name for _ in columns.keys[:1]]
+        columns.keys = [source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
     groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size)
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:
@@ -196,7 +233,7 @@ def _descriptor(source: Source) -> int:
 
 
 def _close(source: Source, result: Scan, broken: set[Source]) -> None:
-    if source.in_ranges and source not in broken:
+    if source.at_once and source not in broken:
         try:
             sources.require_unchanged(source, -1)
         except InputProblem as problem:

@@ -366,7 +366,8 @@ def test_a_missing_file_is_named_and_the_likely_one_suggested(budget_cli: Run, t
 
 @pytest.mark.parametrize(("name", "message"), [
     ("", "no such file or directory"), ("a" * 300, "cannot be read: File name too long"),
-    ("empty", "no *.jsonl* files in this directory"), ("array.jsonl", "this is JSON, not JSONL: try `jq -c '.[]'"),
+    ("empty", "no *.jsonl* and no *.parquet files in this directory"),
+    ("array.jsonl", "this is JSON, not JSONL: try `jq -c '.[]'"),
     ("object.jsonl", "this is JSON, not JSONL: try `jq -c ."), ("utf16.jsonl", "this is UTF-16, expected UTF-8"),
     ("a.zst", "damaged zstd data"),
 ])  # fmt: skip
