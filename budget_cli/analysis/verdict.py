@@ -8,6 +8,11 @@ from budget_cli.analysis.gates import Verdict
 from budget_cli.errors import UsageProblem
 from budget_cli.reading.columns import Rejection, Tally
 
+NEEDED_BY = {
+    "log_prob": "--kl-coef",
+    "old_log_prob": "--kl-coef",
+    "response_length": "--budget-penalty-coef",
+}
 TORN = "truncated-tail"
 
 
@@ -39,18 +44,33 @@ def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]
     limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
     if counted > limit:
         reasons.append(f"{_count(counted, 'record')} of {tally.read:,} rejected")
+        reasons += _without(tally) if tally.used else []
     if not tally.used and not allowance.empty:
         reasons.append("no records at all" if not tally.read else "no record could be used")
     reasons += [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
     return reasons
 
 
-def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> Rejection | None:
-    """The rejection that stands for all, where every record lacks the same field: one message says more than ten."""
-    alike = {(rejection.code, rejection.field) for rejection in rejections}
-    if tally.used or len(alike) != 1 or tally.by_code["missing"] != tally.read - tally.skipped or tally.read < 2:
+def _without(tally: Tally) -> list[str]:
+    """Where only some records lack what a coefficient needs: how many, and every way out."""
+    return [
+        f"{name} is missing in {tally.lacking[name]:,} of {tally.read:,}: give {coefficient} 0, or"
+        f" --max-errors {tally.rejected} for the other {tally.used:,}"
+        for name, coefficient in NEEDED_BY.items()
+        if tally.lacking[name]
+    ]
+
+
+def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> str | None:
+    """What is wrong with all, where every record lacks the same field: one message says more than ten."""
+    if tally.used or len(tally.lacking) != 1 or tally.lacking.total() != tally.read - tally.skipped or tally.read < 2:
         return None
-    return rejections[0]
+    first = rejections[0]
+    if first.code == "missing":
+        return f"{first.field} is in no record: {first.message}"
+    name = next(iter(tally.lacking))
+    without = f"{NEEDED_BY[name]} 0 does without it, or " if name in NEEDED_BY else ""
+    return f"{first.field} is null in every record: {without}give --field {name}=PATH"
 
 
 def _shown(value: float | None) -> str:

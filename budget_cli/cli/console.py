@@ -12,7 +12,7 @@ from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal
 
 P = ParamSpec("P")
-MESSAGE = 400  # characters of a message that may hold a path or a value of the data
+MESSAGE = 500  # characters of a message that may hold a path or a value of the data
 
 
 def exits(command: Callable[P, Exit]) -> Callable[P, None]:

@@ -31,6 +31,8 @@ def command(
     kl_coef: options.KlCoef = 0.1,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     per_prompt: options.PerPrompt = False,
@@ -55,15 +57,17 @@ def command(
         raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
     console.require_writable(output)
     from budget_cli.analysis import gates, report, verdict  # numpy from here on: not for --help and --version
-    from budget_cli.cli.scanned import find, placed, scanned
+    from budget_cli.cli.scanned import as_typed, find, placed, scanned
     from budget_cli.reading.fields import Fields
 
     wanted_gates = gates.parse(fail_if or [], report.numbers())
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
-    fields.with_mappings(field or [])  # what is wrong with them is said before anything is read
+    mappings, fields = as_typed(
+        fields, field, reward_weights, group
+    )  # what is wrong with them is said before any reading
     found = find(files)
-    fields = placed(found, fields, field or [], preset, presets or [], quiet)
+    fields = placed(found, fields, mappings, preset, presets or [], quiet)
     scan = scanned(found, fields, () if token_budget is None else (token_budget,), max_line_bytes, jobs, quiet, verbose)
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
@@ -76,7 +80,7 @@ def command(
     reasons = [str(problem) for problem in scan.problems]
     nowhere = verdict.nowhere(scan.tally, scan.rejections)
     if nowhere is not None:
-        reasons.append(f"{nowhere.field} is in no record: {nowhere.message}")
+        reasons.append(nowhere)
     reasons += verdict.reasons_to_fail(scan.tally, allowance, judged)
     if loss.loss is None and loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")

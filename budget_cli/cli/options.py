@@ -23,6 +23,13 @@ class Aggregate(StrEnum):
     PROMPT = "prompt"
 
 
+class GroupBy(StrEnum):
+    """What is a prompt, where no id says it."""
+
+    LINE = "line"
+    FILE = "file"
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
@@ -71,6 +78,20 @@ FieldMappings = Annotated[
     typer.Option(
         "--field", metavar="NAME=PATH", envvar="BUDGET_CLI_FIELD", show_default=False,
         help="Where a field is: a dotted path, with [] for each of a list (log_prob=output[].logprobs). Repeatable.",
+    ),
+]  # fmt: skip
+RewardWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reward-weights", metavar="NAME=W,…", envvar="BUDGET_CLI_REWARD_WEIGHTS", show_default=False,
+        help="The reward is the sum of these fields, each by its weight (accuracy=1,format=0.5): TRL, ms-swift.",
+    ),
+]  # fmt: skip
+Group = Annotated[
+    GroupBy | None,
+    typer.Option(
+        "--group", envvar="BUDGET_CLI_GROUP", show_default=False,
+        help="A line's responses, or a file's, are the prompt; no id is looked for.",
     ),
 ]  # fmt: skip
 PresetName = Annotated[

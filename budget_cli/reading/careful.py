@@ -12,7 +12,7 @@ import orjson
 from budget_cli.reading import columns, records
 from budget_cli.reading.columns import Columns, Decoded, Ids, Rejection, Tally
 from budget_cli.reading.diagnosis import column_of, diagnosed, is_torn
-from budget_cli.reading.fields import Fields
+from budget_cli.reading.fields import Fields, singular
 from budget_cli.reading.values import Bad
 
 
@@ -65,6 +65,8 @@ class Reading:
                 bad = Bad("truncated-tail", f"the last line is cut off ({bad.message})", column=bad.column)
             tally.rejected += 1
             tally.by_code[bad.code] += 1
+            if bad.code in ("missing", "null") and bad.field is not None:
+                tally.lacking[singular(bad.field.partition(" ")[0])] += 1
             if self._keep is None or len(self.rejections) < self._keep:
                 column = None if line is None else bad.column or column_of(line, bad.path)
                 self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))

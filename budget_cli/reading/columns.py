@@ -51,6 +51,7 @@ class Tally:
     blank: int = 0
     skipped: int = 0  # lines that are no samples
     by_code: Counter[str] = field(default_factory=Counter)
+    lacking: Counter[str] = field(default_factory=Counter)  # rejected for want of this field: missing or null
 
     def add(self, other: "Tally") -> None:
         """Count the other's records too."""
@@ -60,6 +61,7 @@ class Tally:
         self.blank += other.blank
         self.skipped += other.skipped
         self.by_code += other.by_code
+        self.lacking += other.lacking
 
 
 @dataclass

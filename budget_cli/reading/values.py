@@ -1,6 +1,7 @@
 """One JSON value → a checked number, token count, log-prob or prompt id, or why not. Knows no records and no lines."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,7 +24,7 @@ class Bad(Exception):
 def number(value: Any) -> float:
     """A JSON number, finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Bad("wrong-type", f"expected a number, found {type_name(value)}")
+        raise Bad("wrong-type", f"expected a number, found {_said(value)}")
     try:
         as_float = float(value)
     except OverflowError:
@@ -31,6 +32,21 @@ def number(value: Any) -> float:
     if not math.isfinite(as_float):
         raise Bad("non-finite", _not_finite(as_float))
     return as_float
+
+
+def _said(value: Any) -> str:
+    """The type of what is no number, and of a number that became text, how."""
+    if isinstance(value, str) and _WRITTEN.fullmatch(value):
+        return f'the text "{value}" (so json.dumps writes a numpy number with default=str)'
+    return type_name(value)
+
+
+_WRITTEN = re.compile(r"[-+]?\d{1,20}(\.\d{0,20})?([eE][-+]?\d{1,3})?|[-+]?(nan|inf)|True|False")
+
+
+def is_number_as_text(value: Any) -> bool:
+    """Whether a text is what Python's str makes of a number."""
+    return isinstance(value, str) and _WRITTEN.fullmatch(value) is not None and value[-1].isdecimal()
 
 
 def whole(value: Any) -> float:

@@ -21,6 +21,7 @@ from budget_cli.reading.blocks import Block, RangeReader
 from budget_cli.reading.columns import Decoded, Rejection, Tally
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
+from budget_cli.reading.records import part_of_id
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import workers
 
@@ -208,6 +209,8 @@ def _part(source: Source, decoded: Decoded, size: int, plan: Plan) -> Part:
     if plan.fields.group == "file":
         columns.keys = [source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
+    elif plan.fields.per_file:
+        columns.keys = [f"{source.name}:{part_of_id(key)}" for key in columns.keys]
     groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
     return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size)
 

@@ -137,7 +137,8 @@ def test_a_cell_is_held_to_what_a_value_of_a_line_is_held_to(
     ("values", "found"),
     [
         ([True, False], "true"),
-        (["1.0", "x"], "a string"),
+        (["x", "1.0"], "a string"),
+        (["1.0", "x"], 'the text "1.0"'),
         ([datetime(2026, 1, 1), datetime(2026, 1, 2)], "a datetime"),
         ([b"1", b"2"], "a bytes"),
     ],
