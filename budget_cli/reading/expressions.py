@@ -78,6 +78,14 @@ class Functions(functions.Functions):  # type: ignore[misc]
         canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
 
+    @functions.signature({"types": ["string"]})  # type: ignore[untyped-decorator]
+    def _func_from_json(self, text: str) -> Any:
+        """The value that a text holds as JSON: from_json(metrics).correct."""
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise Bad("wrong-type", "from_json: the text is not JSON") from None
+
     @functions.signature({"types": ["object"]})  # type: ignore[untyped-decorator]
     def _func_weighted(self, rewards: dict[str, Any]) -> float:
         """Σ score·weight of an object of {score, weight}; what is no such object in it is skipped."""

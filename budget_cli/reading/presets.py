@@ -163,7 +163,11 @@ class Fit(NamedTuple):
 
 def fits(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
     """Each preset that says what to detect it by, with what it misses in these lines' values; the best first."""
-    judged = [Fit(preset, tuple(_missing(values, preset))) for preset in presets.values() if preset.detect]
+    judged = []
+    for preset in presets.values():
+        if preset.detect:
+            fit = Fit(preset, tuple(_missing(values[:2], preset)))  # more records can only lack more
+            judged.append(Fit(preset, tuple(_missing(values, preset))) if fit.fits or fit.is_near else fit)
     return sorted(judged, key=lambda fit: (len(fit.missing), -len(fit.preset.detect)))
 
 

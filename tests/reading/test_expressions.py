@@ -62,6 +62,9 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [  # expression, record, what it
     ("stem(s, '::', `1`)", {"s": "a::b::c"}, "a::b"),
     ("weighted(r)", {"r": {"right": {"score": 1, "weight": 0.5}, "short": {"score": -2, "weight": 0.25}}}, 0),
     ("weighted(r)", {"r": {"right": {"score": 0.75}}}, 0.75),
+    ("from_json(m).a[1]", {"m": '{"a": [0, 0.5]}'}, 0.5),
+    ("from_json(m).b", {"m": '{"a": [0, 0.5]}'}, None),
+    ("from_json(m)", {}, None),
     ("weighted(r)", {"r": {"right": {"score": 2, "weight": 3}, "note": "x"}}, 6),
     ("sum(steps[].n)", {"steps": [{"n": 3}, {"n": 4}, {}]}, 7),
     ("a || b", {"a": None, "b": 2}, 2),
@@ -230,6 +233,9 @@ WRONG_REWARDS: list[tuple[str, dict[str, Any], str, str]] = [
         "the weight of right: expected a number, found a string",
     ),
     ("weighted(x)", {"x": {"note": 1}}, "missing", "no {score, weight} in it"),
+    ("from_json(x)", {"x": "{"}, "wrong-type", "from_json: the text is not JSON"),
+    ("from_json(x).a", {"x": '{"a": NaN}'}, "non-finite", "NaN is not a number that can be averaged"),
+    ("from_json(x).a", {"x": '{"a": "b"}'}, "wrong-type", "expected a number, found a string"),
     ("weighted(x)", {"x": [1]}, "wrong-type", found("weighted", "[1]", "'object'", '"array"')),
 ]
 
@@ -269,9 +275,9 @@ def test_a_digest_of_nothing_is_no_prompt_id(record: dict[str, Any]) -> None:
 
 
 KNOWN = (
-    "abs, avg, ceil, contains, digest, dot, ends_with, floor, join, kept, keys, length, map, masked, max, max_by, "
-    "merge, min, min_by, minus, not_null, reverse, sort, sort_by, starts_with, stem, sum, to_array, to_number, "
-    "to_string, total, type, until_kept, values, weighted"
+    "abs, avg, ceil, contains, digest, dot, ends_with, floor, from_json, join, kept, keys, length, map, masked, "
+    "max, max_by, merge, min, min_by, minus, not_null, reverse, sort, sort_by, starts_with, stem, sum, to_array, "
+    "to_number, to_string, total, type, until_kept, values, weighted"
 )
 INCOMPLETE = "neither a dotted path nor JMESPath: Invalid jmespath expression: Incomplete expression"
 MISTAKES = [
