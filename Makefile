@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+SOURCES := budget_cli/reading/_block.c
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
@@ -34,17 +35,17 @@ clean: ## remove the environments, caches, builds and generated data
 	rm -rf $(VENV) $(BENCH) benchmarks/data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# ---- environments: installed once, and again when pyproject.toml is newer
+# ---- environments: installed once, and again when pyproject.toml or what is compiled is newer
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: pyproject.toml $(SOURCES) | $(BIN)/python
 	$(BIN)/python $(PIP_INSTALL) -e .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml $(SOURCES) | $(BIN)/python
 	$(BIN)/python $(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
-$(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | $(BENCH)/bin/python
+$(BENCH)/.installed: pyproject.toml $(SOURCES) benchmarks/requirements.txt | $(BENCH)/bin/python
 	$(BENCH)/bin/python $(PIP_INSTALL) -e . -r benchmarks/requirements.txt
 	@touch $@
 

@@ -156,7 +156,7 @@ def test_an_import_is_seen_however_it_is_written(source: str, names: list[str]) 
     ("module", "source", "allowed"),
     [
         ("budget_cli.groups.groups", "from budget_cli.reading.columns import Key", False),
-        ("budget_cli.reading.fast", "from budget_cli.groups import moments", False),
+        ("budget_cli.reading.typed", "from budget_cli.groups import moments", False),
         ("budget_cli.analysis.report", "from budget_cli.scanning.scan import Scan", False),
         ("budget_cli.scanning.scan", "if TYPE_CHECKING:\n    from budget_cli.analysis import report", False),
         ("budget_cli.objective", "from budget_cli import errors", False),

@@ -1,6 +1,6 @@
 """A block of lines → columns, line by line: the reading that can name file, line, column, field and reason.
 
-It defines what a valid record is. The fast readings (`fast`, `long_lines`) agree with it wherever they answer at all.
+It defines what a valid record is. The fast readings (`compiled`, `typed`) agree with it wherever they answer at all.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import orjson
 from budget_cli.reading import columns, records
 from budget_cli.reading.columns import Columns, Decoded, Ids, Rejection, Tally
 from budget_cli.reading.diagnosis import column_of, diagnosed, is_torn
-from budget_cli.reading.fields import Fields, singular
+from budget_cli.reading.fields import EXTRAS, Fields, singular
 from budget_cli.reading.values import Bad
 
 
@@ -75,6 +75,11 @@ class Reading:
             self._rows += rows
             self._lines += [number] * len(rows)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no response so far."""
+        return not self._rows
+
     def columns(self, ids: Ids) -> Columns:
         """The responses so far, their prompts' places among these ids."""
         rows = self._rows
@@ -84,7 +89,12 @@ class Reading:
         length = columns.optional([row[2] for row in rows])
         log_prob = columns.optional([row[3] for row in rows])
         old_log_prob = columns.optional([row[4] for row in rows])
-        return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob)
+        tokens = columns.optional([row[5] for row in rows])
+        extras = {
+            name: columns.extra(EXTRAS[name], [row[6][place] for row in rows])
+            for place, name in enumerate(self._fields.extras)
+        }
+        return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
 # ---- a line → its value

@@ -3,10 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from budget_cli.reading.fields import ExtraKind
 
 Key = str | int
 Floats = NDArray[np.float64]
@@ -29,6 +31,25 @@ class Rejection(NamedTuple):
 
 
 @dataclass
+class Labels:
+    """A string or an integer a response."""
+
+    values: list[Key]  # the distinct ones, first seen first
+    codes: NDArray[np.intp]  # index into values; -1: the response has none
+
+
+@dataclass
+class Texts:
+    """What stands for a text a response."""
+
+    digest: NDArray[np.uint64]  # equal texts, equal digests; 0: the response has none
+    characters: NDArray[np.int64]  # how long it is; -1: it has none, or is no text but a list of tokens
+
+
+Extra = Floats | Labels | Texts  # numbers: NaN where a response has none
+
+
+@dataclass
 class Columns:
     """The responses of a block; every array has one entry a response."""
 
@@ -39,6 +60,32 @@ class Columns:
     length: Floats | None  # tokens; NaN where a response has none, None where no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
+    tokens: Floats | None  # how many a list of log-probs had; NaN and None as above
+    extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
+
+    def at(self, rows: NDArray[Any]) -> "Columns":
+        """These rows only, by their places or by a mask; keys and labels stay."""
+
+        def of(array: Floats | None) -> Floats | None:
+            return None if array is None else array[rows]
+
+        return Columns(
+            self.keys,
+            self.codes[rows],
+            self.line[rows],
+            self.reward[rows],
+            of(self.length),
+            of(self.log_prob),
+            of(self.old_log_prob),
+            of(self.tokens),
+            {name: _extra_at(one, rows) for name, one in self.extras.items()},
+        )
+
+
+def _extra_at(one: Extra, rows: NDArray[Any]) -> Extra:
+    if isinstance(one, Labels):
+        return Labels(one.values, one.codes[rows])
+    return Texts(one.digest[rows], one.characters[rows]) if isinstance(one, Texts) else one[rows]
 
 
 @dataclass
@@ -102,7 +149,22 @@ def joined(slices: list[Columns], ids: Ids) -> Columns:
         _joined([part.length for part in slices], slices),
         _joined([part.log_prob for part in slices], slices),
         _joined([part.old_log_prob for part in slices], slices),
+        _joined([part.tokens for part in slices], slices),
+        {name: _joined_extra([part.extras[name] for part in slices]) for name in slices[0].extras},
     )
+
+
+def _joined_extra(parts: list[Any]) -> Extra:
+    if isinstance(parts[0], Texts):
+        return Texts(
+            np.concatenate([part.digest for part in parts]), np.concatenate([part.characters for part in parts])
+        )
+    if isinstance(parts[0], Labels):
+        values = Ids()
+        # a last place for -1 to point to
+        places = [np.append(values.codes(part.values), -1)[part.codes] for part in parts]
+        return Labels(values.keys(), np.concatenate(places))
+    return np.concatenate(parts)
 
 
 def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None:
@@ -112,8 +174,54 @@ def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None
     return np.concatenate([np.full(part.reward.size, np.nan) if array is None else array for array, part in pairs])
 
 
+def in_order_of_lines(joined: Columns) -> Columns:
+    """The same responses as one reading from top to bottom gives them: rows, keys and labels in the order of lines."""
+    rows = joined.at(np.argsort(joined.line, kind="stable"))
+    keys, codes = _first_seen_first(rows.keys, rows.codes)
+    labels = {name: Labels(*_first_seen_first(one.values, one.codes))
+              for name, one in rows.extras.items() if isinstance(one, Labels)}  # fmt: skip
+    return replace(rows, keys=keys, codes=codes, extras={**rows.extras, **labels})
+
+
+def _first_seen_first(values: list[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
+    """The values that some code points to, in the order of the codes; -1 points nowhere."""
+    seen, first = np.unique(codes, return_index=True)
+    order = seen[np.argsort(first)]
+    order = order[order >= 0]
+    place = np.full(len(values) + 1, -1, dtype=np.intp)  # a last place for -1
+    place[order] = np.arange(order.size)
+    return [values[code] for code in order.tolist()], place[codes]
+
+
+def tidy(made: Columns) -> Columns:
+    """The same columns, None for those of which every number is missing."""
+
+    def of(array: Floats | None) -> Floats | None:
+        return None if array is None or np.isnan(array).all() else array
+
+    length, log_prob, old_log_prob = of(made.length), of(made.log_prob), of(made.old_log_prob)
+    return replace(made, length=length, log_prob=log_prob, old_log_prob=old_log_prob, tokens=of(made.tokens))
+
+
 def optional(values: Sequence[float | None]) -> Floats | None:
     """Numbers, some of which are not there → NaN in their place, or None when none is there."""
     if values.count(None) == len(values):
         return None
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def extra(kind: ExtraKind, values: Sequence[Any]) -> Extra:
+    """The column of an extra, from each response's value: a number, a label, (digest, characters), or None."""
+    if kind == "number":
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    if kind == "label":
+        distinct = Ids()
+        there = distinct.codes([value for value in values if value is not None])
+        codes = np.full(len(values), -1, dtype=np.intp)
+        codes[[value is not None for value in values]] = there
+        return Labels(distinct.keys(), codes)
+    pairs = [(0, -1) if value is None else value for value in values]
+    return Texts(
+        np.array([digest for digest, _ in pairs], dtype=np.uint64),
+        np.array([characters for _, characters in pairs], dtype=np.int64),
+    )

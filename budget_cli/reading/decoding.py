@@ -1,7 +1,7 @@
 """decode(block, fields) → columns and rejections: the seam on which speed depends.
 
-Tries the whole block at once, and reads it again line by line when anything is unexpected. Everything behind it sees
-arrays only.
+The compiled reader where it is installed, else the typed one; the careful one for what they leave. Everything behind it
+sees arrays only.
 """
 
 import shlex
@@ -14,8 +14,7 @@ from budget_cli.reading.columns import Decoded
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import STDIN
 
-WORTH_FAST = 1 << 15  # bytes; below this, importing msgspec and compiling its types takes longer than the careful way
-LONG_LINE = 10_000  # bytes; from here on simdjson is faster than msgspec
+WORTH_TYPED = 1 << 15  # bytes; below this, importing msgspec and making its types takes longer than the careful way
 UTF8_BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -43,24 +42,40 @@ def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
         block = _without_bom(block)
         if fields.records != "[]":
             _require_json_lines(block)
-    quick = None
-    if len(block) >= WORTH_FAST:
-        first_line = block.buffer.find(b"\n", block.start, block.stop) - block.start
-        if not 0 <= first_line < LONG_LINE:
-            quick = _long_lines(block, fields, limits)
-        if quick is None:
-            from budget_cli.reading import fast
+    if has_compiled_reader():
+        from budget_cli.reading import compiled
 
-            quick = fast.decode(block, fields, limits.max_line_bytes)
+        quick = compiled.decode(block, fields, limits.max_line_bytes, limits.rejections)
+    else:
+        quick = _typed(block, fields, limits)
     return quick or careful.decode(bytes(block.view), fields, limits.max_line_bytes, limits.rejections)
 
 
-def _long_lines(block: Block, fields: Fields, limits: Limits) -> Decoded | None:
+def is_compiled(fields: Fields) -> bool:
+    """Whether blocks with these fields are read in compiled code, without Python's lock."""
+    if not has_compiled_reader():
+        return False
+    from budget_cli.reading.tree import plan_of
+
+    plan = plan_of(fields)
+    return plan is not None and not plan.roots
+
+
+def has_compiled_reader() -> bool:
+    """Whether there was a C compiler when this was installed."""
     try:
-        from budget_cli.reading import long_lines
-    except ImportError:  # no simdjson for this platform
+        from budget_cli.reading import _block  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _typed(block: Block, fields: Fields, limits: Limits) -> Decoded | None:
+    if len(block) < WORTH_TYPED:
         return None
-    return long_lines.decode(block, fields, limits.max_line_bytes)
+    from budget_cli.reading import typed
+
+    return typed.decode(block, fields, limits.max_line_bytes)
 
 
 def _without_bom(block: Block) -> Block:

@@ -12,7 +12,7 @@ from budget_cli.reading.fields import Fields
 from budget_cli.reading.presets import CANONICAL_FIELDS, Preset, detected, fits, is_canonical
 from budget_cli.reading.records import Skipped, found_in, spread
 from budget_cli.reading.sources import Source
-from budget_cli.reading.values import Bad
+from budget_cli.reading.values import Bad, characters
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
@@ -133,7 +133,7 @@ def counted_characters(found: Sequence[dict[str, Any]], fields: Fields) -> str |
     if not lengths or max(length for _, length in lengths) < TELLING:
         return None
     for key in lengths[0][0]:
-        if all(_characters(sample.get(key)) == length for sample, length in lengths):
+        if all(characters(sample.get(key)) == length for sample, length in lengths):
             samples = f"all {len(lengths):,} samples"
             return f"response_length is the number of characters of {key}, not of tokens, in {samples} looked at"
     return None
@@ -145,11 +145,3 @@ def _length(sample: dict[str, Any], fields: Fields) -> float | None:
     except Bad:
         return None
     return length if isinstance(length, (int, float)) and not isinstance(length, bool) else None
-
-
-def _characters(value: Any) -> int | None:
-    """Of a text, or of a list of messages."""
-    if isinstance(value, list) and value and all(isinstance(message, dict) for message in value):
-        texts = [message.get("content") for message in value]
-        return sum(len(text) for text in texts if isinstance(text, str))
-    return len(value) if isinstance(value, str) else None

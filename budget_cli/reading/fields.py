@@ -31,7 +31,24 @@ PLURALS = {  # the arrays of a record that holds a whole prompt
     "old_log_prob": "old_log_probs",
     "response_length": "response_lengths",
 }
-NAMES = (*KINDS, *PLURALS.values())
+ExtraKind = Literal["number", "label", "text"]
+
+# what is read only where somebody asks for it, and is never needed: a number, a string or an integer, a text
+EXTRAS: dict[str, ExtraKind] = {
+    "prompt_text": "text",
+    "response_text": "text",
+    "finish_reason": "label",
+    "step": "label",
+    "advantage": "number",  # as the trainer stored it
+    "by": "label",  # what --by names
+}
+EXTRA_PLURALS = {  # in a record that holds a whole prompt; what is not here belongs to the prompt
+    "response_text": "response_texts",
+    "finish_reason": "finish_reasons",
+    "advantage": "advantages",
+}
+NAMES = (*KINDS, *PLURALS.values(), *EXTRAS, *EXTRA_PLURALS.values())
+NAMED = tuple(name for name in NAMES if name != "by")  # by --field
 
 
 class Step(NamedTuple):
@@ -67,6 +84,7 @@ class Fields:
     skips: bool = False  # a line without a reward is no sample (a header, a summary): counted, not rejected
     needs_length: bool = True
     needs_log_probs: bool = True
+    extras: tuple[str, ...] = ()  # which of EXTRAS are to be read
 
     @cached_property
     def paths(self) -> Mapping[str, Place]:
@@ -96,7 +114,7 @@ class Fields:
             if not equals or not path:
                 raise UsageProblem(f"--field {mapping}: expected NAME=dotted.path, as in reward=score")
             if name not in paths:
-                raise UsageProblem(f"--field {mapping}: no field is called {name!r}; there are {', '.join(NAMES)}")
+                raise UsageProblem(f"--field {mapping}: no field is called {name!r}; there are {', '.join(NAMED)}")
             paths[name] = place = parse(path)
             if name == "prompt_id" and passes_list(place):
                 raise UsageProblem(f"--field {mapping}: a prompt id is one value, so its path cannot hold []")
@@ -107,12 +125,12 @@ class Fields:
 
 def names_of(field: str) -> tuple[str, ...]:
     """The canonical names under which a field may be: of one response, and of the arrays of a prompt."""
-    return (field, PLURALS[field]) if field in PLURALS else (field,)
+    return next(((field, many[field]) for many in (PLURALS, EXTRA_PLURALS) if field in many), (field,))
 
 
 def singular(name: str) -> str:
     """The field of one response that this canonical name stands for."""
-    return next((one for one, many in PLURALS.items() if many == name), name)
+    return next((one for one, many in (PLURALS | EXTRA_PLURALS).items() if many == name), name)
 
 
 def parse(text: str) -> Place:

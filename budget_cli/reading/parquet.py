@@ -5,6 +5,7 @@ other, row by row through `records`, which knows the reasons. Imported, and pyar
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,9 +21,9 @@ from budget_cli.errors import InputProblem
 from budget_cli.reading import sources
 from budget_cli.reading.careful import Reading
 from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Key, Tally
-from budget_cli.reading.fields import KINDS, Expression, Fields
+from budget_cli.reading.fields import KINDS, Expression, Fields, names_of
 from budget_cli.reading.sources import Source
-from budget_cli.reading.values import MAX_EXACT, Bad, token_sum
+from budget_cli.reading.values import MAX_EXACT, Bad, exact_sum
 
 BATCH_BYTES = 1 << 22  # of the columns that are read, before they are decoded
 BATCH_ROWS = (64, 1 << 16)  # at least, at most
@@ -44,7 +45,7 @@ def row_groups(source: Source) -> list[RowGroup]:
     Raises:
         InputProblem: cut off or damaged.
     """
-    meta = _opened(source, os.getpid()).metadata
+    meta = _file(source).metadata
     groups = map(meta.row_group, range(meta.num_row_groups))
     return [RowGroup(i, group.num_rows, _bytes(group)) for i, group in enumerate(groups)]
 
@@ -63,7 +64,7 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: int | None) ->
     Raises:
         InputProblem: the row group cannot be read.
     """
-    file = _opened(source, os.getpid())
+    file = _file(source)
     every = file.schema_arrow.names
     needed = _roots(fields)
     read = [name for name in dict.fromkeys(every) if needed is None or name in needed] or every[:1]  # else no rows
@@ -81,7 +82,7 @@ def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
     Raises:
         InputProblem: as `row_groups`.
     """
-    file = _opened(source, os.getpid())
+    file = _file(source)
     found: list[dict[str, Any]] = []
     seen = 0
     with _told(source, DAMAGED):
@@ -98,11 +99,15 @@ def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
 # ---- the file
 
 
-@lru_cache(maxsize=8)
-def _opened(source: Source, process: int) -> ParquetFile:
-    """The file, opened once a process and checked to be the one that was found."""
+def _file(source: Source) -> ParquetFile:
+    return _opened(source, os.getpid(), threading.get_ident())  # none is read by two at the same time
+
+
+@lru_cache(maxsize=32)
+def _opened(source: Source, process: int, thread: int) -> ParquetFile:
+    """The file, opened once a worker and checked to be the one that was found."""
     with _told(source, DAMAGED):
-        # pre_buffer would hold a whole row group, and read it with threads
+        # pre_buffer would hold a whole row group
         file = ParquetFile(source.path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
     sources.require_unchanged(source, -1)
     return file
@@ -141,7 +146,7 @@ def _roots(fields: Fields) -> set[str] | None:
     if fields.records:
         return None
     names: set[str] = set()
-    for place in fields.paths.values():
+    for place in (fields.paths[name] for field in (*KINDS, *fields.extras) for name in names_of(field)):
         if isinstance(place, Expression):
             from budget_cli.reading import expressions
 
@@ -224,7 +229,7 @@ def _same(value: Any) -> Any:
 
 def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
     """The batch's columns if every row is a plain, valid response; None if anything is unexpected."""
-    if fields.records or fields.group or fields.skips or not batch.num_rows:
+    if fields.records or fields.group or fields.skips or fields.extras or not batch.num_rows:
         return None
     found: dict[str, Any] = {}
     for name in KINDS:
@@ -254,9 +259,8 @@ def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded
         return None
     keys, codes = ids
     rows = batch.num_rows
-    columns = Columns(
-        keys, codes, np.arange(before + 1, before + rows + 1), reward, length, log_prob.sums, old_log_prob.sums
-    )
+    line = np.arange(before + 1, before + rows + 1)
+    columns = Columns(keys, codes, line, reward, length, log_prob.sums, old_log_prob.sums, tokens)
     return Decoded(columns, Tally(read=rows, used=rows), rows, [])
 
 
@@ -305,7 +309,8 @@ def _log_probs(column: pyarrow.Array | None) -> _LogProbs | None:
     if column.null_count or values is None or not counts.all():
         return None
     ends = (offsets - offsets[0]).tolist()
-    sums = np.array([token_sum(values[a:b]) for a, b in pairwise(ends)])
+    listed = values.tolist()
+    sums = np.array([exact_sum(listed[a:b]) + 0.0 for a, b in pairwise(ends)])
     return _LogProbs(sums, counts.astype(np.float64)) if np.isfinite(sums).all() else None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.fields import KINDS, Fields, Place, names_of, parse, written
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, Place, names_of, parse, written
 from budget_cli.reading.records import MISSING, found_in, spread
 from budget_cli.reading.values import Bad
 
@@ -19,6 +19,8 @@ BUILT_IN = FilePath(__file__).with_name("presets.toml")
 CANONICAL = "canonical"
 CANONICAL_FIELDS = Fields()
 SETTINGS = ("source", "detect", "unless", "document", "records", "group", "per_file", "skips")
+OPTIONAL = tuple(name for name in EXTRAS if name != "by")
+NAMED = (*SETTINGS, *KINDS, *OPTIONAL)
 
 
 class Preset(NamedTuple):
@@ -29,6 +31,7 @@ class Preset(NamedTuple):
     detect: tuple[str, ...]  # paths that every sample has
     unless: tuple[str, ...]  # paths that no sample has
     places: tuple[tuple[str, str], ...]  # canonical field, and where it is
+    extras: tuple[tuple[str, str], ...] = ()  # the same of what is only read if asked for
     records: str = ""
     group: str = ""
     skips: bool = False
@@ -37,7 +40,8 @@ class Preset(NamedTuple):
 
     def applied(self, fields: Fields) -> Fields:
         """The fields of such a dump; what it does not hold stays under its canonical name."""
-        mapped = fields.with_mappings([f"{name}={place}" for name, place in self.places])
+        wanted = [(name, place) for name, place in self.extras if name in fields.extras]
+        mapped = fields.with_mappings([f"{name}={place}" for name, place in (*self.places, *wanted)])
         group = fields.group or self.group
         known = {name for name, _ in self.places} | ({"prompt_id"} if group else set())
         if known & {"log_prob", "old_log_prob"}:
@@ -88,9 +92,9 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
     if not isinstance(stanza, dict):
         raise UsageProblem(f"{where}: expected a table, found {stanza!r}")
     for key in stanza:
-        if key not in (*SETTINGS, *KINDS):
-            close = get_close_matches(key, (*SETTINGS, *KINDS), n=1)
-            hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join((*SETTINGS, *KINDS))}"
+        if key not in NAMED:
+            close = get_close_matches(key, NAMED, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(NAMED)}"
             raise UsageProblem(f"{where}: nothing is called {key!r}{hint}")
     if stanza.get("group", "") not in ("", "line", "file"):
         raise UsageProblem(f"{where}: group: expected line or file, found {stanza['group']!r}")
@@ -98,7 +102,7 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         paths = stanza.get(key, [])
         if not isinstance(paths, list) or not all(isinstance(place, str) for place in paths):
             raise UsageProblem(f"{where}: {key}: expected a list of paths, found {paths!r}")
-    for key in KINDS:
+    for key in (*KINDS, *OPTIONAL):
         if not isinstance(stanza.get(key, ""), str):
             raise UsageProblem(f"{where}: {key}: expected a path or an expression, found {stanza[key]!r}")
     places = tuple((field, stanza[field]) for field in KINDS if field in stanza)
@@ -110,6 +114,7 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         tuple(stanza.get("detect", ())),
         tuple(stanza.get("unless", ())),
         places,
+        tuple((field, stanza[field]) for field in OPTIONAL if field in stanza),
         str(stanza.get("records", "")),
         str(stanza.get("group", "")),
         bool(stanza.get("skips", False)),

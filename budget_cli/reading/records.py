@@ -5,9 +5,21 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from budget_cli.reading.columns import Key
-from budget_cli.reading.fields import KINDS, Expression, Fields, Place, names_of, parse, passes_list, written
+from budget_cli.reading.fields import (
+    EXTRA_PLURALS,
+    EXTRAS,
+    KINDS,
+    Expression,
+    Fields,
+    Place,
+    names_of,
+    parse,
+    passes_list,
+    written,
+)
 from budget_cli.reading.values import (
     Bad,
+    constant,
     each,
     exact_sum,
     finite,
@@ -15,6 +27,7 @@ from budget_cli.reading.values import (
     number,
     prompt_id,
     sequence,
+    text,
     type_name,
     whole,
 )
@@ -22,8 +35,8 @@ from budget_cli.reading.values import (
 KEYS_SHOWN = 12  # of a record, where the one looked for is missing
 MISSING: Final = object()
 
-# prompt id, reward, length (tokens), log-prob and old log-prob (nats)
-Response = tuple[Key, float, float | None, float | None, float | None]
+# prompt id, reward, length (tokens), log-prob and old log-prob (nats), tokens of a list of log-probs, extras
+Response = tuple[Key, float, float | None, float | None, float | None, int | None, tuple[Any, ...]]
 
 
 class Skipped(Exception):
@@ -131,8 +144,10 @@ def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Respon
             "old_log_prob",
             fields.paths["old_log_prob"],
         )
-    length = _length(record, fields, "response_length", whole, tokens if tokens is not None else old_tokens)
-    return [(key, reward, length, log_prob, old_log_prob)]
+    tokens = tokens if tokens is not None else old_tokens
+    length = _length(record, fields, "response_length", whole, tokens)
+    extras = tuple(extra(record, fields, name) for name in fields.extras)
+    return [(key, reward, length, log_prob, old_log_prob, tokens, extras)]
 
 
 def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
@@ -152,12 +167,57 @@ def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
             message = f"response {i}: {_count(old_tokens_i)}, but log_probs has {tokens_i}"
             raise Bad("unequal-lengths", message, "old_log_probs", fields.paths["old_log_probs"])
     nothing = [None] * len(rewards)
+    absent = [(None, None)] * len(rewards)
+    extras = zip(*(_extra_of_each(record, fields, name, len(rewards)) for name in fields.extras), strict=True)
     return [
-        (key, reward, length, log_prob and log_prob[0], old and old[0])
-        for reward, length, log_prob, old in zip(
-            rewards, lengths or nothing, log_probs or nothing, old_log_probs or nothing, strict=True
+        (key, reward, length, log_prob, old, tokens_i if tokens_i is not None else old_tokens_i, each_extras)
+        for reward, length, (log_prob, tokens_i), (old, old_tokens_i), each_extras in zip(
+            rewards,
+            lengths or nothing,
+            log_probs or absent,
+            old_log_probs or absent,
+            extras if fields.extras else [()] * len(rewards),
+            strict=True,
         )
     ]
+
+
+def extra(record: dict[str, Any], fields: Fields, name: str) -> Any:
+    """The value of an extra, None where there is none: it is never a reason to refuse a record."""
+    return _read_extra(_extra_at(record, fields, name), name, fields)
+
+
+def _extra_of_each(record: dict[str, Any], fields: Fields, name: str, size: int) -> list[Any]:
+    """The values of an extra in a record of so many responses: one that all share, or an array of them."""
+    shared = _extra_at(record, fields, name)
+    if shared is None and name in EXTRA_PLURALS:
+        several = _extra_at(record, fields, EXTRA_PLURALS[name])
+        if isinstance(several, list) and len(several) == size:
+            return [_read_extra(value, name, fields) for value in several]
+    return [_read_extra(shared, name, fields)] * size
+
+
+def _extra_at(record: dict[str, Any], fields: Fields, name: str) -> Any:
+    try:
+        value = found_in(record, fields.paths[name])
+    except Bad:
+        return None
+    return None if value is MISSING else value
+
+
+def _read_extra(value: Any, name: str, fields: Fields) -> Any:
+    if value is None:
+        return None
+    kind, place = EXTRAS[name], fields.paths[name]
+    try:
+        if kind == "text":
+            return text(value)
+        if isinstance(value, list) and value:
+            # of several turns the last; an expression's list is one label of several parts
+            value = constant(value) if kind == "number" else value[-1] if passes_list(place) else composite(value)
+        return number(value) if kind == "number" else prompt_id(value)
+    except Bad:
+        return None
 
 
 def _count(elements: int) -> str:
@@ -177,7 +237,7 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         if passes_list(path):
             value = _summable(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
-            value = _composite(value)
+            value = composite(value)
         return check(value)
     except Bad as bad:
         if bad.code == "null" and isinstance(path, Expression):
@@ -197,7 +257,7 @@ def _keys(record: dict[str, Any]) -> str:
     return ", ".join(list(record)[:KEYS_SHOWN]) + (", …" if len(record) > KEYS_SHOWN else "")
 
 
-def _composite(value: Any) -> Any:
+def composite(value: Any) -> Any:
     """Several values as one id: `[step, prompt_idx]` is 40/3, and no other list is."""
     return "/".join(map(part_of_id, value)) if isinstance(value, list) and value else value
 

@@ -1,15 +1,16 @@
 """One JSON value → a checked number, token count, log-prob or prompt id, or why not. Knows no records and no lines."""
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
-from budget_cli.reading.columns import Floats, Key
+from budget_cli.reading.columns import Key
 from budget_cli.reading.fields import Place
 
+SAID = ("content", "text", "reasoning_content")  # the keys of a message that hold what it says
 MAX_EXACT = 2**53  # the largest integer up to which a float is exact
 
 
@@ -69,18 +70,7 @@ def sequence(value: Any) -> tuple[float, int | None]:
         except Bad as bad:
             bad.message = f"element {i}: {bad.message}"
             raise
-    return finite(token_sum(np.array(value, dtype=np.float64))), len(value)
-
-
-def token_sum(tokens: Floats) -> float:
-    """The sum of per-token log-probs, to 1e-12 whatever their order.
-
-    Where little cancels, as among log-probs, numpy's pairwise sum: its error is below (8 + log2 n) units in the last
-    place of Σ|x|, here at most 100 times the sum. Else Shewchuk's exact sum (1997, by math.fsum).
-    """
-    with np.errstate(over="ignore"):
-        total, size = float(tokens.sum()), np.abs(tokens).sum()
-    return total if 100 * abs(total) >= size else exact_sum(tokens)
+    return finite(exact_sum(value) + 0.0), len(value)
 
 
 def exact_sum(values: Iterable[float]) -> float:
@@ -112,6 +102,37 @@ def prompt_id(value: Any) -> Key:
     if value != value // 1:
         raise Bad("wrong-value", f"expected a string or an integer, found {value}")
     return int(value)
+
+
+def constant(values: list[Any]) -> Any:
+    """The number that every token of a response has: an advantage may be stored once a token."""
+    if any(value != values[0] for value in values):
+        raise Bad("wrong-value", "expected the same number for every token")
+    return values[0]
+
+
+def text(value: Any) -> tuple[int, int]:
+    """A digest of a string, of messages or of tokens, and how many characters it has; -1: it is made of tokens."""
+    if not isinstance(value, (str, list, dict)):
+        raise Bad("wrong-type", f"expected a text, found {type_name(value)}")
+    whole_text = value if isinstance(value, str) else canonical(value)
+    digest = hashlib.blake2b(whole_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1, characters(value)
+
+
+def canonical(value: Any) -> str:
+    """JSON that is the same for equal values, whatever the order of their keys."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def characters(value: Any) -> int:
+    """Of a string, or of what the messages say; -1 where nothing is a string."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        value = [value[key] for key in SAID if key in value]
+    lengths = [characters(part) for part in value] if isinstance(value, list) else []
+    return sum(length for length in lengths if length >= 0) if max(lengths, default=-1) >= 0 else -1
 
 
 def _not_finite(value: float) -> str:

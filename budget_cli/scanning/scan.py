@@ -5,6 +5,7 @@ work, so the result is the same to the last bit for any number of workers.
 """
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -96,9 +97,10 @@ def scan(
     Args:
         found: what to read, in order.
         plan: what to read from each record, and what to keep.
-        jobs: processes, this one among them; None: as many as it has cores, if the input is worth it.
+        jobs: workers, this process among them; None: as many as it has cores, if the input is worth it. The others
+            are threads where the compiled reader does the work, else processes.
         progress: called after every block with the scan so far.
-        start_method: how worker processes start (fork, spawn, forkserver).
+        start_method: processes in any case, started so (fork, spawn, forkserver).
 
     Returns:
         The scan. A source that could not be read to its end is among the `problems`, and what came before is in the
@@ -112,7 +114,8 @@ def scan(
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.at_once) >= WORTH_WORKERS
     stream = tasks(found, plan, result.problems, broken)
-    for task, outcome in workers.run(run, plan, stream, wanted, worth, start_method):
+    threads = start_method is None and decoding.is_compiled(plan.fields)
+    for task, outcome in workers.run(run, plan, stream, wanted, worth, threads, start_method):
         if task.source not in broken:
             if isinstance(outcome, InputProblem):
                 broken.add(task.source)
@@ -217,10 +220,13 @@ def _part(source: Source, decoded: Decoded, size: int, plan: Plan) -> Part:
 
 def _read(source: Source, number: int, plan: Plan) -> Block:
     size, limit = source.size or 0, plan.limits.max_line_bytes
-    return _reader.read(_descriptor(source), source.name, number, size, limit)
+    if not hasattr(_of_thread, "reader"):
+        _of_thread.reader = RangeReader()  # keeps its memory
+    block: Block = _of_thread.reader.read(_descriptor(source), source.name, number, size, limit)
+    return block
 
 
-_reader = RangeReader()  # one a process; it is idle wherever blocks arrive as bytes
+_of_thread = threading.local()
 
 
 @lru_cache(maxsize=8)

@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import pickle
 import re
 import shlex
@@ -20,7 +21,7 @@ from budget_cli.analysis import report
 from budget_cli.cli.scanned import placed
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
-from budget_cli.reading import detection, presets, sources
+from budget_cli.reading import careful, detection, parquet, presets, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.scanning.scan import Plan, scan
@@ -218,6 +219,66 @@ def test_a_document_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
     path.write_text(json.dumps(samples, indent=4), encoding="utf-8")
     name, answer = loss([path])
     assert (name, answer.prompts, answer.responses) == ("oat", 2, 4)
+
+
+# what else the first response of a dump has: finish reason, step, the advantage that the trainer stored, and how many
+# distinct texts of prompts and of responses there are in the whole file
+MORE: dict[str, tuple[object, object, float | None, int, int]] = {
+    "verl-v1": (None, 12, None, 2, 5),
+    "verl-v0": (None, 3, None, 2, 6),
+    "trl": (None, 10, 0.7071, 2, 4),
+    "nemo-rl": (None, None, 0.5, 2, 4),
+    "nemo-gym": (None, None, None, 2, 2),
+    "prime-rl-episodes": ("stop", None, 0.0, 0, 4),
+    "prime-rl-traces": ("stop", None, None, 0, 4),
+    "prime-rl-platform": (None, 40, 0.5, 1, 1),
+    "verifiers": ("max_turns_reached", None, None, 2, 5),
+    "verifiers-2025": (None, None, None, 2, 4),
+    "verifiers-mid-2025": (None, None, None, 2, 4),
+    "areal": (None, None, None, 2, 1),
+    "skyrl-eval": ("stop", None, None, 2, 4),
+    "roll": (None, 6, None, 2, 5),
+    "roll-logging-board": (None, 6, None, 2, 4),
+    "open-instruct": ("stop", 1, 5.0, 1, 4),
+    "rllm": ("env_done", 5, None, 1, 2),
+    "agent-lightning": (None, None, None, 2, 5),
+    "tinker-cookbook": ("stop", 8, None, 0, 0),
+    "trinity-rft": (None, 2, None, 2, 1),
+    "ms-swift": (None, "1", 0.7, 2, 4),
+    "ms-swift-megatron": (None, 0, 0.7, 2, 4),
+    "ms-swift-ray": (None, 3, None, 2, 5),
+    "atropos": (None, None, None, 1, 3),
+    "pipeline-rl": ("stop", None, None, 1, 4),
+    "xtuner": ("stop", None, None, 1, 1),
+    "art": ("stop", None, None, 0, 5),
+    "oat": (None, None, None, 2, 4),
+}
+
+
+def extras_of(path: Path, fields: Fields) -> dict[str, Any]:
+    (source,) = sources.find([str(path)])
+    if source.parquet:
+        ((decoded,),) = (parquet.decode(source, group, fields, 10) for group in parquet.row_groups(source))
+        return decoded.columns.extras
+    data = path.read_bytes()
+    return careful.decode(data.replace(b"\n", b" ") if fields.document else data, fields, 1 << 30, 10).columns.extras
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_a_dump_holds_beside_the_loss_is_read_where_it_is_wanted(name: str) -> None:
+    wanted = ("finish_reason", "step", "advantage", "prompt_text", "response_text")
+    fields = presets.load()[name].applied(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
+    if EXPECTED[name].mappings:
+        fields = fields.with_mappings(EXPECTED[name].mappings)
+    extras = extras_of(dump(name), fields)
+    labels = [[None, *extras[one].values][extras[one].codes[0] + 1] for one in wanted[:2]]
+    advantage = extras["advantage"][0]
+    texts = [len(set(extras[one].digest.tolist()) - {0}) for one in wanted[3:]]
+    assert (*labels, None if math.isnan(advantage) else advantage, *texts) == MORE[name]
+
+
+def test_every_dump_s_extras_are_told() -> None:
+    assert list(MORE) == list(EXPECTED)
 
 
 def test_the_rows_that_prime_rl_uploads_are_those_that_its_platform_gives_as_json() -> None:
@@ -665,7 +726,8 @@ WRONG = [
     (
         '[x]\nzzz = "a"',
         "[x]: nothing is called 'zzz'; there are source, detect, unless, document, records, group, per_file, skips,"
-        " prompt_id, reward, log_prob, old_log_prob, response_length",
+        " prompt_id, reward, log_prob, old_log_prob, response_length, prompt_text, response_text, finish_reason, step,"
+        " advantage",
     ),
     ('[x]\ngroup = "lines"', "[x]: group: expected line or file, found 'lines'"),
     ('[x]\ndetect = "uid"', "[x]: detect: expected a list of paths, found 'uid'"),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from budget_cli.reading.blocks import Block
-from budget_cli.reading.columns import Decoded
+from budget_cli.reading.columns import Decoded, Extra, Key, Labels, Texts
 from budget_cli.reading.fields import Path
 
 
@@ -69,11 +69,29 @@ def block_of(data: bytes, before: bytes = b"", after: bytes = b"", first: bool =
 def bits(decoded: Decoded) -> dict[str, object]:
     """Everything that a decoded block says, floats as their bits, so that equal means equal."""
     c = decoded.columns
-    arrays = {name: getattr(c, name) for name in ("codes", "line", "reward", "length", "log_prob", "old_log_prob")}
+    arrays = ("codes", "line", "reward", "length", "log_prob", "old_log_prob", "tokens")
     return {
-        "keys": [(type(key), key) for key in c.keys],
-        **{name: None if a is None else (str(np.asarray(a).dtype), a.tobytes()) for name, a in arrays.items()},
+        "keys": _typed(c.keys),
+        **{name: _bits(getattr(c, name)) for name in arrays},
+        "extras": {name: extra_bits(extra) for name, extra in c.extras.items()},
         "tally": decoded.tally,
         "lines": decoded.lines,
         "rejections": decoded.rejections,
     }
+
+
+def extra_bits(extra: Extra) -> tuple[object, ...]:
+    """The same of an extra's column."""
+    if isinstance(extra, Labels):
+        return _typed(extra.values), _bits(extra.codes)
+    if isinstance(extra, Texts):
+        return _bits(extra.digest), _bits(extra.characters)
+    return (_bits(extra),)
+
+
+def _typed(keys: list[Key]) -> list[tuple[type, Key]]:
+    return [(type(key), key) for key in keys]
+
+
+def _bits(array: Any) -> tuple[str, bytes] | None:
+    return None if array is None else (str(np.asarray(array).dtype), array.tobytes())

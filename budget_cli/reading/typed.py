@@ -6,7 +6,7 @@ only "read this block again with `careful`", which knows the reasons; a property
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
@@ -20,7 +20,7 @@ from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Tally
 from budget_cli.reading.fields import KINDS, PLURALS, Expression, Fields, Kind, Path
-from budget_cli.reading.values import MAX_EXACT, token_sum
+from budget_cli.reading.values import MAX_EXACT, exact_sum
 
 Key = str | Annotated[int, msgspec.Meta(gt=-(2**63), lt=2**63 - 1)]
 SLICE_BYTES = 1 << 18
@@ -29,7 +29,7 @@ LEAVES: dict[Kind, Any] = {"key": Key, "number": float, "whole": float, "sequenc
 
 def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
     """The block's columns if every line is a plain, valid record of one shape; None if anything is unexpected."""
-    if not len(block) or len(block) > max_line_bytes or fields.records or fields.group:
+    if not len(block) or len(block) > max_line_bytes or fields.records or fields.group or fields.extras:
         return None
     ids, parts, lines = columns.Ids(), [], 0
     for part in _slices(block):
@@ -181,7 +181,9 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]], ids: Ids) -> Col
     codes = ids.codes(values[paths["prompt_id"]])
     reward = _floats(values[paths["reward"]])
     line = np.arange(1, len(reward) + 1)
-    return Columns([], codes, line, reward, length, log_probs.sums, old_log_probs.sums)
+    counts = log_probs.tokens if log_probs.tokens is not None else old_log_probs.tokens
+    tokens = None if counts is None else _floats(counts)
+    return Columns([], codes, line, reward, length, log_probs.sums, old_log_probs.sums, tokens)
 
 
 def _prompt_shape(fields: Fields) -> Shape | None:
@@ -234,7 +236,8 @@ def _prompt_shape(fields: Fields) -> Shape | None:
         codes = ids.codes(get[paths["prompt_id"]](records))
         reward = _floats(list(chain.from_iterable(rewards)))
         line = np.repeat(np.arange(1, len(counts) + 1), counts)
-        return Columns([], np.repeat(codes, counts), line, reward, length, flat["log_prob"], flat["old_log_prob"])
+        codes = np.repeat(codes, counts)
+        return Columns([], codes, line, reward, length, flat["log_prob"], flat["old_log_prob"], None)
 
     return Shape(leaves, build)
 
@@ -326,7 +329,7 @@ class _Sequences:
 INVALID: Any = object()
 
 
-def _floats(values: list[float]) -> Floats:
+def _floats(values: Sequence[float]) -> Floats:
     return np.frombuffer(struct.pack(f"{len(values)}d", *values))  # twice as fast as np.array or np.fromiter of a list
 
 
@@ -344,7 +347,7 @@ def _sequences(values: list[Any]) -> _Sequences | None:
         tokens = list(map(len, values))
         if not all(tokens):
             return None
-        return _Sequences(_floats([token_sum(_floats(value)) for value in values]), tokens)
+        return _Sequences(_floats([exact_sum(value) for value in values]), tokens)
     except (struct.error, TypeError):  # numbers, lists and nulls mixed
         return None
 
