@@ -25,7 +25,9 @@ class Bad(Exception):
 def number(value: Any) -> float:
     """A JSON number, finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Bad("wrong-type", f"expected a number, found {_said(value)}")
+        raise Bad(
+            "number-as-string" if is_number_as_text(value) else "wrong-type", f"expected a number, {_found(value)}"
+        )
     try:
         as_float = float(value)
     except OverflowError:
@@ -35,11 +37,11 @@ def number(value: Any) -> float:
     return as_float
 
 
-def _said(value: Any) -> str:
+def _found(value: Any) -> str:
     """The type of what is no number, and of a number that became text, how."""
     if isinstance(value, str) and _WRITTEN.fullmatch(value):
-        return f'the text "{value}" (so json.dumps writes a numpy number with default=str)'
-    return type_name(value)
+        return f'found the text "{value}" (so json.dumps writes a numpy number with default=str)'
+    return f"found {type_name(value)}"
 
 
 _WRITTEN = re.compile(r"[-+]?\d{1,20}(\.\d{0,20})?([eE][-+]?\d{1,3})?|[-+]?(nan|inf)|True|False")
