@@ -47,8 +47,12 @@ def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]
         reasons += _without(tally) if tally.used else []
     if not tally.used and not allowance.empty:
         reasons.append("no records at all" if not tally.read else "no record could be used")
-    reasons += [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
-    return reasons
+    return reasons + failed_gates(gates)
+
+
+def failed_gates(gates: Sequence[Verdict]) -> list[str]:
+    """What each gate that does not hold found."""
+    return [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
 
 
 def _without(tally: Tally) -> list[str]:

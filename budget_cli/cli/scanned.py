@@ -1,7 +1,10 @@
 """Files as typed → a scan, with its progress shown where somebody looks on."""
 
+import contextlib
 import gc
+import os
 import shlex
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,12 +13,16 @@ from budget_cli.cli.options import GroupBy
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import sources
+from budget_cli.reading.columns import Rejection
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import Fields, of_weights
+from budget_cli.reading.fields import EXTRAS, Fields, of_weights, parse
 from budget_cli.reading.sources import Source
 from budget_cli.scanning.scan import Plan, Scan, scan
 
+LABEL = "by"  # among the extras: what --by names
+
 if TYPE_CHECKING:
+    from budget_cli.cli.progress import SoFar
     from budget_cli.reading.detection import First
     from budget_cli.reading.presets import Preset
 
@@ -56,6 +63,24 @@ def as_typed(
     return mappings, fields
 
 
+def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
+    """What the plan of a scan calls the labels that `--by` names, and the fields with those among them.
+
+    Raises:
+        UsageProblem: neither `file` nor a place in a record.
+    """
+    if by == "file":
+        return by, fields
+    if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may place
+        return by, replace(fields, extras=(by,))
+    try:
+        place = parse(by)
+    except UsageProblem as problem:
+        raise UsageProblem(f"--by {by}: expected file, or where a field is: {problem}") from None
+    places = dict(fields.paths) | {LABEL: place}
+    return LABEL, replace(fields, places=tuple(places.items()), extras=(LABEL,))
+
+
 def placed(
     found: list[Source],
     fields: Fields,
@@ -86,14 +111,23 @@ def placed(
         _doubt(begun, as_told, where, quiet)
         return as_told
     fields = chosen.applied(fields).with_mappings(mappings)
-    if len(found) == 1:
-        fields = replace(fields, per_file=False)
+    if fields.per_file is not None:
+        fields = replace(fields, per_file=_common(found) if len(found) > 1 else None)
     if not quiet:
         console.say(f"{where}: reading as {chosen.name}: {chosen.summary(fields)}")
     if fields.lacking:
         raise UsageProblem(_lacking(chosen.name, fields, detection.numbers(begun, chosen)))
     _doubt(begun, fields, where, quiet)
     return fields
+
+
+def _common(found: list[Source]) -> str:
+    """The folder that all these names begin with: the same files of another folder give the same ids."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(source.name) for source in found])
+    except ValueError:  # some are absolute
+        return ""
+    return os.path.join(folder, "") if folder else ""
 
 
 def _doubt(begun: "First", fields: Fields, where: str, quiet: bool) -> None:
@@ -160,14 +194,43 @@ def scanned(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    by: str = "",
 ) -> Scan:
     """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10))
+    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by)
+    with progress_over(found, quiet) as update:
+        return scan(found, plan, jobs, update)
+
+
+@contextlib.contextmanager
+def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar], None] | None]":
+    """What to call after every block, if somebody looks on."""
     if not console.progress_wanted(quiet):
-        return scan(found, plan, jobs)
+        yield None
+        return
     from budget_cli.cli.progress import Progress
 
     sizes = [source.size for source in found]
     total = None if None in sizes or not all(source.at_once for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
-        return scan(found, plan, jobs, progress.update)
+        yield progress.update
+
+
+def tell(scan: Scan, told: Sequence[Rejection], reasons: Sequence[str], is_screen: bool, quiet: bool) -> None:
+    """On standard error: what went wrong, where the result itself (a screen that somebody sees) does not say it."""
+    if not quiet:
+        for note in scan.notes:
+            console.say(note)
+    if not is_screen or not console.shows_result():
+        for problem in scan.problems:
+            console.say(str(problem))
+    if is_screen:
+        return
+    for rejection in [] if quiet else told:
+        console.say(str(rejection))
+    more = scan.tally.rejected - len(told)
+    if told and more > 0 and not quiet:
+        console.say(f"and {more:,} more rejected records (-v shows all)")
+    for reason in reasons:
+        if reason not in map(str, scan.problems):
+            console.say(f"fail: {reason}")

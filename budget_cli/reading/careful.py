@@ -44,7 +44,7 @@ class Reading:
         if len(line) <= self._max_line_bytes and not line.strip(b" \t\r"):
             self.tally.blank += 1
             return
-        self._take(number, lambda: _parsed(line, self._max_line_bytes), line, torn)
+        self._take(number, lambda: value_of(line, self._max_line_bytes), line, torn)
 
     def row(self, number: int, value: Any) -> None:
         """One more record that did not come as a line, or why it cannot be read; it has no columns to point at."""
@@ -97,10 +97,12 @@ class Reading:
         return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
-# ---- a line → its value
+def value_of(line: bytes, max_line_bytes: int) -> Any:
+    """The line's value.
 
-
-def _parsed(line: bytes, max_line_bytes: int) -> Any:
+    Raises:
+        Bad: it has none.
+    """
     if len(line) > max_line_bytes:
         raise Bad("line-too-long", f"longer than {max_line_bytes:,} bytes (--max-line-bytes)", column=1)
     try:

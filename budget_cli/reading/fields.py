@@ -80,7 +80,9 @@ class Fields:
     records: str = ""  # a line is a record; "[]": a list of them, "columns": arrays side by side, PATH[]: a list inside
     group: str = ""  # "": prompt_id says; "line" or "file": those are the prompts
     known: frozenset[str] = frozenset(KINDS)  # the fields that a preset places, or somebody with --field
-    per_file: bool = False  # an id counts within its file: such records hold no step, so another file has it again
+    per_file: str | None = (
+        None  # an id counts within its file, which is named without this beginning; None: it does not
+    )
     skips: bool = False  # a line without a reward is no sample (a header, a summary): counted, not rejected
     needs_length: bool = True
     needs_log_probs: bool = True
@@ -119,7 +121,7 @@ class Fields:
             if name == "prompt_id" and passes_list(place):
                 raise UsageProblem(f"--field {mapping}: a prompt id is one value, so its path cannot hold []")
         named = {singular(mapping.partition("=")[0]) for mapping in mappings}
-        per_file = self.per_file and "prompt_id" not in named
+        per_file = None if "prompt_id" in named else self.per_file
         return replace(self, places=tuple(paths.items()), known=self.known | named, per_file=per_file)
 
 

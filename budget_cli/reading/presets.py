@@ -51,7 +51,7 @@ class Preset(NamedTuple):
             known=frozenset(known),
             records=self.records,
             group=group,
-            per_file=self.per_file,
+            per_file="" if self.per_file else None,
             skips=self.skips,
             document=self.document,
         )
@@ -63,7 +63,7 @@ class Preset(NamedTuple):
         said = {name: written(fields.paths[name]) for name in names}
         if fields.group:
             said = {"prompt_id": f"each {fields.group}"} | {n: place for n, place in said.items() if n != "prompt_id"}
-        elif fields.per_file:
+        elif fields.per_file is not None:
             said["prompt_id"] += " in each file"
         return ", ".join(f"{name}←{place}" for name, place in said.items())
 

@@ -23,6 +23,7 @@ def json_of_loss(
     incomplete: Sequence[str],
     prompts: Iterable[Prompt] | None,
     precision: int,
+    by: Sequence[dict[str, Any]] | None = None,
 ) -> bytes:
     """One JSON object and a newline; numbers rounded to `precision` places, except the coefficients and the gates."""
     body = rounded(as_dict(loss), precision)
@@ -31,12 +32,14 @@ def json_of_loss(
         "schema": SCHEMA,
         "status": status,
         **body,
-        "rejections": [{**rejection._asdict(), "source": _utf8(rejection.source)} for rejection in rejections],
+        "rejections": [{**rejection._asdict(), "source": utf8(rejection.source)} for rejection in rejections],
         "gates": [as_dict(gate) for gate in gates],
-        "incomplete": [_utf8(problem) for problem in incomplete],
+        "incomplete": [utf8(problem) for problem in incomplete],
     }
     if prompts is not None:
         result["per_prompt"] = [rounded(as_dict(prompt), precision) for prompt in prompts]
+    if by is not None:
+        result["by"] = by
     return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -50,13 +53,13 @@ def csv_of_loss(loss: Loss, status: str, precision: int) -> bytes:
     """A header of dotted names and one row."""
     names = numbers()
     row = {name: rounded(number_at(loss, name), precision) for name in names}
-    return _csv(["status", "aggregate", *names], [[status, loss.aggregate, *row.values()]])
+    return csv_of(["status", "aggregate", *names], [[status, loss.aggregate, *row.values()]])
 
 
 def csv_of_prompts(prompts: Iterable[Prompt], precision: int) -> bytes:
     """A header and one row a prompt."""
     names = Prompt._fields
-    return _csv(names, ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts))
+    return csv_of(names, ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts))
 
 
 def as_dict(answer: Any) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def as_dict(answer: Any) -> dict[str, Any]:
     return {name: as_dict(value) if hasattr(value, "_fields") else value for name, value in pairs}
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """Text that may hold the name of a file, whose bytes need not be UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
@@ -79,7 +82,8 @@ def rounded(value: Any, precision: int) -> Any:
     return value
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+def csv_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """A header and rows; no cell is taken for a formula."""
     import csv
 
     text = io.StringIO(newline="")

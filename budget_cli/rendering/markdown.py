@@ -12,10 +12,10 @@ def of_loss(loss: Loss, status: str, gates: Sequence[Verdict], precision: int) -
     """Every number of the result, a row each, and the gates."""
     rows: list[tuple[object, ...]] = [("status", status)]
     rows += [(name, rounded(number_at(loss, name), precision)) for name in numbers()]
-    text = _table(("number", "value"), rows)
+    text = table(("number", "value"), rows)
     if gates:
         judged = [(gate.expression, gate.value, "pass" if gate.passed else "fail") for gate in gates]
-        text += "\n" + _table(("gate", "value", "verdict"), judged)
+        text += "\n" + table(("gate", "value", "verdict"), judged)
     return text.encode()
 
 
@@ -23,10 +23,11 @@ def of_prompts(prompts: Iterable[Prompt], precision: int) -> bytes:
     """A row a prompt."""
     names = Prompt._fields
     rows = ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts)
-    return _table(names, rows).encode("utf-8", "backslashreplace")
+    return table(names, rows).encode("utf-8", "backslashreplace")
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; None is an empty cell."""
     lines = [_row(header), _row(["---"] * len(header), escape=False)]
     return "".join(lines) + "".join(_row(row) for row in rows)
 

@@ -25,16 +25,15 @@ def of_loss(
     rejections: Sequence[Rejection],
     precision: int,
     phantoms: Sequence[Key] = (),
+    rows: Iterable[Line] = (),
 ) -> Iterator[Line]:
-    """The lines of the screen; none is wider than 80 characters unless the numbers are."""
+    """The lines of the screen; none is wider than 80 characters unless the numbers are; `rows` come amid them."""
 
     def number(value: float | None) -> str:
-        if value is None:
-            return "–"
-        return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
+        return figure(value, precision)
 
     c = loss.coefficients
-    counts = f"{_count(loss.responses, 'response')}, {_count(loss.prompts, 'prompt')}"
+    counts = f"{count(loss.responses, 'response')}, {count(loss.prompts, 'prompt')}"
     yield [
         Piece("budget-aware loss  ", "bold"),
         Piece(number(loss.loss), "bold cyan"),
@@ -45,11 +44,19 @@ def of_loss(
     yield []
     if loss.responses:
         yield from _numbers(loss, histogram, number)
+    yield from rows
     yield from _findings(loss, phantoms)
     if not reasons:
         yield from _uncovered(loss)
     yield from of_rejections(rejections, loss.records.rejected)
     yield from _verdict(loss, reasons, gates)
+
+
+def figure(value: float | None, precision: int) -> str:
+    """A number for the screen; a dash for what does not exist."""
+    if value is None:
+        return "–"
+    return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
 
 
 def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | None], str]) -> Iterator[Line]:
@@ -140,21 +147,21 @@ def _findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     groups = loss.groups
     if groups.phantom:
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
-        text = f"{_count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
-        yield [Piece("warning   ", "yellow"), Piece(text + _named(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
+        text = f"{count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
+        yield [Piece("warning   ", "yellow"), Piece(text + listed(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
     if loss.length.max == 0:
         text = "every length is 0: these are no token counts, and no budget can mean anything"
         yield [Piece("warning   ", "yellow"), Piece(text)]
     if loss.kl.k1 is not None and loss.kl.k3 is None:
         yield [Piece("warning   ", "yellow"), Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
     if groups.zero_variance:
-        text = f"{groups.zero_variance:,} of {_count(loss.prompts, 'prompt')} with zero variance: all rewards equal"
+        text = f"{groups.zero_variance:,} of {count(loss.prompts, 'prompt')} with zero variance: all rewards equal"
         yield [Piece("info      ", "cyan"), Piece(text)]
     if groups.doubled:
-        text = f"{_count(groups.doubled, 'prompt')} with a multiple of the usual responses: two groups under one id?"
+        text = f"{count(groups.doubled, 'prompt')} with a multiple of the usual responses: two groups under one id?"
         yield [Piece("warning   ", "yellow"), Piece(text)]
     if groups.singletons:
-        text = f"{_count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
+        text = f"{count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
         yield [Piece("warning   ", "yellow"), Piece(text)]
 
 
@@ -166,13 +173,13 @@ def _uncovered(loss: Loss) -> Iterator[Line]:
         "old_log_prob": coverage.no_old_log_prob,
         "response_length": coverage.no_length,
     }
-    for name, count in without.items():
-        if count and loss.records.used:
-            text = f"{_count(count, 'record')} of {loss.records.read:,} without {name}: the loss is over the others"
+    for name, records in without.items():
+        if records and loss.records.used:
+            text = f"{count(records, 'record')} of {loss.records.read:,} without {name}: the loss is over the others"
             yield [Piece("warning   ", "yellow"), Piece(text)]
 
 
-def _named(ids: Sequence[Key], total: int, room: int) -> str:
+def listed(ids: Sequence[Key], total: int, room: int) -> str:
     """`: p07, p11, …` in at most `room` characters; as many of the ids as fit, nothing if none does."""
     text = ""
     for shown, key in enumerate(ids, start=1):
@@ -189,13 +196,14 @@ def _verdict(loss: Loss, reasons: Sequence[str], gates: Sequence[Verdict]) -> It
             yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
         return
     records = loss.records
-    blank = f", {_count(records.blank, 'blank line')}" if records.blank else ""
-    said = f"{_count(records.read, 'record')} read{blank}"
+    blank = f", {count(records.blank, 'blank line')}" if records.blank else ""
+    said = f"{count(records.read, 'record')} read{blank}"
     said += f", {records.rejected:,} rejected as allowed" if records.rejected else ", none rejected"
     if gates:
         said += "; " + ("the gate holds" if len(gates) == 1 else f"all {len(gates)} gates hold")
     yield [Piece("pass      ", "bold green"), Piece(said)]
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """`1 prompt`, `2 prompts`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -19,7 +19,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
-from budget_cli.reading.columns import Decoded, Rejection, Tally
+from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.records import part_of_id
@@ -39,6 +39,7 @@ class Plan:
     fields: Fields
     layout: Layout
     limits: Limits
+    by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
 
 
 class Task(NamedTuple):
@@ -57,6 +58,8 @@ class Part:
     lines: int
     rejections: list[Rejection]
     bytes: int
+    by: dict[Label, Groups]  # the same responses, by label
+    tallies: dict[Label, Tally]  # their records; a rejected one has no label
 
 
 @dataclass
@@ -70,13 +73,19 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
+    by: dict[Label, Groups] = field(default_factory=dict)
+    tallies: dict[Label, Tally] = field(default_factory=dict)
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
         keep, before = plan.limits.rejections, self.lines[source.name]
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
-            part.groups.rename(lambda line: f"{source.name}:{before + int(line)}")
+            for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
+                groups.rename(lambda line: f"{source.name}:{before + int(line)}")
         self.groups.fold(part.groups)
+        for label, groups in part.by.items():
+            self.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            self.tallies.setdefault(label, Tally()).add(part.tallies[label])
         self.tally.add(part.tally)
         self.bytes += part.bytes
         for rejection in part.rejections:
@@ -124,6 +133,9 @@ def scan(
                 result.fold(task.source, outcome, plan)
         if progress is not None:
             progress(result)
+    if plan.by == "file":  # a source without records is a row, too
+        result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
+        result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
     for source in found:
         _close(source, result, broken)
     return result
@@ -167,13 +179,13 @@ def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], bro
 
 
 def _document(source: Source, max_bytes: int) -> Block:
-    """A source that is one JSON value, as one line: a newline can only stand between its tokens."""
+    """A source that is one JSON value."""
     whole = b""
     for piece in sources.pieces(source):
         whole += piece
         if len(whole) > max_bytes:
             raise InputProblem(source.name, f"one JSON value of more than {max_bytes:,} bytes (--max-line-bytes)")
-    return Block(source.name, whole.replace(b"\n", b" ").replace(b"\r", b" "), 0, len(whole), first=True)
+    return Block(source.name, whole, 0, len(whole), first=True)
 
 
 def run(task: Task, plan: Plan) -> Part | InputProblem:
@@ -181,11 +193,11 @@ def run(task: Task, plan: Plan) -> Part | InputProblem:
     try:
         if task.source.parquet:
             return _of_rows(task, plan)
-        block = _read(task.source, task.block, plan) if isinstance(task.block, int) else task.block
-        assert isinstance(block, Block)
-        return _part(task.source, decoding.decode(block, plan.fields, plan.limits), len(block), plan)
+        block = block_of(task, plan)
+        decoded = decode(task.source, block, plan)
     except InputProblem as problem:
         return problem
+    return _part(decoded, task.source, len(block), plan)
 
 
 def _of_rows(task: Task, plan: Plan) -> Part:
@@ -193,10 +205,13 @@ def _of_rows(task: Task, plan: Plan) -> Part:
     from budget_cli.reading import parquet
 
     assert isinstance(task.block, parquet.RowGroup)
-    whole = Part(Groups(plan.layout), Tally(), task.block.rows, [], task.block.bytes)
+    whole = Part(Groups(plan.layout), Tally(), task.block.rows, [], task.block.bytes, {}, {})
     for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.rejections):
-        part = _part(task.source, decoded, 0, plan)
+        part = _part(_under_prompts(decoded, task.source, plan), task.source, 0, plan)
         whole.groups.fold(part.groups)
+        for label, groups in part.by.items():
+            whole.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            whole.tallies.setdefault(label, Tally()).add(part.tallies[label])
         whole.tally.add(part.tally)
         whole.rejections += part.rejections
     if plan.limits.rejections is not None:
@@ -204,18 +219,72 @@ def _of_rows(task: Task, plan: Plan) -> Part:
     return whole
 
 
-def _part(source: Source, decoded: Decoded, size: int, plan: Plan) -> Part:
+def _part(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
+    groups = groups_of(decoded.columns, plan)
+    by, tallies = _by_label(decoded, groups, source, plan)
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies)
+
+
+def _by_label(
+    decoded: Decoded, groups: Groups, source: Source, plan: Plan
+) -> tuple[dict[Label, Groups], dict[Label, Tally]]:
+    """The block's responses by label, and the records that hold them."""
+    if not plan.by:
+        return {}, {}
+    if plan.by == "file":
+        return {source.name: groups}, {source.name: decoded.tally}
     columns = decoded.columns
-    log_ratio = None
-    if columns.log_prob is not None and columns.old_log_prob is not None:
-        log_ratio = columns.log_prob - columns.old_log_prob
+    labels = columns.extras[plan.by]
+    assert isinstance(labels, Labels)
+    by: dict[Label, Groups] = {}
+    tallies: dict[Label, Tally] = {}
+    for code in np.unique(labels.codes).tolist():
+        of_label = in_order_of_keys(columns.at(labels.codes == code))
+        label = labels.values[code] if code >= 0 else None
+        lines = np.unique(of_label.line).size
+        by[label], tallies[label] = groups_of(of_label, plan), Tally(read=lines, used=lines)
+    return by, tallies
+
+
+def block_of(task: Task, plan: Plan) -> Block:
+    """The bytes that the task is about.
+
+    Raises:
+        InputProblem: they cannot be had any more.
+    """
+    block = _read(task.source, task.block, plan) if isinstance(task.block, int) else task.block
+    assert isinstance(block, Block)
+    return block
+
+
+def decode(source: Source, block: Block, plan: Plan) -> Decoded:
+    """The block's responses, under the prompts that the plan groups them by.
+
+    Raises:
+        InputProblem: the source is not JSON lines at all.
+    """
+    if plan.fields.document:  # read as one line: a newline can only stand between tokens
+        flat = bytes(block.view).replace(b"\n", b" ").replace(b"\r", b" ")
+        block = Block(block.source, flat, 0, len(flat), block.first)
+    return _under_prompts(decoding.decode(block, plan.fields, plan.limits), source, plan)
+
+
+def _under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:
+    """The same, with the source in the prompts' ids where it is a part of them."""
+    columns = decoded.columns
     if plan.fields.group == "file":
         columns.keys = [source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
-    elif plan.fields.per_file:
-        columns.keys = [f"{source.name}:{part_of_id(key)}" for key in columns.keys]
-    groups = Groups.of_responses(plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size)
+    elif plan.fields.per_file is not None:
+        name = source.name.removeprefix(plan.fields.per_file)
+        columns.keys = [f"{name}:{part_of_id(key)}" for key in columns.keys]
+    return decoded
+
+
+def groups_of(columns: Columns, plan: Plan) -> Groups:
+    """The moments of these responses."""
+    keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
+    return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio)
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:

@@ -81,6 +81,24 @@ def test_any_number_of_processes_says_the_same_to_the_last_bit(tmp_path: Path, r
         assert told(scanned(path, jobs=jobs)) == told(alone)
 
 
+@pytest.mark.parametrize("by", ["step", "file"])
+@pytest.mark.parametrize("row_group", [7, 1000])
+def test_rows_have_labels_as_lines_have(tmp_path: Path, by: str, row_group: int) -> None:
+    records = [record | {"step": 40 + i // 20} for i, record in enumerate(RECORDS)]
+    lines = tmp_path / "a"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    fields = Fields(extras=("step",) if by == "step" else ())
+    of_lines, of_rows = (
+        scan(sources.find([str(path)]), Plan(fields, Layout((1024,)), Limits(), by), 1)
+        for path in (lines, written(tmp_path / "b.parquet", records, row_group_size=row_group))
+    )
+    assert list(of_rows.by) == ([40, 41, 42] if by == "step" else [str(tmp_path / "b.parquet")])
+    for rows, same in zip(of_rows.by.values(), of_lines.by.values(), strict=True):
+        assert list(rows.keys()) == list(same.keys())
+        assert rows.table == pytest.approx(same.table, rel=1e-12)
+    assert list(of_rows.tallies.values()) == list(of_lines.tallies.values())
+
+
 def test_a_row_group_is_read_in_batches_and_of_it_only_the_columns_that_are_needed(tmp_path: Path) -> None:
     text = ["x" * 50_000 + str(i) for i in range(2000)]
     table = pyarrow.table({"prompt_id": ["p"] * 2000, "reward": [1.0] * 2000, "completion": text})

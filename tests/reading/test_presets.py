@@ -438,10 +438,28 @@ def test_ids_of_several_files_are_the_file_s_name_and_the_id_and_that_is_said(tm
         files[-1].write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     done = run(*files, "--per-prompt", *REWARD_ONLY, "-f", "json")
     ids = [prompt["prompt_id"] for prompt in of_json(done)["per_prompt"]]
-    assert ids == [f"{file}:{key}" for file in files for key in ("4", '"4"', "a")]
+    assert ids == [f"step_{step}/results.jsonl:{key}" for step in (1, 2) for key in ("4", '"4"', "a")]
     assert "reading as verifiers: prompt_id←example_id in each file, reward←reward" in done.stderr.decode()
     told = run(*files, "--field", "prompt_id=example_id", "--preset", "verifiers", *REWARD_ONLY, "-f", "json")
     assert of_json(told)["prompts"] == 3
+
+
+def test_the_same_files_of_two_folders_have_the_same_ids(tmp_path: Path) -> None:
+    for folder in ("monday", "tuesday"):
+        (tmp_path / folder).mkdir()
+        for name in ("1.jsonl", "2.jsonl"):
+            (tmp_path / folder / name).write_bytes(dump("verifiers").read_bytes())
+    command = [sys.executable, "-m", "budget_cli", "compare", "monday", "tuesday", *REWARD_ONLY, "-f", "json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout)["prompts"]["paired"] == 2 * EXPECTED["verifiers"].prompts
+
+
+def test_files_of_no_common_folder_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_bytes(dump("verifiers").read_bytes())
+    answer = of_json(run("a.jsonl", dump("verifiers"), *REWARD_ONLY, "--per-prompt", "-f", "json"))
+    ids = [prompt["prompt_id"] for prompt in answer["per_prompt"]]
+    assert {key.rpartition(":")[0] for key in ids} == {"a.jsonl", str(dump("verifiers"))}
 
 
 # ---- lengths that are no token counts
