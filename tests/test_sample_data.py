@@ -94,6 +94,7 @@ def test_what_is_to_be_found_in_the_good_files(flat: dict[str, Any]) -> None:
         "zero_variance": 2,
         "zero_variance_adjusted": 1,
         "phantom": 1,
+        "reordered": 1,
     }
     assert (flat["over_budget"]["responses"], flat["over_budget"]["excess_tokens"]) == (12, 1676)
     assert flat["length"]["max"] == 1280

@@ -98,6 +98,7 @@ class GroupCounts(NamedTuple):
     zero_variance: int  # two or more responses, all rewards equal
     zero_variance_adjusted: int | None  # the same of the adjusted reward
     phantom: int | None  # zero variance, but the penalties differ: an advantage made of length alone
+    reordered: int | None  # the longest of the best responses gets less than the shortest of the worst; null for β < 0
 
 
 class Records(NamedTuple):
@@ -212,6 +213,7 @@ def of_groups(
             int(view.zero_variance.sum()),
             int((view.zero_variance_adjusted).sum()) if view.adjustable else None,
             int(view.phantom.sum()) if view.adjustable else None,
+            int((view.reorder_coef < view.beta).sum()) if view.adjustable and view.beta >= 0 else None,
         ),
         coverage=Coverage(
             groups.with_length,
@@ -296,6 +298,10 @@ class View:
         self.zero_variance_adjusted = several & (self.advantage_sums == 0)
         self.penalty_scatter = beta * beta * self.ee
         self.phantom = self.zero_variance & (self.penalty_scatter > 0)
+        self.reorder_coef = reorder_coefs(
+            column("r_max") - column("r_min"), column("L_best"), column("L_worst"),
+            groups.layout.budgets[budget] if has_e else math.inf,
+        )  # fmt: skip
 
     def adjusted_mean_and_std(self) -> tuple[float | None, float | None]:
         """Of r − β·e over all responses."""
@@ -303,6 +309,23 @@ class View:
             return None, None
         beta = self.beta
         return _mean_and_std(self.n, self.r0 - beta * self.e0, self.r1 - beta * self.e1, self.advantage_sums)
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def reorder_coefs(gap: Floats, best: Floats, worst: Floats, budget: Any) -> Floats:
+    """The β above which a prompt's best response gets less than its worst; inf where none does.
+
+    Args:
+        gap: the prompt's highest reward minus its lowest.
+        best, worst: the longest response with the highest reward, the shortest with the lowest; tokens.
+        budget: B, a number or an array that broadcasts.
+
+    Returns:
+        gap / (e_best − e_worst). With two different rewards it is where any order first changes; with more, some may
+        before.
+    """
+    excess = np.maximum(best - budget, 0) - np.maximum(worst - budget, 0)
+    return np.where((excess > 0) & (gap > 0), gap / excess, np.inf)
 
 
 def _mean_and_std(n: Floats, x0: Floats, x1: Floats, scatter: Floats) -> tuple[float | None, float | None]:

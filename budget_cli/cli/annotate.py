@@ -65,7 +65,8 @@ def command(
     if rejects is not None and output is not None and os.path.realpath(rejects) == os.path.realpath(output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis import verdict
-    from budget_cli.cli.scanned import as_typed, find, placed, progress_over, scanned, tell
+    from budget_cli.cli import outcome
+    from budget_cli.cli.scanned import as_typed, find, placed, progress_over, scanned
     from budget_cli.groups.moments import Layout
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
@@ -84,7 +85,7 @@ def command(
         Insertion(annotation.KEY, fields)  # what cannot be annotated is said before anything is read
         scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose)
         if scan.problems:
-            tell(scan, [], [], is_screen=False, quiet=quiet)
+            outcome.tell(scan, [], on_screen=False, quiet=quiet)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return Exit.IO
         plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, rejections=None))
@@ -98,14 +99,11 @@ def command(
                 unheld += part.unheld
                 if put_rejects is not None:
                     put_rejects(part.rejects)
-    nowhere = verdict.nowhere(scan.tally, scan.rejections)
-    reasons = verdict.reasons_to_fail(scan.tally, allowance, [])
-    if nowhere is not None:
-        reasons.insert(0, nowhere)
+    reasons = outcome.reasons_to_fail(scan, allowance)
     if scan.tally.rejected and not quiet:
         _say_where(scan.tally, rejects, unheld)
-    tell(scan, [] if nowhere is not None else scan.rejections, reasons, is_screen=False, quiet=quiet)
-    return Exit.FAIL if reasons else Exit.PASS
+    outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
+    return outcome.exit_code(scan, reasons)
 
 
 def _rereadable(source: "Source", stack: contextlib.ExitStack) -> "Source":

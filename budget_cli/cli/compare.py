@@ -211,10 +211,10 @@ class _Side:
 
     def tell(self, is_screen: bool, quiet: bool) -> None:
         """On standard error, what the result does not say."""
-        from budget_cli.cli.scanned import tell
+        from budget_cli.cli import outcome
 
         if self.scan is not None:
-            tell(self.scan, self.shown().rejections, [], is_screen, quiet)
+            outcome.tell(self.scan, [], is_screen, quiet)
 
 
 def _agreed(sides: list[_Side], given: "Coefficients", aggregate: "Weighing") -> "tuple[Coefficients, Weighing]":

@@ -66,7 +66,8 @@ def command(
         report,
         verdict,
     )
-    from budget_cli.cli.scanned import as_typed, find, labelled, placed, scanned, tell
+    from budget_cli.cli import outcome
+    from budget_cli.cli.scanned import as_typed, find, labelled, placed, scanned
     from budget_cli.reading.fields import Fields, written
     from budget_cli.rendering.breakdown import Breakdown
 
@@ -92,11 +93,7 @@ def command(
         scan.by, scan.tallies, coefficients, aggregate.value, wanted_gates if each else (), in_order=by == "file"
     )
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
-    reasons = [str(problem) for problem in scan.problems]
-    nowhere = verdict.nowhere(scan.tally, scan.rejections)
-    if nowhere is not None:
-        reasons.append(nowhere)
-    reasons += verdict.reasons_to_fail(scan.tally, allowance, judged)
+    reasons = outcome.reasons_to_fail(scan, allowance, judged)
     if each:
         reasons += breakdown.failed(rows)
     if by is not None and loss.responses and set(scan.by) == {None}:
@@ -104,14 +101,12 @@ def command(
     if loss.loss is None and loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
 
-    told = scan.rejections if nowhere is None else []
+    told = outcome.told(scan)
     split = None if by is None else Breakdown(by, rows, written(fields.paths["prompt_id"]))
     result = _rendered(scan, told, loss, judged, reasons, split, format, precision, per_prompt, output)
     console.write(result, output)
-    tell(scan, told, reasons, format is Format.TABLE, quiet)
-    if scan.problems:
-        return Exit.IO
-    return Exit.FAIL if reasons else Exit.PASS
+    outcome.tell(scan, reasons, format is Format.TABLE, quiet)
+    return outcome.exit_code(scan, reasons)
 
 
 def _rendered(

@@ -4,16 +4,15 @@ import contextlib
 import gc
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
 from budget_cli.cli.options import GroupBy
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import sources
-from budget_cli.reading.columns import Rejection
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import EXTRAS, Fields, of_weights, parse
 from budget_cli.reading.sources import Source
@@ -186,6 +185,36 @@ def _lacking(preset: str, fields: Fields, numbers: list[str]) -> str:
     return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {', or '.join(ways)}"
 
 
+@contextlib.contextmanager
+def rereadable(found: list[Source]) -> Iterator[list[Source]]:
+    """The same sources, to be read twice: what comes through a pipe is in a temporary file meanwhile.
+
+    Raises:
+        InputProblem: not all of a pipe's bytes could be had.
+        OutputProblem: the temporary file could not be written.
+    """
+    import tempfile
+
+    with contextlib.ExitStack() as stack:
+        kept = []
+        for source in found:
+            if source.size is None:
+                path = stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-cli-")) + "/stdin.jsonl"
+                _keep(source, path)
+                source = replace(sources.find([path])[0], name=source.name)
+            kept.append(source)
+        yield kept
+
+
+def _keep(source: Source, path: str) -> None:
+    try:
+        with open(path, "wb") as file:
+            for piece in sources.pieces(source):
+                file.write(piece)
+    except OSError as error:
+        raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
+
+
 def scanned(
     found: list[Source],
     fields: Fields,
@@ -214,23 +243,3 @@ def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar
     total = None if None in sizes or not all(source.at_once for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
         yield progress.update
-
-
-def tell(scan: Scan, told: Sequence[Rejection], reasons: Sequence[str], is_screen: bool, quiet: bool) -> None:
-    """On standard error: what went wrong, where the result itself (a screen that somebody sees) does not say it."""
-    if not quiet:
-        for note in scan.notes:
-            console.say(note)
-    if not is_screen or not console.shows_result():
-        for problem in scan.problems:
-            console.say(str(problem))
-    if is_screen:
-        return
-    for rejection in [] if quiet else told:
-        console.say(str(rejection))
-    more = scan.tally.rejected - len(told)
-    if told and more > 0 and not quiet:
-        console.say(f"and {more:,} more rejected records (-v shows all)")
-    for reason in reasons:
-        if reason not in map(str, scan.problems):
-            console.say(f"fail: {reason}")

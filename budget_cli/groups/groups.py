@@ -1,6 +1,6 @@
 """Moments of blocks → moments by prompt id: the one thing that a scan keeps.
 
-Memory is O(prompts): a row of the table (8 bytes a column, 20 columns with one budget), the id, and its place in a
+Memory is O(prompts): a row of the table (8 bytes a column, 22 columns with one budget), the id, and its place in a
 dict. Knows no files and no JSON.
 """
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from budget_cli.groups import moments
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
-
-Key = str | int  # a prompt id; 1 and "1" are two prompts
+from budget_cli.groups.sample import Key as Key
+from budget_cli.groups.sample import Sample
 
 
 class Groups:
@@ -24,8 +24,9 @@ class Groups:
     order give the same bits.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, sample: int = 0) -> None:
         self.layout = layout
+        self.sample = Sample(sample) if sample else None  # of so many responses
         self.lengths = Lengths()
         self.with_length = 0  # responses whose length is known
         self.with_log_ratio = 0  # responses whose two log-probs are known
@@ -42,9 +43,10 @@ class Groups:
         reward: Floats,
         length: Floats | None,
         log_ratio: Floats | None,
+        sample: int = 0,
     ) -> "Groups":
         """The groups of one block: `codes` says which of the distinct `keys` each response belongs to."""
-        groups = cls(layout)
+        groups = cls(layout, sample)
         if not keys:
             return groups
         if length is not None:
@@ -53,6 +55,8 @@ class Groups:
             groups.lengths.add(known)
         if log_ratio is not None:
             groups.with_log_ratio = int(log_ratio.size - np.isnan(log_ratio).sum())
+        if groups.sample is not None:
+            groups.sample.add(keys, codes, reward, length, log_ratio)
         groups._keys = keys
         groups._table = moments.of_responses(layout, codes, len(keys), reward, length, log_ratio)
         return groups
@@ -64,6 +68,8 @@ class Groups:
         self.lengths.merge(later.lengths)
         self.with_length += later.with_length
         self.with_log_ratio += later.with_log_ratio
+        if self.sample is not None and later.sample is not None:
+            self.sample.merge(later.sample)
         row_of, keys = self._row_of(), later.keys()
         known = len(row_of)
         if row_of.keys().isdisjoint(keys):  # as in most dumps, whose prompts lie together: half the time
@@ -82,6 +88,8 @@ class Groups:
     def rename(self, new: Callable[[Key], Key]) -> None:
         """Give every prompt the id that `new` makes of its own; they must stay different."""
         self._keys, self._places = [new(key) for key in self.keys()], None
+        if self.sample is not None:
+            self.sample.rename(new)
 
     def _reserve(self, prompts: int) -> None:
         if prompts > len(self._table):
@@ -130,13 +138,16 @@ class Groups:
             self.with_log_ratio,
             list(self.keys()),
             self.table,
+            self.sample,
         )
 
 
 def _rebuilt(
-    layout: Layout, lengths: Lengths, with_length: int, with_log_ratio: int, keys: list[Key], table: Table
-) -> Groups:
+    layout: Layout, lengths: Lengths, with_length: int, with_log_ratio: int, keys: list[Key], table: Table,
+    sample: Sample | None,
+) -> Groups:  # fmt: skip
     groups = Groups(layout)
+    groups.sample = sample
     groups.lengths, groups.with_length, groups.with_log_ratio = lengths, with_length, with_log_ratio
     groups._keys, groups._table = keys, table
     return groups

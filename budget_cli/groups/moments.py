@@ -23,9 +23,16 @@ Table = NDArray[np.float64]  # shape (prompts, layout.width)
 
 quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # a decorator; what overflows the report gives as null
 
-PROMPT = ("n", "r0", "r1", "rr", "r_min", "r_max", "k0", "k1", "kk", "rk", "k3", "L_sum", "L_min", "L_max")
+PROMPT = (
+    "n", "r0", "r1", "rr", "r_min", "r_max", "k0", "k1", "kk", "rk", "k3", "L_sum", "L_min", "L_max",
+    "L_best",   # the longest of the responses with the prompt's highest reward,
+    "L_worst",  # the shortest of those with its lowest: where a penalty first sets the worst above the best
+)  # fmt: skip
 BUDGET = ("e0", "e1", "ee", "re", "ek", "over")  # repeated for every budget of the scan
-IDENTITY = {"r_min": np.inf, "r_max": -np.inf, "L_min": np.inf, "L_max": -np.inf}
+EXACT = 2.0**53  # below it a double holds every whole number
+IDENTITY = {
+    "r_min": np.inf, "r_max": -np.inf, "L_min": np.inf, "L_max": -np.inf, "L_best": -np.inf, "L_worst": np.inf,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,14 @@ def of_responses(
     Returns:
         shape (prompts, layout.width).
     """
-    table = layout.empty(prompts)
     sizes = np.bincount(codes, minlength=prompts)
-    table[:, 0] = sizes
     order = None
     if np.any(codes[1:] < codes[:-1]):
         order = np.argsort(codes, kind="stable")
     starts = np.cumsum(sizes) - sizes
-    for rows in _of_similar_size(sizes):
+    similar = _of_similar_size(sizes)
+    table = layout.empty(prompts) if len(similar) != 1 else None
+    for rows in similar:
         size = sizes[rows]
         place = np.arange(size.max())[:, None]
         there = place < size
@@ -94,7 +101,11 @@ def of_responses(
         for name, values in (("r", reward), ("L", length), ("k", log_ratio)):
             if values is not None:
                 part.columns[name] = values[at if order is None else order[at]]
-        table[rows, 1:] = part.moments()[:, 1:]
+        found = part.moments()
+        if table is None:
+            return found
+        table[rows] = found
+    assert table is not None
     return table
 
 
@@ -115,6 +126,7 @@ class _Part:
         self.there = there  # shape (largest size, prompts): where there is a response; None: everywhere
         self.columns: dict[str, Floats] = {}  # shape (largest size, prompts)
         self.table = layout.empty(len(size))
+        self.table[:, layout.at("n")] = size
 
     def moments(self) -> Table:
         """The rows of these prompts."""
@@ -136,16 +148,39 @@ class _Part:
             put("L_sum", self._total(length if self.there is None else length * self.there))
             put("L_min", length.min(axis=0))
             put("L_max", length.max(axis=0))
-            for i, budget in enumerate(self.layout.budgets):
-                excess = np.maximum(0.0, length - budget)
-                over = excess > 0
-                put("over", self._total(over if self.there is None else over & self.there), i)
-                e = self._centred("e", excess, i)
-                put("ee", self._total(e * e), i)
-                put("re", self._total(r * e), i)
-                if k is not None:
-                    put("ek", self._total(e * k), i)
+            best, worst = self.table[:, self.layout.at("r_max")], self.table[:, self.layout.at("r_min")]
+            put("L_best", np.where(columns["r"] == best, length, -np.inf).max(axis=0))
+            put("L_worst", np.where(columns["r"] == worst, length, np.inf).min(axis=0))
+            if self.layout.budgets:
+                self._excess(length, r, k)
         return self.table
+
+    def _excess(self, length: Floats, r: Floats, k: Floats | None) -> None:
+        """The moments of the excess over each budget; r and k are centred, so e may stand about any pivot.
+
+        The pivot is the prompt's smallest excess: e − e_min = max(0, L − max(B, L_min)), whole tokens without rounding.
+        """
+        shortest = length.min(axis=0)
+        above = np.empty_like(length)
+        counter = np.int8 if len(length) < 128 else np.int64  # summing small integers is five times as fast
+        for i, budget in enumerate(self.layout.budgets):
+            start = np.maximum(shortest, budget)
+            np.subtract(np.maximum(length, start, out=above), start, out=above)
+            if self.there is not None:
+                above *= self.there
+            over = (above > 0).view(np.int8).sum(axis=0, dtype=counter)
+            first, squares = self._total(above), _dot(above, above)
+            self._put("over", np.where(shortest > budget, self.size, over), i)
+            self._put("e0", start - budget, i)
+            self._put("e1", first, i)
+            if (scaled := self.size * squares).max() < EXACT:  # whole numbers: nothing is lost in the difference
+                self._put("ee", (scaled - first * first) / self.size, i)
+            else:
+                e = above - first / self.size
+                self._put("ee", _dot(e, e if self.there is None else e * self.there), i)
+            self._put("re", _dot(r, above), i)
+            if k is not None:
+                self._put("ek", _dot(k, above), i)
 
     def _put(self, name: str, values: NDArray[Any], budget: int | None = None) -> None:
         self.table[:, self.layout.at(name, budget)] = values
@@ -163,6 +198,11 @@ class _Part:
         if self.there is not None:
             about_pivot *= self.there
         return np.asarray(about_pivot)
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    """Σ a·b down each column."""
+    return np.asarray(np.einsum("ij,ij->j", a, b))
 
 
 @quiet_overflow
@@ -198,6 +238,11 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
     for name, pick in (("r_min", np.minimum), ("r_max", np.maximum), ("L_min", np.minimum), ("L_max", np.maximum)):
         column = layout.at(name)
         both[:, column] = pick(a[:, column], b[:, column])
+    for name, length, pick in (("r_max", "L_best", np.maximum), ("r_min", "L_worst", np.minimum)):
+        of, column = layout.at(name), layout.at(length)
+        either = pick(a[:, column], b[:, column])
+        extreme = np.where(a[:, of] == both[:, of], a[:, column], b[:, column])  # of the side that has the reward
+        both[:, column] = np.where(a[:, of] == b[:, of], either, extreme)
     empty_a, empty_b = n_a == 0, n_b == 0
     both[empty_a] = b[empty_a]
     both[empty_b] = a[empty_b]

@@ -32,7 +32,7 @@ def json_of_loss(
         "schema": SCHEMA,
         "status": status,
         **body,
-        "rejections": [{**rejection._asdict(), "source": utf8(rejection.source)} for rejection in rejections],
+        "rejections": rejections_as_dicts(rejections),
         "gates": [as_dict(gate) for gate in gates],
         "incomplete": [utf8(problem) for problem in incomplete],
     }
@@ -66,6 +66,11 @@ def as_dict(answer: Any) -> dict[str, Any]:
     """A named tuple, and those inside it, as dicts."""
     pairs = zip(answer._fields, answer, strict=True)
     return {name: as_dict(value) if hasattr(value, "_fields") else value for name, value in pairs}
+
+
+def rejections_as_dicts(rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
+    """As the JSON has them."""
+    return [{**rejection._asdict(), "source": utf8(rejection.source)} for rejection in rejections]
 
 
 def utf8(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from budget_cli.analysis.gates import Verdict
 from budget_cli.analysis.histogram import Histogram
-from budget_cli.analysis.report import Loss, Prompt
+from budget_cli.analysis.report import Loss, Prompt, Records
 from budget_cli.groups.groups import Key
 from budget_cli.reading.columns import Rejection
 from budget_cli.rendering.lines import Line, Piece
@@ -49,7 +49,7 @@ def of_loss(
     if not reasons:
         yield from _uncovered(loss)
     yield from of_rejections(rejections, loss.records.rejected)
-    yield from _verdict(loss, reasons, gates)
+    yield from verdict(loss.records, reasons, gates)
 
 
 def figure(value: float | None, precision: int) -> str:
@@ -133,10 +133,10 @@ def _bars(histogram: Histogram) -> Line:
     """One character a bin, its height the count; the budget is a line before its bin."""
     top = max(histogram.counts)
     line = [Piece("       0 ", "dim")]
-    for i, count in enumerate(histogram.counts):
+    for i, number in enumerate(histogram.counts):
         if i == histogram.budget_at:
             line.append(Piece("│", "bold yellow"))
-        line.append(Piece(BARS[-(-count * len(BARS) // top) - 1] if count else " "))
+        line.append(Piece(BARS[-(-number * len(BARS) // top) - 1] if number else " "))
     line.append(Piece(f" {histogram.longest:,} tokens", "dim"))
     if histogram.budget_at is not None:
         line.append(Piece("   │ budget", "yellow"))
@@ -190,12 +190,12 @@ def listed(ids: Sequence[Key], total: int, room: int) -> str:
     return f"{text}, …" if text and len(ids) < total else text
 
 
-def _verdict(loss: Loss, reasons: Sequence[str], gates: Sequence[Verdict]) -> Iterator[Line]:
+def verdict(records: Records, reasons: Sequence[str], gates: Sequence[Verdict] = ()) -> Iterator[Line]:
+    """Pass, with what was read; or fail, with every reason."""
     if reasons:
         for reason in reasons:
             yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
         return
-    records = loss.records
     blank = f", {count(records.blank, 'blank line')}" if records.blank else ""
     said = f"{count(records.read, 'record')} read{blank}"
     said += f", {records.rejected:,} rejected as allowed" if records.rejected else ", none rejected"

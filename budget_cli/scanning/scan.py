@@ -40,6 +40,7 @@ class Plan:
     layout: Layout
     limits: Limits
     by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
+    sample: int = 0  # responses to keep of some prompts
 
 
 class Task(NamedTuple):
@@ -118,7 +119,7 @@ def scan(
     Raises:
         WorkerDied: a worker process was killed.
     """
-    result = Scan(Groups(plan.layout))
+    result = Scan(Groups(plan.layout, plan.sample))
     broken: set[Source] = set()
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.at_once) >= WORTH_WORKERS
@@ -284,7 +285,7 @@ def _under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:
 def groups_of(columns: Columns, plan: Plan) -> Groups:
     """The moments of these responses."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
-    return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio)
+    return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:

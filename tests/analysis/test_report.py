@@ -71,6 +71,7 @@ ON_PAPER: dict[str, float | None] = {
     "groups.zero_variance": 1,
     "groups.zero_variance_adjusted": 1,
     "groups.phantom": 1,
+    "groups.reordered": 0,
     "coverage.length": 8,
     "coverage.log_ratio": 8,
     "coverage.no_length": 1,
@@ -84,7 +85,7 @@ ON_PAPER: dict[str, float | None] = {
 }
 NO_PENALTY: set[str] = {
     "loss", "adjusted_reward.mean", "adjusted_reward.std", "advantage.mean_square", "advantage.budget_share", "kl.r2",
-    "groups.zero_variance_adjusted", "groups.phantom",
+    "groups.zero_variance_adjusted", "groups.phantom", "groups.reordered",
 }  # fmt: skip
 NO_BUDGET = {f"over_budget.{name}" for name in ("responses", "fraction", "excess_tokens", "excess_mean")}
 NO_LENGTHS = {f"length.{name}" for name in ("mean", "min", "p50", "p90", "p99", "max")}
@@ -259,19 +260,23 @@ def test_close_means_far_from_zero_keep_the_digits_of_their_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("responses", "beta", "counts"),  # singletons, zero variance, zero variance adjusted, phantom
+    ("responses", "beta", "counts"),  # singletons, zero variance, zero variance adjusted, phantom, reordered
     [
-        pytest.param([("a", 1, 150, 0)], 0.01, (1, 0, 0, 0), id="one response varies in nothing"),
-        pytest.param([("a", 1, 150, 0), ("a", 1, 150, 0)], 0.01, (0, 1, 1, 0), id="equal in all"),
-        pytest.param([("a", 1, 150, 0), ("a", 1, 151, 0)], 0.01, (0, 1, 0, 1), id="phantom"),
-        pytest.param([("a", 1, 150, 0), ("a", 1, 151, 0)], 0.0, (0, 1, 1, 0), id="no phantom without a penalty"),
-        pytest.param([("a", 1, 50, 0), ("a", 1, 99, 0)], 0.01, (0, 1, 1, 0), id="no phantom within the budget"),
-        pytest.param([("a", 1, 150, 0), ("a", 0.5, 80, 0)], 0.01, (0, 0, 1, 0), id="the penalty makes a tie"),
-        pytest.param([("a", 1, 50, 0), ("a", 1 + 2**-52, 50, 0)], 0.01, (0, 0, 0, 0), id="one unit in the last place"),
+        pytest.param([("a", 1, 150, 0)], 0.01, (1, 0, 0, 0, 0), id="one response varies in nothing"),
+        pytest.param([("a", 1, 150, 0), ("a", 1, 150, 0)], 0.01, (0, 1, 1, 0, 0), id="equal in all"),
+        pytest.param([("a", 1, 150, 0), ("a", 1, 151, 0)], 0.01, (0, 1, 0, 1, 0), id="phantom"),
+        pytest.param([("a", 1, 150, 0), ("a", 1, 151, 0)], 0.0, (0, 1, 1, 0, 0), id="no phantom without a penalty"),
+        pytest.param([("a", 1, 50, 0), ("a", 1, 99, 0)], 0.01, (0, 1, 1, 0, 0), id="no phantom within the budget"),
+        pytest.param([("a", 1, 150, 0), ("a", 0.5, 80, 0)], 0.01, (0, 0, 1, 0, 0), id="the penalty makes a tie"),
+        pytest.param([("a", 1, 50, 0), ("a", 1 + 2**-52, 50, 0)], 0.01, (0, 0, 0, 0, 0), id="one bit apart"),
+        pytest.param([("a", 1, 150, 0), ("a", 0.4, 80, 0)], 0.0121, (0, 0, 0, 0, 1), id="the worst above the best"),
+        pytest.param([("a", 1, 150, 0), ("a", 0.4, 80, 0)], 0.0119, (0, 0, 0, 0, 0), id="the best still above"),
+        pytest.param([("a", 0, 150, 0), ("a", 1, 80, 0)], 9.0, (0, 0, 0, 0, 0), id="the worst is the longest"),
+        pytest.param([("a", 0, 150, 0), ("a", 1, 80, 0)], -9.0, (0, 0, 0, 0, None), id="nothing is said of a bonus"),
     ],
 )
 def test_prompts_are_counted_by_what_their_responses_have_in_common(
-    responses: list[Response], beta: float, counts: tuple[int, ...]
+    responses: list[Response], beta: float, counts: tuple[int | None, ...]
 ) -> None:
     found = of_groups(groups_of(responses), COEFFICIENTS._replace(budget_penalty_coef=beta), TALLY)
     groups = found.groups

@@ -51,7 +51,7 @@ def assert_same_prompt(found: Table, expected: Table) -> None:
     def close(pair: tuple[float, float], scale: float) -> None:
         assert abs(pair[0] - pair[1]) <= 1e-12 * scale + 1e-140  # below, squares underflow
 
-    for name in ("n", "r_min", "r_max", "L_sum", "L_min", "L_max"):
+    for name in ("n", "r_min", "r_max", "L_sum", "L_min", "L_max", "L_best", "L_worst"):
         assert both(name)[0] == both(name)[1], name
     close(both("k3"), both("k3")[1])
     names: list[tuple[str, int | None]] = [("r", None), ("k", None), ("e", 0), ("e", 1)]
@@ -101,6 +101,23 @@ def test_a_block_is_the_merge_of_any_of_its_splits(shards: list[list[Response]])
     assert_same_prompt(merged(BUDGETS.empty(1), *map(row_of, shards)), whole)
 
 
+@pytest.mark.parametrize(
+    ("shards", "best", "worst"),
+    [
+        ([[(1, 90, 0), (1, 80, 0), (0, 50, 0), (0, 40, 0)]], 90, 40),
+        ([[(1, 90, 0), (0, 50, 0)], [(1, 95, 0), (0, 45, 0)]], 95, 45),  # equal extremes: of both
+        ([[(1, 90, 0), (0, 50, 0)], [(2, 10, 0), (-1, 70, 0)]], 10, 70),  # the later shard has the extremes
+        ([[(2, 10, 0), (-1, 70, 0)], [(1, 90, 0), (0, 50, 0)]], 10, 70),
+        ([[(1, 90, 0)], [(1, 95, 0)], [(1, 20, 0)]], 95, 20),  # all rewards are both highest and lowest
+    ],
+)
+def test_the_longest_of_the_best_and_the_shortest_of_the_worst(
+    shards: list[list[Response]], best: int, worst: int
+) -> None:
+    row = merged(*map(row_of, shards))[0]
+    assert (row[BUDGETS.at("L_best")], row[BUDGETS.at("L_worst")]) == (best, worst)
+
+
 def test_merging_leaves_its_arguments_as_they_were() -> None:
     a, b = row_of([(1, 200, 0.1)]), row_of([(0, 600, 0.2)])
     before = a.tobytes(), b.tobytes()
@@ -123,7 +140,7 @@ def test_the_columns_are_what_numpy_gives_for_the_same_responses() -> None:
     row = row_of(HAND_MADE)[0]
     expected: dict[tuple[str, int | None], float] = {
         ("n", None): 4, ("r_min", None): 0, ("r_max", None): 1, ("L_sum", None): 1041, ("L_min", None): 90,
-        ("L_max", None): 700, ("over", 0): 3, ("over", 1): 1,
+        ("L_max", None): 700, ("L_best", None): 90, ("L_worst", None): 150, ("over", 0): 3, ("over", 1): 1,
         ("rr", None): 4 * np.var(r), ("kk", None): 4 * np.var(k), ("rk", None): 4 * np.cov(r, k, ddof=0)[0, 1],
         ("k3", None): float(np.sum(np.exp(-k) - 1 + k)),
     }  # fmt: skip

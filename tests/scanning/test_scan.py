@@ -12,7 +12,7 @@ from budget_cli.reading.fields import Fields
 from budget_cli.scanning import workers
 from budget_cli.scanning.scan import Plan, Scan, scan
 
-PLAN = Plan(Fields(), Layout((100,)), Limits())
+PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=10_000)
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,10 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
 def told(found: Scan) -> tuple[Any, ...]:
     """Everything that a scan says."""
     groups = found.groups
+    assert groups.sample is not None
     return (
         groups.table.tobytes(), list(groups.keys()), [array.tobytes() for array in groups.lengths.items()],
+        [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in groups.sample.prompts()],
         found.tally, found.rejections, [str(problem) for problem in found.problems], found.bytes,
     )  # fmt: skip
 

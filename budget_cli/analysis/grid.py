@@ -1,0 +1,138 @@
+"""`512,1024` or `0.0001:0.1:log10` → the values of a coefficient, in ascending order, each once.
+
+The grammar is a list of parts with commas between them. A part is a number; `a:b:n`, n numbers from a to b with equal
+steps; or `a:b:logn`, n numbers from a to b with equal ratios. Knows no flags but their names, for messages.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+from budget_cli.errors import UsageProblem
+
+CELLS = 1_000_000  # more are no answer to anybody
+RANGE = re.compile(r"([^:]*):([^:]*):(log)?([0-9]+)")
+
+
+class Grid(NamedTuple):
+    """The values of B (tokens), β (reward per token) and α (reward per nat); a cell for each combination."""
+
+    token_budget: tuple[int | None, ...]
+    budget_penalty_coef: tuple[float, ...]
+    kl_coef: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """How many of each."""
+        return len(self.token_budget), len(self.budget_penalty_coef), len(self.kl_coef)
+
+    @property
+    def cells(self) -> int:
+        """How many combinations."""
+        return math.prod(self.shape)
+
+    def require_sane(self) -> None:
+        """That there are not too many cells.
+
+        Raises:
+            UsageProblem: there are.
+        """
+        if self.cells > CELLS:
+            raise UsageProblem(f"a grid of {self.cells:,} cells, expected {CELLS:,} at most: give fewer values")
+
+    def indices(self) -> Iterator[tuple[int, int, int]]:
+        """The place of every cell: B changes slowest, α fastest."""
+        b, beta, alpha = map(range, self.shape)
+        return product(b, beta, alpha)
+
+
+class Overlong(NamedTuple):
+    """A penalty in DAPO's terms, and the budgets and β that it stands for (Yu et al., arXiv 2503.14476, eq. 13)."""
+
+    max_response_length: tuple[int, ...]  # tokens
+    overlong_buffer: int  # tokens
+    overlong_penalty: tuple[float, ...]  # reward at the end of the buffer
+    token_budget: tuple[int, ...]  # length − buffer
+    budget_penalty_coef: tuple[float, ...]  # penalty / buffer
+
+
+def overlong(length: str, buffer: int, penalty: str) -> Overlong:
+    """The budgets and β for each of these lengths and penalties.
+
+    Raises:
+        UsageProblem: one of them is not of the grammar, or the buffer is longer than a response may be.
+    """
+    lengths, penalties = (
+        parse_budgets("--max-response-length", length),
+        parse_coefficients("--overlong-penalty", penalty),
+    )
+    if buffer > lengths[0]:
+        raise UsageProblem(f"--overlong-buffer {buffer}: expected at most --max-response-length, {lengths[0]}")
+    budgets, betas = tuple(each - buffer for each in lengths), tuple(each / buffer for each in penalties)
+    return Overlong(lengths, buffer, penalties, budgets, betas)
+
+
+def parse_coefficients(flag: str, text: str) -> tuple[float, ...]:
+    """The numbers that this text writes.
+
+    Raises:
+        UsageProblem: it is not of the grammar, or a number is not finite.
+    """
+    return tuple(sorted({value for part in text.split(",") for value in _part(flag, text, part)}))
+
+
+def parse_budgets(flag: str, text: str) -> tuple[int, ...]:
+    """The numbers of tokens that this text writes; those of a range are rounded to whole ones.
+
+    Raises:
+        UsageProblem: it is not of the grammar, or a number is negative or not whole.
+    """
+    budgets = set()
+    for part in text.split(","):
+        values = _part(flag, text, part)
+        for value in values:
+            whole = round(value)
+            if value < 0 or (len(values) == 1 and whole != value):
+                raise UsageProblem(f"{flag} {text!r}: expected whole numbers of tokens, 0 or more, found {value:g}")
+            budgets.add(whole)
+    return tuple(sorted(budgets))
+
+
+def _part(flag: str, text: str, part: str) -> list[float]:
+    form = RANGE.fullmatch(part.strip())
+    if form is None:
+        return [_number(flag, text, part.strip())]
+    first, last, points = _number(flag, text, form[1]), _number(flag, text, form[2]), int(form[4])
+    if points < 2 or not 0 < last - first < math.inf:
+        raise UsageProblem(
+            f"{flag} {text!r}: expected two points or more from a smaller to a larger number in {part!r}"
+        )
+    if points > CELLS:
+        raise UsageProblem(f"{flag} {text!r}: {points:,} points, expected {CELLS:,} at most")
+    if not form[3]:
+        inner = [first + (last - first) * (i / (points - 1)) for i in range(1, points - 1)]
+        return [first, *(_short(value, last - first) for value in inner), last]
+    if first <= 0:
+        raise UsageProblem(f"{flag} {text!r}: a range with equal ratios begins above 0, found {first:g}")
+    from_log, to_log = math.log(first), math.log(last)
+    inner = [math.exp(from_log + (to_log - from_log) * (i / (points - 1))) for i in range(1, points - 1)]
+    return [first, *(_short(value, value) for value in inner), last]
+
+
+def _short(value: float, scale: float) -> float:
+    """`value` without the digits that only rounding made: 0.15 and not 0.15000000000000002."""
+    return round(value, max(0, 12 - math.floor(math.log10(scale))))
+
+
+def _number(flag: str, text: str, written: str) -> float:
+    try:
+        value = float(written) if re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", written) else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageProblem(
+            f"{flag} {text!r}: expected numbers with commas between them, a:b:n or a:b:logn, found {written!r}"
+        )
+    return value

@@ -1,0 +1,112 @@
+"""Groups with a budget at each length percentile → a β for each, and why, in words.
+
+β makes a chosen share of the advantage's variance: from share = β²·S_ee / (S_rr + β²·S_ee) follows
+β = √(share / (1 − share) · S_rr / S_ee), with S_rr and S_ee summed over prompts.
+"""
+
+import math
+from typing import NamedTuple
+
+from budget_cli.analysis import report, totals
+from budget_cli.analysis.report import Coefficients
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.lengths import Lengths
+from budget_cli.reading.columns import Tally
+
+SCHEMA = "budget-cli/suggestion/1"
+PERCENTS = (50, 75, 90, 95, 99)
+
+
+class Suggestion(NamedTuple):
+    """A budget and a β, and what they do."""
+
+    percentile: int  # of the lengths, where the budget lies
+    token_budget: int
+    budget_penalty_coef: float | None  # reward per token; None: no β does it
+    over: int  # responses
+    fraction: float
+    budget_share: float | None
+    longest_penalty: float | None  # what the longest response loses, reward
+    phantom: int | None  # prompts
+    reordered: int | None
+    reasons: list[str]
+
+
+def budgets(lengths: Lengths) -> dict[int, int]:
+    """Percentile → budget: the percentile in whole tokens; of equal budgets the first."""
+    found: dict[int, int] = {}
+    for percent, value in zip(PERCENTS, lengths.percentiles(PERCENTS), strict=True):
+        if value is not None and round(value) not in found.values():
+            found[percent] = round(value)
+    return found
+
+
+def of_groups(groups: Groups, percentiles: dict[int, int], share: float, tally: Tally) -> list[Suggestion]:
+    """A suggestion for each budget of the groups' layout, in its order.
+
+    Args:
+        groups: moments by prompt, at these budgets.
+        percentiles: percentile → budget.
+        share: the part of the advantage's variance that length is to make, between 0 and 1.
+        tally: what became of the records, handed through.
+    """
+    if not len(groups):
+        return []
+    whole = totals.of_groups(groups, (0.0,), "response").whole
+    found = []
+    for i, (percent, budget) in enumerate(percentiles.items()):
+        beta = _beta(share, whole.rr, whole.ee[i])
+        loss = report.of_groups(groups, Coefficients(budget, beta or 0.0, 0.0), tally, budget=i)
+        longest = int(groups.column("L_max").max())
+        over = loss.over_budget
+        assert over.responses is not None
+        assert over.fraction is not None
+        found.append(
+            Suggestion(
+                percentile=percent,
+                token_budget=budget,
+                budget_penalty_coef=beta,
+                over=over.responses,
+                fraction=over.fraction,
+                budget_share=loss.advantage.budget_share if beta else None,
+                longest_penalty=beta * max(0, longest - budget) if beta else None,
+                phantom=loss.groups.phantom if beta else None,
+                reordered=loss.groups.reordered if beta else None,
+                reasons=_reasons(loss, percent, longest, beta, float(whole.rr)),
+            )
+        )
+    return found
+
+
+def _beta(share: float, rr: float, ee: float) -> float | None:
+    """β for this share; None where nothing but length, or nothing by length, makes advantages."""
+    if not (rr > 0 and ee > 0):
+        return None
+    beta = math.sqrt(share / (1 - share) * rr / ee)
+    return beta if 0 < beta < math.inf else None
+
+
+def _reasons(loss: report.Loss, percent: int, longest: int, beta: float | None, rr: float) -> list[str]:
+    over = loss.over_budget
+    by = f", by {over.excess_mean:,.0f} tokens on average" if over.excess_mean is not None else ""
+    lies = f"p{percent}: {over.responses:,} of {loss.responses:,} responses ({over.fraction:.1%}) are over"
+    reasons = [lies + by]
+    if beta is None and not rr > 0:
+        return [*reasons, "no prompt's rewards differ: length makes all of the advantage, or there is none"]
+    if beta is None:
+        return [*reasons, "within each prompt all are equally far over it, or none is: no β makes a difference"]
+    share, budget = loss.advantage.budget_share, loss.coefficients.token_budget
+    assert share is not None
+    assert budget is not None
+    reasons.append(
+        f"length makes {share:.0%} of the advantage; the longest, {longest:,} tokens, loses "
+        f"{beta * max(0, longest - budget):.3g}"
+    )
+    phantom, reordered = loss.groups.phantom or 0, loss.groups.reordered or 0
+    get = "1 prompt gets" if phantom == 1 else f"{phantom:,} prompts get" if phantom else "no prompt gets"
+    where = "1 prompt" if reordered == 1 else f"{reordered:,} prompts" if reordered else "no prompt"
+    return [
+        *reasons,
+        f"{get} an advantage from length alone",
+        f"in {where} the worst response gets more than the best",
+    ]

@@ -1,0 +1,221 @@
+"""Groups and a grid → every number of the loss in every cell, from the totals of one scan.
+
+A cell equals the loss of a run with its coefficients to 1e-12 of the terms that it is a sum of. Where these cancel to
+less than a twentieth, the prompts are asked again, one by one, as `report` does.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budget_cli.analysis import report, totals
+from budget_cli.analysis.grid import Grid
+from budget_cli.analysis.report import Aggregate, Coefficients, Loss
+from budget_cli.analysis.totals import Scatter, Totals
+from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.reading.columns import Tally
+
+SCHEMA = "budget-cli/sweep/1"
+CANCELS = 0.05  # a sum below this share of its terms is computed again without the totals
+
+# the numbers that a cell shows unless all are asked for
+SHOWN = (
+    "coefficients.token_budget", "coefficients.budget_penalty_coef", "coefficients.kl_coef", "loss",
+    "adjusted_reward.mean", "advantage.mean_square", "advantage.budget_share", "over_budget.fraction",
+    "groups.phantom", "groups.reordered",
+)  # fmt: skip
+VARYING = (
+    "loss", "adjusted_reward.mean", "adjusted_reward.std", "advantage.mean_square", "advantage.budget_share", "kl.r2",
+    "over_budget.responses", "over_budget.fraction", "over_budget.excess_tokens", "over_budget.excess_mean",
+    "groups.zero_variance_adjusted", "groups.phantom", "groups.reordered",
+)  # fmt: skip
+WHOLE = frozenset(
+    {"coefficients.token_budget", "over_budget.responses", "over_budget.excess_tokens"}
+    | {f"groups.{name}" for name in ("zero_variance_adjusted", "phantom", "reordered")}
+)
+
+
+class AtBudget(NamedTuple):
+    """What a budget does, whatever β > 0 and α are."""
+
+    token_budget: int | None
+    over: int | None  # responses
+    fraction: float | None
+    phantom: int | None  # prompts
+    turns_phantom: list[Key]  # those that are phantom here and not at the next larger budget
+    half_share_coef: float | None  # the β at which length makes half of the advantage's variance
+    reorder_coef: float | None  # the β above which some prompt's best response gets less than its worst
+    reorder_prompt: Key | None  # the first such prompt
+
+
+class Sweep(NamedTuple):
+    """The numbers of a grid's cells."""
+
+    grid: Grid
+    first: Loss  # of the first cell; what is not in `varying` is the same in all cells
+    varying: dict[str, NDArray[np.float64]]  # dotted path → shape (B, β, α); NaN is a number that does not exist
+    budgets: list[AtBudget]
+
+    def numbers(self, names: Sequence[str]) -> Iterator[list[float | None]]:
+        """These numbers of every cell, in the order of `Grid.indices`."""
+        columns: list[list[float | None]] = []
+        for name in names:
+            values = self.varying.get(name)
+            if values is None:
+                columns.append([report.number_at(self.first, name)] * self.grid.cells)
+            else:
+                columns.append(_listed(values, name in WHOLE))
+        yield from map(list, zip(*columns, strict=True))
+
+    def at(self, name: str) -> NDArray[np.float64]:
+        """One varying number, shape (B, β, α)."""
+        return self.varying[name]
+
+
+def of_groups(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "response") -> Sweep:
+    """The sweep of these groups over the grid, whose budgets are those of the groups' layout.
+
+    Args:
+        groups: moments by prompt.
+        grid: budgets, β and α; a budget of None: the groups know none, and every β is 0.
+        tally: what became of the records, handed through.
+        aggregate: what weighs the same.
+    """
+    first = report.of_groups(groups, _coefficients(grid, (0, 0, 0)), tally, aggregate)
+    varying = {
+        "coefficients.token_budget": _broadcast(grid, [math.nan if b is None else b for b in grid.token_budget], 0),
+        "coefficients.budget_penalty_coef": _broadcast(grid, grid.budget_penalty_coef, 1),
+        "coefficients.kl_coef": _broadcast(grid, grid.kl_coef, 2),
+    }
+    summed = totals.of_groups(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
+    cells = _cells(summed, grid, first) if summed else dict.fromkeys(VARYING, math.nan) | {"cancels": True}
+    varying |= {name: np.array(np.broadcast_to(each, grid.shape)) for name, each in cells.items()}
+    for cell in np.argwhere(varying.pop("cancels")):
+        place = tuple(map(int, cell))
+        exact = report.of_groups(groups, _coefficients(grid, place), tally, aggregate, place[0])
+        for name, values in varying.items():
+            number = report.number_at(exact, name)
+            values[place] = math.nan if number is None else number
+    return Sweep(grid, first, varying, _at_budgets(groups, grid, summed, first))
+
+
+@quiet_overflow
+@np.errstate(divide="ignore")
+def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
+    """What changes from cell to cell, in shapes that broadcast to the grid's; `cancels`: where not to believe it."""
+    beta = np.array(grid.budget_penalty_coef)[None, :, None]
+    alpha = np.array(grid.kl_coef)[None, None, :]
+    mean, whole = _by_budget(summed.mean), _by_budget(summed.whole)
+    spread = summed.spread
+    e_mean, spread_re, spread_ee = (each[:, None, None] for each in (spread.e_mean, spread.re, spread.ee))
+    budgeted = first.over_budget.responses is not None
+    with_k = first.coverage.log_ratio == summed.responses
+    adjustable = (beta == 0) | budgeted
+    there = adjustable & ((alpha == 0) | with_k)
+
+    square = mean.rr - 2 * beta * mean.re + beta**2 * mean.ee
+    square_terms = mean.rr + beta**2 * mean.ee
+    loss = square - 2 * alpha * (mean.rk - beta * mean.ek) + alpha**2 * (mean.kk + mean.k2)
+    loss_terms = square_terms + alpha**2 * (mean.kk + mean.k2)
+    variance = whole.rr - 2 * beta * whole.re + beta**2 * whole.ee
+    variance = variance + (spread.rr - 2 * beta * spread_re + beta**2 * spread_ee)
+    variance_terms = whole.rr + beta**2 * whole.ee + spread.rr + beta**2 * spread_ee
+    by_length = beta**2 * whole.ee
+    over = summed.over[:, None, None]
+
+    cancels = (beta != 0) & (beta**2 < 1e-300)  # β²·e² may vanish
+    for value, terms in ((loss, loss_terms), (square, square_terms), (variance, variance_terms)):
+        cancels = cancels | ~((value > CANCELS * terms) | (terms == 0))
+    counts = {
+        f"groups.{name}": np.where(adjustable, getattr(summed, name)[:, :, None], math.nan)
+        for name in ("zero_variance_adjusted", "phantom", "reordered")
+    }
+    counts["groups.reordered"] = np.where(beta < 0, math.nan, counts["groups.reordered"])
+    return {
+        "loss": _finite(loss, there),
+        "adjusted_reward.mean": _finite(spread.r_mean - beta * e_mean, adjustable),
+        "adjusted_reward.std": _finite(np.sqrt(np.maximum(variance, 0) / summed.responses), adjustable),
+        "advantage.mean_square": _finite(square, adjustable),
+        "advantage.budget_share": _finite(by_length / (whole.rr + by_length), adjustable),
+        "kl.r2": _finite(1 - loss / square, there & with_k & (square != 0)),
+        "over_budget.responses": _finite(over, budgeted),
+        "over_budget.fraction": _finite(over / summed.responses, budgeted),
+        "over_budget.excess_tokens": _finite(summed.excess_tokens[:, None, None], budgeted),
+        "over_budget.excess_mean": _finite(summed.excess_tokens[:, None, None] / over, budgeted & (over > 0)),
+        **counts,
+        "cancels": cancels & there,
+    }
+
+
+def _by_budget(scatter: Scatter) -> Scatter:
+    """With the budgets along the grid's first axis."""
+    return scatter._replace(**{name: getattr(scatter, name)[:, None, None] for name in ("ee", "re", "ek")})
+
+
+def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) -> list[AtBudget]:
+    if summed is None or first.over_budget.responses is None:
+        return [AtBudget(budget, None, None, None, [], None, None, None) for budget in grid.token_budget]
+    same_reward = np.flatnonzero((groups.column("n") > 1) & (groups.column("r_min") == groups.column("r_max")))
+    keys = groups.keys() if same_reward.size or np.isfinite(summed.reorder_coef).any() else []
+    rows = same_reward.tolist()
+    known = dict(zip(rows, _picked(keys, rows), strict=True))
+    found: list[AtBudget] = []
+    larger = np.zeros(same_reward.size, dtype=np.bool_)
+    for i in reversed(range(len(grid.token_budget))):
+        phantom = groups.column("ee", i)[same_reward] > 0
+        row, coef = int(summed.reorder_row[i]), float(summed.reorder_coef[i])
+        reorders = math.isfinite(coef)
+        half = math.sqrt(summed.whole.rr / summed.whole.ee[i]) if summed.whole.ee[i] > 0 else math.nan
+        found.append(
+            AtBudget(
+                token_budget=grid.token_budget[i],
+                over=int(summed.over[i]),
+                fraction=int(summed.over[i]) / summed.responses,
+                phantom=int(phantom.sum()),
+                turns_phantom=[known[row] for row in same_reward[phantom & ~larger].tolist()],
+                half_share_coef=half if 0 < half < math.inf else None,
+                reorder_coef=coef if reorders else None,
+                reorder_prompt=_picked(keys, [row])[0] if reorders else None,
+            )
+        )
+        larger = phantom
+    return found[::-1]
+
+
+def _picked(keys: Any, rows: Sequence[int]) -> list[Key]:
+    """The keys at these places, which ascend."""
+    if isinstance(keys, list):
+        return [keys[row] for row in rows]
+    wanted = iter(keys)
+    picked, done = [], 0
+    for row in rows:
+        picked.append(next(islice(wanted, row - done, None)))
+        done = row + 1
+    return picked
+
+
+def _coefficients(grid: Grid, place: Sequence[int]) -> Coefficients:
+    return Coefficients(*(values[i] for values, i in zip(grid, place, strict=True)))  # type: ignore[arg-type]
+
+
+def _broadcast(grid: Grid, values: Sequence[float], axis: int) -> Floats:
+    shape = [1, 1, 1]
+    shape[axis] = len(values)
+    return np.array(np.broadcast_to(np.reshape(np.asarray(values, dtype=np.float64), shape), grid.shape))
+
+
+def _finite(values: Any, there: Any) -> Floats:
+    """`values` where they are `there` and a double holds them, else NaN."""
+    return np.where(there & np.isfinite(values), values, math.nan)
+
+
+def _listed(values: Floats, whole: bool) -> list[float | None]:
+    numbers = values.ravel().tolist()
+    if whole:
+        return [None if number != number else int(number) for number in numbers]
+    return [None if number != number else number for number in numbers]

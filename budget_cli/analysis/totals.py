@@ -1,0 +1,190 @@
+"""Groups → totals: the sums over prompts from which the numbers of every (B, β, α) follow in constant time.
+
+A prompt's moments enter the loss linearly (objective.py), so the sums ΣS and Σ n·k̄² stand for all prompts. What is
+counted by prompt (ties, phantoms, reordered prompts) depends on B and β alone and is counted here for each pair. Knows
+no records and no files.
+
+Symbols as in `moments`; shape (B,) means one for each budget, (B, β) one for each pair.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budget_cli import objective
+from budget_cli.analysis.report import Aggregate, reorder_coefs
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import BUDGET, PROMPT, Floats, quiet_overflow
+
+ROWS = 2048  # prompts summed at a time: small enough for a cache, so that every sum has two levels and keeps its digits
+NEARLY = 1e-10  # how close to 1 the correlation of reward and excess must be for some β to make them tie
+AROUND = 1e-5  # and how close, relatively, β must then be
+
+Counts = NDArray[np.int64]
+
+
+class Scatter(NamedTuple):
+    """Σ over prompts of their scatter, each prompt weighed as somebody asked."""
+
+    rr: Any  # a number each
+    kk: Any
+    rk: Any
+    k2: Any  # Σ n·k̄²
+    ee: Any  # shape (B,)
+    re: Any
+    ek: Any
+
+
+class Spread(NamedTuple):
+    """Of the prompts' means about the mean of all responses: Σ n·(x̄ − X)(ȳ − Y)."""
+
+    r_mean: float
+    e_mean: Floats  # tokens, shape (B,)
+    rr: float
+    re: Floats
+    ee: Floats
+
+
+class Totals(NamedTuple):
+    """What a dump's prompts add up to."""
+
+    prompts: int
+    responses: int
+    mean: Scatter  # each prompt weighed so that sums are the means which the aggregate asks for
+    whole: Scatter  # each prompt with weight 1
+    spread: Spread
+    over: Counts  # responses over the budget, shape (B,)
+    excess_tokens: Floats  # shape (B,)
+    zero_variance_adjusted: Counts  # prompts, shape (B, β)
+    phantom: Counts
+    reordered: Counts
+    reorder_coef: Floats  # the smallest β that reorders some prompt, inf where none does; shape (B,)
+    reorder_row: NDArray[np.intp]  # the first such prompt
+
+
+@quiet_overflow
+def of_groups(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> Totals:
+    """The totals for every budget of the groups' layout (or for none, as if nothing was over it) and these β.
+
+    Args:
+        groups: one prompt or more.
+        betas: shape (β,), finite.
+        aggregate: what weighs the same in `mean`.
+    """
+    parts = [_Part(groups, start, betas, aggregate) for start in range(0, len(groups), ROWS)]
+    responses = sum(part.responses for part in parts)
+    weight = 1 / (responses if aggregate == "response" else len(groups))
+    whole = _added([part.whole for part in parts])
+    mean = whole if aggregate == "response" else _added([part.mean for part in parts])
+    reorder = np.stack([part.reorder_coef for part in parts])  # shape (parts, B)
+    first = reorder.argmin(axis=0)
+    penalised = np.array(betas) != 0
+    constant, same, phantom, over, excess, reordered = (
+        sum(getattr(part, name) for part in parts)
+        for name in ("constant", "same", "phantom", "over", "excess", "reordered")
+    )
+    return Totals(
+        prompts=len(groups),
+        responses=responses,
+        mean=Scatter(*(total * weight for total in mean)),
+        whole=whole,
+        spread=_joined(groups, [part.spread for part in parts], np.array([part.responses for part in parts])),
+        over=over,
+        excess_tokens=excess,
+        zero_variance_adjusted=_ties(parts, betas) + np.where(penalised, same[:, None], constant),
+        phantom=np.where(penalised, phantom[:, None], 0),
+        reordered=reordered,
+        reorder_coef=reorder.min(axis=0),
+        reorder_row=first * ROWS + np.stack([part.reorder_row for part in parts])[first, np.arange(len(first))],
+    )
+
+
+class _Part:
+    """The same of some prompts, whose columns are laid out a row each."""
+
+    def __init__(self, groups: Groups, start: int, betas: Sequence[float], aggregate: Aggregate) -> None:
+        columns = np.ascontiguousarray(groups.table[start : start + ROWS].T)
+        of = dict(zip(PROMPT, columns, strict=False))
+        n, rr, k_mean = of["n"], of["rr"], of["k0"] + of["k1"] / of["n"]
+        budgets = np.array(groups.layout.budgets or [math.inf])
+        if groups.layout.budgets:
+            by_budget = columns[len(PROMPT) :].reshape(len(budgets), len(BUDGET), n.size)
+        else:
+            by_budget = np.zeros((1, len(BUDGET), n.size))
+        e0, e1, ee, re, ek, over = by_budget.transpose(1, 0, 2)  # shape (B, prompts) each
+
+        sums = Scatter(rr, of["kk"], of["rk"], n * k_mean**2, ee, re, ek)
+        self.responses = int(n.sum())
+        self.whole = Scatter(*(each.sum(axis=-1) for each in sums))
+        self.mean = self.whole if aggregate == "response" else Scatter(*((each / n).sum(axis=-1) for each in sums))
+        self.spread = _spread(
+            n,
+            (of["r0"] - groups.column("r0")[0]) + of["r1"] / n,  # differences of pivots keep the digits of close means
+            e0 + e1 / n,
+        )
+        self.over = over.sum(axis=-1).astype(np.int64)
+        self.excess = (n * e0 + e1).sum(axis=-1)
+
+        several = n > 1
+        self.constant = int((several & (rr == 0)).sum())
+        self.same = (ee[:, several & (rr == 0)] == 0).sum(axis=-1)
+        self.phantom = (ee[:, several & (of["r_min"] == of["r_max"])] > 0).sum(axis=-1)
+        near = (rr > 0) & (ee > 0) & (np.abs(re) >= (1 - NEARLY) * (np.sqrt(rr) * np.sqrt(ee)))
+        at, row = np.nonzero(near)
+        self.near_ties = (at, rr[row], re[near], ee[near])
+
+        coefs = reorder_coefs(of["r_max"] - of["r_min"], of["L_best"], of["L_worst"], budgets[:, None])
+        below = coefs < np.array(betas)[:, None, None]  # shape (β, B, prompts)
+        self.reordered = below.view(np.int8).sum(axis=-1, dtype=np.int32).T
+        self.reorder_row = coefs.argmin(axis=-1)
+        self.reorder_coef = coefs.min(axis=-1)
+
+
+def _added(parts: Sequence[Scatter]) -> Scatter:
+    return Scatter(*(np.stack(each).sum(axis=0) for each in zip(*parts, strict=True)))
+
+
+def _spread(n: Floats, r: Floats, e: Floats) -> Spread:
+    """Of these means, shape (prompts,) and (B, prompts), about theirs."""
+    total = n.sum()
+    r_mean, e_mean = (n * r).sum() / total, (n * e).sum(axis=-1) / total
+    r, e = r - r_mean, e - e_mean[:, None]
+    return Spread(r_mean, e_mean, (n * r * r).sum(), (n * r * e).sum(axis=-1), (n * e * e).sum(axis=-1))
+
+
+def _joined(groups: Groups, parts: Sequence[Spread], n: Floats) -> Spread:
+    """Of all, from that of parts with these numbers of responses (Chan, Golub & LeVeque, 1983)."""
+    r = np.array([part.r_mean for part in parts])
+    e = np.stack([part.e_mean for part in parts], axis=-1)
+    between = _spread(n, r, e)
+    return Spread(
+        between.r_mean + groups.column("r0")[0],
+        between.e_mean,
+        *(
+            one + np.stack(each).sum(axis=0)
+            for one, *each in zip(between[2:], *(part[2:] for part in parts), strict=True)
+        ),
+    )
+
+
+def _ties(parts: Sequence[_Part], betas: Sequence[float]) -> Counts:
+    """Prompts of differing rewards whose adjusted rewards tie, shape (B, β).
+
+    Σ A² = S_rr − 2β·S_re + β²·S_ee can only vanish where reward and excess lie on a line, and then only at β near
+    S_re / S_ee: the few such prompts are asked one by one.
+    """
+    counts = np.zeros((len(parts[0].over), len(betas)), dtype=np.int64)
+    at, rr, re, ee = (np.concatenate(each) for each in zip(*(part.near_ties for part in parts), strict=True))
+    tie = re / ee
+    order = np.lexsort((tie, at))
+    for i in range(len(counts)):
+        rows = order[np.searchsorted(at[order], i) : np.searchsorted(at[order], i, side="right")]
+        for j, beta in enumerate(betas):
+            ends = sorted((beta * (1 - AROUND), beta * (1 + AROUND)))
+            first, last = np.searchsorted(tie[rows], ends)
+            close = rows[first:last]
+            counts[i, j] = (objective.adjusted_scatter(rr[close], re[close], ee[close], beta) == 0).sum()
+    return counts

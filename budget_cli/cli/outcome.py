@@ -1,0 +1,53 @@
+"""A scan and what it may have wrong with it → the verdict's reasons, and what is told on standard error."""
+
+from collections.abc import Sequence
+
+from budget_cli.analysis import verdict
+from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.verdict import Allowance
+from budget_cli.cli import console
+from budget_cli.errors import Exit
+from budget_cli.reading.columns import Rejection
+from budget_cli.scanning.scan import Scan
+
+
+def reasons_to_fail(scan: Scan, allowance: Allowance, gates: Sequence[Verdict] = ()) -> list[str]:
+    """Why the verdict is fail, in words; empty: it is pass."""
+    reasons = [str(problem) for problem in scan.problems]
+    nowhere = verdict.nowhere(scan.tally, scan.rejections)
+    if nowhere is not None:
+        reasons.append(nowhere)
+    return reasons + verdict.reasons_to_fail(scan.tally, allowance, gates)
+
+
+def told(scan: Scan) -> list[Rejection]:
+    """The rejections that are shown: none, where one reason stands for all of them."""
+    return scan.rejections if verdict.nowhere(scan.tally, scan.rejections) is None else []
+
+
+def tell(scan: Scan, reasons: list[str], on_screen: bool, quiet: bool) -> None:
+    """On standard error: what went wrong, where the result itself is not for people (`on_screen`)."""
+    if not quiet:
+        for note in scan.notes:
+            console.say(note)
+    if not on_screen or not console.shows_result():
+        for problem in scan.problems:
+            console.say(str(problem))
+    if on_screen:
+        return
+    rejections = told(scan)
+    for rejection in [] if quiet else rejections:
+        console.say(str(rejection))
+    more = scan.tally.rejected - len(rejections)
+    if rejections and more > 0 and not quiet:
+        console.say(f"and {more:,} more rejected records (-v shows all)")
+    for reason in reasons:
+        if reason not in map(str, scan.problems):
+            console.say(f"fail: {reason}")
+
+
+def exit_code(scan: Scan, reasons: list[str]) -> Exit:
+    """What the command leaves with."""
+    if scan.problems:
+        return Exit.IO
+    return Exit.FAIL if reasons else Exit.PASS

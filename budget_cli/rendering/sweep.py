@@ -1,0 +1,242 @@
+"""A sweep, or a suggestion → the screen that a person sees: where the numbers are high, and what each budget does."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from budget_cli.analysis.report import Records
+from budget_cli.analysis.suggestion import Suggestion
+from budget_cli.analysis.sweep import AtBudget, Sweep
+from budget_cli.groups.moments import Floats
+from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.rendering import table
+from budget_cli.rendering.lines import Line, Piece
+from budget_cli.rendering.safe import for_terminal
+
+SHADES = (" ", "░", "▒", "▓", "█")
+HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
+MAPS, TALL = 3, 12  # maps for values of the third coefficient; one only, where they have many rows
+ROWS = 40  # of a table, or of the map
+WIDTH = 80
+
+
+class Axis(NamedTuple):
+    """A coefficient and its values, as they are shown."""
+
+    symbol: str
+    labels: list[str]
+
+
+def of_sweep(
+    sweep: Sweep, reasons: Sequence[str], rejections: Sequence[Rejection], precision: int, width: int
+) -> Iterator[Line]:
+    """A heat map where two coefficients vary, a table where one does; then a row for each budget."""
+    axes = _axes(sweep)
+    over = " × ".join(_times(len(axis.labels), name) for axis, name in zip(axes, ("budget", "β", "α"), strict=True))
+    yield [
+        Piece(f"loss in {table.count(sweep.grid.cells, 'cell')}", "bold"),
+        Piece(f": {over}     {table.count(sweep.first.responses, 'response')}, "),
+        Piece(f"{table.count(sweep.first.prompts, 'prompt')}"),
+        Piece("" if sweep.first.aggregate == "response" else ", mean over prompts"),
+    ]
+    if sweep.first.responses:
+        varying = [i for i, axis in enumerate(axes) if len(axis.labels) > 1]
+        if len(varying) > 1:
+            yield from _maps(sweep, axes, varying, precision, width)
+        else:
+            yield from _table(sweep, axes, varying, precision)
+        yield from _budgets(sweep.budgets)
+        yield []
+        yield from _findings(sweep)
+    yield from table.of_rejections(rejections, sweep.first.records.rejected)
+    yield from table.verdict(sweep.first.records, reasons)
+
+
+def of_suggestions(
+    suggestions: Sequence[Suggestion], share: float, tally: Tally, reasons: Sequence[str],
+    rejections: Sequence[Rejection],
+) -> Iterator[Line]:  # fmt: skip
+    """A few lines a suggestion: what to give, and why."""
+    yield [Piece("suggestions", "bold"), Piece("   B at a percentile of the lengths, β so that length makes")]
+    yield [Piece(f"              {share:.3g} of the advantage's variance (--share)")]
+    for one in suggestions:
+        yield []
+        beta = "" if one.budget_penalty_coef is None else f" --budget-penalty-coef {one.budget_penalty_coef:.3g}"
+        yield [Piece(f"  -B {one.token_budget}{beta}", "bold cyan")]
+        for reason in one.reasons:
+            yield from ([Piece(f"    {line}")] for line in textwrap.wrap(reason, WIDTH - 4))
+    yield []
+    yield from table.of_rejections(rejections, tally.rejected)
+    yield from table.verdict(Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped), reasons)
+
+
+def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:
+    grid = sweep.grid
+    return (
+        Axis("B", ["none" if budget is None else f"{budget:,}" for budget in grid.token_budget]),
+        Axis("β", [f"{beta:.3g}" for beta in grid.budget_penalty_coef]),
+        Axis("α", [f"{alpha:.3g}" for alpha in grid.kl_coef]),
+    )
+
+
+def _maps(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int, width: int) -> Iterator[Line]:
+    """Of the loss, for some values of a third coefficient; of the budget's share of the advantage."""
+    loss = sweep.at("loss")
+    if len(varying) == 3:
+        down, across, third = 1, 0, 2
+    else:
+        across, down = varying  # B or β across, β or α down
+        third = 3 - across - down
+    shown = range(len(axes[third].labels))
+    if len(axes[down].labels) > TALL:
+        shown = shown[len(shown) // 2 :][:1]
+    elif len(shown) > MAPS:
+        shown = shown[:: (len(shown) - 1) // (MAPS - 1)][:MAPS]
+    low, high = _ends(loss)
+    where = f"{axes[across].symbol} across, {axes[down].symbol} down"
+    for place in shown:
+        values = np.moveaxis(loss, (down, across, third), (0, 1, 2))[:, :, place]
+        yield []
+        yield [Piece("  loss", "bold"), Piece(f"   {axes[third].symbol} {axes[third].labels[place]}, {where}")]
+        yield from _map(axes[down], axes[across], values, low, high, precision, width)
+    if len(shown) < len(axes[third].labels):
+        yield [Piece(f"  of {len(axes[third].labels)} values of {axes[third].symbol}; --format json has all", "dim")]
+    if (len(axes[0].labels) > 1 and len(axes[1].labels) > 1) or varying == [1, 2]:
+        share = sweep.at("advantage.budget_share")[:, :, 0].T
+        if not np.isnan(share).all() and len(axes[0].labels) > 1:
+            yield []
+            yield [Piece("  share of the advantage that is made by length", "bold"), Piece("   B across, β down")]
+            yield from _map(axes[1], axes[0], share, 0.0, 1.0, None, width)
+
+
+def _map(
+    down: Axis, across: Axis, values: Floats, low: float, high: float, precision: int | None, width: int
+) -> Iterator[Line]:
+    """A row for each value of one coefficient, a column for each of another; the shade says how high.
+
+    Where the numbers do not fit side by side, only the shades are there. `precision` None: in percent.
+    """
+    rows = range(len(values)) if len(values) <= ROWS else [round(i) for i in np.linspace(0, len(values) - 1, ROWS)]
+    left = max(len(down.labels[i]) for i in rows) + 2
+    room = max(WIDTH, min(width, 120)) - 2 - left
+    for digits in (None, 3):
+        numbers = [[_short(value, precision, digits) for value in values[i]] for i in rows]
+        wide = max(max(map(len, row)) for row in [*numbers, across.labels]) + 1
+        fits = (wide + 2) * len(across.labels) <= room
+        if fits:
+            break
+    columns = list(range(len(across.labels)))
+    if len(columns) > room:
+        columns, fits = [round(i) for i in np.linspace(0, len(columns) - 1, room)], False
+    stretch = 2 if 2 * len(columns) <= room else 1
+    corner = " " * (left + 2)
+    if fits:
+        yield [Piece(corner + "".join(f"{text:>{wide}}  " for text in across.labels), "dim")]
+    else:
+        yield [Piece(f"{corner}{across.labels[0]} to {across.labels[-1]}", "dim")]
+    for i, row in zip(rows, numbers, strict=True):
+        line = [Piece(f"  {down.labels[i]:<{left}}", "dim")]
+        for j in columns:
+            level, text = _level(float(values[i, j]), low, high), row[j]
+            if fits:
+                line.append(Piece(f"{text:>{wide}} {SHADES[level]}", HEAT[level]))
+            else:
+                line.append(Piece(SHADES[level] * stretch, HEAT[level]))
+        yield line
+    if not fits:
+        ends = f"{_short(low, precision)} to {_short(high, precision)}"
+        yield [Piece(f"  {'':<{left}}{SHADES[1]} low, {SHADES[4]} high: {ends}; --format csv has the numbers", "dim")]
+
+
+def _ends(values: Floats) -> tuple[float, float]:
+    there = values[np.isfinite(values)]
+    return (float(there.min()), float(there.max())) if there.size else (0.0, 0.0)
+
+
+def _level(value: float, low: float, high: float) -> int:
+    """Which shade: linear between the ends, in ratios where they are a hundred times apart."""
+    if not math.isfinite(value) or high <= low:
+        return 0
+    if low > 0 and high / low > 100:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return min(len(SHADES) - 1, int((value - low) / (high - low) * len(SHADES)))
+
+
+def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int) -> Iterator[Line]:
+    """A row a cell, the varying coefficient first."""
+    names = ["loss", "advantage.mean_square", "advantage.budget_share", "groups.phantom", "groups.reordered"]
+    axis = axes[varying[0] if varying else 0]
+    fixed = [f"{one.symbol} {one.labels[0]}" for one in axes if one is not axis]
+    yield [Piece("   ".join(fixed), "dim")]
+    yield []
+    head = f"  {axis.symbol:<10}{'loss':>12}{'mean A²':>12}{'by length':>11}{'phantom':>9}{'reordered':>11}"
+    yield [Piece(head, "bold")]
+    low, high = _ends(sweep.at("loss"))
+    cells = list(zip(axis.labels, sweep.numbers(names), strict=True))
+    for text, (loss, square, share, phantom, reordered) in cells[:ROWS]:
+        level = _level(math.nan if loss is None else loss, low, high)
+        yield [
+            Piece(f"  {text:<10}{_short(loss, precision):>12}", HEAT[level] if len(cells) > 1 else ""),
+            Piece(
+                f"{_short(square, precision):>12}{_short(share, None):>11}{_whole(phantom):>9}{_whole(reordered):>11}"
+            ),
+        ]
+    if len(cells) > ROWS:
+        yield [Piece(f"  and {len(cells) - ROWS:,} more rows; --format csv has all", "dim")]
+
+
+def _budgets(budgets: Sequence[AtBudget]) -> Iterator[Line]:
+    """A row a budget: what it does whatever α is, and from which β on."""
+    if all(one.over is None for one in budgets):
+        return
+    yield []
+    head = f"  {'B':<10}{'over':>7}{'phantom':>9}   {'half at beta':<14}{'reorders at':<13}turn phantom"
+    yield [Piece(head, "bold")]
+    for one in budgets[:ROWS]:
+        half = "never" if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
+        reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
+        over = "–" if one.fraction is None else f"{one.fraction:.1%}"
+        line = f"  {one.token_budget or 0:<10,}{over:>7}{_whole(one.phantom):>9}   {half:<14}{reorders:<13}"
+        named = table.listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
+        yield [Piece(line + named.removeprefix(": "))]
+    if len(budgets) > ROWS:
+        yield [Piece(f"  and {len(budgets) - ROWS:,} more budgets; --format json has all", "dim")]
+
+
+def _findings(sweep: Sweep) -> Iterator[Line]:
+    cells = sweep.grid.cells
+    most = int((sweep.at("advantage.budget_share") > 0.5).sum())
+    if most:
+        text = f"length makes most of the advantage in {most:,} of {table.count(cells, 'cell')}"
+        yield [Piece("warning   ", "yellow"), Piece(text)]
+    reordered = int((sweep.at("groups.reordered") > 0).sum())
+    if reordered:
+        firsts = [one for one in sweep.budgets if one.reorder_prompt is not None and one.reorder_coef is not None]
+        first = min(firsts, key=lambda one: one.reorder_coef or 0)
+        text = f"some prompt's worst response beats its best in {reordered:,} of {table.count(cells, 'cell')}"
+        yield [Piece("warning   ", "yellow"), Piece(text)]
+        name = for_terminal(first.reorder_prompt, 30)
+        yield [Piece(f"          first {name}, above β {first.reorder_coef:.3g} at B {first.token_budget:,}", "dim")]
+
+
+def _short(value: float | None, precision: int | None, digits: int | None = None) -> str:
+    """A number in few characters; `precision` None: in percent; with so many digits, if these are given."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if precision is None:
+        return f"{value:.0%}"
+    if digits is not None:
+        return f"{value:.{digits}g}"
+    text = f"{round(value, precision) + 0.0:,.{precision}f}"
+    return text if len(text) <= 10 else f"{value:.{max(3, precision)}g}"
+
+
+def _whole(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _times(number: int, name: str) -> str:
+    return f"{number} {name}{'s' if name == 'budget' and number != 1 else ''}"
