@@ -81,6 +81,10 @@ def command(
     budgets = () if token_budget is None else (token_budget,)
     with contextlib.ExitStack() as stack:
         found = [_rereadable(source, stack) for source in find(files)]
+        for source in found:
+            if source.parquet:
+                wanted = "only records that are lines can be given back as they were"
+                raise UsageProblem(f"{source.name}: this is Parquet: {wanted}")
         fields = placed(found, fields, mappings, preset, presets or [], quiet)
         Insertion(annotation.KEY, fields)  # what cannot be annotated is said before anything is read
         scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose)
