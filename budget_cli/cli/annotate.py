@@ -66,7 +66,7 @@ def command(
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis import verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import as_typed, find, placed, progress_over, scanned
+    from budget_cli.cli.scanned import as_typed, find, placed, progress_over, require_records, scanned
     from budget_cli.groups.moments import Layout
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
@@ -81,6 +81,7 @@ def command(
     budgets = () if token_budget is None else (token_budget,)
     with contextlib.ExitStack() as stack:
         found = [_rereadable(source, stack) for source in find(files)]
+        require_records(found, "annotate")
         for source in found:
             if source.parquet:
                 wanted = "only records that are lines can be given back as they were"

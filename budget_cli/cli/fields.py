@@ -43,7 +43,7 @@ def command(
     """
     console.require_writable(output)
     from budget_cli.analysis import inventory
-    from budget_cli.cli.scanned import as_typed, find, preset_of
+    from budget_cli.cli.scanned import as_typed, find, preset_of, require_records
     from budget_cli.reading import detection
     from budget_cli.reading import presets as known_presets
     from budget_cli.reading.fields import Fields
@@ -51,7 +51,9 @@ def command(
     mappings, bare = as_typed(Fields(), field, reward_weights, group)
     fields = bare.with_mappings(mappings)
     known = known_presets.load(presets or [])
-    begun = detection.first(find(files))
+    found = find(files)
+    require_records(found, "fields")
+    begun = detection.first(found)
     name, judged = known_presets.CANONICAL, known_presets.fits(begun.values, known)
     try:
         chosen = preset_of(begun, known, preset, fields, mappings)

@@ -12,12 +12,14 @@ from budget_cli.cli import console
 from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
-from budget_cli.reading import sources
+from budget_cli.reading import decoding, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import EXTRAS, Fields, of_weights, parse
 from budget_cli.reading.sources import Source
+from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
 
+WORTH_A_COMPILER = 1 << 28  # bytes; reading fewer is over before anybody wonders
 LABEL = "by"  # among the extras: what --by names
 
 if TYPE_CHECKING:
@@ -62,6 +64,17 @@ def as_typed(
     return mappings, fields
 
 
+def require_records(found: list[Source], command: str) -> None:
+    """That each of these sources holds records.
+
+    Raises:
+        UsageProblem: one is a summary.
+    """
+    for source in found:
+        if summaries.is_summary(source):
+            raise UsageProblem(f"{source.name}: a summary holds no single records, which is what {command} is about")
+
+
 def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
     """What the plan of a scan calls the labels that `--by` names, and the fields with those among them.
 
@@ -87,12 +100,19 @@ def placed(
     preset: str | None,
     preset_files: list[str],
     quiet: bool,
+    in_full: bool = False,
 ) -> Fields:
     """Where the fields of these sources are: by a preset, or the one that the first records show, and as told.
+
+    Where an id counts within its file, the file is a part of it if there are several; `in_full`: always, by its whole
+    name, as others will be added.
 
     Raises:
         UsageProblem: nobody can tell, or what is needed is not in such a dump.
     """
+    found = [source for source in found if not summaries.is_summary(source)]
+    if not found:
+        return fields.with_mappings(mappings)
     from budget_cli.reading import detection
 
     as_told = fields.with_mappings(mappings)
@@ -110,7 +130,7 @@ def placed(
         _doubt(begun, as_told, where, quiet)
         return as_told
     fields = chosen.applied(fields).with_mappings(mappings)
-    if fields.per_file is not None:
+    if fields.per_file is not None and not in_full:
         fields = replace(fields, per_file=_common(found) if len(found) > 1 else None)
     if not quiet:
         console.say(f"{where}: reading as {chosen.name}: {chosen.summary(fields)}")
@@ -224,11 +244,27 @@ def scanned(
     quiet: bool,
     verbose: bool,
     by: str = "",
+    apart: bool = False,
 ) -> Scan:
-    """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by)
+    """Everything that these sources hold.
+
+    Raises:
+        UsageProblem: there are summaries among them that cannot be folded together, or do not answer for these budgets.
+    """
+    headers = {source.name: summaries.header_of(source) for source in found if summaries.is_summary(source)}
+    if headers:
+        if by:
+            raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
+        summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
+    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by, apart=apart)
     with progress_over(found, quiet) as update:
-        return scan(found, plan, jobs, update)
+        result = scan(found, plan, jobs, update)
+    if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():
+        result.notes.append(
+            "read without the compiled reader, which takes a fraction of the time: there was no C compiler when"
+            " budget-cli was installed"
+        )
+    return result
 
 
 @contextlib.contextmanager
