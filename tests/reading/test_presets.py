@@ -101,6 +101,8 @@ EXPECTED = {
     "xtuner": Expected(1.0, 2, 4, [10, 7, 3, 4], skipped=1),
     # 1 0; ½ ½ -1 around 0
     "art": Expected(0.5 + 1.5, 2, 5),
+    # 1 0; ½ ½ -1 around 0
+    "art-parquet": Expected(0.5 + 1.5, 2, 5),
     # 1 0; 1 1
     "oat": Expected(0.5, 2, 4),
 }
@@ -251,6 +253,7 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "pipeline-rl": ("stop", None, None, 1, 4),
     "xtuner": ("stop", None, None, 1, 1),
     "art": ("stop", None, None, 0, 5),
+    "art-parquet": (None, None, None, 0, 4),
     "oat": (None, None, None, 2, 4),
 }
 
@@ -444,6 +447,23 @@ def test_ids_of_several_files_are_the_file_s_name_and_the_id_and_that_is_said(tm
     assert of_json(told)["prompts"] == 3
 
 
+def test_steps_that_are_summarized_one_by_one_keep_their_ids_apart_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "budget_cli"]
+    for step in ("1", "2"):
+        (tmp_path / step).mkdir()
+        (tmp_path / step / "results.jsonl").write_bytes(dump("verifiers").read_bytes())
+        summarize = ["summarize", step, *REWARD_ONLY, "-o", f"{step}.summary"]
+        subprocess.run([*command, *summarize], cwd=tmp_path, capture_output=True, check=True)
+    said = [
+        subprocess.run(
+            [*command, "loss", *paths, *REWARD_ONLY, "-f", "json"], cwd=tmp_path, capture_output=True, check=True
+        ).stdout
+        for paths in (("1", "2"), ("1.summary", "2.summary"))
+    ]
+    assert said[0] == said[1]
+    assert json.loads(said[0])["prompts"] == 2 * EXPECTED["verifiers"].prompts
+
+
 def test_the_same_files_of_two_folders_have_the_same_ids(tmp_path: Path) -> None:
     for folder in ("monday", "tuesday"):
         (tmp_path / folder).mkdir()
@@ -531,6 +551,7 @@ ON_THE_PAGE = re.findall(r"`budget-cli loss ([^`…]*)`", PAGE) + re.findall(
 
 def test_the_page_about_dumps_has_a_row_for_every_preset() -> None:
     assert re.findall(r"^\|[^|]*\| `([\w-]+)` \|", PAGE, flags=re.MULTILINE) == list(EXPECTED)
+    assert f"knows {len(EXPECTED)} ways" in PAGE
     assert {Path(command.split()[0]).stem.rstrip("*") for command in ON_THE_PAGE} == set(EXPECTED)
 
 
