@@ -39,15 +39,9 @@ def parse_max_errors(text: str) -> tuple[float, bool]:
 
 def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]) -> list[str]:
     """Why the verdict is fail, in words; empty: it is pass."""
-    reasons = []
-    counted = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
-    limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
-    if counted > limit:
-        reasons.append(f"{_count(counted, 'record')} of {tally.read:,} rejected")
-        reasons += _without(tally) if tally.used else []
-    if not tally.used and not allowance.empty:
-        reasons.append("no records at all" if not tally.read else "no record could be used")
-    return reasons + failed_gates(gates)
+    too_many = too_many_rejected(tally, allowance)
+    reasons = [too_many, *_without(tally)] if too_many else []
+    return reasons + nothing_used(tally, allowance) + failed_gates(gates)
 
 
 def failed_gates(gates: Sequence[Verdict]) -> list[str]:
@@ -55,8 +49,24 @@ def failed_gates(gates: Sequence[Verdict]) -> list[str]:
     return [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
 
 
+def too_many_rejected(tally: Tally, allowance: Allowance) -> str | None:
+    """How many records were rejected, if that is more than may be."""
+    counted = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
+    limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
+    return f"{_count(counted, 'record')} of {tally.read:,} rejected" if counted > limit else None
+
+
+def nothing_used(tally: Tally, allowance: Allowance) -> list[str]:
+    """That there is nothing to judge, if there should be."""
+    if tally.used or allowance.empty:
+        return []
+    return ["no records at all" if not tally.read else "no record could be used"]
+
+
 def _without(tally: Tally) -> list[str]:
     """Where only some records lack what a coefficient needs: how many, and every way out."""
+    if not tally.used:
+        return []
     return [
         f"{name} is missing in {tally.lacking[name]:,} of {tally.read:,}: give {coefficient} 0, or"
         f" --max-errors {tally.rejected} for the other {tally.used:,}"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, compare, fields, loss, summarize, sweep
+from budget_cli.cli import annotate, check, compare, fields, loss, summarize, sweep
 
 app = typer.Typer(
     name="budget-cli",
@@ -16,6 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("loss", epilog=loss.EPILOG)(loss.command)
+app.command("check", epilog=check.EPILOG)(check.command)
 app.command("sweep", epilog=sweep.EPILOG)(sweep.command)
 app.command("compare", epilog=compare.EPILOG)(compare.command)
 app.command("annotate", epilog=annotate.EPILOG)(annotate.command)

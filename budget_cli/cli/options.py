@@ -32,8 +32,9 @@ class GroupBy(StrEnum):
     FILE = "file"
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
+def finite(value: float | None) -> float | None:
+    """The value of an option that must be finite."""
+    if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
     return value
 
@@ -67,14 +68,14 @@ TokenBudget = Annotated[
 BudgetPenaltyCoef = Annotated[
     float,
     typer.Option(
-        "--budget-penalty-coef", "--beta", callback=_finite, envvar="BUDGET_CLI_BUDGET_PENALTY_COEF",
+        "--budget-penalty-coef", "--beta", callback=finite, envvar="BUDGET_CLI_BUDGET_PENALTY_COEF",
         help="β, reward lost per token over the budget. 0: neither lengths nor a budget are needed.",
     ),
 ]  # fmt: skip
 KlCoef = Annotated[
     float,
     typer.Option(
-        "--kl-coef", "--alpha", callback=_finite, envvar="BUDGET_CLI_KL_COEF",
+        "--kl-coef", "--alpha", callback=finite, envvar="BUDGET_CLI_KL_COEF",
         help="α, weight of the log-ratio to the reference. 0: no log-probs are needed.",
     ),
 ]  # fmt: skip

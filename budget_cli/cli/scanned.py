@@ -12,9 +12,10 @@ from budget_cli.cli import console
 from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Watch
 from budget_cli.reading import decoding, sources
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import EXTRAS, Fields, of_weights, parse
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, of_weights, parse, singular
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
@@ -165,7 +166,8 @@ def is_told_whole(as_told: Fields, mappings: list[str]) -> bool:
 
 
 def _said(as_told: Fields, mappings: list[str]) -> set[str]:
-    return {mapping.partition("=")[0] for mapping in mappings} | ({"prompt_id"} if as_told.group else set())
+    named = {singular(mapping.partition("=")[0]) for mapping in mappings} & set(KINDS)
+    return named | ({"prompt_id"} if as_told.group else set())
 
 
 def preset_of(
@@ -245,6 +247,9 @@ def scanned(
     verbose: bool,
     by: str = "",
     apart: bool = False,
+    watch: Watch | None = None,
+    rejections: int = 10,
+    repeated_keys: bool = False,
 ) -> Scan:
     """Everything that these sources hold.
 
@@ -256,7 +261,8 @@ def scanned(
         if by:
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by, apart=apart)
+    limits = Limits(max_line_bytes, None if verbose else rejections)
+    plan = Plan(fields, Layout(budgets), limits, by, apart=apart, watch=watch, repeated_keys=repeated_keys)
     with progress_over(found, quiet) as update:
         result = scan(found, plan, jobs, update)
     if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():

@@ -8,14 +8,15 @@ import orjson
 
 from budget_cli.errors import InputProblem
 from budget_cli.reading import sources
-from budget_cli.reading.fields import Fields
+from budget_cli.reading.fields import Fields, names_of
 from budget_cli.reading.presets import CANONICAL_FIELDS, Preset, detected, fits, is_canonical
-from budget_cli.reading.records import Skipped, found_in, spread
+from budget_cli.reading.records import MISSING, Skipped, found_in, spread
 from budget_cli.reading.sources import Source
 from budget_cli.reading.values import Bad, characters
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
+GLANCE_BYTES = 1 << 18  # enough to see which fields there are
 TELLING = 8  # tokens; that shorter texts have as many characters may be chance
 LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays side by side are one line
 
@@ -145,3 +146,25 @@ def _length(sample: dict[str, Any], fields: Fields) -> float | None:
     except Bad:
         return None
     return length if isinstance(length, (int, float)) and not isinstance(length, bool) else None
+
+
+def extras_there(found: Sequence[Source], fields: Fields) -> set[str]:
+    """Which of the extras that these fields want are in any of the first records."""
+    values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or first(found).values
+    there: set[str] = set()
+    for sample in samples(values, fields):
+        there |= {name for name in set(fields.extras) - there if _has(sample, fields, name)}
+        if len(there) == len(fields.extras):
+            break
+    return there
+
+
+def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:
+    for each in names_of(name):
+        try:
+            value = found_in(sample, fields.paths[each])
+        except Bad:
+            continue
+        if value is not MISSING and value is not None:
+            return True
+    return False

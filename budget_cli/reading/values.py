@@ -25,9 +25,8 @@ class Bad(Exception):
 def number(value: Any) -> float:
     """A JSON number, finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Bad(
-            "number-as-string" if is_number_as_text(value) else "wrong-type", f"expected a number, {_found(value)}"
-        )
+        code = "number-as-string" if is_number_as_text(value) else "wrong-type"
+        raise Bad(code, f"expected a number, {_found(value)}")
     try:
         as_float = float(value)
     except OverflowError:

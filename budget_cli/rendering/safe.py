@@ -25,7 +25,7 @@ def for_csv(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def for_markdown(text: object) -> str:
+def for_markdown(text: object, limit: int = SHOWN) -> str:
     """A cell that stays in its column and brings no markup along."""
-    shown = for_terminal(text)
+    shown = for_terminal(text, limit)
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~$&" else c for c in shown)

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Observations, Responses, Watch
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
 from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
@@ -31,6 +32,7 @@ from budget_cli.scanning.summaries import Summary
 if TYPE_CHECKING:
     from budget_cli.reading.parquet import RowGroup
 
+PLACES = 1 << 40  # a place is source number · PLACES + line
 WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
 
 
@@ -43,6 +45,8 @@ class Plan:
     limits: Limits
     by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
     sample: int = 0  # responses to keep of some prompts
+    watch: Watch | None = None  # what to look for in single responses; None: nothing
+    repeated_keys: bool = False  # whether to look for keys that occur twice in an object
     apart: bool = False  # the sources' groups are kept side by side, for a summary, and make no total
 
 
@@ -64,6 +68,7 @@ class Part:
     bytes: int
     by: dict[Label, Groups]  # the same responses, by label
     tallies: dict[Label, Tally]  # their records; a rejected one has no label
+    observations: Observations | None = None
 
 
 @dataclass
@@ -80,9 +85,12 @@ class Scan:
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
+    observations: Observations = field(default_factory=Observations)
+    sources: list[str] = field(default_factory=list)  # their names, by their number in a place
 
     _source: Source | None = None  # being read
     _of_source: Groups | None = None  # what it gave so far
+    _seen: Observations = field(default_factory=Observations)  # what was seen of it
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
@@ -93,7 +101,10 @@ class Scan:
         if source is not self._source or self._of_source is None:
             self.settle(plan)
             self._source, self._of_source = source, Groups(plan.layout, plan.sample)
-        self._of_source.fold(part.groups)
+            self.sources.append(source.name)
+        rows = self._of_source.fold(part.groups)
+        if part.observations is not None:
+            self._seen.fold(part.observations, rows, (len(self.sources) - 1) * PLACES + before)
         for label, groups in part.by.items():
             self.by.setdefault(label, Groups(plan.layout)).fold(groups)
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
@@ -120,11 +131,14 @@ class Scan:
         if plan.apart:
             if self._source is not None:
                 self.parts.append((self._source.name, self._of_source))
-        elif len(self.groups):
-            self.groups.fold(self._of_source)
         else:
-            self.groups = self._of_source
-        self._source = self._of_source = None
+            if len(self.groups):
+                rows = self.groups.fold(self._of_source)
+            else:
+                self.groups, rows = self._of_source, np.arange(len(self._of_source))
+            if plan.watch is not None:
+                self.observations.fold(self._seen, rows, 0)  # whose places are those of the input already
+        self._source, self._of_source, self._seen = None, None, Observations()
 
     def _reject(self, rejections: list[Rejection], plan: Plan) -> None:
         keep = plan.limits.rejections
@@ -242,7 +256,12 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
         decoded = decode(task.source, block, plan)
     except InputProblem as problem:
         return problem
-    return _part(decoded, task.source, len(block), plan)
+    part = _part(decoded, task.source, len(block), plan)
+    if part.observations is not None and plan.repeated_keys:
+        from budget_cli.reading import repeats
+
+        part.observations.note("repeated_keys", list(repeats.of_block(bytes(block.view))))
+    return part
 
 
 def _of_rows(task: Task, plan: Plan) -> Part:
@@ -250,10 +269,13 @@ def _of_rows(task: Task, plan: Plan) -> Part:
     from budget_cli.reading import parquet
 
     assert isinstance(task.block, parquet.RowGroup)
-    whole = Part(Groups(plan.layout), Tally(), task.block.rows, [], task.block.bytes, {}, {})
+    whole = Part(Groups(plan.layout, plan.sample), Tally(), task.block.rows, [], task.block.bytes, {}, {})
+    seen = Observations()
     for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.rejections):
         part = _part(_under_prompts(decoded, task.source, plan), task.source, 0, plan)
-        whole.groups.fold(part.groups)
+        rows = whole.groups.fold(part.groups)
+        if part.observations is not None:
+            seen.fold(part.observations, rows, 0)  # its rows are numbered from the row group's first already
         for label, groups in part.by.items():
             whole.by.setdefault(label, Groups(plan.layout)).fold(groups)
             whole.tallies.setdefault(label, Tally()).add(part.tallies[label])
@@ -261,13 +283,15 @@ def _of_rows(task: Task, plan: Plan) -> Part:
         whole.rejections += part.rejections
     if plan.limits.rejections is not None:
         del whole.rejections[plan.limits.rejections :]
+    whole.observations = None if plan.watch is None else seen
     return whole
 
 
 def _part(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     groups = groups_of(decoded.columns, plan)
     by, tallies = _by_label(decoded, groups, source, plan)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies)
+    seen = None if plan.watch is None else Observations.of_responses(plan.watch, _responses(decoded.columns))
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies, seen)
 
 
 def _by_label(
@@ -330,6 +354,29 @@ def groups_of(columns: Columns, plan: Plan) -> Groups:
     """The moments of these responses."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
     return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
+
+
+def _responses(columns: Columns) -> Responses:
+    """A block's columns as what is observed of them, which does not know how they were read."""
+    extras: Any = columns.extras
+    finish_reason, step = extras.get("finish_reason"), extras.get("step")
+    prompt_text, response_text = extras.get("prompt_text"), extras.get("response_text")
+    return Responses(
+        columns.keys,
+        columns.codes,
+        columns.line,
+        columns.reward,
+        columns.length,
+        columns.log_prob,
+        columns.old_log_prob,
+        columns.tokens,
+        extras.get("advantage"),
+        finish_reason and (finish_reason.values, finish_reason.codes),
+        step and (step.values, step.codes),
+        prompt_text and prompt_text.digest,
+        response_text and response_text.digest,
+        response_text and response_text.characters,
+    )
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:

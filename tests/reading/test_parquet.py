@@ -4,6 +4,8 @@ import decimal
 import io
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -335,9 +337,25 @@ def test_a_stream_of_parquet_is_refused_as_its_end_says_where_everything_is(
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.parquet", RECORDS)
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputProblem) as caught:
         sources.find([str(path)])
     assert str(caught.value) == (
         f"{path}: this is Parquet, which needs one more package: pip install 'budget-cli[parquet]'"
     )
+
+
+def test_rows_are_checked_as_lines_are(tmp_path: Path) -> None:
+    records = [
+        record | {"reward": 1.0, "response_text": "forty two"} if i < 20 else record for i, record in enumerate(RECORDS)
+    ]
+    lines = tmp_path / "a.jsonl"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    found = []
+    for path in (lines, *(written(tmp_path / f"{n}.parquet", records, row_group_size=n) for n in (7, 1000))):
+        command = [sys.executable, "-m", "budget_cli", "check", str(path), "-B", "1024", "--text", "-f", "json"]
+        said = subprocess.run(command, capture_output=True, check=False, timeout=120).stdout.decode()
+        answer = json.loads(said.replace(str(path), "a"))
+        found.append([(one["code"], one["message"], one["evidence"]) for one in answer["findings"]])
+    assert found[0]
+    assert found[0] == found[1] == found[2]
