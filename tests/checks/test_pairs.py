@@ -288,7 +288,7 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             1,
-            "1 prompt with a multiple of the usual 6 responses (12 to 12)",
+            "1 prompt with a multiple of the usual 6 responses: 12",
             line=13,
         ),
     ],

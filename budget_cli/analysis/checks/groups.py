@@ -102,10 +102,9 @@ def _sizes(subject: Subject) -> Found:
     doubled = (n > usual) & (n % usual == 0) & is_usual
     if doubled.any():
         count = int(doubled.sum())
-        message = (
-            f"{counted(count, 'prompt')} with a multiple of the usual {usual:.0f} responses"
-            f" ({int(n[doubled].min()):,} to {int(n[doubled].max()):,})"
-        )
+        least, most = int(n[doubled].min()), int(n[doubled].max())
+        sizes_told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        message = f"{counted(count, 'prompt')} with a multiple of the usual {usual:.0f} responses: {sizes_told}"
         yield finding("doubled-group", message, count, prompts, "prompts", subject.prompts(doubled))
     uneven = ~single & ~doubled & (n != usual)
     if uneven.any():
