@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import fields, loss, sweep
+from budget_cli.cli import fields, loss, report, sweep
 
 app = typer.Typer(
     name="budget-cli",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("loss", epilog=loss.EPILOG)(loss.command)
 app.command("sweep", epilog=sweep.EPILOG)(sweep.command)
+app.command("report", epilog=report.EPILOG)(report.command)
 app.command("fields", epilog=fields.EPILOG)(fields.command)
 
 

@@ -2,17 +2,20 @@
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from budget_cli.cli import console
 from budget_cli.errors import OutputProblem, UsageProblem
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
 from budget_cli.scanning.scan import Plan, Scan, scan
+
+SEPARATE = 1000  # files that a report shows one by one
 
 
 def find(files: list[str] | None) -> list[Source]:
@@ -105,6 +108,29 @@ def _keep(source: Source, path: str) -> None:
         raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
 
 
+def by_source(
+    found: list[Source],
+    fields: Fields,
+    budgets: tuple[int, ...],
+    sample: int,
+    max_line_bytes: int,
+    jobs: int | None,
+    quiet: bool,
+    verbose: bool,
+    take: Callable[[str, Groups], None],
+) -> Scan:
+    """Everything that these sources hold; and each on its own to `take`, if there are several but not too many."""
+    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), sample)
+    if not 1 < len(found) <= SEPARATE:
+        return _scanned(found, plan, jobs, quiet)
+    whole = Scan(Groups(plan.layout, sample))
+    for source in found:
+        one = _scanned([source], plan, jobs, quiet)
+        take(source.name, one.groups)
+        whole.join(one, plan)
+    return whole
+
+
 def scanned(
     found: list[Source],
     fields: Fields,
@@ -115,7 +141,10 @@ def scanned(
     verbose: bool,
 ) -> Scan:
     """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10))
+    return _scanned(found, Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10)), jobs, quiet)
+
+
+def _scanned(found: list[Source], plan: Plan, jobs: int | None, quiet: bool) -> Scan:
     if not console.progress_wanted(quiet):
         return scan(found, plan, jobs)
     from budget_cli.cli.progress import Progress

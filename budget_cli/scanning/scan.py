@@ -68,6 +68,17 @@ class Scan:
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
 
+    def join(self, later: "Scan", plan: Plan) -> None:
+        """Add a scan of other sources."""
+        keep = plan.limits.rejections
+        self.groups.fold(later.groups)
+        self.tally.add(later.tally)
+        self.rejections = (self.rejections + later.rejections)[:keep]
+        self.problems += later.problems
+        self.notes += later.notes
+        self.bytes += later.bytes
+        self.lines += later.lines
+
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
         keep, before = plan.limits.rejections, self.lines[source.name]
