@@ -20,7 +20,7 @@ arXiv 2602.05933. The penalty is DAPO's overlong form without its floor (Yu et a
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Rows = Sequence[Sequence[float]]
 Number = Any  # a float, or an array of them: the closed form takes both
@@ -72,6 +72,36 @@ def rl_budget_loss(
             ((a - baseline) - kl_coef * (p - ref)) ** 2 for a, p, ref in zip(adjusted, log_p, log_ref, strict=True)
         ]
     return math.fsum(terms) / len(terms)
+
+
+class Terms(NamedTuple):
+    """What the loss is made of, for one response or an array of them."""
+
+    penalty: Number  # β·e
+    adjusted_reward: Number  # r − β·e
+    baseline: Number  # the mean adjusted reward of the prompt
+    advantage: Number  # A
+    log_ratio: Number  # k, nats
+    loss: Number  # (A − α·k)²
+
+
+def terms(
+    r: Number, e: Number, k: Number, r_mean: Number, e_mean: Number, r_centred: Number, e_centred: Number,
+    beta: float, alpha: float,
+) -> Terms:  # fmt: skip
+    """The terms of responses, given what their prompts' means are.
+
+    Args:
+        r, e: reward and excess.
+        k: log-ratio in nats; not looked at when α is 0.
+        r_mean, e_mean: means over the response's prompt.
+        r_centred, e_centred: r − r̄ and e − ē, taken from the caller, who may have more digits of them.
+        beta, alpha: β and α.
+    """
+    penalty = beta * e
+    advantage = r_centred - beta * e_centred
+    centred = advantage - alpha * k if alpha else advantage
+    return Terms(penalty, r - penalty, r_mean - beta * e_mean, advantage, k, centred * centred)
 
 
 def adjusted_scatter(rr: Number, re: Number, ee: Number, beta: float) -> Number:

@@ -6,7 +6,7 @@ each budget of a grid, the prompts that matter most with their moments, and the 
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +21,13 @@ from budget_cli.groups.groups import Groups, Key
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import quiet_overflow
 from budget_cli.groups.sample import Sampled
-from budget_cli.reading.columns import Tally
+from budget_cli.reading.columns import Label, Tally
 
 SCHEMA = "budget-cli/report/1"
 SAMPLED = 4_000  # responses at most
 MATTER = 120  # prompts at most
 BINS = 48
+PARTS = 200  # files or steps at most
 PER_DECADE = 10
 
 
@@ -58,9 +59,9 @@ class Moments(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One file of the dump."""
+    """The responses of one file, step or the like, taken as a dump of their own."""
 
-    name: str
+    label: Label
     totals: Totals
 
 
@@ -71,7 +72,8 @@ class Overview(NamedTuple):
     grid: Grid  # what the sliders offer
     at: tuple[int, int, int]  # where the loss's own coefficients are in the grid
     totals: Totals | None  # None: no records
-    parts: list[Part]  # none, where there is one file
+    parts: list[Part]  # in their order; of many, some; none, where there is one
+    parts_in_all: int
     phantoms: list[Key]  # the first of them
     lengths: Counted | None
     rates: Counted | None  # prompts by their mean reward
@@ -101,11 +103,6 @@ def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid
     )
 
 
-def part_of(name: str, groups: Groups, grid: Grid, aggregate: Aggregate) -> Part:
-    """One file's part, from its groups: one prompt or more."""
-    return Part(name, totals.of_groups(groups, grid.budget_penalty_coef, aggregate))
-
-
 def _decades(first: int, last: int, own: float) -> tuple[float, ...]:
     """0, the powers from 10^first to 10^last in equal ratios, and `own`."""
     powers = {float(f"{10 ** (i / PER_DECADE):.3g}") for i in range(first * PER_DECADE, last * PER_DECADE + 1)}
@@ -114,7 +111,7 @@ def _decades(first: int, last: int, own: float) -> tuple[float, ...]:
 
 def of_groups(
     groups: Groups,
-    parts: Sequence[Part],
+    by: Mapping[Label, Groups],
     grid: Grid,
     coefficients: Coefficients,
     tally: Tally,
@@ -124,7 +121,7 @@ def of_groups(
 
     Args:
         groups: moments by prompt.
-        parts: the totals of each file; not shown where there is one.
+        by: the groups of each file, step or the like, in their order.
         grid: what the sliders offer.
         coefficients: the page's own, among the grid's.
         tally: what became of the records, handed through.
@@ -141,13 +138,22 @@ def of_groups(
         grid=grid._replace(token_budget=grid.token_budget[:offered]),
         at=(at[0], at[1], at[2]),
         totals=totals.of_groups(groups, grid.budget_penalty_coef, aggregate).first(offered) if len(groups) else None,
-        parts=[part._replace(totals=part.totals.first(offered)) for part in parts] if len(parts) > 1 else [],
+        parts=_parts(by, offered, aggregate),
+        parts_in_all=len(by),
         phantoms=report.phantoms(groups, 20, at[0]) if loss.groups.phantom else [],
         lengths=_lengths(groups.lengths) if groups.with_length == loss.responses else None,
         rates=_rates(groups),
         prompts=_that_matter(groups, at[0], offered, coefficients),
         sample=groups.sample.prompts() if groups.sample is not None else [],
     )
+
+
+def _parts(by: Mapping[Label, Groups], offered: int, aggregate: Aggregate) -> list[Part]:
+    there = [(label, groups) for label, groups in by.items() if len(groups)]
+    if len(there) < 2:
+        return []
+    places = dict.fromkeys(round(place) for place in np.linspace(0, len(there) - 1, min(PARTS, len(there))))
+    return [Part(there[i][0], totals.of_groups(there[i][1], (), aggregate).first(offered)) for i in places]
 
 
 def _lengths(lengths: Lengths) -> Counted | None:

@@ -172,11 +172,11 @@ def of_groups(
     Returns:
         The loss; None where some responses lack what a coefficient other than 0 needs.
     """
-    view = _View(groups, coefficients, budget)
+    view = View(groups, coefficients, budget)
     n, responses = view.n, int(view.n.sum())
     mean_of = _mean(view.n, aggregate)
     square = mean_of(view.advantage_sums) if view.adjustable else None
-    loss = mean_of(view.loss_sums) if view.adjustable and (view.with_k or not coefficients.kl_coef) else None
+    loss = mean_of(view.loss_sums) if view.has_loss else None
     sizes = Size(_whole(n.min()), _number(n.sum() / n.size), _whole(n.max())) if n.size else Size(None, None, None)
     mean_excess, total_excess, over = None, None, None
     if view.budgeted:
@@ -228,7 +228,7 @@ def phantoms(groups: Groups, most: int, budget: int = 0) -> list[Key]:
 
 def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
     """The same numbers for each prompt, in the order in which they were first seen."""
-    view = _View(groups, coefficients, budget)
+    view = View(groups, coefficients, budget)
     beta = coefficients.budget_penalty_coef
     n = view.n
     with_length = groups.with_length == n.sum()
@@ -254,7 +254,7 @@ def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iter
         )
 
 
-class _View:
+class View:
     """The columns that the formulas name, for one budget; shape (prompts,) each."""
 
     @quiet_overflow
@@ -279,7 +279,9 @@ class _View:
         self.k_mean = column("k0") + column("k1") / self.n
         self.kk = column("kk")
         self.beta = beta
+        self.has_loss = self.adjustable and (self.with_k or not alpha)
         self.r0, self.r1 = column("r0"), column("r1")
+        self.r_mean = self.r0 + self.r1 / self.n
         self.advantage_sums = objective.adjusted_scatter(self.rr, re, self.ee, beta)
         self.loss_sums = objective.loss_sum(
             self.n, self.rr, re, self.ee, self.k_mean, self.kk, column("rk"), ek, beta, alpha
@@ -341,7 +343,7 @@ def _mean(n: Floats, aggregate: Aggregate) -> Any:
     return mean
 
 
-def _kl(view: _View, groups: Groups, loss: float | None, square: float | None) -> Kl:
+def _kl(view: View, groups: Groups, loss: float | None, square: float | None) -> Kl:
     if not view.with_k:
         return Kl(None, None, None, None)
     total = view.n.sum()

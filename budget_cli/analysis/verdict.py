@@ -41,8 +41,12 @@ def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]
         reasons.append(f"{_count(counted, 'record')} of {tally.read:,} rejected")
     if not tally.used and not allowance.empty:
         reasons.append("no records at all" if not tally.read else "no record could be used")
-    reasons += [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
-    return reasons
+    return reasons + failed_gates(gates)
+
+
+def failed_gates(gates: Sequence[Verdict]) -> list[str]:
+    """What each gate that does not hold found."""
+    return [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
 
 
 def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> Rejection | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import fields, loss, report, sweep
+from budget_cli.cli import annotate, compare, fields, loss, report, sweep
 
 app = typer.Typer(
     name="budget-cli",
@@ -18,6 +18,8 @@ app = typer.Typer(
 app.command("loss", epilog=loss.EPILOG)(loss.command)
 app.command("sweep", epilog=sweep.EPILOG)(sweep.command)
 app.command("report", epilog=report.EPILOG)(report.command)
+app.command("compare", epilog=compare.EPILOG)(compare.command)
+app.command("annotate", epilog=annotate.EPILOG)(annotate.command)
 app.command("fields", epilog=fields.EPILOG)(fields.command)
 
 

@@ -5,11 +5,14 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn, ParamSpec
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
 
 from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal
+
+if TYPE_CHECKING:
+    from budget_cli.rendering.lines import Line
 
 P = ParamSpec("P")
 MESSAGE = 400  # characters of a message that may hold a path or a value of the data
@@ -61,7 +64,7 @@ def say(message: str) -> None:
         print(f"budget-cli: {for_terminal(message, MESSAGE)}", file=sys.stderr)  # noqa: T201
 
 
-def require_writable(output: str | None) -> None:
+def require_writable(output: str | None, option: str = "-o") -> None:
     """That the output file can be made, found out before hours of reading.
 
     Raises:
@@ -70,14 +73,14 @@ def require_writable(output: str | None) -> None:
     if output is None:
         return
     if not output:
-        raise UsageProblem("-o: expected a file name, found nothing")
+        raise UsageProblem(f"{option}: expected a file name, found nothing")
     folder = os.path.dirname(os.path.abspath(output))
     if os.path.isdir(output):
-        raise UsageProblem(f"-o {output}: is a directory, expected a file")
+        raise UsageProblem(f"{option} {output}: is a directory, expected a file")
     if not os.path.isdir(folder):
-        raise UsageProblem(f"-o {output}: there is no directory {folder}")
+        raise UsageProblem(f"{option} {output}: there is no directory {folder}")
     if not os.access(folder, os.W_OK):
-        raise OutputProblem(f"-o {output}: the directory {folder} cannot be written to")
+        raise OutputProblem(f"{option} {output}: the directory {folder} cannot be written to")
 
 
 def write(result: bytes, output: str | None) -> None:
@@ -87,45 +90,94 @@ def write(result: bytes, output: str | None) -> None:
         OutputProblem: not all of it could be written.
         BrokenPipeError: the reader of standard output has gone.
     """
-    try:
-        if output is None:
-            _to_stdout(result)
-        elif os.path.exists(output) and not os.path.isfile(output):  # a device or a pipe cannot be renamed over
-            with open(output, "wb") as file:
-                file.write(result)
-        else:
-            _beside_and_renamed(result, output)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        where = "standard output" if output is None else output
-        raise OutputProblem(f"{where}: the result could not be written: {error.strerror or error}") from None
+    with sink(output) as put:
+        put(result)
 
 
-def _to_stdout(result: bytes) -> None:
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "it is closed")
-    sys.stdout.buffer.write(result)
-    sys.stdout.flush()
+@contextlib.contextmanager
+def sink(output: str | None) -> Iterator[Callable[[bytes], None]]:
+    """Takes a result in pieces; a file is there only once all of it is, and not if the work on it ends with an error.
+
+    Raises:
+        OutputProblem: not all of it could be written.
+        BrokenPipeError: the reader of standard output has gone.
+    """
+
+    @contextlib.contextmanager
+    def named() -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = "standard output" if output is None else output
+            raise OutputProblem(f"{where}: the result could not be written: {error.strerror or error}") from None
+
+    with contextlib.ExitStack() as stack:
+        with named():
+            file, finish = _opened(output, stack)
+
+        def put(piece: bytes) -> None:
+            with named():
+                file.write(piece)
+
+        yield put
+        with named():
+            finish()
 
 
-def _beside_and_renamed(result: bytes, output: str) -> None:
+def _opened(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
+    """Where the result goes, and what to do once all of it is there; the stack undoes what was begun."""
+    if output is None:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        return sys.stdout.buffer, sys.stdout.flush
+    if os.path.exists(output) and not os.path.isfile(output):  # a device or a pipe cannot be renamed over
+        file: IO[bytes] = open(output, "wb")  # noqa: SIM115
+        stack.callback(_close, file)
+        return file, file.close
+    return _beside(os.path.realpath(output), stack)
+
+
+def _close(file: IO[bytes]) -> None:
+    """Of a file that is not wanted any more: what went wrong with it was said before."""
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
     import tempfile
 
-    target = os.path.realpath(output)
     descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(result)
-            os.fsync(file.fileno())
+
+    def remove() -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+
+    stack.callback(remove)
+    file = os.fdopen(descriptor, "wb")
+    stack.callback(_close, file)
+
+    def rename() -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(beside, 0o666 & ~umask)
         os.replace(beside, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
+
+    return file, rename
+
+
+def drawn(screen: "Iterable[Line]", output: str | None) -> bytes:
+    """A screen as the bytes of where it goes: with colour where somebody wants it, in characters that fit."""
+    from budget_cli.rendering import lines
+
+    if wants_colour(output):
+        return lines.coloured(screen).encode()
+    encoding = "utf-8" if output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
+    return lines.plain(screen, encoding).encode(encoding)
 
 
 def wants_colour(output: str | None) -> bool:
@@ -140,11 +192,6 @@ def wants_colour(output: str | None) -> bool:
 def shows_result() -> bool:
     """Whether a person sees standard output."""
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def encoding(output: str | None) -> str:
-    """What the result's characters must fit into."""
-    return "utf-8" if output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
 
 
 def columns() -> int:

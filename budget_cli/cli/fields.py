@@ -67,12 +67,8 @@ def command(
         result = json_of_inventory(taken)
     else:
         from budget_cli.rendering import fields as screen
-        from budget_cli.rendering import lines
 
-        shown = list(screen.of_inventory(taken))
-        encoding = console.encoding(output)
-        coloured = console.wants_colour(output)
-        result = lines.coloured(shown).encode() if coloured else lines.plain(shown, encoding).encode(encoding)
+        result = console.drawn(screen.of_inventory(taken), output)
     console.write(result, output)
     there = {one.name for one in taken.fields if one.samples}
     return Exit.PASS if {"prompt_id", "reward"} <= there else Exit.FAIL

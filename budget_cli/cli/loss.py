@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from budget_cli.analysis.gates import Verdict
     from budget_cli.analysis.report import Loss
     from budget_cli.reading.columns import Rejection
+    from budget_cli.rendering.breakdown import Breakdown
     from budget_cli.scanning.scan import Scan
 
 EPILOG = """Examples:
@@ -34,6 +35,8 @@ def command(
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     per_prompt: options.PerPrompt = False,
+    by: options.By = None,
+    each: options.Each = False,
     format: options.OutputFormat = Format.TABLE,
     precision: options.Precision = 4,
     fail_if: options.FailIf = None,
@@ -51,21 +54,32 @@ def command(
     Reads JSON lines with prompt_id, reward, log_prob, old_log_prob and response_length, one record a response or
     one a prompt with the arrays rewards, log_probs, old_log_probs and response_lengths.
     """
-    if budget_penalty_coef and token_budget is None:
-        raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
+    options.require_budget(token_budget, budget_penalty_coef)
+    if each and by is None:
+        raise UsageProblem("--each: every row of what? give --by FIELD or --by file")
     console.require_writable(output)
-    from budget_cli.analysis import gates, report, verdict  # numpy from here on: not for --help and --version
+    from budget_cli.analysis import (
+        breakdown,
+        gates,
+        report,
+        verdict,
+    )  # numpy from here on: not for --help and --version
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import find, placed, scanned
-    from budget_cli.reading.fields import Fields
+    from budget_cli.cli.scanned import find, labelled, placed, scanned
+    from budget_cli.reading.fields import Fields, written
+    from budget_cli.rendering.breakdown import Breakdown
 
     wanted_gates = gates.parse(fail_if or [], report.numbers())
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
     fields.with_mappings(field or [])  # what is wrong with them is said before anything is read
+    label = ""
+    if by is not None:
+        label, fields = labelled(by, fields)
     found = find(files)
     fields = placed(found, fields, field or [], preset, presets or [], quiet)
-    scan = scanned(found, fields, () if token_budget is None else (token_budget,), max_line_bytes, jobs, quiet, verbose)
+    budgets = () if token_budget is None else (token_budget,)
+    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, label)
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     loss = report.of_groups(scan.groups, coefficients, scan.tally, aggregate.value)
@@ -73,13 +87,21 @@ def command(
     for gate in wanted_gates:
         value = report.number_at(loss, gate.path)
         judged.append(gates.Verdict(gate.expression, value, gate.passes(value)))
+    rows = breakdown.of_groups(
+        scan.by, scan.tallies, coefficients, aggregate.value, wanted_gates if each else (), in_order=by == "file"
+    )
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     reasons = outcome.reasons_to_fail(scan, allowance, judged)
+    if each:
+        reasons += breakdown.failed(rows)
+    if by is not None and loss.responses and set(scan.by) == {None}:
+        reasons.append(f"--by {by}: no record has it")
     if loss.loss is None and loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
 
     told = outcome.told(scan)
-    result = _rendered(scan, told, loss, judged, reasons, format, precision, per_prompt, output)
+    split = None if by is None else Breakdown(by, rows, written(fields.paths["prompt_id"]))
+    result = _rendered(scan, told, loss, judged, reasons, split, format, precision, per_prompt, output)
     console.write(result, output)
     outcome.tell(scan, reasons, format is Format.TABLE, quiet)
     return outcome.exit_code(scan, reasons)
@@ -91,6 +113,7 @@ def _rendered(
     loss: "Loss",
     judged: "list[Verdict]",
     reasons: list[str],
+    split: "Breakdown | None",
     format: Format,
     precision: int,
     per_prompt: bool,
@@ -98,32 +121,35 @@ def _rendered(
 ) -> bytes:
     """The result in the format asked for."""
     from budget_cli.analysis import report
+    from budget_cli.rendering import breakdown
 
     status = "fail" if reasons else "pass"
     prompts = report.prompts(scan.groups, loss.coefficients) if per_prompt else None
     if format is Format.TABLE:
         from budget_cli.analysis import histogram
-        from budget_cli.rendering import lines, table
+        from budget_cli.rendering import table
 
         bins = max(20, min(console.columns(), 120) - 46)
         lengths = histogram.of_lengths(scan.groups.lengths, bins, loss.coefficients.token_budget)
         phantoms = report.phantoms(scan.groups, most=3) if loss.groups.phantom else []
-        shown = list(table.of_loss(loss, lengths, reasons, judged, told, precision, phantoms))
+        rows = () if split is None else breakdown.lines(split, loss, precision)
+        shown = list(table.of_loss(loss, lengths, reasons, judged, told, precision, phantoms, rows))
         if prompts is not None:
             shown += table.of_prompts(prompts, precision)
-        if console.wants_colour(output):
-            return lines.coloured(shown).encode()
-        encoding = console.encoding(output)
-        return lines.plain(shown, encoding).encode(encoding)
+        return console.drawn(shown, output)
     if format is Format.MARKDOWN:
         from budget_cli.rendering import markdown
 
         if prompts is not None:
             return markdown.of_prompts(prompts, precision)
-        return markdown.of_loss(loss, status, judged, precision)
+        text = markdown.of_loss(loss, status, judged, precision)
+        return text if split is None else text + b"\n" + breakdown.markdown(split, precision)
     from budget_cli.rendering import machine
 
+    if format is Format.CSV and split is not None and prompts is None:
+        return breakdown.csv(split, precision)
     if format is Format.CSV:
         return machine.csv_of_prompts(prompts, precision) if prompts else machine.csv_of_loss(loss, status, precision)
     incomplete = [str(problem) for problem in scan.problems]
-    return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision)
+    by = None if split is None else breakdown.as_dicts(split, precision)
+    return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision, by)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from budget_cli.errors import UsageProblem
+
 
 class Format(StrEnum):
     """What the result is written as."""
@@ -27,6 +29,16 @@ def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
     return value
+
+
+def require_budget(token_budget: int | None, budget_penalty_coef: float) -> None:
+    """That there is a budget where a penalty needs one.
+
+    Raises:
+        UsageProblem: there is none.
+    """
+    if budget_penalty_coef and token_budget is None:
+        raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
 
 
 Files = Annotated[
@@ -128,6 +140,16 @@ Output = Annotated[
 ]
 PerPrompt = Annotated[
     bool, typer.Option("--per-prompt", help="The numbers of every prompt, too; csv and markdown: of them only.")
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by", metavar="FIELD|file", envvar="BUDGET_CLI_BY", show_default=False,
+        help="The same numbers for each value of a field, as in --by step, or for each file.",
+    ),
+]  # fmt: skip
+Each = Annotated[
+    bool, typer.Option("--each", envvar="BUDGET_CLI_EACH", help="With --by: the gates must hold in every row, too.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error only what failed.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every rejected record, not the first ten.")]

@@ -2,12 +2,19 @@
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from budget_cli.scanning.scan import Scan
+    from budget_cli.reading.columns import Tally
 
 LONG = 1.0  # seconds; shorter work shows nothing
+
+
+class SoFar(Protocol):
+    """How far a pass over the input is."""
+
+    tally: "Tally"
+    bytes: int
 
 
 class Progress:
@@ -19,15 +26,15 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
 
-    def update(self, scan: "Scan") -> None:
-        """Tell how far the scan is."""
+    def update(self, so_far: SoFar) -> None:
+        """Tell how far it is."""
         if self._bar is None:
             if time.monotonic() - self._began < LONG:
                 return
             self._start()
-        tally = scan.tally
+        tally = so_far.tally
         rejected = f"[red]{tally.rejected:,} rejected" if tally.rejected else ""
-        self._bar.update(self._task, completed=scan.bytes, records=f"{tally.read:,} records", rejected=rejected)
+        self._bar.update(self._task, completed=so_far.bytes, records=f"{tally.read:,} records", rejected=rejected)
 
     def _start(self) -> None:
         from rich import progress

@@ -10,13 +10,13 @@ from budget_cli.cli.options import Aggregate
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
-    from budget_cli.groups.groups import Groups
     from budget_cli.rendering.page import Assets
 
 EPILOG = """Examples:
 
 \b
   budget-cli report rollouts/ -B 4096 -o report.html
+  budget-cli report rollouts.jsonl -B 4096 --by step -o report.html
   budget-cli report step-40.jsonl -B 4096 --beta 0.002 --budgets 1024:8192:29 -o report.html
 
 Needs the extra: pip install 'budget-cli[report]'.
@@ -35,6 +35,13 @@ def command(
         typer.Option(
             "--budgets", metavar="VALUES", show_default=False,
             help="Budgets that the page's slider offers, as in sweep. Default: from B/4 to 4·B.",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", metavar="FIELD|file", envvar="BUDGET_CLI_BY", show_default=False,
+            help="What the trends are along, as in --by step. Default: the files, if there are several.",
         ),
     ] = None,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
@@ -60,11 +67,11 @@ def command(
     if output is None and console.shows_result():
         raise UsageProblem("the page is a file: give -o report.html, or send standard output somewhere")
     assets = _assets()
-    from budget_cli.analysis import overview, verdict
+    from budget_cli.analysis import breakdown, overview, verdict
     from budget_cli.analysis.grid import parse_budgets
     from budget_cli.analysis.report import Coefficients
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import by_source, find, placed
+    from budget_cli.cli.scanned import find, labelled, placed, scanned
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering import page
 
@@ -77,21 +84,24 @@ def command(
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
     fields.with_mappings(field or [])
     found = find(files)
+    if by is None and len(found) > 1:
+        by = "file"
+    label = ""
+    if by is not None:
+        label, fields = labelled(by, fields)
     fields = placed(found, fields, field or [], preset, presets or [], quiet)
     known = tuple(budget for budget in grid.token_budget if budget is not None)
-    parts: list[overview.Part] = []
-
-    def take(name: str, groups: "Groups") -> None:
-        if len(groups):
-            parts.append(overview.part_of(name, groups, grid, aggregate.value))
-
-    scan = by_source(found, fields, known, overview.SAMPLED, max_line_bytes, jobs, quiet, verbose, take)
+    scan = scanned(found, fields, known, max_line_bytes, jobs, quiet, verbose, label, overview.SAMPLED)
+    labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
+    parts = {each: scan.by[each] for each in labels}
     shown = overview.of_groups(scan.groups, parts, grid, coefficients, scan.tally, aggregate.value)
     reasons = outcome.reasons_to_fail(scan, allowance)
+    if by is not None and shown.loss.responses and set(scan.by) == {None}:
+        reasons.append(f"--by {by}: no record has it")
     if shown.loss.loss is None and shown.loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
     names = list(files or ["-"])
-    console.write(page.of_overview(shown, names, reasons, outcome.told(scan), assets), output)
+    console.write(page.of_overview(shown, names, by, reasons, outcome.told(scan), assets), output)
     outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
     return outcome.exit_code(scan, reasons)
 

@@ -4,18 +4,21 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
 from budget_cli.errors import OutputProblem, UsageProblem
-from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import sources
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import Fields
+from budget_cli.reading.fields import EXTRAS, Fields, parse
 from budget_cli.reading.sources import Source
 from budget_cli.scanning.scan import Plan, Scan, scan
 
-SEPARATE = 1000  # files that a report shows one by one
+LABEL = "by"  # among the extras: what --by names
+
+if TYPE_CHECKING:
+    from budget_cli.cli.progress import SoFar
 
 
 def find(files: list[str] | None) -> list[Source]:
@@ -30,6 +33,24 @@ def find(files: list[str] | None) -> list[Source]:
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
     return sources.find(files or ["-"])
+
+
+def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
+    """What the plan of a scan calls the labels that `--by` names, and the fields with those among them.
+
+    Raises:
+        UsageProblem: neither `file` nor a place in a record.
+    """
+    if by == "file":
+        return by, fields
+    if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may place
+        return by, replace(fields, extras=(by,))
+    try:
+        place = parse(by)
+    except UsageProblem as problem:
+        raise UsageProblem(f"--by {by}: expected file, or where a field is: {problem}") from None
+    places = dict(fields.paths) | {LABEL: place}
+    return LABEL, replace(fields, places=tuple(places.items()), extras=(LABEL,))
 
 
 def placed(
@@ -108,29 +129,6 @@ def _keep(source: Source, path: str) -> None:
         raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
 
 
-def by_source(
-    found: list[Source],
-    fields: Fields,
-    budgets: tuple[int, ...],
-    sample: int,
-    max_line_bytes: int,
-    jobs: int | None,
-    quiet: bool,
-    verbose: bool,
-    take: Callable[[str, Groups], None],
-) -> Scan:
-    """Everything that these sources hold; and each on its own to `take`, if there are several but not too many."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), sample)
-    if not 1 < len(found) <= SEPARATE:
-        return _scanned(found, plan, jobs, quiet)
-    whole = Scan(Groups(plan.layout, sample))
-    for source in found:
-        one = _scanned([source], plan, jobs, quiet)
-        take(source.name, one.groups)
-        whole.join(one, plan)
-    return whole
-
-
 def scanned(
     found: list[Source],
     fields: Fields,
@@ -139,17 +137,24 @@ def scanned(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    by: str = "",
+    sample: int = 0,
 ) -> Scan:
     """Everything that these sources hold."""
-    return _scanned(found, Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10)), jobs, quiet)
+    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by, sample)
+    with progress_over(found, quiet) as update:
+        return scan(found, plan, jobs, update)
 
 
-def _scanned(found: list[Source], plan: Plan, jobs: int | None, quiet: bool) -> Scan:
+@contextlib.contextmanager
+def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar], None] | None]":
+    """What to call after every block, if somebody looks on."""
     if not console.progress_wanted(quiet):
-        return scan(found, plan, jobs)
+        yield None
+        return
     from budget_cli.cli.progress import Progress
 
     sizes = [source.size for source in found]
     total = None if None in sizes or not all(source.in_ranges for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
-        return scan(found, plan, jobs, progress.update)
+        yield progress.update

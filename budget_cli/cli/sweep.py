@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from budget_cli.analysis.grid import Grid, Overlong
     from budget_cli.analysis.suggestion import Suggestion
     from budget_cli.analysis.sweep import Sweep
-    from budget_cli.rendering.lines import Line
     from budget_cli.scanning.scan import Scan
 
 EPILOG = """Values: a list (512,1024), n numbers from a to b with equal steps (a:b:n) or with equal ratios (a:b:logn),
@@ -248,7 +247,7 @@ def _rendered(
         from budget_cli.cli import outcome
         from budget_cli.rendering import sweep as screen
 
-        return _drawn(screen.of_sweep(swept, reasons, outcome.told(scan), precision, console.columns()), output)
+        return console.drawn(screen.of_sweep(swept, reasons, outcome.told(scan), precision, console.columns()), output)
     from budget_cli.rendering import cells
 
     if format is Format.JSON:
@@ -270,7 +269,7 @@ def _rendered_suggestions(
         from budget_cli.cli import outcome
         from budget_cli.rendering import sweep as screen
 
-        return _drawn(screen.of_suggestions(suggestions, share, scan.tally, reasons, outcome.told(scan)), output)
+        return console.drawn(screen.of_suggestions(suggestions, share, scan.tally, reasons, outcome.told(scan)), output)
     from budget_cli.rendering import cells
 
     if format is Format.JSON:
@@ -282,13 +281,3 @@ def _rendered_suggestions(
         Format.MARKDOWN: cells.markdown_of_suggestions,
     }  # fmt: skip
     return forms[format](suggestions, precision)
-
-
-def _drawn(lines_drawn: "Iterable[Line]", output: str | None) -> bytes:
-    """The screen, in colour where there is some."""
-    from budget_cli.rendering import lines
-
-    if console.wants_colour(output):
-        return lines.coloured(lines_drawn).encode()
-    encoding = console.encoding(output)
-    return lines.plain(lines_drawn, encoding).encode(encoding)

@@ -112,6 +112,11 @@ class Groups:
             return self._keys
         return self._row_of().keys()
 
+    def rows(self, keys: Collection[Key]) -> NDArray[np.intp]:
+        """Where each of these prompts is in `table`; -1 for one that is not here."""
+        row_of = self._row_of()
+        return np.fromiter((row_of.get(key, -1) for key in keys), dtype=np.intp, count=len(keys))
+
     @property
     def table(self) -> Table:
         """shape (prompts, layout.width), in the order of `keys`."""

@@ -46,7 +46,7 @@ class Reading:
             return
         tally.read += 1
         try:
-            rows = records.responses(_parsed(line, self._max_line_bytes), self._fields, number)
+            rows = records.responses(value_of(line, self._max_line_bytes), self._fields, number)
         except records.Skipped:
             tally.skipped += 1
         except Bad as bad:
@@ -84,10 +84,12 @@ class Reading:
         return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
-# ---- a line → its value
+def value_of(line: bytes, max_line_bytes: int) -> Any:
+    """The line's value.
 
-
-def _parsed(line: bytes, max_line_bytes: int) -> Any:
+    Raises:
+        Bad: it has none.
+    """
     if len(line) > max_line_bytes:
         raise Bad("line-too-long", f"longer than {max_line_bytes:,} bytes (--max-line-bytes)", column=1)
     try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from budget_cli.reading.fields import ExtraKind
 
 Key = str | int
+Label = Key | None  # of a response that has none: None
 Floats = NDArray[np.float64]
 
 
@@ -61,6 +62,13 @@ class Columns:
     old_log_prob: Floats | None
     tokens: Floats | None  # how many a list of log-probs had; NaN and None as above
     extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
+
+    @property
+    def log_ratio(self) -> Floats | None:
+        """In nats; NaN where a response lacks one of the two, None where no response has both."""
+        if self.log_prob is None or self.old_log_prob is None:
+            return None
+        return self.log_prob - self.old_log_prob
 
     def at(self, rows: NDArray[Any]) -> "Columns":
         """These rows only, by their places or by a mask; keys and labels stay."""
@@ -173,11 +181,16 @@ def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None
 
 def in_order_of_lines(joined: Columns) -> Columns:
     """The same responses as one reading from top to bottom gives them: rows, keys and labels in the order of lines."""
-    rows = joined.at(np.argsort(joined.line, kind="stable"))
-    keys, codes = _first_seen_first(rows.keys, rows.codes)
+    rows = in_order_of_keys(joined.at(np.argsort(joined.line, kind="stable")))
     labels = {name: Labels(*_first_seen_first(one.values, one.codes))
               for name, one in rows.extras.items() if isinstance(one, Labels)}  # fmt: skip
-    return replace(rows, keys=keys, codes=codes, extras={**rows.extras, **labels})
+    return replace(rows, extras={**rows.extras, **labels})
+
+
+def in_order_of_keys(rows: Columns) -> Columns:
+    """The same responses, with no keys but theirs, first seen first."""
+    keys, codes = _first_seen_first(rows.keys, rows.codes)
+    return replace(rows, keys=keys, codes=codes)
 
 
 def _first_seen_first(values: list[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:

@@ -56,12 +56,14 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: int | None) 
 
     found = {name: told(plan.slot_of[name]) for name in (*KINDS, *fields.extras) if name in plan.slot_of}
     extras: dict[str, Extra] = {}
+    readable = np.ones(line.size, dtype=bool)
     if plan.roots:
         spans = {root: told(slot).values.tolist() for root, slot in plan.roots.items()}
         partial = list(_partial_records(memoryview(buffer)[start:stop], spans, line.size))
+        readable = np.array([record is not None for record in partial], dtype=bool)
         found |= {name: _computed(partial, place, KINDS[name]) for name, place in plan.expressions.items()}
         extras = {name: _computed_extra(partial, fields, name) for name in plan.extras}
-    forms = [_responses(found, fields, line, extras)]
+    forms = [_responses(found, fields, line, extras, readable)]
     if slots[plan.slot_of["rewards"]][0] and not fields.extras:  # some line has such an array
         found |= {name: told(plan.slot_of[name]) for name in PLURALS.values()}
         forms.append(_prompts(found, fields, line))
@@ -150,12 +152,12 @@ class Found:
 
 
 def _responses(
-    found: dict[str, Found], fields: Fields, line: Integers, computed: dict[str, Extra]
+    found: dict[str, Found], fields: Fields, line: Integers, computed: dict[str, Extra], readable: Mask
 ) -> tuple[Columns | None, Mask]:
     """The lines that are records of a response, and which they are; the rules are those of `records`."""
     prompt_id, reward, length = found["prompt_id"], found["reward"], found["response_length"]
     log_prob, old_log_prob = found["log_prob"], found["old_log_prob"]
-    used = (prompt_id.states == VALUE) & (reward.states == VALUE)
+    used = readable & (prompt_id.states == VALUE) & (reward.states == VALUE)
     for one in (log_prob, old_log_prob):
         used &= one.there() if fields.needs_log_probs else one.there() | one.absent()
     both = (log_prob.counts >= 0) & (old_log_prob.counts >= 0)

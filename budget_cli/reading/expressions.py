@@ -6,7 +6,8 @@ dumps need. Imported only when a field is given as an expression.
 
 import hashlib
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, reduce
 from typing import Any
 
 import jmespath  # type: ignore[import-untyped]
@@ -148,13 +149,72 @@ def evaluate(text: str, record: Any) -> Any:
         Bad: the record's types do not fit the expression.
     """
     try:
-        return _compiled(text).search(record, options=OPTIONS)
+        return _closure(text)(record)
     except exceptions.JMESPathTypeError as error:
         if error.actual_type == "null":  # a function of what is not there
             return None
         raise Bad("wrong-type", " ".join(str(error).split())) from None
     except (exceptions.JMESPathError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
         raise Bad("wrong-type", f"the expression cannot be computed: {' '.join(str(error).split())}") from None
+
+
+# ---- the tree as functions of Python: what presets use, at a fifth of the time; all else goes to jmespath as it is
+
+Closure = Callable[[Any], Any]
+EITHER = ("or_expression", "and_expression")
+PLAIN: dict[str, tuple[type, ...]] = {"array": (list,), "string": (str,), "number": (int, float), "object": (dict,)}
+
+
+@lru_cache(maxsize=64)
+def _closure(text: str) -> Closure:
+    compiled = _compiled(text)
+    return _closure_of(compiled.parsed) or (lambda record: compiled.search(record, options=OPTIONS))
+
+
+def _closure_of(node: Any) -> Closure | None:
+    """What the node finds in a value, as jmespath has it; None for a kind of node that is left to jmespath."""
+    kind, value = node["type"], node.get("value")
+    if kind == "field":
+        return lambda record: record.get(value) if isinstance(record, dict) else None
+    if kind == "index":
+        return lambda found: found[value] if isinstance(found, list) and -len(found) <= value < len(found) else None
+    if kind == "literal":
+        return lambda record: value
+    if kind not in ("subexpression", "index_expression", "multi_select_list", *EITHER, "function_expression"):
+        return None
+    inner = [_closure_of(child) for child in node["children"]]
+    parts = [part for part in inner if part is not None]
+    if len(parts) < len(inner):
+        return None
+    if kind in ("subexpression", "index_expression"):
+        return lambda record: reduce(lambda found, part: part(found), parts, record)
+    if kind == "multi_select_list":
+        return lambda record: None if record is None else [part(record) for part in parts]
+    if kind == "or_expression":
+        return lambda record: parts[1](record) if _is_false(found := parts[0](record)) else found
+    if kind == "and_expression":
+        return lambda record: found if _is_false(found := parts[0](record)) else parts[1](record)
+    return _call(value, parts) if kind == "function_expression" else None
+
+
+def _is_false(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, (str, list, dict)) and not value)
+
+
+def _call(name: str, arguments: list[Closure]) -> Closure:
+    """A function: called at once where each argument is plainly of its type, else by way of jmespath's own checks."""
+    library = OPTIONS.custom_functions
+    function, signature = Functions.FUNCTION_TABLE[name]["function"], Functions.FUNCTION_TABLE[name]["signature"]
+    known = all(set(one["types"]) <= set(PLAIN) and "variadic" not in one for one in signature)
+    types = [frozenset(kind for name in one["types"] for kind in PLAIN[name]) for one in signature] if known else []
+
+    def call(record: Any) -> Any:
+        given = [argument(record) for argument in arguments]
+        if known and all(not wanted or type(value) in wanted for value, wanted in zip(given, types, strict=True)):
+            return function(library, *given)
+        return library.call_function(name, given)
+
+    return call
 
 
 def _nodes(node: Any) -> list[Any]:

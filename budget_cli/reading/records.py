@@ -60,6 +60,15 @@ def responses(value: Any, fields: Fields, line: int) -> list[Response]:
     return found
 
 
+def is_prompt(record: dict[str, Any], fields: Fields) -> bool:
+    """Whether a record holds the arrays of a prompt's responses.
+
+    Raises:
+        Bad: something else than a place expects lies on the way to it.
+    """
+    return _looked_up(record, fields, "rewards") is not MISSING and _looked_up(record, fields, "reward") is MISSING
+
+
 def _has_reward(record: dict[str, Any], fields: Fields) -> bool:
     return any(_looked_up(record, fields, name) is not MISSING for name in names_of("reward"))
 
@@ -131,7 +140,7 @@ def roots(place: Place) -> Iterable[str]:
 
 def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Response]:
     key: Key = line if fields.group else _field(record, fields, "prompt_id", "prompt_id", prompt_id)
-    if _looked_up(record, fields, "rewards") is not MISSING and _looked_up(record, fields, "reward") is MISSING:
+    if is_prompt(record, fields):
         return _prompt(record, fields, key)
     reward = _field(record, fields, "reward", "reward", number)
     log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence) or (None, None)

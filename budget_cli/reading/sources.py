@@ -8,9 +8,10 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
+from typing import IO
 
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.reading import compression
@@ -140,6 +141,20 @@ def pieces(source: Source) -> Iterator[bytes]:
         else:
             yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
         require_unchanged(source, file.fileno())
+
+
+def spooled(source: Source, file: IO[bytes]) -> Source:
+    """The source's bytes in this named temporary file, as a source that can be read twice; keeps its name.
+
+    Raises:
+        InputProblem: the bytes cannot be had.
+        OSError: they cannot be written.
+    """
+    with _opened(source) as stream:
+        for piece in _raw(source, stream.fileno()):
+            file.write(piece)
+    file.flush()
+    return replace(_file(file.name), name=source.name)
 
 
 def _opened(source: Source) -> FileIO:

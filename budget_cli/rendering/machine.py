@@ -23,6 +23,7 @@ def json_of_loss(
     incomplete: Sequence[str],
     prompts: Iterable[Prompt] | None,
     precision: int,
+    by: Sequence[dict[str, Any]] | None = None,
 ) -> bytes:
     """One JSON object and a newline; numbers rounded to `precision` places, except the coefficients and the gates."""
     body = rounded(as_dict(loss), precision)
@@ -37,6 +38,8 @@ def json_of_loss(
     }
     if prompts is not None:
         result["per_prompt"] = [rounded(as_dict(prompt), precision) for prompt in prompts]
+    if by is not None:
+        result["by"] = by
     return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -85,7 +88,7 @@ def rounded(value: Any, precision: int) -> Any:
 
 
 def csv_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """A header and rows, in which no spreadsheet finds a formula."""
+    """A header and rows; no cell is taken for a formula."""
     import csv
 
     text = io.StringIO(newline="")

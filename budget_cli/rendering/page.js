@@ -14,41 +14,48 @@
   // ---- numbers
 
   const finite = (value) => (Number.isFinite(value) ? value : null);
-  const clear = (value, terms) => (value > 1e-14 * terms ? value : value <= 1e-14 * terms ? 0 : value);
+  const of = (condition, value) => (condition ? finite(value) : null);
+  const clear = (value, terms) => (value <= 1e-14 * terms ? 0 : value); // what rounding leaves is no number
 
-  /** Everything that depends on the coefficients, of totals `t`, by its dotted name. */
-  function numbers(t, [i, j, k]) {
+  /** Of totals `t` of the dump, or of a part of it: the loss, what it is made of, and what is over the budget. */
+  function main(t, [i, j, k]) {
     const beta = grid.budget_penalty_coef[j];
     const alpha = grid.kl_coef[k];
-    const { mean: m, whole: w, spread: s } = t;
+    const { mean: m, whole: w } = t;
     const adjustable = data.budgeted || beta === 0;
     const there = adjustable && (data.with_k || alpha === 0);
     const b2 = beta * beta;
-    const square = clear(m.rr - 2 * beta * m.re[i] + b2 * m.ee[i], m.rr + b2 * m.ee[i]);
+    const advantage = m.rr - 2 * beta * m.re[i] + b2 * m.ee[i];
     const kl = alpha * alpha * (m.kk + m.k2);
-    const loss = clear(
-      m.rr - 2 * beta * m.re[i] + b2 * m.ee[i] - 2 * alpha * (m.rk - beta * m.ek[i]) + kl,
-      m.rr + b2 * m.ee[i] + kl,
-    );
-    const variance =
-      w.rr - 2 * beta * w.re[i] + b2 * w.ee[i] + (s.rr - 2 * beta * s.re[i] + b2 * s.ee[i]);
-    const byLength = b2 * w.ee[i];
-    const over = t.over[i];
-    const of = (condition, value) => (condition ? finite(value) : null);
+    const square = clear(advantage, m.rr + b2 * m.ee[i]);
+    const loss = clear(advantage - 2 * alpha * (m.rk - beta * m.ek[i]) + kl, m.rr + b2 * m.ee[i] + kl);
     return {
+      loss: of(there, loss),
+      "advantage.mean_square": of(adjustable, square),
+      "advantage.budget_share": of(adjustable, (b2 * w.ee[i]) / (w.rr + b2 * w.ee[i])),
+      "kl.r2": of(there && data.with_k && square !== 0, 1 - loss / square),
+      "over_budget.responses": of(data.budgeted, t.over[i]),
+      "over_budget.fraction": of(data.budgeted, t.over[i] / t.responses),
+    };
+  }
+
+  /** Everything that depends on the coefficients, of the totals `t` of the dump, by its dotted name. */
+  function numbers(t, [i, j, k]) {
+    const beta = grid.budget_penalty_coef[j];
+    const { whole: w, spread: s } = t;
+    const adjustable = data.budgeted || beta === 0;
+    const b2 = beta * beta;
+    const within = w.rr - 2 * beta * w.re[i] + b2 * w.ee[i];
+    const between = s.rr - 2 * beta * s.re[i] + b2 * s.ee[i];
+    return {
+      ...main(t, [i, j, k]),
       "coefficients.token_budget": grid.token_budget[i],
       "coefficients.budget_penalty_coef": beta,
-      "coefficients.kl_coef": alpha,
-      loss: of(there, loss),
+      "coefficients.kl_coef": grid.kl_coef[k],
       "adjusted_reward.mean": of(adjustable, s.r_mean - beta * s.e_mean[i]),
-      "adjusted_reward.std": of(adjustable, Math.sqrt(Math.max(variance, 0) / t.responses)),
-      "advantage.mean_square": of(adjustable, square),
-      "advantage.budget_share": of(adjustable, byLength / (w.rr + byLength)),
-      "kl.r2": of(there && data.with_k && square !== 0, 1 - loss / square),
-      "over_budget.responses": of(data.budgeted, over),
-      "over_budget.fraction": of(data.budgeted, over / t.responses),
+      "adjusted_reward.std": of(adjustable, Math.sqrt(Math.max(within + between, 0) / t.responses)),
       "over_budget.excess_tokens": of(data.budgeted, t.excess_tokens[i]),
-      "over_budget.excess_mean": of(data.budgeted && over > 0, t.excess_tokens[i] / over),
+      "over_budget.excess_mean": of(data.budgeted && t.over[i] > 0, t.excess_tokens[i] / t.over[i]),
       "groups.zero_variance_adjusted": of(adjustable, t.zero_variance_adjusted[i][j]),
       "groups.phantom": of(adjustable, t.phantom[i][j]),
       "groups.reordered": of(adjustable && beta >= 0, t.reordered[i][j]),
@@ -258,7 +265,7 @@
       rows: () => {
         const table = [];
         grid.token_budget.forEach((B, i) => grid.budget_penalty_coef.forEach((beta, j) => {
-          if (beta > 0) table.push({ B, beta: format.short(beta), share: numbers(data.totals, [i, j, at[2]])["advantage.budget_share"] });
+          if (beta > 0) table.push({ B, beta: format.short(beta), share: main(data.totals, [i, j, at[2]])["advantage.budget_share"] });
         }));
         const [i, j] = at;
         const here = grid.budget_penalty_coef[j] > 0 ? [{ B: grid.token_budget[i], beta: format.short(grid.budget_penalty_coef[j]) }] : [];
@@ -279,7 +286,7 @@
     return {
       data: { name: "table" }, mark: { type: "line", point: true, tooltip: true },
       encoding: {
-        x: { field: "file", type: "ordinal", sort: null, title: null, axis: { labelOverlap: "greedy", labelAngle: 0, labelLimit: 120 } },
+        x: { field: "label", type: "ordinal", sort: null, title: null, axis: { labelOverlap: "greedy", labelAngle: 0, labelLimit: 120 } },
         y: { field: "value", type: "quantitative", title: null, axis: { format: numberFormat } },
         color: { field: "what", type: "nominal", sort: null, title: null, scale: { range: [REWARD, LENGTH] }, legend: { orient: "top" } },
       },
@@ -288,8 +295,8 @@
 
   const along = (names) =>
     data.parts.flatMap((part) => {
-      const values = numbers(part.totals, at);
-      return names.map(([name, what]) => ({ file: part.name, what, value: values[name] }));
+      const values = main(part.totals, at);
+      return names.map(([name, what]) => ({ label: part.label, what, value: values[name] }));
     });
 
   const views = new Map();

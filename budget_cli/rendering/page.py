@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from budget_cli.analysis.overview import MATTER, SCHEMA, Overview
+from budget_cli.analysis.overview import MATTER, SCHEMA, Overview, Part
 from budget_cli.analysis.report import number_at
 from budget_cli.analysis.totals import Totals
 from budget_cli.reading.columns import Rejection
@@ -76,8 +76,9 @@ FIGURES = (
      " end teach nothing but length."),
     ("share", "How much of the advantage is made by length", "For every budget and β of the sliders; the circle is"
      " where they stand."),
-    ("trend", "Loss by file", "Each file of the dump on its own, in order."),
-    ("shares", "Length by file", "Each file on its own: the budget's share of the advantage, and responses over it."),
+    ("trend", "Loss by {by}", "The responses of each {by} on their own, in order.{thinned}"),
+    ("shares", "Length by {by}", "Of each {by} on its own: how much of the advantage is made by length, and how many"
+     " responses are over the budget.{thinned}"),
 )  # fmt: skip
 SAMPLED = ("against", "parts", "advantages")
 
@@ -91,13 +92,15 @@ class Assets(NamedTuple):
 
 
 def of_overview(
-    overview: Overview, sources: Sequence[str], reasons: Sequence[str], rejections: Sequence[Rejection], assets: Assets
-) -> bytes:
+    overview: Overview, sources: Sequence[str], by: str | None, reasons: Sequence[str],
+    rejections: Sequence[Rejection], assets: Assets,
+) -> bytes:  # fmt: skip
     """The page.
 
     Args:
         overview: what it shows.
         sources: names of the files, as they were given.
+        by: what the parts of the overview are by, a field or `file`.
         reasons: why the verdict is fail; none: it is pass.
         rejections: the first records that could not be used.
         assets: style and scripts.
@@ -123,7 +126,7 @@ def of_overview(
         _findings(overview, reasons, rejections),
         "</section>",
         '<section aria-labelledby="h-pictures"><h2 id="h-pictures">Pictures</h2><div class="figures">',
-        *(_figure(*figure, overview) for figure in FIGURES),
+        *(_figure(*figure, overview, by or "file") for figure in FIGURES),
         "</div></section>",
         '<section aria-labelledby="h-prompts"><h2 id="h-prompts">The prompts that matter most</h2>',
         f'<p class="quiet">{_which_prompts(overview)}</p>',
@@ -203,10 +206,15 @@ def _coefficients(overview: Overview) -> str:
     return f"{budget}, β {c.budget_penalty_coef:g}, α {c.kl_coef:g}"
 
 
-def _figure(name: str, title: str, caption: str, overview: Overview) -> str:
-    note = "" if name not in SAMPLED or _sample_is_all(overview) else " A sample, see below."
+def _figure(name: str, title: str, caption: str, overview: Overview, by: str) -> str:
+    if name in SAMPLED and not _sample_is_all(overview):
+        caption += " A sample, see below."
+    thinned = ""
+    if overview.parts and len(overview.parts) < overview.parts_in_all:
+        thinned = f" {len(overview.parts):,} of {overview.parts_in_all:,}, evenly spaced."
+    title, caption = (text.format(by=_text(by, 40), thinned=thinned) for text in (title, caption))
     return (
-        f'<figure id="figure-{name}"><figcaption><strong>{title}</strong>{caption}{note}</figcaption>'
+        f'<figure id="figure-{name}"><figcaption><strong>{title}</strong>{caption}</figcaption>'
         '<div class="picture"></div></figure>'
     )
 
@@ -275,7 +283,7 @@ def _data(overview: Overview, sources: Sequence[str]) -> dict[str, Any]:
         "budgeted": loss.over_budget.responses is not None,
         "with_k": loss.coverage.log_ratio == loss.responses > 0,
         "totals": _totals(overview.totals),
-        "parts": [{"name": part.name, "totals": _totals(part.totals)} for part in overview.parts],
+        "parts": [_part(part) for part in overview.parts],
         "lengths": None if overview.lengths is None else overview.lengths._asdict(),
         "rates": None if overview.rates is None else overview.rates._asdict(),
         "prompts": [prompt._asdict() for prompt in overview.prompts],
@@ -295,6 +303,16 @@ def _totals(totals: Totals | None) -> Any:
     if totals is None:
         return None
     return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in totals._asdict().items()}
+
+
+def _part(part: Part) -> dict[str, Any]:
+    """What a trend needs."""
+    t = part.totals
+    whole = {"rr": t.whole.rr, "ee": t.whole.ee}
+    return {
+        "label": "none" if part.label is None else str(part.label),
+        "totals": {"responses": t.responses, "mean": t.mean._asdict(), "whole": whole, "over": t.over},
+    }
 
 
 def _word(name: str) -> str:

@@ -200,7 +200,7 @@ def _budgets(budgets: Sequence[AtBudget]) -> Iterator[Line]:
         reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
         over = "–" if one.fraction is None else f"{one.fraction:.1%}"
         line = f"  {one.token_budget or 0:<10,}{over:>7}{_whole(one.phantom):>9}   {half:<14}{reorders:<13}"
-        named = table.named(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
+        named = table.listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
         yield [Piece(line + named.removeprefix(": "))]
     if len(budgets) > ROWS:
         yield [Piece(f"  and {len(budgets) - ROWS:,} more budgets; --format json has all", "dim")]

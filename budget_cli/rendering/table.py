@@ -25,13 +25,12 @@ def of_loss(
     rejections: Sequence[Rejection],
     precision: int,
     phantoms: Sequence[Key] = (),
+    rows: Iterable[Line] = (),
 ) -> Iterator[Line]:
-    """The lines of the screen; none is wider than 80 characters unless the numbers are."""
+    """The lines of the screen; none is wider than 80 characters unless the numbers are; `rows` come amid them."""
 
     def number(value: float | None) -> str:
-        if value is None:
-            return "–"
-        return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
+        return figure(value, precision)
 
     c = loss.coefficients
     counts = f"{count(loss.responses, 'response')}, {count(loss.prompts, 'prompt')}"
@@ -45,9 +44,17 @@ def of_loss(
     yield []
     if loss.responses:
         yield from _numbers(loss, histogram, number)
+    yield from rows
     yield from findings(loss, phantoms)
     yield from of_rejections(rejections, loss.records.rejected)
     yield from verdict(loss.records, reasons, gates)
+
+
+def figure(value: float | None, precision: int) -> str:
+    """A number for the screen; a dash for what does not exist."""
+    if value is None:
+        return "–"
+    return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
 
 
 def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | None], str]) -> Iterator[Line]:
@@ -140,7 +147,7 @@ def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     if groups.phantom:
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
         text = f"{count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
-        yield [Piece("warning   ", "yellow"), Piece(text + named(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
+        yield [Piece("warning   ", "yellow"), Piece(text + listed(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
     if loss.length.max == 0:
         text = "every length is 0: these are no token counts, and no budget can mean anything"
         yield [Piece("warning   ", "yellow"), Piece(text)]
@@ -157,7 +164,7 @@ def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
         yield [Piece("warning   ", "yellow"), Piece(text)]
 
 
-def named(ids: Sequence[Key], total: int, room: int) -> str:
+def listed(ids: Sequence[Key], total: int, room: int) -> str:
     """`: p07, p11, …` in at most `room` characters; as many of the ids as fit, nothing if none does."""
     text = ""
     for shown, key in enumerate(ids, start=1):

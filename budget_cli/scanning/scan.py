@@ -19,7 +19,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
-from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
@@ -35,6 +35,7 @@ class Plan:
     fields: Fields
     layout: Layout
     limits: Limits
+    by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
     sample: int = 0  # responses to keep of some prompts
 
 
@@ -54,6 +55,8 @@ class Part:
     lines: int
     rejections: list[Rejection]
     bytes: int
+    by: dict[Label, Groups]  # the same responses, by label
+    tallies: dict[Label, Tally]  # their records; a rejected one has no label
 
 
 @dataclass
@@ -67,24 +70,19 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
-
-    def join(self, later: "Scan", plan: Plan) -> None:
-        """Add a scan of other sources."""
-        keep = plan.limits.rejections
-        self.groups.fold(later.groups)
-        self.tally.add(later.tally)
-        self.rejections = (self.rejections + later.rejections)[:keep]
-        self.problems += later.problems
-        self.notes += later.notes
-        self.bytes += later.bytes
-        self.lines += later.lines
+    by: dict[Label, Groups] = field(default_factory=dict)
+    tallies: dict[Label, Tally] = field(default_factory=dict)
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
         keep, before = plan.limits.rejections, self.lines[source.name]
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
-            part.groups.rename(lambda line: f"{source.name}:{before + int(line)}")
+            for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
+                groups.rename(lambda line: f"{source.name}:{before + int(line)}")
         self.groups.fold(part.groups)
+        for label, groups in part.by.items():
+            self.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            self.tallies.setdefault(label, Tally()).add(part.tallies[label])
         self.tally.add(part.tally)
         self.bytes += part.bytes
         for rejection in part.rejections:
@@ -132,6 +130,9 @@ def scan(
                 result.fold(task.source, outcome, plan)
         if progress is not None:
             progress(result)
+    if plan.by == "file":  # a source without records is a row, too
+        result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
+        result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
     for source in found:
         _close(source, result, broken)
     return result
@@ -163,33 +164,78 @@ def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], bro
 
 
 def _document(source: Source, max_bytes: int) -> Block:
-    """A source that is one JSON value, as one line: a newline can only stand between its tokens."""
+    """A source that is one JSON value."""
     whole = b""
     for piece in sources.pieces(source):
         whole += piece
         if len(whole) > max_bytes:
             raise InputProblem(source.name, f"one JSON value of more than {max_bytes:,} bytes (--max-line-bytes)")
-    return Block(source.name, whole.replace(b"\n", b" ").replace(b"\r", b" "), 0, len(whole), first=True)
+    return Block(source.name, whole, 0, len(whole), first=True)
 
 
 def run(task: Task, plan: Plan) -> Part | InputProblem:
     """Read the block and take its moments; what is wrong with its source is an answer, too."""
     try:
-        block = task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
-        decoded = decoding.decode(block, plan.fields, plan.limits)
+        block = block_of(task, plan)
+        decoded = decode(task.source, block, plan)
     except InputProblem as problem:
         return problem
+    groups = groups_of(decoded.columns, plan)
+    by, tallies = _by_label(decoded, groups, task.source, plan)
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies)
+
+
+def _by_label(
+    decoded: Decoded, groups: Groups, source: Source, plan: Plan
+) -> tuple[dict[Label, Groups], dict[Label, Tally]]:
+    """The block's responses by label, and the records that hold them."""
+    if not plan.by:
+        return {}, {}
+    if plan.by == "file":
+        return {source.name: groups}, {source.name: decoded.tally}
     columns = decoded.columns
-    log_ratio = None
-    if columns.log_prob is not None and columns.old_log_prob is not None:
-        log_ratio = columns.log_prob - columns.old_log_prob
+    labels = columns.extras[plan.by]
+    assert isinstance(labels, Labels)
+    by: dict[Label, Groups] = {}
+    tallies: dict[Label, Tally] = {}
+    for code in np.unique(labels.codes).tolist():
+        of_label = in_order_of_keys(columns.at(labels.codes == code))
+        label = labels.values[code] if code >= 0 else None
+        lines = np.unique(of_label.line).size
+        by[label], tallies[label] = groups_of(of_label, plan), Tally(read=lines, used=lines)
+    return by, tallies
+
+
+def block_of(task: Task, plan: Plan) -> Block:
+    """The bytes that the task is about.
+
+    Raises:
+        InputProblem: they cannot be had any more.
+    """
+    return task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
+
+
+def decode(source: Source, block: Block, plan: Plan) -> Decoded:
+    """The block's responses, under the prompts that the plan groups them by.
+
+    Raises:
+        InputProblem: the source is not JSON lines at all.
+    """
+    if plan.fields.document:  # read as one line: a newline can only stand between tokens
+        flat = bytes(block.view).replace(b"\n", b" ").replace(b"\r", b" ")
+        block = Block(block.source, flat, 0, len(flat), block.first)
+    decoded = decoding.decode(block, plan.fields, plan.limits)
     if plan.fields.group == "file":
-        columns.keys = [task.source.name for _ in columns.keys[:1]]
+        columns = decoded.columns
+        columns.keys = [source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
-    groups = Groups.of_responses(
-        plan.layout, columns.keys, columns.codes, columns.reward, columns.length, log_ratio, plan.sample
-    )
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block))
+    return decoded
+
+
+def groups_of(columns: Columns, plan: Plan) -> Groups:
+    """The moments of these responses."""
+    keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
+    return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:

@@ -1,14 +1,14 @@
 """If this fails, a page offers other values than it says, leaves out a prompt that matters, or bins wrongly."""
 
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
 from budget_cli.analysis import overview, report, totals
-from budget_cli.analysis.overview import Overview, Part
+from budget_cli.analysis.overview import Overview
 from budget_cli.analysis.report import Coefficients
 from budget_cli.groups.groups import Groups, Key
 from budget_cli.reading.columns import Tally
@@ -18,11 +18,12 @@ GroupsOf = Callable[[Sequence[Response], Sequence[int]], Groups]
 
 
 def overview_of(
-    groups_of: GroupsOf, responses: Sequence[Response], coefficients: Coefficients, parts: Sequence[Part] = ()
-) -> Overview:
+    groups_of: GroupsOf, responses: Sequence[Response], coefficients: Coefficients,
+    by: Mapping[str | int | None, Groups] = MappingProxyType({}),
+) -> Overview:  # fmt: skip
     grid = overview.grid_around(coefficients)
     groups = groups_of(responses, [budget for budget in grid.token_budget if budget is not None])
-    return overview.of_groups(groups, parts, grid, coefficients, Tally())
+    return overview.of_groups(groups, by, grid, coefficients, Tally())
 
 
 @pytest.mark.parametrize(
@@ -113,14 +114,15 @@ def test_a_dump_without_responses_or_lengths_has_an_overview(groups_of: GroupsOf
     assert rewards.loss.loss == 0.25
 
 
-def test_one_file_is_no_trend(groups_of: GroupsOf) -> None:
+def test_one_part_is_no_trend_and_of_many_some_are_there(groups_of: GroupsOf) -> None:
     responses: list[Response] = [("a", 1, 150, 0.5), ("a", 0, 90, 0.1)]
     coefficients = Coefficients(100, 0.01, 0.1)
-    grid = overview.grid_around(coefficients)
-    groups = groups_of(responses, [budget or 0 for budget in grid.token_budget])
-    part = overview.part_of("x.jsonl", groups, grid, "response")
-    assert overview_of(groups_of, responses, coefficients, [part]).parts == []
-    found = overview_of(groups_of, responses, coefficients, [part, part._replace(name="y")])
-    assert [one.name for one in found.parts] == ["x.jsonl", "y"]
+    groups = groups_of(responses, [budget or 0 for budget in overview.grid_around(coefficients).token_budget])
+    nothing = groups_of([], groups.layout.budgets)
+    assert overview_of(groups_of, responses, coefficients, {"x": groups, "y": nothing}).parts == []
+    found = overview_of(groups_of, responses, coefficients, {"x": groups, 7: groups, None: groups})
+    assert [one.label for one in found.parts] == ["x", 7, None]
     assert len(found.parts[0].totals.over) == len(found.grid.token_budget)
-    assert math.isclose(float(found.parts[0].totals.whole.rr), 0.5)
+    assert float(found.parts[0].totals.whole.rr) == 0.5
+    many = overview_of(groups_of, responses, coefficients, dict.fromkeys(range(1000), groups))
+    assert (many.parts_in_all, len(many.parts), many.parts[0].label, many.parts[-1].label) == (1000, 200, 0, 999)

@@ -255,6 +255,16 @@ def test_files_in_a_row_are_a_trend(opened: Open, tmp_path: Path) -> None:
     assert "step-1.jsonl" in trend
 
 
+def test_a_field_can_be_what_the_trend_is_along(opened: Open) -> None:
+    records = [{**GOOD, "epoch": HOSTILE if i < 2 else i // 2, "reward": i % 2, "prompt_id": i // 2} for i in range(40)]
+    page = opened("-B", "100", "--by", "epoch", stdin=lines(*records))
+    assert page.errors() == []
+    assert "Loss by epoch" in page.text("#figure-trend figcaption")
+    assert [part["label"] for part in page.data()["parts"]] == [*map(str, range(1, 20)), HOSTILE]
+    page.slide("budget_penalty_coef", 40)
+    assert (page.run("return window.alerts"), page.errors()) == ([], [])
+
+
 def test_dark_and_print_have_their_own_colours(opened: Open) -> None:
     page = opened(SAMPLE, "-B", "1024")
     paper = "return getComputedStyle(document.body).backgroundColor"

@@ -145,9 +145,12 @@ def test_without_a_c_compiler_the_same_is_read(compiler: bool, monkeypatch: pyte
     assert bool(asked) != compiler
 
 
-def test_a_number_beyond_a_double_in_an_expression_is_left_to_the_careful_reading() -> None:
-    fields = Fields().with_mappings(["reward=minus(reward, `0`)"])
-    data = GOOD + GOOD.replace(b"1.0", b"1e400")
+@pytest.mark.parametrize(
+    "fields",
+    [Fields().with_mappings(["reward=minus(reward, `0`)"]), Fields(extras=("response_text", "prompt_text"))],
+)
+def test_a_number_beyond_a_double_in_what_python_looks_at_is_left_to_the_careful_reading(fields: Fields) -> None:
+    data = GOOD + GOOD.replace(b"1.0", b"1e400") + GOOD[:-2] + b', "prompt_text": "a", "response_text": 1e400}\n'
     read = compiled.decode(block_of(data), fields, MANY, 10)
     assert read is not None
     assert bits(read) == bits(careful.decode(data, fields, MANY, 10))

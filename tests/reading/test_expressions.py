@@ -2,15 +2,21 @@
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
+import jmespath
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jmespath.exceptions import JMESPathError
 
 from budget_cli.errors import UsageProblem
-from budget_cli.reading import careful, decoding, expressions
+from budget_cli.reading import careful, decoding, expressions, presets
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Decoded, Floats
-from budget_cli.reading.fields import Fields
+from budget_cli.reading.fields import Expression, Fields, parse
+from budget_cli.reading.values import Bad
 
 REWARDS_ALONE = Fields(needs_length=False, needs_log_probs=False)
 
@@ -307,3 +313,45 @@ def test_a_record_of_the_roots_alone_gives_the_same_value(expression: str, recor
 def test_a_call_with_the_wrong_number_of_arguments_is_refused_before_reading() -> None:
     with pytest.raises(UsageProblem, match=r"^expression 'minus\(x\)': minus takes 2 arguments, not 1$"):
         Fields().with_mappings(["response_length=minus(x)"])
+
+
+# ---- what is computed by functions of Python is what jmespath computes
+
+FORMS = [
+    *sorted({place for preset in presets.load().values() for _, place in (*preset.places, *preset.extras)}),
+    *(expression for expression, _, _ in VALUES),
+    "a[0].b", "a[-1]", "a[1][0] || b", "a && b", "[a, b[0]]", "length(a)", "not_null(a, b)", "sum(a)", "a[*].b",
+    "a[0:2]", "minus(a, b) || total(a)", "dot(a, b)", "stem(a, b, `1`)", "to_number(a)", "a == b", "!a", "{x: a}",
+    "a | b",
+]  # fmt: skip
+SMALL = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, -100, 0.5, "", "a", "a_b_c", "p:1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "id", "score"]), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(FORMS), st.data())
+def test_functions_of_python_compute_what_jmespath_computes(form: str, data: st.DataObject) -> None:
+    names = sorted(expressions.roots(form) or ["a", "b"])
+    record = {name: data.draw(SMALL) for name in names if data.draw(st.booleans())}
+
+    def outcome(search: Callable[[], Any]) -> Any:
+        try:
+            return search()
+        except (JMESPathError, Bad, ArithmeticError, ValueError, TypeError) as error:
+            return type(error), str(error)
+
+    by_library = outcome(lambda: jmespath.compile(form).search(record, options=expressions.OPTIONS))
+    assert repr(outcome(lambda: expressions._closure(form)(record))) == repr(by_library)
+
+
+def test_the_expressions_of_presets_need_no_interpreter() -> None:
+    expected = {"sum(steps[].ac_len)"}  # a projection
+    slow = {
+        place
+        for preset in presets.load().values()
+        for _, place in preset.places
+        if isinstance(parse(place), Expression) and expressions._closure_of(jmespath.compile(place).parsed) is None
+    }
+    assert slow == expected

@@ -1,0 +1,80 @@
+"""Groups by label (a step, a file) → one loss a label, and gates over every one of them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from budget_cli.analysis import report
+from budget_cli.analysis.gates import Gate, Verdict
+from budget_cli.analysis.report import Aggregate, Coefficients, Loss
+from budget_cli.groups.groups import Groups
+from budget_cli.reading.columns import Label, Tally
+
+
+class Row(NamedTuple):
+    """What the responses of one label give, each prompt's responses of this label being a group of their own."""
+
+    key: Label
+    loss: Loss
+    gates: tuple[Verdict, ...]
+
+
+def of_groups(
+    by: Mapping[Label, Groups],
+    tallies: Mapping[Label, Tally],
+    coefficients: Coefficients,
+    aggregate: Aggregate,
+    gates: Sequence[Gate] = (),
+    in_order: bool = False,
+) -> list[Row]:
+    """A row a label: numbers before texts, 2 before 10, those without one last; `in_order`: as they come."""
+    labels = list(by) if in_order else ordered(by)
+    rows = []
+    for label in labels:
+        loss = report.of_groups(by[label], coefficients, tallies[label], aggregate)
+        values = [report.number_at(loss, gate.path) for gate in gates]
+        judged = [Verdict(g.expression, v, g.passes(v)) for g, v in zip(gates, values, strict=True)]
+        rows.append(Row(label, loss, tuple(judged)))
+    return rows
+
+
+def ordered(labels: Iterable[Label]) -> list[Label]:
+    """Numbers before texts, 2 before 10, none last."""
+    return sorted(labels, key=_rank)
+
+
+def _rank(label: Label) -> tuple[int, list[tuple[int, int | str]]]:
+    if isinstance(label, int):
+        return 0, [(0, label)]
+    if label is None:
+        return 2, []
+    parts = re.split(r"([0-9]+)", label)
+    return 1, [(0, int(part)) if place % 2 else (1, part) for place, part in enumerate(parts)]
+
+
+def trend(values: Sequence[float | None], bins: int) -> list[float | None]:
+    """The values as means of at most `bins` stretches of them, in their order; None where a stretch has none."""
+    count = min(bins, len(values))
+    means: list[float | None] = []
+    for i in range(count):
+        part = values[len(values) * i // count : len(values) * (i + 1) // count]
+        there = [value for value in part if value is not None]
+        means.append(sum(there) / len(there) if there else None)
+    return means
+
+
+def failed(rows: Sequence[Row], shown: int = 3) -> list[str]:
+    """For each gate that does not hold in every row: in which it does not, in words."""
+    reasons = []
+    for i in range(len(rows[0].gates) if rows else 0):
+        wrong = [(row.key, row.gates[i].value) for row in rows if not row.gates[i].passed]
+        if wrong:
+            named = [f"{_named(key)} ({'null' if value is None else f'{value:.6g}'})" for key, value in wrong[:shown]]
+            more = f" and {len(wrong) - shown:,} more" if len(wrong) > shown else ""
+            expression = rows[0].gates[i].expression
+            reasons.append(f"gate {expression} in {len(wrong):,} of {len(rows):,} rows: {', '.join(named)}{more}")
+    return reasons
+
+
+def _named(key: Label) -> str:
+    return "the records without one" if key is None else str(key)

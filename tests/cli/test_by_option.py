@@ -1,0 +1,189 @@
+"""If this fails, a row of --by is not what its own records alone would give, or the rows change the total."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, lines, response
+
+from budget_cli.reading import blocks
+
+LossJson = Callable[..., dict[str, Any]]
+ROOT = Path(__file__).parents[2]
+STEPS = ROOT / "sample_data" / "steps"
+NOT_A_ROWS = ("schema", "status", "aggregate", "coefficients", "rejections", "gates", "incomplete", "records")
+
+
+def numbers(answer: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """`kl.k1` and the like, with their values."""
+    found: dict[str, Any] = {}
+    for name, value in answer.items():
+        if above or name not in (*NOT_A_ROWS, "key", "by"):
+            found |= numbers(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return found
+
+
+@pytest.fixture(scope="session")
+def stepped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """Records of several blocks, of steps that lie amid one another, some without one; prompts come back in all."""
+    chance = random.Random(4)
+    labels = [10, 9, "9", "warm-up", None, {"no": "label"}]
+    text = "x" * (blocks.BLOCK_BYTES // 100)
+    records = [response(i, chance, at={"step": chance.choice(labels)}, text=text) for i in range(250)]
+    path = tmp_path_factory.mktemp("dumps") / "stepped.jsonl"
+    path.write_bytes(lines(records))
+    return path, records
+
+
+@pytest.mark.parametrize("aggregate", ["response", "prompt"])
+def test_a_row_is_the_loss_of_its_records_alone_and_the_total_that_of_all(
+    loss_json: LossJson, stepped: tuple[Path, list[dict[str, Any]]], tmp_path: Path, aggregate: str
+) -> None:
+    path, records = stepped
+    flags = ("-B", "1000", "--aggregate", aggregate, "--precision", "12")
+    answer = loss_json(path, *flags, "--by", "at.step")
+    assert numbers(answer) == numbers(loss_json(path, *flags))
+    assert [row["key"] for row in answer["by"]] == [9, 10, "9", "warm-up", None]
+    for row in answer["by"]:
+        own = [r for r in records if (r["at"]["step"] if not isinstance(r["at"]["step"], dict) else None) == row["key"]
+               and isinstance(r["at"]["step"], int) == isinstance(row["key"], int)]  # fmt: skip
+        alone = tmp_path / "alone.jsonl"
+        alone.write_bytes(lines(own))
+        assert numbers(row) == pytest.approx(numbers(loss_json(alone, *flags)), rel=1e-12)
+        assert row["records"] == {"read": len(own), "used": len(own), "rejected": 0, "blank": 0, "skipped": 0}
+
+
+@pytest.mark.parametrize("by", ["at.step", "file"])
+def test_the_rows_are_the_same_for_every_number_of_jobs(
+    budget_cli: Run, stepped: tuple[Path, list[dict[str, Any]]], large_damaged: Path, by: str
+) -> None:
+    flags = ("-B", "1000", "--by", by, "-f", "json", "--precision", "17")
+    said = [budget_cli("loss", stepped[0], large_damaged, *flags, "--jobs", jobs).stdout for jobs in ("1", "2", "4")]
+    assert said[0] == said[1] == said[2] != b""
+
+
+def test_a_row_a_file_has_the_records_of_the_file(
+    budget_cli: Run, loss_json: LossJson, small: Path, large_damaged: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    done = budget_cli("loss", large_damaged, empty, small, "-B", "1000", "--by", "file", "-f", "json")
+    rows = json.loads(done.stdout)["by"]
+    assert [row["key"] for row in rows] == [str(large_damaged), str(empty), str(small)]
+    assert (rows[1]["responses"], rows[1]["loss"], rows[1]["reward"]["mean"]) == (0, None, None)
+    for row, path, code in ((rows[0], large_damaged, 1), (rows[2], small, 0)):
+        alone = loss_json(path, "-B", "1000", exits=code)
+        assert numbers(row) == numbers(alone)
+        assert row["records"] == alone["records"]
+
+
+def test_a_field_that_a_preset_places_is_found_there(loss_json: LossJson) -> None:
+    dump = ROOT / "tests" / "dumps" / "verl-v1.jsonl"
+    answer = loss_json(dump, "--beta", "0", "--alpha", "0", "--by", "step")
+    steps = [json.loads(line)["step"] for line in dump.read_text("utf-8").splitlines()]
+    assert {row["key"]: row["responses"] for row in answer["by"]} == {step: steps.count(step) for step in steps}
+
+
+def test_an_expression_may_label(loss_json: LossJson, stepped: tuple[Path, list[dict[str, Any]]]) -> None:
+    answer = loss_json(stepped[0], "-B", "9", "--by", "[prompt_id, at.step || 'none']")
+    assert {row["key"] for row in answer["by"]} >= {"p1/10", "p1/none"}
+
+
+def test_samples_of_one_line_may_have_labels_of_their_own(loss_json: LossJson, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps([{"group_id": "a", "output_tokens": 5, "reward": r, "env": e}
+                                for r, e in ((1, "x"), (0, "y"), (0, "x"))]) + "\n")  # fmt: skip
+    answer = loss_json(path, "--preset", "pipeline-rl", "-B", "9", "--alpha", "0", "--by", "env")
+    assert [(row["key"], row["responses"], row["loss"], row["records"]["used"]) for row in answer["by"]] == [
+        ("x", 2, 0.25, 1), ("y", 1, 0, 1),
+    ]  # fmt: skip
+
+
+def test_prompts_that_are_lines_keep_their_names(loss_json: LossJson) -> None:
+    dump = ROOT / "tests" / "dumps" / "atropos.jsonl"
+    answer = loss_json(dump, dump.with_name("art.jsonl"), "--preset", "atropos", "-B", "3", "--by", "file", exits=1)
+    assert [row["prompts"] for row in answer["by"]] == [answer["prompts"], 0]
+
+
+GATES: list[tuple[tuple[str, ...], int, str]] = [
+    (("--fail-if", "loss > 0.7"), 0, ""),
+    (("--fail-if", "loss > 0.7", "--each"), 0, ""),
+    (("--fail-if", "reward.mean < 0.5", "--by", "step"), 0, ""),
+    (("--fail-if", "reward.mean < 0.5", "--each"), 1,
+     "budget-cli: fail: gate reward.mean < 0.5 in 1 of 4 rows: 42 (0.333333)\n"),
+    (("--fail-if", "loss > 0.4", "--each"), 1,
+     "budget-cli: fail: gate loss > 0.4: it is 0.636188\n"
+     "budget-cli: fail: gate loss > 0.4 in 1 of 4 rows: 44 (0.479774)\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "code", "said"), GATES)
+def test_gates_hold_for_the_total_and_with_each_for_every_row(
+    budget_cli: Run, flags: tuple[str, ...], code: int, said: str
+) -> None:
+    done = budget_cli("loss", STEPS, "-B", "1024", "--by", "step", "-f", "json", *flags)
+    assert (done.returncode, done.stderr.decode()) == (code, said)
+    answer = json.loads(done.stdout)
+    assert answer["status"] == ("fail" if code else "pass")
+    assert [len(row["gates"]) for row in answer["by"]] == [int("--each" in flags)] * 4
+
+
+def test_a_field_that_no_record_has_fails(budget_cli: Run) -> None:
+    done = budget_cli("loss", STEPS, "-B", "1024", "--by", "stpe", "-f", "json")
+    assert (done.returncode, done.stderr) == (1, b"budget-cli: fail: --by stpe: no record has it\n")
+    assert [row["key"] for row in json.loads(done.stdout)["by"]] == [None]
+
+
+USAGE: list[tuple[tuple[str, ...], str]] = [
+    (("--each",), "--each: every row of what? give --by FIELD or --by file"),
+    (("--by", "a..b"), "--by a..b: expected file, or where a field is: path 'a..b': expected keys joined by dots,"
+                       " with [] after a list, as in a.b[].c"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "said"), USAGE)
+def test_what_cannot_be_meant_is_refused(budget_cli: Run, flags: tuple[str, ...], said: str) -> None:
+    done = budget_cli("loss", "no-such-file", "-B", "1024", *flags)
+    assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: {said}\n")
+
+
+def test_the_screen_shows_a_row_a_label_and_the_trend(budget_cli: Run) -> None:
+    screen = budget_cli(
+        "loss", STEPS, "-B", "1024", "--by", "step", "--fail-if", "loss > 0.4", "--each"
+    ).stdout.decode()
+    assert (
+        "by step                   n      loss   reward by length  length  over       k1\n"
+        "trend                  ▁▁▁▁      ▂▁▁█     ▄▁▅█      ▁▅▆█    ▁▄██  ▁▆█▇     ▁▄▇█\n"
+        "41                       24    0.3122   0.5417       27%     745   17%   0.2728\n"
+        "42                       24    0.2744   0.3333       61%     861   38%   0.5951\n"
+        "43                       24    0.2852   0.6250       66%     988   46%   0.8984\n"
+        "44                       24    0.4798   0.8333       80%     981   42%   0.9655  fail\n"
+        "\n"
+        "info      a prompt in several rows is a group in each, and one in the total\n"
+        "          (apart there, too: --field 'prompt_id=[step, prompt_id]')\n"
+    ) in screen
+    apart = budget_cli("loss", STEPS, "-B", "1024", "--by", "step", "--field", "prompt_id=[step, prompt_id]")
+    assert "a prompt in several rows" not in apart.stdout.decode()
+
+
+def test_a_screen_of_many_rows_shows_the_first_and_the_last(budget_cli: Run) -> None:
+    dump = lines([response(i, random.Random(i), step=i) for i in range(50)])
+    screen = budget_cli("loss", "-B", "9", "--by", "step", stdin=dump).stdout.decode()
+    assert [line.split()[0] for line in screen.splitlines() if " 1   " in line[20:30]] == [
+        str(i) for i in (*range(10), *range(30, 50))
+    ]
+    assert "\n… 20 more: --format csv or json has them all\n" in screen
+    assert max(map(len, screen.splitlines())) <= 80
+
+
+def test_labels_are_safe_on_the_screen_and_in_a_spreadsheet(budget_cli: Run) -> None:
+    dump = lines([response(i, random.Random(i), step=label) for i, label in enumerate(["=cmd()", "\x1b[31m[/INST]|x"])])
+    screen = budget_cli("loss", "-B", "9", "--by", "step", stdin=dump, FORCE_COLOR="1").stdout.decode()
+    assert "\\x1b[31m[/INST]|x" in screen
+    sheet = budget_cli("loss", "-B", "9", "--by", "step", "-f", "csv", stdin=dump).stdout.decode().splitlines()
+    assert [line.split(",")[0] for line in sheet] == ["key", "\x1b[31m[/INST]|x", "'=cmd()"]
+    page = budget_cli("loss", "-B", "9", "--by", "step", "-f", "markdown", stdin=dump).stdout.decode()
+    assert "\n| \\\\x1b\\[31m\\[/INST\\]\\|x | 1 | " in page

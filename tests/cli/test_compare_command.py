@@ -1,0 +1,215 @@
+"""If this fails, two dumps are compared that cannot be, or what differs between them is not said."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, lines
+
+RESULT = tuple[int, str, str]
+
+
+def record(prompt: Any, reward: float, length: int = 120) -> dict[str, Any]:
+    return {"prompt_id": prompt, "reward": reward, "log_prob": -1.0, "old_log_prob": -1.5, "response_length": length}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    """Two dumps that share the prompts a and b."""
+    base, new = tmp_path / "base.jsonl", tmp_path / "new.jsonl"
+    base.write_bytes(lines([record(p, r) for p, r in [("a", 0), ("a", 1), ("b", 0), ("b", 0), ("x", 1)]]))
+    new.write_bytes(lines([record(p, r, 90) for p, r in [("b", 0), ("b", 1), ("a", 1), ("y", 0), ("z", 1)]]))
+    return base, new
+
+
+def said(done: Any) -> RESULT:
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_the_screen_says_what_differs_and_how_sure_that_is(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    code, screen, errors = said(budget_cli("compare", "base.jsonl", "new.jsonl", "-B", "100", cwd=two[0].parent))
+    assert (code, errors) == (0, "")
+    assert screen == (
+        "base.jsonl → new.jsonl\n"
+        "B 100 tokens   β 0.01 per token   α 0.1\n"
+        "4 against 3 responses of 2 prompts, paired by id\n"
+        "  only in base.jsonl: 1 prompt: x\n"
+        "  only in new.jsonl: 2 prompts: y, z\n"
+        "\n"
+        "                         base         new    difference   standard error\n"
+        "  loss                 0.1275      0.1692       +0.0417 ± 0.2361\n"
+        "  reward               0.2500      0.6667       +0.4167 ± 0.0278 *\n"
+        "  adjusted reward      0.0500      0.6667       +0.6167 ± 0.0278 *\n"
+        "  log ratio            0.5000      0.5000        0.0000 ± 0.0000\n"
+        "  length                120.0        90.0         -30.0 ± 0.0\n"
+        "  over budget          100.0%        0.0%       -100.0% ± 0.0%\n"
+        "  zero variance         50.0%        0.0%        -50.0% ± 50.0%\n"
+        "                                                    * beyond two standard errors\n"
+        "\n"
+        "  moved most by loss              n       loss   reward   length\n"
+        "  a                            2, 1    -0.2500    +0.50      -30\n"
+        "  b                            2, 2    +0.2500    +0.50      -30\n"
+        "\n"
+        "pass      5 and 5 records read, none rejected\n"
+    )
+    assert max(map(len, screen.splitlines())) <= 80
+
+
+def test_the_json_has_the_numbers_and_where_they_come_from(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    done = budget_cli("compare", *two, "-B", "100", "--format", "json", "--precision", "6", "--moved-by", "reward")
+    answer = json.loads(done.stdout)
+    assert list(answer)[:8] == [
+        "schema", "status", "pairing", "aggregate", "coefficients", "prompts", "responses", "loss",
+    ]  # fmt: skip
+    assert (answer["schema"], answer["status"], answer["pairing"]) == ("budget-cli/compare/1", "pass", "prompt")
+    assert answer["prompts"] == {"base": 3, "new": 4, "paired": 2, "only_base": 1, "only_new": 2}
+    assert answer["reward"] == {"base": 0.25, "new": 0.666667, "delta": 0.416667, "se": 0.027778, "z": 15}
+    assert answer["length"] == {"base": 120, "new": 90, "delta": -30, "se": 0, "z": None}
+    assert [prompt["prompt_id"] for prompt in answer["moved"]] == ["a", "b"]
+    assert answer["base"]["only_here"] == ["x"]
+    assert answer["new"]["records"] == {"read": 5, "used": 5, "rejected": 0, "blank": 0, "skipped": 0}
+
+
+def test_the_markdown_is_tables_that_no_name_breaks(budget_cli: Run, tmp_path: Path) -> None:
+    for name in ("a|b.jsonl", "c.jsonl"):
+        (tmp_path / name).write_bytes(lines([record("p|q`", len(name)), record("p|q`", 1)]))
+    flags = ("-B", "100", "-f", "markdown", "--fail-if", "reward.delta < 0")
+    done = budget_cli("compare", "a|b.jsonl", "c.jsonl", *flags, cwd=tmp_path)
+    text = done.stdout.decode()
+    assert text.startswith("a\\|b.jsonl → c.jsonl: 2 against 2 responses of 1 prompt, paired by id; status fail\n\n")
+    assert "| quantity | base | new | delta | se | z |\n| --- | --- | --- | --- | --- | --- |\n| loss | " in text
+    assert "\n| p\\|q\\` | 2 | 2 | " in text
+    assert text.endswith("| gate | value | verdict |\n| --- | --- | --- |\n| reward.delta \\< 0 | -1.0 | fail |\n")
+
+
+GATES: list[tuple[str, int]] = [
+    ("reward.delta > 0.5", 0),
+    ("reward.delta > 0.4", 1),
+    ("reward.z > 14", 1),
+    ("over_budget.new > 0", 0),
+    ("prompts.only_new > 1", 1),
+    ("log_ratio.z > 2", 1),  # it does not exist, and passes no gate
+]
+
+
+@pytest.mark.parametrize(("gate", "code"), GATES)
+def test_a_gate_may_be_on_any_number(budget_cli: Run, two: tuple[Path, Path], gate: str, code: int) -> None:
+    assert budget_cli("compare", *two, "-B", "100", "--fail-if", gate).returncode == code
+
+
+def test_a_gate_on_no_number_of_a_comparison_is_refused(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    assert said(budget_cli("compare", *two, "-B", "100", "--fail-if", "loss.dleta > 0")) == (
+        2, "", "budget-cli: --fail-if: no number is called 'loss.dleta' (did you mean loss.delta?)\n",
+    )  # fmt: skip
+
+
+def test_a_dump_and_itself_do_not_differ(budget_cli: Run, large: Path) -> None:
+    done = budget_cli("compare", large, large, "-B", "1000", "-f", "json")
+    answer = json.loads(done.stdout)
+    assert [answer[name]["delta"] for name in ("loss", "reward", "length")] == [0, 0, 0]
+    assert (answer["loss"]["se"], answer["moved"]) == (0, [])
+
+
+@pytest.fixture
+def earlier(budget_cli: Run, two: tuple[Path, Path]) -> Path:
+    """What `loss` said of the first of the two."""
+    path = two[0].with_name("base.json")
+    assert budget_cli("loss", two[0], "-B", "100", "-f", "json", "-o", path).returncode == 0
+    return path
+
+
+def test_an_earlier_result_is_compared_as_a_whole(
+    budget_cli: Run, loss_json: Callable[..., dict[str, Any]], two: tuple[Path, Path], earlier: Path
+) -> None:
+    done = budget_cli("compare", earlier, two[1], "-f", "json")  # the budget is that of the result
+    answer = json.loads(done.stdout)
+    new = loss_json(two[1], "-B", "100")
+    assert (done.returncode, answer["pairing"]) == (0, "none")
+    assert answer["prompts"] == {"base": 3, "new": 4, "paired": 0, "only_base": None, "only_new": None}
+    assert answer["loss"]["new"] == new["loss"]
+    assert answer["reward"] == {"base": 0.4, "new": 0.6, "delta": 0.2, "se": None, "z": None}
+    assert budget_cli("compare", earlier, earlier, "--fail-if", "loss.delta > 0").returncode == 0
+    assert budget_cli("compare", earlier, two[1], "--fail-if", "reward.z > 9").returncode == 1
+
+
+def test_a_result_that_was_incomplete_stays_so(budget_cli: Run, two: tuple[Path, Path], earlier: Path) -> None:
+    cut = json.loads(earlier.read_bytes()) | {"incomplete": ["base.jsonl: cut off"]}
+    earlier.write_text(json.dumps(cut))
+    done = budget_cli("compare", earlier, two[1])
+    assert done.returncode == 3
+    assert f"fail      {earlier}: base.jsonl: cut off\n" in done.stdout.decode()
+
+
+REFUSED: list[tuple[str, str, str]] = [  # the content of the first file, more flags, what is said
+    ("", "-B 99", "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 99 --beta 0.01"
+                  " --alpha 0.1: only the same can be compared"),
+    ("", "--aggregate prompt", "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 100"
+                               " --beta 0.01 --alpha 0.1 --aggregate prompt: only the same can be compared"),
+    ('{"schema": "budget-cli/loss/1", "prompts": 1}', "", "base.json: a result of budget-cli loss without 'records':"
+                                                          " write it anew"),
+    ('{"schema": "budget-cli/compare/1"}', "", "base.json: a result of budget-cli compare: expected a dump, or one of"
+                                               " loss"),
+    ('{"schema": "budget-cli/loss/1", "prom', "", "base.json: begins as a result of budget-cli and is not a whole one:"
+                                                  " unexpected end of data: line 1 column 38 (char 37)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "flags", "expected"), REFUSED)
+def test_a_result_that_cannot_be_compared_is_refused(
+    budget_cli: Run, two: tuple[Path, Path], earlier: Path, content: str, flags: str, expected: str
+) -> None:
+    if content:
+        earlier.write_text(content)
+    done = budget_cli("compare", "base.json", "new.jsonl", *flags.split(), cwd=earlier.parent)
+    assert (done.returncode in (2, 3), done.stderr.decode()) == (True, f"budget-cli: {expected}\n")
+
+
+def test_rejected_records_of_either_side_make_it_fail(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    two[1].write_bytes(two[1].read_bytes() + b'{"prompt_id": "a"}\n')
+    code, screen, _ = said(budget_cli("compare", *two, "-B", "100"))
+    assert code == 1
+    assert f"rejected  {two[1]}:6:1: reward: missing" in screen
+    assert screen.endswith(f"fail      {two[1]}: 1 record of 6 rejected\n")
+    code, screen, _ = said(budget_cli("compare", *two, "-B", "100", "--max-errors", "1"))
+    assert (code, screen.endswith("pass      5 and 6 records read, 0 and 1 rejected as allowed\n")) == (0, True)
+    code, _, errors = said(budget_cli("compare", *two, "-B", "100", "-f", "json"))
+    assert (code, errors.splitlines()[-1]) == (1, f"budget-cli: fail: {two[1]}: 1 record of 6 rejected")
+
+
+USAGE: list[tuple[tuple[str, ...], str]] = [
+    (("a", "b"), "a: no such file or directory"),
+    (("-", "-"), "BASE and NEW are both standard input: give one of them as a file"),
+]
+
+
+@pytest.mark.parametrize(("files", "expected"), USAGE)
+def test_what_cannot_be_meant_is_one_line(
+    budget_cli: Run, tmp_path: Path, files: tuple[str, ...], expected: str
+) -> None:
+    done = budget_cli("compare", *files, "-B", "1", cwd=tmp_path)
+    assert (done.returncode in (2, 3), done.stderr.decode()) == (True, f"budget-cli: {expected}\n")
+
+
+def test_two_dumps_need_a_budget(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    assert said(budget_cli("compare", *two)) == (
+        2, "", "budget-cli: give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one\n",
+    )  # fmt: skip
+
+
+def test_one_side_may_be_standard_input(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    piped = budget_cli("compare", two[0], "-", "-B", "100", "-f", "json", stdin=two[1].read_bytes())
+    named = budget_cli("compare", *two, "-B", "100", "-f", "json")
+    one, other = json.loads(piped.stdout), json.loads(named.stdout)
+    assert one.pop("new")["name"] == "-"
+    other.pop("new")
+    assert one == other
+
+
+def test_ids_are_safe_on_the_screen(budget_cli: Run, tmp_path: Path) -> None:
+    for name, reward in (("a.jsonl", 0), ("b.jsonl", 1)):
+        (tmp_path / name).write_bytes(lines([record("\x1b[31m[/INST]", reward), record("\x1b[31m[/INST]", 1)]))
+    done = budget_cli("compare", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "-B", "1", FORCE_COLOR="1")
+    assert done.returncode == 0
+    assert b"\\x1b[31m[/INST]" in done.stdout
