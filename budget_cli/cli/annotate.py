@@ -64,7 +64,7 @@ def command(
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis import verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import find, placed, progress_over, scanned
+    from budget_cli.cli.scanned import find, placed, progress_over, require_records, scanned
     from budget_cli.groups.moments import Layout
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
@@ -79,6 +79,7 @@ def command(
     budgets = () if token_budget is None else (token_budget,)
     with contextlib.ExitStack() as stack:
         found = [_rereadable(source, stack) for source in find(files)]
+        require_records(found, "annotate")
         fields = placed(found, fields, field or [], preset, presets or [], quiet)
         Insertion(annotation.KEY, fields)  # what cannot be annotated is said before anything is read
         scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, compare, fields, loss, report, sweep
+from budget_cli.cli import annotate, compare, fields, loss, report, summarize, sweep
 
 app = typer.Typer(
     name="budget-cli",
@@ -20,6 +20,7 @@ app.command("sweep", epilog=sweep.EPILOG)(sweep.command)
 app.command("report", epilog=report.EPILOG)(report.command)
 app.command("compare", epilog=compare.EPILOG)(compare.command)
 app.command("annotate", epilog=annotate.EPILOG)(annotate.command)
+app.command("summarize", epilog=summarize.EPILOG)(summarize.command)
 app.command("fields", epilog=fields.EPILOG)(fields.command)
 
 

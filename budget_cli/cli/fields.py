@@ -41,7 +41,7 @@ def command(
     """
     console.require_writable(output)
     from budget_cli.analysis import inventory
-    from budget_cli.cli.scanned import find
+    from budget_cli.cli.scanned import find, require_records
     from budget_cli.reading import detection
     from budget_cli.reading import presets as known_presets
     from budget_cli.reading.fields import Fields
@@ -49,6 +49,7 @@ def command(
     fields = Fields().with_mappings(field or [])
     known = known_presets.load(presets or [])
     found = find(files)
+    require_records(found, "fields")
     values, _ = detection.first_values(found)
     judged = known_presets.fits(values, known)
     name = known_presets.CANONICAL

@@ -71,7 +71,7 @@ def command(
     from budget_cli.analysis.grid import parse_budgets
     from budget_cli.analysis.report import Coefficients
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import find, labelled, placed, scanned
+    from budget_cli.cli.scanned import budgets_of_summaries, find, labelled, placed, scanned
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering import page
 
@@ -80,18 +80,20 @@ def command(
     coefficients = Coefficients(token_budget, budget_penalty_coef, kl_coef)
     if budgets is not None and token_budget is None:
         raise UsageProblem("--budgets: the slider begins at a budget, give it with -B")
-    grid = overview.grid_around(coefficients, () if budgets is None else parse_budgets("--budgets", budgets))
+    offered = () if budgets is None else parse_budgets("--budgets", budgets)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
     fields.with_mappings(field or [])
     found = find(files)
-    if by is None and len(found) > 1:
+    summarized = budgets_of_summaries(found)
+    grid = overview.grid_around(coefficients, offered or summarized or ())
+    if by is None and len(found) > 1 and summarized is None:
         by = "file"
     label = ""
     if by is not None:
         label, fields = labelled(by, fields)
     fields = placed(found, fields, field or [], preset, presets or [], quiet)
     known = tuple(budget for budget in grid.token_budget if budget is not None)
-    scan = scanned(found, fields, known, max_line_bytes, jobs, quiet, verbose, label, overview.SAMPLED)
+    scan = scanned(found, fields, known, max_line_bytes, jobs, quiet, verbose, label, sample=overview.SAMPLED)
     labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
     parts = {each: scan.by[each] for each in labels}
     shown = overview.of_groups(scan.groups, parts, grid, coefficients, scan.tally, aggregate.value)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from budget_cli.cli import console
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
-from budget_cli.reading import sources
+from budget_cli.reading import decoding, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import EXTRAS, Fields, parse
 from budget_cli.reading.sources import Source
+from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
 
+WORTH_A_COMPILER = 1 << 28  # bytes; reading fewer is over before anybody wonders
 LABEL = "by"  # among the extras: what --by names
 
 if TYPE_CHECKING:
@@ -33,6 +35,17 @@ def find(files: list[str] | None) -> list[Source]:
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
     return sources.find(files or ["-"])
+
+
+def require_records(found: list[Source], command: str) -> None:
+    """That each of these sources holds records.
+
+    Raises:
+        UsageProblem: one is a summary.
+    """
+    for source in found:
+        if summaries.is_summary(source):
+            raise UsageProblem(f"{source.name}: a summary holds no single records, which is what {command} is about")
 
 
 def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
@@ -66,6 +79,9 @@ def placed(
     Raises:
         UsageProblem: nobody can tell, or what is needed is not in such a dump.
     """
+    found = [source for source in found if not summaries.is_summary(source)]
+    if not found:
+        return fields.with_mappings(mappings)
     chosen = None
     if preset is not None or not mappings:
         from budget_cli.reading import detection
@@ -129,6 +145,14 @@ def _keep(source: Source, path: str) -> None:
         raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
 
 
+def budgets_of_summaries(found: list[Source]) -> tuple[int, ...] | None:
+    """The budgets that all summaries among these sources know; None where there is no summary."""
+    headers = [summaries.header_of(source) for source in found if summaries.is_summary(source)]
+    if not headers:
+        return None
+    return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers))))
+
+
 def scanned(
     found: list[Source],
     fields: Fields,
@@ -138,12 +162,28 @@ def scanned(
     quiet: bool,
     verbose: bool,
     by: str = "",
+    apart: bool = False,
     sample: int = 0,
 ) -> Scan:
-    """Everything that these sources hold."""
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by, sample)
+    """Everything that these sources hold.
+
+    Raises:
+        UsageProblem: there are summaries among them that cannot be folded together, or do not answer for these budgets.
+    """
+    headers = {source.name: summaries.header_of(source) for source in found if summaries.is_summary(source)}
+    if headers:
+        if by:
+            raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
+        summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
+    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by, sample, apart)
     with progress_over(found, quiet) as update:
-        return scan(found, plan, jobs, update)
+        result = scan(found, plan, jobs, update)
+    if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():
+        result.notes.append(
+            "read without the compiled reader, which takes a fraction of the time: there was no C compiler when"
+            " budget-cli was installed"
+        )
+    return result
 
 
 @contextlib.contextmanager

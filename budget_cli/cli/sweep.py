@@ -141,7 +141,7 @@ def command(
     console.require_writable(output)
     from budget_cli.analysis import verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import find, placed, rereadable, scanned
+    from budget_cli.cli.scanned import budgets_of_summaries, find, placed, rereadable, scanned
     from budget_cli.reading.fields import Fields
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
@@ -162,7 +162,12 @@ def command(
         fields = Fields(needs_length=any(grid.budget_penalty_coef), needs_log_probs=any(grid.kl_coef))
     fields.with_mappings(field or [])  # what is wrong with them is said before anything is read
     with contextlib.ExitStack() as stack:
-        found = find(files) if grid else stack.enter_context(rereadable(find(files)))
+        found = find(files)
+        if grid is None and budgets_of_summaries(found) is not None:
+            raise UsageProblem(
+                "--suggest finds budgets of its own, and a summary has only those it was made with: give -B"
+            )
+        found = found if grid else stack.enter_context(rereadable(found))
         fields = placed(found, fields, field or [], preset, presets or [], quiet)
 
         def scan_at(budgets: Iterable[int]) -> "Scan":

@@ -61,6 +61,13 @@ class Groups:
         groups._table = moments.of_responses(layout, codes, len(keys), reward, length, log_ratio)
         return groups
 
+    @classmethod
+    def of_rows(cls, layout: Layout, keys: list[Key], table: Table) -> "Groups":
+        """The groups of which these are the ids and the rows; lengths and counts are the caller's to add."""
+        groups = cls(layout)
+        groups._keys, groups._table = keys, table
+        return groups
+
     def fold(self, later: "Groups") -> None:
         """Add what a later part of the input holds."""
         if later.layout != self.layout:

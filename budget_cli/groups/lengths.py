@@ -26,6 +26,17 @@ class Lengths:
             for value, count in zip(*np.unique(lengths[lengths >= DENSE], return_counts=True), strict=True):
                 self._long[int(value)] = self._long.get(int(value), 0) + int(count)
 
+    @classmethod
+    def of_items(cls, items: Sequence[tuple[int, int]]) -> "Lengths":
+        """The counts as `items` gives them: (length, responses)."""
+        lengths = cls()
+        dense = [item for item in items if item[0] < DENSE]
+        if dense:
+            lengths._dense = np.zeros(max(value for value, _ in dense) + 1, dtype=np.int64)
+            lengths._dense[[value for value, _ in dense]] = [count for _, count in dense]
+        lengths._long = {value: count for value, count in items if value >= DENSE}
+        return lengths
+
     def merge(self, other: "Lengths") -> None:
         """Add the other's counts to these."""
         self._add_dense(other._dense)

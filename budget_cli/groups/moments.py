@@ -56,6 +56,11 @@ class Layout:
             return self._index[name]
         return len(PROMPT) + len(BUDGET) * budget + BUDGET.index(name)
 
+    @property
+    def names(self) -> list[str]:
+        """What the columns are called outside: `rr`, and `ee@1024` for a quantity of the excess over 1024 tokens."""
+        return [*PROMPT, *(f"{name}@{budget}" for budget in self.budgets for name in BUDGET)]
+
     def empty(self, prompts: int) -> Table:
         """The identity, once for each of `prompts` rows."""
         table = np.zeros((prompts, self.width))

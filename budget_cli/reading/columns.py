@@ -68,7 +68,8 @@ class Columns:
         """In nats; NaN where a response lacks one of the two, None where no response has both."""
         if self.log_prob is None or self.old_log_prob is None:
             return None
-        return self.log_prob - self.old_log_prob
+        with np.errstate(over="ignore"):  # beyond a double: the report says null
+            return self.log_prob - self.old_log_prob
 
     def at(self, rows: NDArray[Any]) -> "Columns":
         """These rows only, by their places or by a mask; keys and labels stay."""

@@ -20,7 +20,7 @@ from budget_cli.reading.blocks import Block
 from budget_cli.reading.careful import Reading
 from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Ids, Key, Labels
 from budget_cli.reading.fields import EXTRAS, KINDS, PLURALS, Expression, ExtraKind, Fields, Kind
-from budget_cli.reading.tree import KEY, SEQUENCE, SPAN, Plan, plan_of
+from budget_cli.reading.tree import KEY, NUMBERS, SEQUENCE, SPAN, Plan, plan_of
 from budget_cli.reading.values import Bad
 
 VALUE, MISSING, NULL, LIST, UNUSABLE = range(5)  # what a line had for a slot, as in _block.c
@@ -95,6 +95,22 @@ def _together(parts: list[Columns], keys: list[Key], careful: Reading) -> Column
     for part in parts:
         part.codes = places[part.codes]
     return columns.in_order_of_lines(columns.joined([*parts, careful.columns(ids)], ids))
+
+
+def rows_by_key(data: bytes, key: str, row: str) -> tuple[list[Key], Integers, Floats] | None:
+    """Of lines with an id and a list of numbers: the ids, how many numbers each has, and all those numbers.
+
+    None where some line is anything else; data of no line has none.
+    """
+    if not data.endswith(b"\n"):
+        return None if data else ([], np.zeros(0, dtype=np.int64), np.zeros(0))
+    nodes = [(b'"', 0, -1, -1, 1, 2), (key.encode() + b'"', 0, 0, -1, 0, 0), (row.encode() + b'"', 0, 1, -1, 0, 0)]
+    reader = Reader(nodes, [(KEY, 0, 0), (NUMBERS, 0, 0)])
+    count, _, lines, _, (ids, rows) = reader.read(data, 0, len(data), len(data))
+    if len(lines) != 8 * count or set(ids[0]) != {VALUE} or set(rows[0]) != {LIST}:
+        return None
+    found, found_rows = Found.of_bytes(count, KEY, *ids), Found.of_bytes(count, NUMBERS, *rows)
+    return [found.keys[place] for place in found.values.tolist()], found_rows.counts, found_rows.values
 
 
 _of_thread = threading.local()

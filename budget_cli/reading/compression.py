@@ -1,4 +1,4 @@
-"""Compressed bytes → bytes, strictly: cut off, wrongly summed or followed by junk is an error, never the end.
+"""Compressed bytes → bytes, strictly: cut off, wrongly summed or followed by junk is an error, never the end. And back.
 
 Told by magic bytes, not by name. The standard library's file objects ignore junk after bz2 and xz, so the members are
 walked here with its decompressors.
@@ -7,7 +7,7 @@ walked here with its decompressors.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from budget_cli.errors import InputProblem
+from budget_cli.errors import InputProblem, UsageProblem
 
 PIECE_BYTES = 1 << 18
 
@@ -141,3 +141,43 @@ def _some(member: Member, piece: bytes) -> Iterator[bytes]:
         piece = getattr(member, "unconsumed_tail", b"")  # zlib hands back what it has not looked at
         if member.eof or not (piece or (hasattr(member, "needs_input") and not member.needs_input)):
             return
+
+
+def compressor(name: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+    """What a file of this name holds: .gz, .bz2, .xz and .zst are compressed, all else is as it is.
+
+    The same bytes in, the same bytes out, whatever the time of day.
+
+    Raises:
+        UsageProblem: the package for it is not there.
+    """
+    ending = name.rpartition(".")[2] if "." in name else ""
+    if ending not in ("gz", "bz2", "xz", "zst"):
+        return iter
+    if ending == "zst":
+        try:
+            import zstandard
+        except ImportError:
+            raise UsageProblem(f"-o {name}: zstd needs one more package: pip install 'budget-cli[zstd]'") from None
+
+    def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+        frame: Any
+        if ending == "gz":
+            import zlib
+
+            frame = zlib.compressobj(wbits=31)
+        elif ending == "bz2":
+            import bz2
+
+            frame = bz2.BZ2Compressor()
+        elif ending == "xz":
+            import lzma
+
+            frame = lzma.LZMACompressor()
+        else:
+            frame = zstandard.ZstdCompressor().compressobj()
+        for piece in pieces:
+            yield frame.compress(piece)
+        yield frame.flush()
+
+    return packed

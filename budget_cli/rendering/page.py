@@ -263,6 +263,8 @@ def _sample_is_all(overview: Overview) -> bool:
 
 
 def _sampling(overview: Overview) -> str:
+    if overview.loss.responses and not overview.sample:
+        return "A summary holds no single responses: the pictures of responses are left out."
     if _sample_is_all(overview):
         return "All pictures are of all responses."
     return (

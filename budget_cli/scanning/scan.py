@@ -1,7 +1,8 @@
 """Sources → groups: every block decoded, its moments taken, and the parts folded in source order.
 
 Joins reading and groups, which do not know each other. The order of folding is that of the bytes, whoever did the
-work, so the result is the same to the last bit for any number of workers.
+work, so the result is the same to the last bit for any number of workers: the blocks of a source into the groups of
+that source, and the sources into the total. So a source that was summarized elsewhere folds in as if it were read here.
 """
 
 import os
@@ -23,7 +24,8 @@ from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejectio
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import Source
-from budget_cli.scanning import workers
+from budget_cli.scanning import summaries, workers
+from budget_cli.scanning.summaries import Summary
 
 WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
 
@@ -37,13 +39,14 @@ class Plan:
     limits: Limits
     by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
     sample: int = 0  # responses to keep of some prompts
+    apart: bool = False  # the sources' groups are kept side by side, for a summary, and make no total
 
 
 class Task(NamedTuple):
-    """One block to be read: the block itself, or its number in a file read in ranges."""
+    """One block to be read: the block itself, or its number in a file read in ranges; None: a whole summary."""
 
     source: Source
-    block: Block | int
+    block: Block | int | None
 
 
 @dataclass
@@ -63,7 +66,8 @@ class Part:
 class Scan:
     """What all the sources gave."""
 
-    groups: Groups
+    groups: Groups  # the total, once the scan is done
+    parts: list[tuple[str, Groups]] = field(default_factory=list)  # of each source, where the plan says so
     tally: Tally = field(default_factory=Tally)
     rejections: list[Rejection] = field(default_factory=list)  # the first ones; tally has the counts
     problems: list[InputProblem] = field(default_factory=list)  # sources that could not be read to their end
@@ -73,22 +77,54 @@ class Scan:
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
 
+    _source: Source | None = None  # being read
+    _of_source: Groups | None = None  # what it gave so far
+
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
-        keep, before = plan.limits.rejections, self.lines[source.name]
+        before = self.lines[source.name]
         if plan.fields.group == "line":  # a worker knows only how far into its block a line is
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
-        self.groups.fold(part.groups)
+        if source is not self._source or self._of_source is None:
+            self.settle(plan)
+            self._source, self._of_source = source, Groups(plan.layout, plan.sample)
+        self._of_source.fold(part.groups)
         for label, groups in part.by.items():
             self.by.setdefault(label, Groups(plan.layout)).fold(groups)
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
         self.tally.add(part.tally)
         self.bytes += part.bytes
-        for rejection in part.rejections:
-            if keep is None or len(self.rejections) < keep:
-                self.rejections.append(rejection._replace(source=source.name, line=before + rejection.line))
+        self._reject([one._replace(source=source.name, line=before + one.line) for one in part.rejections], plan)
         self.lines[source.name] += part.lines
+
+    def take(self, summary: Summary, plan: Plan) -> None:
+        """Add what was summarized elsewhere: source by source, as if they were read here."""
+        for name, groups in summary.parts:
+            self.settle(plan)
+            self._of_source = groups
+            self.parts += [(name, groups)] if plan.apart else []
+        self.tally.add(summary.tally)
+        self.bytes += summary.bytes
+        self._reject(summary.rejections, plan)
+        self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
+
+    def settle(self, plan: Plan) -> None:
+        """Fold what the source gave into the total."""
+        if self._of_source is None:
+            return
+        if plan.apart:
+            if self._source is not None:
+                self.parts.append((self._source.name, self._of_source))
+        elif len(self.groups):
+            self.groups.fold(self._of_source)
+        else:
+            self.groups = self._of_source
+        self._source = self._of_source = None
+
+    def _reject(self, rejections: list[Rejection], plan: Plan) -> None:
+        keep = plan.limits.rejections
+        self.rejections += rejections if keep is None else rejections[: max(0, keep - len(self.rejections))]
 
 
 def scan(
@@ -126,10 +162,13 @@ def scan(
             if isinstance(outcome, InputProblem):
                 broken.add(task.source)
                 result.problems.append(outcome)
+            elif isinstance(outcome, Summary):
+                result.take(outcome, plan)
             else:
                 result.fold(task.source, outcome, plan)
         if progress is not None:
             progress(result)
+    result.settle(plan)
     if plan.by == "file":  # a source without records is a row, too
         result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
         result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
@@ -141,6 +180,9 @@ def scan(
 def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], broken: set[Source]) -> Iterator[Task]:
     """The blocks of all sources, in order; a source that breaks ends there, and the next begins."""
     for source in found:
+        if summaries.is_summary(source):
+            yield Task(source, None)
+            continue
         if plan.fields.document:
             try:
                 yield Task(source, _document(source, plan.limits.max_line_bytes))
@@ -173,9 +215,11 @@ def _document(source: Source, max_bytes: int) -> Block:
     return Block(source.name, whole, 0, len(whole), first=True)
 
 
-def run(task: Task, plan: Plan) -> Part | InputProblem:
+def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
     """Read the block and take its moments; what is wrong with its source is an answer, too."""
     try:
+        if task.block is None:
+            return summaries.read(task.source, plan.layout)
         block = block_of(task, plan)
         decoded = decode(task.source, block, plan)
     except InputProblem as problem:
@@ -212,6 +256,7 @@ def block_of(task: Task, plan: Plan) -> Block:
     Raises:
         InputProblem: they cannot be had any more.
     """
+    assert task.block is not None
     return task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
 
 

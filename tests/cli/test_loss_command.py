@@ -654,3 +654,17 @@ def test_a_pickle_is_refused_with_the_reason(budget_cli: Run, tmp_path: Path, da
     done = budget_cli("loss", "a.pkl", "-B", "9", "-f", "json", cwd=tmp_path)
     assert done.returncode == 3
     assert "a.pkl: a pickle: loading it would run whatever code is inside" in said(done)
+
+
+def test_a_large_dump_read_without_the_compiled_reader_says_so(budget_cli: Run, small: Path) -> None:
+    patch = (
+        "from budget_cli.cli import scanned\nfrom budget_cli.reading import decoding\n"
+        "scanned.WORTH_A_COMPILER = 1\ndecoding.has_compiled_reader = lambda: False"
+    )
+    done = budget_cli("loss", small, "-B", "9", "-f", "json", patch=patch)
+    assert done.returncode == 0
+    assert done.stderr.decode() == (
+        "budget-cli: read without the compiled reader, which takes a fraction of the time: there was no C compiler when"
+        " budget-cli was installed\n"
+    )
+    assert done.stdout == budget_cli("loss", small, "-B", "9", "-f", "json").stdout

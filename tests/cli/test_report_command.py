@@ -151,6 +151,17 @@ def test_a_sample_is_called_a_sample(page_of: PageOf) -> None:
     assert "sample, see below" not in small.text
 
 
+def test_a_summary_has_a_page_for_its_budgets_and_no_sample(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.jsonl"
+    assert budget_cli("summarize", SAMPLE, "-B", "300,512,1024", "-o", summary).returncode == 0
+    page = page_of(summary, "-B", "512")
+    assert page.data["grid"]["token_budget"] == [300, 512, 1024]
+    assert page.data["sample"] == []
+    assert "A summary holds no single responses" in page.text
+    whole = page_of(SAMPLE, "-B", "512", "--budgets", "300,1024")
+    assert page.data["totals"] == whole.data["totals"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

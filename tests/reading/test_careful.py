@@ -400,3 +400,10 @@ def test_a_torn_tail_says_where_it_ends() -> None:
         None,
         "the last line is cut off (not JSON: unexpected end of data)",
     )
+
+
+def test_a_log_ratio_beyond_a_double_is_infinite_and_nothing_is_printed() -> None:
+    line = b'{"prompt_id": "p", "reward": 1, "log_prob": -1e308, "old_log_prob": 1e308, "response_length": 1}\n'
+    log_ratio = careful.decode(line, Fields(), 1 << 20, None).columns.log_ratio
+    assert log_ratio is not None
+    assert log_ratio.tolist() == [-math.inf]

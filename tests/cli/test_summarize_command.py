@@ -1,0 +1,94 @@
+"""If this fails, summaries cannot be made or used where records are, or a wrong use of them is not said in one line."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run
+
+STEPS = Path(__file__).parents[2] / "sample_data" / "steps"
+FILES = sorted(STEPS.glob("*.jsonl"))
+WHOLE = ("-B", "1024", "--format", "json", "--precision", "17", "--per-prompt")
+
+
+@pytest.fixture
+def parts(budget_cli: Run, tmp_path: Path) -> list[Path]:
+    """A summary of each step, the last of them compressed."""
+    made = []
+    for path in FILES:
+        part = tmp_path / f"{path.stem}.summary{'.gz' if path is FILES[-1] else ''}"
+        done = budget_cli("summarize", path, "-B", "512,1024", "-o", part)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        made.append(part)
+    return made
+
+
+def test_every_command_takes_summaries_for_records(budget_cli: Run, parts: list[Path]) -> None:
+    for command in (("loss", *WHOLE), ("sweep", "-B", "512,1024", "--beta", "0:0.1:5", "-f", "json")):
+        of_records, of_parts = budget_cli(*command, *FILES), budget_cli(*command, *parts)
+        assert of_parts.stdout == of_records.stdout != b""
+        assert (of_parts.returncode, of_parts.stderr) == (0, b"")
+    compared = budget_cli("compare", parts[0], parts[1], "-B", "1024", "-f", "json").stdout
+    assert (
+        compared.replace(b".summary", b".jsonl").replace(bytes(parts[0].parent), bytes(STEPS))
+        == budget_cli("compare", FILES[0], FILES[1], "-B", "1024", "-f", "json").stdout
+    )
+
+
+def test_a_summary_of_summaries_through_a_pipe(budget_cli: Run, parts: list[Path]) -> None:
+    packed = gzip.compress(budget_cli("summarize", *parts, "-B", "1024").stdout)
+    assert budget_cli("loss", "-", *WHOLE, stdin=packed).stdout == budget_cli("loss", *FILES, *WHOLE).stdout
+
+
+@pytest.mark.parametrize("name", ["s", "s.gz", "s.bz2", "s.xz", "s.zst"])
+def test_the_same_bytes_every_time_compressed_as_the_name_says(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    made = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        assert budget_cli("summarize", *FILES, "-B", "1024", "-o", tmp_path / folder / name).returncode == 0
+        made.append((tmp_path / folder / name).read_bytes())
+    assert made[0] == made[1]
+    assert made[0].startswith(
+        {"s": b"{", "s.gz": b"\x1f\x8b", "s.bz2": b"BZh", "s.xz": b"\xfd7zXZ"}.get(name, b"\x28\xb5")
+    )
+    assert budget_cli("loss", tmp_path / "one" / name, *WHOLE).stdout == budget_cli("loss", *FILES, *WHOLE).stdout
+
+
+def test_rejected_records_travel_along(
+    budget_cli: Run, loss_json: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    damaged = STEPS.parent / "damaged.jsonl"
+    part = tmp_path / "part.jsonl"
+    done = budget_cli("summarize", damaged, "-B", "1024", "-o", part)
+    assert (done.returncode, part.exists()) == (1, True)
+    assert done.stderr.decode().endswith("budget-cli: fail: 23 records of 28 rejected\n")
+    assert loss_json(part, "-B", "1024", exits=1) == loss_json(damaged, "-B", "1024", exits=1)
+    assert loss_json(part, "-B", "1024", "--max-errors", "23")["status"] == "pass"
+
+
+def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None:
+    parts[0].write_bytes(parts[0].read_bytes()[:-40])
+    done = budget_cli("loss", *parts, *WHOLE)
+    assert done.returncode == 3
+    assert f"{parts[0]}: a summary that is damaged".encode() in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("summarize", "{}"), "give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths"),
+        (("summarize", "{}", "-B", "x"),
+         "--token-budget 'x': expected numbers with commas between them, a:b:n or a:b:logn, found 'x'"),
+        (("loss", "{}", "-B", "9"), "{}: a summary for other budgets: asked for 9, it has 512, 1024; give one of those"
+         " with -B, or summarize again with this one"),
+        (("loss", "{}", "-B", "1024", "--by", "file"), "--by file: {} is a summary, which holds no single records"),
+        (("annotate", "{}", "-B", "1024"), "{}: a summary holds no single records, which is what annotate is about"),
+        (("fields", "{}"), "{}: a summary holds no single records, which is what fields is about"),
+    ],
+)  # fmt: skip
+def test_wrong_uses_are_one_line(budget_cli: Run, parts: list[Path], arguments: tuple[str, ...], message: str) -> None:
+    done = budget_cli(*(argument.replace("{}", str(parts[0])) for argument in arguments))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == f"budget-cli: {message.replace('{}', str(parts[0]))}\n"
