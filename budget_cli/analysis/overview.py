@@ -129,7 +129,7 @@ def of_groups(
     """
     at = tuple(bisect.bisect_left(values, own) if own is not None else 0  # type: ignore[type-var]
                for values, own in zip(grid, coefficients, strict=True))  # fmt: skip
-    loss = report.of_groups(groups, coefficients, tally, aggregate, at[0])
+    loss = report.of_groups(groups.at(at[0]), coefficients, tally, aggregate)
     longest = loss.length.max if loss.length.max is not None else math.inf
     shorter = sum(1 for budget in grid.token_budget if budget is None or budget < longest)
     offered = max(at[0] + 1, min(shorter + 1, len(grid.token_budget)))  # beyond the longest response one is enough

@@ -181,7 +181,7 @@ def command(
             scan = scan_at(budget for budget in grid.token_budget if budget is not None)
             swept = sweep.of_groups(scan.groups, grid, scan.tally, aggregate.value)
             reasons = outcome.reasons_to_fail(scan, allowance)
-            if scan.tally.used and any(loss is None for (loss,) in swept.numbers(["loss"])):
+            if scan.tally.used and None in swept.numbers("loss"):
                 reasons.append("the numbers are too large: their squares are beyond the range of a double")
             result = _rendered(scan, swept, overlong, reasons, format, precision, all_numbers, output)
         else:
