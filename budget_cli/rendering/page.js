@@ -173,7 +173,7 @@
     data: { name },
     mark: { type: "bar", binSpacing: 1, tooltip: true },
     encoding: {
-      x: { field: "lo", bin: { binned: true }, title, axis: { format: ",~r" } },
+      x: { field: "lo", bin: { binned: true }, title, axis: { format: ",~r", tickCount: 5 } },
       x2: { field: "hi" },
       y: { field: "count", type: "quantitative", title: null },
       color: color ?? { value: REWARD },
@@ -211,7 +211,7 @@
           {
             data: { name: "table" }, mark: dots,
             encoding: {
-              x: quantitative("length", "tokens", { axis: { format: ",~r" } }), y: quantitative("adjusted", "r − β·e"), color: overColor,
+              x: quantitative("length", "tokens", { axis: { format: ",~r", tickCount: 5 } }), y: quantitative("adjusted", "r − β·e"), color: overColor,
               tooltip: [{ field: "id", title: "prompt" }, { field: "length" }, { field: "reward" }, { field: "adjusted" }],
             },
           },
@@ -286,7 +286,7 @@
     return {
       data: { name: "table" }, mark: { type: "line", point: true, tooltip: true },
       encoding: {
-        x: { field: "label", type: "ordinal", sort: null, title: null, axis: { labelOverlap: "greedy", labelAngle: 0, labelLimit: 120 } },
+        x: { field: "label", type: "ordinal", sort: null, title: null, axis: { values: some(data.parts.map((part) => part.label), 5), labelAngle: 0, labelLimit: 80 } },
         y: { field: "value", type: "quantitative", title: null, axis: { format: numberFormat } },
         color: { field: "what", type: "nominal", sort: null, title: null, scale: { range: [REWARD, LENGTH] }, legend: { orient: "top" } },
       },

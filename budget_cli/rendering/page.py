@@ -285,7 +285,10 @@ def _data(overview: Overview, sources: Sequence[str]) -> dict[str, Any]:
         "budgeted": loss.over_budget.responses is not None,
         "with_k": loss.coverage.log_ratio == loss.responses > 0,
         "totals": _totals(overview.totals),
-        "parts": [_part(part) for part in overview.parts],
+        "parts": [
+            {"label": label, "totals": _of_part(part)}
+            for label, part in zip(_labels(overview.parts), overview.parts, strict=True)
+        ],
         "lengths": None if overview.lengths is None else overview.lengths._asdict(),
         "rates": None if overview.rates is None else overview.rates._asdict(),
         "prompts": [prompt._asdict() for prompt in overview.prompts],
@@ -307,14 +310,18 @@ def _totals(totals: Totals | None) -> Any:
     return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in totals._asdict().items()}
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _labels(parts: Sequence[Part]) -> list[str]:
+    """What the parts are called: of files in one folder, without the folder."""
+    names = ["none" if part.label is None else str(part.label) for part in parts]
+    folder = names[0].rpartition("/")[0] + "/" if names else ""
+    return [name.removeprefix(folder) for name in names] if all(name.startswith(folder) for name in names) else names
+
+
+def _of_part(part: Part) -> dict[str, Any]:
     """What a trend needs."""
     t = part.totals
     whole = {"rr": t.whole.rr, "ee": t.whole.ee}
-    return {
-        "label": "none" if part.label is None else str(part.label),
-        "totals": {"responses": t.responses, "mean": t.mean._asdict(), "whole": whole, "over": t.over},
-    }
+    return {"responses": t.responses, "mean": t.mean._asdict(), "whole": whole, "over": t.over}
 
 
 def _word(name: str) -> str:

@@ -127,7 +127,7 @@ def test_several_files_are_a_trend_and_one_prompt_set(page_of: PageOf, loss_json
     (tmp_path / "10.jsonl").write_bytes(b"".join(records[20:]))
     (tmp_path / "2.jsonl").write_bytes(b"".join(records[:20]))
     page = page_of(tmp_path, "-B", "1024")
-    assert [Path(part["label"]).name for part in page.data["parts"]] == ["2.jsonl", "10.jsonl"]
+    assert [part["label"] for part in page.data["parts"]] == ["2.jsonl", "10.jsonl"]
     assert [part["totals"]["responses"] for part in page.data["parts"]] == [20, 28]
     loss = loss_json(tmp_path, "-B", "1024", "--precision", "17")
     value = {a["data-number"]: a["data-value"] for _, a in page.elements if "data-number" in a}["loss"]
