@@ -26,7 +26,7 @@ DAMAGE = {
     4: "non-finite",
     5: "non-finite",
     7: "wrong-type",
-    8: "wrong-type",
+    8: "number-as-string",
     9: "null",
     10: "missing",
     11: "wrong-value",

@@ -34,19 +34,28 @@ def parse_max_errors(text: str) -> tuple[float, bool]:
 
 def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]) -> list[str]:
     """Why the verdict is fail, in words; empty: it is pass."""
-    reasons = []
-    counted = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
-    limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
-    if counted > limit:
-        reasons.append(f"{_count(counted, 'record')} of {tally.read:,} rejected")
-    if not tally.used and not allowance.empty:
-        reasons.append("no records at all" if not tally.read else "no record could be used")
-    return reasons + failed_gates(gates)
+    too_many = too_many_rejected(tally, allowance)
+    reasons = [too_many] if too_many else []
+    return reasons + nothing_used(tally, allowance) + failed_gates(gates)
 
 
 def failed_gates(gates: Sequence[Verdict]) -> list[str]:
     """What each gate that does not hold found."""
     return [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
+
+
+def too_many_rejected(tally: Tally, allowance: Allowance) -> str | None:
+    """How many records were rejected, if that is more than may be."""
+    counted = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
+    limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
+    return f"{_count(counted, 'record')} of {tally.read:,} rejected" if counted > limit else None
+
+
+def nothing_used(tally: Tally, allowance: Allowance) -> list[str]:
+    """That there is nothing to judge, if there should be."""
+    if tally.used or allowance.empty:
+        return []
+    return ["no records at all" if not tally.read else "no record could be used"]
 
 
 def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> Rejection | None:

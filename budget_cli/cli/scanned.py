@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from budget_cli.cli import console
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Watch
 from budget_cli.reading import decoding, sources
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import EXTRAS, Fields, parse
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, parse, singular
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
@@ -83,7 +84,7 @@ def placed(
     if not found:
         return fields.with_mappings(mappings)
     chosen = None
-    if preset is not None or not mappings:
+    if preset is not None or not any(singular(mapping.partition("=")[0]) in KINDS for mapping in mappings):
         from budget_cli.reading import detection
 
         if preset is not None or not detection.is_canonical_at_once(found):
@@ -129,20 +130,15 @@ def rereadable(found: list[Source]) -> Iterator[list[Source]]:
         kept = []
         for source in found:
             if source.size is None:
-                path = stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-cli-")) + "/stdin.jsonl"
-                _keep(source, path)
-                source = replace(sources.find([path])[0], name=source.name)
+                try:
+                    file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-"))
+                    source = sources.spooled(source, file)
+                except OSError as error:
+                    where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
+                    why = f"{error.strerror or error}; files given by name need none"
+                    raise OutputProblem(f"{where}: {why}") from None
             kept.append(source)
         yield kept
-
-
-def _keep(source: Source, path: str) -> None:
-    try:
-        with open(path, "wb") as file:
-            for piece in sources.pieces(source):
-                file.write(piece)
-    except OSError as error:
-        raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
 
 
 def budgets_of_summaries(found: list[Source]) -> tuple[int, ...] | None:
@@ -164,6 +160,9 @@ def scanned(
     by: str = "",
     apart: bool = False,
     sample: int = 0,
+    watch: Watch | None = None,
+    rejections: int = 10,
+    repeated_keys: bool = False,
 ) -> Scan:
     """Everything that these sources hold.
 
@@ -175,7 +174,8 @@ def scanned(
         if by:
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
-    plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, None if verbose else 10), by, sample, apart)
+    limits = Limits(max_line_bytes, None if verbose else rejections)
+    plan = Plan(fields, Layout(budgets), limits, by, sample, apart=apart, watch=watch, repeated_keys=repeated_keys)
     with progress_over(found, quiet) as update:
         result = scan(found, plan, jobs, update)
     if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():

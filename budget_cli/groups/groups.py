@@ -68,8 +68,12 @@ class Groups:
         groups._keys, groups._table = keys, table
         return groups
 
-    def fold(self, later: "Groups") -> None:
-        """Add what a later part of the input holds."""
+    def fold(self, later: "Groups") -> NDArray[np.intp]:
+        """Add what a later part of the input holds.
+
+        Returns:
+            The row of each of its prompts.
+        """
         if later.layout != self.layout:
             raise ValueError(f"groups with budgets {later.layout.budgets} cannot join those with {self.layout.budgets}")
         self.lengths.merge(later.lengths)
@@ -83,7 +87,7 @@ class Groups:
             row_of.update(zip(keys, range(known, known + len(keys)), strict=True))
             self._reserve(len(row_of))
             self._table[known : len(row_of)] = later.table
-            return
+            return np.arange(known, len(row_of))
         rows = np.fromiter(map(row_of.__getitem__, keys), dtype=np.intp, count=len(keys))
         self._reserve(len(row_of))
         new = rows >= known
@@ -91,6 +95,7 @@ class Groups:
         old = rows[~new]
         if old.size:
             self._table[old] = moments.merge(self.layout, self._table[old], later.table[~new])
+        return rows
 
     def rename(self, new: Callable[[Key], Key]) -> None:
         """Give every prompt the id that `new` makes of its own; they must stay different."""

@@ -7,11 +7,15 @@ from typing import Any
 import orjson
 
 from budget_cli.reading import sources
+from budget_cli.reading.fields import Fields, names_of
 from budget_cli.reading.presets import Preset, detected, fits, is_canonical
+from budget_cli.reading.records import MISSING, Skipped, found_in, spread
 from budget_cli.reading.sources import Source
+from budget_cli.reading.values import Bad
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
+GLANCE_BYTES = 1 << 18  # enough to see which fields there are
 LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays side by side are one line
 
 
@@ -68,3 +72,31 @@ def preset_of(found: Sequence[Source], presets: Mapping[str, Preset]) -> Preset 
     if is_document and not any(fit.fits for fit in fits(samples, known)):
         return None  # the scan says what is wrong with JSON that is not a record a line
     return detected(samples, known)
+
+
+def extras_there(found: Sequence[Source], fields: Fields) -> set[str]:
+    """Which of the extras that these fields want are in any of the first records."""
+    values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or first_values(found)[0]
+    there: set[str] = set()
+    for value in values:
+        try:
+            samples = spread(value, fields)
+        except (Bad, Skipped):
+            continue
+        for name in set(fields.extras) - there:
+            if any(isinstance(sample, dict) and _has(sample, fields, name) for sample in samples):
+                there.add(name)
+        if len(there) == len(fields.extras):
+            break
+    return there
+
+
+def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:
+    for each in names_of(name):
+        try:
+            value = found_in(sample, fields.paths[each])
+        except Bad:
+            continue
+        if value is not MISSING and value is not None:
+            return True
+    return False

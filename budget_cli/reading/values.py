@@ -24,7 +24,8 @@ class Bad(Exception):
 def number(value: Any) -> float:
     """A JSON number, finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Bad("wrong-type", f"expected a number, found {type_name(value)}")
+        code = "number-as-string" if isinstance(value, str) and _is_number(value) else "wrong-type"
+        raise Bad(code, f"expected a number, found {type_name(value)}")
     try:
         as_float = float(value)
     except OverflowError:
@@ -32,6 +33,13 @@ def number(value: Any) -> float:
     if not math.isfinite(as_float):
         raise Bad("non-finite", "a number beyond the range of a double")
     return as_float
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def whole(value: Any) -> float:

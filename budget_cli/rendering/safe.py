@@ -12,6 +12,12 @@ def for_terminal(text: object, limit: int = SHOWN) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def end_for_terminal(text: object, limit: int) -> str:
+    """The same, cut at the front: the end of a path tells it from its neighbours."""
+    shown = for_terminal(text, 4 * limit + 10 * len(str(text)))
+    return shown if len(shown) <= limit else "…" + shown[len(shown) - limit + 1 :]
+
+
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -25,7 +31,7 @@ def for_csv(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def for_markdown(text: object) -> str:
+def for_markdown(text: object, limit: int = SHOWN) -> str:
     """A cell that stays in its column and brings no markup along."""
-    shown = for_terminal(text)
+    shown = for_terminal(text, limit)
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~$&" else c for c in shown)

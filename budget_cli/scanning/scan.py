@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Observations, Responses, Watch
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, RangeReader
 from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
@@ -27,6 +28,7 @@ from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries, workers
 from budget_cli.scanning.summaries import Summary
 
+PLACES = 1 << 40  # a place is source number · PLACES + line
 WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
 
 
@@ -39,6 +41,8 @@ class Plan:
     limits: Limits
     by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
     sample: int = 0  # responses to keep of some prompts
+    watch: Watch | None = None  # what to look for in single responses; None: nothing
+    repeated_keys: bool = False  # whether to look for keys that occur twice in an object
     apart: bool = False  # the sources' groups are kept side by side, for a summary, and make no total
 
 
@@ -60,6 +64,7 @@ class Part:
     bytes: int
     by: dict[Label, Groups]  # the same responses, by label
     tallies: dict[Label, Tally]  # their records; a rejected one has no label
+    observations: Observations | None = None
 
 
 @dataclass
@@ -76,9 +81,12 @@ class Scan:
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
+    observations: Observations = field(default_factory=Observations)
+    sources: list[str] = field(default_factory=list)  # their names, by their number in a place
 
     _source: Source | None = None  # being read
     _of_source: Groups | None = None  # what it gave so far
+    _seen: Observations = field(default_factory=Observations)  # what was seen of it
 
     def fold(self, source: Source, part: Part, plan: Plan) -> None:
         """Add the next block of this source."""
@@ -89,7 +97,10 @@ class Scan:
         if source is not self._source or self._of_source is None:
             self.settle(plan)
             self._source, self._of_source = source, Groups(plan.layout, plan.sample)
-        self._of_source.fold(part.groups)
+            self.sources.append(source.name)
+        rows = self._of_source.fold(part.groups)
+        if part.observations is not None:
+            self._seen.fold(part.observations, rows, (len(self.sources) - 1) * PLACES + before)
         for label, groups in part.by.items():
             self.by.setdefault(label, Groups(plan.layout)).fold(groups)
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
@@ -116,11 +127,14 @@ class Scan:
         if plan.apart:
             if self._source is not None:
                 self.parts.append((self._source.name, self._of_source))
-        elif len(self.groups):
-            self.groups.fold(self._of_source)
         else:
-            self.groups = self._of_source
-        self._source = self._of_source = None
+            if len(self.groups):
+                rows = self.groups.fold(self._of_source)
+            else:
+                self.groups, rows = self._of_source, np.arange(len(self._of_source))
+            if plan.watch is not None:
+                self.observations.fold(self._seen, rows, 0)  # whose places are those of the input already
+        self._source, self._of_source, self._seen = None, None, Observations()
 
     def _reject(self, rejections: list[Rejection], plan: Plan) -> None:
         keep = plan.limits.rejections
@@ -226,7 +240,20 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
         return problem
     groups = groups_of(decoded.columns, plan)
     by, tallies = _by_label(decoded, groups, task.source, plan)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies)
+    seen = _observed(decoded.columns, block, plan)
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies, seen)
+
+
+def _observed(columns: Columns, block: Block, plan: Plan) -> Observations | None:
+    """What the plan says to watch for."""
+    if plan.watch is None:
+        return None
+    seen = Observations.of_responses(plan.watch, _responses(columns))
+    if plan.repeated_keys:
+        from budget_cli.reading import repeats
+
+        seen.note("repeated_keys", list(repeats.of_block(bytes(block.view))))
+    return seen
 
 
 def _by_label(
@@ -281,6 +308,29 @@ def groups_of(columns: Columns, plan: Plan) -> Groups:
     """The moments of these responses."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
     return Groups.of_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
+
+
+def _responses(columns: Columns) -> Responses:
+    """A block's columns as what is observed of them, which does not know how they were read."""
+    extras: Any = columns.extras
+    finish_reason, step = extras.get("finish_reason"), extras.get("step")
+    prompt_text, response_text = extras.get("prompt_text"), extras.get("response_text")
+    return Responses(
+        columns.keys,
+        columns.codes,
+        columns.line,
+        columns.reward,
+        columns.length,
+        columns.log_prob,
+        columns.old_log_prob,
+        columns.tokens,
+        extras.get("advantage"),
+        finish_reason and (finish_reason.values, finish_reason.codes),
+        step and (step.values, step.codes),
+        prompt_text and prompt_text.digest,
+        response_text and response_text.digest,
+        response_text and response_text.characters,
+    )
 
 
 def _read(source: Source, number: int, plan: Plan) -> Block:

@@ -78,3 +78,38 @@ def test_a_record_of_atropos_is_a_prompt_of_its_own(loss_json: LossJson) -> None
     squares = [(score - fmean(scores)) ** 2 for scores in groups for score in scores]
     assert answer["loss"] == pytest.approx(fmean(squares), rel=1e-12)
     assert answer["groups"]["zero_variance"] == sum(len(set(scores)) == 1 for scores in groups)
+
+
+# what a person would say of these dumps, having looked at them: code, severity, how many
+FINDINGS: dict[str, dict[str, tuple[str, int]]] = {
+    # a step's page of 25 responses that cuts the last prompt off; it holds no token counts, and says 0
+    "prime_rl_train_j1i1ys": {
+        "singleton": ("warning", 1), "all-lengths-zero": ("warning", 25), "zero-variance": ("info", 1),
+    },
+    "nemo_gym_competitive_coding_logprobs": {"constant-reward": ("warning", 5)},
+    "nemo_gym_aalcr": {"uneven-groups": ("warning", 1), "zero-variance": ("info", 2)},
+    # the cube's state differs within a group, and most answers are the same move
+    "atropos_rubiks_groups": {
+        "id-over-texts": ("warning", 4), "identical-responses": ("warning", 14), "zero-variance": ("info", 2),
+    },
+    # every game begins with the same words; the secret is not among them
+    "verifiers_wordle_oldid_gpt41mini": {"text-under-ids": ("info", 5)},
+    "verl_sdpo_excerpt": {"singleton": ("warning", 2)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_the_findings_are_those_that_a_person_would_name_and_none_is_an_error(
+    budget_cli: Callable[..., Any], name: str
+) -> None:
+    done = budget_cli("check", DUMPS / f"{name}.jsonl", "--text", "-f", "json")
+    assert done.returncode == 0
+    found = {f["code"]: (f["severity"], f["count"]) for f in json.loads(done.stdout)["findings"]}
+    assert found == FINDINGS[name]
+
+
+def test_with_a_budget_lengths_that_are_all_0_are_an_error(budget_cli: Callable[..., Any]) -> None:
+    done = budget_cli("check", PRIME_RL, "-B", "512", "-f", "json")
+    assert done.returncode == 1
+    errors = [f["code"] for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]
+    assert errors == ["all-lengths-zero"]

@@ -1,0 +1,50 @@
+"""Excess and rewards → whether the budget does what a budget is for."""
+
+import numpy as np
+
+from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
+
+
+def check(subject: Subject) -> Found:
+    """What is wrong or suspicious about the budget and its penalty."""
+    if not subject.is_penalised:
+        return
+    c, length, over = subject.loss.coefficients, subject.loss.length, subject.loss.over_budget.responses
+    budget, beta, responses = c.token_budget or 0, c.budget_penalty_coef, subject.responses
+    if over == 0 and length.max:
+        message = f"no response is over the budget of {budget:,} tokens; the longest has {length.max:,.0f}"
+        yield finding("budget-never-reached", message, responses, responses, "responses")
+    if over == responses:
+        message = (
+            f"all {responses:,} responses are over the budget of {budget:,} tokens; the shortest has {length.min:,.0f}"
+        )
+        yield finding("budget-always-exceeded", message, responses, responses, "responses")
+    least, most = subject.loss.reward.min, subject.loss.reward.max
+    if least is not None and most is not None and most > least:
+        spread, times = most - least, subject.threshold("penalty-outweighs-reward.times")
+        penalty = beta * np.maximum(0, subject.groups.column("L_max") - budget)
+        crushed = penalty > times * spread
+        if crushed.any():
+            count, prompts = int(crushed.sum()), len(subject.groups)
+            message = (
+                f"penalties reach {float(penalty.max()):.3g} and rewards differ by {spread:.3g} at most; a penalty is"
+                f" larger in {count:,} of {counted(prompts, 'prompt')}"
+            )
+            yield finding("penalty-outweighs-reward", message, count, prompts, "prompts", subject.prompts(crushed))
+    yield from _already_in_reward(subject)
+
+
+def _already_in_reward(subject: Subject) -> Found:
+    """Few values within the budget, and others, lower ones, over it."""
+    within, over = subject.seen.values.get("reward_within", {}), subject.seen.values.get("reward_over", {})
+    if not within or None in within or len(within) > subject.threshold("penalty-in-reward.values"):
+        return
+    new = {value: number for value, number in over.items() if value not in within}
+    top = max(value for value in within if isinstance(value, float))
+    if len(new) <= len(within) or any(isinstance(value, float) and value > top for value in new):
+        return
+    count, of = sum(new.values()), sum(over.values())
+    values = ", ".join(f"{value:g}" for value in sorted(value for value in within if isinstance(value, float)))
+    others = f"{count:,} ({share(count, of)}) have others, and none a higher one"
+    message = f"within the budget rewards are {values}; of the {counted(of, 'response')} over it {others}"
+    yield finding("penalty-in-reward", message, count, of, "responses")

@@ -1,0 +1,140 @@
+"""What a check looks at, and what it says. No check is here."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from budget_cli.analysis.checks import catalogue
+from budget_cli.analysis.report import Loss
+from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.observations import FEW, Observations, Seen
+from budget_cli.reading.columns import Rejection, Tally
+
+
+class Severity(IntEnum):
+    """How bad it is; the larger the worse."""
+
+    info = 0
+    warning = 1
+    error = 2
+
+
+class Evidence(NamedTuple):
+    """Where it was seen."""
+
+    source: str | None
+    line: int | None  # 1-based
+    column: int | None  # 1-based, where something is wrong in the line
+    prompt_id: Key | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong or suspicious."""
+
+    code: str
+    severity: str
+    message: str  # what, with its numbers
+    why: str  # it matters
+    remedy: str
+    count: int
+    of: int
+    unit: str  # responses, prompts or records
+    evidence: tuple[Evidence, ...]
+    accepted: str | None = None  # why it does not count for the verdict
+
+    @property
+    def rank(self) -> Severity:
+        """Its severity, to be compared."""
+        return Severity[self.severity]
+
+
+class Subject(NamedTuple):
+    """What the checks look at."""
+
+    loss: Loss
+    groups: Groups
+    seen: Observations
+    tally: Tally
+    rejections: Sequence[Rejection]
+    sources: Sequence[str]  # by their number in a place
+    thresholds: Mapping[str, float]
+    texts: bool | None  # whether there are any; None: they were not asked for
+    places: int  # lines of a source that places tell apart
+    keys: bool  # whether keys that occur twice were looked for
+
+    def threshold(self, name: str) -> float:
+        """The threshold of this name."""
+        return self.thresholds[name]
+
+    @property
+    def responses(self) -> int:
+        """All of them."""
+        return self.loss.responses
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether every response has a length."""
+        return 0 < self.responses == self.groups.with_length
+
+    @property
+    def has_log_ratios(self) -> bool:
+        """Whether every response has both log-probs."""
+        return 0 < self.responses == self.groups.with_log_ratio
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether there are penalties to be looked at."""
+        c = self.loss.coefficients
+        return c.token_budget is not None and c.budget_penalty_coef > 0 and self.has_lengths
+
+    def row(self, name: str) -> Any:
+        """What was kept of each prompt; shape (prompts,)."""
+        return self.seen.row(name, len(self.groups))
+
+    def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
+        """The first of the prompts where the mask is true, each at its first response, or at no place."""
+        rows = np.flatnonzero(mask)[:FEW].tolist()
+        return self.evidence(Seen(int(self.row("place")[row]) if placed else 0, row) for row in rows)
+
+    def spotted(self, name: str) -> tuple[Evidence, ...]:
+        """The first responses that show something."""
+        return self.evidence(self.seen.spotted[name].first) if name in self.seen.spotted else ()
+
+    def evidence(self, seen: Iterable[Seen]) -> tuple[Evidence, ...]:
+        """Where things were seen: sources, lines and prompt ids."""
+        first = list(seen)
+        keys = list(islice(self.groups.keys(), max((row for _, row in first), default=-1) + 1))
+        found = []
+        for place, row in first:
+            source, line = divmod(place, self.places)
+            prompt = keys[row] if row >= 0 else None
+            found.append(Evidence(self.sources[source] if line else None, line or None, None, prompt))
+        return tuple(found)
+
+
+Found = Iterator[Finding]
+
+
+def finding(
+    code: str, message: str, count: int, of: int, unit: str, evidence: Sequence[Evidence] = (),
+    severity: str | None = None,
+) -> Finding:  # fmt: skip
+    """A finding with the words of the catalogue; its severity is the check's own unless said otherwise."""
+    check = catalogue.CHECKS[code]
+    return Finding(code, severity or check.severity, message, check.why, check.remedy, count, of, unit, tuple(evidence))
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 prompt`, `2 prompts`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def share(part: float, whole: float) -> str:
+    """`25%`, `0.4%`."""
+    percent = 100 * part / whole if whole else 0.0
+    return f"{percent:.0f}%" if percent >= 10 or percent == 0 else f"{percent:.2g}%"

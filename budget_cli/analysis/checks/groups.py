@@ -1,0 +1,135 @@
+"""Prompts → what their rewards teach: nothing, or only length; and whether they are the groups that they seem."""
+
+import math
+
+import numpy as np
+
+from budget_cli import objective
+from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
+
+A_FEW = 4  # prompts; of fewer a share says nothing
+
+
+def check(subject: Subject) -> Found:
+    """What is wrong or suspicious about the groups."""
+    if subject.responses:
+        yield from _variance(subject)
+        yield from _penalised(subject)
+        yield from _sizes(subject)
+        yield from _stored_advantages(subject)
+
+
+def _variance(subject: Subject) -> Found:
+    groups, n = subject.groups, subject.groups.column("n")
+    low, high = groups.column("r_min"), groups.column("r_max")
+    least, most = float(low.min()), float(high.max())
+    several, alike = n > 1, (n > 1) & (low == high)
+    prompts, found = int(several.sum()), int(alike.sum())
+    if least == most:
+        if subject.responses > 1:
+            message = f"every reward is {least:g}, in all {subject.responses:,} responses"
+            yield finding("constant-reward", message, subject.responses, subject.responses, "responses",
+                          subject.prompts(n > 0))  # fmt: skip
+        return
+    rewards = subject.seen.values.get("reward", {})
+    is_binary = set(rewards) == {least, most}
+    lowest, highest = int((alike & (high == least)).sum()), int((alike & (low == most)).sum())
+    parts = ((lowest, f"all {least:g}"), (highest, f"all {most:g}"), (found - lowest - highest, "between"))
+    split = ", ".join(f"{number:,} {what}" for number, what in parts if number)
+    message = f"{found:,} of {counted(prompts, 'prompt')} have equal rewards" + (f" ({split})" if split else "")
+    as_expected = False
+    if is_binary and prompts:
+        rate = rewards[most] / subject.responses
+        sizes, numbers = np.unique(n[several], return_counts=True)
+        chances = rate**sizes + (1 - rate) ** sizes
+        expected, spread = float(numbers @ chances), math.sqrt(float(numbers @ (chances * (1 - chances))))
+        as_expected = abs(found - expected) <= 2 * spread
+        message += f"; chance alone, at a pass rate of {share(rate, 1)}, gives {expected:.1f}"
+        if expected - found > 3 * max(spread, 1):
+            yield finding("zero-variance-filtered", message, found, prompts, "prompts")
+    if found:
+        many = prompts >= A_FEW and found >= subject.threshold("zero-variance.share") * prompts and not as_expected
+        yield finding("zero-variance", message, found, prompts, "prompts", subject.prompts(alike),
+                      "warning" if many else "info")  # fmt: skip
+
+
+def _penalised(subject: Subject) -> Found:
+    if not subject.is_penalised:
+        return
+    groups, c = subject.groups, subject.loss.coefficients
+    beta, budget = c.budget_penalty_coef, c.token_budget or 0
+    n, alike = groups.column("n"), groups.column("r_min") == groups.column("r_max")
+    phantom = (n > 1) & alike & (groups.column("ee", 0) > 0)
+    prompts = len(groups)
+    if phantom.any():
+        least = beta * np.maximum(0, groups.column("L_min")[phantom] - budget).min()
+        most = beta * np.maximum(0, groups.column("L_max")[phantom] - budget).max()
+        count = int(phantom.sum())
+        verb = "has equal rewards but unequal penalties" if count == 1 else "have equal rewards but unequal penalties"
+        message = f"{counted(count, 'prompt')} {verb}, from {least:.3g} to {most:.3g}"
+        yield finding("phantom-advantage", message, count, prompts, "prompts", subject.prompts(phantom))
+    rr, re, ee = groups.column("rr"), groups.column("re", 0), groups.column("ee", 0)
+    cancels = (n > 1) & ~alike & (objective.adjusted_scatter(rr, re, ee, beta) == 0)
+    if cancels.any():
+        count = int(cancels.sum())
+        message = f"in {counted(count, 'prompt')} the penalty makes up exactly for the difference between the rewards"
+        yield finding("penalty-cancels", message, count, prompts, "prompts", subject.prompts(cancels))
+    best, of_best = subject.row("a_max"), subject.row("a_of_best")
+    changes = (n > 1) & (best - of_best > 1e-12 * np.maximum(1, np.abs(best)))
+    if changes.any():
+        count = int(changes.sum())
+        message = f"in {count:,} of {counted(prompts, 'prompt')} the best response is another one after the penalty"
+        yield finding("best-response-changes", message, count, prompts, "prompts", subject.prompts(changes))
+
+
+def _sizes(subject: Subject) -> Found:
+    n, prompts = subject.groups.column("n"), len(subject.groups)
+    single = n == 1
+    if single.any():
+        count = int(single.sum())
+        if count == prompts:
+            message = (
+                f"every prompt has a single response ({counted(count, 'prompt')}): is the id one of its own a response?"
+            )
+        else:
+            message = f"{count:,} of {counted(prompts, 'prompt')} {'has' if count == 1 else 'have'} a single response"
+        yield finding("singleton", message, count, prompts, "prompts", subject.prompts(single))
+    sizes, numbers = np.unique(n[~single], return_counts=True)
+    if sizes.size < 2:
+        return
+    usual = float(sizes[numbers.argmax()])
+    is_usual = numbers.max() * 2 > numbers.sum()
+    doubled = (n > usual) & (n % usual == 0) & is_usual
+    if doubled.any():
+        count = int(doubled.sum())
+        least, most = int(n[doubled].min()), int(n[doubled].max())
+        sizes_told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        message = f"{counted(count, 'prompt')} with a multiple of the usual {usual:.0f} responses: {sizes_told}"
+        yield finding("doubled-group", message, count, prompts, "prompts", subject.prompts(doubled))
+    uneven = ~single & ~doubled & (n != usual)
+    if uneven.any():
+        count = int(uneven.sum())
+        ranked = sorted(zip(numbers.tolist(), sizes.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+        shown = ", ".join(f"{size:,.0f} in {number:,}" for number, size in ranked[:4])
+        more = ", …" if len(ranked) > 4 else ""
+        message = f"prompts have unequal numbers of responses: {shown}{more}"
+        yield finding("uneven-groups", message, count, prompts, "prompts", subject.prompts(uneven))
+
+
+def _stored_advantages(subject: Subject) -> Found:
+    n, known = subject.groups.column("n"), subject.row("with_advantage")
+    judged = (n > 1) & (known == n)
+    if not judged.any():
+        return
+    total, squares = subject.row("advantage"), subject.row("advantage_squares")
+    typical = np.sqrt(squares / n)
+    off = judged & (np.abs(total) / n > np.maximum(1e-6, subject.threshold("stored-advantage.share") * typical))
+    flat = judged & (squares == 0) & (subject.groups.column("rr") > 0)
+    wrong = off | flat
+    if wrong.any():
+        count, of = int(wrong.sum()), int(judged.sum())
+        of_all = f"of {counted(of, 'prompt')} the stored advantages"
+        said = [f"in {int(off.sum()):,} {of_all} do not add up to 0"] if off.any() else []
+        said += [f"in {int(flat.sum()):,} {of_all} are all 0, and rewards differ"] if flat.any() else []
+        message = "; ".join(said)
+        yield finding("stored-advantage", message, count, of, "prompts", subject.prompts(wrong))

@@ -1,0 +1,117 @@
+"""Prompt ids, texts and responses → whether things that should be different are, and equal ones equal."""
+
+from typing import Any
+
+import numpy as np
+
+from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
+from budget_cli.groups.digests import KEPT
+from budget_cli.groups.observations import FEW, Seen
+
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
+
+
+def check(subject: Subject) -> Found:
+    """What is wrong or suspicious about what belongs to what."""
+    yield from _id_types(subject)
+    yield from _prompt_texts(subject)
+    yield from _equal_responses(subject)
+
+
+def _id_types(subject: Subject) -> Found:
+    keys = subject.groups.keys()
+    if len(set(map(type, keys))) < 2:
+        return
+    integers = np.fromiter((type(key) is int for key in keys), dtype=np.bool_, count=len(keys))
+    count = int(integers.sum())
+    written = {str(key) for key in keys if type(key) is int}
+    both = sum(type(key) is str and key in written for key in keys)
+    message = f"{counted(count, 'prompt id')} are integers and {len(keys) - count:,} are strings"
+    message += f"; {both:,} occur as both, which are different prompts" if both else ""
+    rarer = integers if count * 2 <= len(keys) else ~integers
+    yield finding("mixed-id-types", message, int(rarer.sum()), len(keys), "prompts", subject.prompts(rarer))
+
+
+def _prompt_texts(subject: Subject) -> Found:
+    text = subject.row("text")
+    known = np.flatnonzero(text)
+    if not known.size:
+        return
+    other = subject.row("text_place")
+    if other.any():
+        count = int(np.count_nonzero(other))
+        message = f"{count:,} of {counted(known.size, 'prompt id')} stand for more than one prompt text"
+        rows = np.flatnonzero(other)[:FEW].tolist()
+        evidence = subject.evidence(Seen(int(other[row]), row) for row in rows)
+        yield finding("id-over-texts", message, count, known.size, "prompts", evidence)
+    # the same prompt in another step is another group
+    of_step = text[known] ^ (subject.row("step")[known] * SPREAD)
+    _, place, numbers = np.unique(of_step, return_inverse=True, return_counts=True)
+    shared = numbers[place] > 1
+    if shared.any():
+        count, texts = int(shared.sum()), int((numbers > 1).sum())
+        everywhere = numbers.size == 1
+        message = (
+            f"{count:,} of {counted(known.size, 'prompt id')} share their text with another ({counted(texts, 'text')})"
+        )
+        mask = np.zeros(len(text), dtype=np.bool_)
+        mask[known[shared]] = True
+        yield finding("text-under-ids", message, count, known.size, "prompts", subject.prompts(mask),
+                      "info" if everywhere else "warning")  # fmt: skip
+
+
+def _equal_responses(subject: Subject) -> Found:
+    sample = subject.seen.sample
+    if not sample.digest.size:
+        return
+    row, place, digest = sample.row, sample.place, sample.digest
+    quick = np.sort(digest ^ (row.astype(np.uint64) * SPREAD))
+    if not np.any(quick[1:] == quick[:-1]):  # as in most dumps
+        return
+    order = np.lexsort((place, digest, row))
+    row, digest, place = row[order], digest[order], place[order]
+    is_first = np.ones(row.size, dtype=np.bool_)
+    is_first[1:] = (row[1:] != row[:-1]) | (digest[1:] != digest[:-1])
+    starts = np.flatnonzero(is_first)
+    times = np.diff(np.append(starts, row.size))  # how often each distinct response of a prompt occurs
+    if times.max() == 1:
+        return
+    weight = 2**sample.level
+    prompts = len(subject.groups)
+    copied = _copied_prompts(sample.row, sample.record, prompts)
+    again = ~is_first
+    for code, wanted in (("duplicate-records", copied[row]), ("identical-responses", ~copied[row])):
+        found = np.flatnonzero(again & wanted)
+        if not found.size:
+            continue
+        count, of = int(found.size) * weight, int(subject.seen.total("told_apart"))
+        about = f"about {count:,}" if weight > 1 else f"{count:,}"
+        first = found[np.argsort(place[found], kind="stable")[:FEW]]
+        evidence = subject.evidence(Seen(int(place[i]), int(row[i])) for i in first)
+        if code == "duplicate-records":
+            often = int(times[copied[row[starts]]].max())
+            several = int(np.count_nonzero(copied))
+            message = f"every response of {counted(several, 'prompt')} is there {often} times: {about} copies"
+            severity = None
+        else:
+            message = (
+                f"{about} of {counted(of, 'response')} ({share(count, of)}) repeat another response to their prompt"
+            )
+            severity = "warning" if count >= subject.threshold("identical-responses.share") * of else "info"
+        message += f" (in a sample of {KEPT:,})" if weight > 1 else ""
+        yield finding(code, message, count, of, "responses", evidence, severity)
+
+
+def _copied_prompts(row: Any, record: Any, prompts: int) -> Any:
+    """Whether a prompt has several distinct records, each of them equally often, and more than once."""
+    order = np.lexsort((record, row))
+    row, record = row[order], record[order]
+    is_first = np.ones(row.size, dtype=np.bool_)
+    is_first[1:] = (row[1:] != row[:-1]) | (record[1:] != record[:-1])
+    starts = np.flatnonzero(is_first)
+    times = np.diff(np.append(starts, row.size))
+    times[record[starts] == 0] = 1  # they cannot be told apart
+    least, most = np.full(prompts, np.iinfo(np.int64).max), np.zeros(prompts, dtype=np.int64)
+    np.minimum.at(least, row[starts], times)
+    np.maximum.at(most, row[starts], times)
+    return (np.bincount(row[starts], minlength=prompts) > 1) & (least == most) & (most > 1)

@@ -1,0 +1,124 @@
+"""Log-probs → whether they can be sums of token log-probs, and whether the two policies belong together. In nats."""
+
+import math
+
+import numpy as np
+
+from budget_cli.analysis.checks.findings import Evidence, Found, Subject, counted, finding, share
+from budget_cli.groups.groups import Groups
+
+BOTH = ("log_prob", "old_log_prob")
+
+
+def check(subject: Subject) -> Found:
+    """What is wrong or suspicious about the log-probs."""
+    yield from _missing(subject)
+    yield from _impossible(subject)
+    yield from _scale(subject)
+    yield from _log_ratio(subject)
+
+
+def _missing(subject: Subject) -> Found:
+    counts = {name: subject.seen.count(f"without_{name}") for name in BOTH}
+    partial = {name: count for name, count in counts.items() if 0 < count < subject.responses}
+    if len(set(partial.values())) == 1:  # mostly the same responses
+        partial = {" and no ".join(partial): next(iter(partial.values()))}
+    for names, count in partial.items():
+        message = f"{count:,} of {counted(subject.responses, 'response')} have no {names}"
+        yield finding("some-without-log-prob", message, count, subject.responses, "responses",
+                      subject.spotted(f"without_{names.split()[0]}"))  # fmt: skip
+
+
+def _known(subject: Subject, name: str) -> int:
+    return subject.responses - subject.seen.count(f"without_{name}")
+
+
+def _impossible(subject: Subject) -> Found:
+    seen = subject.seen
+    for name in BOTH:
+        known, above = _known(subject, name), seen.count(f"positive_{name}")
+        if above:
+            message = f"{name} is above 0 in {above:,} of {counted(known, 'response')}: no probability is above 1"
+            yield finding("positive-log-prob", message, above, known, "responses", subject.spotted(f"positive_{name}"))
+        zero = int(seen.total(f"zero_{name}"))
+        if zero and zero == known:
+            message = f"{name} is exactly 0 in all {counted(known, 'response')}"
+            severity = "error" if known > 1 else "warning"
+            yield finding("zero-log-prob", message, zero, known, "responses", _first(subject), severity)
+        elif seen.count(f"zero_{name}"):
+            several = seen.count(f"zero_{name}")
+            message = f"{name} is exactly 0 in {several:,} of {counted(known, 'response')} of more than one token"
+            yield finding("zero-log-prob", message, several, known, "responses", subject.spotted(f"zero_{name}"),
+                          "warning")  # fmt: skip
+
+
+def _first(subject: Subject) -> tuple[Evidence, ...]:
+    return subject.prompts(subject.groups.column("n") > 0)
+
+
+def _scale(subject: Subject) -> Found:
+    """Log-probs given as one number: too small or too large to be the sum over so many tokens."""
+    total = subject.seen.total
+    n, tokens, nats = total("grows_n"), total("grows_L"), total("grows_p")
+    if not n or not tokens or not nats:
+        return
+    each = nats / tokens
+    said = f"log_prob is {nats / n:.3g} nats below 0 in the mean, over {tokens / n:,.0f} tokens: {each:.2g} a token"
+    if each > subject.threshold("implausible-log-prob.nats"):
+        yield finding("implausible-log-prob", said, int(n), int(n), "responses")
+    if n < 8 or tokens / n < subject.threshold("averaged-log-prob.tokens"):
+        return
+    shared = total("grows_pL") - nats * tokens / n
+    spread = (total("grows_pp") - nats * nats / n) * (total("grows_LL") - tokens * tokens / n)
+    correlation = shared / math.sqrt(spread) if spread > 0 else 0.0
+    if each < subject.threshold("averaged-log-prob.nats") and correlation < 0.3:
+        message = f"{said}, and it does not grow with the length (correlation {correlation:.2f})"
+        yield finding("averaged-log-prob", message, int(n), int(n), "responses")
+
+
+def _log_ratio(subject: Subject) -> Found:
+    seen = subject.seen
+    known = int(seen.total("with_log_ratio"))
+    if not known:
+        return
+    if seen.total("no_log_ratio") == known:
+        message = f"log_prob equals old_log_prob in all {counted(known, 'response')}"
+        yield finding("equals-reference", message, known, known, "responses")
+        return
+    tokens, nats = seen.total("log_ratio_tokens"), seen.total("log_ratio_size")
+    limit = subject.threshold("log-ratio-large.nats")
+    is_large = tokens > 0 and nats > limit * tokens
+    if is_large:
+        differ = f"policy and reference differ by {_factor(nats / tokens)}"
+        message = f"the log-ratio is {nats / tokens:.2g} nats a token: {differ}"
+        yield finding("log-ratio-large", message, known, known, "responses")
+    outliers, limit = seen.count("outlier"), subject.threshold("log-ratio-outlier.nats")
+    if outliers and outliers <= subject.threshold("log-ratio-outlier.share") * known and not is_large:
+        of = f"{outliers:,} of {counted(known, 'response')} ({share(outliers, known)})"
+        message = f"the log-ratio is beyond ±{limit:g} nats in {of}"
+        yield finding("log-ratio-outlier", message, outliers, known, "responses", subject.spotted("outlier"))
+    if subject.has_log_ratios:
+        mean, error = clustered_mean(subject.groups)
+        if mean < 0 and error > 0 and mean < -subject.threshold("negative-k1.standard-errors") * error:
+            message = f"k1, the mean log-ratio, is {mean:.3g} ± {error:.2g} nats; a KL divergence is 0 or more"
+            yield finding("negative-k1", message, known, known, "responses")
+
+
+def clustered_mean(groups: Groups) -> tuple[float, float]:
+    """The mean log-ratio and its standard error, which takes the responses to a prompt as one draw (Liang and Zeger,
+    1986); 0 where there are fewer than two prompts."""
+    n = groups.column("n")
+    sums = n * groups.column("k0") + groups.column("k1")
+    mean, prompts = float(sums.sum() / n.sum()), n.size
+    if prompts < 2:
+        return mean, 0.0
+    deviations = sums - n * mean
+    return mean, float(np.sqrt((deviations**2).sum() * prompts / (prompts - 1)) / n.sum())
+
+
+def _factor(nats: float) -> str:
+    return (
+        f"{100 * math.expm1(nats):.2g}% in a token's probability"
+        if nats < 1
+        else f"a factor of {math.exp(min(nats, 700)):.2g}"
+    )

@@ -1,0 +1,49 @@
+"""Notes about files → annotations of GitHub Actions: workflow commands, one a line.
+
+The grammar and the escapes are those of the documentation of workflow commands and of the toolkit's `command.ts`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from budget_cli.rendering.safe import for_terminal
+
+MOST = 10  # of a level; GitHub shows no more of one step
+MESSAGE = 1000  # characters
+
+
+class Annotation(NamedTuple):
+    """What is to be said, and beside which line."""
+
+    level: str  # error, warning or notice
+    title: str
+    message: str
+    file: str | None = None  # as seen from the root of the repository
+    line: int | None = None
+    column: int | None = None
+
+
+def of_annotations(annotations: Sequence[Annotation], most: int = MOST) -> bytes:
+    """A workflow command for each of the first `most`, and one that says how many more there are."""
+    lines = [_command(annotation) for annotation in annotations[:most]]
+    if len(annotations) > most:
+        lines.append(_command(Annotation("notice", "budget-cli", f"and {len(annotations) - most:,} more")))
+    return "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+def _command(annotation: Annotation) -> str:
+    properties: list[tuple[str, object]] = []
+    if annotation.file is not None and not annotation.file.startswith("<"):  # standard input is no file
+        properties = [("file", annotation.file), ("line", annotation.line), ("col", annotation.column)]
+    properties.append(("title", annotation.title))
+    written = ",".join(f"{name}={_property(value)}" for name, value in properties if value is not None)
+    return f"::{annotation.level} {written}::{_data(for_terminal(annotation.message, MESSAGE))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: object) -> str:
+    text = for_terminal(value, MESSAGE) if isinstance(value, str) else str(value)
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

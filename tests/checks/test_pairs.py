@@ -1,0 +1,662 @@
+"""If this fails, a check misses the bug that it is for, or cries where nothing is wrong.
+
+Each check has a pair: a dump with the bug, and a healthy neighbour of which it must say nothing.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from dump_of import BUDGET, Record, change, checked, codes, healthy, lines, without
+
+from budget_cli.analysis.checks.catalogue import CHECKS
+
+GOOD = healthy()
+ALL = (*BUDGET, "--text", "--duplicate-keys")
+LINE = b'{"prompt_id": "p", "reward": 1}\n'
+
+
+class Pair(NamedTuple):
+    """The bug and its neighbour; what the finding must say of the bug."""
+
+    bug: bytes | Sequence[Record]
+    neighbour: bytes | Sequence[Record]
+    severity: str
+    count: int
+    message: str  # or a part of it
+    options: tuple[str, ...] = ALL
+    line: int | None = None  # of the first evidence
+
+
+def wrong(line: bytes) -> bytes:
+    return LINE + line + b"\n" + LINE
+
+
+def one(field: str, value: Any, at: int = 3) -> list[Record]:
+    """The good records, one of them with another value."""
+    return [{**record, field: value} if i == at else record for i, record in enumerate(GOOD)]
+
+
+def groups(*rewards: Sequence[float], lengths: Sequence[Sequence[int]] | None = None) -> list[Record]:
+    """Prompts with these rewards, and nothing more than a length."""
+    made = []
+    for p, row in enumerate(rewards):
+        for i, reward in enumerate(row):
+            length = lengths[p][i] if lengths else 100 + 17 * (p * len(row) + i)
+            made.append({"prompt_id": f"p{p}", "reward": reward, "response_length": length})
+    return made
+
+
+MIXED = [1.0, 0.0, 1.0, 0.0]
+CHANCE = random.Random(11)
+DRAWN = [[float(CHANCE.random() < 0.5) for _ in range(4)] for _ in range(200)]
+AVERAGED = change(GOOD, log_prob=lambda r: -0.3 - r["response_length"] % 7 / 100, old_log_prob=lambda r: None)
+SHAPED = change(GOOD, response_length=lambda r: r["response_length"] * 2)  # many are over the budget
+SHAPED = change(SHAPED, advantage=lambda r: None, log_prob=lambda r: None, old_log_prob=lambda r: None)
+OVER = sum(r["response_length"] > 1024 for r in SHAPED)
+LONG = sum(r["response_length"] > 700 for r in GOOD)
+AT_800 = sum(r["response_length"] >= 800 for r in GOOD)
+TOKENS = sum(r["response_length"] for r in GOOD) / len(GOOD)
+SPIKE = without(GOOD, "finish_reason", "log_prob", "old_log_prob", "response_text")
+
+RECORDS: dict[str, Pair] = {
+    "non-finite": Pair(
+        wrong(b'{"prompt_id": "p", "reward": NaN}'),
+        wrong(b'{"prompt_id": "NaN", "reward": 1e300}'),
+        "error",
+        1,
+        "1 record of 3: reward: NaN is not a number that can be averaged",
+        (),
+        2,
+    ),
+    "number-as-string": Pair(
+        wrong(b'{"prompt_id": "p", "reward": "0.5"}'),
+        wrong(b'{"prompt_id": "0.5", "reward": 0.5}'),
+        "error",
+        1,
+        "1 record of 3: reward: expected a number, found a string",
+        (),
+        2,
+    ),
+    "wrong-type": Pair(
+        wrong(b'{"prompt_id": "p", "reward": true}'),
+        wrong(b'{"prompt_id": "p", "reward": 1, "ok": true}'),
+        "error",
+        1,
+        "1 record of 3: reward: expected a number, found true",
+        (),
+        2,
+    ),
+    "null": Pair(
+        wrong(b'{"prompt_id": "p", "reward": null}'),
+        wrong(b'{"prompt_id": "p", "reward": 0, "x": null}'),
+        "error",
+        1,
+        "1 record of 3: reward: null",
+        (),
+        2,
+    ),
+    "missing": Pair(
+        wrong(b'{"prompt_id": "p", "score": 1}'),
+        wrong(b'{"prompt_id": "p", "reward": 1, "score": 1}'),
+        "error",
+        1,
+        "1 record of 3: reward: missing",
+        (),
+        2,
+    ),
+    "wrong-value": Pair(
+        wrong(b'{"prompt_id": "p", "reward": 1, "response_length": 12.5}'),
+        wrong(b'{"prompt_id": "p", "reward": 1, "response_length": 12.0}'),
+        "error",
+        1,
+        "1 record of 3: response_length: expected a whole number of tokens, 0 or more, found 12.5",
+        (),
+        2,
+    ),
+    "inexact-id": Pair(
+        wrong(b'{"prompt_id": 18446744073709551616, "reward": 1}'),
+        wrong(b'{"prompt_id": "18446744073709551616", "reward": 1}'),
+        "error",
+        1,
+        "1 record of 3: prompt_id: an ",
+        (),
+        2,
+    ),
+    "unequal-lengths": Pair(
+        wrong(b'{"prompt_id": "p", "rewards": [1, 0], "log_probs": [-1]}'),
+        wrong(b'{"prompt_id": "p", "rewards": [1, 0], "log_probs": [-1, -2]}'),
+        "error",
+        1,
+        "1 record of 3: log_probs: 1 element, but rewards has 2",
+        (),
+        2,
+    ),
+    "not-an-object": Pair(wrong(b"[]"), wrong(b""), "error", 1, "1 record of 3: expected an object", (), 2),
+    "not-json": Pair(wrong(b"INFO saved"), wrong(b" "), "error", 1, "1 record of 3: not JSON: ", (), 2),
+    "truncated-tail": Pair(
+        LINE + LINE[:20], LINE + LINE[:-1], "error", 1, "1 record of 2: the last line is cut", (), 2
+    ),
+    "invalid-utf8": Pair(
+        wrong(b'{"prompt_id": "\xe9", "reward": 1}'),
+        wrong(b'{"prompt_id": "\xc3\xa9", "reward": 1}'),
+        "error",
+        1,
+        "1 record of 3: byte 0xe9 is not UTF-8",
+        (),
+        2,
+    ),
+    "lone-surrogate": Pair(
+        wrong(rb'{"prompt_id": "\ud83d", "reward": 1}'),
+        wrong(rb'{"prompt_id": "\ud83d\ude00", "reward": 1}'),
+        "error",
+        1,
+        "1 record of 3: half of a \\u surrogate pair",
+        (),
+        2,
+    ),
+    "nul-bytes": Pair(wrong(b"\0\0\0"), wrong(b"\t\t\t"), "error", 1, "1 record of 3: a run of NUL bytes", (), 2),
+    "too-deep": Pair(
+        wrong(b'{"a": ' + b"[" * 1100 + b"]" * 1100 + b"}"),
+        wrong(LINE[:-2] + b', "a": ' + b"[" * 900 + b"]" * 900 + b"}"),
+        "error",
+        1,
+        "1 record of 3: nested deeper than 1024 levels",
+        (),
+        2,
+    ),
+    "line-too-long": Pair(
+        wrong(LINE[:-2] + b" " * 100 + b"}"),
+        wrong(LINE[:-2] + b" " * 60 + b"}"),
+        "error",
+        1,
+        "1 record of 3: longer than 100 bytes",
+        ("--max-line-bytes", "100"),
+        2,
+    ),
+}
+
+KEYS = ("--duplicate-keys",)
+PAIRS: dict[str, list[Pair]] = {
+    "duplicate-keys": [
+        Pair(
+            wrong(b'{"prompt_id": "p", "reward": 0, "x": {"a": 1, "a": 2}, "reward": 1}'),
+            wrong(b'{"prompt_id": "p", "reward": 0, "x": {"reward": 1, "a": {"a": 2}}}'),
+            "warning",
+            1,
+            "1 record of 3 with a key twice: a, reward",
+            KEYS,
+            2,
+        ),
+    ],
+    **{code: [pair] for code, pair in RECORDS.items()},
+    "constant-reward": [
+        Pair(groups([0, 0, 0], [0, 0, 0]), groups([0, 0, 0], [0, 0, 1]), "warning", 6, "every reward is 0, in all 6"),
+    ],
+    "zero-variance": [
+        Pair(
+            groups([1, 1, 1, 1], MIXED, MIXED),
+            groups(MIXED, MIXED, MIXED),
+            "info",
+            1,
+            "1 of 3 prompts have equal rewards (1 all 1); chance alone, at a pass rate of 67%, gives 0.6",
+        ),
+        # more than chance gives: a warning
+        Pair(
+            groups(*[[1] * 8] * 4, *[[0] * 8] * 3, MIXED * 2),
+            groups(MIXED * 2, MIXED * 2),
+            "warning",
+            7,
+            "7 of 8 prompts have equal rewards (3 all 0, 4 all 1); chance alone, at a pass rate of 56%, gives 0.1",
+        ),
+        Pair(
+            groups([0.5, 0.5], [0.0, 1.0]),
+            groups([0.5, 0.6], [0.0, 1.0]),
+            "info",
+            1,
+            "1 of 2 prompts have equal rewards (1 between)",
+        ),
+    ],
+    "zero-variance-filtered": [
+        Pair(groups(*[row for row in DRAWN if len(set(row)) > 1]), groups(*DRAWN), "info", 0, "0 of "),
+    ],
+    "phantom-advantage": [
+        Pair(
+            groups([0, 0, 0], MIXED, lengths=[[900, 1100, 1424], [10, 20, 30, 40]]),
+            groups([0, 0, 0], MIXED, lengths=[[900, 1000, 1024], [10, 20, 1124, 40]]),
+            "warning",
+            1,
+            "1 prompt has equal rewards but unequal penalties, from 0 to 0.4",
+            line=1,
+        ),
+        # equal penalties: nothing to learn, also of length
+        Pair(
+            groups(MIXED, [0, 0, 0], lengths=[[10, 20, 30, 40], [1124, 1025, 1024]]),
+            groups(MIXED, [0, 0, 0], lengths=[[10, 20, 30, 40], [1124, 1124, 1124]]),
+            "warning",
+            1,
+            "1 prompt",
+            line=5,
+        ),
+    ],
+    "penalty-cancels": [
+        Pair(
+            groups([1, 0], MIXED, lengths=[[1024 + 1000, 1024], [10, 20, 30, 40]]),
+            groups([1, 0], MIXED, lengths=[[1024 + 999, 1024], [10, 20, 30, 40]]),
+            "info",
+            1,
+            "in 1 prompt the penalty",
+        ),
+    ],
+    "best-response-changes": [
+        Pair(
+            groups([1, 0], MIXED, lengths=[[1024 + 1001, 1024], [10, 20, 30, 40]]),
+            groups([1, 0], MIXED, lengths=[[1024 + 999, 1024], [10, 20, 30, 40]]),
+            "info",
+            1,
+            "in 1 of 2 prompts the best response",
+        ),
+        # the better of two equals is still one with the best reward
+        Pair(
+            groups([1, 1, 0], lengths=[[3000, 2030, 1024]]),
+            groups([1, 1, 0], lengths=[[3000, 2020, 1024]]),
+            "info",
+            1,
+            "in 1 of 1 prompt",
+        ),
+    ],
+    "singleton": [
+        Pair(
+            [*GOOD, {**GOOD[0], "prompt_id": "x"}], GOOD, "warning", 1, "1 of 13 prompts has a single response", line=73
+        ),
+        Pair(
+            change(GOOD, prompt_id=lambda r: f"{r['prompt_id']}_{r['response_length']}_{r['log_prob']}"),
+            GOOD,
+            "warning",
+            72,
+            "every prompt has a single response (72 prompts): is the id one of its own a response?",
+        ),
+    ],
+    "uneven-groups": [
+        Pair(GOOD[:-1], GOOD, "warning", 1, "prompts have unequal numbers of responses: 6 in 11, 5 in 1", line=67),
+    ],
+    "doubled-group": [
+        Pair(
+            change(GOOD, prompt_id=lambda r: {"p03": "p02"}.get(r["prompt_id"], r["prompt_id"])),
+            GOOD,
+            "warning",
+            1,
+            "1 prompt with a multiple of the usual 6 responses: 12",
+            line=13,
+        ),
+    ],
+    "stored-advantage": [
+        Pair(
+            change(GOOD, advantage=lambda r: r["reward"]),
+            GOOD,
+            "warning",
+            12,
+            "in 12 of 12 prompts the stored advantages do not add up to 0",
+        ),
+        Pair(
+            change(GOOD, advantage=lambda r: 0.0),
+            GOOD,
+            "warning",
+            12,
+            "in 12 of 12 prompts the stored advantages are all 0, and rewards differ",
+        ),
+        # divided by the standard deviation they still add up to 0
+        Pair(
+            change(GOOD, advantage=lambda r: r["advantage"] + 0.1),
+            change(GOOD, advantage=lambda r: r["advantage"] * 2.5),
+            "warning",
+            12,
+            "in 12 of 12 prompts the stored advantages do not add up to 0",
+        ),
+    ],
+    "budget-never-reached": [
+        Pair(
+            one("response_length", 1200),
+            one("response_length", 1201),
+            "warning",
+            72,
+            "no response is over the budget of 1,200 tokens; the longest has 1,200",
+            ("-B", "1200"),
+        ),
+    ],
+    "budget-always-exceeded": [
+        Pair(
+            change(GOOD, response_length=lambda r: r["response_length"] + 1024),
+            GOOD,
+            "warning",
+            72,
+            "all 72 responses are over the budget of 1,024 tokens; the shortest has 1,17",
+            BUDGET,
+        ),
+    ],
+    "penalty-outweighs-reward": [
+        Pair(
+            groups(MIXED, MIXED, lengths=[[10, 20, 30, 40], [10, 20, 30, 2025]]),
+            groups(MIXED, MIXED, lengths=[[10, 20, 30, 40], [10, 20, 30, 2024]]),
+            "warning",
+            1,
+            "penalties reach 1 and rewards differ by 1 at most; a penalty is larger in 1 of 2 prompts",
+            line=5,
+        ),
+    ],
+    "penalty-in-reward": [
+        Pair(
+            change(SHAPED, reward=lambda r: r["reward"] - max(0, r["response_length"] - 1024) / 500),
+            SHAPED,
+            "warning",
+            OVER,
+            f"within the budget rewards are 0, 1; of the {OVER} responses over it {OVER} (100%) have",
+        ),
+    ],
+    "some-without-length": [
+        Pair(one("response_length", None), GOOD, "warning", 1, "1 of 72 responses have no length", ("--text",), 4),
+    ],
+    "all-lengths-zero": [
+        Pair(
+            change(GOOD, response_length=lambda r: 0),
+            one("response_length", 0),
+            "error",
+            72,
+            "every length is 0, in all 72 responses",
+            line=1,
+        ),
+        Pair(change(GOOD, response_length=lambda r: 0), GOOD, "warning", 72, "every length is 0", (), 1),
+    ],
+    "zero-length": [
+        Pair(
+            one("response_length", 0), one("response_length", 1), "warning", 1, "1 of 72 responses is 0 tokens", line=4
+        ),
+    ],
+    "token-count-differs": [
+        Pair(
+            change(GOOD[:6], log_prob=lambda r: [-0.4] * (r["response_length"] - 2 - r["response_length"] % 7)),
+            change(GOOD[:6], log_prob=lambda r: [-0.4] * r["response_length"]),
+            "error",
+            6,
+            "in 6 of 6 responses the length is not the number of log-probs",
+            ("--ignore", "records"),
+            1,
+        ),
+        Pair(
+            change(GOOD[:6], log_prob=lambda r: [-0.4] * (r["response_length"] - 1)),
+            change(GOOD[:6], log_prob=lambda r: [-0.4] * r["response_length"]),
+            "warning",
+            6,
+            "in 6 of 6 responses the length is not the number of log-probs, by one token each",
+            (),
+            1,
+        ),
+        Pair(
+            change(GOOD[:6], log_prob=lambda r: [-30.0] * 3),
+            GOOD,
+            "warning",
+            6,
+            "those lists are not a token's each",
+            (),
+            1,
+        ),
+    ],
+    "length-is-characters": [
+        Pair(
+            change(GOOD, response_length=lambda r: len(r["response_text"])),
+            GOOD,
+            "warning",
+            72,
+            "lengths add up to 100% of the characters of the texts; in 72 of 72 texts they are equal",
+        ),
+    ],
+    "length-is-turns": [
+        Pair(
+            change(GOOD, response_length=lambda r: 2 + len(r["response_text"]) % 3),
+            GOOD,
+            "warning",
+            72,
+            "a token would be ",
+        ),
+    ],
+    "truncated": [
+        Pair(
+            one("finish_reason", "length"),
+            one("finish_reason", "eos"),
+            "info",
+            1,
+            "1 of 72 responses (1.4%) were cut off by the length limit",
+            line=4,
+        ),
+        Pair(
+            change(GOOD, finish_reason=lambda r: "LENGTH" if r["response_length"] > 700 else "stop"),
+            GOOD,
+            "warning",
+            LONG,
+            f"{LONG} of 72 responses (29%) were cut off by the length limit",
+        ),
+    ],
+    "at-maximum": [
+        Pair(
+            change(SPIKE, response_length=lambda r: min(r["response_length"], 800)),
+            SPIKE,
+            "warning",
+            AT_800,
+            f"{AT_800} of 72 responses (19%) have the same maximum length, 800 tokens",
+        ),
+    ],
+    "some-without-log-prob": [
+        Pair(one("log_prob", None), GOOD, "warning", 1, "1 of 72 responses have no log_prob", line=4),
+        Pair(one("old_log_prob", None), GOOD, "warning", 1, "1 of 72 responses have no old_log_prob", line=4),
+    ],
+    "positive-log-prob": [
+        Pair(
+            one("log_prob", 0.5),
+            one("log_prob", 0.0005),
+            "error",
+            1,
+            "log_prob is above 0 in 1 of 72 responses",
+            line=4,
+        ),
+        Pair(one("old_log_prob", 0.5), GOOD, "error", 1, "old_log_prob is above 0 in 1 of 72 responses", line=4),
+    ],
+    "zero-log-prob": [
+        Pair(
+            change(GOOD, log_prob=lambda r: 0.0), GOOD, "error", 72, "log_prob is exactly 0 in all 72 responses", line=1
+        ),
+        Pair(one("old_log_prob", 0.0), GOOD, "warning", 1, "old_log_prob is exactly 0 in 1 of 72 responses", line=4),
+        # a single token may be certain
+        Pair(
+            one("log_prob", 0),
+            [{**r, "log_prob": 0.0, "response_length": 1} if i == 3 else r for i, r in enumerate(GOOD)],
+            "warning",
+            1,
+            "log_prob is exactly 0 in 1 of 72",
+        ),
+    ],
+    "equals-reference": [
+        Pair(
+            change(GOOD, old_log_prob=lambda r: r["log_prob"]),
+            GOOD,
+            "info",
+            72,
+            "log_prob equals old_log_prob in all 72 responses",
+        ),
+    ],
+    "averaged-log-prob": [
+        Pair(
+            AVERAGED,
+            GOOD,
+            "warning",
+            72,
+            f"log_prob is 0.33 nats below 0 in the mean, over {TOKENS:.0f} tokens: {0.33 / TOKENS:.2g} a token",
+        ),
+        # small, but it grows with the length: the policy is almost certain
+        Pair(
+            AVERAGED,
+            change(GOOD, log_prob=lambda r: r["log_prob"] / 100, old_log_prob=lambda r: r["old_log_prob"] / 100),
+            "warning",
+            72,
+            "it does not grow with the length",
+        ),
+    ],
+    "implausible-log-prob": [
+        Pair(change(GOOD, response_length=lambda r: 3), GOOD, "warning", 72, "nats below 0 in the mean, over 3 tokens"),
+    ],
+    "log-ratio-large": [
+        Pair(
+            change(GOOD, old_log_prob=lambda r: r["log_prob"] - 0.06 * r["response_length"]),
+            change(GOOD, old_log_prob=lambda r: r["log_prob"] - 0.03 * r["response_length"]),
+            "warning",
+            72,
+            "the log-ratio is 0.06 nats a token: policy and reference differ by 6.2% in a token's probability",
+        ),
+    ],
+    "log-ratio-outlier": [
+        Pair(
+            one("old_log_prob", GOOD[3]["log_prob"] + 21),
+            one("old_log_prob", GOOD[3]["log_prob"] + 19),
+            "warning",
+            1,
+            "the log-ratio is beyond ±20 nats in 1 of 72 responses (1.4%)",
+            line=4,
+        ),
+    ],
+    "negative-k1": [
+        Pair(
+            change(GOOD, old_log_prob=lambda r: r["old_log_prob"] + 1.0),
+            GOOD,
+            "info",
+            72,
+            "k1, the mean log-ratio, is -0.",
+        ),
+    ],
+    "mixed-id-types": [
+        Pair(
+            change(GOOD, prompt_id=lambda r: 7 if r["prompt_id"] == "p03" else r["prompt_id"]),
+            GOOD,
+            "warning",
+            1,
+            "1 prompt id are integers and 11 are strings",
+            line=19,
+        ),
+        Pair(
+            change(GOOD, prompt_id=lambda r: {"p03": 7, "p04": "7"}.get(r["prompt_id"], r["prompt_id"])),
+            change(GOOD, prompt_id=lambda r: int(r["prompt_id"][1:])),
+            "warning",
+            1,
+            "; 1 occur as both, which are different prompts",
+            line=19,
+        ),
+    ],
+    "id-over-texts": [
+        Pair(
+            one("prompt_text", "another"),
+            GOOD,
+            "warning",
+            1,
+            "1 of 12 prompt ids stand for more than one prompt text",
+            line=4,
+        ),
+    ],
+    "text-under-ids": [
+        Pair(
+            change(GOOD, prompt_text=lambda r: f"question {int(r['prompt_id'][1:]) // 2}"),
+            GOOD,
+            "warning",
+            12,
+            "12 of 12 prompt ids share their text with another (6 texts)",
+            line=1,
+        ),
+        # the same prompt in the next step is another group
+        Pair(
+            change(GOOD, prompt_text=lambda r: f"question {int(r['prompt_id'][1:]) // 2}"),
+            change(
+                GOOD,
+                prompt_text=lambda r: f"question {int(r['prompt_id'][1:]) // 2}",
+                step=lambda r: int(r["prompt_id"][1:]) % 2,
+            ),
+            "warning",
+            12,
+            "12 of 12",
+        ),
+        Pair(change(GOOD, prompt_text=lambda r: "play"), GOOD, "info", 12, "12 of 12 prompt ids share their text"),
+    ],
+    "duplicate-records": [
+        Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response of 1 prompt is there 2 times: 6 copies", line=73),
+        # told by their numbers where texts are not read
+        Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response of 1 prompt is there 2 times", BUDGET, 73),
+    ],
+    "identical-responses": [
+        Pair(
+            [*GOOD[:3], GOOD[3] | {"response_text": GOOD[2]["response_text"]}, *GOOD[4:]],
+            GOOD,
+            "info",
+            1,
+            "1 of 72 responses (1.4%) repeat another response to their prompt",
+            line=4,
+        ),
+        # the same text under another prompt is no copy, and a short answer that comes several times no second record
+        Pair(
+            change(GOOD, response_text=lambda r: f"{r['prompt_id']}: {r['reward']}"),
+            [{**r, "response_text": f"answer {i % 6}" * 30} for i, r in enumerate(GOOD)],
+            "warning",
+            48,
+            "48 of 72 responses (67%)",
+        ),
+        Pair(
+            [{**GOOD[2], "reward": r["reward"]} if i == 3 else r for i, r in enumerate(GOOD)],
+            GOOD,
+            "info",
+            1,
+            "1 of 72",
+            BUDGET,
+            4,
+        ),
+    ],
+}
+CASES = [pytest.param(code, pair, id=f"{code}-{i}") for code, pairs in PAIRS.items() for i, pair in enumerate(pairs)]
+
+
+def test_every_check_has_a_pair() -> None:
+    assert set(PAIRS) == set(CHECKS)
+
+
+def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
+    answer = checked(tmp_path, GOOD, *ALL, "--fail-on", "info")
+    assert (codes(answer), answer["status"], answer["unchecked"]) == ([], "pass", [])
+    assert answer["checked"] == list(CHECKS)
+
+
+@pytest.mark.parametrize(("code", "pair"), CASES)
+def test_the_bug_is_found(code: str, pair: Pair, tmp_path: Path) -> None:
+    answer = checked(tmp_path, pair.bug, *pair.options)
+    (finding,) = [finding for finding in answer["findings"] if finding["code"] == code]
+    assert pair.message in finding["message"]
+    assert (finding["severity"], finding["count"]) == (pair.severity, pair.count)
+    assert finding["count"] <= finding["of"]
+    if pair.line is not None:
+        assert finding["evidence"][0]["line"] == pair.line
+        assert finding["evidence"][0]["source"] == str(tmp_path / "dump.jsonl")
+    assert answer["status"] == ("fail" if "error" in {f["severity"] for f in answer["findings"]} else "pass")
+
+
+@pytest.mark.parametrize(("code", "pair"), CASES)
+def test_its_neighbour_is_left_alone(code: str, pair: Pair, tmp_path: Path) -> None:
+    answer = checked(tmp_path, pair.neighbour, *pair.options)
+    of_code = [finding for finding in answer["findings"] if finding["code"] == code]
+    assert of_code == []
+    assert code in answer["checked"]
+
+
+@pytest.mark.parametrize(("code", "pair"), CASES)
+def test_it_is_not_told_where_it_is_ignored_or_not_selected(code: str, pair: Pair, tmp_path: Path) -> None:
+    assert code not in codes(checked(tmp_path, pair.bug, *pair.options, "--ignore", code))
+    chosen = checked(tmp_path, pair.bug, *pair.options, "--select", code)
+    assert set(codes(chosen)) == {code}
+
+
+def test_the_bytes_of_a_pair_are_what_they_seem() -> None:
+    assert lines(GOOD).count(b"\n") == len(GOOD) == 72

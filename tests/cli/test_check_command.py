@@ -1,0 +1,304 @@
+"""If this fails, a CI job trusts an exit code of `check` that does not mean what the README says."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROLLOUTS, DAMAGED = ROOT / "sample_data" / "rollouts.jsonl", ROOT / "sample_data" / "damaged.jsonl"
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+GOOD = b'{"prompt_id": "p", "reward": 1}\n{"prompt_id": "p", "reward": 0}\n'
+BAD = b'{"prompt_id": "p", "reward": NaN}\n'
+HOT = b'{"prompt_id": "p", "reward": 1, "log_prob": 2.5, "old_log_prob": -1}\n'
+
+
+def of_json(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def found(done: subprocess.CompletedProcess[bytes]) -> dict[str, str]:
+    return {finding["code"]: finding["severity"] for finding in of_json(done)["findings"]}
+
+
+# ---- what the exit code stands for
+
+EXITS = [
+    (GOOD, (), 0, []),
+    (GOOD + BAD, (), 1, ["1 record of 3 rejected"]),
+    (GOOD + BAD, ("--max-errors", "1"), 0, []),
+    (GOOD + BAD, ("--max-errors", "40%"), 0, []),
+    (GOOD + BAD, ("--ignore", "non-finite"), 1, ["1 record of 3 rejected"]),  # untold, and still not used
+    (GOOD + BAD, ("--select", "groups"), 1, ["1 record of 3 rejected"]),
+    (GOOD + GOOD[:20], (), 1, ["1 record of 3 rejected"]),
+    (GOOD + GOOD[:20], ("--allow-truncated-tail",), 0, []),
+    (GOOD + HOT, (), 1, ["1 error, where --fail-on is error"]),
+    (GOOD + HOT, ("--ignore", "positive-log-prob"), 0, []),
+    (GOOD + HOT, ("--threshold", "positive-log-prob.nats=3"), 0, []),
+    (GOOD + HOT, ("--fail-on", "warning"), 1, ["1 error and 1 warning, where --fail-on is warning"]),
+    (GOOD + HOT, ("--fail-on", "warning", "--select", "budget"), 0, []),
+    (GOOD[:32], ("--fail-on", "warning"), 1, ["1 warning, where --fail-on is warning"]),
+    (b"", (), 1, ["no records at all"]),
+    (b"", ("--allow-empty",), 0, []),
+    (BAD, ("--max-errors", "1"), 1, ["no record could be used"]),
+]
+
+
+@pytest.mark.parametrize(("data", "options", "code", "reasons"), EXITS)
+def test_the_exit_code_is_that_of_the_verdict(
+    budget_cli: Run, data: bytes, options: tuple[str, ...], code: int, reasons: list[str]
+) -> None:
+    done = budget_cli("check", *options, "-f", "json", stdin=data)
+    answer = of_json(done)
+    assert (done.returncode, answer["status"], answer["reasons"]) == (code, "fail" if code else "pass", reasons)
+    assert done.stderr.decode() == "".join(f"budget-cli: fail: {reason}\n" for reason in reasons)
+
+
+def test_what_could_not_be_read_to_its_end_is_exit_3_and_never_a_pass(budget_cli: Run, tmp_path: Path) -> None:
+    import gzip
+
+    path = tmp_path / "cut.jsonl.gz"
+    path.write_bytes(gzip.compress(GOOD * 2000)[:-10])
+    done = budget_cli("check", path, "-f", "json")
+    assert (done.returncode, of_json(done)["status"]) == (3, "fail")
+    assert of_json(done)["incomplete"][0].startswith(f"{path}: ")
+    junit = ElementTree.fromstring(budget_cli("check", path, "-f", "junit").stdout)
+    assert [case.get("name") for case in junit.iter("testcase") if case.find("failure") is not None] == ["read"]
+    assert budget_cli("check", path, "-f", "github").stdout.startswith(b"::error title=budget-cli check::")
+
+
+USAGE = [
+    (("--select", "phantom"), "--select: no check is called 'phantom' (did you mean phantom-advantage?)"),
+    (("--ignore", "groups,lenths"), "--ignore: no check is called 'lenths' (did you mean lengths?)"),
+    (("--threshold", "truncated=1"), "--threshold: none is called 'truncated' (did you mean truncated.share?)"),
+    (("--threshold", "truncated.share=x"),
+     "--threshold truncated.share=x: expected NAME=NUMBER, as in truncated.share=0.25"),
+    (("--threshold", "truncated.share=nan"),
+     "--threshold truncated.share=nan: expected NAME=NUMBER, as in truncated.share=0.25"),
+    (("--explain", "non-finit"), "--explain: no check is called 'non-finit' (did you mean non-finite?)"),
+    (("--tolerance", "ten"), "--tolerance 'ten': expected a share, as in 10%"),
+    (("--baseline", "none.json"), "--baseline none.json: cannot be read: No such file or directory"),
+    (("--field", "rewrd=x"), None),
+    (("--kl-coef", "nan"), None),
+    (("--fail-on", "fatal"), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "message"), USAGE)
+def test_a_command_line_that_makes_no_sense_is_exit_2_before_anything_is_read(
+    budget_cli: Run, options: tuple[str, ...], message: str | None, tmp_path: Path
+) -> None:
+    done = budget_cli("check", tmp_path / "not-there.jsonl", *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    if message is not None:
+        assert done.stderr.decode() == f"budget-cli: {message}\n"
+
+
+# ---- the same findings however they are read
+
+
+@pytest.mark.parametrize("options", [(), ("--text", "--field", "response_text=text", "--field", "prompt_text=text")])
+def test_every_number_of_jobs_gives_the_same_bytes(
+    budget_cli: Run, large_damaged: Path, options: tuple[str, ...]
+) -> None:
+    alone = budget_cli("check", large_damaged, "-B", "1000", "-f", "json", "-j", "1", *options)
+    assert alone.returncode == 1
+    assert {"phantom-advantage", "uneven-groups", "log-ratio-outlier"} & set(found(alone))
+    for jobs in ("2", "5"):
+        done = budget_cli("check", large_damaged, "-B", "1000", "-f", "json", "-j", jobs, *options)
+        assert (done.returncode, done.stdout) == (1, alone.stdout)
+
+
+def test_files_and_a_stream_of_them_differ_in_their_places_alone(budget_cli: Run, large: Path) -> None:
+    whole = of_json(budget_cli("check", large, "-B", "1000", "-f", "json"))
+    piped = of_json(budget_cli("check", "-", "-B", "1000", "-f", "json", stdin=large.read_bytes()))
+    assert whole["findings"]
+    for finding in whole["findings"]:
+        for place in finding["evidence"]:
+            place["source"] = "<stdin>" if place["source"] else None
+    assert piped == whole
+
+
+def test_evidence_names_the_file_and_the_line_in_it(budget_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "1.jsonl").write_bytes(GOOD)
+    (tmp_path / "2.jsonl").write_bytes(b"\n" + GOOD + HOT.replace(b'"p"', b'"q"'))
+    done = budget_cli("check", ".", "--fail-on", "warning", "-f", "json", cwd=tmp_path)
+    places = {f["code"]: [(e["source"], e["line"], e["prompt_id"]) for e in f["evidence"]]
+              for f in of_json(done)["findings"]}  # fmt: skip
+    assert places["positive-log-prob"] == [("2.jsonl", 4, "q")]
+    assert places["singleton"] == [("2.jsonl", 4, "q")]
+    assert places["some-without-log-prob"][:2] == [("1.jsonl", 1, "p"), ("1.jsonl", 2, "p")]
+    assert places["some-without-log-prob"][2] == ("2.jsonl", 2, "p")
+
+
+def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget_cli: Run) -> None:
+    dump = ROOT / "tests" / "dumps" / "verl-v1.jsonl"
+    done = budget_cli("check", dump, "--field", "finish_reason=gts", "--text", "-f", "json")
+    assert done.stderr.decode().startswith(f"budget-cli: {dump}: reading as verl-v1: prompt_id←stem(")
+    assert "truncated" in of_json(done)["checked"]
+    assert "id-over-texts" in of_json(done)["checked"]
+
+
+def test_a_summary_is_refused_as_it_holds_no_single_records(budget_cli: Run, tmp_path: Path) -> None:
+    budget_cli("summarize", ROLLOUTS, "-B", "1024", "-o", tmp_path / "part.jsonl")
+    done = budget_cli("check", "part.jsonl", "-B", "1024", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "a summary holds no single records" in done.stderr.decode()
+
+
+# ---- the baseline
+
+COLD = HOT.replace(b"2.5", b"-2.5")
+OLD = COLD * 18 + HOT * 2
+
+
+def test_what_the_baseline_knows_does_not_fail_and_what_got_worse_does(budget_cli: Run, tmp_path: Path) -> None:
+    base = tmp_path / "old.json"
+    assert budget_cli("check", "-f", "json", "-o", base, stdin=OLD).returncode == 1
+    same = budget_cli("check", "--baseline", base, "-f", "json", stdin=OLD)
+    assert (same.returncode, of_json(same)["reasons"]) == (0, [])
+    assert {f["accepted"] for f in of_json(same)["findings"]} == {"no worse than in the baseline"}
+    better = budget_cli("check", "--baseline", base, stdin=OLD + COLD)
+    assert better.returncode == 0
+    worse = budget_cli("check", "--baseline", base, "-f", "json", stdin=OLD + HOT)
+    assert (worse.returncode, of_json(worse)["reasons"]) == (1, ["1 error, where --fail-on is error"])
+    # 3 of 21 after 2 of 20 is half as much again
+    assert budget_cli("check", "--baseline", base, "--tolerance", "42%", stdin=OLD + HOT).returncode == 1
+    assert budget_cli("check", "--baseline", base, "--tolerance", "43%", stdin=OLD + HOT).returncode == 0
+
+
+def test_rejected_records_are_known_to_a_baseline_too(budget_cli: Run, tmp_path: Path) -> None:
+    base = tmp_path / "old.json"
+    budget_cli("check", "-f", "json", "-o", base, stdin=GOOD + BAD)
+    assert budget_cli("check", "--baseline", base, stdin=GOOD + BAD).returncode == 0
+    assert budget_cli("check", "--baseline", base, stdin=GOOD + BAD + BAD).returncode == 1
+    other = budget_cli("check", "--baseline", base, "-f", "json", stdin=GOOD + BAD.replace(b"NaN", b"null"))
+    assert (other.returncode, of_json(other)["reasons"]) == (1, ["1 record of 3 rejected"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "budget-cli/loss/1"}',
+                                  '{"schema": "budget-cli/check/1", "findings": [{"code": "x"}]}'])  # fmt: skip
+def test_what_is_no_earlier_check_is_no_baseline(budget_cli: Run, tmp_path: Path, text: str) -> None:
+    (tmp_path / "old.json").write_text(text)
+    done = budget_cli("check", "--baseline", "old.json", cwd=tmp_path, stdin=GOOD)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        "budget-cli: --baseline old.json: expected the result of `budget-cli check --format json`\n"
+    )
+
+
+# ---- forms
+
+
+def test_the_screen_stays_within_80_columns_and_says_what_was_not_checked(budget_cli: Run) -> None:
+    done = budget_cli("check", "sample_data/rollouts.jsonl", cwd=ROOT)
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0
+    assert max(map(len, lines)) <= 80
+    assert any(re.fullmatch(r"not made  \d+ checks: no budget: give -B TOKENS", line) for line in lines)
+    assert lines[-1] == "pass      48 records read, none rejected"
+
+
+def test_verbose_says_why_an_info_matters_too(budget_cli: Run) -> None:
+    short, long = (
+        budget_cli("check", ROLLOUTS, "--select", "zero-variance", *v).stdout.decode() for v in ((), ("-v",))
+    )
+    assert "    Why:  Their advantages are 0" in long
+    assert "Why:" not in short
+
+
+def test_nothing_of_the_data_reaches_the_screen_raw(budget_cli: Run) -> None:
+    data = b'{"prompt_id": "\\u001b[31m\\u202e[/b]", "reward": 1, "log_prob": 3, "old_log_prob": -1}\n' * 2
+    for form in ("table", "github", "markdown", "junit"):
+        out = budget_cli("check", "-f", form, stdin=data, FORCE_COLOR="").stdout.decode()
+        assert "\x1b" not in out
+        assert "\u202e" not in out
+    assert json.loads(budget_cli("check", "-f", "json", stdin=data).stdout)["findings"][0]["evidence"][0][
+        "prompt_id"
+    ].startswith("\x1b[31m")
+
+
+def test_annotations_and_the_summary_of_a_step(budget_cli: Run, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("# Before\n")
+    done = budget_cli("check", "sample_data/damaged.jsonl", "-f", "github", cwd=ROOT, GITHUB_STEP_SUMMARY=str(summary))
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 1
+    assert len(lines) == 11
+    assert lines[0].startswith("::error file=sample_data/damaged.jsonl,line=2,col=37,title=non-finite::4 records of 28")
+    assert lines[-1] == "::notice title=budget-cli::and 6 more"
+    assert summary.read_text().startswith("# Before\n**fail**: 23 records of 28 rejected")
+    assert summary.read_text().count("\n| error |") == 15
+
+
+def test_junit_has_a_case_for_every_check(budget_cli: Run) -> None:
+    done = budget_cli("check", "sample_data/damaged.jsonl", "-B", "1024", "-f", "junit", cwd=ROOT)
+    (suite,) = ElementTree.fromstring(done.stdout)
+    cases = {case.get("name"): case for case in suite}
+    failed = {name for name, case in cases.items() if case.find("failure") is not None}
+    assert suite.get("tests") == str(len(suite))
+    assert suite.get("failures") == str(len(failed))
+    assert {"non-finite", "truncated-tail", "null"} <= failed
+    assert cases["singleton"].find("failure") is None
+    skipped = cases["id-over-texts"].find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "texts are read with --text only"
+
+
+def test_a_result_can_go_to_a_file(budget_cli: Run, tmp_path: Path) -> None:
+    done = budget_cli("check", "-o", tmp_path / "x.txt", stdin=GOOD)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert (tmp_path / "x.txt").read_text().endswith("pass      2 records read, none rejected\n")
+
+
+# ---- explanations
+
+
+def test_a_check_is_explained_by_its_section_of_the_page(budget_cli: Run) -> None:
+    done = budget_cli("check", "--explain", "phantom-advantage")
+    section = done.stdout.decode()
+    assert done.returncode == 0
+    assert section.startswith("### phantom-advantage\n\nPrompts with equal rewards and unequal penalties")
+    assert max(map(len, section.splitlines())) <= 80
+    assert section in (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+
+
+def test_the_page_about_checks_is_the_one_that_the_program_prints(budget_cli: Run) -> None:
+    done = budget_cli("check", "--explain", "all")
+    assert done.stdout.decode() == (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+
+
+# ---- findings on the sample data are the ones that its README names
+
+SAMPLE = {
+    "phantom-advantage": ("warning", "geometry-203"),
+    "penalty-outweighs-reward": ("warning", "geometry-203"),
+    "zero-variance": ("info", "series-311"),
+    "truncated": ("info", "primes-128"),
+}
+
+
+def test_the_sample_s_findings_are_those_that_a_person_would_name(budget_cli: Run) -> None:
+    done = budget_cli("check", ROLLOUTS, "-B", "1024", "-f", "json")
+    assert done.returncode == 0
+    named = {f["code"]: (f["severity"], f["evidence"][0]["prompt_id"]) for f in of_json(done)["findings"]}
+    assert named == SAMPLE
+
+
+def test_the_damaged_sample_s_findings_are_its_rejections_and_one_more(budget_cli: Run) -> None:
+    done = budget_cli("check", DAMAGED, "-B", "1024", "-f", "json")
+    severities = found(done)
+    assert done.returncode == 1
+    assert severities.pop("token-count-differs") == "warning"  # the list among the numbers
+    assert set(severities.values()) == {"error"}
+    assert set(severities) == {
+        "non-finite", "number-as-string", "wrong-type", "null", "missing", "wrong-value", "inexact-id",
+        "unequal-lengths", "not-an-object", "not-json", "truncated-tail", "invalid-utf8", "lone-surrogate", "nul-bytes",
+        "too-deep",
+    }  # fmt: skip
