@@ -232,6 +232,14 @@ def rereadable(found: list[Source]) -> Iterator[list[Source]]:
         yield kept
 
 
+def budgets_of_summaries(found: list[Source]) -> tuple[int, ...] | None:
+    """The budgets that all summaries among these sources know; None where there is no summary."""
+    headers = [summaries.header_of(source) for source in found if summaries.is_summary(source)]
+    if not headers:
+        return None
+    return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers))))
+
+
 def scanned(
     found: list[Source],
     fields: Fields,
@@ -242,6 +250,7 @@ def scanned(
     verbose: bool,
     by: str = "",
     apart: bool = False,
+    sample: int = 0,
     watch: Watch | None = None,
     rejections: int = 10,
     repeated_keys: bool = False,
@@ -257,7 +266,7 @@ def scanned(
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
     limits = Limits(max_line_bytes, None if verbose else rejections)
-    plan = Plan(fields, Layout(budgets), limits, by, apart=apart, watch=watch, repeated_keys=repeated_keys)
+    plan = Plan(fields, Layout(budgets), limits, by, sample, apart=apart, watch=watch, repeated_keys=repeated_keys)
     with progress_over(found, quiet) as update:
         result = scan(found, plan, jobs, update)
     if result.bytes >= WORTH_A_COMPILER and not decoding.has_compiled_reader():

@@ -140,7 +140,7 @@ def command(
     console.require_writable(output)
     from budget_cli.analysis import verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import as_typed, find, placed, rereadable, scanned
+    from budget_cli.cli.scanned import as_typed, budgets_of_summaries, find, placed, rereadable, scanned
     from budget_cli.reading.fields import Fields
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
@@ -165,6 +165,10 @@ def command(
     mappings, fields = as_typed(fields, field, reward_weights, group)  # said before anything is read
     with contextlib.ExitStack() as stack:
         found = find(files) if grid else stack.enter_context(rereadable(find(files)))
+        if grid is None and budgets_of_summaries(found) is not None:
+            raise UsageProblem(
+                "--suggest finds budgets of its own, and a summary has only those it was made with: give -B"
+            )
         fields = placed(found, fields, mappings, preset, presets or [], quiet)
 
         def scan_at(budgets: Iterable[int]) -> "Scan":
@@ -178,7 +182,7 @@ def command(
             scan = scan_at(budget for budget in grid.token_budget if budget is not None)
             swept = sweep.of_groups(scan.groups, grid, scan.tally, aggregate.value)
             reasons = outcome.reasons_to_fail(scan, allowance)
-            if scan.tally.used and any(loss is None for (loss,) in swept.numbers(["loss"])):
+            if scan.tally.used and None in swept.numbers("loss"):
                 reasons.append("the numbers are too large: their squares are beyond the range of a double")
             result = _rendered(scan, swept, overlong, reasons, format, precision, all_numbers, output, color)
         else:

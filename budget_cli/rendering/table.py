@@ -45,7 +45,7 @@ def of_loss(
     if loss.responses:
         yield from _numbers(loss, histogram, number)
     yield from rows
-    yield from _findings(loss, phantoms)
+    yield from findings(loss, phantoms)
     if not reasons:
         yield from _uncovered(loss)
     yield from of_rejections(rejections, loss.records.rejected)
@@ -143,7 +143,8 @@ def _bars(histogram: Histogram) -> Line:
     return line
 
 
-def _findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
+def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
+    """What is out of the ordinary, a line each: its level, then what it is."""
     groups = loss.groups
     if groups.phantom:
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
