@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "sample_data/README.md", "docs/summaries.md")
+PAGES = ("README.md", "sample_data/README.md", "docs/summaries.md", "docs/story.md")
 
 
 def fenced(page: str, language: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Groups by label (a step, a file) → one loss a label, and gates over every one of them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from budget_cli.analysis import report
@@ -28,7 +28,7 @@ def of_groups(
     in_order: bool = False,
 ) -> list[Row]:
     """A row a label: numbers before texts, 2 before 10, those without one last; `in_order`: as they come."""
-    labels = list(by) if in_order else sorted(by, key=_rank)
+    labels = list(by) if in_order else ordered(by)
     rows = []
     for label in labels:
         loss = report.of_groups(by[label], coefficients, tallies[label], aggregate)
@@ -36,6 +36,11 @@ def of_groups(
         judged = [Verdict(g.expression, v, g.passes(v)) for g, v in zip(gates, values, strict=True)]
         rows.append(Row(label, loss, tuple(judged)))
     return rows
+
+
+def ordered(labels: Iterable[Label]) -> list[Label]:
+    """Numbers before texts, 2 before 10, none last."""
+    return sorted(labels, key=_rank)
 
 
 def _rank(label: Label) -> tuple[int, list[tuple[int, int | str]]]:

@@ -5,7 +5,7 @@ less than a twentieth, the prompts are asked again, one by one, as `report` does
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -61,16 +61,15 @@ class Sweep(NamedTuple):
     varying: dict[str, NDArray[np.float64]]  # dotted path → shape (B, β, α); NaN is a number that does not exist
     budgets: list[AtBudget]
 
-    def numbers(self, names: Sequence[str]) -> Iterator[list[float | None]]:
-        """These numbers of every cell, in the order of `Grid.indices`."""
-        columns: list[list[float | None]] = []
-        for name in names:
-            values = self.varying.get(name)
-            if values is None:
-                columns.append([report.number_at(self.first, name)] * self.grid.cells)
-            else:
-                columns.append(_listed(values, name in WHOLE))
-        yield from map(list, zip(*columns, strict=True))
+    def numbers(self, name: str) -> list[float | None]:
+        """One number of every cell, in the order of `Grid.indices`; None where it does not exist."""
+        values = self.varying.get(name)
+        if values is None:
+            return [report.number_at(self.first, name)] * self.grid.cells
+        numbers = values.ravel().tolist()
+        if name in WHOLE:
+            return [None if number != number else int(number) for number in numbers]
+        return [None if number != number else number for number in numbers]
 
     def at(self, name: str) -> NDArray[np.float64]:
         """One varying number, shape (B, β, α)."""
@@ -86,7 +85,7 @@ def of_groups(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "
         tally: what became of the records, handed through.
         aggregate: what weighs the same.
     """
-    first = report.of_groups(groups, _coefficients(grid, (0, 0, 0)), tally, aggregate)
+    first = report.of_groups(groups.at(0), _coefficients(grid, (0, 0, 0)), tally, aggregate)
     varying = {
         "coefficients.token_budget": _broadcast(grid, [math.nan if b is None else b for b in grid.token_budget], 0),
         "coefficients.budget_penalty_coef": _broadcast(grid, grid.budget_penalty_coef, 1),
@@ -95,9 +94,12 @@ def of_groups(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "
     summed = totals.of_groups(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
     cells = _cells(summed, grid, first) if summed else dict.fromkeys(VARYING, math.nan) | {"cancels": True}
     varying |= {name: np.array(np.broadcast_to(each, grid.shape)) for name, each in cells.items()}
+    at_budget: dict[int, Groups] = {}
     for cell in np.argwhere(varying.pop("cancels")):
         place = tuple(map(int, cell))
-        exact = report.of_groups(groups, _coefficients(grid, place), tally, aggregate, place[0])
+        if place[0] not in at_budget:
+            at_budget = {place[0]: groups.at(place[0])}
+        exact = report.of_groups(at_budget[place[0]], _coefficients(grid, place), tally, aggregate)
         for name, values in varying.items():
             number = report.number_at(exact, name)
             values[place] = math.nan if number is None else number
@@ -212,10 +214,3 @@ def _broadcast(grid: Grid, values: Sequence[float], axis: int) -> Floats:
 def _finite(values: Any, there: Any) -> Floats:
     """`values` where they are `there` and a double holds them, else NaN."""
     return np.where(there & np.isfinite(values), values, math.nan)
-
-
-def _listed(values: Floats, whole: bool) -> list[float | None]:
-    numbers = values.ravel().tolist()
-    if whole:
-        return [None if number != number else int(number) for number in numbers]
-    return [None if number != number else number for number in numbers]

@@ -64,6 +64,16 @@ class Totals(NamedTuple):
     reorder_coef: Floats  # the smallest β that reorders some prompt, inf where none does; shape (B,)
     reorder_row: NDArray[np.intp]  # the first such prompt
 
+    def first(self, budgets: int) -> "Totals":
+        """The same for the first budgets only."""
+
+        def cut(value: Any) -> Any:
+            if hasattr(value, "_fields"):
+                return value._make(map(cut, value))
+            return value[:budgets] if isinstance(value, np.ndarray) and value.ndim else value
+
+        return Totals(*map(cut, self))
+
 
 @quiet_overflow
 def of_groups(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> Totals:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss, summarize, sweep
+from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss, report, summarize, sweep
 from budget_cli.cli.help import ENVIRONMENT, Command
 from budget_cli.errors import BudgetCliError
 
@@ -33,6 +33,7 @@ for _name, _module in (
     ("loss", loss),
     ("check", check),
     ("sweep", sweep),
+    ("report", report),
     ("compare", compare),
     ("annotate", annotate),
     ("summarize", summarize),

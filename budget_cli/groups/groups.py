@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from budget_cli.groups import moments
 from budget_cli.groups.lengths import Lengths
-from budget_cli.groups.moments import Floats, Layout, Table
+from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, Table
 from budget_cli.groups.sample import Key as Key
 from budget_cli.groups.sample import Sample
 
@@ -128,6 +128,18 @@ class Groups:
         """Where each of these prompts is in `table`; -1 for one that is not here."""
         row_of = self._row_of()
         return np.fromiter((row_of.get(key, -1) for key in keys), dtype=np.intp, count=len(keys))
+
+    def at(self, budget: int) -> "Groups":
+        """The same for one budget of the layout alone, whose columns then lie close together; not to be folded."""
+        if len(self.layout.budgets) < 2:
+            return self
+        one = Groups(Layout(self.layout.budgets[budget : budget + 1]))
+        one.lengths, one.with_length, one.with_log_ratio = self.lengths, self.with_length, self.with_log_ratio
+        one._keys, one._places = self._keys, self._places
+        first = self.layout.at(BUDGET[0], budget)
+        of_budget = self.table[:, first : first + len(BUDGET)]
+        one._table = np.concatenate([self.table[:, : len(PROMPT)], of_budget], axis=1)
+        return one
 
     @property
     def table(self) -> Table:

@@ -11,7 +11,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 20
 STDIN = "<stdin>"
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+DUMPS = ("*.jsonl*", "*.parquet")  # what a directory stands for
+PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,13 @@ class Source:
     size: int | None  # bytes there when the scan began; None: not known before the end
     in_ranges: bool
     identity: tuple[int, int] | str | None  # device and inode; the URL
+    parquet: bool = False  # rows, not lines: read by `parquet`, never as a stream of bytes
     remote: "Remote | None" = None
+
+    @property
+    def at_once(self) -> bool:
+        """Whether many can read it at the same time, each a part."""
+        return self.in_ranges or self.parquet
 
 
 def find(names: Sequence[str]) -> list[Source]:
@@ -43,7 +53,7 @@ def find(names: Sequence[str]) -> list[Source]:
 
     Raises:
         InputProblem: a path that is not there, cannot be read, or is a directory without dumps.
-        UsageProblem: the same file twice, or stdin twice.
+        UsageProblem: the same file twice, stdin twice, or a directory with two kinds of dumps.
     """
     sources: list[Source] = []
     seen: dict[tuple[int, int] | str, str] = {}
@@ -111,12 +121,14 @@ def _under(name: str) -> list[Source]:
     if not stat.S_ISDIR(info.st_mode):
         return [_file(name)]
     path = Path(name)
-    found = sorted((str(p) for p in path.glob("*.jsonl*") if p.is_file()), key=natural)
-    if not found:
-        below = next(iter(sorted(path.rglob("*.jsonl*"))), None)
+    found = [[str(p) for p in path.glob(dumps) if p.is_file()] for dumps in DUMPS]
+    if all(found):  # one may have been made of the other, and nobody can tell from here
+        raise UsageProblem(f"{name}: holds both {' and '.join(DUMPS)} files: say which, as in {path / DUMPS[0]}")
+    if not any(found):
+        below = next(iter(sorted(inner for dumps in DUMPS for inner in path.rglob(dumps))), None)
         hint = f"; there are some in {below.parent}/" if below else ""
-        raise InputProblem(name, f"no *.jsonl* files in this directory{hint}")
-    return [_file(each) for each in found]
+        raise InputProblem(name, f"no {' and no '.join(DUMPS)} files in this directory{hint}")
+    return [_file(each) for each in sorted(chain.from_iterable(found), key=natural)]
 
 
 def _file(name: str) -> Source:
@@ -125,14 +137,18 @@ def _file(name: str) -> Source:
             return Source(name, name, None, in_ranges=False, identity=None)
         with open(name, "rb") as file:
             info = os.fstat(file.fileno())
-            plain = _is_plain(file.read(compression.MAGIC_BYTES))
+            start = file.read(compression.MAGIC_BYTES)
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
-    return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
+    if start.startswith(PARQUET) and find_spec("pyarrow") is None:
+        raise InputProblem(name, "this is Parquet, which needs one more package: pip install 'budget-cli[parquet]'")
+    return Source(name, name, info.st_size, _is_plain(start), (info.st_dev, info.st_ino), start.startswith(PARQUET))
 
 
 def _is_plain(start: bytes) -> bool:
-    return compression.codec_of(start) is None and not start.startswith((compression.ZIP, *compression.PICKLED))
+    return compression.codec_of(start) is None and not start.startswith(
+        (compression.ZIP, *compression.PICKLED, PARQUET)
+    )
 
 
 # streams whose first pieces were looked at, and what went wrong then
@@ -192,7 +208,8 @@ def _unpacked(source: Source, raw: Iterator[bytes]) -> Iterator[bytes]:
             raise InputProblem(source.name, "a zip archive cannot be read from a pipe or a URL: give it as a file")
         yield from compression.unzipped(source.name, source.path)
     else:
-        yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
+        plain = rest if codec is None else compression.decompressed(source.name, codec, rest)
+        yield from _no_parquet(source, codec, plain)
 
 
 def _until_problem(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -230,6 +247,17 @@ def _raw(source: Source) -> Iterator[bytes]:
                 yield piece
     except OSError as error:
         raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
+
+
+def _no_parquet(source: Source, codec: str | None, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces, unless they are those of a Parquet file, whose last bytes would have to be read first."""
+    first = next(pieces, b"")
+    if first.startswith(PARQUET):
+        what = (
+            f"Parquet inside {codec}: unpack it" if codec else "Parquet cannot be read as a stream: give it as a file"
+        )
+        raise InputProblem(source.name, what)
+    yield from _joined(first, pieces)
 
 
 def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

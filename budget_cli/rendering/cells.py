@@ -76,11 +76,15 @@ def names_of(all_numbers: bool) -> Sequence[str]:
     return numbers() if all_numbers else SHOWN
 
 
-def rows_of(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[list[float | None]]:
+def rows_of(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[tuple[float | None, ...]]:
     """These numbers of each cell, rounded but for the coefficients."""
-    whole = [name.startswith("coefficients.") for name in names]
-    for row in sweep.numbers(names):
-        yield [n if exact else rounded(n, precision) for n, exact in zip(row, whole, strict=True)]
+    columns = []
+    for name in names:
+        column = sweep.numbers(name)
+        if not name.startswith("coefficients."):
+            column = [round(n, precision) + 0.0 if isinstance(n, float) else n for n in column]
+        columns.append(column)
+    return zip(*columns, strict=True)
 
 
 def _cells(sweep: Sweep, all_numbers: bool, precision: int) -> Iterator[dict[str, Any]]:

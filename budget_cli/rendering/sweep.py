@@ -175,7 +175,7 @@ def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision
     head = f"  {axis.symbol:<10}{'loss':>12}{'mean A²':>12}{'by length':>11}{'phantom':>9}{'reordered':>11}"
     yield [Piece(head, "bold")]
     low, high = _ends(sweep.at("loss"))
-    cells = list(zip(axis.labels, sweep.numbers(names), strict=True))
+    cells = list(zip(axis.labels, zip(*map(sweep.numbers, names), strict=True), strict=True))
     for text, (loss, square, share, phantom, reordered) in cells[:ROWS]:
         level = _level(math.nan if loss is None else loss, low, high)
         yield [

@@ -134,6 +134,19 @@ def test_a_pipe_can_be_asked_for_suggestions_and_leaves_nothing_behind(budget_cl
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_summary_is_swept_at_its_budgets_and_suggests_none(
+    budget_cli: Run, sweep_json: SweepJson, tmp_path: Path
+) -> None:
+    summary = tmp_path / "summary.jsonl"
+    assert budget_cli("summarize", SAMPLE, "-B", "512,1024,1280", "-o", summary).returncode == 0
+    assert sweep_json(summary, *GRID)["cells"] == sweep_json(SAMPLE, *GRID)["cells"]
+    done = budget_cli("sweep", summary, "--suggest")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == (
+        "budget-cli: --suggest finds budgets of its own, and a summary has only those it was made with: give -B\n"
+    )
+
+
 def test_suggestions_need_no_log_probs(sweep_json: SweepJson) -> None:
     records = [{"prompt_id": 1, "reward": r, "response_length": n} for r, n in ((0, 100), (1, 300), (1, 200))]
     data = b"".join(json.dumps(record).encode() + b"\n" for record in records)

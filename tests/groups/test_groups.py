@@ -165,6 +165,16 @@ def test_groups_with_other_budgets_refuse_to_join(budgets: tuple[int, ...]) -> N
     assert bits(groups) == before
 
 
+@pytest.mark.parametrize("layout", [Layout(), Layout((100,)), Layout((100, 500, 900))])
+def test_one_budget_of_several_is_what_a_scan_for_it_alone_gives(layout: Layout) -> None:
+    responses: list[Response] = [("a", 1, 150, 0.5), ("b", 0, 90, 0.1), ("a", 0, 950, 0.2)]
+    several = groups_of(responses, layout)
+    for i, budget in enumerate(layout.budgets):
+        assert several.at(i).layout == Layout((budget,))
+        assert bits(several.at(i)) == bits(groups_of(responses, Layout((budget,))))
+    assert bits(several.at(0)) == bits(groups_of(responses, Layout(layout.budgets[:1])))
+
+
 def test_responses_without_a_length_or_a_log_ratio_are_counted_apart() -> None:
     keys, codes, r = ["a", "b"], np.array([0, 0, 1]), np.array([1.0, 0.0, 2.0])
     some = Groups.of_responses(LAYOUT, keys, codes, r, np.array([10, np.nan, 30]), np.array([np.nan, np.nan, 0.5]))

@@ -1,0 +1,389 @@
+"use strict";
+// The data of the page and where its sliders stand → every number and picture.
+// The formulas are those of objective.py, on the sums of totals.py; a number that does not exist is null, never 0.
+
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const grid = data.grid;
+  const at = data.at.slice(); // places in the grid: B, β, α
+  const DRAWN = 1500; // points of a scatter plot
+  const ROWS = 20; // of the table of prompts
+  const REWARD = "#2f7fc1";
+  const LENGTH = "#d9822b";
+
+  // ---- numbers
+
+  const finite = (value) => (Number.isFinite(value) ? value : null);
+  const of = (condition, value) => (condition ? finite(value) : null);
+  const clear = (value, terms) => (value <= 1e-14 * terms ? 0 : value); // what rounding leaves is no number
+
+  /** Of totals `t` of the dump, or of a part of it: the loss, what it is made of, and what is over the budget. */
+  function main(t, [i, j, k]) {
+    const beta = grid.budget_penalty_coef[j];
+    const alpha = grid.kl_coef[k];
+    const { mean: m, whole: w } = t;
+    const adjustable = data.budgeted || beta === 0;
+    const there = adjustable && (data.with_k || alpha === 0);
+    const b2 = beta * beta;
+    const advantage = m.rr - 2 * beta * m.re[i] + b2 * m.ee[i];
+    const kl = alpha * alpha * (m.kk + m.k2);
+    const square = clear(advantage, m.rr + b2 * m.ee[i]);
+    const loss = clear(advantage - 2 * alpha * (m.rk - beta * m.ek[i]) + kl, m.rr + b2 * m.ee[i] + kl);
+    return {
+      loss: of(there, loss),
+      "advantage.mean_square": of(adjustable, square),
+      "advantage.budget_share": of(adjustable, (b2 * w.ee[i]) / (w.rr + b2 * w.ee[i])),
+      "kl.r2": of(there && data.with_k && square !== 0, 1 - loss / square),
+      "over_budget.responses": of(data.budgeted, t.over[i]),
+      "over_budget.fraction": of(data.budgeted, t.over[i] / t.responses),
+    };
+  }
+
+  /** Everything that depends on the coefficients, of the totals `t` of the dump, by its dotted name. */
+  function numbers(t, [i, j, k]) {
+    const beta = grid.budget_penalty_coef[j];
+    const { whole: w, spread: s } = t;
+    const adjustable = data.budgeted || beta === 0;
+    const b2 = beta * beta;
+    const within = w.rr - 2 * beta * w.re[i] + b2 * w.ee[i];
+    const between = s.rr - 2 * beta * s.re[i] + b2 * s.ee[i];
+    return {
+      ...main(t, [i, j, k]),
+      "coefficients.token_budget": grid.token_budget[i],
+      "coefficients.budget_penalty_coef": beta,
+      "coefficients.kl_coef": grid.kl_coef[k],
+      "adjusted_reward.mean": of(adjustable, s.r_mean - beta * s.e_mean[i]),
+      "adjusted_reward.std": of(adjustable, Math.sqrt(Math.max(within + between, 0) / t.responses)),
+      "over_budget.excess_tokens": of(data.budgeted, t.excess_tokens[i]),
+      "over_budget.excess_mean": of(data.budgeted && t.over[i] > 0, t.excess_tokens[i] / t.over[i]),
+      "groups.zero_variance_adjusted": of(adjustable, t.zero_variance_adjusted[i][j]),
+      "groups.phantom": of(adjustable, t.phantom[i][j]),
+      "groups.reordered": of(adjustable && beta >= 0, t.reordered[i][j]),
+    };
+  }
+
+  /** One prompt's, from its moments. */
+  function ofPrompt(p, [i, j, k]) {
+    const beta = grid.budget_penalty_coef[j];
+    const alpha = grid.kl_coef[k];
+    const b2 = beta * beta;
+    const square = clear(p.rr - 2 * beta * p.re[i] + b2 * p.ee[i], p.rr + b2 * p.ee[i]);
+    const centred = clear(
+      p.rr - 2 * beta * p.re[i] + b2 * p.ee[i] - 2 * alpha * (p.rk - beta * p.ek[i]) + alpha * alpha * p.kk,
+      p.rr + b2 * p.ee[i] + alpha * alpha * p.kk,
+    );
+    const share = (b2 * p.ee[i]) / (p.rr + b2 * p.ee[i]);
+    return {
+      id: p.prompt_id,
+      n: p.n,
+      reward: p.r_mean,
+      loss: finite(centred / p.n + (alpha * p.k_mean) ** 2),
+      square: finite(square / p.n),
+      share: finite(share),
+      over: data.budgeted ? p.over[i] : null,
+      length: p.length_max,
+      phantom: p.n > 1 && p.rr === 0 && b2 * p.ee[i] > 0,
+    };
+  }
+
+  // ---- text
+
+  const format = {
+    whole: (x) => x.toLocaleString("en", { maximumFractionDigits: 0 }),
+    percent: (x) => `${(100 * x).toFixed(1)}%`,
+    number: (x) =>
+      Math.abs(x) >= 1e6 || (x !== 0 && Math.abs(x) < 1e-4)
+        ? x.toExponential(4)
+        : x.toLocaleString("en", { minimumFractionDigits: 4, maximumFractionDigits: 4 }),
+    short: (x) => (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential().replace(/(\.\d{3})\d+/, "$1") : String(Number(x.toPrecision(4)))),
+  };
+  const shown = (kind, x) => (x === null || x === undefined ? "–" : format[kind](x));
+
+  function write(values) {
+    for (const cell of document.querySelectorAll("[data-number]")) {
+      const name = cell.dataset.number;
+      if (!(name in values)) continue;
+      cell.textContent = shown(cell.dataset.kind, values[name]);
+      cell.dataset.value = values[name] === null ? "null" : String(values[name]);
+    }
+  }
+
+  function writePrompts() {
+    const body = document.querySelector("#prompts tbody");
+    const ranked = data.prompts.map((p) => ofPrompt(p, at)).sort((a, b) => (b.loss ?? -1) - (a.loss ?? -1));
+    body.replaceChildren(
+      ...ranked.slice(0, ROWS).map((p) => {
+        const row = document.createElement("tr");
+        const cells = [
+          ["whole", p.n], ["number", p.loss], ["number", p.reward], ["number", p.square], ["percent", p.share],
+          ["whole", p.over], ["whole", p.length],
+        ];
+        const head = document.createElement("th");
+        head.scope = "row";
+        head.textContent = String(p.id);
+        row.append(head);
+        for (const [kind, value] of cells) {
+          const cell = document.createElement("td");
+          cell.textContent = shown(kind, value);
+          row.append(cell);
+        }
+        const last = document.createElement("td");
+        last.textContent = p.phantom ? "phantom" : "";
+        row.append(last);
+        return row;
+      }),
+    );
+  }
+
+  // ---- pictures
+
+  const responses = data.sample.flatMap((p) => {
+    const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
+    const r = mean(p.reward);
+    return p.reward.map((reward, n) => ({ prompt: p, id: String(p.prompt_id), reward, centred: reward - r, length: p.length[n] }));
+  });
+
+  /** The sampled responses with what the coefficients make of them. */
+  function sampled() {
+    const budget = grid.token_budget[at[0]];
+    const beta = grid.budget_penalty_coef[at[1]];
+    const excess = (length) => (budget === null || length === null ? 0 : Math.max(0, length - budget));
+    for (const p of data.sample) p.mean = p.length.reduce((sum, x) => sum + excess(x), 0) / p.length.length;
+    return responses.map((one) => {
+      const e = excess(one.length);
+      const byLength = -beta * (e - one.prompt.mean) || 0;
+      return {
+        id: one.id, length: one.length, over: e > 0, adjusted: one.reward - beta * e, reward: one.reward,
+        centred: one.centred, byLength, advantage: one.centred + byLength,
+      };
+    });
+  }
+
+  function bins(values, count) {
+    const low = Math.min(...values);
+    const high = Math.max(...values);
+    const width = (high - low || 1) / count;
+    const rows = Array.from({ length: count }, (_, n) => ({ lo: low + n * width, hi: low + (n + 1) * width, count: 0 }));
+    for (const x of values) rows[Math.min(count - 1, Math.floor((x - low) / width))].count += 1;
+    return rows;
+  }
+
+  const counted = (c) => c.counts.map((count, n) => ({ lo: c.first + n * c.width, hi: c.first + (n + 1) * c.width, count }));
+  const bars = (name, title, color) => ({
+    data: { name },
+    mark: { type: "bar", binSpacing: 1, tooltip: true },
+    encoding: {
+      x: { field: "lo", bin: { binned: true }, title, axis: { format: ",~r", tickCount: 5 } },
+      x2: { field: "hi" },
+      y: { field: "count", type: "quantitative", title: null },
+      color: color ?? { value: REWARD },
+    },
+  });
+  const overColor = {
+    field: "over", type: "nominal", title: null,
+    scale: { domain: [false, true], range: [REWARD, LENGTH] },
+    legend: { orient: "top", labelExpr: "datum.value ? 'over the budget' : 'within'" },
+  };
+  const rule = { data: { name: "budget" }, mark: { type: "rule", strokeWidth: 2, color: LENGTH }, encoding: { x: { field: "B", type: "quantitative" } } };
+  const zero = { data: { values: [{ zero: 0 }] }, mark: { type: "rule", opacity: 0.4 } };
+  const budgetRow = () => (grid.token_budget[at[0]] === null ? [] : [{ B: grid.token_budget[at[0]] }]);
+  const points = (rows) => rows.slice(0, DRAWN);
+  const dots = { type: "point", filled: true, size: 28, opacity: 0.55, tooltip: true };
+  const quantitative = (field, title, more) => ({ field, type: "quantitative", title, ...more });
+
+  const some = (values, most) => values.filter((_, n) => n % Math.ceil(values.length / most) === 0);
+  const rising = grid.budget_penalty_coef.filter((x) => x > 0).map(format.short).reverse();
+  const decades = grid.budget_penalty_coef.filter((x) => x > 0 && Number.isInteger(Math.round(1e9 * Math.log10(x)) / 1e9)).map((x) => format.short(x));
+
+  const pictures = [
+    {
+      id: "lengths", there: data.lengths !== null,
+      spec: { layer: [bars("table", "tokens", overColor), rule] },
+      rows: () => ({
+        table: counted(data.lengths).map((bin) => ({ ...bin, over: data.budgeted && bin.lo >= (grid.token_budget[at[0]] ?? Infinity) })),
+        budget: budgetRow(),
+      }),
+    },
+    {
+      id: "against", there: data.budgeted && responses.length > 0,
+      spec: {
+        layer: [
+          {
+            data: { name: "table" }, mark: dots,
+            encoding: {
+              x: quantitative("length", "tokens", { axis: { format: ",~r", tickCount: 5 } }), y: quantitative("adjusted", "r − β·e"), color: overColor,
+              tooltip: [{ field: "id", title: "prompt" }, { field: "length" }, { field: "reward" }, { field: "adjusted" }],
+            },
+          },
+          rule,
+        ],
+      },
+      rows: (sample) => ({ table: points(sample), budget: budgetRow() }),
+    },
+    { id: "rates", there: data.rates !== null, spec: bars("table", "mean reward of a prompt"), rows: () => ({ table: counted(data.rates) }) },
+    {
+      id: "advantages", there: responses.length > 0,
+      spec: { layer: [bars("table", "advantage"), { ...zero, encoding: { x: { field: "zero", type: "quantitative" } } }] },
+      rows: (sample) => ({ table: bins(sample.map((one) => one.advantage), 41) }),
+    },
+    {
+      id: "parts", there: data.budgeted && responses.length > 0,
+      spec: {
+        layer: [
+          { ...zero, encoding: { x: { field: "zero", type: "quantitative" } } },
+          { ...zero, encoding: { y: { field: "zero", type: "quantitative" } } },
+          {
+            data: { name: "table" }, mark: dots,
+            encoding: {
+              x: quantitative("centred", "from reward, r − mean r"), y: quantitative("byLength", "from length, −β·(e − mean e)"), color: overColor,
+              tooltip: [{ field: "id", title: "prompt" }, { field: "length" }, { field: "reward" }, { field: "advantage" }],
+            },
+          },
+        ],
+      },
+      rows: (sample) => ({ table: points(sample) }),
+    },
+    {
+      id: "share", there: data.budgeted,
+      spec: {
+        layer: [
+          {
+            data: { name: "table" }, mark: { type: "rect", color: LENGTH },
+            encoding: {
+              x: { field: "B", type: "ordinal", title: "budget, tokens", scale: { domain: grid.token_budget }, axis: { values: some(grid.token_budget, 6), labelAngle: 0 } },
+              y: { field: "beta", type: "ordinal", title: "β", scale: { domain: rising }, axis: { values: decades } },
+              opacity: { field: "share", type: "quantitative", title: null, scale: { domain: [0, 1], range: [0.04, 1] }, legend: { format: ".0%", values: [0, 0.5, 1], orient: "top", symbolType: "square", symbolFillColor: LENGTH } },
+              tooltip: [{ field: "B" }, { field: "beta", title: "β" }, { field: "share", format: ".1%", title: "made by length" }],
+            },
+          },
+          {
+            data: { name: "here" }, mark: { type: "point", shape: "circle", size: 110, strokeWidth: 3, color: REWARD },
+            encoding: { x: { field: "B", type: "ordinal" }, y: { field: "beta", type: "ordinal" } },
+          },
+        ],
+      },
+      rows: () => {
+        const table = [];
+        grid.token_budget.forEach((B, i) => grid.budget_penalty_coef.forEach((beta, j) => {
+          if (beta > 0) table.push({ B, beta: format.short(beta), share: main(data.totals, [i, j, at[2]])["advantage.budget_share"] });
+        }));
+        const [i, j] = at;
+        const here = grid.budget_penalty_coef[j] > 0 ? [{ B: grid.token_budget[i], beta: format.short(grid.budget_penalty_coef[j]) }] : [];
+        return { table, here };
+      },
+    },
+    {
+      id: "trend", there: data.parts.length > 1, spec: trend(".3~g"),
+      rows: () => ({ table: along([["loss", "loss"], ["advantage.mean_square", "mean A²"]]) }),
+    },
+    {
+      id: "shares", there: data.parts.length > 1, spec: trend(".0%"),
+      rows: () => ({ table: along([["advantage.budget_share", "made by length"], ["over_budget.fraction", "over the budget"]]) }),
+    },
+  ];
+
+  function trend(numberFormat) {
+    return {
+      data: { name: "table" }, mark: { type: "line", point: true, tooltip: true },
+      encoding: {
+        x: { field: "label", type: "ordinal", sort: null, title: null, axis: { values: some(data.parts.map((part) => part.label), 5), labelAngle: 0, labelLimit: 80 } },
+        y: { field: "value", type: "quantitative", title: null, axis: { format: numberFormat } },
+        color: { field: "what", type: "nominal", sort: null, title: null, scale: { range: [REWARD, LENGTH] }, legend: { orient: "top" } },
+      },
+    };
+  }
+
+  const along = (names) =>
+    data.parts.flatMap((part) => {
+      const values = main(part.totals, at);
+      return names.map(([name, what]) => ({ label: part.label, what, value: values[name] }));
+    });
+
+  const views = new Map();
+
+  async function draw() {
+    const sample = sampled();
+    for (const picture of pictures) {
+      const figure = document.getElementById(`figure-${picture.id}`);
+      if (!figure) continue;
+      if (data.totals === null || !picture.there) {
+        figure.hidden = true;
+        continue;
+      }
+      const rows = picture.rows(sample);
+      const label = figure.querySelector("figcaption strong").textContent;
+      const spec = {
+        $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+        width: "container", height: 220, autosize: { type: "fit", contains: "padding" },
+        description: label, datasets: rows, ...picture.spec,
+        config: { background: null, view: { stroke: null }, font: "inherit", axis: { gridOpacity: 0.5, labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" } },
+      };
+      const { view } = await vegaEmbed(figure.querySelector(".picture"), spec, { actions: false, renderer: "svg", ast: true, tooltip: { theme: "custom" } });
+      views.set(picture.id, view);
+    }
+  }
+
+  function redraw() {
+    const sample = sampled();
+    for (const picture of pictures) {
+      const view = views.get(picture.id);
+      if (!view || picture.id === "rates") continue;
+      for (const [name, rows] of Object.entries(picture.rows(sample))) {
+        if (picture.id === "share" && name === "table") continue;
+        view.data(name, rows);
+      }
+      view.runAsync();
+    }
+  }
+
+  // ---- sliders
+
+  const sliders = [["token_budget", 0], ["budget_penalty_coef", 1], ["kl_coef", 2]].map(([name, axis]) => ({
+    input: document.getElementById(name), output: document.getElementById(`${name}-value`), values: grid[name], axis, name,
+  }));
+
+  function label(slider) {
+    const value = slider.values[at[slider.axis]];
+    const unit = { token_budget: "tokens", budget_penalty_coef: "reward per token", kl_coef: "reward per nat" }[slider.name];
+    const text = value === null ? "none" : slider.name === "token_budget" ? format.whole(value) : format.short(value);
+    slider.output.textContent = text;
+    slider.input.setAttribute("aria-valuetext", `${text} ${unit}`);
+  }
+
+  function update() {
+    if (data.totals === null) return;
+    const values = numbers(data.totals, at);
+    write(values);
+    writePrompts();
+    for (const slider of sliders) label(slider);
+    const given = [];
+    if (values["coefficients.token_budget"] !== null) given.push(`-B ${values["coefficients.token_budget"]}`);
+    given.push(`--budget-penalty-coef ${values["coefficients.budget_penalty_coef"]}`, `--kl-coef ${values["coefficients.kl_coef"]}`);
+    document.getElementById("command").textContent = `${data.command} ${given.join(" ")}`;
+  }
+
+  let waiting = false;
+  function moved() {
+    for (const slider of sliders) at[slider.axis] = Number(slider.input.value);
+    update();
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      redraw();
+    });
+  }
+
+  for (const slider of sliders) {
+    slider.input.max = String(slider.values.length - 1);
+    slider.input.value = String(at[slider.axis]);
+    slider.input.closest(".slider").hidden = slider.values.length < 2;
+    slider.input.addEventListener("input", moved);
+  }
+  document.getElementById("reset").addEventListener("click", () => {
+    for (const slider of sliders) slider.input.value = String(data.at[slider.axis]);
+    moved();
+  });
+  update();
+  draw().then(() => document.documentElement.setAttribute("data-drawn", "yes"));
+})();

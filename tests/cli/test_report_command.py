@@ -1,0 +1,195 @@
+"""If this fails, `budget-cli report` writes a page that a browser does not read as it is meant, or none."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+LossJson = Callable[..., dict[str, Any]]
+
+pytest.importorskip("vl_convert", reason="the page's pictures need the extra: pip install 'budget-cli[report]'")
+
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
+HOSTILE = "</script><script>alert(1)</script><!--<script>\u2028&\x1b[31m"
+GOOD = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -1.5, "response_length": 120}
+
+
+class Page(HTMLParser):
+    """What a browser finds in the page: elements, and the text of scripts and of all else."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] == "script" and self.lasttag == "script":
+            self.scripts[-1] += data
+        else:
+            self.text += data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.scripts[0])
+        return found
+
+
+@pytest.fixture(scope="module")
+def page_of(budget_cli: Run) -> Callable[..., Page]:
+    """The page on standard output, of a command that must exit as said."""
+
+    def run(*arguments: str | Path, stdin: bytes | None = None, exits: int = 0) -> Page:
+        done = budget_cli("report", *arguments, stdin=stdin)
+        assert done.returncode == exits, done.stderr.decode()
+        return Page(done.stdout)
+
+    return run
+
+
+PageOf = Callable[..., Page]
+
+
+def lines(*records: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def test_the_page_is_one_file_that_asks_nobody_for_anything(budget_cli: Run, tmp_path: Path) -> None:
+    done = budget_cli("report", SAMPLE, "-B", "1024", "-o", tmp_path / "report.html")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    page = (tmp_path / "report.html").read_bytes()
+    assert len(page) < 6_000_000
+    found = Page(page)
+    links = [value for _, attributes in found.elements for key, value in attributes.items() if key in ("src", "href")]
+    assert links == ["data:,"]  # no icon
+    (policy,) = [a["content"] for tag, a in found.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'unsafe-inline';")
+    assert [tag for tag, _ in found.elements].count("script") == 3
+
+
+def test_its_numbers_are_those_of_the_command(page_of: PageOf, loss_json: LossJson) -> None:
+    page = page_of(SAMPLE, "-B", "1024", "--beta", "0.003", "--alpha", "0.2")
+    loss = loss_json(SAMPLE, "-B", "1024", "--beta", "0.003", "--alpha", "0.2", "--precision", "17")
+    shown = {a["data-number"]: a["data-value"] for _, a in page.elements if "data-number" in a}
+    assert len(shown) > 35
+    for path, value in shown.items():
+        assert path is not None
+        number: Any = loss
+        for name in path.split("."):
+            number = number[name]
+        assert json.loads(value or "") == number, path
+
+
+def test_nothing_of_the_data_is_markup(page_of: PageOf, tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x onerror=alert(1)>.jsonl"
+    records = [{**GOOD, "prompt_id": HOSTILE, "response_length": n} for n in (100, 300)]
+    path.write_bytes(lines(*records, {**GOOD, "reward": "<b>"}, {"prompt_id": "<i>"}))
+    page = page_of(path, "-B", "200", exits=1)
+    tags = {tag for tag, _ in page.elements}
+    assert tags & {"b", "i", "img"} == {"b"}  # b: the headline's numbers
+    assert [tag for tag, _ in page.elements].count("script") == 3
+    assert "alert(1)" not in "".join(page.scripts[1:])
+    assert "<" not in page.scripts[0]
+    assert page.data["prompts"][0]["prompt_id"] == HOSTILE
+    assert "</script><script>alert(1)</script>" in page.text
+    assert "<img src=x onerror=alert(1)>.jsonl" in page.text
+    assert "\x1b" not in page.text
+
+
+def test_a_damaged_dump_has_a_page_that_says_fail_and_why(page_of: PageOf) -> None:
+    page = page_of(SAMPLE.with_name("damaged.jsonl"), "-B", "1024", exits=1)
+    assert "fail23 records of 28 rejected" in page.text
+    assert "damaged.jsonl:10:1: reward: missing" in page.text
+    assert page_of(SAMPLE.with_name("damaged.jsonl"), "-B", "1024", "--max-errors", "23").data["totals"]["prompts"] == 2
+
+
+def test_no_records_have_a_page(page_of: PageOf) -> None:
+    page = page_of("-B", "1024", stdin=b"", exits=1)
+    assert page.data["totals"] is None
+    assert "failno records at all" in page.text
+
+
+def test_several_files_are_a_trend_and_one_prompt_set(page_of: PageOf, loss_json: LossJson, tmp_path: Path) -> None:
+    records = SAMPLE.read_bytes().splitlines(keepends=True)
+    (tmp_path / "10.jsonl").write_bytes(b"".join(records[20:]))
+    (tmp_path / "2.jsonl").write_bytes(b"".join(records[:20]))
+    page = page_of(tmp_path, "-B", "1024")
+    assert [part["label"] for part in page.data["parts"]] == ["2.jsonl", "10.jsonl"]
+    assert [part["totals"]["responses"] for part in page.data["parts"]] == [20, 28]
+    loss = loss_json(tmp_path, "-B", "1024", "--precision", "17")
+    value = {a["data-number"]: a["data-value"] for _, a in page.elements if "data-number" in a}["loss"]
+    assert float(value or "") == pytest.approx(loss["loss"], rel=1e-12)
+    assert (page.data["totals"]["prompts"], page.data["totals"]["responses"]) == (6, 48)
+
+
+def test_the_sliders_offer_the_budgets_that_are_asked_for(page_of: PageOf) -> None:
+    grid = page_of(SAMPLE, "-B", "1024", "--budgets", "500:1000:3").data["grid"]
+    assert grid["token_budget"] == [500, 750, 1000, 1024]
+
+
+def test_a_sample_is_called_a_sample(page_of: PageOf) -> None:
+    records = [{**GOOD, "prompt_id": i // 4, "reward": i % 2, "response_length": i % 1000} for i in range(6000)]
+    page = page_of("-B", "500", stdin=lines(*records))
+    assert "all 4,000 responses of 1,000 prompts, chosen by a hash of the prompt's id" in page.text
+    assert page.text.count("A sample, see below.") == 3
+    assert len(page.data["prompts"]) == 120
+    small = page_of(SAMPLE, "-B", "500")
+    assert "All pictures are of all responses." in small.text
+    assert "sample, see below" not in small.text
+
+
+def test_a_summary_has_a_page_for_its_budgets_and_no_sample(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.jsonl"
+    assert budget_cli("summarize", SAMPLE, "-B", "300,512,1024", "-o", summary).returncode == 0
+    page = page_of(summary, "-B", "512")
+    assert page.data["grid"]["token_budget"] == [300, 512, 1024]
+    assert page.data["sample"] == []
+    assert "A summary holds no single responses" in page.text
+    whole = page_of(SAMPLE, "-B", "512", "--budgets", "300,1024")
+    assert page.data["totals"] == whole.data["totals"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one"),
+        (("-B", "1", "--budgets", "x"), "--budgets 'x': expected numbers with commas between them"),
+        (("--beta", "0", "--budgets", "5"), "--budgets: the slider begins at a budget, give it with -B"),
+        (("-B", "1", "-o", "no/such/place.html"), "-o no/such/place.html: there is no directory"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_read(
+    budget_cli: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    done = budget_cli("report", "no-such-file.jsonl", *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().startswith(f"budget-cli: {message}")
+
+
+def test_without_the_extra_it_says_what_to_install(budget_cli: Run) -> None:
+    done = budget_cli("report", SAMPLE, "-B", "1024", patch="sys.modules['vl_convert'] = None")
+    assert done.returncode == 2
+    assert done.stderr.decode() == "budget-cli: the pictures need the extra: pip install 'budget-cli[report]'\n"
+
+
+def test_the_page_is_the_same_to_the_last_byte_for_any_number_of_jobs(budget_cli: Run) -> None:
+    records = [{**GOOD, "prompt_id": i % 3000, "reward": i % 7 / 3, "response_length": i % 997} for i in range(9000)]
+    pages = [
+        budget_cli("report", "-B", "500", "--jobs", jobs, stdin=lines(*records)).stdout for jobs in ("1", "2", "3")
+    ]
+    assert pages[0]
+    assert pages[1:] == pages[:1] * 2
+    assert not re.search(rb"/tmp|/home|20\d\d-\d\d-\d\d", pages[0].split(b'id="data">')[0])
