@@ -62,7 +62,8 @@ def command(
 ) -> Exit:  # fmt: skip
     """A page of HTML with the numbers, pictures, and sliders.
 
-    The sliders compute every number and picture again, for any B, β and α. Opens from disk and asks nobody for anything. Without -o it goes to standard output.
+    The sliders compute every number and picture again, for any B, β and α. The page opens from disk and asks nobody for
+    anything. Without -o it goes to standard output.
     """
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
