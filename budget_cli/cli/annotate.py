@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options
-from budget_cli.errors import Exit, OutputProblem, UsageProblem
+from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
     from budget_cli.reading.columns import Tally
-    from budget_cli.reading.sources import Source
 
 EPILOG = """Examples:
 
@@ -24,7 +23,12 @@ Exit: 0 all read and all held, 1 verdict fail, 2 usage, 3 input or output, 70 a 
 """
 Rejects = Annotated[
     str | None,
-    typer.Option(metavar="FILE", show_default=False, help="Write the rejected lines there, as they were."),
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel="Output",
+        show_default=False,
+        help="Write the rejected lines there, as they were.",
+    ),
 ]
 
 
@@ -49,7 +53,7 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
-    """The records back, each with its terms of the loss: penalty, baseline, advantage, log-ratio.
+    """The records back, each with its own terms of the loss.
 
     Each record gets the key budget_cli: {penalty, adjusted_reward, baseline, advantage, log_ratio, loss}, unrounded.
     Every other byte of it stays as it was, and so does the order. A record that holds a whole prompt gets arrays; in a
@@ -66,7 +70,7 @@ def command(
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis import verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import as_typed, find, placed, progress_over, require_records, scanned
+    from budget_cli.cli.scanned import as_typed, find, placed, progress_over, require_records, rereadable, scanned
     from budget_cli.groups.moments import Layout
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
@@ -80,7 +84,7 @@ def command(
     mappings, fields = as_typed(fields, field, reward_weights, group)
     budgets = () if token_budget is None else (token_budget,)
     with contextlib.ExitStack() as stack:
-        found = [_rereadable(source, stack) for source in find(files)]
+        found = stack.enter_context(rereadable(find(files)))
         require_records(found, "annotate")
         for source in found:
             if source.parquet:
@@ -109,25 +113,6 @@ def command(
         _say_where(scan.tally, rejects, unheld)
     outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
     return outcome.exit_code(scan, reasons)
-
-
-def _rereadable(source: "Source", stack: contextlib.ExitStack) -> "Source":
-    """The source, or what comes through a pipe in a temporary file."""
-    if source.parquet:
-        raise UsageProblem(
-            f"{source.name}: this is Parquet: only records that are lines can be given back as they were"
-        )
-    if source.size is not None:
-        return source
-    import tempfile
-
-    from budget_cli.reading import sources
-
-    try:
-        return sources.spooled(source, stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-")))
-    except OSError as error:
-        where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
-        raise OutputProblem(f"{where}: {error.strerror or error}; files given by name need none") from None
 
 
 def _say_where(tally: "Tally", rejects: str | None, unheld: int) -> None:

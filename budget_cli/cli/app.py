@@ -1,11 +1,24 @@
 """The commands of `budget-cli`, one module each, and what belongs to all of them."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, check, compare, fields, loss, summarize, sweep
+from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss, summarize, sweep
+from budget_cli.cli.help import ENVIRONMENT, Command
+from budget_cli.errors import BudgetCliError
+
+EPILOG = """Examples:
+
+\b
+  budget-cli loss rollouts/ -B 4096
+  budget-cli check rollouts/ -B 4096
+  budget-cli compare monday/ tuesday/ -B 4096
+  budget-cli annotate 40.jsonl -B 4096 | jq .budget_cli
+  budget-cli COMMAND --help
+"""
 
 app = typer.Typer(
     name="budget-cli",
@@ -14,14 +27,18 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich would cost a start-up 50 ms
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
 )
-app.command("loss", epilog=loss.EPILOG)(loss.command)
-app.command("check", epilog=check.EPILOG)(check.command)
-app.command("sweep", epilog=sweep.EPILOG)(sweep.command)
-app.command("compare", epilog=compare.EPILOG)(compare.command)
-app.command("annotate", epilog=annotate.EPILOG)(annotate.command)
-app.command("summarize", epilog=summarize.EPILOG)(summarize.command)
-app.command("fields", epilog=fields.EPILOG)(fields.command)
+for _name, _module in (
+    ("loss", loss),
+    ("check", check),
+    ("sweep", sweep),
+    ("compare", compare),
+    ("annotate", annotate),
+    ("summarize", summarize),
+    ("fields", fields),
+):
+    app.command(_name, cls=Command, epilog=_module.EPILOG, context_settings=ENVIRONMENT)(_module.command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -32,8 +49,28 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
-) -> None:
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", envvar="BUDGET_CLI_CONFIG", show_default=False,
+            help="Settings, in place of the budget-cli.toml or pyproject.toml that is found from here upward.",
+        ),
+    ] = None,
+    no_config: Annotated[
+        bool, typer.Option("--no-config", envvar="BUDGET_CLI_NO_CONFIG", help="No settings from any file.")
+    ] = False,
+) -> None:  # fmt: skip
     """Recompute the budget-aware RL loss of a rollout dump, and say what it is made of."""
+    command = context.invoked_subcommand
+    if command is None or {"-h", "--help"} & set(sys.argv):  # help is there, whatever the file says
+        return
+    try:
+        told = configuration.defaults(context.command.commands, command, config, search=not no_config)  # type: ignore[attr-defined]
+    except BudgetCliError as error:
+        console.say(str(error))
+        console.leave(error.exit_code)
+    context.default_map = {command: told}

@@ -61,7 +61,7 @@ def command(
     kl_coef: Annotated[
         float | None,
         typer.Option(
-            "--kl-coef", "--alpha", callback=options.finite, envvar="BUDGET_CLI_KL_COEF", show_default=False,
+            "--kl-coef", "--alpha", callback=options.finite, show_default=False,
             help="α: above 0 a record without log-probs is rejected, as in loss; by default it is not.",
         ),
     ] = None,
@@ -85,7 +85,7 @@ def command(
         ),
     ] = None,
     fail_on: Annotated[
-        FailOn, typer.Option(envvar="BUDGET_CLI_FAIL_ON", help="From which severity on the exit code is 1.")
+        FailOn, typer.Option(help="From which severity on the exit code is 1.")
     ] = FailOn.ERROR,
     baseline: Annotated[
         str | None,
@@ -115,13 +115,15 @@ def command(
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
     output: options.Output = None,
+    color: options.WhenColour = options.Colour.AUTO,
     quiet: options.Quiet = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also of an info: why it matters and what to do.")
     ] = False,
 ) -> Exit:  # fmt: skip
-    """What is wrong or suspicious in a dump: groups, budget, lengths, log-probs, ids, and records that cannot be used.
+    """What is wrong or suspicious in a dump.
 
+    Looks at groups, budget, lengths, log-probs, ids, and records that cannot be used.
     Without a budget (-B) what needs one is not checked, and that is said.
     """
     if explain is not None:
@@ -173,7 +175,7 @@ def command(
     answer = Answer(
         audited._replace(findings=findings), loss, [*incomplete, *reasons], incomplete, names, thresholds, severity
     )
-    console.write(_rendered(answer, format, output, verbose), output)
+    console.write(_rendered(answer, format, output, color, verbose), output)
     _tell(scan, answer, format, quiet)
     if scan.problems:
         return Exit.IO
@@ -255,7 +257,7 @@ def _without_what_is_not_there(found: "list[Source]", fields: "Fields") -> "Fiel
     return replace(fields, extras=tuple(name for name in fields.extras if name in there))
 
 
-def _rendered(answer: "Answer", format: Format, output: str | None, verbose: bool) -> bytes:
+def _rendered(answer: "Answer", format: Format, output: str | None, color: options.Colour, verbose: bool) -> bytes:
     """The findings in the format asked for."""
     from budget_cli.rendering import findings
 
@@ -273,7 +275,7 @@ def _rendered(answer: "Answer", format: Format, output: str | None, verbose: boo
         from budget_cli.rendering import junit
 
         return junit.of_cases("budget-cli check", findings.cases(answer))
-    return console.drawn(findings.of_audit(answer, verbose), output)
+    return console.drawn(findings.of_audit(answer, verbose), output, color)
 
 
 def _tell(scan: "Scan", answer: "Answer", format: Format, quiet: bool) -> None:

@@ -53,21 +53,24 @@ class Order(StrEnum):
     LENGTH = "length"
 
 
-Dump = Annotated[
-    str,
-    typer.Argument(
-        show_default=False,
-        help="A file or a directory, as for loss; -: standard input; or what loss --format json wrote.",
+DUMP = "A file or a directory, as for loss; -: standard input; or what loss --format json wrote."
+Base = Annotated[str, typer.Argument(metavar="BASE", show_default=False, help=DUMP)]
+New = Annotated[str, typer.Argument(metavar="NEW", show_default=False, help="The same.")]
+Top = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="N", rich_help_panel="Output", help="How many of the prompts that moved most are shown."
     ),
 ]
-Top = Annotated[int, typer.Option(min=0, help="How many of the prompts that moved most are shown.")]
-By = Annotated[Order, typer.Option("--moved-by", help="What the prompts that moved most are chosen by.")]
+By = Annotated[
+    Order, typer.Option("--moved-by", rich_help_panel="Output", help="What the prompts that moved most are chosen by.")
+]
 
 
 @console.exits
 def command(
-    base: Dump,
-    new: Dump,
+    base: Base,
+    new: New,
     token_budget: options.TokenBudget = None,
     budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
     kl_coef: options.KlCoef = 0.1,
@@ -79,7 +82,9 @@ def command(
     presets: options.PresetFiles = None,
     top: Top = 5,
     moved_by: By = Order.LOSS,
-    format: Annotated[Format, typer.Option("--format", "-f", help="What the comparison is written as.")] = Format.TABLE,
+    format: Annotated[
+        Format, typer.Option("--format", "-f", rich_help_panel="Output", help="What the comparison is written as.")
+    ] = Format.TABLE,
     precision: options.Precision = 4,
     fail_if: options.FailIf = None,
     max_errors: options.MaxErrors = "0",
@@ -88,10 +93,13 @@ def command(
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
     output: options.Output = None,
+    color: options.WhenColour = options.Colour.AUTO,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
-    """Two dumps side by side: loss, reward, length and what else moved, each with its standard error.
+    """Two dumps side by side, and how sure each difference is.
+
+    Compares loss, reward, adjusted reward, log-ratio, length, over-budget share and zero-variance share.
 
     Prompts whose id is in both are compared with each other, the others are left out and counted; where no id is in
     both, all prompts are compared, unpaired. A standard error is clustered by prompt. The result of an earlier loss
@@ -130,7 +138,7 @@ def command(
     shown = (sides[0].shown(), sides[1].shown())
     if format is Format.TABLE:
         screen = rendering.lines(compared, shown, moved, moved_by.value, reasons, judged, precision)
-        result = console.drawn(screen, output)
+        result = console.drawn(screen, output, color)
     else:
         write = rendering.json if format is Format.JSON else rendering.markdown
         result = write(compared, shown, moved, "fail" if reasons else "pass", judged, precision)

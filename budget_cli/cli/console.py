@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
 
+from budget_cli.cli.options import Colour
 from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal
 
@@ -170,18 +171,20 @@ def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
     return file, rename
 
 
-def drawn(screen: "Iterable[Line]", output: str | None) -> bytes:
+def drawn(screen: "Iterable[Line]", output: str | None, colour: Colour) -> bytes:
     """A screen as the bytes of where it goes: with colour where somebody wants it, in characters that fit."""
     from budget_cli.rendering import lines
 
-    if wants_colour(output):
+    if wants_colour(output, colour):
         return lines.coloured(screen).encode()
     encoding = "utf-8" if output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
     return lines.plain(screen, encoding).encode(encoding)
 
 
-def wants_colour(output: str | None) -> bool:
-    """Whether the table gets colour: a terminal, unless NO_COLOR; FORCE_COLOR overrides the terminal."""
+def wants_colour(output: str | None, colour: Colour) -> bool:
+    """Whether the table gets colour: as told; else a terminal, unless NO_COLOR; FORCE_COLOR overrides the terminal."""
+    if colour is not Colour.AUTO:
+        return colour is Colour.ALWAYS
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):

@@ -34,12 +34,16 @@ def command(
     group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
-    format: Annotated[Format, typer.Option("--format", "-f", help="What the inventory is written as.")] = Format.TABLE,
+    format: Annotated[
+        Format, typer.Option("--format", "-f", rich_help_panel="Output", help="What the inventory is written as.")
+    ] = Format.TABLE,
     output: options.Output = None,
+    color: options.WhenColour = options.Colour.AUTO,
 ) -> Exit:
-    """Which preset fits these files, where each field was found, and what is missing.
+    """Which preset fits these files, and where each field was found.
 
-    Looks at the first thousand lines of the first file only, and computes nothing.
+    Says what is missing, too, and what to give instead. Looks at the first thousand lines of the first file only, and
+    computes nothing.
     """
     console.require_writable(output)
     from budget_cli.analysis import inventory
@@ -72,7 +76,7 @@ def command(
     else:
         from budget_cli.rendering import fields as screen
 
-        result = console.drawn(screen.of_inventory(taken), output)
+        result = console.drawn(screen.of_inventory(taken), output, color)
     console.write(result, output)
     there = {one.name for one in taken.fields if one.samples}
     return Exit.PASS if {"prompt_id", "reward"} <= there else Exit.FAIL

@@ -48,6 +48,7 @@ def command(
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
     output: options.Output = None,
+    color: options.WhenColour = options.Colour.AUTO,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
@@ -81,7 +82,7 @@ def command(
     found = find(files)
     fields = placed(found, fields, mappings, preset, presets or [], quiet)
     budgets = () if token_budget is None else (token_budget,)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, label)
+    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, by=label)
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     loss = report.of_groups(scan.groups, coefficients, scan.tally, aggregate.value)
@@ -103,7 +104,7 @@ def command(
 
     told = outcome.told(scan)
     split = None if by is None else Breakdown(by, rows, written(fields.paths["prompt_id"]))
-    result = _rendered(scan, told, loss, judged, reasons, split, format, precision, per_prompt, output)
+    result = _rendered(scan, told, loss, judged, reasons, split, format, precision, per_prompt, output, color)
     console.write(result, output)
     outcome.tell(scan, reasons, format is Format.TABLE, quiet)
     return outcome.exit_code(scan, reasons)
@@ -120,6 +121,7 @@ def _rendered(
     precision: int,
     per_prompt: bool,
     output: str | None,
+    color: options.Colour,
 ) -> bytes:
     """The result in the format asked for."""
     from budget_cli.analysis import report
@@ -138,7 +140,7 @@ def _rendered(
         shown = list(table.of_loss(loss, lengths, reasons, judged, told, precision, phantoms, rows))
         if prompts is not None:
             shown += table.of_prompts(prompts, precision)
-        return console.drawn(shown, output)
+        return console.drawn(shown, output, color)
     if format is Format.MARKDOWN:
         from budget_cli.rendering import markdown
 
@@ -146,12 +148,24 @@ def _rendered(
             return markdown.of_prompts(prompts, precision)
         text = markdown.of_loss(loss, status, judged, precision)
         return text if split is None else text + b"\n" + breakdown.markdown(split, precision)
+    incomplete = [str(problem) for problem in scan.problems]
+    if format is Format.GITHUB:
+        from budget_cli.cli import step_summary
+        from budget_cli.rendering import ci, github
+
+        page = _rendered(scan, told, loss, judged, reasons, split, Format.MARKDOWN, precision, False, None, color)
+        step_summary.append(ci.reasons_as_markdown(reasons) + page)
+        return github.of_annotations(ci.annotations(loss, told, incomplete, reasons, precision))
+    if format is Format.JUNIT:
+        from budget_cli.rendering import ci, junit
+
+        cases = ci.cases(loss, told, incomplete, reasons, judged, () if split is None else split.rows)
+        return junit.of_cases(ci.TITLE, cases)
     from budget_cli.rendering import machine
 
     if format is Format.CSV and split is not None and prompts is None:
         return breakdown.csv(split, precision)
     if format is Format.CSV:
         return machine.csv_of_prompts(prompts, precision) if prompts else machine.csv_of_loss(loss, status, precision)
-    incomplete = [str(problem) for problem in scan.problems]
     by = None if split is None else breakdown.as_dicts(split, precision)
     return machine.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision, by)

@@ -16,6 +16,8 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
+    GITHUB = "github"
+    JUNIT = "junit"
 
 
 class Aggregate(StrEnum):
@@ -30,6 +32,14 @@ class GroupBy(StrEnum):
 
     LINE = "line"
     FILE = "file"
+
+
+class Colour(StrEnum):
+    """When a screen has colour."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 def finite(value: float | None) -> float | None:
@@ -49,6 +59,32 @@ def require_budget(token_budget: int | None, budget_penalty_coef: float) -> None
         raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
 
 
+def _presets(incomplete: str) -> list[str]:
+    from budget_cli.reading import presets
+
+    return [name for name in presets.load() if name.startswith(incomplete)]
+
+
+def _fields(incomplete: str) -> list[str]:
+    from budget_cli.reading.fields import NAMED
+
+    return [f"{name}=" for name in NAMED if name.startswith(incomplete)]
+
+
+def _numbers(context: typer.Context, incomplete: str) -> list[str]:
+    from budget_cli.analysis import comparison, report
+
+    kind = comparison.Comparison if context.info_name == "compare" else report.Loss
+    return [name for name in report.numbers(kind) if name.startswith(incomplete)]
+
+
+def _labels(incomplete: str) -> list[str]:
+    from budget_cli.reading.fields import EXTRAS
+
+    known = ["file", *(name for name, kind in EXTRAS.items() if kind == "label" and name != "by")]
+    return [name for name in known if name.startswith(incomplete)]
+
+
 Files = Annotated[
     list[str] | None,
     typer.Argument(
@@ -61,35 +97,35 @@ Files = Annotated[
 TokenBudget = Annotated[
     int | None,
     typer.Option(
-        "--token-budget", "-B", min=0, envvar="BUDGET_CLI_TOKEN_BUDGET", show_default=False,
+        "--token-budget", "-B", min=0, show_default=False, rich_help_panel="Loss", metavar="TOKENS",
         help="B, in tokens. There is no default: a budget is somebody's decision.",
     ),
 ]  # fmt: skip
 BudgetPenaltyCoef = Annotated[
     float,
     typer.Option(
-        "--budget-penalty-coef", "--beta", callback=finite, envvar="BUDGET_CLI_BUDGET_PENALTY_COEF",
+        "--budget-penalty-coef", "--beta", callback=finite, rich_help_panel="Loss", metavar="COEF",
         help="β, reward lost per token over the budget. 0: neither lengths nor a budget are needed.",
     ),
 ]  # fmt: skip
 KlCoef = Annotated[
     float,
     typer.Option(
-        "--kl-coef", "--alpha", callback=finite, envvar="BUDGET_CLI_KL_COEF",
+        "--kl-coef", "--alpha", callback=finite, rich_help_panel="Loss", metavar="COEF",
         help="α, weight of the log-ratio to the reference. 0: no log-probs are needed.",
     ),
 ]  # fmt: skip
 AggregateBy = Annotated[
     Aggregate,
     typer.Option(
-        "--aggregate", envvar="BUDGET_CLI_AGGREGATE",
+        "--aggregate", rich_help_panel="Loss",
         help="What weighs the same: every response, or every prompt (the mean of their means).",
     ),
 ]  # fmt: skip
 FieldMappings = Annotated[
     list[str] | None,
     typer.Option(
-        "--field", metavar="NAME=PATH", envvar="BUDGET_CLI_FIELD", show_default=False,
+        "--field", metavar="NAME=PATH", show_default=False, rich_help_panel="Fields", autocompletion=_fields,
         help="Where a field is: a dotted path, with [] for each of a list (log_prob=output[].logprobs). Repeatable.",
     ),
 ]  # fmt: skip
@@ -110,69 +146,115 @@ Group = Annotated[
 PresetName = Annotated[
     str | None,
     typer.Option(
-        "--preset", metavar="NAME", envvar="BUDGET_CLI_PRESET", show_default=False,
+        "--preset", metavar="NAME", show_default=False, rich_help_panel="Fields", autocompletion=_presets,
         help="Whose dump it is (verl-v1, nemo-gym, …); by default the first records tell. --field goes on top of it.",
     ),
 ]  # fmt: skip
 PresetFiles = Annotated[
     list[str] | None,
     typer.Option(
-        "--presets", metavar="FILE", envvar="BUDGET_CLI_PRESETS", show_default=False,
+        "--presets", metavar="FILE", show_default=False, rich_help_panel="Fields",
         help="A TOML file with presets of your own. Repeatable.",
     ),
 ]  # fmt: skip
 OutputFormat = Annotated[
-    Format, typer.Option("--format", "-f", envvar="BUDGET_CLI_FORMAT", help="What the result is written as.")
+    Format,
+    typer.Option("--format", "-f", rich_help_panel="Output", help="What the result is written as."),
 ]
 Precision = Annotated[
-    int, typer.Option(min=0, max=17, envvar="BUDGET_CLI_PRECISION", help="Decimal places; gates use unrounded values.")
+    int,
+    typer.Option(
+        min=0,
+        max=17,
+        rich_help_panel="Output",
+        metavar="PLACES",
+        help="Decimal places; gates use unrounded values.",
+    ),
 ]
 FailIf = Annotated[
     list[str] | None,
     typer.Option(
-        "--fail-if", metavar="EXPR", envvar="BUDGET_CLI_FAIL_IF", show_default=False,
+        "--fail-if", metavar="EXPR", show_default=False, rich_help_panel="Verdict", autocompletion=_numbers,
         help="A gate: exit 1 if EXPR holds, as in 'over_budget.fraction > 0.2'; any number of the JSON. Repeatable.",
     ),
 ]  # fmt: skip
 MaxErrors = Annotated[
     str,
     typer.Option(
-        metavar="N|P%", envvar="BUDGET_CLI_MAX_ERRORS",
+        metavar="N|P%", rich_help_panel="Verdict",
         help="How many rejected records, or what share, may still pass. They are counted all the same.",
     ),
 ]  # fmt: skip
 MaxLineBytes = Annotated[
-    int, typer.Option(min=1, envvar="BUDGET_CLI_MAX_LINE_BYTES", help="A longer line is rejected, not held.")
+    int,
+    typer.Option(
+        min=1,
+        rich_help_panel="Reading",
+        metavar="BYTES",
+        help="A longer line is rejected, not held.",
+    ),
 ]
 AllowTruncatedTail = Annotated[
-    bool, typer.Option("--allow-truncated-tail", help="A torn last line of a file may still pass.")
+    bool,
+    typer.Option(
+        "--allow-truncated-tail", rich_help_panel="Verdict", help="A torn last line of a file may still pass."
+    ),
 ]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="An input without records may still pass.")]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", rich_help_panel="Verdict", help="An input without records may still pass.")
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", "-j", min=1, envvar="BUDGET_CLI_JOBS", show_default=False,
+        "--jobs", "-j", min=1, show_default=False, rich_help_panel="Reading", metavar="N",
         help="Processes; the result is the same for every number. Default: the cores, once it is worth it.",
     ),
 ]  # fmt: skip
 Output = Annotated[
     str | None,
     typer.Option(
-        "-o", "--output", metavar="FILE", help="Write the result there, whole or not at all.", show_default=False
+        "-o",
+        "--output",
+        metavar="FILE",
+        rich_help_panel="Output",
+        help="Write the result there, whole or not at all.",
+        show_default=False,
     ),
 ]
 PerPrompt = Annotated[
-    bool, typer.Option("--per-prompt", help="The numbers of every prompt, too; csv and markdown: of them only.")
+    bool,
+    typer.Option(
+        "--per-prompt",
+        rich_help_panel="Output",
+        help="The numbers of every prompt, too; csv and markdown: of them only.",
+    ),
 ]
 By = Annotated[
     str | None,
     typer.Option(
-        "--by", metavar="FIELD|file", envvar="BUDGET_CLI_BY", show_default=False,
+        "--by", metavar="FIELD|file", show_default=False, rich_help_panel="Output", autocompletion=_labels,
         help="The same numbers for each value of a field, as in --by step, or for each file.",
     ),
 ]  # fmt: skip
 Each = Annotated[
-    bool, typer.Option("--each", envvar="BUDGET_CLI_EACH", help="With --by: the gates must hold in every row, too.")
+    bool,
+    typer.Option(
+        "--each",
+        rich_help_panel="Verdict",
+        help="With --by: the gates must hold in every row, too.",
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error only what failed.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every rejected record, not the first ten.")]
+WhenColour = Annotated[
+    Colour,
+    typer.Option(
+        "--color", rich_help_panel="Output",
+        help="Colour in the table; auto: on a terminal, unless NO_COLOR is set, or wherever FORCE_COLOR is.",
+    ),
+]  # fmt: skip
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel="Output", help="On standard error only what failed.")
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", rich_help_panel="Output", help="Name every rejected record, not the first ten."),
+]

@@ -221,20 +221,15 @@ def rereadable(found: list[Source]) -> Iterator[list[Source]]:
         kept = []
         for source in found:
             if source.size is None:
-                path = stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-cli-")) + "/stdin.jsonl"
-                _keep(source, path)
-                source = replace(sources.find([path])[0], name=source.name)
+                try:
+                    file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-"))
+                    source = sources.spooled(source, file)
+                except OSError as error:
+                    where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
+                    why = f"{error.strerror or error}; files given by name need none"
+                    raise OutputProblem(f"{where}: {why}") from None
             kept.append(source)
         yield kept
-
-
-def _keep(source: Source, path: str) -> None:
-    try:
-        with open(path, "wb") as file:
-            for piece in sources.pieces(source):
-                file.write(piece)
-    except OSError as error:
-        raise OutputProblem(f"{path}: {source.name} could not be kept there: {error.strerror or error}") from None
 
 
 def scanned(

@@ -30,7 +30,6 @@ def command(
             "--token-budget",
             "-B",
             metavar="TOKENS,…",
-            envvar="BUDGET_CLI_TOKEN_BUDGET",
             show_default=False,
             help="The budgets, in tokens, that the summary can answer for: 1024,2048, or a range as in sweep.",
         ),
@@ -51,10 +50,11 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
-    """The moments of every prompt, as JSON lines that all commands take in place of the records.
+    """The moments of every prompt, to stand for its records.
 
-    The coefficients only say what a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0 neither
-    lengths nor budgets. Where the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
+    JSON lines that all commands which compute from moments take in place of the records. The coefficients only say
+    what a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0 neither lengths nor budgets. Where
+    the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
     """  # fmt: skip
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")

@@ -44,6 +44,7 @@ class Format(StrEnum):
 
 @console.exits
 def command(
+    context: typer.Context,
     files: options.Files = None,
     token_budget: Annotated[
         str | None,
@@ -51,7 +52,6 @@ def command(
             "--token-budget",
             "-B",
             metavar="VALUES",
-            envvar="BUDGET_CLI_TOKEN_BUDGET",
             show_default=False,
             help="Budgets, in tokens.",
         ),
@@ -62,7 +62,6 @@ def command(
             "--budget-penalty-coef",
             "--beta",
             metavar="VALUES",
-            envvar="BUDGET_CLI_BUDGET_PENALTY_COEF",
             help="β, reward lost per token over the budget.",
             show_default="0.01",
         ),
@@ -73,7 +72,6 @@ def command(
             "--kl-coef",
             "--alpha",
             metavar="VALUES",
-            envvar="BUDGET_CLI_KL_COEF",
             help="α, weight of the log-ratio to the reference.",
         ),
     ] = "0.1",
@@ -122,9 +120,7 @@ def command(
     group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
-    format: Annotated[
-        Format, typer.Option("--format", "-f", envvar="BUDGET_CLI_FORMAT", help="What the cells are written as.")
-    ] = Format.TABLE,
+    format: Annotated[Format, typer.Option("--format", "-f", help="What the cells are written as.")] = Format.TABLE,
     precision: options.Precision = 4,
     max_errors: options.MaxErrors = "0",
     max_line_bytes: options.MaxLineBytes = 64 << 20,
@@ -132,13 +128,14 @@ def command(
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
     output: options.Output = None,
+    color: options.WhenColour = options.Colour.AUTO,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:
-    """The loss over a grid of budgets and coefficients, from one scan: many cells cost little more than one.
+    """The loss over a grid of budgets and coefficients.
 
-    Shows where the loss and the part of length are high, which prompts turn phantom at which budget, and from which β
-    on the penalty puts a prompt's worst response above its best.
+    From one scan: many cells cost little more than one. Shows where the loss and the part of length are high, which
+    prompts turn phantom at which budget, and from which β on the penalty puts a prompt's worst response above its best.
     """
     console.require_writable(output)
     from budget_cli.analysis import verdict
@@ -148,6 +145,9 @@ def command(
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
+    if suggest or max_response_length is not None or overlong_buffer is not None:  # in place of what settings say
+        token_budget = token_budget if _is_typed(context, "token_budget") else None
+        budget_penalty_coef = budget_penalty_coef if _is_typed(context, "budget_penalty_coef") else None
     grid, overlong = None, None
     if suggest:
         if any(
@@ -180,7 +180,7 @@ def command(
             reasons = outcome.reasons_to_fail(scan, allowance)
             if scan.tally.used and any(loss is None for (loss,) in swept.numbers(["loss"])):
                 reasons.append("the numbers are too large: their squares are beyond the range of a double")
-            result = _rendered(scan, swept, overlong, reasons, format, precision, all_numbers, output)
+            result = _rendered(scan, swept, overlong, reasons, format, precision, all_numbers, output, color)
         else:
             from budget_cli.analysis import suggestion
 
@@ -188,10 +188,16 @@ def command(
             scan = scan_at(percentiles.values())
             suggestions = suggestion.of_groups(scan.groups, percentiles, share, scan.tally)
             reasons = outcome.reasons_to_fail(scan, allowance)
-            result = _rendered_suggestions(scan, suggestions, share, reasons, format, precision, output)
+            result = _rendered_suggestions(scan, suggestions, share, reasons, format, precision, output, color)
     console.write(result, output)
     outcome.tell(scan, reasons, format is Format.TABLE, quiet)
     return outcome.exit_code(scan, reasons)
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line, not only in the environment or a file."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _grid(
@@ -242,14 +248,15 @@ def _say(overlong: "Overlong") -> None:
 
 def _rendered(
     scan: "Scan", swept: "Sweep", overlong: "Overlong | None", reasons: list[str], format: Format, precision: int,
-    all_numbers: bool, output: str | None,
+    all_numbers: bool, output: str | None, color: options.Colour,
 ) -> bytes:  # fmt: skip
     """The sweep in the format asked for."""
     if format is Format.TABLE:
         from budget_cli.cli import outcome
         from budget_cli.rendering import sweep as screen
 
-        return console.drawn(screen.of_sweep(swept, reasons, outcome.told(scan), precision, console.columns()), output)
+        shown = screen.of_sweep(swept, reasons, outcome.told(scan), precision, console.columns())
+        return console.drawn(shown, output, color)
     from budget_cli.rendering import cells
 
     if format is Format.JSON:
@@ -264,14 +271,15 @@ def _rendered(
 
 def _rendered_suggestions(
     scan: "Scan", suggestions: "list[Suggestion]", share: float, reasons: list[str], format: Format, precision: int,
-    output: str | None,
+    output: str | None, color: options.Colour,
 ) -> bytes:  # fmt: skip
     """The suggestions in the format asked for."""
     if format is Format.TABLE:
         from budget_cli.cli import outcome
         from budget_cli.rendering import sweep as screen
 
-        return console.drawn(screen.of_suggestions(suggestions, share, scan.tally, reasons, outcome.told(scan)), output)
+        shown = screen.of_suggestions(suggestions, share, scan.tally, reasons, outcome.told(scan))
+        return console.drawn(shown, output, color)
     from budget_cli.rendering import cells
 
     if format is Format.JSON:

@@ -26,13 +26,17 @@ class Insertion:
             UsageProblem: the samples of a line are found by an expression, which has no place in its bytes.
         """
         self._quoted = orjson.dumps(name)
-        self._name, self._named = name, self._quoted + b":"
+        self._name, self._named, self._added = name, self._quoted + b":", b"," + self._quoted + b":"
         # as this very class leaves it: the last member of the line, a value with no braces inside
         self._as_left = re.compile(b"," + re.escape(self._quoted) + rb":(\{[^{}]*\})\}[ \t\r\n]*\Z")
         self._path = _samples_path(fields.records)
 
     def into(self, line: bytes, values: Sequence[bytes]) -> bytes:
         """The line with one value for each of its samples, in their order."""
+        if self._path is None and self._quoted not in line:
+            end = line.rindex(b"}")
+            if line[end - 1] not in b"{ \t\r\n":  # the usual end: a value, the brace
+                return b"".join((line[:end], self._added, values[0], line[end:]))
         spans = [(0, len(line))] if self._path is None else list(_samples(line, _skip(line, 0), self._path))
         parts, done = [], 0
         for span, value in zip(spans, values, strict=True):
@@ -54,7 +58,7 @@ class Insertion:
                 return there[-1][0], there[-1][1], b""
         end = line.rindex(b"}", start, stop)
         is_empty = line[_end_before(line, end) - 1] == ord("{")
-        return end, end, self._named if is_empty else b"," + self._named
+        return end, end, self._named if is_empty else self._added
 
 
 def _samples_path(records: str) -> Path | None:

@@ -9,7 +9,7 @@ from budget_cli.analysis.report import number_at as number_of
 from budget_cli.rendering.lines import Line, Piece
 from budget_cli.rendering.machine import as_dict, csv_of, rounded, utf8
 from budget_cli.rendering.markdown import table
-from budget_cli.rendering.safe import for_terminal
+from budget_cli.rendering.safe import end_for_terminal, for_terminal
 from budget_cli.rendering.table import BARS, figure
 
 FIRST_SHOWN, LAST_SHOWN = 10, 20  # rows of a table; a trend is in all of them
@@ -85,8 +85,7 @@ def _names(split: Breakdown) -> list[str]:
     last = [name.rpartition("/")[2] for name in names]
     if split.by == "file" and len(set(last)) == len(names):
         names = last
-    safe = [for_terminal(name, 4 * len(name) + 400) for name in names]
-    return [name if len(name) < NAME else f"…{name[2 - NAME :]}" for name in safe]
+    return [end_for_terminal(name, NAME - 1) for name in names]
 
 
 def _sparkline(rows: Sequence[Row], column: Column) -> str:

@@ -12,7 +12,7 @@ from budget_cli.reading.columns import Rejection, Tally
 from budget_cli.rendering.lines import Line, Piece
 from budget_cli.rendering.machine import as_dict, rounded, utf8
 from budget_cli.rendering.markdown import table
-from budget_cli.rendering.safe import for_markdown, for_terminal
+from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
 from budget_cli.rendering.table import count, figure, listed, of_rejections
 
 LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
@@ -41,14 +41,14 @@ def lines(
 ) -> Iterator[Line]:
     """The lines of the screen."""
     base, new = sides
-    yield [Piece(f"{for_terminal(base.name, 34)} → {for_terminal(new.name, 34)}", "bold")]
+    yield [Piece(f"{end_for_terminal(base.name, 38)} → {end_for_terminal(new.name, 38)}", "bold")]
     c = comparison.coefficients
     budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
     yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
     yield [Piece(_compared(comparison))]
     for side, only in zip(sides, (comparison.prompts.only_base, comparison.prompts.only_new), strict=True):
         if only and comparison.pairing == "prompt":
-            text = f"  only in {for_terminal(side.name, 40)}: {count(only, 'prompt')}"
+            text = f"  only in {end_for_terminal(side.name, 40)}: {count(only, 'prompt')}"
             yield [Piece(text, "yellow"), Piece(listed(side.only_here, only, 78 - len(text)), "dim")]
     yield []
     yield [Piece(f"  {'':<16}{'base':>11}{'new':>12}{'difference':>14}   standard error", "dim")]

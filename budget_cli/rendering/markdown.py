@@ -27,7 +27,7 @@ def of_prompts(prompts: Iterable[Prompt], precision: int) -> bytes:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; None is an empty cell."""
+    """A table whose cells bring no markup along."""
     lines = [_row(header), _row(["---"] * len(header), escape=False)]
     return "".join(lines) + "".join(_row(row) for row in rows)
 

@@ -12,6 +12,12 @@ def for_terminal(text: object, limit: int = SHOWN) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def end_for_terminal(text: object, limit: int) -> str:
+    """The same, cut at the front: the end of a path tells it from its neighbours."""
+    shown = for_terminal(text, 4 * limit + 10 * len(str(text)))
+    return shown if len(shown) <= limit else "…" + shown[len(shown) - limit + 1 :]
+
+
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 

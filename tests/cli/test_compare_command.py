@@ -213,3 +213,18 @@ def test_ids_are_safe_on_the_screen(budget_cli: Run, tmp_path: Path) -> None:
     done = budget_cli("compare", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "-B", "1", FORCE_COLOR="1")
     assert done.returncode == 0
     assert b"\\x1b[31m[/INST]" in done.stdout
+
+
+def test_summaries_are_paired_like_the_dumps_that_they_stand_for(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    parts = []
+    for dump in two:
+        parts.append(dump.with_suffix(".summary.jsonl"))
+        assert budget_cli("summarize", dump, "-B", "100,200", "-o", parts[-1]).returncode == 0
+    of_dumps, of_summaries, mixed = (
+        json.loads(budget_cli("compare", *pair, "-B", "100", "-f", "json", "--precision", "12").stdout)
+        for pair in (two, parts, (parts[0], two[1]))
+    )
+    for answer in (of_dumps, of_summaries, mixed):
+        del answer["base"]["name"], answer["new"]["name"]
+    assert of_dumps == of_summaries == mixed
+    assert of_dumps["pairing"] == "prompt"

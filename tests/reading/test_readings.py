@@ -331,6 +331,20 @@ def test_what_more_is_wanted_than_the_loss_needs_is_not_left_to_the_careful_read
     assert answers((Writer().text(RESPONSE) + "\n").encode() * 3, fields) == {"compiled"}
 
 
+@pytest.mark.parametrize("extra", [("step",), ("by", "step")])
+@pytest.mark.parametrize(
+    "label", [*WRONG["key"], "a", 3, "3", 12.0, -0.0, Raw("1e3"), Raw('"\\u0061"'), [], ["a", "b"]]
+)
+def test_every_label_gets_the_careful_reading_s_answer(extra: tuple[str, ...], label: Any) -> None:
+    fields = Fields(extras=extra).with_mappings(["by=info.env"])
+    with_label = {"step": label, "info": {"env": label}}
+    other = {"step": "a", "info": {"env": 12}}
+    for record in (RESPONSE, PROMPT):
+        records = [{**record, **with_label}, record, {**record, **other}, {"prompt_id": 1}, {**record, **with_label}]
+        data = "".join(Writer().text(one) + "\n" for one in [*records, *([{**RESPONSE, **other}] * 2)]).encode()
+        assert answers(data, fields) == {"compiled"}
+
+
 def test_a_block_longer_than_a_line_may_be_is_left_to_the_careful_reading() -> None:
     line = (Writer().text(RESPONSE) + "\n").encode()
     assert answers(line * 3, Fields(), limit=3 * len(line) - 1) == {"compiled"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_cli.rendering.safe import for_csv, for_markdown, for_terminal
+from budget_cli.rendering.safe import end_for_terminal, for_csv, for_markdown, for_terminal
 
 ESCAPED = [
     ("\x1b[31mred", "\\x1b[31mred"),
@@ -32,6 +32,13 @@ def test_what_a_terminal_would_obey_or_hide_is_shown_as_an_escape(text: str, sho
 @pytest.mark.parametrize("text", KEPT)
 def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
     assert for_terminal(text) == text
+
+
+@given(st.text(), st.integers(1, 100))
+def test_the_end_of_a_name_is_as_safe_and_as_short(text: str, limit: int) -> None:
+    whole, shown = for_terminal(text, 10 * len(text) + 10), end_for_terminal(text, limit)
+    assert len(shown) <= limit
+    assert shown == whole or (shown[0] == "…" and len(shown) == limit and whole.endswith(shown[1:]))
 
 
 @given(st.text(), st.integers(1, 100))

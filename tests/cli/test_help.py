@@ -1,0 +1,134 @@
+"""If this fails, a user who asks what there is (by --help, by TAB, by the environment) gets half of it, or wrong."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run
+
+from budget_cli.cli import app
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = [str(info.name) for info in app.registered_commands]
+EXAMPLE = re.compile(r"^    (?=.*\bbudget-cli )(.*)$", re.MULTILINE)
+
+
+def page(budget_cli: Run, *arguments: str) -> str:
+    done = budget_cli(*arguments, "--help", COLUMNS="80")
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode()
+
+
+def test_the_list_of_commands_says_of_each_in_whole_words_what_it_is_for(budget_cli: Run) -> None:
+    text = page(budget_cli)
+    for command in COMMANDS:
+        (said,) = re.findall(rf"^  {command} +(.*)$", text, flags=re.MULTILINE)
+        assert said.endswith(".")
+        assert not said.endswith("...")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_page_has_a_description_sections_examples_and_exit_codes(budget_cli: Run, command: str) -> None:
+    text = page(budget_cli, command)
+    for part in ("Usage: budget-cli " + command, "Arguments:", "Fields:", "Output:", "  Examples:", "  Exit: 0 ",
+                 "BUDGET_CLI_TOKEN_BUDGET=4096"):  # fmt: skip
+        assert f"\n{part}" in f"\n{text}" or part in text
+    assert "int range" not in text
+    prose = [line for line in text.splitlines() if not line.startswith("    ")]
+    assert max(map(len, prose)) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_an_example_is_one_of_the_command(budget_cli: Run, command: str) -> None:
+    examples = EXAMPLE.findall(page(budget_cli, command))
+    assert len(examples) >= 2
+    for example in examples:
+        words = shlex.split(example.replace(">>", " > ").replace("|", " | "))
+        while "budget-cli" in words:
+            words = words[words.index("budget-cli") + 1 :]
+            own = words[: next((i for i, word in enumerate(words) if word in ("|", ">")), len(words))]
+            known = page(budget_cli, own[0])
+            options = [word for word in own if word.startswith("-") and word != "-"]
+            assert [option for option in options if f" {option}" not in known.split("Examples:")[0]] == []
+
+
+COMPLETIONS: list[tuple[str, str]] = [
+    ("lo", "loss"),
+    ("loss --fail", "--fail-if"),
+    ("loss --format m", "markdown"),
+    ("loss --color n", "never"),
+    ("loss --preset verl-v", "verl-v1\nverl-v0"),
+    ("loss --field old_log_prob", "old_log_prob=\nold_log_probs="),
+    ("loss --fail-if over_budget.f", "over_budget.fraction"),
+    ("compare --fail-if loss.d", "loss.delta"),
+    ("loss --by f", "file\nfinish_reason"),
+]
+
+
+@pytest.mark.parametrize(("typed", "offered"), COMPLETIONS)
+def test_bash_offers_what_there_is(budget_cli: Run, typed: str, offered: str) -> None:
+    words = f"budget-cli {typed}"
+    asked = {"_BUDGET_CLI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = budget_cli(**asked)
+    assert (done.returncode, done.stdout.decode().strip()) == (0, offered)
+
+
+def test_a_bash_that_has_the_script_completes(tmp_path: Path) -> None:
+    script = (
+        'eval "$(_BUDGET_CLI_COMPLETE=source_bash budget-cli)"; COMP_WORDS=(budget-cli loss --aggregate p)'
+        '; COMP_CWORD=3; _budget_cli_completion budget-cli; echo "${COMPREPLY[@]}"'
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", script], env={"PATH": path}, capture_output=True, check=True, cwd=tmp_path)
+    assert done.stdout == b"prompt\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_gets_its_script(budget_cli: Run, shell: str) -> None:
+    done = budget_cli(_BUDGET_CLI_COMPLETE=f"source_{shell}")
+    assert done.returncode == 0
+    assert b"_BUDGET_CLI_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_may_come_from_the_environment(budget_cli: Run, command: str) -> None:
+    files = ["x", "y"] if command == "compare" else ["x"]
+    wrong = dict.fromkeys(("BUDGET_CLI_MAX_LINE_BYTES", "BUDGET_CLI_FORMAT", "BUDGET_CLI_JOBS"), "none")
+    done = budget_cli(command, *files, **wrong)
+    assert done.returncode == 2
+    assert b"Invalid value for '--" in done.stderr
+
+
+COLOURS: list[tuple[tuple[str, ...], dict[str, str], bool]] = [
+    ((), {}, False),
+    (("--color", "always"), {}, True),
+    (("--color", "always"), {"NO_COLOR": "1"}, True),
+    (("--color", "never"), {"FORCE_COLOR": "1"}, False),
+    (("--color", "auto"), {"FORCE_COLOR": "1"}, True),
+    ((), {"FORCE_COLOR": "1"}, True),
+    ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ((), {"BUDGET_CLI_COLOR": "always"}, True),
+    (("--color", "never"), {"BUDGET_CLI_COLOR": "always"}, False),
+]
+DUMP = str(ROOT / "sample_data" / "rollouts.jsonl")
+DRAWN = {
+    "loss": [DUMP, "-B", "1024"],
+    "check": [DUMP, "-B", "1024"],
+    "compare": [DUMP, DUMP, "-B", "1024"],
+    "fields": [DUMP],
+}
+
+
+@pytest.mark.parametrize("command", DRAWN)
+@pytest.mark.parametrize(("flags", "environment", "coloured"), COLOURS)
+def test_colour_is_as_told_else_as_the_environment_says_else_for_terminals(
+    budget_cli: Run, command: str, flags: tuple[str, ...], environment: dict[str, Any], coloured: bool
+) -> None:
+    done = budget_cli(command, *DRAWN[command], *flags, **environment)
+    assert done.returncode == 0, done.stderr
+    assert (b"\x1b[" in done.stdout) is coloured
