@@ -27,19 +27,19 @@ class Aggregate(StrEnum):
     PROMPT = "prompt"
 
 
-class GroupBy(StrEnum):
-    """What is a prompt, where no id says it."""
-
-    LINE = "line"
-    FILE = "file"
-
-
 class Colour(StrEnum):
     """When a screen has colour."""
 
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
+
+
+class GroupBy(StrEnum):
+    """What is a prompt, where no id says it."""
+
+    LINE = "line"
+    FILE = "file"
 
 
 def finite(value: float | None) -> float | None:
@@ -132,14 +132,14 @@ FieldMappings = Annotated[
 RewardWeights = Annotated[
     list[str] | None,
     typer.Option(
-        "--reward-weights", metavar="NAME=W,…", envvar="BUDGET_CLI_REWARD_WEIGHTS", show_default=False,
+        "--reward-weights", metavar="NAME=W,…", show_default=False, rich_help_panel="Fields",
         help="The reward is the sum of these fields, each by its weight (accuracy=1,format=0.5): TRL, ms-swift.",
     ),
 ]  # fmt: skip
 Group = Annotated[
     GroupBy | None,
     typer.Option(
-        "--group", envvar="BUDGET_CLI_GROUP", show_default=False,
+        "--group", show_default=False, rich_help_panel="Fields",
         help="A line's responses, or a file's, are the prompt; no id is looked for.",
     ),
 ]  # fmt: skip
