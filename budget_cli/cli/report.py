@@ -1,5 +1,6 @@
 """`budget-cli report FILES… -o report.html`: one page to look at."""
 
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ Needs the extra: pip install 'budget-cli[report]'.
 
 Exit: 0 all read, 1 verdict fail (the page is there and says why), 2 usage, 3 input or output, 70 a bug.
 """
+WATCHED = ("finish_reason", "advantage")  # what the checks look at, where the records have it
 
 
 @console.exits
@@ -62,7 +64,7 @@ def command(
 ) -> Exit:  # fmt: skip
     """A page of HTML with the numbers, pictures, and sliders.
 
-    The sliders compute every number and picture again, for any B, β and α. Opens from disk and asks nobody for
+    The sliders compute every number and picture again, for any B, β and α. The page opens from disk and asks nobody for
     anything. Without -o it goes to standard output.
     """
     if budget_penalty_coef and token_budget is None:
@@ -72,12 +74,18 @@ def command(
         raise UsageProblem("the page is a file: give -o report.html, or send standard output somewhere")
     assets = _assets()
     from budget_cli.analysis import breakdown, overview, verdict
+    from budget_cli.analysis.checks import audit
+    from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
+    from budget_cli.analysis.checks.findings import Subject
     from budget_cli.analysis.grid import parse_budgets
     from budget_cli.analysis.report import Coefficients
     from budget_cli.cli import outcome
     from budget_cli.cli.scanned import as_typed, budgets_of_summaries, find, labelled, placed, scanned
+    from budget_cli.groups.observations import Watch
+    from budget_cli.reading import detection
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering import page
+    from budget_cli.scanning.scan import PLACES
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
@@ -97,7 +105,20 @@ def command(
         label, fields = labelled(by, fields)
     fields = placed(found, fields, mappings, preset, presets or [], quiet)
     known = tuple(budget for budget in grid.token_budget if budget is not None)
-    scan = scanned(found, fields, known, max_line_bytes, jobs, quiet, verbose, label, sample=overview.SAMPLED)
+    watch = None
+    if summarized is None:
+        watch = Watch(
+            token_budget,
+            budget_penalty_coef,
+            THRESHOLDS["positive-log-prob.nats"],
+            THRESHOLDS["log-ratio-outlier.nats"],
+        )
+        watched = replace(fields, extras=(*fields.extras, *WATCHED))
+        there = detection.extras_there(found, watched)
+        fields = replace(fields, extras=(*fields.extras, *(name for name in WATCHED if name in there)))
+    scan = scanned(
+        found, fields, known, max_line_bytes, jobs, quiet, verbose, label, sample=overview.SAMPLED, watch=watch
+    )
     labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
     parts = {each: scan.by[each] for each in labels}
     shown = overview.of_groups(scan.groups, parts, grid, coefficients, scan.tally, aggregate.value)
@@ -106,8 +127,15 @@ def command(
         reasons.append(f"--by {by}: no record has it")
     if shown.loss.loss is None and shown.loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
+    findings = None
+    if watch is not None:
+        subject = Subject(
+            shown.loss, scan.groups.at(shown.at[0]), scan.observations, scan.tally, scan.rejections, scan.sources,
+            THRESHOLDS, None, PLACES, False,
+        )  # fmt: skip
+        findings = audit.of_subject(subject, set(CHECKS)).findings
     names = list(files or ["-"])
-    console.write(page.of_overview(shown, names, by, reasons, outcome.told(scan), assets), output)
+    console.write(page.of_overview(shown, names, by, reasons, outcome.told(scan), findings, assets), output)
     outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
     return outcome.exit_code(scan, reasons)
 

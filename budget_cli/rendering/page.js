@@ -374,6 +374,7 @@
     });
   }
 
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => each.setAttribute("open", "")));
   for (const slider of sliders) {
     slider.input.max = String(slider.values.length - 1);
     slider.input.value = String(at[slider.axis]);

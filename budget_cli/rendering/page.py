@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from budget_cli.analysis.checks.findings import Finding
 from budget_cli.analysis.overview import MATTER, SCHEMA, Overview, Part
 from budget_cli.analysis.report import number_at
 from budget_cli.analysis.totals import Totals
@@ -93,7 +94,7 @@ class Assets(NamedTuple):
 
 def of_overview(
     overview: Overview, sources: Sequence[str], by: str | None, reasons: Sequence[str],
-    rejections: Sequence[Rejection], assets: Assets,
+    rejections: Sequence[Rejection], found: Sequence[Finding] | None, assets: Assets,
 ) -> bytes:  # fmt: skip
     """The page.
 
@@ -103,6 +104,7 @@ def of_overview(
         by: what the parts of the overview are by, a field or `file`.
         reasons: why the verdict is fail; none: it is pass.
         rejections: the first records that could not be used.
+        found: what the checks found; None: there were none, since the records are not at hand.
         assets: style and scripts.
     """
     loss = overview.loss
@@ -123,7 +125,7 @@ def of_overview(
         "<main>",
         '<noscript><p class="warning">Without JavaScript: the numbers and findings, no pictures.</p></noscript>',
         '<section aria-labelledby="h-findings"><h2 id="h-findings">Findings</h2>',
-        _findings(overview, reasons, rejections),
+        _findings(overview, reasons, rejections, found),
         "</section>",
         '<section aria-labelledby="h-pictures"><h2 id="h-pictures">Pictures</h2><div class="figures">',
         *(_figure(*figure, overview, by or "file") for figure in FIGURES),
@@ -181,23 +183,35 @@ def _controls(overview: Overview) -> str:
     return "".join(parts)
 
 
-def _findings(overview: Overview, reasons: Sequence[str], rejections: Sequence[Rejection]) -> str:
-    """What the screen of the loss says, with the prompts that it is about."""
-    said: list[tuple[str, str]] = [("fail", for_terminal(reason, 400)) for reason in reasons]
-    for level, *pieces in findings(overview.loss, ()):
-        text = "".join(piece.text for piece in pieces)
-        if "phantom" in text:
-            named = ", ".join(for_terminal(key) for key in overview.phantoms)
-            text += f": {named}" + (", …" if len(overview.phantoms) < (overview.loss.groups.phantom or 0) else "")
-        said.append((level.text.strip(), text))
-    reordered = overview.loss.groups.reordered
-    if reordered:
-        said.append(("warning", f"in {count(reordered, 'prompt')} the worst response gets more than the best"))
-    said += [("fail", f"rejected {for_terminal(rejection, 400)}") for rejection in rejections]
+def _findings(
+    overview: Overview, reasons: Sequence[str], rejections: Sequence[Rejection], found: Sequence[Finding] | None
+) -> str:
+    """Why the verdict is fail, and what the checks found, with the evidence; of a summary, what its numbers say."""
+    said = [("fail", escape(for_terminal(reason, 400))) for reason in reasons]
+    if found is None:
+        for level, *pieces in findings(overview.loss, overview.phantoms):
+            said.append((level.text.strip(), escape("".join(piece.text for piece in pieces))))
+    else:
+        said += [(finding.severity, _finding(finding)) for finding in found]
+    said += [("fail", f"rejected {escape(for_terminal(rejection, 400))}") for rejection in rejections]
     if not said:
         said.append(("pass", "nothing to report: every record was read, and no prompt is out of the ordinary"))
-    items = (f'<li><span class="level {level}">{level}</span>{escape(text)}</li>' for level, text in said)
-    return f'<p class="quiet">With {_coefficients(overview)}.</p><ul class="findings">{"".join(items)}</ul>'
+    items = "".join(f'<li><span class="level {level}">{level}</span>{text}</li>' for level, text in said)
+    return f'<p class="quiet">With {_coefficients(overview)}.</p><ul class="findings">{items}</ul>'
+
+
+def _finding(finding: Finding) -> str:
+    """What was found; where, why it matters and what to do are one click away."""
+    places = []
+    for one in finding.evidence:
+        where = "" if one.source is None else f"{for_terminal(one.source)}:{one.line or ''}"
+        prompt = "" if one.prompt_id is None else for_terminal(one.prompt_id)
+        places.append(" ".join(filter(None, (where, prompt))))
+    seen = f"<p>Seen at: {escape(', '.join(places))}</p>" if places else ""
+    return (
+        f"<details><summary>{escape(finding.message)} <code>{finding.code}</code></summary>{seen}"
+        f"<p>Why: {escape(finding.why)}</p><p>Do: {escape(finding.remedy)}</p></details>"
+    )
 
 
 def _coefficients(overview: Overview) -> str:

@@ -93,6 +93,18 @@ def test_its_numbers_are_those_of_the_command(page_of: PageOf, loss_json: LossJs
         assert json.loads(value or "") == number, path
 
 
+@pytest.mark.parametrize("arguments", [("--by", "file"), ("--by", "step"), ("--budgets", "100,5000")])
+def test_its_findings_are_those_of_check_with_their_places(
+    budget_cli: Run, page_of: PageOf, arguments: tuple[str, ...]
+) -> None:
+    checked = json.loads(budget_cli("check", SAMPLE, "-B", "1024", "--format", "json").stdout)
+    page = page_of(SAMPLE, "-B", "1024", *arguments)
+    assert len(checked["findings"]) >= 4
+    for finding in checked["findings"]:
+        assert f"{finding['message']} {finding['code']}Seen at: " in page.text
+    assert "rollouts.jsonl:11 geometry-203" in page.text
+
+
 def test_nothing_of_the_data_is_markup(page_of: PageOf, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.jsonl"
     records = [{**GOOD, "prompt_id": HOSTILE, "response_length": n} for n in (100, 300)]

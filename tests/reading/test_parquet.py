@@ -132,7 +132,7 @@ CASES: list[tuple[str, Any, str | None]] = [  # a field, the values of three row
     ("prompt_id", ["a", None, "b"], "prompt_id: null"),
     ("prompt_id", pyarrow.array([1, 2**64 - 1, 2], pyarrow.uint64()),
      "prompt_id: an integer too large to be exact everywhere: quote it"),
-    ("reward", pyarrow.array([1.0, math.nan, 2.0], pyarrow.float16()),
+    ("reward", pyarrow.array(np.array([1.0, math.nan, 2.0], np.float16)),
      "reward: NaN is not a number that can be averaged"),
     # what a type is for: as numbers
     ("reward", pyarrow.array(list(map(decimal.Decimal, ("1.5", "2", "3")))), None),
