@@ -10,7 +10,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from io import FileIO
 from itertools import chain
@@ -38,7 +38,7 @@ class Source:
     path: str | None  # None: standard input, or remote
     size: int | None  # bytes there when the scan began; None: not known before the end
     in_ranges: bool
-    identity: tuple[int, int] | str | None  # device and inode; the URL
+    identity: tuple[int, int] | str | None = field(repr=False)  # device and inode; the URL, which may hold secrets
     parquet: bool = False  # rows, not lines: read by `parquet`, never as a stream of bytes
     remote: "Remote | None" = None
 

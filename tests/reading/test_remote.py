@@ -168,8 +168,15 @@ def test_the_same_object_twice_is_refused_and_names_that_look_alike_are_numbered
     memory.pipe("/a", b"")
     with pytest.raises(UsageProblem, match="the same file as memory://a; give it once"):
         sources.find(["memory://a", "memory://a"])
-    alike = [sources.Source("h/a?…", None, 0, True, url, remote.Remote(url, "h/a?…", 0, True, "", b"")) for url in "xy"]
+    there = [remote.Remote(url, "h/a?…", 0, True, "", b"") for url in "xy"]
+    alike = [sources.Source(each.name, None, 0, True, each.url, remote=each) for each in there]
     assert [source.name for source in sources._told_apart(alike)] == ["h/a?… (1)", "h/a?… (2)"]
+
+
+def test_not_even_the_description_of_a_source_holds_a_secret() -> None:
+    url = "https://me:secret@host/a?sig=secret"
+    found = remote.Remote(url, shown(url), 0, True, "", b"")
+    assert "secret" not in repr(sources.Source(found.name, None, 0, True, url, remote=found))
 
 
 # ---- their bytes
