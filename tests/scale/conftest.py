@@ -36,7 +36,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.says_length = True
         self.faults: list[Fault] = []  # of GET requests for more than a beginning, in order
         self.over = threading.Event()  # lets go of those who wait
-        self.got: list[tuple[str, str]] = []  # method and Range of every request
+        self.got: list[tuple[str, str, str]] = []  # method, path and Range of every request
+        self.seen: Callable[[Handler], None] = lambda handler: None  # told of every request
 
     @property
     def url(self) -> str:
@@ -55,7 +56,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = self.headers.get("Range", "")
-        self.server.got.append((self.command, asked))
+        self.server.got.append((self.command, self.path, asked))
+        self.server.seen(self)
         self.cut = 0  # bytes that the answer is short of what it says
         beginning = re.fullmatch(r"bytes=0-\d{1,4}", asked) or self.headers.get("Content-Length") or "?" in self.path
         if self.command == "GET" and not beginning and self.server.faults and self.server.faults.pop(0)(self):
