@@ -20,7 +20,8 @@ EPILOG = """Examples:
   budget-cli report rollouts.jsonl -B 4096 --by step -o report.html
   budget-cli report step-40.jsonl -B 4096 --beta 0.002 --budgets 1024:8192:29 -o report.html
 
-Needs the extra: pip install 'budget-cli[report]'.
+Needs the extra: pip install 'budget-cli[report]'. The verdict is that of loss without gates.
+
 Exit: 0 all read, 1 verdict fail (the page is there and says why), 2 usage, 3 input or output, 70 a bug.
 """
 WATCHED = ("finish_reason", "advantage")  # what the checks look at, where the records have it
@@ -59,9 +60,10 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:  # fmt: skip
-    """One HTML file with the numbers, the findings and pictures, and sliders that compute all of them again.
+    """One page to look at, with sliders for B, β and α.
 
-    Opens from disk and asks nobody for anything. Without -o it goes to standard output.
+    The numbers, the findings of check, and pictures; the sliders compute every number and picture again. The file opens
+    from disk and asks nobody for anything. Without -o it goes to standard output.
     """
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
