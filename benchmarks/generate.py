@@ -30,10 +30,10 @@ def small(records: int, prompts: int) -> Iterator[str]:
     chance = random.Random(7)
     uniform, gauss = chance.random, chance.gauss
     for i in range(records):
-        log_prob = gauss(-180.0, 60.0)
+        log_prob = -abs(gauss(180.0, 60.0))
         yield (
             f'{{"prompt_id": "p{i // GROUP % prompts:07d}", "reward": {float(uniform() < 0.5)}, '
-            f'"log_prob": {log_prob:.10f}, "old_log_prob": {log_prob - gauss(0.0, 1.0):.10f}, '
+            f'"log_prob": {log_prob:.10f}, "old_log_prob": {-abs(log_prob - gauss(0.0, 1.0)):.10f}, '
             f'"response_length": {50 + int(uniform() * 3950)}}}\n'
         )
 
@@ -43,13 +43,13 @@ def text(records: int, prompts: int) -> Iterator[str]:
     chance = random.Random(11)
     phrases = [" ".join(chance.choices(WORDS, k=12)) + " " for _ in range(500)]
     for i in range(records):
-        log_prob = chance.gauss(-180.0, 60.0)
+        log_prob = -abs(chance.gauss(180.0, 60.0))
         record = {
             "prompt_id": f"p{i // GROUP % prompts:07d}",
             "response_text": "".join(chance.choices(phrases, k=TEXT_CHARACTERS // 50))[:TEXT_CHARACTERS],
             "reward": float(chance.random() < 0.5),
             "log_prob": log_prob,
-            "old_log_prob": log_prob - chance.gauss(0.0, 1.0),
+            "old_log_prob": -abs(log_prob - chance.gauss(0.0, 1.0)),
             "response_length": chance.randrange(50, 4000),
         }
         yield json.dumps(record) + "\n"

@@ -6,9 +6,10 @@ The named tuples are the contract of `budget-cli fields --format json`.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from budget_cli.reading import detection
 from budget_cli.reading.fields import KINDS, Fields, names_of, written
 from budget_cli.reading.presets import Fit
-from budget_cli.reading.records import MISSING, found_in, roots, spread
+from budget_cli.reading.records import MISSING, found_in, roots
 from budget_cli.reading.values import Bad
 
 SCHEMA = "budget-cli/fields/1"
@@ -33,32 +34,37 @@ class Inventory(NamedTuple):
     fields: tuple[Found, ...]
     near: tuple[str, ...]  # presets that would fit but for a path or two
     unused: tuple[str, ...]  # keys of the samples that no field is read from
-    cannot: tuple[str, ...]  # coefficients that cannot be used, and what to give
+    cannot: tuple[str, ...]  # what cannot be computed, and what to give
+    warnings: tuple[str, ...]  # what there is, and is not what it seems
 
 
-def take(values: Sequence[Any], fields: Fields, preset: str, judged: Sequence[Fit]) -> Inventory:
-    """The inventory of these lines' values."""
-    samples: list[Any] = []
-    for value in values:
-        try:
-            samples += spread(value, fields)
-        except Bad:
-            continue
-    samples = [sample for sample in samples if isinstance(sample, dict)]
+def take(
+    values: Sequence[Any], fields: Fields, preset: str, judged: Sequence[Fit], numbers: Sequence[str] = ()
+) -> Inventory:
+    """The inventory of these lines' values; `numbers`: their keys that might be rewards, where there is no total."""
+    samples = detection.samples(values, fields)
     found = [_found(samples, fields, name) for name in KINDS]
     places = [fields.paths[n] for found_one in found if found_one.samples for n in names_of(found_one.name)]
     read = {root for place in places for root in roots(place)} | {written(place) for place in places}
     unused = tuple(key for key in dict.fromkeys(key for sample in samples for key in sample) if key not in read)
     there = {f.name for f in found if f.samples}
     cannot = []
+    if "reward" not in there:
+        weights = f"--reward-weights {','.join(f'{name}=1' for name in numbers)} with the weights of the run, or "
+        cannot.append(f"the loss: give {weights if numbers else ''}--field reward=…")
     if not {"log_prob", "old_log_prob"} <= there:
         cannot.append(
             "--kl-coef: give 0, or say where the log-probs are with --field log_prob=… --field old_log_prob=…"
         )
     if "response_length" not in there and not any(_has_tokens(f) for f in found):
         cannot.append("--budget-penalty-coef: give 0, or say where the length is with --field response_length=…")
+    doubts = [detection.counted_characters(samples, fields)]
+    if _all_zero(samples, fields):
+        doubts.append("response_length is 0 in every sample: these are no token counts")
     near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near)
-    return Inventory(preset, len(values), len(samples), tuple(found), near[:3], unused, tuple(cannot))
+    return Inventory(
+        preset, len(values), len(samples), tuple(found), near[:3], unused, tuple(cannot), tuple(filter(None, doubts))
+    )
 
 
 def _found(samples: Sequence[Any], fields: Fields, name: str) -> Found:
@@ -76,6 +82,14 @@ def _found(samples: Sequence[Any], fields: Fields, name: str) -> Found:
                 example, place = (value, candidate) if example is None else (example, place)
                 break
     return Found(name, written(place) if count or name in fields.known else None, count, _short(example))
+
+
+def _all_zero(samples: Sequence[Any], fields: Fields) -> bool:
+    try:
+        lengths = [found_in(sample, fields.paths["response_length"]) for sample in samples]
+    except Bad:
+        return False
+    return len(lengths) > 1 and all(length == 0 and not isinstance(length, bool) for length in lengths)
 
 
 def _has_tokens(found: Found) -> bool:

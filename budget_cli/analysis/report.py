@@ -116,6 +116,9 @@ class Coverage(NamedTuple):
 
     length: int
     log_ratio: int
+    no_length: int  # records rejected for want of it: missing or null
+    no_log_prob: int
+    no_old_log_prob: int
 
 
 class Loss(NamedTuple):
@@ -212,7 +215,11 @@ def of_groups(
             int(view.phantom.sum()) if view.adjustable else None,
             int((view.reorder_coef < view.beta).sum()) if view.adjustable and view.beta >= 0 else None,
         ),
-        coverage=Coverage(groups.with_length, groups.with_log_ratio),
+        coverage=Coverage(
+            groups.with_length,
+            groups.with_log_ratio,
+            *(tally.lacking[name] for name in ("response_length", "log_prob", "old_log_prob")),
+        ),
         records=Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped),
     )
 

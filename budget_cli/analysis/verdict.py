@@ -8,6 +8,11 @@ from budget_cli.analysis.gates import Verdict
 from budget_cli.errors import UsageProblem
 from budget_cli.reading.columns import Rejection, Tally
 
+NEEDED_BY = {
+    "log_prob": "--kl-coef",
+    "old_log_prob": "--kl-coef",
+    "response_length": "--budget-penalty-coef",
+}
 TORN = "truncated-tail"
 
 
@@ -35,7 +40,7 @@ def parse_max_errors(text: str) -> tuple[float, bool]:
 def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]) -> list[str]:
     """Why the verdict is fail, in words; empty: it is pass."""
     too_many = too_many_rejected(tally, allowance)
-    reasons = [too_many] if too_many else []
+    reasons = [too_many, *_without(tally)] if too_many else []
     return reasons + nothing_used(tally, allowance) + failed_gates(gates)
 
 
@@ -58,12 +63,28 @@ def nothing_used(tally: Tally, allowance: Allowance) -> list[str]:
     return ["no records at all" if not tally.read else "no record could be used"]
 
 
-def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> Rejection | None:
-    """The rejection that stands for all, where every record lacks the same field: one message says more than ten."""
-    alike = {(rejection.code, rejection.field) for rejection in rejections}
-    if tally.used or len(alike) != 1 or tally.by_code["missing"] != tally.read - tally.skipped or tally.read < 2:
+def _without(tally: Tally) -> list[str]:
+    """Where only some records lack what a coefficient needs: how many, and every way out."""
+    if not tally.used:
+        return []
+    return [
+        f"{name} is missing in {tally.lacking[name]:,} of {tally.read:,}: give {coefficient} 0, or"
+        f" --max-errors {tally.rejected} for the other {tally.used:,}"
+        for name, coefficient in NEEDED_BY.items()
+        if tally.lacking[name]
+    ]
+
+
+def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> str | None:
+    """What is wrong with all, where every record lacks the same field: one message says more than ten."""
+    if tally.used or len(tally.lacking) != 1 or tally.lacking.total() != tally.read - tally.skipped or tally.read < 2:
         return None
-    return rejections[0]
+    first = rejections[0]
+    if first.code == "missing":
+        return f"{first.field} is in no record: {first.message}"
+    name = next(iter(tally.lacking))
+    without = f"{NEEDED_BY[name]} 0 does without it, or " if name in NEEDED_BY else ""
+    return f"{first.field} is null in every record: {without}give --field {name}=PATH"
 
 
 def _shown(value: float | None) -> str:

@@ -39,6 +39,8 @@ def command(
     budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
     kl_coef: options.KlCoef = 0.1,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     rejects: Rejects = None,
@@ -68,7 +70,7 @@ def command(
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis import verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import find, placed, progress_over, require_records, rereadable, scanned
+    from budget_cli.cli.scanned import as_typed, find, placed, progress_over, require_records, rereadable, scanned
     from budget_cli.groups.moments import Layout
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
@@ -79,12 +81,16 @@ def command(
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
-    fields.with_mappings(field or [])
+    mappings, fields = as_typed(fields, field, reward_weights, group)
     budgets = () if token_budget is None else (token_budget,)
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(rereadable(find(files)))
         require_records(found, "annotate")
-        fields = placed(found, fields, field or [], preset, presets or [], quiet)
+        for source in found:
+            if source.parquet:
+                wanted = "only records that are lines can be given back as they were"
+                raise UsageProblem(f"{source.name}: this is Parquet: {wanted}")
+        fields = placed(found, fields, mappings, preset, presets or [], quiet)
         Insertion(annotation.KEY, fields)  # what cannot be annotated is said before anything is read
         scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose)
         if scan.problems:

@@ -102,6 +102,8 @@ def command(
         typer.Option(metavar="CODE", show_default=False, help="Print what there is to know about a check, or all."),
     ] = None,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     format: Annotated[
@@ -132,7 +134,7 @@ def command(
     from budget_cli.analysis import report, verdict
     from budget_cli.analysis.checks import audit, judgement
     from budget_cli.analysis.checks.findings import Severity, Subject
-    from budget_cli.cli.scanned import find, placed, require_records, scanned
+    from budget_cli.cli.scanned import as_typed, find, placed, require_records, scanned
     from budget_cli.groups.observations import Watch
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering.findings import Answer
@@ -145,10 +147,10 @@ def command(
     known = {} if baseline is None else baselines.parse(baseline, _content(baseline))
     is_budgeted = token_budget is not None and budget_penalty_coef != 0
     fields = Fields(needs_length=is_budgeted, needs_log_probs=bool(kl_coef), extras=TEXTS + EXTRAS if text else EXTRAS)
-    fields.with_mappings(field or [])
+    mappings, fields = as_typed(fields, field, reward_weights, group)
     found = find(files)
     require_records(found, "check")
-    fields = _without_what_is_not_there(found, placed(found, fields, field or [], preset, presets or [], quiet))
+    fields = _without_what_is_not_there(found, placed(found, fields, mappings, preset, presets or [], quiet))
     watch = Watch(
         token_budget, budget_penalty_coef, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"]
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from budget_cli.analysis.report import Coefficients
     from budget_cli.analysis.verdict import Allowance
     from budget_cli.groups.groups import Key
-    from budget_cli.reading.columns import Rejection, Tally
+    from budget_cli.reading.columns import Tally
     from budget_cli.reading.fields import Fields
     from budget_cli.reading.sources import Source
     from budget_cli.rendering.comparison import Side
@@ -76,6 +76,8 @@ def command(
     kl_coef: options.KlCoef = 0.1,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     top: Top = 5,
@@ -108,7 +110,7 @@ def command(
     """
     console.require_writable(output)
     from budget_cli.analysis import comparison, gates, report, verdict
-    from budget_cli.cli.scanned import find
+    from budget_cli.cli.scanned import as_typed, find
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering import comparison as rendering
 
@@ -118,14 +120,14 @@ def command(
     if base == new == "-":
         raise UsageProblem("BASE and NEW are both standard input: give one of them as a file")
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
-    fields.with_mappings(field or [])
+    mappings, fields = as_typed(fields, field, reward_weights, group)
     sides = [_Side(name, find([name])) for name in (base, new)]
     given = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     coefficients, weighing = _agreed(sides, given, aggregate.value)
     for side in sides:
         if side.earlier is None:
             options.require_budget(coefficients.token_budget, budget_penalty_coef)
-            side.read(fields, field or [], preset, presets or [], coefficients, max_line_bytes, jobs, quiet, verbose)
+            side.read(fields, mappings, preset, presets or [], coefficients, max_line_bytes, jobs, quiet, verbose)
 
     compared, moved = _compared(sides, coefficients, weighing, moved_by.value, top)
     judged = []
@@ -194,7 +196,7 @@ class _Side:
         return self.earlier.tally
 
     @property
-    def _nowhere(self) -> "Rejection | None":
+    def _nowhere(self) -> str | None:
         from budget_cli.analysis import verdict
 
         return None if self.scan is None else verdict.nowhere(self.scan.tally, self.scan.rejections)
@@ -205,7 +207,7 @@ class _Side:
 
         reasons = list(self.problems)
         if self._nowhere is not None:
-            reasons.append(f"{self.name}: {self._nowhere.field} is in no record: {self._nowhere.message}")
+            reasons.append(f"{self.name}: {self._nowhere}")
         return reasons + [f"{self.name}: {why}" for why in verdict.reasons_to_fail(self.tally, allowance, [])]
 
     def shown(self) -> "Side":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from budget_cli.rendering.lines import Line
 
 P = ParamSpec("P")
-MESSAGE = 400  # characters of a message that may hold a path or a value of the data
+MESSAGE = 500  # characters of a message that may hold a path or a value of the data
 
 
 def exits(command: Callable[P, Exit]) -> Callable[P, None]:

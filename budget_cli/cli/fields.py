@@ -30,6 +30,8 @@ class Format(StrEnum):
 def command(
     files: options.Files = None,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     format: Annotated[
@@ -45,27 +47,28 @@ def command(
     """
     console.require_writable(output)
     from budget_cli.analysis import inventory
-    from budget_cli.cli.scanned import find, require_records
+    from budget_cli.cli.scanned import as_typed, find, preset_of, require_records
     from budget_cli.reading import detection
     from budget_cli.reading import presets as known_presets
     from budget_cli.reading.fields import Fields
 
-    fields = Fields().with_mappings(field or [])
+    mappings, bare = as_typed(Fields(), field, reward_weights, group)
+    fields = bare.with_mappings(mappings)
     known = known_presets.load(presets or [])
     found = find(files)
     require_records(found, "fields")
-    values, _ = detection.first_values(found)
-    judged = known_presets.fits(values, known)
-    name = known_presets.CANONICAL
+    begun = detection.first(found)
+    name, judged = known_presets.CANONICAL, known_presets.fits(begun.values, known)
     try:
-        chosen = known_presets.named(preset, known) if preset is not None else detection.preset_of(found, known)
+        chosen = preset_of(begun, known, preset, fields, mappings)
     except UsageProblem:
         if preset is not None:
             raise
-        chosen, name = None, "none" if not field else name
+        chosen, name = None, "none"
     if chosen is not None:
-        fields, name = chosen.applied(Fields()).with_mappings(field or []), chosen.name
-    taken = inventory.take(values, fields, name, [] if chosen or name == known_presets.CANONICAL else judged)
+        fields, name = chosen.applied(bare).with_mappings(mappings), chosen.name
+    near = [] if chosen or name == known_presets.CANONICAL else judged
+    taken = inventory.take(begun.values, fields, name, near, detection.numbers(begun, chosen))
     if format is Format.JSON:
         from budget_cli.rendering.machine import json_of_inventory
 

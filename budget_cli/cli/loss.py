@@ -32,6 +32,8 @@ def command(
     kl_coef: options.KlCoef = 0.1,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     per_prompt: options.PerPrompt = False,
@@ -59,26 +61,26 @@ def command(
     if each and by is None:
         raise UsageProblem("--each: every row of what? give --by FIELD or --by file")
     console.require_writable(output)
-    from budget_cli.analysis import (
+    from budget_cli.analysis import (  # numpy from here on: not for --help and --version
         breakdown,
         gates,
         report,
         verdict,
-    )  # numpy from here on: not for --help and --version
+    )
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import find, labelled, placed, scanned
+    from budget_cli.cli.scanned import as_typed, find, labelled, placed, scanned
     from budget_cli.reading.fields import Fields, written
     from budget_cli.rendering.breakdown import Breakdown
 
     wanted_gates = gates.parse(fail_if or [], report.numbers())
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
-    fields.with_mappings(field or [])  # what is wrong with them is said before anything is read
+    mappings, fields = as_typed(fields, field, reward_weights, group)  # said before anything is read
     label = ""
     if by is not None:
         label, fields = labelled(by, fields)
     found = find(files)
-    fields = placed(found, fields, field or [], preset, presets or [], quiet)
+    fields = placed(found, fields, mappings, preset, presets or [], quiet)
     budgets = () if token_budget is None else (token_budget,)
     scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, by=label)
 

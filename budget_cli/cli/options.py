@@ -35,6 +35,13 @@ class Colour(StrEnum):
     NEVER = "never"
 
 
+class GroupBy(StrEnum):
+    """What is a prompt, where no id says it."""
+
+    LINE = "line"
+    FILE = "file"
+
+
 def finite(value: float | None) -> float | None:
     """The value of an option that must be finite."""
     if value is not None and not math.isfinite(value):
@@ -82,7 +89,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILES]...",
-        help="JSONL files, plain or gz, bz2, xz, zst, zip; directories (their *.jsonl*); - or nothing: standard input.",
+        help="JSONL files, plain or gz, bz2, xz, zst, zip; Parquet; directories (their *.jsonl*, or their *.parquet);"
+        " - or nothing: standard input.",
         show_default=False,
     ),
 ]
@@ -119,6 +127,20 @@ FieldMappings = Annotated[
     typer.Option(
         "--field", metavar="NAME=PATH", show_default=False, rich_help_panel="Fields", autocompletion=_fields,
         help="Where a field is: a dotted path, with [] for each of a list (log_prob=output[].logprobs). Repeatable.",
+    ),
+]  # fmt: skip
+RewardWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reward-weights", metavar="NAME=W,…", show_default=False, rich_help_panel="Fields",
+        help="The reward is the sum of these fields, each by its weight (accuracy=1,format=0.5): TRL, ms-swift.",
+    ),
+]  # fmt: skip
+Group = Annotated[
+    GroupBy | None,
+    typer.Option(
+        "--group", show_default=False, rich_help_panel="Fields",
+        help="A line's responses, or a file's, are the prompt; no id is looked for.",
     ),
 ]  # fmt: skip
 PresetName = Annotated[

@@ -16,7 +16,7 @@ def reasons_to_fail(scan: Scan, allowance: Allowance, gates: Sequence[Verdict] =
     reasons = [str(problem) for problem in scan.problems]
     nowhere = verdict.nowhere(scan.tally, scan.rejections)
     if nowhere is not None:
-        reasons.append(f"{nowhere.field} is in no record: {nowhere.message}")
+        reasons.append(nowhere)
     return reasons + verdict.reasons_to_fail(scan.tally, allowance, gates)
 
 

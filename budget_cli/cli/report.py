@@ -20,7 +20,7 @@ EPILOG = """Examples:
   budget-cli report rollouts.jsonl -B 4096 --by step -o report.html
   budget-cli report step-40.jsonl -B 4096 --beta 0.002 --budgets 1024:8192:29 -o report.html
 
-Needs the extra: pip install 'budget-cli[report]'. The verdict is that of loss without gates.
+Needs the extra: pip install 'budget-cli[report]'.
 
 Exit: 0 all read, 1 verdict fail (the page is there and says why), 2 usage, 3 input or output, 70 a bug.
 """
@@ -43,12 +43,14 @@ def command(
     by: Annotated[
         str | None,
         typer.Option(
-            "--by", metavar="FIELD|file", envvar="BUDGET_CLI_BY", show_default=False,
+            "--by", metavar="FIELD|file", show_default=False,
             help="What the trends are along, as in --by step. Default: the files, if there are several.",
         ),
     ] = None,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     max_errors: options.MaxErrors = "0",
@@ -60,10 +62,10 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> Exit:  # fmt: skip
-    """One page to look at, with sliders for B, β and α.
+    """A page of HTML with the numbers, pictures, and sliders.
 
-    The numbers, the findings of check, and pictures; the sliders compute every number and picture again. The file opens
-    from disk and asks nobody for anything. Without -o it goes to standard output.
+    The sliders compute every number and picture again, for any B, β and α. The page opens from disk and asks nobody for
+    anything. Without -o it goes to standard output.
     """
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
@@ -78,7 +80,7 @@ def command(
     from budget_cli.analysis.grid import parse_budgets
     from budget_cli.analysis.report import Coefficients
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import budgets_of_summaries, find, labelled, placed, scanned
+    from budget_cli.cli.scanned import as_typed, budgets_of_summaries, find, labelled, placed, scanned
     from budget_cli.groups.observations import Watch
     from budget_cli.reading import detection
     from budget_cli.reading.fields import Fields
@@ -92,7 +94,7 @@ def command(
         raise UsageProblem("--budgets: the slider begins at a budget, give it with -B")
     offered = () if budgets is None else parse_budgets("--budgets", budgets)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
-    fields.with_mappings(field or [])
+    mappings, fields = as_typed(fields, field, reward_weights, group)
     found = find(files)
     summarized = budgets_of_summaries(found)
     grid = overview.grid_around(coefficients, offered or summarized or ())
@@ -101,7 +103,7 @@ def command(
     label = ""
     if by is not None:
         label, fields = labelled(by, fields)
-    fields = placed(found, fields, field or [], preset, presets or [], quiet)
+    fields = placed(found, fields, mappings, preset, presets or [], quiet)
     known = tuple(budget for budget in grid.token_budget if budget is not None)
     watch = None
     if summarized is None:

@@ -2,17 +2,20 @@
 
 import contextlib
 import gc
+import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from budget_cli.cli import console
+from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.groups.observations import Watch
 from budget_cli.reading import decoding, sources
 from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import EXTRAS, KINDS, Fields, parse, singular
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, of_weights, parse, singular
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Plan, Scan, scan
@@ -22,6 +25,8 @@ LABEL = "by"  # among the extras: what --by names
 
 if TYPE_CHECKING:
     from budget_cli.cli.progress import SoFar
+    from budget_cli.reading.detection import First
+    from budget_cli.reading.presets import Preset
 
 
 def find(files: list[str] | None) -> list[Source]:
@@ -36,6 +41,28 @@ def find(files: list[str] | None) -> list[Source]:
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
     return sources.find(files or ["-"])
+
+
+def as_typed(
+    fields: Fields, field: list[str] | None, reward_weights: list[str] | None, group: GroupBy | None
+) -> tuple[list[str], Fields]:
+    """What `--field`, `--reward-weights` and `--group` say: mappings, and the fields with the group.
+
+    Raises:
+        UsageProblem: one of them makes no sense, or two contradict each other.
+    """
+    mappings = list(field or [])
+    names = {mapping.partition("=")[0] for mapping in mappings}
+    if reward_weights:
+        if "reward" in names:
+            raise UsageProblem("--reward-weights and --field reward=… both say what the reward is: give one")
+        mappings += of_weights(reward_weights)
+    if group is not None:
+        if "prompt_id" in names:
+            raise UsageProblem("--group and --field prompt_id=… both say what a prompt is: give one")
+        fields = replace(fields, group=group.value)
+    fields.with_mappings(mappings)
+    return mappings, fields
 
 
 def require_records(found: list[Source], command: str) -> None:
@@ -74,8 +101,12 @@ def placed(
     preset: str | None,
     preset_files: list[str],
     quiet: bool,
+    in_full: bool = False,
 ) -> Fields:
-    """Where the fields of these sources are: as told, by a preset, or as the first records show.
+    """Where the fields of these sources are: by a preset, or the one that the first records show, and as told.
+
+    Where an id counts within its file, the file is a part of it if there are several; `in_full`: always, by its whole
+    name, as others will be added.
 
     Raises:
         UsageProblem: nobody can tell, or what is needed is not in such a dump.
@@ -83,37 +114,97 @@ def placed(
     found = [source for source in found if not summaries.is_summary(source)]
     if not found:
         return fields.with_mappings(mappings)
-    chosen = None
-    if preset is not None or not any(singular(mapping.partition("=")[0]) in KINDS for mapping in mappings):
-        from budget_cli.reading import detection
+    from budget_cli.reading import detection
 
-        if preset is not None or not detection.is_canonical_at_once(found):
-            from budget_cli.reading import presets
+    as_told = fields.with_mappings(mappings)
+    where = found[0].name + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+    if preset is None:
+        record = detection.canonical_at_once(found, as_told)
+        if record is not None and detection.counted_characters([record], as_told) is None:
+            return as_told
+    from budget_cli.reading import presets
 
-            known = presets.load(preset_files)
-            chosen = presets.named(preset, known) if preset is not None else detection.preset_of(found, known)
-    if chosen is not None:
-        fields = chosen.applied(fields)
-        if not quiet:
-            where = found[0].name + (f" and {len(found) - 1} more" if len(found) > 1 else "")
-            console.say(f"{where}: reading as {chosen.name}: {chosen.summary()}")
-    fields = fields.with_mappings(mappings)
-    if chosen is not None and fields.lacking:
-        raise UsageProblem(_lacking(chosen.name, fields))
+    known = presets.load(preset_files)
+    begun = detection.first(found)
+    chosen = preset_of(begun, known, preset, as_told, mappings)
+    if chosen is None:
+        _doubt(begun, as_told, where, quiet)
+        return as_told
+    fields = chosen.applied(fields).with_mappings(mappings)
+    if fields.per_file is not None and not in_full:
+        fields = replace(fields, per_file=_common(found) if len(found) > 1 else None)
+    if not quiet:
+        console.say(f"{where}: reading as {chosen.name}: {chosen.summary(fields)}")
+    if fields.lacking:
+        raise UsageProblem(_lacking(chosen.name, fields, detection.numbers(begun, chosen)))
+    _doubt(begun, fields, where, quiet)
     return fields
 
 
-def _lacking(preset: str, fields: Fields) -> str:
-    """What a dump does not hold, and both ways out."""
-    ways = []
+def _common(found: list[Source]) -> str:
+    """The folder that all these names begin with: the same files of another folder give the same ids."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(source.name) for source in found])
+    except ValueError:  # some are absolute
+        return ""
+    return os.path.join(folder, "") if folder else ""
+
+
+def _doubt(begun: "First", fields: Fields, where: str, quiet: bool) -> None:
+    """Say what the lengths are, where they are used and look like characters."""
+    from budget_cli.reading import detection
+
+    if fields.needs_length and not quiet:
+        doubt = detection.counted_characters(detection.samples(begun.values, fields), fields)
+        if doubt is not None:
+            console.say(f"{where}: warning: {doubt}")
+
+
+def is_told_whole(as_told: Fields, mappings: list[str]) -> bool:
+    """Whether the command line says where everything is that nothing can do without."""
+    return {"prompt_id", "reward"} <= _said(as_told, mappings)
+
+
+def _said(as_told: Fields, mappings: list[str]) -> set[str]:
+    named = {singular(mapping.partition("=")[0]) for mapping in mappings} & set(KINDS)
+    return named | ({"prompt_id"} if as_told.group else set())
+
+
+def preset_of(
+    begun: "First", known: "dict[str, Preset]", name: str | None, as_told: Fields, mappings: list[str]
+) -> "Preset | None":
+    """The preset of this name, or that of a dump that begins so; None: everything is where it is told.
+
+    Raises:
+        UsageProblem: there is none of this name, or nobody can tell.
+    """
+    from budget_cli.reading import detection, presets
+
+    if name is not None:
+        return presets.named(name, known)
+    if is_told_whole(as_told, mappings):
+        return None
+    return detection.preset_of(begun, known, as_told, in_part=bool(_said(as_told, mappings)))
+
+
+def _lacking(preset: str, fields: Fields, numbers: list[str]) -> str:
+    """What a dump does not hold, and every way out; `numbers`: what might be rewards, where there is no total."""
+    give = []
     if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
-        ways.append("--kl-coef 0")
+        give.append("--kl-coef 0")
     if "response_length" not in fields.known and fields.needs_length:
-        ways.append("--budget-penalty-coef 0")
-    give = " ".join(ways)
-    mapped = " ".join([f"--preset {preset}", *(f"--field {name}=PATH" for name in fields.lacking)])
-    without = f"give {give} to do without, or " if give else "give "
-    return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {without}{mapped}"
+        give.append("--budget-penalty-coef 0")
+    lacking = fields.lacking
+    if "reward" in lacking and numbers:
+        weights = ",".join(f"{name}=1" for name in numbers)
+        give.insert(0, f"--reward-weights {shlex.quote(weights)} with the weights of the run")
+        lacking = [name for name in lacking if name != "reward"]
+        ways = [f"give {' and '.join(give)}"]
+    else:
+        ways = [f"give {' '.join(give)} to do without"] if give else []
+    if lacking:
+        ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in lacking))
+    return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {', or '.join(ways)}"
 
 
 @contextlib.contextmanager
@@ -195,6 +286,6 @@ def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar
     from budget_cli.cli.progress import Progress
 
     sizes = [source.size for source in found]
-    total = None if None in sizes or not all(source.in_ranges for source in found) else sum(s or 0 for s in sizes)
+    total = None if None in sizes or not all(source.at_once for source in found) else sum(s or 0 for s in sizes)
     with Progress(total) as progress:
         yield progress.update

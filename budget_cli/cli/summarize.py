@@ -37,6 +37,8 @@ def command(
     budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
     kl_coef: options.KlCoef = 0.1,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     max_errors: options.MaxErrors = "0",
@@ -59,7 +61,7 @@ def command(
     console.require_writable(output)
     from budget_cli.analysis import grid, verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import find, placed, scanned
+    from budget_cli.cli.scanned import as_typed, find, placed, scanned
     from budget_cli.groups.moments import Layout
     from budget_cli.reading import compression
     from budget_cli.reading.fields import Fields
@@ -69,10 +71,10 @@ def command(
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     budgets = () if token_budget is None else grid.parse_budgets("--token-budget", token_budget)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
-    fields.with_mappings(field or [])
+    mappings, fields = as_typed(fields, field, reward_weights, group)
     compressed = compression.compressor(output or "")
     found = find(files)
-    fields = placed(found, fields, field or [], preset, presets or [], quiet)
+    fields = placed(found, fields, mappings, preset, presets or [], quiet, in_full=True)
     scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, apart=True)
     reasons = outcome.reasons_to_fail(scan, allowance)
     with console.sink(output) as put:

@@ -116,6 +116,8 @@ def command(
     ] = False,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     field: options.FieldMappings = None,
+    reward_weights: options.RewardWeights = None,
+    group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="What the cells are written as.")] = Format.TABLE,
@@ -138,7 +140,7 @@ def command(
     console.require_writable(output)
     from budget_cli.analysis import verdict
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import budgets_of_summaries, find, placed, rereadable, scanned
+    from budget_cli.cli.scanned import as_typed, budgets_of_summaries, find, placed, rereadable, scanned
     from budget_cli.reading.fields import Fields
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
@@ -160,14 +162,14 @@ def command(
             )
         grid = _grid(token_budget, budget_penalty_coef, kl_coef, overlong)
         fields = Fields(needs_length=any(grid.budget_penalty_coef), needs_log_probs=any(grid.kl_coef))
-    fields.with_mappings(field or [])  # what is wrong with them is said before anything is read
+    mappings, fields = as_typed(fields, field, reward_weights, group)  # said before anything is read
     with contextlib.ExitStack() as stack:
         found = find(files) if grid else stack.enter_context(rereadable(find(files)))
         if grid is None and budgets_of_summaries(found) is not None:
             raise UsageProblem(
                 "--suggest finds budgets of its own, and a summary has only those it was made with: give -B"
             )
-        fields = placed(found, fields, field or [], preset, presets or [], quiet)
+        fields = placed(found, fields, mappings, preset, presets or [], quiet)
 
         def scan_at(budgets: Iterable[int]) -> "Scan":
             return scanned(found, fields, tuple(budgets), max_line_bytes, jobs, quiet, verbose)

@@ -3,6 +3,7 @@
 It defines what a valid record is. The fast readings (`compiled`, `typed`) agree with it wherever they answer at all.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import orjson
 from budget_cli.reading import columns, records
 from budget_cli.reading.columns import Columns, Decoded, Ids, Rejection, Tally
 from budget_cli.reading.diagnosis import column_of, diagnosed, is_torn
-from budget_cli.reading.fields import EXTRAS, Fields
+from budget_cli.reading.fields import EXTRAS, Fields, singular
 from budget_cli.reading.values import Bad
 
 
@@ -40,22 +41,34 @@ class Reading:
 
     def read(self, number: int, line: bytes, torn: bool) -> None:
         """One more line, without its newline; `torn`: it had none."""
-        tally = self.tally
         if len(line) <= self._max_line_bytes and not line.strip(b" \t\r"):
-            tally.blank += 1
+            self.tally.blank += 1
             return
+        self._take(number, lambda: value_of(line, self._max_line_bytes), line, torn)
+
+    def row(self, number: int, value: Any) -> None:
+        """One more record that did not come as a line, or why it cannot be read; it has no columns to point at."""
+        self._take(number, lambda: value, None, torn=False)
+
+    def _take(self, number: int, parsed: Callable[[], Any], line: bytes | None, torn: bool) -> None:
+        tally = self.tally
         tally.read += 1
         try:
-            rows = records.responses(value_of(line, self._max_line_bytes), self._fields, number)
+            value = parsed()
+            if isinstance(value, Bad):
+                raise value
+            rows = records.responses(value, self._fields, number)
         except records.Skipped:
             tally.skipped += 1
         except Bad as bad:
-            if torn and is_torn(line, bad):
+            if torn and line is not None and is_torn(line, bad):
                 bad = Bad("truncated-tail", f"the last line is cut off ({bad.message})", column=bad.column)
             tally.rejected += 1
             tally.by_code[bad.code] += 1
+            if bad.code in ("missing", "null") and bad.field is not None:
+                tally.lacking[singular(bad.field.partition(" ")[0])] += 1
             if self._keep is None or len(self.rejections) < self._keep:
-                column = bad.column or column_of(line, bad.path)
+                column = None if line is None else bad.column or column_of(line, bad.path)
                 self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
         else:
             tally.used += 1

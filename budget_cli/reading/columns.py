@@ -19,15 +19,16 @@ class Rejection(NamedTuple):
     """One record that was not used, and why."""
 
     source: str
-    line: int  # 1-based, physical
-    column: int  # 1-based, in characters
+    line: int  # 1-based, physical; of Parquet: the row
+    column: int | None  # 1-based, in characters; None: a row of Parquet
     code: str
     field: str | None
     message: str
 
     def __str__(self) -> str:
         what = self.message if self.field is None else f"{self.field}: {self.message}"
-        return f"{self.source}:{self.line}:{self.column}: {what}"
+        column = "" if self.column is None else f":{self.column}"
+        return f"{self.source}:{self.line}{column}: {what}"
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Tally:
     blank: int = 0
     skipped: int = 0  # lines that are no samples
     by_code: Counter[str] = field(default_factory=Counter)
+    lacking: Counter[str] = field(default_factory=Counter)  # rejected for want of this field: missing or null
 
     def add(self, other: "Tally") -> None:
         """Count the other's records too."""
@@ -115,6 +117,7 @@ class Tally:
         self.blank += other.blank
         self.skipped += other.skipped
         self.by_code += other.by_code
+        self.lacking += other.lacking
 
 
 @dataclass

@@ -2,37 +2,63 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from budget_cli.errors import InputProblem
 from budget_cli.reading import sources
 from budget_cli.reading.fields import Fields, names_of
-from budget_cli.reading.presets import Preset, detected, fits, is_canonical
+from budget_cli.reading.presets import CANONICAL_FIELDS, Preset, detected, fits, is_canonical
 from budget_cli.reading.records import MISSING, Skipped, found_in, spread
 from budget_cli.reading.sources import Source
-from budget_cli.reading.values import Bad
+from budget_cli.reading.values import Bad, characters
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
 GLANCE_BYTES = 1 << 18  # enough to see which fields there are
+TELLING = 8  # tokens; that shorter texts have as many characters may be chance
 LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays side by side are one line
 
 
-def first_values(found: Sequence[Source]) -> tuple[list[Any], bool]:
-    """The values of the first lines that are JSON; or of one value over many lines, and then True."""
+class First(NamedTuple):
+    """What a dump begins with: values of lines, or rows; or one value over many lines."""
+
+    values: list[Any]
+    is_document: bool = False
+
+
+def first(found: Sequence[Source]) -> First:
+    """The first values of the first source that has any."""
+    for source in found:
+        begun = First(_first_rows(source)) if source.parquet else _first_values(source)
+        if begun.values or source.size is None:  # a stream is not begun before its turn
+            return begun
+    return First([])
+
+
+def _first_values(source: Source) -> First:
     values: list[Any] = []
     for most in (HEAD_BYTES, LONGEST_BYTES):
-        head = sources.head(found[0], most)
+        head = sources.head(source, most)
         values = _values_of_lines(head)
         if len(values) * 2 > min(head.count(b"\n"), RECORDS):
-            return values, False
+            return First(values)
         try:  # hardly any line is a value of its own
-            return [json.loads(head)], True
+            return First([json.loads(head)], is_document=True)
         except (ValueError, RecursionError):
             if len(head) < most:  # that was all
                 break
-    return values, False
+    return First(values)
+
+
+def _first_rows(source: Source) -> list[Any]:
+    from budget_cli.reading import parquet
+
+    try:
+        return parquet.head(source, RECORDS, HEAD_BYTES)
+    except InputProblem:
+        return []  # the scan says so
 
 
 def _values_of_lines(head: bytes) -> list[Any]:
@@ -41,51 +67,93 @@ def _values_of_lines(head: bytes) -> list[Any]:
         try:
             values.append(orjson.loads(line))
         except orjson.JSONDecodeError:
-            continue
+            try:  # NaN, as Python writes it: the scan refuses the record, and says so, but it tells whose it is
+                values.append(json.loads(line.decode()))
+            except (ValueError, RecursionError):
+                continue
     return values
 
 
-def is_canonical_at_once(found: Sequence[Source]) -> bool:
-    """Whether the first line of a file has the canonical fields: no preset need be looked at."""
+def canonical_at_once(found: Sequence[Source], told: Fields) -> Any:
+    """The first record of a file if it has the fields where they are told: then no preset need be looked at."""
     if not found[0].in_ranges:
-        return False
+        return None
     try:
         with open(str(found[0].path), "rb") as file:
-            return is_canonical(orjson.loads(file.readline(HEAD_BYTES)))
+            record = orjson.loads(file.readline(HEAD_BYTES))
     except (orjson.JSONDecodeError, OSError):
-        return False
+        return None
+    return record if is_canonical(record, told) else None
 
 
-def preset_of(found: Sequence[Source], presets: Mapping[str, Preset]) -> Preset | None:
-    """The preset of these sources, or None where the fields have their canonical names or nothing can be read.
+def preset_of(
+    begun: First, presets: Mapping[str, Preset], told: Fields = CANONICAL_FIELDS, in_part: bool = False
+) -> Preset | None:
+    """The preset of a dump that begins so; None where the fields are as told, or nothing can be read.
 
     Raises:
-        UsageProblem: none fits, or several do.
+        UsageProblem: none fits, or several do; see `detected`.
     """
-    values, is_document = first_values(found)
     samples = [
-        v for v in values if isinstance(v, dict) or (isinstance(v, list) and any(isinstance(e, dict) for e in v))
+        v for v in begun.values if isinstance(v, dict) or (isinstance(v, list) and any(isinstance(e, dict) for e in v))
     ]
     if not samples:
         return None
-    known = {name: preset for name, preset in presets.items() if preset.document == is_document}
-    if is_document and not any(fit.fits for fit in fits(samples, known)):
+    known = {name: preset for name, preset in presets.items() if preset.document == begun.is_document}
+    if begun.is_document and not any(fit.fits for fit in fits(samples, known)):
         return None  # the scan says what is wrong with JSON that is not a record a line
-    return detected(samples, known)
+    return detected(samples, known, told, in_part)
+
+
+def numbers(begun: First, preset: Preset | None) -> list[str]:
+    """The keys of the first records whose values are numbers, and that do not tell the preset: rewards by function."""
+    known = {place.split(".")[0] for place in preset.detect} if preset is not None else set()
+    found: dict[str, None] = {}
+    for value in begun.values:
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            several = inner if isinstance(inner, list) else [inner]
+            if key not in known and any(isinstance(n, (int, float)) and not isinstance(n, bool) for n in several):
+                found[key] = None
+    return list(found)
+
+
+def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
+    """The records of these lines' values."""
+    found: list[Any] = []
+    for value in values:
+        try:
+            found += spread(value, fields)
+        except (Bad, Skipped):
+            continue
+    return [sample for sample in found if isinstance(sample, dict)]
+
+
+def counted_characters(found: Sequence[dict[str, Any]], fields: Fields) -> str | None:
+    """That the lengths of these samples are those of a text in characters, in words; None: they are not."""
+    lengths = [(sample, length) for sample in found if (length := _length(sample, fields)) is not None]
+    if not lengths or max(length for _, length in lengths) < TELLING:
+        return None
+    for key in lengths[0][0]:
+        if all(characters(sample.get(key)) == length for sample, length in lengths):
+            samples = f"all {len(lengths):,} samples"
+            return f"response_length is the number of characters of {key}, not of tokens, in {samples} looked at"
+    return None
+
+
+def _length(sample: dict[str, Any], fields: Fields) -> float | None:
+    try:
+        length = found_in(sample, fields.paths["response_length"])
+    except Bad:
+        return None
+    return length if isinstance(length, (int, float)) and not isinstance(length, bool) else None
 
 
 def extras_there(found: Sequence[Source], fields: Fields) -> set[str]:
     """Which of the extras that these fields want are in any of the first records."""
-    values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or first_values(found)[0]
+    values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or first(found).values
     there: set[str] = set()
-    for value in values:
-        try:
-            samples = spread(value, fields)
-        except (Bad, Skipped):
-            continue
-        for name in set(fields.extras) - there:
-            if any(isinstance(sample, dict) and _has(sample, fields, name) for sample in samples):
-                there.add(name)
+    for sample in samples(values, fields):
+        there |= {name for name in set(fields.extras) - there if _has(sample, fields, name)}
         if len(there) == len(fields.extras):
             break
     return there

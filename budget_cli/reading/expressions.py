@@ -5,6 +5,7 @@ dumps need. Imported only when a field is given as an expression.
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Callable
 from functools import lru_cache, reduce
@@ -14,7 +15,7 @@ import jmespath  # type: ignore[import-untyped]
 from jmespath import exceptions, functions
 
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.values import Bad, canonical
+from budget_cli.reading.values import Bad, canonical, type_name
 
 DIGEST_BYTES = 16
 
@@ -48,11 +49,16 @@ class Functions(functions.Functions):  # type: ignore[misc]
             raise Bad("wrong-type", "total: expected a list of numbers, found something else in it")
         return math.fsum(value)
 
-    @functions.signature({"types": ["array-number"]}, {"types": ["array-number"]})  # type: ignore[untyped-decorator]
-    def _func_dot(self, values: list[float], weights: list[float]) -> float:
+    @functions.signature({"types": ["array"]}, {"types": ["array-number"]})  # type: ignore[untyped-decorator]
+    def _func_dot(self, values: list[Any], weights: list[float]) -> float:
         """Σ value·weight: dot([accuracy, format], `[1.0, 0.5]`)."""
         if len(values) != len(weights):
             raise Bad("unequal-lengths", f"{len(values)} values, but {len(weights)} weights")
+        for i, value in enumerate(values):
+            if value is None:
+                raise Bad("null", f"value {i + 1} of {len(values)} is null or missing")
+            if not _is_number(value):
+                raise Bad("wrong-type", f"value {i + 1} of {len(values)}: expected a number, found {type_name(value)}")
         return math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
 
     @functions.signature({"types": ["number"]}, {"types": ["number"]})  # type: ignore[untyped-decorator]
@@ -72,13 +78,29 @@ class Functions(functions.Functions):  # type: ignore[misc]
             return None
         return hashlib.blake2b(canonical(value).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
 
+    @functions.signature({"types": ["string"]})  # type: ignore[untyped-decorator]
+    def _func_from_json(self, text: str) -> Any:
+        """The value that a text holds as JSON: from_json(metrics).correct."""
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise Bad("wrong-type", "from_json: the text is not JSON") from None
+
     @functions.signature({"types": ["object"]})  # type: ignore[untyped-decorator]
-    def _func_weighted(self, rewards: dict[str, Any]) -> float | None:
-        """Σ score·weight of an object of {score, weight}; null if a score is null."""
-        parts = [(part.get("score"), part.get("weight", 1.0)) for part in rewards.values() if isinstance(part, dict)]
-        if not parts or any(not _is_number(score) or not _is_number(weight) for score, weight in parts):
-            return None
-        return float(sum(score * weight for score, weight in parts))
+    def _func_weighted(self, rewards: dict[str, Any]) -> float:
+        """Σ score·weight of an object of {score, weight}; what is no such object in it is skipped."""
+        total = 0.0
+        parts = {name: part for name, part in rewards.items() if isinstance(part, dict)}
+        if not parts:
+            raise Bad("missing", "no {score, weight} in it")
+        for name, part in parts.items():
+            for what, value in (("score", part.get("score")), ("weight", part.get("weight", 1.0))):
+                if value is None:
+                    raise Bad("null", f"the {what} of {name} is null or missing")
+                if not _is_number(value):
+                    raise Bad("wrong-type", f"the {what} of {name}: expected a number, found {type_name(value)}")
+            total += part["score"] * part.get("weight", 1.0)
+        return float(total)
 
 
 def _is_number(value: Any) -> bool:

@@ -5,6 +5,8 @@ A path is keys joined by dots; a key that ends in `[]` is a list, and the path g
 like) has a backslash before it. What a path cannot say is a JMESPath expression: `minus(seqlen, prompt_len)`.
 """
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,6 +80,9 @@ class Fields:
     records: str = ""  # a line is a record; "[]": a list of them, "columns": arrays side by side, PATH[]: a list inside
     group: str = ""  # "": prompt_id says; "line" or "file": those are the prompts
     known: frozenset[str] = frozenset(KINDS)  # the fields that a preset places, or somebody with --field
+    per_file: str | None = (
+        None  # an id counts within its file, which is named without this beginning; None: it does not
+    )
     skips: bool = False  # a line without a reward is no sample (a header, a summary): counted, not rejected
     needs_length: bool = True
     needs_log_probs: bool = True
@@ -115,8 +120,9 @@ class Fields:
             paths[name] = place = parse(path)
             if name == "prompt_id" and passes_list(place):
                 raise UsageProblem(f"--field {mapping}: a prompt id is one value, so its path cannot hold []")
-        known = self.known | {singular(mapping.partition("=")[0]) for mapping in mappings}
-        return replace(self, places=tuple(paths.items()), known=known)
+        named = {singular(mapping.partition("=")[0]) for mapping in mappings}
+        per_file = None if "prompt_id" in named else self.per_file
+        return replace(self, places=tuple(paths.items()), known=self.known | named, per_file=per_file)
 
 
 def names_of(field: str) -> tuple[str, ...]:
@@ -156,6 +162,41 @@ def parse(text: str) -> Place:
     if key:  # a backslash at the end has nothing to escape
         raise problem
     return tuple(steps)
+
+
+def of_weights(texts: Sequence[str]) -> list[str]:
+    """`accuracy=1,format=0.5` → the reward's mapping, as `--field` takes it: the sum of these, each by its weight.
+
+    Raises:
+        UsageProblem: not of that form, no number, or a name twice.
+    """
+    weights: dict[str, float] = {}
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        name, _, number = part.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name or not math.isfinite(weight):
+            raise UsageProblem(f"--reward-weights {part!r}: expected NAME=WEIGHT, as in accuracy=1,format=0.5")
+        if name in weights:
+            raise UsageProblem(f"--reward-weights {part!r}: {name} has a weight already")
+        weights[name] = weight
+    if not weights:
+        return []
+    names = ", ".join(".".join(_identifier(step.key) for step in _plain_path(name)) for name in weights)
+    return [f"reward=dot([{names}], `[{', '.join(f'{weight!r}' for weight in weights.values())}]`)"]
+
+
+def _plain_path(text: str) -> Path:
+    path = parse(text)
+    if isinstance(path, Expression) or passes_list(path):
+        raise UsageProblem(f"--reward-weights: {text!r}: expected the name of a number, as in accuracy=1")
+    return path
+
+
+def _identifier(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key) else json.dumps(key)
 
 
 def passes_list(place: Place) -> bool:

@@ -11,13 +11,14 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.fields import EXTRAS, KINDS, Fields, parse
+from budget_cli.reading.fields import EXTRAS, KINDS, Fields, Place, names_of, parse, written
 from budget_cli.reading.records import MISSING, found_in, spread
 from budget_cli.reading.values import Bad
 
 BUILT_IN = FilePath(__file__).with_name("presets.toml")
 CANONICAL = "canonical"
-SETTINGS = ("source", "detect", "unless", "document", "records", "group", "skips")
+CANONICAL_FIELDS = Fields()
+SETTINGS = ("source", "detect", "unless", "document", "records", "group", "per_file", "skips")
 OPTIONAL = tuple(name for name in EXTRAS if name != "by")
 NAMED = (*SETTINGS, *KINDS, *OPTIONAL)
 
@@ -35,29 +36,36 @@ class Preset(NamedTuple):
     group: str = ""
     skips: bool = False
     document: bool = False
+    per_file: bool = False
 
     def applied(self, fields: Fields) -> Fields:
         """The fields of such a dump; what it does not hold stays under its canonical name."""
         wanted = [(name, place) for name, place in self.extras if name in fields.extras]
         mapped = fields.with_mappings([f"{name}={place}" for name, place in (*self.places, *wanted)])
-        known = {name for name, _ in self.places} | ({"prompt_id"} if self.group else set())
+        group = fields.group or self.group
+        known = {name for name, _ in self.places} | ({"prompt_id"} if group else set())
         if known & {"log_prob", "old_log_prob"}:
             known.add("response_length")  # as many tokens as they are of
         return replace(
             mapped,
             known=frozenset(known),
             records=self.records,
-            group=self.group,
+            group=group,
+            per_file="" if self.per_file else None,
             skips=self.skips,
             document=self.document,
         )
 
-    def summary(self) -> str:
-        """`prompt_id←input, reward←score`, for one line on standard error."""
-        said = [f"{name}←{place}" for name, place in self.places]
-        if self.group:
-            said.insert(0, f"prompt_id←each {self.group}")
-        return ", ".join(said)
+    def summary(self, fields: Fields) -> str:
+        """`prompt_id←input, reward←score`, for one line on standard error; `fields`: with what was put on top."""
+        of_preset, canonical = dict(self.places), dict(Fields().places)
+        names = [name for name in KINDS if name in of_preset or fields.paths[name] != canonical[name]]
+        said = {name: written(fields.paths[name]) for name in names}
+        if fields.group:
+            said = {"prompt_id": f"each {fields.group}"} | {n: place for n, place in said.items() if n != "prompt_id"}
+        elif fields.per_file is not None:
+            said["prompt_id"] += " in each file"
+        return ", ".join(f"{name}←{place}" for name, place in said.items())
 
 
 def load(files: Sequence[str] = ()) -> dict[str, Preset]:
@@ -98,6 +106,8 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         if not isinstance(stanza.get(key, ""), str):
             raise UsageProblem(f"{where}: {key}: expected a path or an expression, found {stanza[key]!r}")
     places = tuple((field, stanza[field]) for field in KINDS if field in stanza)
+    if path != str(BUILT_IN):
+        _require_places(where, stanza)
     return Preset(
         name,
         str(stanza.get("source", path)),
@@ -109,7 +119,21 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         str(stanza.get("group", "")),
         bool(stanza.get("skips", False)),
         bool(stanza.get("document", False)),
+        bool(stanza.get("per_file", False)),
     )
+
+
+def _require_places(where: str, stanza: Mapping[str, Any]) -> None:
+    """That every place in a user's preset is one."""
+    written_places = [(key, place) for key in ("detect", "unless") for place in stanza.get(key, [])]
+    written_places += [(field, stanza[field]) for field in KINDS if field in stanza]
+    if stanza.get("records", "") not in ("", "[]", "columns"):
+        written_places.append(("records", stanza["records"]))
+    for key, place in written_places:
+        try:
+            parse(place)
+        except UsageProblem as problem:
+            raise UsageProblem(f"{where}: {key}: {problem}") from None
 
 
 def named(name: str, presets: Mapping[str, Preset]) -> Preset:
@@ -120,8 +144,8 @@ def named(name: str, presets: Mapping[str, Preset]) -> Preset:
     """
     if name not in presets:
         close = get_close_matches(name, presets, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise UsageProblem(f"--preset: none is called {name!r}{hint}; there are {', '.join(presets)}")
+        hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(presets)}"
+        raise UsageProblem(f"--preset: none is called {name!r}{hint}")
     return presets[name]
 
 
@@ -144,26 +168,41 @@ class Fit(NamedTuple):
 
 def fits(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
     """Each preset that says what to detect it by, with what it misses in these lines' values; the best first."""
-    judged = [Fit(preset, tuple(_missing(values, preset))) for preset in presets.values() if preset.detect]
+    judged = []
+    for preset in presets.values():
+        if preset.detect:
+            fit = Fit(preset, tuple(_missing(values[:2], preset)))  # more records can only lack more
+            judged.append(Fit(preset, tuple(_missing(values, preset))) if fit.fits or fit.is_near else fit)
     return sorted(judged, key=lambda fit: (len(fit.missing), -len(fit.preset.detect)))
 
 
-def detected(values: Sequence[Any], presets: Mapping[str, Preset]) -> Preset | None:
+def detected(
+    values: Sequence[Any], presets: Mapping[str, Preset], told: Fields = CANONICAL_FIELDS, in_part: bool = False
+) -> Preset | None:
     """The preset that these lines' values fit; None where they have the canonical fields.
+
+    Args:
+        values: of the first lines.
+        presets: by name.
+        told: where the fields are by their canonical names and by what the user says.
+        in_part: the user says where some are, so where no preset fits the others may have their canonical names.
 
     Raises:
         UsageProblem: none fits, or several do: which came near, and what to give.
     """
-    if any(is_canonical(value) for value in values):
+    if any(is_canonical(value, told) for value in values):
         return None
+    asks = not in_part or not any(_is_whole(value, told) for value in values)
     judged = fits(values, presets)
     fitting = [fit.preset for fit in judged if fit.fits]
     best = [preset for preset in fitting if not any(set(preset.detect) < set(other.detect) for other in fitting)]
     if len(best) == 1:
         return best[0]
-    if best:
+    if best and asks:
         names = " and ".join(preset.name for preset in best)
         raise UsageProblem(f"these records fit {names}: say which, as in --preset {best[0].name}")
+    if in_part:
+        return None
     near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near][:3]
     there = next((list(value)[:12] for value in values if isinstance(value, dict)), [])
     has = f"there are {', '.join(there)}" if there else "no record is an object"
@@ -174,9 +213,18 @@ def detected(values: Sequence[Any], presets: Mapping[str, Preset]) -> Preset | N
     )
 
 
-def is_canonical(value: Any) -> bool:
-    """Whether a record has the canonical fields that nothing can do without."""
-    return isinstance(value, dict) and "prompt_id" in value and ("reward" in value or "rewards" in value)
+def is_canonical(value: Any, told: Fields = CANONICAL_FIELDS) -> bool:
+    """Whether a record has a `prompt_id`, as no framework calls it, and a reward where it is told."""
+    return isinstance(value, dict) and "prompt_id" in value and _has_field(value, "reward", told)
+
+
+def _is_whole(value: Any, told: Fields) -> bool:
+    """Whether a record has, where it is told, what nothing can do without."""
+    return (bool(told.group) or _has_field(value, "prompt_id", told)) and _has_field(value, "reward", told)
+
+
+def _has_field(value: Any, field: str, told: Fields) -> bool:
+    return any(_is_at(value, told.paths[name]) for name in names_of(field))
 
 
 def _missing(values: Sequence[Any], preset: Preset) -> list[str]:
@@ -197,7 +245,11 @@ def _missing(values: Sequence[Any], preset: Preset) -> list[str]:
 
 
 def _has(sample: Any, path: str) -> bool:
+    return _is_at(sample, parse(path))
+
+
+def _is_at(sample: Any, place: Place) -> bool:
     try:
-        return found_in(sample, parse(path)) is not MISSING
+        return found_in(sample, place) is not MISSING
     except Bad:
         return False

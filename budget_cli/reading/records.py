@@ -23,6 +23,7 @@ from budget_cli.reading.values import (
     each,
     exact_sum,
     finite,
+    is_number_as_text,
     number,
     prompt_id,
     sequence,
@@ -235,6 +236,7 @@ def _count(elements: int) -> str:
 def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, check: Callable[[Any], Any]) -> Any:
     """The checked value of a field; None where it is not there and not needed."""
     path = fields.paths[name]
+    value: Any = MISSING
     try:
         value = found_in(record, path)
         if value is MISSING or value is None:
@@ -247,15 +249,30 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
             value = composite(value)
         return check(value)
     except Bad as bad:
+        if bad.code == "null" and isinstance(path, Expression):
+            bad = _lacking(bad, record, path)
+        if is_number_as_text(value) and KINDS[canonical] != "key":
+            bad.message += f"; --field '{name}=to_number({written(path)})' reads it"
         raise _named(bad, name, path) from None
+
+
+def _lacking(bad: Bad, record: dict[str, Any], path: Place) -> Bad:
+    """Where an expression met null, the keys that are not there at all."""
+    lacking = [key for key in roots(path) if key not in record]
+    return Bad("missing", f"no {' and no '.join(lacking)} (there are {_keys(record)})") if lacking else bad
+
+
+def _keys(record: dict[str, Any]) -> str:
+    return ", ".join(list(record)[:KEYS_SHOWN]) + (", …" if len(record) > KEYS_SHOWN else "")
 
 
 def composite(value: Any) -> Any:
     """Several values as one id: `[step, prompt_idx]` is 40/3, and no other list is."""
-    return "/".join(map(_part, value)) if isinstance(value, list) and value else value
+    return "/".join(map(part_of_id, value)) if isinstance(value, list) and value else value
 
 
-def _part(value: Any) -> str:
+def part_of_id(value: Any) -> str:
+    """One of several values that make an id, such that different ones stay different: 1 and "1", a/b and its parts."""
     part = prompt_id(value)
     plain = isinstance(part, int) or not (part.lstrip("-").isdecimal() or "/" in part or part[:1] in ("", '"'))
     return str(part) if plain else json.dumps(part)
@@ -270,19 +287,16 @@ def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path:
         "old_log_prob": "--kl-coef 0 does without it, or ",
         "response_length": "--budget-penalty-coef 0 does without it, or ",
     }.get(canonical, "")
-    there = list(record)[:KEYS_SHOWN]
-    keys = (
-        f" (there are {', '.join(there)}{', …' if len(record) > KEYS_SHOWN else ''})"
-        if isinstance(path, Expression) or path[0].key not in record
-        else ""
-    )
+    keys = f" (there are {_keys(record)})" if isinstance(path, Expression) or path[0].key not in record else ""
     return Bad("missing", f"missing{keys}; {without}give --field {name}=PATH")
 
 
 def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
     """The length as given, else the number of tokens of a log-prob list, else None where none is needed."""
-    if tokens is not None and _looked_up(record, fields, name) is MISSING:
-        return tokens
+    if tokens is not None:
+        given = _looked_up(record, fields, name)
+        if given is MISSING or (given is None and fields.needs_length):  # a writer that did not count says null
+            return tokens
     return _field(record, fields, name, "response_length", check)
 
 

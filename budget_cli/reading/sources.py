@@ -9,7 +9,9 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +20,8 @@ from budget_cli.reading import compression
 
 PIECE_BYTES = 1 << 20
 STDIN = "<stdin>"
+DUMPS = ("*.jsonl*", "*.parquet")  # what a directory stands for
+PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,12 @@ class Source:
     size: int | None  # bytes on disk when the scan began; None: not known before the end
     in_ranges: bool
     identity: tuple[int, int] | None  # device and inode
+    parquet: bool = False  # rows, not lines: read by `parquet`, never as a stream of bytes
+
+    @property
+    def at_once(self) -> bool:
+        """Whether many can read it at the same time, each a part."""
+        return self.in_ranges or self.parquet
 
 
 def find(names: Sequence[str]) -> list[Source]:
@@ -36,7 +46,7 @@ def find(names: Sequence[str]) -> list[Source]:
 
     Raises:
         InputProblem: a path that is not there, cannot be read, or is a directory without dumps.
-        UsageProblem: the same file twice, or stdin twice.
+        UsageProblem: the same file twice, stdin twice, or a directory with two kinds of dumps.
     """
     sources: list[Source] = []
     seen: dict[tuple[int, int], str] = {}
@@ -68,12 +78,14 @@ def _under(name: str) -> list[Source]:
     if not stat.S_ISDIR(info.st_mode):
         return [_file(name)]
     path = Path(name)
-    found = sorted((str(p) for p in path.glob("*.jsonl*") if p.is_file()), key=natural)
-    if not found:
-        below = next(iter(sorted(path.rglob("*.jsonl*"))), None)
+    found = [[str(p) for p in path.glob(dumps) if p.is_file()] for dumps in DUMPS]
+    if all(found):  # one may have been made of the other, and nobody can tell from here
+        raise UsageProblem(f"{name}: holds both {' and '.join(DUMPS)} files: say which, as in {path / DUMPS[0]}")
+    if not any(found):
+        below = next(iter(sorted(inner for dumps in DUMPS for inner in path.rglob(dumps))), None)
         hint = f"; there are some in {below.parent}/" if below else ""
-        raise InputProblem(name, f"no *.jsonl* files in this directory{hint}")
-    return [_file(each) for each in found]
+        raise InputProblem(name, f"no {' and no '.join(DUMPS)} files in this directory{hint}")
+    return [_file(each) for each in sorted(chain.from_iterable(found), key=natural)]
 
 
 def _file(name: str) -> Source:
@@ -83,11 +95,13 @@ def _file(name: str) -> Source:
         with open(name, "rb") as file:
             info = os.fstat(file.fileno())
             start = file.read(compression.MAGIC_BYTES)
-            packed = (compression.ZIP, *compression.PICKLED)
+            packed = (compression.ZIP, *compression.PICKLED, PARQUET)
             plain = compression.codec_of(start) is None and not start.startswith(packed)
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
-    return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino))
+    if start.startswith(PARQUET) and find_spec("pyarrow") is None:
+        raise InputProblem(name, "this is Parquet, which needs one more package: pip install 'budget-cli[parquet]'")
+    return Source(name, name, info.st_size, plain, (info.st_dev, info.st_ino), start.startswith(PARQUET))
 
 
 # streams whose first pieces were looked at, and what went wrong then
@@ -139,7 +153,8 @@ def pieces(source: Source) -> Iterator[bytes]:
                 raise InputProblem(source.name, "a zip archive cannot be read from a pipe: give it as a file")
             yield from compression.unzipped(source.name, source.path)
         else:
-            yield from rest if codec is None else compression.decompressed(source.name, codec, rest)
+            plain = rest if codec is None else compression.decompressed(source.name, codec, rest)
+            yield from _no_parquet(source, codec, plain)
         require_unchanged(source, file.fileno())
 
 
@@ -175,6 +190,17 @@ def _raw(source: Source, fd: int) -> Iterator[bytes]:
         if not piece:
             return
         yield piece
+
+
+def _no_parquet(source: Source, codec: str | None, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces, unless they are those of a Parquet file, whose last bytes would have to be read first."""
+    first = next(pieces, b"")
+    if first.startswith(PARQUET):
+        what = (
+            f"Parquet inside {codec}: unpack it" if codec else "Parquet cannot be read as a stream: give it as a file"
+        )
+        raise InputProblem(source.name, what)
+    yield from _joined(first, pieces)
 
 
 def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

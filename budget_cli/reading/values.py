@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,22 +25,30 @@ class Bad(Exception):
 def number(value: Any) -> float:
     """A JSON number, finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        code = "number-as-string" if isinstance(value, str) and _is_number(value) else "wrong-type"
-        raise Bad(code, f"expected a number, found {type_name(value)}")
+        code = "number-as-string" if is_number_as_text(value) else "wrong-type"
+        raise Bad(code, f"expected a number, {_found(value)}")
     try:
         as_float = float(value)
     except OverflowError:
         as_float = math.inf
     if not math.isfinite(as_float):
-        raise Bad("non-finite", "a number beyond the range of a double")
+        raise Bad("non-finite", _not_finite(as_float))
     return as_float
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+def _found(value: Any) -> str:
+    """The type of what is no number, and of a number that became text, how."""
+    if isinstance(value, str) and _WRITTEN.fullmatch(value):
+        return f'found the text "{value}" (so json.dumps writes a numpy number with default=str)'
+    return f"found {type_name(value)}"
+
+
+_WRITTEN = re.compile(r"[-+]?\d{1,20}(\.\d{0,20})?([eE][-+]?\d{1,3})?|[-+]?(nan|inf)|True|False")
+
+
+def is_number_as_text(value: Any) -> bool:
+    """Whether a text is what Python's str makes of a number."""
+    return isinstance(value, str) and _WRITTEN.fullmatch(value) is not None and value[-1].isdecimal()
 
 
 def whole(value: Any) -> float:
@@ -86,7 +95,7 @@ def prompt_id(value: Any) -> Key:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Bad("wrong-type", f"expected a string or an integer, found {type_name(value)}")
     if not math.isfinite(value):
-        raise Bad("non-finite", "a number beyond the range of a double")
+        raise Bad("non-finite", _not_finite(value))
     if isinstance(value, int) and abs(value) < 2**63:
         return value
     if isinstance(value, int) or (value == value // 1 and abs(value) > MAX_EXACT):
@@ -109,7 +118,7 @@ def text(value: Any) -> tuple[int, int]:
         raise Bad("wrong-type", f"expected a text, found {type_name(value)}")
     whole_text = value if isinstance(value, str) else canonical(value)
     digest = hashlib.blake2b(whole_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1, _characters(value)
+    return int.from_bytes(digest, "little") or 1, characters(value)
 
 
 def canonical(value: Any) -> str:
@@ -117,14 +126,20 @@ def canonical(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _characters(value: Any) -> int:
+def characters(value: Any) -> int:
     """Of a string, or of what the messages say; -1 where nothing is a string."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
         value = [value[key] for key in SAID if key in value]
-    lengths = [_characters(part) for part in value] if isinstance(value, list) else []
+    lengths = [characters(part) for part in value] if isinstance(value, list) else []
     return sum(length for length in lengths if length >= 0) if max(lengths, default=-1) >= 0 else -1
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):  # of a column of Parquet, or computed of one: no JSON holds it
+        return "NaN is not a number that can be averaged"
+    return "a number beyond the range of a double"
 
 
 def each(check: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
@@ -152,4 +167,4 @@ def type_name(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names[type(value)]
+    return names.get(type(value), f"a {type(value).__name__}")  # a timestamp, bytes: Parquet has more than JSON

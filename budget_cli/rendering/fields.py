@@ -28,3 +28,5 @@ def of_inventory(inventory: Inventory) -> Iterator[Line]:
         yield [Piece(f"  near: {for_terminal('; '.join(inventory.near), 200)}", "dim")]
     for cannot in inventory.cannot:
         yield [Piece("cannot    ", "yellow"), Piece(cannot)]
+    for warning in inventory.warnings:
+        yield [Piece("warning   ", "yellow"), Piece(for_terminal(warning, 200))]

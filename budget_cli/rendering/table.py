@@ -46,6 +46,8 @@ def of_loss(
         yield from _numbers(loss, histogram, number)
     yield from rows
     yield from findings(loss, phantoms)
+    if not reasons:
+        yield from _uncovered(loss)
     yield from of_rejections(rejections, loss.records.rejected)
     yield from verdict(loss.records, reasons, gates)
 
@@ -162,6 +164,20 @@ def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     if groups.singletons:
         text = f"{count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
         yield [Piece("warning   ", "yellow"), Piece(text)]
+
+
+def _uncovered(loss: Loss) -> Iterator[Line]:
+    """How many records are not in the loss for want of a field that only a coefficient needs."""
+    coverage = loss.coverage
+    without = {
+        "log_prob": coverage.no_log_prob,
+        "old_log_prob": coverage.no_old_log_prob,
+        "response_length": coverage.no_length,
+    }
+    for name, records in without.items():
+        if records and loss.records.used:
+            text = f"{count(records, 'record')} of {loss.records.read:,} without {name}: the loss is over the others"
+            yield [Piece("warning   ", "yellow"), Piece(text)]
 
 
 def listed(ids: Sequence[Key], total: int, room: int) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,13 @@ from budget_cli.reading.blocks import Block, RangeReader
 from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
+from budget_cli.reading.records import part_of_id
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries, workers
 from budget_cli.scanning.summaries import Summary
+
+if TYPE_CHECKING:
+    from budget_cli.reading.parquet import RowGroup
 
 PLACES = 1 << 40  # a place is source number · PLACES + line
 WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
@@ -47,10 +51,10 @@ class Plan:
 
 
 class Task(NamedTuple):
-    """One block to be read: the block itself, or its number in a file read in ranges; None: a whole summary."""
+    """A block to be read: the block itself, or its number in a file read in ranges; a row group; None: a summary."""
 
     source: Source
-    block: Block | int | None
+    block: "Block | int | RowGroup | None"
 
 
 @dataclass
@@ -168,7 +172,7 @@ def scan(
     result = Scan(Groups(plan.layout, plan.sample))
     broken: set[Source] = set()
     wanted = jobs or available_cores()
-    worth = jobs is not None or sum(source.size or 0 for source in found if source.in_ranges) >= WORTH_WORKERS
+    worth = jobs is not None or sum(source.size or 0 for source in found if source.at_once) >= WORTH_WORKERS
     stream = tasks(found, plan, result.problems, broken)
     threads = start_method is None and decoding.is_compiled(plan.fields)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, threads, start_method):
@@ -196,6 +200,18 @@ def tasks(found: Sequence[Source], plan: Plan, problems: list[InputProblem], bro
     for source in found:
         if summaries.is_summary(source):
             yield Task(source, None)
+            continue
+        if source.parquet:
+            from budget_cli.reading import parquet
+
+            try:
+                for group in parquet.row_groups(source):
+                    if source in broken:
+                        break
+                    yield Task(source, group)
+            except InputProblem as problem:
+                problems.append(problem)
+                broken.add(source)
             continue
         if plan.fields.document:
             try:
@@ -234,26 +250,48 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
     try:
         if task.block is None:
             return summaries.read(task.source, plan.layout)
+        if task.source.parquet:
+            return _of_rows(task, plan)
         block = block_of(task, plan)
         decoded = decode(task.source, block, plan)
     except InputProblem as problem:
         return problem
-    groups = groups_of(decoded.columns, plan)
-    by, tallies = _by_label(decoded, groups, task.source, plan)
-    seen = _observed(decoded.columns, block, plan)
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, len(block), by, tallies, seen)
-
-
-def _observed(columns: Columns, block: Block, plan: Plan) -> Observations | None:
-    """What the plan says to watch for."""
-    if plan.watch is None:
-        return None
-    seen = Observations.of_responses(plan.watch, _responses(columns))
-    if plan.repeated_keys:
+    part = _part(decoded, task.source, len(block), plan)
+    if part.observations is not None and plan.repeated_keys:
         from budget_cli.reading import repeats
 
-        seen.note("repeated_keys", list(repeats.of_block(bytes(block.view))))
-    return seen
+        part.observations.note("repeated_keys", list(repeats.of_block(bytes(block.view))))
+    return part
+
+
+def _of_rows(task: Task, plan: Plan) -> Part:
+    """A row group: its batches one after the other, folded in their order."""
+    from budget_cli.reading import parquet
+
+    assert isinstance(task.block, parquet.RowGroup)
+    whole = Part(Groups(plan.layout, plan.sample), Tally(), task.block.rows, [], task.block.bytes, {}, {})
+    seen = Observations()
+    for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.rejections):
+        part = _part(_under_prompts(decoded, task.source, plan), task.source, 0, plan)
+        rows = whole.groups.fold(part.groups)
+        if part.observations is not None:
+            seen.fold(part.observations, rows, 0)  # its rows are numbered from the row group's first already
+        for label, groups in part.by.items():
+            whole.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            whole.tallies.setdefault(label, Tally()).add(part.tallies[label])
+        whole.tally.add(part.tally)
+        whole.rejections += part.rejections
+    if plan.limits.rejections is not None:
+        del whole.rejections[plan.limits.rejections :]
+    whole.observations = None if plan.watch is None else seen
+    return whole
+
+
+def _part(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
+    groups = groups_of(decoded.columns, plan)
+    by, tallies = _by_label(decoded, groups, source, plan)
+    seen = None if plan.watch is None else Observations.of_responses(plan.watch, _responses(decoded.columns))
+    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies, seen)
 
 
 def _by_label(
@@ -283,8 +321,9 @@ def block_of(task: Task, plan: Plan) -> Block:
     Raises:
         InputProblem: they cannot be had any more.
     """
-    assert task.block is not None
-    return task.block if isinstance(task.block, Block) else _read(task.source, task.block, plan)
+    block = _read(task.source, task.block, plan) if isinstance(task.block, int) else task.block
+    assert isinstance(block, Block)
+    return block
 
 
 def decode(source: Source, block: Block, plan: Plan) -> Decoded:
@@ -296,11 +335,18 @@ def decode(source: Source, block: Block, plan: Plan) -> Decoded:
     if plan.fields.document:  # read as one line: a newline can only stand between tokens
         flat = bytes(block.view).replace(b"\n", b" ").replace(b"\r", b" ")
         block = Block(block.source, flat, 0, len(flat), block.first)
-    decoded = decoding.decode(block, plan.fields, plan.limits)
+    return _under_prompts(decoding.decode(block, plan.fields, plan.limits), source, plan)
+
+
+def _under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:
+    """The same, with the source in the prompts' ids where it is a part of them."""
+    columns = decoded.columns
     if plan.fields.group == "file":
-        columns = decoded.columns
         columns.keys = [source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
+    elif plan.fields.per_file is not None:
+        name = source.name.removeprefix(plan.fields.per_file)
+        columns.keys = [f"{name}:{part_of_id(key)}" for key in columns.keys]
     return decoded
 
 
@@ -357,7 +403,7 @@ def _descriptor(source: Source) -> int:
 
 
 def _close(source: Source, result: Scan, broken: set[Source]) -> None:
-    if source.in_ranges and source not in broken:
+    if source.at_once and source not in broken:
         try:
             sources.require_unchanged(source, -1)
         except InputProblem as problem:

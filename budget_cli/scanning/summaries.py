@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KIND = "summary/1"
 SCHEMA = f"budget-cli/{KIND}"
+COUNTERS = ("by_code", "lacking")  # of a tally
 CHUNK = 1 << 13  # prompts turned into Python's numbers at a time
 LONGEST = 1 << 30  # bytes of a line: a prompt that occurs in a million files
 
@@ -71,8 +72,9 @@ def lines(found: "Scan", fields: Fields, layout: Layout) -> Iterator[bytes]:
         "with_length": sum(groups.with_length for groups in parts),
         "with_log_ratio": sum(groups.with_log_ratio for groups in parts),
         "lengths": np.stack(total.items(), axis=1).tolist(),
-        "records": {name: getattr(found.tally, name) for name in Tally.__dataclass_fields__ if name != "by_code"},
+        "records": {name: getattr(found.tally, name) for name in Tally.__dataclass_fields__ if name not in COUNTERS},
         "rejected": dict(found.tally.by_code),
+        "lacking": dict(found.tally.lacking),
         "rejections": [rejection._asdict() for rejection in found.rejections],
         "incomplete": [[problem.source, problem.problem] for problem in found.problems],
     }
@@ -208,7 +210,7 @@ def read(source: Source, layout: Layout) -> Summary:
     if len(keys) != header["prompts"]:
         raise InputProblem(source.name, f"a summary that is cut off: {len(keys):,} prompts of {header['prompts']:,}")
     parts = _parts(header, layout, keys, np.concatenate(places), np.concatenate(rows))
-    tally = Tally(**header["records"], by_code=Counter(header["rejected"]))
+    tally = Tally(**header["records"], by_code=Counter(header["rejected"]), lacking=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     return Summary(parts, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
 

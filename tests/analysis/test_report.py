@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ RESPONSES: list[Response] = [
     ("d", 2.0, 40, -0.4),
 ]  # fmt: skip
 COEFFICIENTS = Coefficients(100, 0.01, 0.5)
-TALLY = Tally(read=13, used=8, rejected=3, blank=1, skipped=2)
+LACKING = Counter({"old_log_prob": 2, "response_length": 1})
+TALLY = Tally(read=13, used=8, rejected=3, blank=1, skipped=2, lacking=LACKING)
 K3 = sum(math.exp(-k) - 1 + k for k in (0.2, -0.2, 0.6, 0, 0, 0.1, 0.1, -0.4)) / 8
 
 ON_PAPER: dict[str, float | None] = {
@@ -72,6 +74,9 @@ ON_PAPER: dict[str, float | None] = {
     "groups.reordered": 0,
     "coverage.length": 8,
     "coverage.log_ratio": 8,
+    "coverage.no_length": 1,
+    "coverage.no_log_prob": 0,
+    "coverage.no_old_log_prob": 2,
     "records.read": 13,
     "records.used": 8,
     "records.rejected": 3,
@@ -219,7 +224,7 @@ def test_no_responses_have_counts_of_zero_and_no_other_number(
     budgets: tuple[int, ...], aggregate: report.Aggregate
 ) -> None:
     found = of_groups(Groups(Layout(budgets)), COEFFICIENTS, Tally(), aggregate)
-    assert (found.prompts, found.responses, found.coverage, found.records) == (0, 0, (0, 0), (0, 0, 0, 0, 0))
+    assert (found.prompts, found.responses, found.coverage, found.records) == (0, 0, (0, 0, 0, 0, 0), (0, 0, 0, 0, 0))
     assert (found.groups.singletons, found.groups.zero_variance) == (0, 0)
     assert found.reward == found.length[:4] == (None,) * 4
     assert {"loss", "groups.size.min", "groups.size.mean", "groups.size.max"} <= missing(found)

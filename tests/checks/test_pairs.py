@@ -76,7 +76,7 @@ RECORDS: dict[str, Pair] = {
         wrong(b'{"prompt_id": "0.5", "reward": 0.5}'),
         "error",
         1,
-        "1 record of 3: reward: expected a number, found a string",
+        "1 record of 3: reward: expected a number, found the text",
         (),
         2,
     ),

@@ -42,6 +42,14 @@ def with_(field: str, value: str) -> str:
 
 
 COLUMN = {"prompt_id": 15, "reward": 30, "log_prob": 47, "old_log_prob": 67, "response_length": 90}
+
+
+def as_text(text: str, field: str | None = None) -> str:
+    """The message about a number that is written as a text; `field`: the one that `to_number` helps."""
+    cause = f'expected a number, found the text "{text}" (so json.dumps writes a numpy number with default=str)'
+    return cause if field is None else f"{cause}; --field '{field}=to_number({field})' reads it"
+
+
 RANGE = "a number beyond the range of a double"
 LENGTH = "expected a whole number of tokens, 0 or more, found"
 ID = "expected a string or an integer, found"
@@ -62,23 +70,24 @@ WRONG_VALUES = [  # field, its JSON text, code, message
     ("prompt_id", "NaN", "non-finite", "NaN is not a number that can be averaged"),
     ("reward", "true", "wrong-type", "expected a number, found true"),
     ("reward", "false", "wrong-type", "expected a number, found false"),
-    ("reward", '"0.5"', "number-as-string", "expected a number, found a string"),
     ("reward", '"half"', "wrong-type", "expected a number, found a string"),
-    ("reward", '"NaN"', "wrong-type", "expected a number, found a string"),
+    ("reward", '"0.5"', "number-as-string", as_text("0.5", "reward")),
+    ("reward", '"True"', "wrong-type", as_text("True")),
+    ("reward", '"nan"', "wrong-type", as_text("nan")),
     ("reward", "null", "null", "null"),
     ("reward", "[1]", "wrong-type", "expected a number, found a list"),
     ("reward", "{}", "wrong-type", "expected a number, found an object"),
     ("log_prob", "true", "wrong-type", "expected a number, found true"),
-    ("log_prob", '"-1"', "number-as-string", "expected a number, found a string"),
+    ("log_prob", '"-1"', "number-as-string", as_text("-1", "log_prob")),
     ("log_prob", "null", "null", "null"),
     ("log_prob", "[]", "wrong-value", "an empty list of log-probabilities has no sum"),
     ("log_prob", "[null]", "wrong-type", "element 0: expected a number, found null"),
     ("log_prob", "[-1, true]", "wrong-type", "element 1: expected a number, found true"),
     ("log_prob", "[[-1]]", "wrong-type", "element 0: expected a number, found a list"),
-    ("old_log_prob", '[-1, "-2"]', "number-as-string", "element 1: expected a number, found a string"),
+    ("old_log_prob", '[-1, "-2"]', "number-as-string", "element 1: " + as_text("-2")),
     ("old_log_prob", "{}", "wrong-type", "expected a number, found an object"),
     ("response_length", "true", "wrong-type", "expected a number, found true"),
-    ("response_length", '"12"', "number-as-string", "expected a number, found a string"),
+    ("response_length", '"12"', "number-as-string", as_text("12", "response_length")),
     ("response_length", "null", "null", "null"),
     ("response_length", "[3]", "wrong-type", "expected a number, found a list"),
     ("response_length", "-1", "wrong-value", f"{LENGTH} -1"),

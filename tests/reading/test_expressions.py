@@ -68,11 +68,10 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [  # expression, record, what it
     ("stem(s, '::', `1`)", {"s": "a::b::c"}, "a::b"),
     ("weighted(r)", {"r": {"right": {"score": 1, "weight": 0.5}, "short": {"score": -2, "weight": 0.25}}}, 0),
     ("weighted(r)", {"r": {"right": {"score": 0.75}}}, 0.75),
+    ("from_json(m).a[1]", {"m": '{"a": [0, 0.5]}'}, 0.5),
+    ("from_json(m).b", {"m": '{"a": [0, 0.5]}'}, None),
+    ("from_json(m)", {}, None),
     ("weighted(r)", {"r": {"right": {"score": 2, "weight": 3}, "note": "x"}}, 6),
-    ("weighted(r)", {"r": {"right": {"score": 1}, "short": {"score": None}}}, None),
-    ("weighted(r)", {"r": {"right": {"score": True}}}, None),
-    ("weighted(r)", {"r": {"right": {"score": 1, "weight": "1"}}}, None),
-    ("weighted(r)", {"r": {}}, None),
     ("sum(steps[].n)", {"steps": [{"n": 3}, {"n": 4}, {}]}, 7),
     ("a || b", {"a": None, "b": 2}, 2),
     ("a[0]", {"a": [3, 4]}, 3),
@@ -214,6 +213,33 @@ def test_types_that_do_not_fit_refuse_the_record_with_its_field_in_one_line(
 WRONG_REWARDS: list[tuple[str, dict[str, Any], str, str]] = [
     ("minus(x, y)", {"x": "a", "y": 1}, "wrong-type", found("minus", "a", "'number'", '"string"')),
     ("dot(x, `[1, 2]`)", {"x": [1]}, "unequal-lengths", "1 values, but 2 weights"),
+    ("dot([a, b], `[1, 2]`)", {"a": 1, "b": None}, "null", "value 2 of 2 is null or missing"),
+    ("dot([a, b], `[1, 2]`)", {"a": 1, "c": 2}, "missing", "no b (there are prompt_id, reward, a, c)"),
+    ("dot(x, `[1, 2]`)", {"x": ["1", 2]}, "wrong-type", "value 1 of 2: expected a number, found a string"),
+    ("dot(x, `[1, 2]`)", {"x": [1, True]}, "wrong-type", "value 2 of 2: expected a number, found true"),
+    (
+        "weighted(x)",
+        {"x": {"right": {"score": 1}, "short": {"score": None}}},
+        "null",
+        "the score of short is null or missing",
+    ),
+    ("weighted(x)", {"x": {"right": {"weight": 1}}}, "null", "the score of right is null or missing"),
+    (
+        "weighted(x)",
+        {"x": {"right": {"score": True}}},
+        "wrong-type",
+        "the score of right: expected a number, found true",
+    ),
+    (
+        "weighted(x)",
+        {"x": {"right": {"score": 1, "weight": "1"}}},
+        "wrong-type",
+        "the weight of right: expected a number, found a string",
+    ),
+    ("weighted(x)", {"x": {"note": 1}}, "missing", "no {score, weight} in it"),
+    ("from_json(x)", {"x": "{"}, "wrong-type", "from_json: the text is not JSON"),
+    ("from_json(x).a", {"x": '{"a": NaN}'}, "non-finite", "NaN is not a number that can be averaged"),
+    ("from_json(x).a", {"x": '{"a": "b"}'}, "wrong-type", "expected a number, found a string"),
     ("weighted(x)", {"x": [1]}, "wrong-type", found("weighted", "[1]", "'object'", '"array"')),
 ]
 
@@ -253,9 +279,9 @@ def test_a_digest_of_nothing_is_no_prompt_id(record: dict[str, Any]) -> None:
 
 
 KNOWN = (
-    "abs, avg, ceil, contains, digest, dot, ends_with, floor, join, kept, keys, length, map, masked, max, max_by, "
-    "merge, min, min_by, minus, not_null, reverse, sort, sort_by, starts_with, stem, sum, to_array, to_number, "
-    "to_string, total, type, until_kept, values, weighted"
+    "abs, avg, ceil, contains, digest, dot, ends_with, floor, from_json, join, kept, keys, length, map, masked, "
+    "max, max_by, merge, min, min_by, minus, not_null, reverse, sort, sort_by, starts_with, stem, sum, to_array, "
+    "to_number, to_string, total, type, until_kept, values, weighted"
 )
 INCOMPLETE = "neither a dotted path nor JMESPath: Invalid jmespath expression: Incomplete expression"
 MISTAKES = [

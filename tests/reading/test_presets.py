@@ -5,6 +5,7 @@
 
 import json
 import math
+import pickle
 import re
 import shlex
 import subprocess
@@ -20,7 +21,7 @@ from budget_cli.analysis import report
 from budget_cli.cli.scanned import placed
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
-from budget_cli.reading import careful, detection, presets, sources
+from budget_cli.reading import careful, detection, parquet, presets, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.scanning.scan import Plan, scan
@@ -28,7 +29,9 @@ from budget_cli.scanning.scan import Plan, scan
 DUMPS = Path(__file__).parent.parent / "dumps"
 REAL = Path(__file__).parents[3] / "shared" / "dumps"
 REWARD_ONLY = ("--budget-penalty-coef", "0", "--kl-coef", "0")
+UPLOADED = DUMPS / "prime-rl-platform.upload.parquet"  # the rows of prime-rl-platform.jsonl
 WEIGHTED = "reward=dot([Accuracy, Format], `[1.0, 0.5]`)"
+TRL_WEIGHTED = "reward=dot([accuracy_reward, format_reward], `[1.0, 0.5]`)"
 
 
 class Expected(NamedTuple):
@@ -49,6 +52,8 @@ EXPECTED = {
     "verl-v1": Expected(2 / 3, 2, 5),
     # step 3: 1 0 and -1 1, so 1/4·2 + 1·2; step 4: 1 1, of the text that step 3 has too
     "verl-v0": Expected(2.5, 3, 6),
+    # two files: accuracy + ½·format is 1.5 0.5 and 0.5 0; and in the next step 1.5 1.5 of the same prompt as the first
+    "trl": Expected(0.5 + 0.125, 3, 6, also=("trl.second.parquet",), mappings=(TRL_WEIGHTED,)),
     # 1 0; 1 1. Lengths are the ones of the mask; the log-probabilities of prompt and padding do not count
     "nemo-rl": Expected(0.5, 2, 4, [2, 4, 2, 4]),
     # task 7: 1 0, task 3: 0 1; tokens of one item or two
@@ -96,6 +101,8 @@ EXPECTED = {
     "xtuner": Expected(1.0, 2, 4, [10, 7, 3, 4], skipped=1),
     # 1 0; ½ ½ -1 around 0
     "art": Expected(0.5 + 1.5, 2, 5),
+    # 1 0; ½ ½ -1 around 0
+    "art-parquet": Expected(0.5 + 1.5, 2, 5),
     # 1 0; 1 1
     "oat": Expected(0.5, 2, 4),
 }
@@ -108,7 +115,7 @@ def dump(name: str) -> Path:
 def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0.0) -> tuple[str, report.Loss]:
     """The detected preset's name, and the loss of what is read with it."""
     found = sources.find([str(path) for path in paths])
-    chosen = detection.preset_of(found, presets.load())
+    chosen = detection.preset_of(detection.first(found), presets.load())
     name = chosen.name if chosen else presets.CANONICAL
     fields = Fields(needs_length=False, needs_log_probs=kl_coef != 0)
     fields = placed(found, fields, list(mappings), name if mappings else None, [], True)
@@ -139,7 +146,8 @@ def last_line(done: subprocess.CompletedProcess[bytes]) -> str:
 def test_every_preset_has_a_dump_here_and_every_dump_a_preset() -> None:
     assert list(EXPECTED) == list(presets.load())
     named = {path.name for path in DUMPS.iterdir()}
-    assert named == {dump(name).name for name in EXPECTED} | {file for one in EXPECTED.values() for file in one.also}
+    others = {file for one in EXPECTED.values() for file in one.also} | {UPLOADED.name}
+    assert named == {dump(name).name for name in EXPECTED} | others
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -175,7 +183,7 @@ def test_where_a_dump_has_both_log_probabilities_the_log_ratios_are_those_of_the
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_no_dump_is_claimed_by_two_presets(name: str) -> None:
-    values, is_document = detection.first_values(sources.find([str(dump(name))]))
+    values, is_document = detection.first(sources.find([str(dump(name))]))
     known = {n: preset for n, preset in presets.load().items() if preset.document == is_document}
     fitting = [fit.preset.name for fit in presets.fits(values, known) if fit.fits]
     best = presets.detected(values, known)
@@ -220,6 +228,7 @@ def test_a_document_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
 MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "verl-v1": (None, 12, None, 2, 5),
     "verl-v0": (None, 3, None, 2, 6),
+    "trl": (None, 10, 0.7071, 2, 4),
     "nemo-rl": (None, None, 0.5, 2, 4),
     "nemo-gym": (None, None, None, 2, 2),
     "prime-rl-episodes": ("stop", None, 0.0, 0, 4),
@@ -244,8 +253,18 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "pipeline-rl": ("stop", None, None, 1, 4),
     "xtuner": ("stop", None, None, 1, 1),
     "art": ("stop", None, None, 0, 5),
+    "art-parquet": (None, None, None, 0, 4),
     "oat": (None, None, None, 2, 4),
 }
+
+
+def extras_of(path: Path, fields: Fields) -> dict[str, Any]:
+    (source,) = sources.find([str(path)])
+    if source.parquet:
+        ((decoded,),) = (parquet.decode(source, group, fields, 10) for group in parquet.row_groups(source))
+        return decoded.columns.extras
+    data = path.read_bytes()
+    return careful.decode(data.replace(b"\n", b" ") if fields.document else data, fields, 1 << 30, 10).columns.extras
 
 
 @pytest.mark.parametrize("name", MORE)
@@ -254,10 +273,7 @@ def test_what_a_dump_holds_beside_the_loss_is_read_where_it_is_wanted(name: str)
     fields = presets.load()[name].applied(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
     if EXPECTED[name].mappings:
         fields = fields.with_mappings(EXPECTED[name].mappings)
-    data = dump(name).read_bytes()
-    extras: dict[str, Any] = careful.decode(
-        data.replace(b"\n", b" ") if fields.document else data, fields, 1 << 30, 10
-    ).columns.extras
+    extras = extras_of(dump(name), fields)
     labels = [[None, *extras[one].values][extras[one].codes[0] + 1] for one in wanted[:2]]
     advantage = extras["advantage"][0]
     texts = [len(set(extras[one].digest.tolist()) - {0}) for one in wanted[3:]]
@@ -266,6 +282,263 @@ def test_what_a_dump_holds_beside_the_loss_is_read_where_it_is_wanted(name: str)
 
 def test_every_dump_s_extras_are_told() -> None:
     assert list(MORE) == list(EXPECTED)
+
+
+def test_the_rows_that_prime_rl_uploads_are_those_that_its_platform_gives_as_json() -> None:
+    name, answer = loss([UPLOADED])
+    assert name == "prime-rl-platform"
+    assert answer == loss([dump("prime-rl-platform")])[1]
+
+
+def test_with_dynamic_sampling_the_reward_of_nemo_rl_is_the_one_of_the_sample_that_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "train_data_step3.jsonl"
+    lines = []
+    for line in dump("nemo-rl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        lines.append(json.dumps(record | {"filtered_rewards": record["rewards"], "rewards": [9.0]}) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    assert loss([path]) == loss([dump("nemo-rl")])
+
+
+# ---- what is told, and what is detected
+
+
+@pytest.mark.parametrize(
+    ("name", "mapping", "places"),
+    [
+        ("verl-v1", "response_length=step", "prompt_id←stem(uid, '_', `2`), reward←score, response_length←step"),
+        ("verl-v1", "reward=step", "prompt_id←stem(uid, '_', `2`), reward←step"),
+        (
+            "areal",
+            "prompt_id=sample_idx",
+            "prompt_id←sample_idx, reward←reward, response_length←minus(seqlen, prompt_len)",
+        ),
+    ],
+)
+def test_what_is_told_goes_on_top_of_what_is_detected(name: str, mapping: str, places: str) -> None:
+    done = run(dump(name), "--field", mapping, *REWARD_ONLY, "-f", "json")
+    assert done.stderr.decode() == f"budget-cli: {dump(name)}: reading as {name}: {places}\n"
+
+
+@pytest.mark.parametrize("mappings", [("prompt_id=uid", "reward=score"), ("prompt_id=nowhere", "reward=nowhere")])
+def test_where_all_is_told_nothing_is_detected(mappings: tuple[str, str]) -> None:
+    options = [word for mapping in mappings for word in ("--field", mapping)]
+    assert b"reading as" not in run(dump("verl-v1"), *options, *REWARD_ONLY).stderr
+
+
+def test_where_something_is_told_and_no_preset_fits_the_rest_has_its_canonical_name() -> None:
+    done = run("--field", "reward=grade", *REWARD_ONLY, stdin=b'{"prompt": 1, "grade": 1}\n' * 2)
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines()[3] == (
+        "fail      prompt_id is in no record: missing (there are prompt, grade); give --field prompt_id=PATH"
+    )
+
+
+GROUPS = [  # records, --group, prompts and their ids
+    ([{"reward": 1}, {"reward": 0}], "file", ["<stdin>"]),
+    ([{"rewards": [1, 0]}, {"rewards": [0, 0]}], "line", ["<stdin>:1", "<stdin>:2"]),
+    ([{"prompt_id": "a", "reward": 1}, {"prompt_id": "b", "reward": 0}], "file", ["<stdin>"]),
+]
+
+
+@pytest.mark.parametrize(("records", "group", "ids"), GROUPS)
+def test_a_line_or_a_file_may_be_the_prompt(records: list[Any], group: str, ids: list[str]) -> None:
+    lines = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+    answer = of_json(run("--group", group, "--per-prompt", *REWARD_ONLY, "-f", "json", stdin=lines))
+    assert [prompt["prompt_id"] for prompt in answer["per_prompt"]] == ids
+
+
+def test_a_group_that_is_told_goes_on_top_of_a_preset() -> None:
+    done = run(dump("areal"), "--group", "file", "-B", "5", "--kl-coef", "0", "-f", "json")
+    answer = of_json(done)
+    assert (answer["prompts"], answer["responses"], answer["length"]["max"]) == (1, 4, 12)
+    assert "prompt_id←each file, reward←reward, response_length←minus(" in done.stderr.decode()
+
+
+CONTRADICTIONS = [
+    (
+        ("--group", "line", "--field", "prompt_id=a"),
+        "--group and --field prompt_id=… both say what a prompt is: give one",
+    ),
+    (
+        ("--reward-weights", "a=1", "--field", "reward=b"),
+        "--reward-weights and --field reward=… both say what the reward is: give one",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "message"), CONTRADICTIONS)
+def test_options_that_say_the_same_thing_twice_are_refused(options: tuple[str, ...], message: str) -> None:
+    done = run(dump("verl-v1"), *REWARD_ONLY, *options)
+    assert (done.returncode, last_line(done)) == (2, f"budget-cli: {message}")
+
+
+# ---- rewards by function
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "files"),
+    [
+        ("trl", ("accuracy_reward=1,format_reward=0.5",), ("trl.parquet", "trl.second.parquet")),
+        ("trl", ("accuracy_reward=1", "format_reward=.5"), ("trl.parquet", "trl.second.parquet")),
+        ("ms-swift", ("Accuracy=1, Format=0.5",), ("ms-swift.jsonl",)),
+    ],
+)
+def test_rewards_by_function_are_summed_with_their_weights(
+    name: str, weights: tuple[str, ...], files: tuple[str, ...]
+) -> None:
+    options = [word for weight in weights for word in ("--reward-weights", weight)]
+    done = run(*(DUMPS / file for file in files), *options, *REWARD_ONLY, "-f", "json", "--precision", "15")
+    expected = EXPECTED[name]
+    assert of_json(done)["loss"] == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+
+
+def test_rewards_by_function_without_weights_are_refused_with_the_flag_to_give() -> None:
+    done = run(dump("trl"), *REWARD_ONLY)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert last_line(done) == (
+        "budget-cli: a dump of trl holds no reward: give --reward-weights accuracy_reward=1,format_reward=1"
+        " with the weights of the run"
+    )
+    done = run(dump("trl"))
+    assert last_line(done).startswith("budget-cli: give a budget (-B TOKENS)")
+    done = run(dump("trl"), "-B", "9")
+    assert last_line(done) == (
+        "budget-cli: a dump of trl holds no reward and no log_prob and no old_log_prob and no response_length: give"
+        " --reward-weights accuracy_reward=1,format_reward=1 with the weights of the run and --kl-coef 0 and"
+        " --budget-penalty-coef 0, or --field log_prob=PATH --field old_log_prob=PATH --field response_length=PATH"
+    )
+
+
+def test_a_reward_that_a_function_did_not_give_refuses_the_record(tmp_path: Path) -> None:
+    rows = [{"step": 1, "prompt": "a", "completion": "b", "x": x, "y": 1.0, "advantage": 0.0} for x in (1.0, None)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = run(path, "--reward-weights", "x=1,y=1", *REWARD_ONLY, "-f", "json")
+    assert done.returncode == 1
+    assert "a.jsonl:2:1: reward (dot([x, y], `[1.0, 1.0]`)): value 1 of 2 is null or missing" in done.stderr.decode()
+
+
+# ---- ids in several files
+
+
+@pytest.mark.parametrize("name", [name for name, preset in presets.load().items() if preset.per_file])
+def test_an_id_without_a_step_counts_within_its_file(name: str, tmp_path: Path) -> None:
+    other = tmp_path / dump(name).name
+    other.write_bytes(dump(name).read_bytes())
+    expected = EXPECTED[name]
+    _, answer = loss([dump(name), other])
+    assert (answer.prompts, answer.responses) == (2 * expected.prompts, 2 * expected.responses)
+    assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+
+
+def test_ids_of_several_files_are_the_file_s_name_and_the_id_and_that_is_said(tmp_path: Path) -> None:
+    files = []
+    for step in (1, 2):
+        (tmp_path / f"step_{step}").mkdir()
+        files.append(tmp_path / f"step_{step}" / "results.jsonl")
+        records = [{"example_id": key, "prompt": [], "completion": [], "reward": 1} for key in (4, "4", "a")]
+        files[-1].write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    done = run(*files, "--per-prompt", *REWARD_ONLY, "-f", "json")
+    ids = [prompt["prompt_id"] for prompt in of_json(done)["per_prompt"]]
+    assert ids == [f"step_{step}/results.jsonl:{key}" for step in (1, 2) for key in ("4", '"4"', "a")]
+    assert "reading as verifiers: prompt_id←example_id in each file, reward←reward" in done.stderr.decode()
+    told = run(*files, "--field", "prompt_id=example_id", "--preset", "verifiers", *REWARD_ONLY, "-f", "json")
+    assert of_json(told)["prompts"] == 3
+
+
+def test_steps_that_are_summarized_one_by_one_keep_their_ids_apart_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "budget_cli"]
+    for step in ("1", "2"):
+        (tmp_path / step).mkdir()
+        (tmp_path / step / "results.jsonl").write_bytes(dump("verifiers").read_bytes())
+        summarize = ["summarize", step, *REWARD_ONLY, "-o", f"{step}.summary"]
+        subprocess.run([*command, *summarize], cwd=tmp_path, capture_output=True, check=True)
+    said = [
+        subprocess.run(
+            [*command, "loss", *paths, *REWARD_ONLY, "-f", "json"], cwd=tmp_path, capture_output=True, check=True
+        ).stdout
+        for paths in (("1", "2"), ("1.summary", "2.summary"))
+    ]
+    assert said[0] == said[1]
+    assert json.loads(said[0])["prompts"] == 2 * EXPECTED["verifiers"].prompts
+
+
+def test_the_same_files_of_two_folders_have_the_same_ids(tmp_path: Path) -> None:
+    for folder in ("monday", "tuesday"):
+        (tmp_path / folder).mkdir()
+        for name in ("1.jsonl", "2.jsonl"):
+            (tmp_path / folder / name).write_bytes(dump("verifiers").read_bytes())
+    command = [sys.executable, "-m", "budget_cli", "compare", "monday", "tuesday", *REWARD_ONLY, "-f", "json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout)["prompts"]["paired"] == 2 * EXPECTED["verifiers"].prompts
+
+
+def test_files_of_no_common_folder_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_bytes(dump("verifiers").read_bytes())
+    answer = of_json(run("a.jsonl", dump("verifiers"), *REWARD_ONLY, "--per-prompt", "-f", "json"))
+    ids = [prompt["prompt_id"] for prompt in answer["per_prompt"]]
+    assert {key.rpartition(":")[0] for key in ids} == {"a.jsonl", str(dump("verifiers"))}
+
+
+# ---- lengths that are no token counts
+
+
+def test_lengths_that_count_characters_are_said_and_not_used_silently(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    texts = ["forty two", "42", "it is forty two"]
+    records = [{"prompt_id": 1, "reward": 1, "response_length": len(text), "note": "", "out": text} for text in texts]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    warning = "response_length is the number of characters of out, not of tokens, in all 3 samples looked at"
+    done = run(path, "-B", "3", "--kl-coef", "0")
+    assert (done.returncode, done.stderr.decode()) == (0, f"budget-cli: {path}: warning: {warning}\n")
+    assert run(path, *REWARD_ONLY).stderr == run(path, "-B", "3", "--kl-coef", "0", "-q").stderr == b""
+    records[1]["response_length"] = 1
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    assert run(path, "-B", "3", "--kl-coef", "0").stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("records", "place", "said"),
+    [
+        ([{"response_length": 9, "out": [{"role": "assistant", "content": "forty two"}]}], "response_length", "out"),
+        ([{"response_length": 9, "out": "forty two"}, {"response_length": None, "out": ""}], "response_length", "out"),
+        ([{"usage": {"n": 9.0}, "out": "forty two"}], "usage.n", "out"),
+        ([{"response_length": 7, "out": "0123456"}], "response_length", None),  # may be chance
+        ([{"response_length": n, "out": "forty two"} for n in (9, 8)], "response_length", None),
+        ([{"response_length": 9, "a": "forty two"}, {"response_length": 9, "b": "forty two"}], "response_length", None),
+        ([{"response_length": "9", "out": "forty two"}], "response_length", None),
+        ([], "response_length", None),
+    ],
+)  # fmt: skip
+def test_a_text_whose_characters_are_the_length_is_named(
+    records: list[dict[str, Any]], place: str, said: str | None
+) -> None:
+    fields = Fields().with_mappings([f"response_length={place}"])
+    found = detection.counted_characters(records, fields)
+    assert (found or "").startswith(f"response_length is the number of characters of {said}" if said else "")
+    assert (found is None) is (said is None)
+
+
+# ---- the first records
+
+
+def test_a_dump_whose_every_line_holds_a_nan_is_known_and_then_refused(tmp_path: Path) -> None:
+    path = tmp_path / "1.jsonl"
+    line = '{"input": "a", "output": "b", "score": NaN, "step": 1}\n'
+    path.write_text(line * 3, encoding="utf-8")
+    done = run(path, *REWARD_ONLY)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"budget-cli: {path}: reading as verl-v0: ")
+    assert f"rejected  {path}:1:40: score: NaN is not a number that can be averaged" in done.stdout.decode()
+
+
+def test_the_first_file_that_has_records_tells_whose_they_are(tmp_path: Path) -> None:
+    empty = tmp_path / "0.jsonl"
+    empty.write_bytes(b"")
+    name, _ = loss([empty, dump("areal")])
+    assert name == "areal"
 
 
 # ---- the page about dumps
@@ -278,6 +551,7 @@ ON_THE_PAGE = re.findall(r"`budget-cli loss ([^`…]*)`", PAGE) + re.findall(
 
 def test_the_page_about_dumps_has_a_row_for_every_preset() -> None:
     assert re.findall(r"^\|[^|]*\| `([\w-]+)` \|", PAGE, flags=re.MULTILINE) == list(EXPECTED)
+    assert f"knows {len(EXPECTED)} ways" in PAGE
     assert {Path(command.split()[0]).stem.rstrip("*") for command in ON_THE_PAGE} == set(EXPECTED)
 
 
@@ -287,6 +561,24 @@ def test_the_commands_on_the_page_about_dumps_work(command: str) -> None:
     for word in shlex.split(command):
         arguments += map(str, sorted(DUMPS.parent.parent.glob(word))) if word.startswith("tests/") else [word]
     assert isinstance(of_json(run(*arguments, "-f", "json"))["loss"], float)
+
+
+def test_the_lines_that_convert_a_pickle_make_records_that_can_be_read(tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "convert.py").write_text(script, encoding="utf-8")
+    stand_in = "import pickle\ndef load(path, weights_only): return pickle.load(open(path, 'rb'))\n"
+    (tmp_path / "torch.py").write_text(stand_in, encoding="utf-8")
+    sample = {"group_index": 3, "reward": 1.0, "response_length": 2, "rollout_log_probs": [-1.0, -0.5], "tokens": [7]}
+    dumped = {"rollout_id": 7, "samples": [sample, sample | {"reward": 0.0}]}
+    (tmp_path / "7.pt").write_bytes(pickle.dumps(dumped))
+    command = [sys.executable, "convert.py", "7.pt"]
+    converted = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+    (options,) = re.findall(r"`python convert.py 7.pt \| budget-cli loss - ([^`]*)`", PAGE)
+    answer = of_json(run("-", *shlex.split(options), "-f", "json", stdin=converted))
+    assert (answer["loss"], answer["prompts"], answer["length"]["mean"]) == (0.25, 1, 2.0)
+    refused = run(tmp_path / "7.pt", *REWARD_ONLY)
+    assert refused.returncode == 3
+    assert "a pickle: loading it would run whatever code is inside; docs/dumps.md has" in refused.stderr.decode()
 
 
 # ---- what is no framework's dump
@@ -307,8 +599,8 @@ def test_records_with_the_canonical_fields_are_read_by_those(record: dict[str, A
     path = tmp_path / "dump.jsonl"
     path.write_text(json.dumps(record) + "\n", encoding="utf-8")
     found = sources.find([str(path)])
-    assert detection.is_canonical_at_once(found)
-    assert detection.preset_of(found, presets.load()) is None
+    assert detection.canonical_at_once(found, Fields()) == record
+    assert detection.preset_of(detection.first(found), presets.load()) is None
     done = run("-", *REWARD_ONLY, "-f", "json", stdin=path.read_bytes())
     assert done.stderr == b""
     assert of_json(done)["reward"]["max"] == 1.0
@@ -388,7 +680,7 @@ def test_what_the_coefficients_need_and_the_dump_has_not_is_said_at_once_with_bo
     done = run(dump(name), *options)
     ways = "".join(f" --field {field}=PATH" for field in lacking)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert last_line(done) == f"budget-cli: {message}, or --preset {name}{ways}"
+    assert last_line(done) == f"budget-cli: {message}, or{ways}"
 
 
 @pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name].lengths])
@@ -417,11 +709,11 @@ def test_log_probabilities_that_the_reference_has_not_given_yet_are_missing_and_
 # ---- presets by name, and one's own
 
 
-def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all_there_are() -> None:
+def test_an_unknown_preset_is_refused_with_the_nearest_name_or_all_there_are() -> None:
     done = run(dump("areal"), *REWARD_ONLY, "--preset", "arael")
     there = ", ".join(EXPECTED)
     assert done.returncode == 2
-    assert last_line(done) == (f"budget-cli: --preset: none is called 'arael' (did you mean areal?); there are {there}")
+    assert last_line(done) == "budget-cli: --preset: none is called 'arael' (did you mean areal?)"
     done = run(dump("areal"), *REWARD_ONLY, "--preset", "zzz")
     assert last_line(done) == f"budget-cli: --preset: none is called 'zzz'; there are {there}"
 
@@ -472,13 +764,24 @@ WRONG = [
     ('[x]\nprompt = "a"', "[x]: nothing is called 'prompt' (did you mean prompt_id?)"),
     (
         '[x]\nzzz = "a"',
-        "[x]: nothing is called 'zzz'; there are source, detect, unless, document, records, group, skips, prompt_id,"
-        " reward, log_prob, old_log_prob, response_length, prompt_text, response_text, finish_reason, step, advantage",
+        "[x]: nothing is called 'zzz'; there are source, detect, unless, document, records, group, per_file, skips,"
+        " prompt_id, reward, log_prob, old_log_prob, response_length, prompt_text, response_text, finish_reason, step,"
+        " advantage",
     ),
     ('[x]\ngroup = "lines"', "[x]: group: expected line or file, found 'lines'"),
     ('[x]\ndetect = "uid"', "[x]: detect: expected a list of paths, found 'uid'"),
     ("[x]\nunless = [1]", "[x]: unless: expected a list of paths, found [1]"),
     ("[x]\nreward = 1", "[x]: reward: expected a path or an expression, found 1"),
+    (
+        '[x]\nreward = "a("',
+        "[x]: reward: expression 'a(': neither a dotted path nor JMESPath: Invalid jmespath expression",
+    ),
+    (
+        '[x]\nreward = "wieghted(a)"',
+        "[x]: reward: expression 'wieghted(a)': no function is called 'wieghted'; there are ",
+    ),
+    ('[x]\ndetect = ["a..b"]', "[x]: detect: path 'a..b': expected keys joined by dots"),
+    ('[x]\nrecords = "a..b[]"', "[x]: records: path 'a..b[]': expected keys joined by dots"),
     ("[x\n", "not TOML: Expected ']' at the end of a table declaration (at line 1, column 3)"),
 ]
 
@@ -491,7 +794,7 @@ def test_what_is_wrong_with_a_file_of_presets_is_said_before_anything_is_read(
     own.write_text(text, encoding="utf-8")
     with pytest.raises(UsageProblem) as caught:
         presets.load([str(own)])
-    assert str(caught.value) == f"--presets {own}: {message}"
+    assert str(caught.value).startswith(f"--presets {own}: {message}")
 
 
 def test_a_file_of_presets_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

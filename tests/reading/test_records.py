@@ -210,3 +210,16 @@ def test_skipped_lines_are_counted_in_all_blocks_and_count_for_line_numbers(tmp_
     tally = result.tally
     assert (tally.read, tally.used, tally.rejected, tally.skipped, tally.blank) == (6, 2, 1, 3, 0)
     assert [rejection.line for rejection in result.rejections] == [4]
+
+
+@pytest.mark.parametrize(
+    ("given", "needed", "length"), [(None, True, 2.0), (None, False, None), (3, True, 3.0), ("missing", False, 2.0)]
+)
+def test_a_writer_that_did_not_count_the_tokens_says_null_and_its_log_probs_are_counted(
+    given: Any, needed: bool, length: float | None
+) -> None:
+    record = one("a", 1, log_prob=[-1, -2], response_length=given)
+    if given == "missing":
+        del record["response_length"]
+    found = read(record, Fields(needs_length=needed, needs_log_probs=False)).columns.length
+    assert (None if found is None else found.tolist()) == (None if length is None else [length])

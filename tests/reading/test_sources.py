@@ -56,15 +56,33 @@ def test_a_directory_stands_for_its_dumps_in_natural_order() -> None:
     assert names("d/10.jsonl", "d/1.jsonl") == ["d/10.jsonl", "d/1.jsonl"]
 
 
+def test_a_directory_stands_for_its_parquet_where_that_is_what_it_holds() -> None:
+    for name in ("completions_00010.parquet", "completions_00009.parquet"):
+        made(f"completions/{name}", b"PAR1")
+    assert names("completions") == [f"completions/completions_{step}.parquet" for step in ("00009", "00010")]
+    assert problem_of(".") == (
+        ".: no *.jsonl* and no *.parquet files in this directory; there are some in completions/"
+    )
+
+
+def test_a_directory_of_both_kinds_is_refused_as_one_may_have_been_made_of_the_other() -> None:
+    made("d/a.jsonl")
+    made("d/a.parquet", b"PAR1")
+    assert problem_of("d") == "d: holds both *.jsonl* and *.parquet files: say which, as in d/*.jsonl*"
+
+
 def test_a_name_may_mix_digits_and_text_anywhere() -> None:
     assert sorted(["a10b", "a9", "9a", "a", "10", "a٣"], key=sources.natural)[:2] == ["9a", "10"]
 
 
 def test_a_directory_without_dumps_says_where_there_are_some() -> None:
     Path("empty").mkdir()
-    assert problem_of("empty") == "empty: no *.jsonl* files in this directory"
+    assert problem_of("empty") == "empty: no *.jsonl* and no *.parquet files in this directory"
     made("above/below/1.jsonl")
-    assert problem_of("above") == "above: no *.jsonl* files in this directory; there are some in above/below/"
+    assert (
+        problem_of("above")
+        == "above: no *.jsonl* and no *.parquet files in this directory; there are some in above/below/"
+    )
 
 
 def test_a_missing_file_comes_with_the_likely_one() -> None:
