@@ -58,6 +58,7 @@ def command(
     allow_truncated_tail: options.AllowTruncatedTail = False,
     allow_empty: options.AllowEmpty = False,
     jobs: options.Jobs = None,
+    engine: options.ReadBy = options.Engine.LOCAL,
     output: options.Output = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -117,8 +118,9 @@ def command(
         there = detection.extras_there(found, watched)
         fields = replace(fields, extras=(*fields.extras, *(name for name in WATCHED if name in there)))
     scan = scanned(
-        found, fields, known, max_line_bytes, jobs, quiet, verbose, label, sample=overview.SAMPLED, watch=watch
-    )
+        found, fields, known, max_line_bytes, jobs, quiet, verbose, label, sample=overview.SAMPLED, watch=watch,
+        engine=engine,
+    )  # fmt: skip
     labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
     parts = {each: scan.by[each] for each in labels}
     shown = overview.of_groups(scan.groups, parts, grid, coefficients, scan.tally, aggregate.value)
