@@ -151,6 +151,7 @@ def test_many_sources_of_all_kinds_give_the_bytes_of_one_process(budget_cli: Run
     both(budget_cli, nodes, "loss", tmp_path, *OPTIONS, "--by", "step")
     both(budget_cli, nodes, "check", tmp_path, "-B", "1000", "-f", "json")
     both(budget_cli, nodes, "summarize", tmp_path, "-B", "1000")
+    both(budget_cli, nodes, "report", sample / "steps", "-B", "1000", "--by", "file")
     both(budget_cli, nodes, "sweep", sample / "steps", "-B", "512,1024", "-f", "json")
     both(budget_cli, nodes, "compare", sample / "steps/41.jsonl", sample / "steps/44.jsonl", "-B", "1000", "-f", "json")
 
