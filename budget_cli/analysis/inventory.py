@@ -52,10 +52,9 @@ def take(
     if "reward" not in there:
         weights = f"--reward-weights {','.join(f'{name}=1' for name in numbers)} with the weights of the run, or "
         cannot.append(f"the loss: give {weights if numbers else ''}--field reward=…")
-    if not {"log_prob", "old_log_prob"} <= there:
-        cannot.append(
-            "--kl-coef: give 0, or say where the log-probs are with --field log_prob=… --field old_log_prob=…"
-        )
+    if absent := [name for name in ("log_prob", "old_log_prob") if name not in there]:
+        told = " ".join(f"--field {name}=…" for name in absent)
+        cannot.append(f"--kl-coef: give 0, or say where the log-probs are with {told}")
     if "response_length" not in there and not any(_has_tokens(f) for f in found):
         cannot.append("--budget-penalty-coef: give 0, or say where the length is with --field response_length=…")
     doubts = [detection.counted_characters(samples, fields)]

@@ -84,7 +84,7 @@ def command(
     mappings, fields = as_typed(fields, field, reward_weights, group)
     budgets = () if token_budget is None else (token_budget,)
     with contextlib.ExitStack() as stack:
-        found = stack.enter_context(rereadable(find(files)))
+        found = stack.enter_context(rereadable(find(files, output, rejects)))
         require_records(found, "annotate")
         for source in found:
             if source.parquet:

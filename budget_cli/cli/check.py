@@ -146,10 +146,10 @@ def command(
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     grown = baselines.parse_tolerance(tolerance)
     known = {} if baseline is None else baselines.parse(baseline, _content(baseline))
-    is_budgeted = token_budget is not None and budget_penalty_coef != 0
-    fields = Fields(needs_length=is_budgeted, needs_log_probs=bool(kl_coef), extras=TEXTS + EXTRAS if text else EXTRAS)
+    # a length that is not there is a finding, not a reason to refuse the dump
+    fields = Fields(needs_length=False, needs_log_probs=bool(kl_coef), extras=TEXTS + EXTRAS if text else EXTRAS)
     mappings, fields = as_typed(fields, field, reward_weights, group)
-    found = find(files)
+    found = find(files, output)
     require_records(found, "check")
     fields = _without_what_is_not_there(found, placed(found, fields, mappings, preset, presets or [], quiet))
     watch = Watch(

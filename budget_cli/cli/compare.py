@@ -122,7 +122,7 @@ def command(
         raise UsageProblem("BASE and NEW are both standard input: give one of them as a file")
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
     mappings, fields = as_typed(fields, field, reward_weights, group)
-    sides = [_Side(name, find([name])) for name in (base, new)]
+    sides = [_Side(name, find([name], output)) for name in (base, new)]
     given = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     coefficients, weighing = _agreed(sides, given, aggregate.value)
     for side in sides:

@@ -65,7 +65,7 @@ def say(message: str) -> None:
         print(f"budget-cli: {for_terminal(message, MESSAGE)}", file=sys.stderr)  # noqa: T201
 
 
-def require_writable(output: str | None, option: str = "-o") -> None:
+def require_writable(output: str | None, option: str = "-o", compresses: bool = False) -> None:
     """That the output file can be made, found out before hours of reading.
 
     Raises:
@@ -75,6 +75,10 @@ def require_writable(output: str | None, option: str = "-o") -> None:
         return
     if not output:
         raise UsageProblem(f"{option}: expected a file name, found nothing")
+    if output.endswith((".gz", ".bz2", ".xz", ".zst")) and not compresses:
+        raise UsageProblem(
+            f"{option} {output}: only summarize compresses; give another name, or pipe into a compressor"
+        )
     if "://" in output:
         from budget_cli.reading import remote, sources
 
@@ -82,7 +86,7 @@ def require_writable(output: str | None, option: str = "-o") -> None:
             remote.require_writable(output, option)
             return
     folder = os.path.dirname(os.path.abspath(output))
-    if os.path.isdir(output):
+    if os.path.isdir(output) or output.endswith(os.sep):
         raise UsageProblem(f"{option} {output}: is a directory, expected a file")
     if not os.path.isdir(folder):
         raise UsageProblem(f"{option} {output}: there is no directory {folder}")

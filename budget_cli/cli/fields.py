@@ -55,7 +55,7 @@ def command(
     mappings, bare = as_typed(Fields(), field, reward_weights, group)
     fields = bare.with_mappings(mappings)
     known = known_presets.load(presets or [])
-    found = find(files)
+    found = find(files, output)
     require_records(found, "fields")
     begun = detection.first(found)
     name, judged = known_presets.CANONICAL, known_presets.fits(begun.values, known)

@@ -80,7 +80,7 @@ def command(
     label = ""
     if by is not None:
         label, fields = labelled(by, fields)
-    found = find(files)
+    found = find(files, output)
     fields = placed(found, fields, mappings, preset, presets or [], quiet)
     budgets = () if token_budget is None else (token_budget,)
     scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, by=label, engine=engine)
@@ -143,11 +143,11 @@ def _rendered(
             shown += table.of_prompts(prompts, precision)
         return console.drawn(shown, output, color)
     if format is Format.MARKDOWN:
-        from budget_cli.rendering import markdown
+        from budget_cli.rendering import ci, markdown
 
         if prompts is not None:
             return markdown.of_prompts(prompts, precision)
-        text = markdown.of_loss(loss, status, judged, precision)
+        text = ci.reasons_as_markdown(reasons) + markdown.of_loss(loss, status, judged, precision)
         return text if split is None else text + b"\n" + breakdown.markdown(split, precision)
     incomplete = [str(problem) for problem in scan.problems]
     if format is Format.GITHUB:
@@ -155,8 +155,9 @@ def _rendered(
         from budget_cli.rendering import ci, github
 
         page = _rendered(scan, told, loss, judged, reasons, split, Format.MARKDOWN, precision, False, None, color)
-        step_summary.append(ci.reasons_as_markdown(reasons) + page)
-        return github.of_annotations(ci.annotations(loss, told, incomplete, reasons, precision))
+        step_summary.append(page)
+        untold = scan.tally.rejected - len(told) if told else 0
+        return github.of_annotations(ci.annotations(loss, told, incomplete, reasons, precision), untold=untold)
     if format is Format.JUNIT:
         from budget_cli.rendering import ci, junit
 

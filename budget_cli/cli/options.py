@@ -225,6 +225,12 @@ ReadBy = Annotated[
         help="Who reads: this machine, or the tasks of the Ray cluster that runs here or at $RAY_ADDRESS.",
     ),
 ]  # fmt: skip
+
+
+def _standard_output(path: str | None) -> str | None:
+    return None if path == "-" else path
+
+
 Output = Annotated[
     str | None,
     typer.Option(
@@ -232,8 +238,9 @@ Output = Annotated[
         "--output",
         metavar="FILE",
         rich_help_panel="Output",
-        help="Write the result there, whole or not at all.",
+        help="Write the result there, whole or not at all; - is standard output.",
         show_default=False,
+        callback=_standard_output,
     ),
 ]
 PerPrompt = Annotated[

@@ -17,6 +17,8 @@ def reasons_to_fail(scan: Scan, allowance: Allowance, gates: Sequence[Verdict] =
     nowhere = verdict.nowhere(scan.tally, scan.rejections)
     if nowhere is not None:
         reasons.append(nowhere)
+    if scan.problems:  # "no records at all" is not what is wrong with a file that was not read
+        allowance = allowance._replace(empty=True)
     return reasons + verdict.reasons_to_fail(scan.tally, allowance, gates)
 
 

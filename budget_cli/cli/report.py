@@ -96,7 +96,7 @@ def command(
     offered = () if budgets is None else parse_budgets("--budgets", budgets)
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
     mappings, fields = as_typed(fields, field, reward_weights, group)
-    found = find(files)
+    found = find(files, output)
     summarized = budgets_of_summaries(found)
     grid = overview.grid_around(coefficients, offered or summarized or ())
     if by is None and len(found) > 1 and summarized is None:

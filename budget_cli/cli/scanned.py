@@ -4,9 +4,9 @@ import contextlib
 import gc
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from budget_cli.cli import console
 from budget_cli.cli.options import Engine, GroupBy
@@ -29,18 +29,23 @@ if TYPE_CHECKING:
     from budget_cli.reading.presets import Preset
 
 
-def find(files: list[str] | None) -> list[Source]:
+def find(files: list[str] | None, output: str | None = None, rejects: str | None = None) -> list[Source]:
     """The sources that these files mean; standard input where there are none.
 
     Raises:
-        UsageProblem: no files, and nothing is piped in.
+        UsageProblem: no files, and nothing is piped in; or an output would take the place of an input.
         InputProblem: a file is not there.
     """
     gc.freeze()
     gc.enable()
     if not files and not sources.stdin_is_piped():
         raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
-    return sources.find(files or ["-"])
+    found = sources.find(files or ["-"])
+    for option, path in (("-o", output), ("--rejects", rejects)):
+        identity = None if path is None else sources.identity_of(path)
+        if identity is not None and identity in {source.identity for source in found}:
+            raise UsageProblem(f"{option} {path}: is one of the inputs; give the result a name of its own")
+    return found
 
 
 def as_typed(
@@ -63,6 +68,21 @@ def as_typed(
         fields = replace(fields, group=group.value)
     fields.with_mappings(mappings)
     return mappings, fields
+
+
+def _require_once(found: list[Source], headers: Mapping[str, Any]) -> None:
+    """That no source is read beside a summary of it.
+
+    Raises:
+        UsageProblem: one is, so its records would count twice.
+    """
+    read = {os.path.normpath(source.name): source.name for source in found if source.name not in headers}
+    for summary, header in headers.items():
+        for name in header["sources"]:
+            if os.path.normpath(name) in read:
+                raise UsageProblem(
+                    f"{read[os.path.normpath(name)]}: is in the summary {summary}, too: give one of them"
+                )
 
 
 def require_records(found: list[Source], command: str) -> None:
@@ -265,6 +285,7 @@ def scanned(
     if headers:
         if by:
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
+        _require_once(found, headers)
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
     limits = Limits(max_line_bytes, None if verbose else rejections)
     plan = Plan(fields, Layout(budgets), limits, by, sample, apart=apart, watch=watch, repeated_keys=repeated_keys)

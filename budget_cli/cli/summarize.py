@@ -11,8 +11,8 @@ EPILOG = """Examples:
 
 \b
   budget-cli summarize step-7/ -B 1024,4096 -o step-7.summary.jsonl
-  ls rollouts/*.jsonl | xargs -P 8 -I{} budget-cli summarize {} -B 4096 -o {}.summary.gz
-  budget-cli loss *.summary.* -B 4096
+  ls *.jsonl | xargs -P 8 -I{} budget-cli summarize {} -B 4096 -o parts/{}.gz
+  budget-cli loss parts -B 4096
 
 A summary answers for every β and α, and for the budgets that it was made with. Several of them give what one scan of
 all their files gives, in the order in which they are named.
@@ -59,7 +59,7 @@ def command(
     """  # fmt: skip
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
-    console.require_writable(output)
+    console.require_writable(output, compresses=True)
     from budget_cli.analysis import grid, verdict
     from budget_cli.cli import outcome
     from budget_cli.cli.scanned import as_typed, find, placed, scanned
@@ -74,7 +74,7 @@ def command(
     fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
     mappings, fields = as_typed(fields, field, reward_weights, group)
     compressed = compression.compressor(output or "")
-    found = find(files)
+    found = find(files, output)
     fields = placed(found, fields, mappings, preset, presets or [], quiet, in_full=True)
     scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, apart=True, engine=engine)
     reasons = outcome.reasons_to_fail(scan, allowance)

@@ -165,7 +165,9 @@ def command(
         fields = Fields(needs_length=any(grid.budget_penalty_coef), needs_log_probs=any(grid.kl_coef))
     mappings, fields = as_typed(fields, field, reward_weights, group)  # said before anything is read
     with contextlib.ExitStack() as stack:
-        found = find(files) if grid else stack.enter_context(rereadable(find(files)))
+        found = find(files, output)
+        if grid is None:
+            found = stack.enter_context(rereadable(found))
         if grid is None and budgets_of_summaries(found) is not None:
             raise UsageProblem(
                 "--suggest finds budgets of its own, and a summary has only those it was made with: give -B"

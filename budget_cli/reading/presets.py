@@ -206,6 +206,8 @@ def detected(
     near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near][:3]
     there = next((list(value)[:12] for value in values if isinstance(value, dict)), [])
     has = f"there are {', '.join(there)}" if there else "no record is an object"
+    if not there and any(isinstance(value, list) for value in values):
+        raise UsageProblem("each line is a JSON list and not a record: try `jq -c '.[]'`, or --preset NAME")
     came = f"; near: {', '.join(near)}" if near else ""
     raise UsageProblem(
         f"no prompt_id and reward, and no preset fits ({has}){came};"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 20
 STDIN = "<stdin>"
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 DUMPS = ("*.jsonl*", "*.parquet")  # what a directory stands for
 PARQUET = b"PAR1"
@@ -111,10 +112,21 @@ def _remote(urls: list[str]) -> dict[str, list[Source]]:
     return dict(zip(urls, remote.in_parallel(under, urls), strict=True))
 
 
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Device and inode of a regular file; None where there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino) if stat.S_ISREG(info.st_mode) else None
+
+
 def _under(name: str) -> list[Source]:
     try:
         info = os.stat(name)
     except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(name):
+            raise InputProblem(name, f"a link to {os.readlink(name)}, which is not there") from None
         raise InputProblem(name, f"no such file or directory{_suggestion(name)}") from None
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
@@ -127,8 +139,15 @@ def _under(name: str) -> list[Source]:
     if not any(found):
         below = next(iter(sorted(inner for dumps in DUMPS for inner in path.rglob(dumps))), None)
         hint = f"; there are some in {below.parent}/" if below else ""
+        if not below and any(path.glob("*.json")):
+            hint = f"; there are *.json, which must be named: {path / '*.json'}"
         raise InputProblem(name, f"no {' and no '.join(DUMPS)} files in this directory{hint}")
-    return [_file(each) for each in sorted(chain.from_iterable(found), key=natural)]
+    files = sorted(chain.from_iterable(found), key=natural)
+    packed = {os.path.splitext(file)[0]: file for file in files if file.endswith(PACKED)}
+    for file in files:
+        if file in packed:
+            raise UsageProblem(f"{name}: holds both {file} and {packed[file]}, which is probably the same: say which")
+    return [_file(each) for each in files]
 
 
 def _file(name: str) -> Source:

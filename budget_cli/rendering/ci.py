@@ -52,6 +52,8 @@ def cases(
     failures = list(dict.fromkeys([*incomplete, *others]))
     said = f"{records.read:,} read, {records.used:,} used, {records.rejected:,} rejected"
     places = [str(rejection) for rejection in rejections]
+    if places and records.rejected > len(places):
+        places.append(f"and {records.rejected - len(places):,} more")
     told = [Case("records", TITLE, "\n".join([*failures, *places]) if failures else None, output=said)]
     told += [_case(gate, TITLE) for gate in gates]
     for row in rows:

@@ -23,11 +23,12 @@ class Annotation(NamedTuple):
     column: int | None = None
 
 
-def of_annotations(annotations: Sequence[Annotation], most: int = MOST) -> bytes:
-    """A workflow command for each of the first `most`, and one that says how many more there are."""
+def of_annotations(annotations: Sequence[Annotation], most: int = MOST, untold: int = 0) -> bytes:
+    """A workflow command for each of the first `most`, and one that says how many more there are, `untold` ones too."""
     lines = [_command(annotation) for annotation in annotations[:most]]
-    if len(annotations) > most:
-        lines.append(_command(Annotation("notice", "budget-cli", f"and {len(annotations) - most:,} more")))
+    more = max(0, len(annotations) - most) + untold
+    if more:
+        lines.append(_command(Annotation("notice", "budget-cli", f"and {more:,} more")))
     return "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace")
 
 

@@ -92,7 +92,7 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
     if size.min is not None and size.max is not None and size.mean is not None:
         text = f"{size.min:,} each" if size.min == size.max else f"{size.min:,} to {size.max:,}, mean {size.mean:,.1f}"
         yield _row("group size", text)
-    if histogram is not None:
+    if histogram is not None and histogram.longest:
         yield []
         yield _bars(histogram)
     yield []
@@ -195,7 +195,7 @@ def verdict(records: Records, reasons: Sequence[str], gates: Sequence[Verdict] =
     """Pass, with what was read; or fail, with every reason."""
     if reasons:
         for reason in reasons:
-            yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
+            yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 400))]
         return
     blank = f", {count(records.blank, 'blank line')}" if records.blank else ""
     said = f"{count(records.read, 'record')} read{blank}"

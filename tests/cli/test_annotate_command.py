@@ -179,8 +179,9 @@ def test_annotating_again_replaces_the_key_and_keeps_the_others(budget_cli: Run,
     path = tmp_path / "annotated.jsonl"
     assert budget_cli("annotate", small, "-B", "10", "-o", path).returncode == 0
     assert path.read_bytes() != budget_cli("annotate", small, "-B", "1000").stdout
-    assert budget_cli("annotate", path, "-B", "1000", "-o", path).returncode == 0  # onto itself
-    assert path.read_bytes() == budget_cli("annotate", small, "-B", "1000").stdout
+    again = tmp_path / "again.jsonl"
+    assert budget_cli("annotate", path, "-B", "1000", "-o", again).returncode == 0
+    assert again.read_bytes() == budget_cli("annotate", small, "-B", "1000").stdout
 
 
 def test_files_follow_one_another_whatever_their_ends(budget_cli: Run, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_ten_annotations_are_shown_and_the_rest_counted(show: Any, response: Cal
     result = show([response(reward=None) for _ in range(20)] + [response()], *GOOD, "-f", "github")
     lines = result.stdout.splitlines()
     assert len(lines) == 11
-    assert lines[-1] == "::notice title=budget-cli::and 2 more"  # ten rejections are told, as on the screen
+    assert lines[-1] == "::notice title=budget-cli::and 12 more"  # of 22: the loss, the verdict, 20 rejections
 
 
 def test_the_summary_of_the_step_is_markdown_with_the_reasons(

@@ -301,7 +301,8 @@ LENGTHS = [
     Check(
         "all-lengths-zero", "lengths", "warning", "Every length is 0.",
         "The field is there and was never filled: with a budget that reads as `nobody is over`.",
-        "Map another field, such as the number of tokens: `--field 'response_length=length(tokens)'`.",
+        "Map another field where the records have one (`budget-cli fields` lists them), as in `--field"
+        " 'response_length=length(token_ids)'`; else `--budget-penalty-coef 0`.",
         '"num_output_tokens": 0 in every record',
         "None.",
         needs=("length",),

@@ -4,6 +4,7 @@ import numpy as np
 
 from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
 
+BEYOND = 1.5  # tokens a character: more are neither tokens of this text nor its characters
 TELLING = 20  # characters of a text, in the mean, from which on their number says something
 
 
@@ -57,7 +58,7 @@ def _unit(subject: Subject) -> Found:
     if not texts or not tokens or characters < TELLING * texts:
         return
     equal, each = seen.total("as_many_characters"), tokens / characters if characters else 0
-    if equal > texts / 2 or each > subject.threshold("length-is-characters.share"):
+    if equal > texts / 2 or subject.threshold("length-is-characters.share") < each < BEYOND:
         message = f"lengths add up to {share(each, 1)} of the characters of the texts"
         message += f"; in {equal:,.0f} of {counted(int(texts), 'text')} they are equal" if equal else ""
         yield finding("length-is-characters", message, int(equal or texts), int(texts), "responses")

@@ -1,0 +1,114 @@
+"""If this fails, a result takes the place of a dump, records count twice, or a name means what it does not say."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+DAMAGED = Path(__file__).parents[2] / "sample_data" / "damaged.jsonl"
+
+
+@pytest.fixture
+def dump(small: Path, tmp_path: Path) -> Path:
+    """A dump of its own, that may be lost."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(small.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(command, "-o") for command in ("loss", "check", "sweep", "report", "summarize", "annotate")]
+    + [("annotate", "--rejects")],
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_result_takes_the_place_of_an_input(
+    budget_cli: Run, dump: Path, command: str, option: str, linked: bool
+) -> None:
+    output = dump
+    if linked:
+        output = dump.with_name("link")
+        os.link(dump, output)
+    before = dump.read_bytes()
+    done = budget_cli(command, dump, "-B", "9", option, output)
+    assert done.stderr.decode() == (
+        f"budget-cli: {option} {output}: is one of the inputs; give the result a name of its own\n"
+    )
+    assert (done.returncode, dump.read_bytes()) == (2, before)
+
+
+def test_compare_spares_both_sides(budget_cli: Run, dump: Path, small: Path) -> None:
+    for sides in ((dump, small), (small, dump)):
+        assert budget_cli("compare", *sides, "-B", "9", "-o", dump).returncode == 2
+    assert dump.read_bytes() == small.read_bytes()
+
+
+def test_a_dump_and_its_packed_copy_are_not_both_read(budget_cli: Run, dump: Path) -> None:
+    packed = dump.with_name("a.jsonl.gz")
+    packed.write_bytes(gzip.compress(dump.read_bytes()))
+    done = budget_cli("loss", dump.parent, "-B", "9")
+    assert done.stderr.decode() == (
+        f"budget-cli: {dump.parent}: holds both {dump} and {packed}, which is probably the same: say which\n"
+    )
+    assert done.returncode == 2
+
+
+def test_a_dump_and_a_summary_of_it_are_not_both_read(budget_cli: Run, dump: Path) -> None:
+    summary = dump.with_name("a.jsonl.summary")
+    assert budget_cli("summarize", dump, "-B", "9", "-o", summary).returncode == 0
+    done = budget_cli("loss", dump.parent, "-B", "9")
+    assert done.stderr.decode() == f"budget-cli: {dump}: is in the summary {summary}, too: give one of them\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("new/", "-o {}/new/: is a directory, expected a file"),
+        ("x.gz", "-o {}/x.gz: only summarize compresses; give another name, or pipe into a compressor"),
+    ],
+)
+def test_a_name_that_promises_something_else_is_refused(budget_cli: Run, dump: Path, output: str, message: str) -> None:
+    done = budget_cli("loss", dump, "-B", "9", "-o", f"{dump.parent}/{output}")
+    assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: {message.replace('{}', str(dump.parent))}\n")
+    assert sorted(os.listdir(dump.parent)) == ["a.jsonl"]
+
+
+def test_a_dash_is_standard_output(budget_cli: Run, dump: Path) -> None:
+    done = budget_cli("loss", dump, "-B", "9", "-o", "-", cwd=dump.parent)
+    assert done.stdout == budget_cli("loss", dump, "-B", "9").stdout != b""
+    assert sorted(os.listdir(dump.parent)) == ["a.jsonl"]
+
+
+def test_what_is_not_shown_of_the_rejected_records_is_counted(budget_cli: Run) -> None:
+    report = budget_cli("loss", DAMAGED, "-B", "9", "-f", "junit").stdout.decode()
+    assert "\nand 13 more</failure>" in report
+    page = budget_cli("loss", DAMAGED, "-B", "9", "-f", "markdown").stdout.decode()
+    assert page.startswith("- 23 records of 28 rejected\n\n| number | value |\n")
+
+
+INPUTS = [  # what is there, what is said of it
+    (lambda folder: (folder / "x").symlink_to("gone"), "x", 3, "{}/x: a link to gone, which is not there"),
+    (lambda folder: (folder / "x.json").write_bytes(b"[]"), "", 3,
+     "{}: no *.jsonl* and no *.parquet files in this directory; there are *.json, which must be named: {}/*.json"),
+    (lambda folder: (folder / "x").write_bytes(b'[{"prompt_id": 1}, {"prompt_id": 2}]\n'), "x", 2,
+     "each line is a JSON list and not a record: try `jq -c '.[]'`, or --preset NAME"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(INPUTS)))
+def test_a_message_leads_on(budget_cli: Run, tmp_path: Path, case: int) -> None:
+    make, name, code, message = INPUTS[case]
+    make(tmp_path)
+    done = budget_cli("loss", tmp_path / name, "-B", "9")
+    assert (done.returncode, done.stderr.decode()) == (code, f"budget-cli: {message.replace('{}', str(tmp_path))}\n")
+
+
+def test_check_with_a_budget_makes_do_without_lengths(budget_cli: Run) -> None:
+    verl = Path(__file__).parents[1] / "dumps" / "verl-v1.jsonl"
+    done = budget_cli("check", verl, "-B", "200")
+    assert done.returncode == 0
+    assert "no lengths in these records" in done.stdout.decode()
+    assert "give -B" not in done.stdout.decode()
