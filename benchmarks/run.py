@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +28,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PYTHON = sys.executable
 BUDGET_CLI = str(Path(PYTHON).parent / "budget-cli")
-SAMPLE = "sample_data/rollouts.jsonl"
+SAMPLE = str(ROOT / "sample_data/rollouts.jsonl")
+ELSEWHERE = Path(tempfile.gettempdir())  # a folder without settings; here they would be looked for in pyproject.toml
 OPTIONS = ["-B", "1024", "--beta", "0.01", "--kl-coef", "0.1", "--format", "json", "--precision", "17"]
 PEERS = {"DuckDB": "duckdb", "Polars": "polars", "pandas": "pandas", "orjson script": "orjson"}
 PACKAGES = ("budget-cli", "numpy", "msgspec", "duckdb", "polars", "pandas", "orjson")
@@ -85,7 +87,7 @@ def compared(title: str, path: Path, commands: dict[str, Command], runs: int) ->
     """Measure these commands on one dump, hold their losses together, and print their table."""
     print(title, file=sys.stderr)
     _warm(path)
-    usages = in_turn(commands, {name: min(runs, SLOW_RUNS.get(name, runs)) for name in commands}, ROOT)
+    usages = in_turn(commands, {name: min(runs, SLOW_RUNS.get(name, runs)) for name in commands}, ELSEWHERE)
     _require_same_loss(usages)
     base = usages["budget-cli"].wall
     header = ["", "runs", "wall s", "range", "CPU s", "×", "peak MB", "anonymous", "largest process"]
@@ -109,7 +111,7 @@ def growth(runs: int) -> None:
         _warm(path)
         commands[f"{records:,} of {prompts:,}, {jobs} jobs"] = budget_cli(path, jobs)
     print("growth", file=sys.stderr)
-    usages = in_turn(commands, dict.fromkeys(commands, runs), ROOT)
+    usages = in_turn(commands, dict.fromkeys(commands, runs), ELSEWHERE)
     rows = []
     for (records, prompts, jobs), usage in zip(cases, usages.values(), strict=True):
         rate = records / usage.wall / 1e6
@@ -138,13 +140,13 @@ def growth(runs: int) -> None:
 def startup(runs: int) -> None:
     """The whole job on the sample file, against a process that only starts DuckDB."""
     commands = {
-        f"budget-cli loss {SAMPLE}": budget_cli(SAMPLE),
+        "budget-cli loss sample_data/rollouts.jsonl": budget_cli(SAMPLE),
         "budget-cli --version": [BUDGET_CLI, "--version"],
         "python -c \"import duckdb; duckdb.sql('select 1')\"": [PYTHON, "-c", "import duckdb; duckdb.sql('select 1')"],
         "python -c pass": [PYTHON, "-c", "pass"],
     }
-    in_turn(commands, dict.fromkeys(commands, 1), ROOT)  # page cache and bytecode; not counted
-    usages = in_turn(commands, dict.fromkeys(commands, runs * STARTUP_RUNS), ROOT)
+    in_turn(commands, dict.fromkeys(commands, 1), ELSEWHERE)  # page cache and bytecode; not counted
+    usages = in_turn(commands, dict.fromkeys(commands, runs * STARTUP_RUNS), ELSEWHERE)
     base = next(iter(usages.values())).wall
     print_table(
         "start-up",

@@ -10,11 +10,11 @@ def main() -> None:
     gc.disable()  # until a scan begins: what is imported stays, and looking for garbage among it costs 5 ms
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no matrices here; numpy's idle threads cost 20 ms and memory
     try:
-        from budget_cli.cli import app
+        from budget_cli.cli.app import run
     except KeyboardInterrupt:  # Ctrl-C while Python is still importing
         sys.exit(130)
     try:
-        app(prog_name="budget-cli")
+        run(sys.argv[1:])
     except SystemExit as leaving:
         _leave(leaving)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from budget_cli.cli import app
+from budget_cli.cli.app import COMMANDS
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = {info.name for info in app.registered_commands}
 
 
 def script() -> str:

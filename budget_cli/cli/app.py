@@ -1,7 +1,9 @@
 """The commands of `budget-cli`, one module each, and what belongs to all of them."""
 
+import os
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -20,26 +22,34 @@ EPILOG = """Examples:
   budget-cli COMMAND --help
 """
 
-app = typer.Typer(
-    name="budget-cli",
-    help="Recompute the budget-aware RL loss of a rollout dump, and say what it is made of.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: rich would cost a start-up 50 ms
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EPILOG,
-)
-for _name, _module in (
-    ("loss", loss),
-    ("check", check),
-    ("sweep", sweep),
-    ("report", report),
-    ("compare", compare),
-    ("annotate", annotate),
-    ("summarize", summarize),
-    ("fields", fields),
-):
-    app.command(_name, cls=Command, epilog=_module.EPILOG, context_settings=ENVIRONMENT)(_module.command)
+COMMANDS = {
+    "loss": loss, "check": check, "sweep": sweep, "report": report, "compare": compare, "annotate": annotate,
+    "summarize": summarize, "fields": fields,
+}  # fmt: skip
+
+
+def app_of(*names: str) -> typer.Typer:
+    """The program with these commands; typer makes all options of all of them at every start, 1 ms a command."""
+    app = typer.Typer(
+        name="budget-cli",
+        help="Recompute the budget-aware RL loss of a rollout dump, and say what it is made of.",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help: rich would cost a start-up 50 ms
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=EPILOG,
+    )
+    for name in names:
+        module = COMMANDS[name]
+        app.command(name, cls=Command, epilog=module.EPILOG, context_settings=ENVIRONMENT)(module.command)
+    app.callback()(_main)
+    return app
+
+
+def run(arguments: Sequence[str]) -> None:
+    """The command line; leaves with its exit code."""
+    plain = arguments and arguments[0] in COMMANDS and "_BUDGET_CLI_COMPLETE" not in os.environ
+    app_of(*(arguments[:1] if plain else COMMANDS))(prog_name="budget-cli")
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,7 +58,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _main(
     context: typer.Context,
     version: Annotated[
@@ -70,8 +79,14 @@ def _main(
     if command is None or {"-h", "--help"} & set(sys.argv):  # help is there, whatever the file says
         return
     try:
-        told = configuration.defaults(context.command.commands, command, config, search=not no_config)  # type: ignore[attr-defined]
+        this = context.command.commands[command]  # type: ignore[attr-defined]
+        told = configuration.defaults(this, _all, command, config, search=not no_config)
     except BudgetCliError as error:
         console.say(str(error))
         console.leave(error.exit_code)
     context.default_map = {command: told}
+
+
+def _all() -> Any:
+    """Every command by its name, with its options."""
+    return typer.main.get_command(app_of(*COMMANDS)).commands  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ name; a table of a command's name holds for that command alone. Costs a few fail
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -17,29 +17,33 @@ OWN, SHARED = "budget-cli.toml", "pyproject.toml"
 ON_THE_COMMAND_LINE = ("output", "rejects", "explain", "help")  # said for one run only
 
 
-def defaults(commands: Mapping[str, Any], command: str, path: str | None, search: bool = True) -> dict[str, Any]:
+Commands = Callable[[], Mapping[str, Any]]  # every command by its name, with its `params`; made only for a file
+
+
+def defaults(this: Any, commands: Commands, command: str, path: str | None, search: bool = True) -> dict[str, Any]:
     """The values of this command's options, by the names of their parameters.
 
     Args:
-        commands: every command by its name, with its `params`.
-        command: which one is run.
+        this: the command that is run, with its `params`.
+        commands: all of them.
+        command: its name.
         path: the file; None: search for it, if `search`.
 
     Raises:
         UsageProblem: the file cannot be read, or says what no option is or takes.
     """
-    for option in commands[command].params:
+    for option in this.params:
         if getattr(option, "multiple", False):  # or the environment's would be split at spaces: 'loss > 1' is one gate
             option.type.envvar_list_splitter = "\n"
     if path is not None:
         table = _table(path, _bytes(path, missing_is_fine=False))
         if table is None:
             raise UsageProblem(f"--config {path}: has no [tool.budget-cli]")
-        return _checked(path, table, commands, command)
+        return _checked(path, table, commands(), command)
     return _found(commands, command) if search else {}
 
 
-def _found(commands: Mapping[str, Any], command: str) -> dict[str, Any]:
+def _found(commands: Commands, command: str) -> dict[str, Any]:
     prefix = ""
     try:
         folder = os.getcwd()
@@ -50,7 +54,7 @@ def _found(commands: Mapping[str, Any], command: str) -> dict[str, Any]:
             place = os.path.join(prefix, name)
             table = _table(place, _bytes(place, missing_is_fine=True))
             if table is not None:
-                return _checked(place, table, commands, command)
+                return _checked(place, table, commands(), command)
         above = os.path.dirname(folder)
         if above == folder:
             return {}

@@ -3,7 +3,6 @@
 Memory is bounded whatever the number of responses. Knows neither what the bits stand for nor any file.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,6 +85,8 @@ def _kept(part: tuple[NDArray[Any], ...], level: int) -> tuple[NDArray[Any], ...
 
 def of_label(label: Key) -> int:
     """64 bits that stand for a label, the same in every process."""
+    import hashlib  # 2 ms of every start, for the few that need it
+
     text = f"{type(label).__name__}:{label}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
 

@@ -5,7 +5,6 @@ are smallest, as many as hold at most `limit` responses together. Knows no files
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +98,8 @@ class Sample:
 
 def hash_of(key: Key) -> int:
     """A number below 2**64 that looks like chance and is always the same; of 1 and of "1" another."""
+    from hashlib import blake2b  # 2 ms of every start, for the few that sample
+
     text = key if isinstance(key, str) else f"\0{key}"
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return min(int.from_bytes(digest), EVERY - 1)

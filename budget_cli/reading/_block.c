@@ -14,6 +14,9 @@ lacks it. Memory is kept from block to block: fresh pages would cost a fifth of 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #if defined(__GNUC__)
 #define LIKELY(x) __builtin_expect(!!(x), 1)
@@ -130,39 +133,37 @@ static inline uint64_t load(Text p) {
     return eight;
 }
 
-static inline uint64_t zero_bytes(uint64_t x) { return (x - ONES) & ~x & HIGHS; }
-
 static inline Text skip_space(Text p) {
     while (*p == ' ' || *p == '\t' || *p == '\r') p++;
     return p;
 }
 
+static const unsigned char ESCAPES[256] = {['"'] = 1, ['\\'] = 1, ['/'] = 1, ['b'] = 1,
+                                           ['f'] = 1, ['n'] = 1,  ['r'] = 1, ['t'] = 1};
+static const signed char HEX[256] = { /* a digit's value and one; 0: it is none */
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16};
+
 static inline int hex_digits(Text p) {
     int value = 0;
     for (int i = 0; i < 4; i++) {
-        int c = p[i], digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-        if (digit < 0) return -1;
-        value = value * 16 + digit;
+        if (!HEX[p[i]]) return -1;
+        value = value * 16 + HEX[p[i]] - 1;
     }
     return value;
 }
 
 /* From the backslash. Half of a surrogate pair is none. */
-static Text escape_end(Text p) {
-    switch (p[1]) {
-    case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
-        return p + 2;
-    case 'u': {
-        int unit = hex_digits(p + 2);
-        if (unit < 0 || (unit >= 0xDC00 && unit <= 0xDFFF)) return NULL;
-        if (unit < 0xD800 || unit > 0xDBFF) return p + 6;
-        if (p[6] != '\\' || p[7] != 'u') return NULL;
-        unit = hex_digits(p + 8);
-        return unit >= 0xDC00 && unit <= 0xDFFF ? p + 12 : NULL;
-    }
-    default:
-        return NULL;
-    }
+static inline Text escape_end(Text p) {
+    if (LIKELY(ESCAPES[p[1]])) return p + 2;
+    if (p[1] != 'u') return NULL;
+    int unit = hex_digits(p + 2);
+    if (unit < 0 || (unit >= 0xDC00 && unit <= 0xDFFF)) return NULL;
+    if (unit < 0xD800 || unit > 0xDBFF) return p + 6;
+    if (p[6] != '\\' || p[7] != 'u') return NULL;
+    unit = hex_digits(p + 8);
+    return unit >= 0xDC00 && unit <= 0xDFFF ? p + 12 : NULL;
 }
 
 /* One character of two bytes or more, as The Unicode Standard has them (table 3-7). */
@@ -182,32 +183,105 @@ static inline Text utf8_end(Text p) {
 #undef TAIL
 }
 
+/* Whether one of the bytes at `p` ends the plain part of a string: a quote, a backslash, what is no ASCII or no text. */
+#ifdef __SSE2__
+enum { STRIDE = 16 };
+static inline unsigned long long stops(Text p) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    __m128i other = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)); /* signed: from 0x80 on, too */
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), other));
+}
+static inline int first_stop(unsigned long long found) { return __builtin_ctzll(found); }
+#else
+enum { STRIDE = 8 };
+static inline uint64_t zero_bytes(uint64_t x) { return (x - ONES) & ~x & HIGHS; }
+static inline unsigned long long stops(Text p) {
+    uint64_t eight = load(p);
+    uint64_t found = zero_bytes(eight ^ (ONES * '"')) | zero_bytes(eight ^ (ONES * '\\'));
+    return found | ((eight - ONES * 0x20) & ~eight & HIGHS) | (eight & HIGHS);
+}
+/* The lowest is exact: a borrow only disturbs what is above it. */
+static inline int first_stop(unsigned long long found) { return __builtin_ctzll(found) >> 3; }
+#endif
+
+/* One or more characters of a string that are not plain, of the same kind; NULL for what no string holds. */
+static Text special_end(Text p, int *escaped) {
+    if (*p == '\\') {
+        *escaped = 1;
+        do p = escape_end(p);
+        while (p && *p == '\\');
+    } else {
+        do p = *p >= 0x80 ? utf8_end(p) : NULL; /* a newline, too, ends here */
+        while (p && *p >= 0x80);
+    }
+    return p;
+}
+
+#ifdef __SSE2__
+static inline uint64_t where(const __m128i *four, __m128i (*of)(__m128i)) {
+    uint64_t found = 0;
+    for (int i = 0; i < 4; i++) found |= (uint64_t)(unsigned)_mm_movemask_epi8(of(four[i])) << 16 * i;
+    return found;
+}
+static inline __m128i is_quote(__m128i bytes) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')); }
+static inline __m128i is_slash(__m128i bytes) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')); }
+static inline __m128i is_other(__m128i bytes) { return _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)); } /* see `stops` */
+
+/* 64 bytes of a string at once: simple escapes cost a few instructions and no guess of where the next one is. Gives how
+many bytes are plain or simply escaped, and in `closed` whether a quote comes after them. */
+static inline int plain_bytes(Text p, int *closed, int *escaped) {
+    __m128i four[4];
+    for (int i = 0; i < 4; i++) four[i] = _mm_loadu_si128((const __m128i *)(p + 16 * i));
+    uint64_t quotes = where(four, is_quote), slashes = where(four, is_slash), others = where(four, is_other);
+    int end = others ? __builtin_ctzll(others) : 64;
+    while (slashes) {
+        int at = __builtin_ctzll(slashes);
+        if (at >= end || quotes << (63 - at) << 1) break; /* a quote before it ends the string */
+        if (at == 63 || !ESCAPES[p[at + 1]]) {
+            end = at;
+            break;
+        }
+        *escaped = 1;
+        quotes &= ~(2ull << at);
+        slashes &= ~(3ull << at);
+    }
+    int quote = quotes ? __builtin_ctzll(quotes) : 64;
+    *closed = quote < end;
+    return *closed ? quote : end;
+}
+
+static Text string_end(Text p, Text limit, int *escaped);
+
+/* The rest of a string of more than a few bytes; kept apart, so that short ones stay in few instructions. */
+__attribute__((noinline)) static Text long_string_end(Text p, Text limit, int *escaped) {
+    while (limit - p >= 64) {
+        int closed, plain = plain_bytes(p, &closed, escaped);
+        p += plain;
+        if (closed) return p + 1;
+        if (plain < 64 && !(p = special_end(p, escaped))) return NULL;
+    }
+    return string_end(p, limit, escaped);
+}
+#endif
+
 /* From after the opening quote to after the closing one. */
 static Text string_end(Text p, Text limit, int *escaped) {
     for (;;) {
-        while (LIKELY(limit - p >= 8)) {
-            uint64_t eight = load(p);
-            uint64_t stops = zero_bytes(eight ^ (ONES * '"')) | zero_bytes(eight ^ (ONES * '\\'));
-            stops |= ((eight - ONES * 0x20) & ~eight & HIGHS) | (eight & HIGHS);
-            if (stops) {
-                p += __builtin_ctzll(stops) >> 3; /* the lowest is exact: a borrow only disturbs what is above it */
+        while (LIKELY(limit - p >= STRIDE)) {
+            unsigned long long found = stops(p);
+            if (found) {
+                p += first_stop(found);
                 break;
             }
-            p += 8;
+            p += STRIDE;
+#ifdef __SSE2__
+            if (limit - p >= 64) return long_string_end(p, limit, escaped);
+#endif
         }
-        unsigned c = *p;
-        if (c == '"') return p + 1;
-        if (c == '\\') {
-            *escaped = 1;
-            p = escape_end(p);
-        } else if (c >= 0x80) {
-            p = utf8_end(p);
-        } else if (c < 0x20) {
-            return NULL; /* a newline, too */
-        } else {
-            p++; /* near the limit */
-        }
-        if (!p) return NULL;
+        if (*p == '"') return p + 1;
+        if (*p != '\\' && *p >= 0x20 && *p < 0x80) p++; /* near the limit */
+        else if (!(p = special_end(p, escaped))) return NULL;
     }
 }
 

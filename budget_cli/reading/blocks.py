@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from budget_cli.errors import InputProblem
 
 BLOCK_BYTES = 1 << 22  # enough lines for the arithmetic on columns to pay, also where a line has 10 KB
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)

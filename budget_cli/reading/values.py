@@ -1,6 +1,5 @@
 """One JSON value → a checked number, token count, log-prob or prompt id, or why not. Knows no records and no lines."""
 
-import hashlib
 import json
 import math
 import re
@@ -116,6 +115,8 @@ def text(value: Any) -> tuple[int, int]:
     """A digest of a string, of messages or of tokens, and how many characters it has; -1: it is made of tokens."""
     if not isinstance(value, (str, list, dict)):
         raise Bad("wrong-type", f"expected a text, found {type_name(value)}")
+    import hashlib  # 2 ms of every start, for the few that read texts
+
     whole_text = value if isinstance(value, str) else canonical(value)
     digest = hashlib.blake2b(whole_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1, characters(value)

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from conftest import Run
 
-from budget_cli.cli import app
+from budget_cli.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [str(info.name) for info in app.registered_commands]
 EXAMPLE = re.compile(r"^    (?=.*\bbudget-cli )(.*)$", re.MULTILINE)
 
 

@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
+import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from written_json import bits, block_of
 
@@ -155,3 +156,42 @@ def test_a_number_beyond_a_double_in_what_python_looks_at_is_left_to_the_careful
     assert read is not None
     assert bits(read) == bits(careful.decode(data, fields, MANY, 10))
     assert [rejection.line for rejection in read.rejections] == [2]
+
+
+PIECES = [
+    b"\\n",
+    b"\\\\",
+    b'\\"',
+    b"\\/",
+    b"\\u00e9",
+    b"\\ud83d\\ude00",
+    "é".encode(),
+    "答案".encode(),
+    "😀".encode(),
+    b"\x7f",
+]
+BROKEN = [b"\\x", b"\\ud800", b"\\udc00", b"\\u12g4", b"\t", b"\xff", b"\xc3", b"\xed\xa0\x80", b'"', b"\\"]
+PLAIN = st.integers(0, 70).map(lambda size: b"x" * size)
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(PLAIN | st.sampled_from(PIECES) | st.sampled_from(PIECES), max_size=60),
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from(BROKEN)), max_size=1),
+    st.integers(0, 130),
+)
+def test_a_string_is_read_or_odd_as_it_is_json_or_not(
+    pieces: list[bytes], broken: list[tuple[int, bytes]], after: int
+) -> None:
+    for place, piece in broken:
+        pieces.insert(place, piece)
+    line = b'{"x": "' + b"".join(pieces) + b'"}'
+    try:
+        orjson.loads(line)
+        is_json = True
+    except orjson.JSONDecodeError:
+        is_json = False
+    reader = Reader([(b'"', 0, -1, -1, 1, 0)], [])
+    data = line + b"\n" + b" " * after + b"\n"
+    _, _, lines, odd, _ = reader.read(data, 0, len(data), MANY)
+    assert (len(lines), len(odd)) == ((8, 0) if is_json else (0, 24))

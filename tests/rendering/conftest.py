@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from budget_cli.cli import app
+from budget_cli.cli.app import COMMANDS, app_of
 
 Show = Callable[..., Result]
 
@@ -23,7 +23,9 @@ def show(tmp_path: Path) -> Show:
         path = tmp_path / "dump.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         clean: dict[str, str | None] = {"NO_COLOR": None, "FORCE_COLOR": None, "COLUMNS": None, "TERM": None}
-        return CliRunner(charset=charset).invoke(app, ["loss", *arguments, str(path)], env=clean | settings)
+        return CliRunner(charset=charset).invoke(
+            app_of(*COMMANDS), ["loss", *arguments, str(path)], env=clean | settings
+        )
 
     return run
 
