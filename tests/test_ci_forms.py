@@ -66,7 +66,7 @@ def test_the_hooks_run_commands_that_there_are() -> None:
     text = (ROOT / ".pre-commit-hooks.yaml").read_text("utf-8")
     entries = re.findall(r"^  entry: budget-cli (\w+)$", text, flags=re.MULTILINE)
     assert entries == re.findall(r"^- id: budget-cli-(\w+)$", text, flags=re.MULTILINE)
-    assert set(entries) == {"loss", "check"} <= COMMANDS
+    assert set(entries) == {"loss", "check"} <= set(COMMANDS)
     for pattern in re.findall(r"^  files: (.*)$", text, flags=re.MULTILINE):
         assert re.search(pattern, "a/b.jsonl")
         assert re.search(pattern, "b.jsonl.gz")
