@@ -108,7 +108,7 @@ class Groups:
             if not self._table.flags.owndata:  # it came from another process
                 self._table = self._table.copy()
             # resize goes through realloc, which for large arrays moves pages and does not copy them
-            self._table.resize((max(prompts, len(self._table) * 5 // 4), self.layout.width), refcheck=False)
+            self._table.resize((max(prompts, len(self._table) * 9 // 8), self.layout.width), refcheck=False)
 
     def _row_of(self) -> defaultdict[Key, int]:
         """Prompt id → row; an unknown id gets the next one."""

@@ -222,6 +222,7 @@ def scan(
         result.receive(task.source, outcome, plan)
         if progress is not None:
             progress(result)
+    _of_thread.__dict__.clear()  # the reader's memory: the report needs some, too
     result.finish(found, plan)
     return result
 

@@ -23,7 +23,7 @@ Work = TypeVar("Work")
 Outcome = TypeVar("Outcome")
 
 ALONE_FIRST = 4  # tasks of a stream of unknown length that are done here before workers are started
-HELD = 8  # outcomes per process that may wait for an earlier one to be folded
+HELD = 4  # outcomes per process that may wait for an earlier one to be folded
 AHEAD = 2  # tasks handed out per worker and not yet done
 
 _plan: Any = None
