@@ -142,6 +142,7 @@ def test_many_sources_of_all_kinds_give_the_bytes_of_one_process(budget_cli: Run
     subprocess.run(["gzip", tmp_path / "3.jsonl", tmp_path / "11.jsonl"], check=True)
     (tmp_path / "5.jsonl").write_bytes((sample / "damaged.jsonl").read_bytes())
     (tmp_path / "6.jsonl").write_bytes(b"")
+    (tmp_path / "7.jsonl").unlink()
     (tmp_path / "7.jsonl.gz").write_bytes((tmp_path / "3.jsonl.gz").read_bytes()[:-9])
     summary = tmp_path / "8.jsonl"
     assert budget_cli("summarize", sample / "steps", "-B", "1000", "-o", summary).returncode == 0
