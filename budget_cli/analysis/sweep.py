@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.analysis import report, totals
+from budget_cli.analysis.gates import Gate
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.report import Aggregate, Coefficients, Loss
 from budget_cli.analysis.totals import Scatter, Totals
@@ -74,6 +75,23 @@ class Sweep(NamedTuple):
     def at(self, name: str) -> NDArray[np.float64]:
         """One varying number, shape (B, β, α)."""
         return self.varying[name]
+
+
+def failed(sweep: Sweep, gates: Sequence[Gate]) -> list[str]:
+    """Why the gates do not hold in every cell: the first that fails each, and how many do."""
+    reasons = []
+    cells = list(sweep.grid.indices())
+    for gate in gates:
+        values = sweep.numbers(gate.path)
+        broken = [at for at, value in enumerate(values) if not gate.passes(value)]
+        if broken:
+            b, beta, alpha = cells[broken[0]]
+            grid, value = sweep.grid, values[broken[0]]
+            said = "null, which no gate passes" if value is None else f"{value:.6g}"
+            where = f"B {grid.token_budget[b]}, β {grid.budget_penalty_coef[beta]:g}, α {grid.kl_coef[alpha]:g}"
+            many = f"in {len(broken):,} of {len(cells):,} cells"
+            reasons.append(f"gate {gate.expression}: {many}, first at {where}: it is {said}")
+    return reasons
 
 
 def of_groups(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "response") -> Sweep:

@@ -12,6 +12,7 @@ from budget_cli.cli.options import Aggregate
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
+    from budget_cli.analysis.gates import Gate
     from budget_cli.analysis.grid import Grid, Overlong
     from budget_cli.analysis.suggestion import Suggestion
     from budget_cli.analysis.sweep import Sweep
@@ -122,6 +123,7 @@ def command(
     presets: options.PresetFiles = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="What the cells are written as.")] = Format.TABLE,
     precision: options.Precision = 4,
+    fail_if: options.FailIf = None,
     max_errors: options.MaxErrors = "0",
     max_line_bytes: options.MaxLineBytes = 64 << 20,
     allow_truncated_tail: options.AllowTruncatedTail = False,
@@ -145,6 +147,7 @@ def command(
     from budget_cli.reading.fields import Fields
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
+    gates = _gates(fail_if or [], suggest)
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     if suggest or max_response_length is not None or overlong_buffer is not None:  # in place of what settings say
         token_budget = token_budget if _is_typed(context, "token_budget") else None
@@ -185,6 +188,7 @@ def command(
             scan = scan_at(budget for budget in grid.token_budget if budget is not None)
             swept = sweep.of_groups(scan.groups, grid, scan.tally, aggregate.value)
             reasons = outcome.reasons_to_fail(scan, allowance)
+            reasons += sweep.failed(swept, gates)
             if scan.tally.used and None in swept.numbers("loss"):
                 reasons.append("the numbers are too large: their squares are beyond the range of a double")
             result = _rendered(scan, swept, overlong, reasons, format, precision, all_numbers, output, color)
@@ -199,6 +203,15 @@ def command(
     console.write(result, output)
     outcome.tell(scan, reasons, format is Format.TABLE, quiet)
     return outcome.exit_code(scan, reasons)
+
+
+def _gates(expressions: list[str], suggest: bool) -> "list[Gate]":
+    """What must not be in any cell."""
+    from budget_cli.analysis import gates, report
+
+    if expressions and suggest:
+        raise UsageProblem("--fail-if: a suggestion has no cells; give it with -B")
+    return gates.parse(expressions, report.numbers())
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:

@@ -218,3 +218,18 @@ def test_without_a_penalty_neither_lengths_nor_budgets_are_needed(sweep_json: Sw
     (cell,) = answer["cells"]
     assert (cell["loss"], cell["coefficients"]["token_budget"], cell["over_budget"]["fraction"]) == (0.25, None, None)
     assert answer["budgets"][0]["over"] is None
+
+
+def test_a_gate_must_hold_in_every_cell(budget_cli: Run) -> None:
+    cells = ("-B", "512,1024", "--beta", "0,0.01")
+    assert budget_cli("sweep", SAMPLE, *cells, "--fail-if", "loss > 3").returncode == 0
+    done = budget_cli("sweep", SAMPLE, *cells, "--fail-if", "loss > 0.2", "--format", "json")
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        "budget-cli: fail: gate loss > 0.2: in 2 of 4 cells, first at B 512, β 0.01, α 0.1: it is 2.07963\n"
+    )
+    assert b'"status": "fail"' in done.stdout
+    suggested = budget_cli("sweep", SAMPLE, "--suggest", "--fail-if", "loss > 3")
+    assert (suggested.returncode, suggested.stderr) == (
+        2, b"budget-cli: --fail-if: a suggestion has no cells; give it with -B\n",
+    )  # fmt: skip
