@@ -9,6 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from written_json import bits, block_of
 
+pytest.importorskip("budget_cli.reading._block", reason="there was no C compiler")
+
 from budget_cli.reading import careful, compiled, decoding, typed
 from budget_cli.reading._block import Reader
 from budget_cli.reading.fields import Fields

@@ -11,6 +11,8 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from written_json import Pairs, Raw, Writer, bits, block_of, put
 
+pytest.importorskip("budget_cli.reading._block", reason="there was no C compiler")
+
 from budget_cli.reading import careful, compiled, typed
 from budget_cli.reading.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Expression, Fields, Path, Step
 
