@@ -5,7 +5,7 @@ and in gates. A number that does not exist is None, never 0. (Fifteen dataclasse
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args
@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from budget_cli import objective
+from budget_cli.analysis.gates import Gate, Verdict
 from budget_cli.groups.groups import Groups, Key
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.reading.columns import Tally
@@ -222,6 +223,11 @@ def of_groups(
         ),
         records=Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped),
     )
+
+
+def verdicts(loss: Loss, gates: Iterable[Gate]) -> list[Verdict]:
+    """What each of these gates says of the loss."""
+    return [Verdict(gate.expression, value := number_at(loss, gate.path), gate.passes(value)) for gate in gates]
 
 
 def phantoms(groups: Groups, most: int, budget: int = 0) -> list[Key]:

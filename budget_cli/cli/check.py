@@ -109,6 +109,7 @@ def command(
     format: Annotated[
         Format, typer.Option("--format", "-f", help="What the findings are written as.")
     ] = Format.TABLE,
+    fail_if: options.FailIf = None,
     max_errors: options.MaxErrors = "0",
     max_line_bytes: options.MaxLineBytes = 64 << 20,
     allow_truncated_tail: options.AllowTruncatedTail = False,
@@ -132,7 +133,7 @@ def command(
         return Exit.PASS
     console.require_writable(output)
     from budget_cli.analysis import baseline as baselines
-    from budget_cli.analysis import report, verdict
+    from budget_cli.analysis import gates, report, verdict
     from budget_cli.analysis.checks import audit, judgement
     from budget_cli.analysis.checks.findings import Severity, Subject
     from budget_cli.cli.scanned import as_typed, find, placed, require_records, scanned
@@ -143,6 +144,7 @@ def command(
 
     wanted = _wanted(select or [], ignore or [])
     thresholds = _thresholds(threshold or [])
+    wanted_gates = gates.parse(fail_if or [], report.numbers())
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     grown = baselines.parse_tolerance(tolerance)
     known = {} if baseline is None else baselines.parse(baseline, _content(baseline))
@@ -171,6 +173,7 @@ def command(
     severity = Severity[fail_on.value]
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     findings, reasons = judgement.judged(audited.findings, scan.tally, allowance, severity, known, grown)
+    reasons = [*reasons, *verdict.failed_gates(report.verdicts(loss, wanted_gates))]
     incomplete = [str(problem) for problem in scan.problems]
     names = [source.name for source in found]
     answer = Answer(

@@ -87,10 +87,7 @@ def command(
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef)
     loss = report.of_groups(scan.groups, coefficients, scan.tally, aggregate.value)
-    judged = []
-    for gate in wanted_gates:
-        value = report.number_at(loss, gate.path)
-        judged.append(gates.Verdict(gate.expression, value, gate.passes(value)))
+    judged = report.verdicts(loss, wanted_gates)
     rows = breakdown.of_groups(
         scan.by, scan.tallies, coefficients, aggregate.value, wanted_gates if each else (), in_order=by == "file"
     )

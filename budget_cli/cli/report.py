@@ -53,6 +53,7 @@ def command(
     group: options.Group = None,
     preset: options.PresetName = None,
     presets: options.PresetFiles = None,
+    fail_if: options.FailIf = None,
     max_errors: options.MaxErrors = "0",
     max_line_bytes: options.MaxLineBytes = 64 << 20,
     allow_truncated_tail: options.AllowTruncatedTail = False,
@@ -74,12 +75,12 @@ def command(
     if output is None and console.shows_result():
         raise UsageProblem("the page is a file: give -o report.html, or send standard output somewhere")
     assets = _assets()
-    from budget_cli.analysis import breakdown, overview, verdict
+    from budget_cli.analysis import breakdown, gates, overview, verdict
     from budget_cli.analysis.checks import audit
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
     from budget_cli.analysis.checks.findings import Subject
     from budget_cli.analysis.grid import parse_budgets
-    from budget_cli.analysis.report import Coefficients
+    from budget_cli.analysis.report import Coefficients, numbers, verdicts
     from budget_cli.cli import outcome
     from budget_cli.cli.scanned import as_typed, budgets_of_summaries, find, labelled, placed, scanned
     from budget_cli.groups.observations import Watch
@@ -88,6 +89,7 @@ def command(
     from budget_cli.rendering import page
     from budget_cli.scanning.scan import PLACES
 
+    wanted_gates = gates.parse(fail_if or [], numbers())
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     coefficients = Coefficients(token_budget, budget_penalty_coef, kl_coef)
@@ -124,7 +126,7 @@ def command(
     labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
     parts = {each: scan.by[each] for each in labels}
     shown = overview.of_groups(scan.groups, parts, grid, coefficients, scan.tally, aggregate.value)
-    reasons = outcome.reasons_to_fail(scan, allowance)
+    reasons = outcome.reasons_to_fail(scan, allowance, verdicts(shown.loss, wanted_gates))
     if by is not None and shown.loss.responses and set(scan.by) == {None}:
         reasons.append(f"--by {by}: no record has it")
     if shown.loss.loss is None and shown.loss.responses:

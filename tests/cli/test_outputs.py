@@ -112,3 +112,13 @@ def test_check_with_a_budget_makes_do_without_lengths(budget_cli: Run) -> None:
     assert done.returncode == 0
     assert "no lengths in these records" in done.stdout.decode()
     assert "give -B" not in done.stdout.decode()
+
+
+@pytest.mark.parametrize("command", ["loss", "check", "report"])
+def test_every_command_with_the_loss_has_its_gates(budget_cli: Run, dump: Path, tmp_path: Path, command: str) -> None:
+    out = tmp_path / "out"
+    arguments = (command, dump, "-B", "9", "-o", out, "--fail-if")
+    assert budget_cli(*arguments, "responses < 60").returncode == 0
+    done = budget_cli(*arguments, "responses > 59")
+    assert done.returncode == 1
+    assert b"gate responses &gt; 59: it is 60" in out.read_bytes().replace(b"> 59", b"&gt; 59")
