@@ -114,6 +114,7 @@ def test_the_table_of_exit_codes_has_every_code() -> None:
 
 def test_every_expression_is_what_the_page_says_in_its_record() -> None:
     from budget_cli.reading import careful, expressions
+    from budget_cli.reading.columns import ALL
     from budget_cli.reading.fields import Fields
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -123,7 +124,7 @@ def test_every_expression_is_what_the_page_says_in_its_record() -> None:
     for written, says, _ in rows:
         mapping = re.sub(r"^(`+)(.*)\1$", r"\2", written)
         fields = Fields(needs_length=False, needs_log_probs=False).with_mappings([mapping])
-        columns = careful.decode(line, fields, 1 << 20, None).columns
+        columns = careful.decode(line, fields, 1 << 20, ALL).columns
         found = {
             "prompt_id": columns.keys, "reward": columns.reward, "log_prob": columns.log_prob,
             "response_length": columns.length,

@@ -72,6 +72,7 @@ def command(
     from budget_cli.cli import outcome
     from budget_cli.cli.scanned import as_typed, find, placed, progress_over, require_records, rereadable, scanned
     from budget_cli.groups.moments import Layout
+    from budget_cli.reading.columns import ALL
     from budget_cli.reading.decoding import Limits
     from budget_cli.reading.fields import Fields
     from budget_cli.reading.insertion import Insertion
@@ -97,7 +98,7 @@ def command(
             outcome.tell(scan, [], on_screen=False, quiet=quiet)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return Exit.IO
-        plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, rejections=None))
+        plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, ALL))
         terms = annotation.Terms(plan, scan.groups, budget_penalty_coef, kl_coef)
         put = stack.enter_context(console.sink(output))
         put_rejects = None if rejects is None else stack.enter_context(console.sink(rejects))

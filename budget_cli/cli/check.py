@@ -30,7 +30,6 @@ over two texts, lengths in characters or turns, and equal responses by their tex
 
 Exit: 0 all read and nothing as bad as --fail-on, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
 """
-REJECTIONS = 1000  # kept, to have places for each reason
 EXTRAS = ("finish_reason", "step", "advantage")
 TEXTS = ("prompt_text", "response_text")
 
@@ -137,7 +136,8 @@ def command(
     from budget_cli.analysis.checks import audit, judgement
     from budget_cli.analysis.checks.findings import Severity, Subject
     from budget_cli.cli.scanned import as_typed, find, placed, require_records, scanned
-    from budget_cli.groups.observations import Watch
+    from budget_cli.groups.observations import FEW, Watch
+    from budget_cli.reading.columns import Keep
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering.findings import Answer
     from budget_cli.scanning.scan import PLACES
@@ -159,7 +159,7 @@ def command(
     )
     budgets = () if token_budget is None else (token_budget,)
     scan = scanned(
-        found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, rejections=REJECTIONS,
+        found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, keep=Keep(0, FEW),
         repeated_keys=duplicate_keys, engine=engine,
     )  # fmt: skip
 

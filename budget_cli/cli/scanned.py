@@ -14,6 +14,7 @@ from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.groups.observations import Watch
 from budget_cli.reading import decoding, sources
+from budget_cli.reading.columns import ALL, FIRST, Keep
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import EXTRAS, KINDS, Fields, of_weights, parse, singular
 from budget_cli.reading.sources import Source
@@ -272,7 +273,7 @@ def scanned(
     apart: bool = False,
     sample: int = 0,
     watch: Watch | None = None,
-    rejections: int = 10,
+    keep: Keep = FIRST,
     repeated_keys: bool = False,
     engine: Engine = Engine.LOCAL,
 ) -> Scan:
@@ -287,7 +288,7 @@ def scanned(
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
         _require_once(found, headers)
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
-    limits = Limits(max_line_bytes, None if verbose else rejections)
+    limits = Limits(max_line_bytes, ALL if verbose else keep)
     plan = Plan(fields, Layout(budgets), limits, by, sample, apart=apart, watch=watch, repeated_keys=repeated_keys)
     with progress_over(found, quiet) as update:
         if engine is Engine.RAY:

@@ -10,14 +10,14 @@ import numpy as np
 import orjson
 
 from budget_cli.reading import columns, records
-from budget_cli.reading.columns import Columns, Decoded, Ids, Rejection, Tally
+from budget_cli.reading.columns import Columns, Decoded, Ids, Keep, Rejection, Tally
 from budget_cli.reading.diagnosis import column_of, diagnosed, is_torn
 from budget_cli.reading.fields import EXTRAS, Fields, singular
 from budget_cli.reading.values import Bad
 
 
-def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -> Decoded:
-    """Read every line of the block; `keep` at most so many rejections (None: all), count all of them."""
+def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: Keep) -> Decoded:
+    """Read every line of the block, and `keep` some of the rejections in full."""
     reading = Reading(fields, max_line_bytes, keep)
     lines = data.split(b"\n")
     torn = bool(lines[-1])  # what follows the last newline: nothing, or a line without its end
@@ -32,7 +32,7 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: int | None) -
 class Reading:
     """Lines → responses, what became of each line, and why."""
 
-    def __init__(self, fields: Fields, max_line_bytes: int, keep: int | None) -> None:
+    def __init__(self, fields: Fields, max_line_bytes: int, keep: Keep) -> None:
         self.tally = Tally()
         self.rejections: list[Rejection] = []
         self._fields, self._max_line_bytes, self._keep = fields, max_line_bytes, keep
@@ -67,7 +67,7 @@ class Reading:
             tally.by_code[bad.code] += 1
             if bad.code in ("missing", "null") and bad.field is not None:
                 tally.lacking[singular(bad.field.partition(" ")[0])] += 1
-            if self._keep is None or len(self.rejections) < self._keep:
+            if self._keep.wants(len(self.rejections), tally.by_code[bad.code] - 1):
                 column = None if line is None else bad.column or column_of(line, bad.path)
                 self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
         else:

@@ -31,6 +31,31 @@ class Rejection(NamedTuple):
         return f"{self.source}:{self.line}{column}: {what}"
 
 
+class Keep(NamedTuple):
+    """Which rejections are kept in full, in the order of the input; all of them are counted."""
+
+    first: int | None = 10  # so many; None: all
+    of_each: int = 0  # and of every code so many, wherever they are
+
+    def wants(self, kept: int, of_code: int) -> bool:
+        """Whether one more is kept, after so many that were kept, and so many with its code."""
+        return self.first is None or kept < self.first or of_code < self.of_each
+
+    def extend(self, kept: list[Rejection], later: Sequence[Rejection]) -> None:
+        """Add those of a later part of the input; what the part itself did not keep would not be kept here either."""
+        if self.first is None:
+            kept += later
+        elif later:
+            codes = Counter(one.code for one in kept)
+            for one in later:
+                if self.wants(len(kept), codes[one.code]):
+                    kept.append(one)
+                codes[one.code] += 1
+
+
+FIRST, ALL = Keep(), Keep(None)
+
+
 @dataclass
 class Labels:
     """A string or an integer a response."""

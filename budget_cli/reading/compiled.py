@@ -18,7 +18,7 @@ from budget_cli.reading import columns, records, values
 from budget_cli.reading._block import Reader
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.careful import Reading
-from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Ids, Key, Labels
+from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Ids, Keep, Key, Labels
 from budget_cli.reading.fields import EXTRAS, KINDS, PLURALS, Expression, ExtraKind, Fields, Kind
 from budget_cli.reading.tree import KEY, NUMBERS, SEQUENCE, SPAN, Plan, plan_of
 from budget_cli.reading.values import Bad
@@ -35,7 +35,7 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
-def decode(block: Block, fields: Fields, max_line_bytes: int, keep: int | None) -> Decoded | None:
+def decode(block: Block, fields: Fields, max_line_bytes: int, keep: Keep) -> Decoded | None:
     """What `careful.decode` says of the block, or None where the fields are beyond the compiled reader."""
     plan = plan_of(fields)
     if plan is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from budget_cli.errors import InputProblem
 from budget_cli.reading import careful
 from budget_cli.reading.blocks import Block
-from budget_cli.reading.columns import Decoded
+from budget_cli.reading.columns import FIRST, Decoded, Keep
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.sources import STDIN
 
@@ -29,7 +29,7 @@ class Limits:
     """How much of a block may be held and told."""
 
     max_line_bytes: int = 64 << 20
-    rejections: int | None = 10  # kept in full per block; None: all
+    keep: Keep = FIRST  # rejections
 
 
 def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
@@ -45,10 +45,10 @@ def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
     if has_compiled_reader():
         from budget_cli.reading import compiled
 
-        quick = compiled.decode(block, fields, limits.max_line_bytes, limits.rejections)
+        quick = compiled.decode(block, fields, limits.max_line_bytes, limits.keep)
     else:
         quick = _typed(block, fields, limits)
-    return quick or careful.decode(bytes(block.view), fields, limits.max_line_bytes, limits.rejections)
+    return quick or careful.decode(bytes(block.view), fields, limits.max_line_bytes, limits.keep)
 
 
 def is_compiled(fields: Fields) -> bool:

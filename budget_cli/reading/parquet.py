@@ -20,7 +20,7 @@ from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 from budget_cli.errors import InputProblem
 from budget_cli.reading import sources
 from budget_cli.reading.careful import Reading
-from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Key, Tally
+from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Keep, Key, Tally
 from budget_cli.reading.fields import KINDS, Expression, Fields, names_of
 from budget_cli.reading.sources import Source
 from budget_cli.reading.values import MAX_EXACT, Bad, exact_sum
@@ -50,7 +50,7 @@ def row_groups(source: Source) -> list[RowGroup]:
     return [RowGroup(i, group.num_rows, _bytes(group)) for i, group in enumerate(groups)]
 
 
-def decode(source: Source, group: RowGroup, fields: Fields, keep: int | None) -> Iterator[Decoded]:
+def decode(source: Source, group: RowGroup, fields: Fields, keep: Keep) -> Iterator[Decoded]:
     """The row group batch by batch, its rows numbered from the row group's first.
 
     How many rows a batch has depends on the file and the fields alone.
@@ -59,7 +59,7 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: int | None) ->
         source: the file.
         group: which of its row groups.
         fields: where the fields are; other columns are not read.
-        keep: rejections kept in full per batch (None: all).
+        keep: which rejections of a batch are kept in full.
 
     Raises:
         InputProblem: the row group cannot be read.
@@ -162,9 +162,7 @@ def _roots(fields: Fields) -> set[str] | None:
 # ---- a batch, row by row
 
 
-def _careful(
-    batch: pyarrow.RecordBatch, every: Sequence[str], fields: Fields, before: int, keep: int | None
-) -> Decoded:
+def _careful(batch: pyarrow.RecordBatch, every: Sequence[str], fields: Fields, before: int, keep: Keep) -> Decoded:
     """Each row as a record, after `before` others; `every`: the file's columns, named where one is missing."""
     reading = Reading(fields, 0, keep)
     names = batch.schema.names

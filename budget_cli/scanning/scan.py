@@ -78,7 +78,7 @@ class Scan:
     groups: Groups  # the total, once the scan is done
     parts: list[tuple[str, Groups]] = field(default_factory=list)  # of each source, where the plan says so
     tally: Tally = field(default_factory=Tally)
-    rejections: list[Rejection] = field(default_factory=list)  # the first ones; tally has the counts
+    rejections: list[Rejection] = field(default_factory=list)  # those that the plan keeps; tally has the counts
     problems: list[InputProblem] = field(default_factory=list)  # sources that could not be read to their end
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
@@ -125,7 +125,8 @@ class Scan:
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
         self.tally.add(part.tally)
         self.bytes += part.bytes
-        self._reject([one._replace(source=source.name, line=before + one.line) for one in part.rejections], plan)
+        rejections = [one._replace(source=source.name, line=before + one.line) for one in part.rejections]
+        plan.limits.keep.extend(self.rejections, rejections)
         self.lines[source.name] += part.lines
 
     def take(self, summary: Summary, plan: Plan) -> None:
@@ -136,7 +137,7 @@ class Scan:
             self.parts += [(name, groups)] if plan.apart else []
         self.tally.add(summary.tally)
         self.bytes += summary.bytes
-        self._reject(summary.rejections, plan)
+        plan.limits.keep.extend(self.rejections, summary.rejections)
         self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
 
     def settle(self, plan: Plan, offset: int = 0) -> None:
@@ -168,7 +169,7 @@ class Scan:
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).add(tally)
         self.bytes += later.bytes
-        self._reject(later.rejections, plan)
+        plan.limits.keep.extend(self.rejections, later.rejections)
         self.problems += later.problems
         self.notes += later.notes
         self.lines.update(later.lines)
@@ -183,10 +184,6 @@ class Scan:
         for source in found:
             if grown := sources.grown(source):
                 self.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
-
-    def _reject(self, rejections: list[Rejection], plan: Plan) -> None:
-        keep = plan.limits.rejections
-        self.rejections += rejections if keep is None else rejections[: max(0, keep - len(self.rejections))]
 
 
 def scan(
@@ -312,7 +309,7 @@ def _of_rows(task: Task, plan: Plan) -> Part:
     assert isinstance(task.block, parquet.RowGroup)
     whole = Part(Groups(plan.layout, plan.sample), Tally(), task.block.rows, [], task.block.bytes, {}, {})
     seen = Observations()
-    for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.rejections):
+    for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.keep):
         part = _part(_under_prompts(decoded, task.source, plan), task.source, 0, plan)
         rows = whole.groups.fold(part.groups)
         if part.observations is not None:
@@ -321,9 +318,7 @@ def _of_rows(task: Task, plan: Plan) -> Part:
             whole.by.setdefault(label, Groups(plan.layout)).fold(groups)
             whole.tallies.setdefault(label, Tally()).add(part.tallies[label])
         whole.tally.add(part.tally)
-        whole.rejections += part.rejections
-    if plan.limits.rejections is not None:
-        del whole.rejections[plan.limits.rejections :]
+        plan.limits.keep.extend(whole.rejections, part.rejections)
     whole.observations = None if plan.watch is None else seen
     return whole
 

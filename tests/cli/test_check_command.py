@@ -137,6 +137,13 @@ def test_evidence_names_the_file_and_the_line_in_it(budget_cli: Run, tmp_path: P
     assert places["some-without-log-prob"][2] == ("2.jsonl", 2, "p")
 
 
+def test_a_reason_has_its_place_however_many_others_come_before(budget_cli: Run) -> None:
+    done = budget_cli("check", "-f", "json", stdin=GOOD + BAD * 1500 + b"[]\n")
+    places = {f["code"]: (f["message"], [e["line"] for e in f["evidence"]]) for f in of_json(done)["findings"]}
+    assert places["not-an-object"] == ("1 record of 1,503: expected an object, found a list", [1503])
+    assert places["non-finite"][1] == [3, 4, 5, 6, 7]
+
+
 def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget_cli: Run) -> None:
     dump = ROOT / "tests" / "dumps" / "verl-v1.jsonl"
     done = budget_cli("check", dump, "--field", "finish_reason=gts", "--text", "-f", "json")

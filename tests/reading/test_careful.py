@@ -1,11 +1,14 @@
 """If this fails, a damaged record is used, a good one refused, or the user is told the wrong place or reason."""
 
 import math
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from budget_cli.reading import careful
-from budget_cli.reading.columns import Decoded
+from budget_cli.reading.columns import ALL, Decoded, Keep, Rejection
 from budget_cli.reading.fields import Fields
 
 LIMIT = 4000
@@ -18,7 +21,7 @@ NESTED = ("prompt_id=task.id", "reward=verifier.reward", "log_prob=output[].lp")
 INSIDE = '{"task": {"id": 7}, "verifier": {"reward": 1}, "output": [], "old_log_prob": -2, "response_length": 3}'
 
 
-def read(text: str | bytes, fields: Fields | None = None, limit: int = LIMIT, keep: int | None = None) -> Decoded:
+def read(text: str | bytes, fields: Fields | None = None, limit: int = LIMIT, keep: Keep = ALL) -> Decoded:
     return careful.decode(text if isinstance(text, bytes) else text.encode(), fields or Fields(), limit, keep)
 
 
@@ -372,9 +375,29 @@ def test_physical_lines_are_counted_whatever_is_on_them() -> None:
 
 
 def test_only_the_first_rejections_are_kept_but_all_are_counted() -> None:
-    decoded = read("x\n" * 7 + "[]\n", keep=3)
+    decoded = read("x\n" * 7 + "[]\n", keep=Keep(3))
     assert [r.line for r in decoded.rejections] == [1, 2, 3]
     assert decoded.tally.by_code == {"not-json": 7, "not-an-object": 1}
+    assert [r.line for r in read("x\n" * 7 + "[]\n", keep=Keep(0, 2)).rejections] == [1, 2, 8]
+
+
+@given(
+    codes=st.lists(st.sampled_from("abc"), max_size=30), cuts=st.lists(st.integers(0, 30), max_size=3),
+    first=st.none() | st.integers(0, 8), of_each=st.integers(0, 3),
+)  # fmt: skip
+def test_the_first_rejections_and_a_few_of_each_code_are_kept_wherever_the_input_is_cut(
+    codes: list[str], cuts: list[int], first: int | None, of_each: int
+) -> None:
+    whole = [Rejection("x", line, None, code, None, "") for line, code in enumerate(codes)]
+    keep, kept = Keep(first, of_each), []
+    for begin, end in pairwise([0, *sorted(cuts), 30]):
+        part: list[Rejection] = []
+        keep.extend(part, whole[begin:end])
+        keep.extend(kept, part)
+    assert kept == [
+        one for place, one in enumerate(whole)
+        if first is None or place < first or codes[:place].count(one.code) < of_each
+    ]  # fmt: skip
 
 
 TAILS: list[tuple[str | bytes, str]] = [  # a last line without its newline, and its code
@@ -415,6 +438,6 @@ def test_a_torn_tail_says_where_it_ends() -> None:
 
 def test_a_log_ratio_beyond_a_double_is_infinite_and_nothing_is_printed() -> None:
     line = b'{"prompt_id": "p", "reward": 1, "log_prob": -1e308, "old_log_prob": 1e308, "response_length": 1}\n'
-    log_ratio = careful.decode(line, Fields(), 1 << 20, None).columns.log_ratio
+    log_ratio = careful.decode(line, Fields(), 1 << 20, ALL).columns.log_ratio
     assert log_ratio is not None
     assert log_ratio.tolist() == [-math.inf]

@@ -13,6 +13,7 @@ pytest.importorskip("budget_cli.reading._block", reason="there was no C compiler
 
 from budget_cli.reading import careful, compiled, decoding, typed
 from budget_cli.reading._block import Reader
+from budget_cli.reading.columns import FIRST
 from budget_cli.reading.fields import Fields
 from budget_cli.reading.tree import NUMBER, SEQUENCE
 
@@ -115,7 +116,7 @@ def careful_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_only_the_line_that_is_wrong_is_read_again(careful_lines: list[int]) -> None:
     data = b"".join(GOOD % (i % 9) for i in range(40)) + BAD + b"".join(GOOD % i for i in range(40))
-    read = compiled.decode(block_of(data), Fields(), MANY, 10)
+    read = compiled.decode(block_of(data), Fields(), MANY, FIRST)
     assert read is not None
     assert careful_lines == [41]
     assert (read.tally.read, read.tally.used) == (81, 80)
@@ -124,7 +125,7 @@ def test_only_the_line_that_is_wrong_is_read_again(careful_lines: list[int]) -> 
 
 def test_keys_that_escapes_spell_in_two_ways_are_one_prompt() -> None:
     data = GOOD.replace(b"p%d", b"\\u0070") + GOOD.replace(b"p%d", b"p") + GOOD.replace(b"p%d", b"q")
-    read = compiled.decode(block_of(data), Fields(), MANY, 10)
+    read = compiled.decode(block_of(data), Fields(), MANY, FIRST)
     assert read is not None
     assert (read.columns.keys, read.columns.codes.tolist()) == (["p", "q"], [0, 0, 1])
 
@@ -144,7 +145,7 @@ def test_without_a_c_compiler_the_same_is_read(compiler: bool, monkeypatch: pyte
     monkeypatch.setattr(decoding, "has_compiled_reader", lambda: compiler)
     data = b"".join(GOOD % (i % 9) for i in range(1000))
     read = decoding.decode(block_of(data), Fields(), decoding.Limits())
-    assert bits(read) == bits(careful.decode(data, Fields(), MANY, 10))
+    assert bits(read) == bits(careful.decode(data, Fields(), MANY, FIRST))
     assert bool(asked) != compiler
 
 
@@ -154,9 +155,9 @@ def test_without_a_c_compiler_the_same_is_read(compiler: bool, monkeypatch: pyte
 )
 def test_a_number_beyond_a_double_in_what_python_looks_at_is_left_to_the_careful_reading(fields: Fields) -> None:
     data = GOOD + GOOD.replace(b"1.0", b"1e400") + GOOD[:-2] + b', "prompt_text": "a", "response_text": 1e400}\n'
-    read = compiled.decode(block_of(data), fields, MANY, 10)
+    read = compiled.decode(block_of(data), fields, MANY, FIRST)
     assert read is not None
-    assert bits(read) == bits(careful.decode(data, fields, MANY, 10))
+    assert bits(read) == bits(careful.decode(data, fields, MANY, FIRST))
     assert [rejection.line for rejection in read.rejections] == [2]
 
 

@@ -14,7 +14,7 @@ from jmespath.exceptions import JMESPathError
 from budget_cli.errors import UsageProblem
 from budget_cli.reading import careful, decoding, expressions, presets
 from budget_cli.reading.blocks import Block
-from budget_cli.reading.columns import Decoded, Floats
+from budget_cli.reading.columns import ALL, Decoded, Floats
 from budget_cli.reading.fields import Expression, Fields, parse
 from budget_cli.reading.values import Bad
 
@@ -24,7 +24,7 @@ REWARDS_ALONE = Fields(needs_length=False, needs_log_probs=False)
 def read(record: dict[str, Any] | str, *mappings: str, fields: Fields = REWARDS_ALONE) -> Decoded:
     """What is read of one record in which the fields that are not mapped have their own names."""
     line = record if isinstance(record, str) else json.dumps({"prompt_id": "p", "reward": 1} | record)
-    return careful.decode(f"{line}\n".encode(), fields.with_mappings(mappings), 1 << 20, None)
+    return careful.decode(f"{line}\n".encode(), fields.with_mappings(mappings), 1 << 20, ALL)
 
 
 def refused(record: dict[str, Any] | str, *mappings: str, fields: Fields = REWARDS_ALONE) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import pytest
 from written_json import extra_bits
 
 from budget_cli.reading import careful, columns
-from budget_cli.reading.columns import Columns, Ids, Labels, Texts
+from budget_cli.reading.columns import ALL, Columns, Ids, Labels, Texts
 from budget_cli.reading.fields import EXTRAS, Fields
 
 WANTED = tuple(EXTRAS)
@@ -23,7 +23,7 @@ NONE_OF: dict[str, Any] = {"number": None, "label": None, "text": (0, -1)}
 
 def read(*records: dict[str, Any], mappings: tuple[str, ...] = (), wanted: tuple[str, ...] = WANTED) -> Columns:
     data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-    decoded = careful.decode(data, Fields(extras=wanted).with_mappings(mappings), 1 << 20, None)
+    decoded = careful.decode(data, Fields(extras=wanted).with_mappings(mappings), 1 << 20, ALL)
     assert decoded.rejections == []
     return decoded.columns
 

@@ -21,7 +21,7 @@ from pyarrow.parquet import ParquetFile, write_table
 from budget_cli.errors import InputProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import parquet, sources
-from budget_cli.reading.columns import Columns, Decoded
+from budget_cli.reading.columns import ALL, Columns, Decoded, Keep
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.scanning.scan import Plan, Scan, scan
@@ -38,8 +38,8 @@ def written(path: Path, table: pyarrow.Table | list[dict[str, Any]], **options: 
     return path
 
 
-def scanned(path: Path, fields: Fields = Fields(), jobs: int = 1, keep: int | None = None) -> Scan:  # noqa: B008
-    return scan(sources.find([str(path)]), Plan(fields, Layout((1024,)), Limits(rejections=keep)), jobs)
+def scanned(path: Path, fields: Fields = Fields(), jobs: int = 1, keep: Keep = ALL) -> Scan:  # noqa: B008
+    return scan(sources.find([str(path)]), Plan(fields, Layout((1024,)), Limits(keep=keep)), jobs)
 
 
 def said(found: Scan) -> list[str]:
@@ -107,12 +107,12 @@ def test_a_row_group_is_read_in_batches_and_of_it_only_the_columns_that_are_need
     path = written(tmp_path / "a.parquet", table)
     source = sources.find([str(path)])[0]
     (group,) = parquet.row_groups(source)
-    assert [part.lines for part in parquet.decode(source, group, REWARD_ONLY, None)] == [2000]
+    assert [part.lines for part in parquet.decode(source, group, REWARD_ONLY, ALL)] == [2000]
     with_text = REWARD_ONLY.with_mappings(["prompt_id=digest(completion)"])
-    batches = [part.lines for part in parquet.decode(source, group, with_text, None)]
+    batches = [part.lines for part in parquet.decode(source, group, with_text, ALL)]
     assert max(batches) * 50_000 <= 2 * parquet.BATCH_BYTES
     assert sum(batches) == 2000
-    assert [line for part in parquet.decode(source, group, with_text, None) for line in part.columns.line.tolist()] == [
+    assert [line for part in parquet.decode(source, group, with_text, ALL) for line in part.columns.line.tolist()] == [
         *range(1, 2001)
     ]
 
@@ -256,7 +256,7 @@ def test_a_batch_of_plain_columns_is_read_as_its_rows_are(
     fields = Fields(needs_length=needs_length, needs_log_probs=needs_log_probs)
     (batch,) = table.to_batches()
     quick = parquet._columns(batch, fields, 5)
-    careful = parquet._careful(batch, table.schema.names, fields, 5, None)
+    careful = parquet._careful(batch, table.schema.names, fields, 5, ALL)
     if quick is not None:
         assert same(quick.columns, careful.columns)
         assert (quick.tally, quick.lines, quick.rejections) == (careful.tally, careful.lines, [])

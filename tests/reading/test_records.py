@@ -9,7 +9,7 @@ import pytest
 
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import blocks, careful, sources
-from budget_cli.reading.columns import Decoded
+from budget_cli.reading.columns import ALL, Decoded
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.scanning.scan import Plan, Scan, scan
@@ -23,7 +23,7 @@ def rewards_alone(records: str = "", group: str = "", skips: bool = False, *mapp
 
 
 def read(value: Any, fields: Fields) -> Decoded:
-    return careful.decode(json.dumps(value).encode() + b"\n", fields, 1 << 20, None)
+    return careful.decode(json.dumps(value).encode() + b"\n", fields, 1 << 20, ALL)
 
 
 def of(decoded: Decoded) -> Read:
@@ -152,7 +152,7 @@ def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def scanned(paths: list[Path], fields: Fields, jobs: int = 1) -> Scan:
-    plan = Plan(fields, Layout(()), Limits(rejections=None))
+    plan = Plan(fields, Layout(()), Limits(keep=ALL))
     return scan(sources.find([str(path) for path in paths]), plan, jobs=jobs)
 
 
