@@ -134,13 +134,14 @@ def command(
     from budget_cli.analysis import baseline as baselines
     from budget_cli.analysis import gates, report, verdict
     from budget_cli.analysis.checks import audit, judgement
-    from budget_cli.analysis.checks.findings import Severity, Subject
+    from budget_cli.analysis.checks.findings import Severity
+    from budget_cli.cli import outcome
     from budget_cli.cli.scanned import as_typed, find, placed, require_records, scanned
-    from budget_cli.groups.observations import FEW, Watch
+    from budget_cli.groups.responses import Watch
+    from budget_cli.groups.sightings import FEW
     from budget_cli.reading.columns import Keep
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering.findings import Answer
-    from budget_cli.scanning.scan import PLACES
 
     wanted = _wanted(select or [], ignore or [])
     thresholds = _thresholds(threshold or [])
@@ -165,10 +166,8 @@ def command(
 
     coefficients = report.Coefficients(token_budget, budget_penalty_coef, kl_coef or 0.0)
     loss = report.of_groups(scan.groups, coefficients, scan.tally)
-    subject = Subject(
-        loss, scan.groups, scan.observations, scan.tally, scan.rejections, scan.sources, thresholds,
-        bool(set(TEXTS) & set(fields.extras)) if text else None, PLACES, duplicate_keys,
-    )  # fmt: skip
+    texts = bool(set(TEXTS) & set(fields.extras)) if text else None
+    subject = outcome.subject(scan, scan.groups, loss, thresholds, texts, duplicate_keys)
     audited = audit.of_subject(subject, wanted)
     severity = Severity[fail_on.value]
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)

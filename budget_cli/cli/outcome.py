@@ -1,14 +1,20 @@
 """A scan and what it may have wrong with it → the verdict's reasons, and what is told on standard error."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from budget_cli.analysis import verdict
 from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.report import Loss
 from budget_cli.analysis.verdict import Allowance
 from budget_cli.cli import console
 from budget_cli.errors import Exit
+from budget_cli.groups.groups import Groups
 from budget_cli.reading.columns import Rejection
-from budget_cli.scanning.scan import Scan
+from budget_cli.scanning.scan import PLACES, Scan
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.checks.findings import Subject
 
 
 def reasons_to_fail(scan: Scan, allowance: Allowance, gates: Sequence[Verdict] = ()) -> list[str]:
@@ -25,6 +31,29 @@ def reasons_to_fail(scan: Scan, allowance: Allowance, gates: Sequence[Verdict] =
 def told(scan: Scan) -> list[Rejection]:
     """The rejections that are shown: none, where one reason stands for all of them."""
     return scan.rejections if verdict.nowhere(scan.tally, scan.rejections) is None else []
+
+
+def subject(
+    scan: Scan, groups: Groups, loss: Loss, thresholds: Mapping[str, float], texts: bool | None = None,
+    keys: bool = False,
+) -> "Subject":  # fmt: skip
+    """What the checks look at.
+
+    Args:
+        scan: which was told what to watch for.
+        groups: its groups, with the budget of the loss and no other.
+        loss: of these groups.
+        thresholds: of the checks, all of them.
+        texts: whether there are any; None: they were not asked for.
+        keys: whether keys that occur twice were looked for.
+    """
+    from budget_cli.analysis.checks.findings import Subject
+
+    seen = scan.observations
+    return Subject(
+        loss, groups, seen.sightings, seen.particulars, scan.tally, scan.rejections, scan.sources, thresholds, texts,
+        PLACES, keys,
+    )  # fmt: skip
 
 
 def tell(scan: Scan, reasons: list[str], on_screen: bool, quiet: bool) -> None:

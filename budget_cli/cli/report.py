@@ -78,16 +78,14 @@ def command(
     from budget_cli.analysis import breakdown, gates, overview, verdict
     from budget_cli.analysis.checks import audit
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
-    from budget_cli.analysis.checks.findings import Subject
     from budget_cli.analysis.grid import parse_budgets
     from budget_cli.analysis.report import Coefficients, numbers, verdicts
     from budget_cli.cli import outcome
     from budget_cli.cli.scanned import as_typed, budgets_of_summaries, find, labelled, placed, scanned
-    from budget_cli.groups.observations import Watch
+    from budget_cli.groups.responses import Watch
     from budget_cli.reading import detection
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering import page
-    from budget_cli.scanning.scan import PLACES
 
     wanted_gates = gates.parse(fail_if or [], numbers())
     allowed, in_percent = verdict.parse_max_errors(max_errors)
@@ -133,10 +131,7 @@ def command(
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
     findings = None
     if watch is not None:
-        subject = Subject(
-            shown.loss, scan.groups.at(shown.at[0]), scan.observations, scan.tally, scan.rejections, scan.sources,
-            THRESHOLDS, None, PLACES, False,
-        )  # fmt: skip
+        subject = outcome.subject(scan, scan.groups.at(shown.at[0]), shown.loss, THRESHOLDS)
         findings = audit.of_subject(subject, set(CHECKS)).findings
     names = list(files or ["-"])
     console.write(page.of_overview(shown, names, by, reasons, outcome.told(scan), findings, assets), output)

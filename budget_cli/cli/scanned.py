@@ -12,7 +12,7 @@ from budget_cli.cli import console
 from budget_cli.cli.options import Engine, GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
-from budget_cli.groups.observations import Watch
+from budget_cli.groups.responses import Watch
 from budget_cli.reading import decoding, sources
 from budget_cli.reading.columns import ALL, FIRST, Keep
 from budget_cli.reading.decoding import Limits

@@ -18,7 +18,8 @@ import numpy as np
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.groups.observations import Observations, Responses, Watch
+from budget_cli.groups.observations import Observations
+from budget_cli.groups.responses import Responses, Watch
 from budget_cli.reading import blocks, decoding, sources
 from budget_cli.reading.blocks import Block, Fill, OpenFile, RangeReader
 from budget_cli.reading.columns import Columns, Decoded, Label, Labels, Rejection, Tally, in_order_of_keys
@@ -298,7 +299,7 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
     if part.observations is not None and plan.repeated_keys:
         from budget_cli.reading import repeats
 
-        part.observations.note("repeated_keys", list(repeats.of_block(bytes(block.view))))
+        part.observations.sightings.note("repeated_keys", list(repeats.of_block(bytes(block.view))))
     return part
 
 

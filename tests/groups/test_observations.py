@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budget_cli.groups import observations
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.groups.observations import FEW, MANY_VALUES, Observations, Responses, Seen, Watch
+from budget_cli.groups.observations import Observations
+from budget_cli.groups.particulars import ROWS as KEPT
+from budget_cli.groups.responses import Responses, Watch
+from budget_cli.groups.sightings import FEW, MANY_VALUES, Seen
 
 WATCH = Watch(budget=100, beta=0.01, positive=0.5, outlier=3.0)
 NONE = np.nan
@@ -66,13 +68,15 @@ def folded_twice(sources: Sequence[Sequence[Sequence[dict[str, Any]]]]) -> tuple
 
 def state(seen: Observations, prompts: int) -> dict[str, Any]:
     """All that it holds, as plain values."""
-    sample = seen.sample
+    sightings, particulars = seen.sightings, seen.particulars
+    sample = particulars.sample
     return {
-        "spotted": {name: (one.count, one.first) for name, one in seen.spotted.items()},
-        "sums": {name: pytest.approx(value, rel=1e-12) for name, value in seen.sums.items() if value},
-        "values": seen.values,
-        "rows": {name: seen.row(name, prompts).tolist() for name in observations.ROWS},
+        "spotted": {name: (one.count, one.first) for name, one in sightings.spotted.items()},
+        "sums": {name: pytest.approx(value, rel=1e-12) for name, value in sightings.sums.items() if value},
+        "values": sightings.values,
+        "rows": {name: particulars.row(name, prompts).tolist() for name in KEPT},
         "sample": (
+            particulars.told_apart,
             sample.level,
             *(column.tolist() for column in (sample.digest, sample.row, sample.place, sample.record)),
         ),
@@ -116,8 +120,8 @@ def test_the_first_few_places_are_kept_and_the_rest_is_counted() -> None:
     rows = [{"key": f"p{i % 3}", "reward": 0.0, "length": 0.0} for i in range(9)]
     groups, seen = folded([rows[:2], rows[2:4], rows[4:]])
     assert list(groups.keys()) == ["p0", "p1", "p2"]
-    assert seen.count("zero_length") == 9
-    assert seen.spotted["zero_length"].first == [Seen(line, (line - 1) % 3) for line in range(1, FEW + 1)]
+    assert seen.sightings.count("zero_length") == 9
+    assert seen.sightings.spotted["zero_length"].first == [Seen(line, (line - 1) % 3) for line in range(1, FEW + 1)]
 
 
 def test_the_best_response_is_told_before_and_after_the_penalty() -> None:
@@ -128,13 +132,13 @@ def test_the_best_response_is_told_before_and_after_the_penalty() -> None:
     ]  # fmt: skip
     for parts in ([rows], [rows[:1], rows[1:]], [rows[:3], rows[3:]]):
         _, seen = folded(parts)
-        assert seen.row("r_max", 2).tolist() == [1.0, 0.0]
-        assert seen.row("a_of_best", 2).tolist() == pytest.approx([0.1, 0.0])
-        assert seen.row("a_max", 2).tolist() == [0.5, 0.0]
+        assert seen.particulars.row("r_max", 2).tolist() == [1.0, 0.0]
+        assert seen.particulars.row("a_of_best", 2).tolist() == pytest.approx([0.1, 0.0])
+        assert seen.particulars.row("a_max", 2).tolist() == [0.5, 0.0]
 
 
 def test_beyond_many_distinct_values_the_rest_is_counted_together() -> None:
     rows = [{"key": "a", "reward": float(i)} for i in range(MANY_VALUES + 8)]
     for parts in ([rows], [rows[:20], rows[20:]], [[row] for row in rows]):
         _, seen = folded(parts)
-        assert seen.values["reward"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 8}
+        assert seen.sightings.values["reward"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 8}

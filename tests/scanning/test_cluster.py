@@ -18,7 +18,7 @@ import pytest
 
 from budget_cli.errors import InputProblem, UsageProblem, WorkerDied
 from budget_cli.groups.moments import Layout
-from budget_cli.groups.observations import Watch
+from budget_cli.groups.responses import Watch
 from budget_cli.reading import blocks, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
@@ -121,8 +121,9 @@ def told(found: Scan) -> tuple[Any, ...]:
     rows = [(label, part.table.tobytes(), list(part.keys())) for label, part in found.by.items()]
     seen = found.observations
     return (
-        found.sources, {name: values.tobytes() for name, values in seen.rows.items()}, seen.sums, seen.values,
-        {name: (spotted.count, spotted.first) for name, spotted in seen.spotted.items()},
+        found.sources, {name: values.tobytes() for name, values in seen.particulars.rows.items()},
+        seen.sightings.sums, seen.sightings.values,
+        {name: (spotted.count, spotted.first) for name, spotted in seen.sightings.spotted.items()},
         groups, rows, list(found.tallies.items()), [array.tobytes() for array in found.groups.lengths.items()],
         [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in found.groups.sample.prompts()],
         found.tally, found.rejections, [str(problem) for problem in found.problems], found.notes, found.bytes,

@@ -11,7 +11,8 @@ import numpy as np
 from budget_cli.analysis.checks import catalogue
 from budget_cli.analysis.report import Loss
 from budget_cli.groups.groups import Groups, Key
-from budget_cli.groups.observations import FEW, Observations, Seen
+from budget_cli.groups.particulars import Particulars
+from budget_cli.groups.sightings import FEW, Seen, Sightings
 from budget_cli.reading.columns import Rejection, Tally
 
 
@@ -58,7 +59,8 @@ class Subject(NamedTuple):
 
     loss: Loss
     groups: Groups
-    seen: Observations
+    seen: Sightings
+    kept: Particulars
     tally: Tally
     rejections: Sequence[Rejection]
     sources: Sequence[str]  # by their number in a place
@@ -94,7 +96,7 @@ class Subject(NamedTuple):
 
     def row(self, name: str) -> Any:
         """What was kept of each prompt; shape (prompts,)."""
-        return self.seen.row(name, len(self.groups))
+        return self.kept.row(name, len(self.groups))
 
     def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
         """The first of the prompts where the mask is true, each at its first response, or at no place."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
 from budget_cli.groups.digests import KEPT
-from budget_cli.groups.observations import FEW, Seen
+from budget_cli.groups.sightings import FEW, Seen
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
@@ -61,7 +61,7 @@ def _prompt_texts(subject: Subject) -> Found:
 
 
 def _equal_responses(subject: Subject) -> Found:
-    sample = subject.seen.sample
+    sample = subject.kept.sample
     if not sample.digest.size:
         return
     row, place, digest = sample.row, sample.place, sample.digest
@@ -84,7 +84,7 @@ def _equal_responses(subject: Subject) -> Found:
         found = np.flatnonzero(again & wanted)
         if not found.size:
             continue
-        count, of = int(found.size) * weight, int(subject.seen.total("told_apart"))
+        count, of = int(found.size) * weight, subject.kept.told_apart
         about = f"about {count:,}" if weight > 1 else f"{count:,}"
         first = found[np.argsort(place[found], kind="stable")[:FEW]]
         evidence = subject.evidence(Seen(int(place[i]), int(row[i])) for i in first)

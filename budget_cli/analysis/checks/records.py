@@ -1,7 +1,7 @@
 """Rejected records → a finding for each reason; and keys that occur twice, of which the last one counted."""
 
 from budget_cli.analysis.checks.findings import Evidence, Found, Subject, counted, finding
-from budget_cli.groups.observations import FEW
+from budget_cli.groups.sightings import FEW
 
 
 def check(subject: Subject) -> Found:

@@ -1,0 +1,226 @@
+"""Responses of a block → what they show: how many of them, the first few places, sums, and distinct values. It adds.
+
+Small whatever the size of the input, so it can go where the records do not. Knows no files: a place is a number that
+the scan makes of a source and a line.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budget_cli.groups.responses import Floats, Key, Responses, Watch
+
+Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
+
+FEW = 5  # places kept as evidence
+MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
+TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
+    {"length", "max_length", "max_tokens", "max_output_tokens", "max_new_tokens", "truncated", "incomplete",
+     "length_limit", "token_limit", "max_model_len"}
+)  # fmt: skip
+
+
+class Seen(NamedTuple):
+    """Where something was seen: a place, and the row of the prompt; -1: it is no prompt's."""
+
+    place: int
+    row: int = -1
+
+
+class Spotted:
+    """How many responses show something, and the first few of them."""
+
+    def __init__(self, count: int = 0, first: Sequence[Seen] = ()) -> None:
+        self.count, self.first = count, list(first)
+
+    def fold(self, later: "Spotted", rows: NDArray[np.intp], offset: int) -> None:
+        """Add what a later block holds, of whose prompts these are the rows, and whose places begin at `offset`."""
+        self.count += later.count
+        for place, row in later.first[: FEW - len(self.first)]:
+            self.first.append(Seen(place + offset, int(rows[row]) if row >= 0 else row))
+
+
+class Sightings:
+    """What responses show; `fold` adds a later part's."""
+
+    def __init__(self) -> None:
+        self.spotted: dict[str, Spotted] = {}
+        self.sums: dict[str, float] = {}
+        self.values: dict[str, Counts] = {}
+
+    @classmethod
+    def of_responses(cls, watch: Watch, responses: Responses) -> "Sightings":
+        """What this block shows; its places are its lines."""
+        seen = cls()
+        if responses.keys:
+            _Block(seen, watch, responses).observe()
+        return seen
+
+    def fold(self, later: "Sightings", rows: NDArray[np.intp], offset: int) -> None:
+        """Add what a later part shows.
+
+        Args:
+            rows: the row of each of its prompts among all.
+            offset: what makes a place of its lines.
+        """
+        for name, spotted in later.spotted.items():
+            self.spotted.setdefault(name, Spotted()).fold(spotted, rows, offset)
+        for name, value in later.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        for name, counts in later.values.items():
+            _add_counts(self.values.setdefault(name, {}), counts)
+
+    def note(self, name: str, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
+        """Lines of a block that show something, and what each of them shows."""
+        if lines:
+            self.spotted[name] = Spotted(len(lines), [Seen(line) for line, _ in lines[:FEW]])
+            counts = self.values.setdefault(name, {})
+            for _, shown in lines:
+                _add_counts(counts, dict.fromkeys(shown, 1))
+
+    def count(self, name: str) -> int:
+        """Responses that show it."""
+        return self.spotted[name].count if name in self.spotted else 0
+
+    def total(self, name: str) -> float:
+        """A sum; 0 where nothing was added."""
+        return self.sums.get(name, 0.0)
+
+
+class _Block:
+    """One block under observation."""
+
+    def __init__(self, seen: Sightings, watch: Watch, responses: Responses) -> None:
+        self.seen, self.watch, self.r = seen, watch, responses
+
+    def observe(self) -> None:
+        """Everything that the block's columns allow."""
+        self._lengths()
+        self._log_probs()
+        self._rewards()
+        self._labels()
+        self._texts()
+
+    def _spot(self, name: str, mask: NDArray[np.bool_]) -> None:
+        count = int(np.count_nonzero(mask))
+        if count:
+            first = np.flatnonzero(mask)[:FEW].tolist()
+            r = self.r
+            self.seen.spotted[name] = Spotted(count, [Seen(int(r.line[i]), int(r.codes[i])) for i in first])
+
+    def _add(self, name: str, value: Any) -> None:
+        self.seen.sums[name] = float(value)
+
+    def _lengths(self) -> None:
+        r = self.r
+        if r.length is None:
+            self._spot("without_length", np.ones(r.reward.size, dtype=np.bool_))
+            return
+        self._spot("without_length", np.isnan(r.length))
+        self._spot("zero_length", r.length == 0)
+        if r.tokens is not None:
+            off = r.tokens - r.length
+            self._spot("other_tokens", (off != 0) & ~np.isnan(off))
+            self._add("off_by_one_more", np.count_nonzero(off == 1))
+            self._add("off_by_one_less", np.count_nonzero(off == -1))
+            far = (2 * r.tokens < r.length) | (r.tokens > 2 * r.length)
+            self._add("far_off", np.count_nonzero(far))
+
+    def _log_probs(self) -> None:
+        r, watch = self.r, self.watch
+        for name, log_prob in (("log_prob", r.log_prob), ("old_log_prob", r.old_log_prob)):
+            if log_prob is None:
+                self._spot(f"without_{name}", np.ones(r.reward.size, dtype=np.bool_))
+                continue
+            self._spot(f"without_{name}", np.isnan(log_prob))
+            self._spot(f"positive_{name}", log_prob > watch.positive)
+            zero = log_prob == 0
+            self._add(f"zero_{name}", np.count_nonzero(zero))
+            if r.length is not None:
+                self._spot(f"zero_{name}", zero & (r.length > 1))
+            if r.length is not None and name == "log_prob":
+                self._against_length(log_prob, r.length)
+        if r.log_prob is None or r.old_log_prob is None:
+            return
+        log_ratio = r.log_prob - r.old_log_prob
+        size = np.abs(log_ratio)
+        known = ~np.isnan(size)
+        self._add("with_log_ratio", np.count_nonzero(known))
+        self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
+        self._spot("outlier", size > watch.outlier)
+        if r.length is not None:
+            some = known & (r.length > 0)
+            self._add("log_ratio_size", size[some].sum())
+            self._add("log_ratio_tokens", r.length[some].sum())
+
+    def _against_length(self, log_prob: Floats, length: Floats) -> None:
+        """Σ of what tells whether a log-prob grows with its length; only those not summed here from a list."""
+        some = ~(np.isnan(log_prob) | np.isnan(length))
+        if self.r.tokens is not None:
+            some &= np.isnan(self.r.tokens)
+        size, long = np.abs(log_prob[some]), length[some]
+        for name, values in (("n", some), ("p", size), ("L", long), ("pp", size * size), ("LL", long * long),
+                             ("pL", size * long)):  # fmt: skip
+            self._add(f"grows_{name}", values.sum())
+
+    def _rewards(self) -> None:
+        """The distinct rewards, where they are few: of all, and of those within and over the budget."""
+        r = self.r
+        over = None
+        if self.watch.budget is not None:
+            over = np.zeros(r.reward.size, dtype=np.bool_) if r.length is None else r.length > self.watch.budget
+        reward = r.reward
+        low, high = float(reward.min()), float(reward.max())
+        is_high = reward == high
+        if low < high and not np.all(is_high | (reward == low)):  # not two values: worth a sort
+            parts = {"reward": reward}
+            if over is not None:
+                parts |= {"reward_within": reward[~over], "reward_over": reward[over]}
+            for name, values in parts.items():
+                distinct, numbers = np.unique(values, return_counts=True)
+                self._count(name, dict(zip(distinct.tolist(), numbers.tolist(), strict=True)))
+            return
+        total, at_high = reward.size, int(np.count_nonzero(is_high))
+        self._count("reward", {low: total - at_high, high: at_high})
+        if over is not None:
+            total_over, high_over = int(np.count_nonzero(over)), int(np.count_nonzero(is_high & over))
+            self._count("reward_over", {low: total_over - high_over, high: high_over})
+            within = total - total_over
+            high_within = at_high - high_over
+            self._count("reward_within", {low: within - high_within, high: high_within})
+
+    def _count(self, name: str, numbers: Mapping[Key | float | None, int]) -> None:
+        counts: Counts = {}
+        _add_counts(counts, {value: number for value, number in numbers.items() if number})
+        if counts:
+            self.seen.values[name] = counts
+
+    def _labels(self) -> None:
+        reasons = self.r.finish_reason
+        if reasons is None:
+            return
+        values, codes = reasons
+        there = codes >= 0
+        numbers = np.bincount(codes[there], minlength=len(values)).tolist()
+        self._count("finish_reason", dict(zip(values, numbers, strict=True)))
+        cut = np.array([str(value).lower() in TRUNCATED for value in values] + [False], dtype=np.bool_)
+        self._spot("truncated", cut[codes])
+
+    def _texts(self) -> None:
+        r = self.r
+        if r.characters is not None and r.length is not None:
+            both = (r.characters >= 0) & ~np.isnan(r.length)
+            characters, length = r.characters[both], r.length[both]
+            self._add("characters", characters.sum())
+            self._add("length_of_texts", length.sum())
+            self._add("texts", characters.size)
+            self._add("as_many_characters", np.count_nonzero(characters == length))
+
+
+def _add_counts(counts: Counts, more: Mapping[Key | float | None, int]) -> None:
+    """Add counts of values; beyond MANY_VALUES of them the rest is counted together."""
+    for value, number in more.items():
+        place = value if value in counts or len(counts) < MANY_VALUES else None
+        counts[place] = counts.get(place, 0) + number
