@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from budget_cli.groups import digests
 from budget_cli.groups.digests import Digests
+from budget_cli.groups.moments import quiet_overflow
 from budget_cli.groups.responses import Floats, Responses, Watch
 
 LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a text from here on is hardly ever written twice
@@ -44,6 +45,7 @@ class Particulars:
         self._prompts = 0  # of which something is in the rows
 
     @classmethod
+    @quiet_overflow
     def of_responses(cls, watch: Watch, responses: Responses) -> "Particulars":
         """Those of this block; its places are its lines."""
         kept = cls()

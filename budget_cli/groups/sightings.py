@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.groups.moments import quiet_overflow
 from budget_cli.groups.responses import Floats, Key, Responses, Watch
 
 Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
@@ -51,6 +52,7 @@ class Sightings:
         self.values: dict[str, Counts] = {}
 
     @classmethod
+    @quiet_overflow
     def of_responses(cls, watch: Watch, responses: Responses) -> "Sightings":
         """What this block shows; its places are its lines."""
         seen = cls()

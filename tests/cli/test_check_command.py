@@ -144,6 +144,13 @@ def test_a_reason_has_its_place_however_many_others_come_before(budget_cli: Run)
     assert places["non-finite"][1] == [3, 4, 5, 6, 7]
 
 
+def test_numbers_near_the_end_of_a_double_make_no_noise(budget_cli: Run) -> None:
+    far = b'{"prompt_id": "p", "reward": %s, "log_prob": -1e200, "old_log_prob": %s, "response_length": 9}\n'
+    done = budget_cli("check", "-B", "4", "-f", "json", stdin=far % (b"1", b"-1e308") + far % (b"1e308", b"1.7e308"))
+    assert (done.returncode, done.stderr.decode()) == (1, "budget-cli: fail: 1 error, where --fail-on is error\n")
+    assert {"positive-log-prob", "implausible-log-prob", "log-ratio-large"} <= set(found(done))
+
+
 def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget_cli: Run) -> None:
     dump = ROOT / "tests" / "dumps" / "verl-v1.jsonl"
     done = budget_cli("check", dump, "--field", "finish_reason=gts", "--text", "-f", "json")

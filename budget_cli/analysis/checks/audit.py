@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from budget_cli.analysis.checks import budget, catalogue, groups, identity, lengths, log_probs, records
 from budget_cli.analysis.checks.findings import Finding, Subject
+from budget_cli.groups.moments import quiet_overflow
 
 SCHEMA = "budget-cli/check/1"
 TOPICS = (records, groups, budget, lengths, log_probs, identity)
@@ -25,6 +26,7 @@ class Audit(NamedTuple):
     unchecked: tuple[Unchecked, ...]
 
 
+@quiet_overflow
 def of_subject(subject: Subject, wanted: Collection[str]) -> Audit:
     """Every finding whose code is wanted; within a severity in the order of the catalogue."""
     order = list(catalogue.CHECKS)
