@@ -155,10 +155,10 @@ def command(
     found = find(files, output)
     require_records(found, "check")
     fields = _without_what_is_not_there(found, placed(found, fields, mappings, preset, presets or [], quiet))
-    watch = Watch(
-        token_budget, budget_penalty_coef, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"]
-    )
     budgets = () if token_budget is None else (token_budget,)
+    watch = Watch(
+        budgets, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"], budget_penalty_coef
+    )
     scan = scanned(
         found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, keep=Keep(0, FEW),
         repeated_keys=duplicate_keys, engine=engine,

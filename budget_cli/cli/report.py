@@ -109,10 +109,10 @@ def command(
     watch = None
     if summarized is None:
         watch = Watch(
-            token_budget,
-            budget_penalty_coef,
+            () if token_budget is None else (token_budget,),
             THRESHOLDS["positive-log-prob.nats"],
             THRESHOLDS["log-ratio-outlier.nats"],
+            budget_penalty_coef,
         )
         watched = replace(fields, extras=(*fields.extras, *WATCHED))
         there = detection.extras_there(found, watched)

@@ -135,8 +135,8 @@ class _Block:
         else:
             place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
         self.kept.rows["place"] = place
-        if self.watch.budget is not None and self.watch.beta:
-            self._best(self.watch.budget, self.watch.beta)
+        if self.watch.budgets and self.watch.beta:
+            self._best(self.watch.budgets[0], self.watch.beta)
         if r.advantage is not None:
             self._advantages(r.advantage)
         if r.prompt_text is not None:

@@ -16,10 +16,10 @@ Key = str | int
 class Watch(NamedTuple):
     """What to look for."""
 
-    budget: int | None = None  # tokens
-    beta: float = 0.0  # reward per token
+    budgets: tuple[int, ...] = ()  # tokens
     positive: float = 0.0  # nats from which on a log-prob is above 0
     outlier: float = np.inf  # nats of a log-ratio
+    beta: float = 0.0  # reward per token: the best response of a prompt is told at this and the first budget
 
 
 class Responses(NamedTuple):

@@ -168,34 +168,41 @@ class _Block:
             self._add(f"grows_{name}", values.sum())
 
     def _rewards(self) -> None:
-        """The distinct rewards, where they are few: of all, and of those within and over the budget."""
-        r = self.r
-        over = None
-        if self.watch.budget is not None:
-            over = np.zeros(r.reward.size, dtype=np.bool_) if r.length is None else r.length > self.watch.budget
-        reward = r.reward
+        """The distinct rewards, where they are few: of all, and of those within and over each budget."""
+        reward, budgets = self.r.reward, sorted(self.watch.budgets)
         low, high = float(reward.min()), float(reward.max())
         is_high = reward == high
-        if low < high and not np.all(is_high | (reward == low)):  # not two values: worth a sort
-            parts = {"reward": reward}
-            if over is not None:
-                parts |= {"reward_within": reward[~over], "reward_over": reward[over]}
-            for name, values in parts.items():
-                distinct, numbers = np.unique(values, return_counts=True)
-                self._count(name, dict(zip(distinct.tolist(), numbers.tolist(), strict=True)))
-            return
-        total, at_high = reward.size, int(np.count_nonzero(is_high))
-        self._count("reward", {low: total - at_high, high: at_high})
-        if over is not None:
-            total_over, high_over = int(np.count_nonzero(over)), int(np.count_nonzero(is_high & over))
-            self._count("reward_over", {low: total_over - high_over, high: high_over})
-            within = total - total_over
-            high_within = at_high - high_over
-            self._count("reward_within", {low: within - high_within, high: high_within})
+        if low == high:
+            distinct, codes = np.array([low]), np.zeros(reward.size, dtype=np.intp)
+        elif np.all(is_high | (reward == low)):
+            distinct, codes = np.array([low, high]), is_high.astype(np.intp)
+        else:  # worth a sort
+            distinct, codes = np.unique(reward, return_inverse=True)
+        every = np.bincount(codes, minlength=distinct.size)
+        self._count("reward", distinct, every)
+        passed, within = self._passed(budgets), np.zeros_like(every)
+        for place, budget in enumerate(budgets):
+            within = within + np.bincount(codes[passed == place], minlength=distinct.size)
+            self._count(f"reward_within@{budget}", distinct, within)
+            self._count(f"reward_over@{budget}", distinct, every - within)
 
-    def _count(self, name: str, numbers: Mapping[Key | float | None, int]) -> None:
-        counts: Counts = {}
-        _add_counts(counts, {value: number for value, number in numbers.items() if number})
+    def _passed(self, budgets: Sequence[int]) -> NDArray[np.intp]:
+        """How many of these budgets, the smallest first, each response is over; none, where it has no length."""
+        length = self.r.length
+        if length is None:
+            return np.zeros(self.r.reward.size, dtype=np.intp)
+        if len(budgets) == 1:
+            return (length > budgets[0]).astype(np.intp)
+        passed = np.searchsorted(np.array(budgets, dtype=np.float64), length)
+        passed[np.isnan(length)] = 0
+        return passed
+
+    def _count(self, name: str, distinct: NDArray[Any], numbers: NDArray[np.intp]) -> None:
+        there = np.flatnonzero(numbers)
+        first, rest = there[:MANY_VALUES], int(numbers[there[MANY_VALUES:]].sum())
+        counts: Counts = dict(zip(distinct[first].tolist(), numbers[first].tolist(), strict=True))
+        if rest:
+            counts[None] = rest
         if counts:
             self.seen.values[name] = counts
 
@@ -204,9 +211,8 @@ class _Block:
         if reasons is None:
             return
         values, codes = reasons
-        there = codes >= 0
-        numbers = np.bincount(codes[there], minlength=len(values)).tolist()
-        self._count("finish_reason", dict(zip(values, numbers, strict=True)))
+        numbers = np.bincount(codes[codes >= 0], minlength=len(values))
+        self._count("finish_reason", np.array(values, dtype=object), numbers)
         cut = np.array([str(value).lower() in TRUNCATED for value in values] + [False], dtype=np.bool_)
         self._spot("truncated", cut[codes])
 

@@ -16,7 +16,7 @@ from budget_cli.groups.particulars import ROWS as KEPT
 from budget_cli.groups.responses import Responses, Watch
 from budget_cli.groups.sightings import FEW, MANY_VALUES, Seen
 
-WATCH = Watch(budget=100, beta=0.01, positive=0.5, outlier=3.0)
+WATCH = Watch(budgets=(100, 60), positive=0.5, outlier=3.0, beta=0.01)
 NONE = np.nan
 REASONS = ["stop", "length", "eos"]
 

@@ -27,7 +27,7 @@ from budget_cli.scanning import scan as scanning
 from budget_cli.scanning.scan import Plan, Scan, scan
 
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
-WATCHED = replace(PLAN, watch=Watch(100, 0.01, 0.5, 20.0))
+WATCHED = replace(PLAN, watch=Watch((100,), 0.5, 20.0, 0.01))
 LINE = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
 
 

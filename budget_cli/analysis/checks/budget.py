@@ -36,7 +36,8 @@ def check(subject: Subject) -> Found:
 
 def _already_in_reward(subject: Subject) -> Found:
     """Few values within the budget, and others, lower ones, over it."""
-    within, over = subject.seen.values.get("reward_within", {}), subject.seen.values.get("reward_over", {})
+    values, budget = subject.seen.values, subject.loss.coefficients.token_budget
+    within, over = values.get(f"reward_within@{budget}", {}), values.get(f"reward_over@{budget}", {})
     if not within or None in within or len(within) > subject.threshold("penalty-in-reward.values"):
         return
     new = {value: number for value, number in over.items() if value not in within}
@@ -44,7 +45,7 @@ def _already_in_reward(subject: Subject) -> Found:
     if len(new) <= len(within) or any(isinstance(value, float) and value > top for value in new):
         return
     count, of = sum(new.values()), sum(over.values())
-    values = ", ".join(f"{value:g}" for value in sorted(value for value in within if isinstance(value, float)))
+    said = ", ".join(f"{value:g}" for value in sorted(value for value in within if isinstance(value, float)))
     others = f"{count:,} ({share(count, of)}) have others, and none a higher one"
-    message = f"within the budget rewards are {values}; of the {counted(of, 'response')} over it {others}"
+    message = f"within the budget rewards are {said}; of the {counted(of, 'response')} over it {others}"
     yield finding("penalty-in-reward", message, count, of, "responses")
