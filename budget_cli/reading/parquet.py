@@ -20,14 +20,15 @@ from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 from budget_cli.errors import InputProblem
 from budget_cli.reading import sources
 from budget_cli.reading.careful import Reading
-from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Keep, Key, Tally
-from budget_cli.reading.fields import KINDS, Expression, Fields, names_of
+from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Ids, Keep, Key, Tally, extra
+from budget_cli.reading.fields import EXTRAS, KINDS, Expression, ExtraKind, Fields, names_of
 from budget_cli.reading.sources import Source
 from budget_cli.reading.values import MAX_EXACT, Bad, exact_sum
 
 BATCH_BYTES = 1 << 22  # of the columns that are read, before they are decoded
 BATCH_ROWS = (64, 1 << 16)  # at least, at most
 DAMAGED = "damaged or cut-off Parquet: none of it was read"
+SMALLEST = -(2**63)  # the one integer of 64 bits that an id may not be
 READ_BYTES = 1 << 18  # of a column at a time: else the whole column of a row group is held
 
 
@@ -227,10 +228,10 @@ def _same(value: Any) -> Any:
 
 def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
     """The batch's columns if every row is a plain, valid response; None if anything is unexpected."""
-    if fields.records or fields.group or fields.skips or fields.extras or not batch.num_rows:
+    if fields.records or fields.group or fields.skips or not batch.num_rows:
         return None
     found: dict[str, Any] = {}
-    for name in KINDS:
+    for name in (*KINDS, *fields.extras):
         place = fields.paths[name]
         if isinstance(place, Expression) or len(place) > 1 or place[0].each:
             return None
@@ -257,8 +258,14 @@ def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded
         return None
     keys, codes = ids
     rows = batch.num_rows
+    extras: dict[str, Extra] = {}
+    for name in fields.extras:
+        made = _extra(found[name], EXTRAS[name], rows)
+        if made is None:
+            return None
+        extras[name] = made
     line = np.arange(before + 1, before + rows + 1)
-    columns = Columns(keys, codes, line, reward, length, log_prob.sums, old_log_prob.sums, tokens)
+    columns = Columns(keys, codes, line, reward, length, log_prob.sums, old_log_prob.sums, tokens, extras)
     return Decoded(columns, Tally(read=rows, used=rows), rows, [])
 
 
@@ -273,17 +280,36 @@ def _ids(column: pyarrow.Array | None) -> tuple[list[Key], Any] | None:
     """The distinct ids, first seen first, and which each row has."""
     if column is None or column.null_count:
         return None
+    values = _keys(column)
+    if values is None:
+        return None
+    ids = Ids()
+    codes = ids.codes(values)
+    return ids.keys(), codes
+
+
+def _keys(column: pyarrow.Array) -> list[Any] | None:
+    """Strings or exact integers, some of which may be null."""
     kind = column.type
     if not any(
         of(kind) for of in (pyarrow.types.is_string, pyarrow.types.is_large_string, pyarrow.types.is_signed_integer)
     ):
         return None
-    ids = Ids()
     try:
-        codes = ids.codes(column.to_pylist())
+        values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
         return None
-    return ids.keys(), codes
+    return None if pyarrow.types.is_int64(kind) and SMALLEST in values else values
+
+
+def _extra(column: pyarrow.Array | None, kind: ExtraKind, rows: int) -> Extra | None:
+    """A label or a number of each row, or of none."""
+    if column is None or pyarrow.types.is_null(column.type):
+        return extra(kind, [None] * rows)
+    if kind == "number":
+        return _numbers(column)
+    labels = _keys(column) if kind == "label" else None
+    return None if labels is None else extra(kind, labels)
 
 
 def _numbers(column: pyarrow.Array | None) -> Floats | None:

@@ -21,7 +21,7 @@ from pyarrow.parquet import ParquetFile, write_table
 from budget_cli.errors import InputProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.reading import parquet, sources
-from budget_cli.reading.columns import ALL, Columns, Decoded, Keep
+from budget_cli.reading.columns import ALL, Columns, Decoded, Extra, Keep, Labels, Texts
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.scanning.scan import Plan, Scan, scan
@@ -227,6 +227,11 @@ log_probs = st.sampled_from(
 types = st.sampled_from([None, pyarrow.float32(), pyarrow.float64()])
 
 
+WANTED = ("finish_reason", "step", "advantage", "response_text")
+labels = st.sampled_from([st.sampled_from(["stop", "length", "", None]), st.integers(-(2**63), 2**63 - 1) | st.none(),
+                          st.none(), numbers, anything, st.booleans()])  # fmt: skip
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> pyarrow.Table:
     rows = draw(st.integers(1, 5))
@@ -237,23 +242,39 @@ def tables(draw: st.DrawFn) -> pyarrow.Table:
             values = draw(st.lists(draw(kinds), min_size=rows, max_size=rows))
             kind = draw(types) if name == "reward" else None
             columns[name] = pyarrow.array(values, kind)
+    for name in draw(st.sets(st.sampled_from(WANTED))):
+        columns[name] = pyarrow.array(draw(st.lists(draw(labels), min_size=rows, max_size=rows)))
     return pyarrow.table(columns or {"prompt_id": ["a"] * rows})
+
+
+def plain(one: Extra) -> Any:
+    if isinstance(one, Labels):
+        return one.values, one.codes.tolist()
+    if isinstance(one, Texts):
+        return one.digest.tolist(), one.characters.tolist()
+    return [None if math.isnan(value) else value for value in one.tolist()]
 
 
 def same(a: Columns, b: Columns) -> bool:
     arrays = ("codes", "line", "reward", "length", "log_prob", "old_log_prob")
     pairs = [(getattr(a, name), getattr(b, name)) for name in arrays]
-    return a.keys == b.keys and all(
-        (x is None) is (y is None) and (x is None or np.array_equal(x, y, equal_nan=True)) for x, y in pairs
+    extras = [{name: plain(one) for name, one in columns.extras.items()} for columns in (a, b)]
+    return (
+        a.keys == b.keys
+        and extras[0] == extras[1]
+        and all((x is None) is (y is None) and (x is None or np.array_equal(x, y, equal_nan=True)) for x, y in pairs)
     )
 
 
 @settings(deadline=None, max_examples=300)
-@given(table=tables(), needs_length=st.booleans(), needs_log_probs=st.booleans())
+@given(
+    table=tables(), needs_length=st.booleans(), needs_log_probs=st.booleans(), wanted=st.sets(st.sampled_from(WANTED))
+)
 def test_a_batch_of_plain_columns_is_read_as_its_rows_are(
-    table: pyarrow.Table, needs_length: bool, needs_log_probs: bool
+    table: pyarrow.Table, needs_length: bool, needs_log_probs: bool, wanted: set[str]
 ) -> None:
-    fields = Fields(needs_length=needs_length, needs_log_probs=needs_log_probs)
+    extras = tuple(sorted(wanted))
+    fields = Fields(needs_length=needs_length, needs_log_probs=needs_log_probs, extras=extras)
     (batch,) = table.to_batches()
     quick = parquet._columns(batch, fields, 5)
     careful = parquet._careful(batch, table.schema.names, fields, 5, ALL)
@@ -266,10 +287,14 @@ def test_a_batch_of_plain_columns_is_read_as_its_rows_are(
 @pytest.mark.parametrize("log_prob", [[-1.0, -2.0, -3.0], [[-1.0], [-1.0, -2.0], [-0.5]]])
 def test_plain_columns_are_not_read_row_by_row(ids: list[Any], log_prob: list[Any]) -> None:
     columns = {"prompt_id": ids, "reward": [1, 0, 1], "log_prob": log_prob, "old_log_prob": log_prob}
-    (batch,) = pyarrow.table(columns | {"response_length": [1, 2, 1]}).to_batches()
-    found = parquet._columns(batch, Fields(), 0)
+    more = {"response_length": [1, 2, 1], "finish_reason": ["stop", None, "length"], "advantage": [0.5, -1, 0.5]}
+    (batch,) = pyarrow.table(columns | more).to_batches()
+    found = parquet._columns(batch, Fields(extras=("finish_reason", "step", "advantage")), 0)
     assert isinstance(found, Decoded)
     assert found.tally.used == 3
+    assert {name: plain(one) for name, one in found.columns.extras.items()} == {
+        "finish_reason": (["stop", "length"], [0, -1, 1]), "step": ([], [-1] * 3), "advantage": [0.5, -1, 0.5],
+    }  # fmt: skip
 
 
 # ---- what cannot be read
