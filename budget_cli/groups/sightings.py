@@ -16,6 +16,7 @@ from budget_cli.groups.responses import Floats, Key, Responses, Watch
 Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
 
 FEW = 5  # places kept as evidence
+CELLS = 1 << 18  # rewards times budgets that are counted at a time
 MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
 TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
     {"length", "max_length", "max_tokens", "max_output_tokens", "max_new_tokens", "truncated", "incomplete",
@@ -139,33 +140,35 @@ class _Block:
             self._spot(f"without_{name}", np.isnan(log_prob))
             self._spot(f"positive_{name}", log_prob > watch.positive)
             zero = log_prob == 0
-            self._add(f"zero_{name}", np.count_nonzero(zero))
-            if r.length is not None:
+            zeros = np.count_nonzero(zero)
+            self._add(f"zero_{name}", zeros)
+            if zeros and r.length is not None:
                 self._spot(f"zero_{name}", zero & (r.length > 1))
-            if r.length is not None and name == "log_prob":
-                self._against_length(log_prob, r.length)
-        if r.log_prob is None or r.old_log_prob is None:
-            return
-        log_ratio = r.log_prob - r.old_log_prob
-        size = np.abs(log_ratio)
-        known = ~np.isnan(size)
-        self._add("with_log_ratio", np.count_nonzero(known))
-        self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
-        self._spot("outlier", size > watch.outlier)
-        if r.length is not None:
-            some = known & (r.length > 0)
-            self._add("log_ratio_size", size[some].sum())
-            self._add("log_ratio_tokens", r.length[some].sum())
+        if r.log_prob is not None and r.length is not None:
+            self._against_length(r.log_prob, r.length)
+        if r.log_prob is not None and r.old_log_prob is not None:
+            self._log_ratios(r.log_prob - r.old_log_prob)
 
     def _against_length(self, log_prob: Floats, length: Floats) -> None:
         """Σ of what tells whether a log-prob grows with its length; only those not summed here from a list."""
         some = ~(np.isnan(log_prob) | np.isnan(length))
         if self.r.tokens is not None:
             some &= np.isnan(self.r.tokens)
-        size, long = np.abs(log_prob[some]), length[some]
-        for name, values in (("n", some), ("p", size), ("L", long), ("pp", size * size), ("LL", long * long),
-                             ("pL", size * long)):  # fmt: skip
+        size, long = np.abs(_where(some, log_prob)), _where(some, length)
+        self._add("grows_n", size.size)
+        for name, values in (("p", size), ("L", long), ("pp", size * size), ("LL", long * long), ("pL", size * long)):
             self._add(f"grows_{name}", values.sum())
+
+    def _log_ratios(self, log_ratio: Floats) -> None:
+        size, length = np.abs(log_ratio), self.r.length
+        known = ~np.isnan(size)
+        self._add("with_log_ratio", np.count_nonzero(known))
+        self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
+        self._spot("outlier", size > self.watch.outlier)
+        if length is not None:
+            some = known & (length > 0)
+            self._add("log_ratio_size", _where(some, size).sum())
+            self._add("log_ratio_tokens", _where(some, length).sum())
 
     def _rewards(self) -> None:
         """The distinct rewards, where they are few: of all, and of those within and over each budget."""
@@ -180,11 +183,14 @@ class _Block:
             distinct, codes = np.unique(reward, return_inverse=True)
         every = np.bincount(codes, minlength=distinct.size)
         self._count("reward", distinct, every)
-        passed, within = self._passed(budgets), np.zeros_like(every)
-        for place, budget in enumerate(budgets):
-            within = within + np.bincount(codes[passed == place], minlength=distinct.size)
-            self._count(f"reward_within@{budget}", distinct, within)
-            self._count(f"reward_over@{budget}", distinct, every - within)
+        passed, at_once = self._passed(budgets), max(1, CELLS // distinct.size)
+        for start in range(0, len(budgets), at_once):
+            some = budgets[start : start + at_once]
+            cells = np.clip(passed - start, 0, len(some)) * distinct.size + codes
+            each = np.bincount(cells, minlength=(len(some) + 1) * distinct.size).reshape(-1, distinct.size)
+            for budget, within in zip(some, np.cumsum(each, axis=0), strict=False):
+                self._count(f"reward_within@{budget}", distinct, within)
+                self._count(f"reward_over@{budget}", distinct, every - within)
 
     def _passed(self, budgets: Sequence[int]) -> NDArray[np.intp]:
         """How many of these budgets, the smallest first, each response is over; none, where it has no length."""
@@ -198,9 +204,11 @@ class _Block:
         return passed
 
     def _count(self, name: str, distinct: NDArray[Any], numbers: NDArray[np.intp]) -> None:
-        there = np.flatnonzero(numbers)
-        first, rest = there[:MANY_VALUES], int(numbers[there[MANY_VALUES:]].sum())
+        first = np.flatnonzero(numbers[: 4 * MANY_VALUES])[:MANY_VALUES]
+        if first.size < MANY_VALUES:  # rare, where there are more
+            first = np.flatnonzero(numbers)[:MANY_VALUES]
         counts: Counts = dict(zip(distinct[first].tolist(), numbers[first].tolist(), strict=True))
+        rest = int(numbers.sum() - numbers[first].sum())
         if rest:
             counts[None] = rest
         if counts:
@@ -225,6 +233,11 @@ class _Block:
             self._add("length_of_texts", length.sum())
             self._add("texts", characters.size)
             self._add("as_many_characters", np.count_nonzero(characters == length))
+
+
+def _where(mask: NDArray[np.bool_], values: Floats) -> Floats:
+    """The values where the mask is true; no copy of them, where it is everywhere."""
+    return values if mask.all() else values[mask]
 
 
 def _add_counts(counts: Counts, more: Mapping[Key | float | None, int]) -> None:

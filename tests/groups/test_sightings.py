@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from budget_cli.groups import sightings
 from budget_cli.groups.responses import Responses, Watch
 from budget_cli.groups.sightings import MANY_VALUES, Counts, Seen, Sightings
 
@@ -64,8 +65,11 @@ def test_the_counts_are_those_of_looking_at_each_response(
     for budget in budgets:
         expected[f"reward_within@{budget}"] = counted([r for r, length in responses if not length > budget])
         expected[f"reward_over@{budget}"] = counted([r for r, length in responses if length > budget])
-    found = seen_of(Watch(tuple(budgets)), *map(list, zip(*responses, strict=True))).values
-    assert found == {name: counts for name, counts in expected.items() if counts}
+    for cells in (1, 1 << 18):  # a budget at a time, and all at once
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sightings, "CELLS", cells)
+            found = seen_of(Watch(tuple(budgets)), *map(list, zip(*responses, strict=True))).values
+        assert found == {name: counts for name, counts in expected.items() if counts}
 
 
 def test_what_log_probs_show_is_counted_with_its_places() -> None:
@@ -87,3 +91,10 @@ def test_what_log_probs_show_is_counted_with_its_places() -> None:
     # log-probs of size 0.6, 0, 1 and 9 beside lengths of 2, 1, 3 and 4
     names = ("n", "p", "L", "pp", "LL", "pL")
     assert [seen.total(f"grows_{name}") for name in names] == pytest.approx([4, 10.6, 10, 82.36, 30, 40.2])
+
+
+def test_values_are_told_apart_also_where_the_smallest_of_many_are_all_over_the_budget() -> None:
+    rewards = [float(i) for i in range(200)]
+    seen = seen_of(Watch((100,)), rewards, [300.0] * 190 + [50.0] * 10)
+    assert seen.values["reward_within@100"] == {float(i): 1 for i in range(190, 200)}
+    assert seen.values["reward_over@100"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 190 - MANY_VALUES}
