@@ -1,7 +1,6 @@
 """`budget-cli check FILES…`: what is wrong or suspicious in a dump."""
 
 import math
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,6 @@ from budget_cli.cli import console, options
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
-    from budget_cli.reading.fields import Fields
-    from budget_cli.reading.sources import Source
     from budget_cli.rendering.findings import Answer
     from budget_cli.scanning.scan import Scan
 
@@ -27,6 +24,8 @@ EPILOG = """Examples:
 
 --text reads prompt_text and response_text (presets know where; else --field) for: one text under two ids and one id
 over two texts, lengths in characters or turns, and equal responses by their text. It takes longer.
+
+FILES may be summaries, alone or beside dumps: what needs single records is not checked then, and that is said.
 
 Exit: 0 all read and nothing as bad as --fail-on, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
 """
@@ -136,8 +135,7 @@ def command(
     from budget_cli.analysis.checks import audit, judgement
     from budget_cli.analysis.checks.findings import Severity
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import as_typed, find, placed, require_records, scanned
-    from budget_cli.groups.responses import Watch
+    from budget_cli.cli.scanned import as_typed, find, placed, require_records, scanned, watch_of, with_those_there
     from budget_cli.groups.sightings import FEW
     from budget_cli.reading.columns import Keep
     from budget_cli.reading.fields import Fields
@@ -153,12 +151,13 @@ def command(
     fields = Fields(needs_length=False, needs_log_probs=bool(kl_coef), extras=TEXTS + EXTRAS if text else EXTRAS)
     mappings, fields = as_typed(fields, field, reward_weights, group)
     found = find(files, output)
-    require_records(found, "check")
-    fields = _without_what_is_not_there(found, placed(found, fields, mappings, preset, presets or [], quiet))
+    for option, asked in (("--text", text), ("--duplicate-keys", duplicate_keys)):
+        if asked:
+            require_records(found, f"check {option}")
+    fields = placed(found, fields, mappings, preset, presets or [], quiet)
+    fields = with_those_there(found, fields, fields.extras)
     budgets = () if token_budget is None else (token_budget,)
-    watch = Watch(
-        budgets, thresholds["positive-log-prob.nats"], thresholds["log-ratio-outlier.nats"], budget_penalty_coef
-    )
+    watch = watch_of(budgets, thresholds, budget_penalty_coef)
     scan = scanned(
         found, fields, budgets, max_line_bytes, jobs, quiet, verbose=False, watch=watch, keep=Keep(0, FEW),
         repeated_keys=duplicate_keys, engine=engine,
@@ -250,14 +249,6 @@ def _content(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise UsageProblem(f"--baseline {path}: cannot be read: {error.strerror}") from None
-
-
-def _without_what_is_not_there(found: "list[Source]", fields: "Fields") -> "Fields":
-    """The fields without the extras that none of the first records has: reading on for them would take its time."""
-    from budget_cli.reading import detection
-
-    there = detection.extras_there(found, fields)
-    return replace(fields, extras=tuple(name for name in fields.extras if name in there))
 
 
 def _rendered(answer: "Answer", format: Format, output: str | None, color: options.Colour, verbose: bool) -> bytes:

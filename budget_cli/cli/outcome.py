@@ -28,9 +28,9 @@ def reasons_to_fail(scan: Scan, allowance: Allowance, gates: Sequence[Verdict] =
     return reasons + verdict.reasons_to_fail(scan.tally, allowance, gates)
 
 
-def told(scan: Scan) -> list[Rejection]:
-    """The rejections that are shown: none, where one reason stands for all of them."""
-    return scan.rejections if verdict.nowhere(scan.tally, scan.rejections) is None else []
+def told(scan: Scan, most: int | None = None) -> list[Rejection]:
+    """The rejections that are shown, so many at most: none, where one reason stands for all of them."""
+    return scan.rejections[:most] if verdict.nowhere(scan.tally, scan.rejections) is None else []
 
 
 def subject(
@@ -50,14 +50,19 @@ def subject(
     from budget_cli.analysis.checks.findings import Subject
 
     seen = scan.observations
+    assert seen is not None
     return Subject(
-        loss, groups, seen.sightings, seen.particulars, scan.tally, scan.rejections, scan.sources, thresholds, texts,
-        PLACES, keys,
+        loss, groups, seen.sightings, seen.particulars, scan.tally, scan.rejections, scan.sources, scan.begun_at,
+        thresholds, texts, PLACES, keys,
     )  # fmt: skip
 
 
-def tell(scan: Scan, reasons: list[str], on_screen: bool, quiet: bool) -> None:
-    """On standard error: what went wrong, where the result itself is not for people (`on_screen`)."""
+def tell(scan: Scan, reasons: list[str], on_screen: bool, quiet: bool, most: int | None = None) -> None:
+    """On standard error: what went wrong, where the result itself is not for people (`on_screen`).
+
+    Args:
+        most: rejections shown; None: as many as were kept.
+    """
     if not quiet:
         for note in scan.notes:
             console.say(note)
@@ -66,7 +71,7 @@ def tell(scan: Scan, reasons: list[str], on_screen: bool, quiet: bool) -> None:
             console.say(str(problem))
     if on_screen:
         return
-    rejections = told(scan)
+    rejections = told(scan, most)
     for rejection in [] if quiet else rejections:
         console.say(str(rejection))
     more = scan.tally.rejected - len(rejections)

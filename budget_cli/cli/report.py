@@ -81,9 +81,19 @@ def command(
     from budget_cli.analysis.grid import parse_budgets
     from budget_cli.analysis.report import Coefficients, numbers, verdicts
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import as_typed, budgets_of_summaries, find, labelled, placed, scanned
-    from budget_cli.groups.responses import Watch
-    from budget_cli.reading import detection
+    from budget_cli.cli.scanned import (
+        as_typed,
+        budgets_of_summaries,
+        find,
+        labelled,
+        placed,
+        scanned,
+        uncounted,
+        watch_of,
+        with_those_there,
+    )
+    from budget_cli.groups.sightings import FEW
+    from budget_cli.reading.columns import FIRST, Keep
     from budget_cli.reading.fields import Fields
     from budget_cli.rendering import page
 
@@ -104,23 +114,19 @@ def command(
     label = ""
     if by is not None:
         label, fields = labelled(by, fields)
+    optional = [name for name in WATCHED if name not in fields.extras]
+    fields = replace(fields, extras=(*fields.extras, *optional))
     fields = placed(found, fields, mappings, preset, presets or [], quiet)
+    fields = with_those_there(found, fields, optional)
     known = tuple(budget for budget in grid.token_budget if budget is not None)
-    watch = None
-    if summarized is None:
-        watch = Watch(
-            () if token_budget is None else (token_budget,),
-            THRESHOLDS["positive-log-prob.nats"],
-            THRESHOLDS["log-ratio-outlier.nats"],
-            budget_penalty_coef,
-        )
-        watched = replace(fields, extras=(*fields.extras, *WATCHED))
-        there = detection.extras_there(found, watched)
-        fields = replace(fields, extras=(*fields.extras, *(name for name in WATCHED if name in there)))
+    watch = watch_of(() if token_budget is None else (token_budget,), THRESHOLDS, budget_penalty_coef)
+    unchecked = uncounted(found, watch)
     scan = scanned(
-        found, fields, known, max_line_bytes, jobs, quiet, verbose, label, sample=overview.SAMPLED, watch=watch,
-        engine=engine,
+        found, fields, known, max_line_bytes, jobs, quiet, verbose, label, sample=overview.SAMPLED,
+        watch=None if unchecked else watch, keep=Keep(FIRST.first, FEW), engine=engine,
     )  # fmt: skip
+    if unchecked:
+        scan.notes.append(f"the page has no findings of check: {unchecked}")
     labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
     parts = {each: scan.by[each] for each in labels}
     shown = overview.of_groups(scan.groups, parts, grid, coefficients, scan.tally, aggregate.value)
@@ -130,12 +136,13 @@ def command(
     if shown.loss.loss is None and shown.loss.responses:
         reasons.append("the numbers are too large: their squares are beyond the range of a double")
     findings = None
-    if watch is not None:
+    if not unchecked:
         subject = outcome.subject(scan, scan.groups.at(shown.at[0]), shown.loss, THRESHOLDS)
         findings = audit.of_subject(subject, set(CHECKS)).findings
     names = list(files or ["-"])
-    console.write(page.of_overview(shown, names, by, reasons, outcome.told(scan), findings, assets), output)
-    outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
+    most = None if verbose else FIRST.first
+    console.write(page.of_overview(shown, names, by, reasons, outcome.told(scan, most), findings, assets), output)
+    outcome.tell(scan, reasons, on_screen=False, quiet=quiet, most=most)
     return outcome.exit_code(scan, reasons)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import gc
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,23 @@ def placed(
     return fields
 
 
+def with_those_there(found: list[Source], fields: Fields, optional: Collection[str]) -> Fields:
+    """The fields without the extras among `optional` that no first record has: to read on for them takes time."""
+    from budget_cli.reading import detection
+
+    records = [source for source in found if not summaries.is_summary(source)]
+    there = detection.extras_there(records, fields) if records else set()
+    return replace(fields, extras=tuple(name for name in fields.extras if name in there or name not in optional))
+
+
+def watch_of(
+    budgets: tuple[int, ...], thresholds: Mapping[str, float], beta: float = 0.0, particulars: bool = True
+) -> Watch:
+    """What the checks, with these thresholds, want to be seen while records are read."""
+    used = {called: thresholds[name] for name, called in summaries.THRESHOLDS.items()}
+    return Watch(budgets, used["positive"], used["outlier"], particulars, beta)
+
+
 def _common(found: list[Source]) -> str:
     """The folder that all these names begin with: the same files of another folder give the same ids."""
     try:
@@ -255,10 +272,19 @@ def rereadable(found: list[Source]) -> Iterator[list[Source]]:
 
 def budgets_of_summaries(found: list[Source]) -> tuple[int, ...] | None:
     """The budgets that all summaries among these sources know; None where there is no summary."""
-    headers = [summaries.header_of(source) for source in found if summaries.is_summary(source)]
+    headers = _headers(found)
     if not headers:
         return None
-    return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers))))
+    return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers.values()))))
+
+
+def uncounted(found: list[Source], watch: Watch) -> str | None:
+    """Why checks cannot be made of the summaries among these sources."""
+    return summaries.uncounted(_headers(found), watch)
+
+
+def _headers(found: list[Source]) -> dict[str, dict[str, Any]]:
+    return {source.name: summaries.header_of(source) for source in found if summaries.is_summary(source)}
 
 
 def scanned(
@@ -282,12 +308,17 @@ def scanned(
     Raises:
         UsageProblem: there are summaries among them that cannot be folded together, or do not answer for these budgets.
     """
-    headers = {source.name: summaries.header_of(source) for source in found if summaries.is_summary(source)}
+    headers = _headers(found)
     if headers:
         if by:
             raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
         _require_once(found, headers)
         summaries.require_alike(headers, fields, budgets, len(headers) < len(found))
+        if watch is not None and not apart:
+            reason = summaries.uncounted(headers, watch)
+            if reason is not None:
+                raise UsageProblem(reason)
+            watch = watch._replace(particulars=False)
     limits = Limits(max_line_bytes, ALL if verbose else keep)
     plan = Plan(fields, Layout(budgets), limits, by, sample, apart=apart, watch=watch, repeated_keys=repeated_keys)
     with progress_over(found, quiet) as update:

@@ -1,4 +1,4 @@
-"""`budget-cli summarize FILES… -o part.jsonl`: the moments, for every other command to take in place of the records."""
+"""`budget-cli summarize FILES… -o part.jsonl`: moments and what checks count, to be taken in place of the records."""
 
 from typing import Annotated
 
@@ -13,12 +13,14 @@ EPILOG = """Examples:
   budget-cli summarize step-7/ -B 1024,4096 -o step-7.summary.jsonl
   ls *.jsonl | xargs -P 8 -I{} budget-cli summarize {} -B 4096 -o parts/{}.gz
   budget-cli loss parts -B 4096
+  budget-cli check parts -B 4096
 
 A summary answers for every β and α, and for the budgets that it was made with. Several of them give what one scan of
 all their files gives, in the order in which they are named.
 
 Exit: 0 all read and all held, 1 verdict fail (the summary is written and says so), 2 usage, 3 input or output.
 """
+FINISH_REASON = "finish_reason"  # read where the records have it, for the checks
 
 
 @console.exits
@@ -53,33 +55,44 @@ def command(
 ) -> Exit:
     """The moments of every prompt, to stand for its records.
 
-    JSON lines that all commands which compute from moments take in place of the records. The coefficients only say
-    what a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0 neither lengths nor budgets. Where
-    the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
+    JSON lines that all commands which need no single records take in place of them; what the checks count is there,
+    too. The coefficients only say what a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0
+    neither lengths nor budgets. Where the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
     """  # fmt: skip
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
     console.require_writable(output, compresses=True)
     from budget_cli.analysis import grid, verdict
+    from budget_cli.analysis.checks.catalogue import THRESHOLDS
     from budget_cli.cli import outcome
-    from budget_cli.cli.scanned import as_typed, find, placed, scanned
+    from budget_cli.cli.scanned import as_typed, find, placed, scanned, uncounted, watch_of, with_those_there
     from budget_cli.groups.moments import Layout
+    from budget_cli.groups.sightings import FEW
     from budget_cli.reading import compression
+    from budget_cli.reading.columns import FIRST, Keep
     from budget_cli.reading.fields import Fields
     from budget_cli.scanning import summaries
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
     budgets = () if token_budget is None else grid.parse_budgets("--token-budget", token_budget)
-    fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
+    fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0, extras=(FINISH_REASON,))
     mappings, fields = as_typed(fields, field, reward_weights, group)
     compressed = compression.compressor(output or "")
     found = find(files, output)
     fields = placed(found, fields, mappings, preset, presets or [], quiet, in_full=True)
-    scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose, apart=True, engine=engine)
+    fields = with_those_there(found, fields, [FINISH_REASON])
+    watch = watch_of(budgets, THRESHOLDS, particulars=False)
+    unchecked = uncounted(found, watch)
+    scan = scanned(
+        found, fields, budgets, max_line_bytes, jobs, quiet, verbose, apart=True, watch=watch,
+        keep=Keep(FIRST.first, FEW), engine=engine,
+    )  # fmt: skip
+    if unchecked:
+        scan.notes.append(f"check cannot take the result: {unchecked}")
     reasons = outcome.reasons_to_fail(scan, allowance)
     with console.sink(output) as put:
-        for piece in compressed(summaries.lines(scan, fields, Layout(budgets))):
+        for piece in compressed(summaries.lines(scan, fields, Layout(budgets), watch)):
             put(piece)
-    outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
+    outcome.tell(scan, reasons, on_screen=False, quiet=quiet, most=None if verbose else FIRST.first)
     return outcome.exit_code(scan, reasons)

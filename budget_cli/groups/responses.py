@@ -19,7 +19,8 @@ class Watch(NamedTuple):
     budgets: tuple[int, ...] = ()  # tokens
     positive: float = 0.0  # nats from which on a log-prob is above 0
     outlier: float = np.inf  # nats of a log-ratio
-    beta: float = 0.0  # reward per token: the best response of a prompt is told at this and the first budget
+    particulars: bool = True  # keep a little of each prompt, too
+    beta: float = 0.0  # reward per token: the best response of a prompt is told with this and the first budget
 
 
 class Responses(NamedTuple):

@@ -15,6 +15,7 @@ TITLES = {
     "identity": "Identity",
 }
 NEEDS = {
+    "records": "single records (a summary holds none)",
     "budget": "a budget (`-B`), β above 0 and lengths",
     "length": "lengths",
     "log_prob": "log-probs",
@@ -35,6 +36,8 @@ section for each, and `budget-cli check --explain CODE` prints it. (The page is 
 - **`--select` and `--ignore`** take codes and topics (%s).
 - **`--threshold NAME=VALUE`** changes a threshold; its default and where it comes from are below.
 - **`--text`** reads the texts of prompts and responses, too, which takes longer; some checks need them.
+- **Summaries** (`budget-cli summarize`) may stand in place of records and have the findings of one scan of their files.
+  What needs single records is not checked then, and that is said; a prompt has its file, and no line.
 - **`--baseline FILE`** takes the JSON of an earlier check: what was found there, and is not worse now, does not fail.
 - **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
   `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts or records), `accepted` (why it does not

@@ -204,7 +204,8 @@ def _finding(finding: Finding) -> str:
     """What was found; where, why it matters and what to do are one click away."""
     places = []
     for one in finding.evidence:
-        where = "" if one.source is None else f"{for_terminal(one.source)}:{one.line or ''}"
+        line = "" if one.line is None else f":{one.line}"
+        where = "" if one.source is None else f"{for_terminal(one.source)}{line}"
         prompt = "" if one.prompt_id is None else for_terminal(one.prompt_id)
         places.append(" ".join(filter(None, (where, prompt))))
     seen = f"<p>Seen at: {escape(', '.join(places))}</p>" if places else ""

@@ -84,7 +84,7 @@ class _Driver:
         self._handed_out: deque[Any] = deque()  # what the tasks say of how far they are, in order
         self._results: deque[Any] = deque()  # the scans of the sources, in order
         self._so_far = Progressed()
-        self._result = Scan(Groups(plan.layout, plan.sample))
+        self._result = Scan.begun(plan)
 
     def scan(self, found: Sequence[Source]) -> Scan:
         many = len(found) >= self._cpus * AHEAD
@@ -224,7 +224,8 @@ def _whole(shared: tuple[Plan, str], source: Source, changed_at: int) -> tuple[S
     try:
         result = scanning.scan([_as_seen_here(source, changed_at)], plan, jobs=1)
     except InputProblem as problem:
-        result = Scan(Groups(plan.layout, plan.sample), problems=[problem])
+        result = Scan.begun(plan)
+        result.problems.append(problem)
         result.finish([], replace(plan, by=""))
     return result, (result.tally, result.bytes)
 
@@ -262,7 +263,7 @@ def _folded(
 ) -> Scan:
     """The scan of a source so far, with its next spans; `at_end`: these are the last, and when it was changed."""
     plan, _ = shared
-    result = Scan(Groups(plan.layout, plan.sample)) if state is None else _own(state)
+    result = Scan.begun(plan) if state is None else _own(state)
     for parts in spans:
         for part in parts:
             result.receive(source, part, plan)

@@ -28,7 +28,7 @@ from budget_cli.reading.fields import Fields
 from budget_cli.reading.records import part_of_id
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import summaries, workers
-from budget_cli.scanning.summaries import Summary
+from budget_cli.scanning.summaries import OfSource, Summary
 
 if TYPE_CHECKING:
     from budget_cli.reading.parquet import RowGroup
@@ -48,7 +48,11 @@ class Plan:
     sample: int = 0  # responses to keep of some prompts
     watch: Watch | None = None  # what to look for in single responses; None: nothing
     repeated_keys: bool = False  # whether to look for keys that occur twice in an object
-    apart: bool = False  # the sources' groups are kept side by side, for a summary, and make no total
+    apart: bool = False  # what the sources give is kept side by side, for a summary, and makes no total
+
+    def nothing_seen(self) -> Observations | None:
+        """What is seen of no response, if single responses are looked at."""
+        return None if self.watch is None else Observations(self.watch.particulars)
 
 
 class Task(NamedTuple):
@@ -77,7 +81,7 @@ class Scan:
     """What all the sources gave."""
 
     groups: Groups  # the total, once the scan is done
-    parts: list[tuple[str, Groups]] = field(default_factory=list)  # of each source, where the plan says so
+    parts: list[OfSource] = field(default_factory=list)  # of each source, where the plan keeps them apart
     tally: Tally = field(default_factory=Tally)
     rejections: list[Rejection] = field(default_factory=list)  # those that the plan keeps; tally has the counts
     problems: list[InputProblem] = field(default_factory=list)  # sources that could not be read to their end
@@ -86,15 +90,19 @@ class Scan:
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
-    observations: Observations = field(default_factory=Observations)
+    observations: Observations | None = None  # where the plan says what to watch for
     sources: list[str] = field(default_factory=list)  # their names, by their number in a place
+    begun_at: list[int] = field(default_factory=list)  # how many prompts there were before each of them
 
     broken: set[Source] = field(default_factory=set)  # sources of which no more is read
 
     _source: Source | None = None  # being read
-    _of_source: Groups | None = None  # what it gave so far
-    _by_of_source: dict[Label, Groups] = field(default_factory=dict)
-    _seen: Observations = field(default_factory=Observations)  # what was seen of it
+    _of_source: OfSource | None = None  # what it gave so far
+
+    @classmethod
+    def begun(cls, plan: Plan) -> "Scan":
+        """Of no source yet."""
+        return cls(Groups(plan.layout, plan.sample), observations=plan.nothing_seen())
 
     def receive(self, source: Source, outcome: "Part | Summary | InputProblem", plan: Plan) -> None:
         """Add what became of the next task of this source."""
@@ -116,13 +124,14 @@ class Scan:
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
         if source != self._source or self._of_source is None:
             self.settle(plan)
-            self._source, self._of_source = source, Groups(plan.layout, plan.sample)
-            self.sources.append(source.name)
-        rows = self._of_source.fold(part.groups)
-        if part.observations is not None:
-            self._seen.fold(part.observations, rows, (len(self.sources) - 1) * PLACES + before)
+            empty = Groups(plan.layout, plan.sample)
+            self._source, self._of_source = source, OfSource(source.name, empty, plan.nothing_seen())
+        so_far = self._of_source
+        rows = so_far.groups.fold(part.groups)
+        if so_far.seen is not None and part.observations is not None:
+            so_far.seen.fold(part.observations, rows, before)
         for label, groups in part.by.items():
-            self._by_of_source.setdefault(label, Groups(plan.layout)).fold(groups)
+            so_far.by.setdefault(label, Groups(plan.layout)).fold(groups)
             self.tallies.setdefault(label, Tally()).add(part.tallies[label])
         self.tally.add(part.tally)
         self.bytes += part.bytes
@@ -132,40 +141,43 @@ class Scan:
 
     def take(self, summary: Summary, plan: Plan) -> None:
         """Add what was summarized elsewhere: source by source, as if they were read here."""
-        for name, groups in summary.parts:
+        for part in summary.parts:
             self.settle(plan)
-            self._of_source = groups
-            self.parts += [(name, groups)] if plan.apart else []
+            self._of_source = part
         self.tally.add(summary.tally)
         self.bytes += summary.bytes
         plan.limits.keep.extend(self.rejections, summary.rejections)
         self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
 
-    def settle(self, plan: Plan, offset: int = 0) -> None:
-        """Fold what the source gave into the total; `offset` makes its places those of the input, if they are not."""
-        if self._of_source is None:
+    def settle(self, plan: Plan) -> None:
+        """Fold what the source gave into the total, or put it beside what others gave."""
+        part, self._source, self._of_source = self._of_source, None, None
+        if part is None:
             return
         if plan.apart:
-            if self._source is not None:
-                self.parts.append((self._source.name, self._of_source))
+            self.parts.append(part)
         else:
+            self.begun_at.append(len(self.groups))
             if len(self.groups):
-                rows = self.groups.fold(self._of_source)
+                rows = self.groups.fold(part.groups)
             else:
-                self.groups, rows = self._of_source, np.arange(len(self._of_source))
-            if plan.watch is not None:
-                self.observations.fold(self._seen, rows, offset)
-        for label, groups in self._by_of_source.items():
+                self.groups, rows = part.groups, np.arange(len(part.groups))
+            if self.observations is not None and part.seen is not None:
+                self.observations.fold(part.seen, rows, len(self.sources) * PLACES)
+        self.sources.append(part.name)
+        for label, groups in part.by.items():
             self.by.setdefault(label, Groups(plan.layout)).fold(groups)
-        self._source, self._of_source, self._by_of_source, self._seen = None, None, {}, Observations()
 
     def add(self, later: "Scan", plan: Plan) -> None:
         """Add the finished scan of one later source that holds records."""
         self.settle(plan)
-        self._of_source, self._by_of_source, self._seen = later.groups, later.by, later.observations
-        self.settle(plan, len(self.sources) * PLACES)
-        self.sources += later.sources
-        self.parts += later.parts
+        if plan.apart:
+            self.parts += later.parts
+            self.sources += later.sources
+        else:
+            for name in later.sources:  # none, if it is empty
+                self._of_source = OfSource(name, later.groups, later.observations, later.by)
+            self.settle(plan)
         self.tally.add(later.tally)
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).add(tally)
@@ -211,7 +223,7 @@ def scan(
     Raises:
         WorkerDied: a worker process was killed.
     """
-    result = Scan(Groups(plan.layout, plan.sample))
+    result = Scan.begun(plan)
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.at_once) >= WORTH_WORKERS
     threads = start_method is None and decoding.is_compiled(plan.fields)
@@ -288,7 +300,7 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
     """Read the block and take its moments; what is wrong with its source is an answer, too."""
     try:
         if task.block is None:
-            return summaries.read(task.source, plan.layout)
+            return summaries.read(task.source, plan.layout, plan.watch)
         if task.source.parquet:
             return _of_rows(task, plan)
         block = block_of(task, plan)
@@ -309,18 +321,17 @@ def _of_rows(task: Task, plan: Plan) -> Part:
 
     assert isinstance(task.block, parquet.RowGroup)
     whole = Part(Groups(plan.layout, plan.sample), Tally(), task.block.rows, [], task.block.bytes, {}, {})
-    seen = Observations()
+    whole.observations = seen = plan.nothing_seen()
     for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.keep):
         part = _part(_under_prompts(decoded, task.source, plan), task.source, 0, plan)
         rows = whole.groups.fold(part.groups)
-        if part.observations is not None:
+        if seen is not None and part.observations is not None:
             seen.fold(part.observations, rows, 0)  # its rows are numbered from the row group's first already
         for label, groups in part.by.items():
             whole.by.setdefault(label, Groups(plan.layout)).fold(groups)
             whole.tallies.setdefault(label, Tally()).add(part.tallies[label])
         whole.tally.add(part.tally)
         plan.limits.keep.extend(whole.rejections, part.rejections)
-    whole.observations = None if plan.watch is None else seen
     return whole
 
 

@@ -1,14 +1,15 @@
 """A finished scan ↔ the lines of a summary: what another scan, elsewhere or later, takes in place of the records.
 
 A header with the settings and the counts, then a line a prompt: its id, and for each source in which it occurs that
-source's number and the columns of its row. The rows of the sources stay apart, so that whatever takes several
-summaries can fold all sources in their order: the result is that of one scan to the last bit, however the files were
-shared out. Numbers are written so that they read back as they were; docs/scale.md has the format.
+source's number and the columns of its row. The rows of the sources stay apart, and so does what was seen of their
+responses, so that whatever takes several summaries can fold all sources in their order: the result is that of one scan
+to the last bit, however the files were shared out. Numbers are written so that they read back as they were;
+docs/summaries.md has the format.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,13 @@ from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.groups.groups import Groups, Key
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
+from budget_cli.groups.observations import Observations
+from budget_cli.groups.responses import Watch
 from budget_cli.reading import blocks, decoding, results, sources
-from budget_cli.reading.columns import Ids, Rejection, Tally
+from budget_cli.reading.columns import Ids, Label, Rejection, Tally
 from budget_cli.reading.fields import KINDS, Fields, written
 from budget_cli.reading.sources import Source
+from budget_cli.scanning import seen
 
 if TYPE_CHECKING:
     from budget_cli.scanning.scan import Scan
@@ -31,15 +35,28 @@ if TYPE_CHECKING:
 KIND = "summary/1"
 SCHEMA = f"budget-cli/{KIND}"
 COUNTERS = ("by_code", "lacking")  # of a tally
+# what checks call the thresholds that are used while records are read, and what a Watch calls them
+THRESHOLDS = {"positive-log-prob.nats": "positive", "log-ratio-outlier.nats": "outlier"}
 CHUNK = 1 << 13  # prompts turned into Python's numbers at a time
+DAMAGED = "a summary that is damaged: what its header says was seen cannot be"
 LONGEST = 1 << 30  # bytes of a line: a prompt that occurs in a million files
+
+
+@dataclass
+class OfSource:
+    """What one source gave."""
+
+    name: str
+    groups: Groups
+    seen: Observations | None = None  # its places are lines; None: nobody looked
+    by: dict[Label, Groups] = field(default_factory=dict)  # the same responses, by label
 
 
 @dataclass
 class Summary:
     """What a summary holds, ready to be folded."""
 
-    parts: list[tuple[str, Groups]]  # of each source, in order
+    parts: list[OfSource]  # in order
     tally: Tally
     rejections: list[Rejection]
     incomplete: list[tuple[str, str]]  # sources that could not be read to their end, and why
@@ -49,15 +66,16 @@ class Summary:
 # ---- a scan → lines
 
 
-def lines(found: "Scan", fields: Fields, layout: Layout) -> Iterator[bytes]:
+def lines(found: "Scan", fields: Fields, layout: Layout, watch: Watch | None = None) -> Iterator[bytes]:
     """The header, and the lines of the prompts, first seen first. The scan kept its sources apart."""
-    parts = [groups for _, groups in found.parts]
+    parts = [part.groups for part in found.parts]
     total = Lengths()
     for groups in parts:
         total.merge(groups.lengths)
     ids = Ids()
     place = np.concatenate([np.zeros(0, np.intp), *(ids.codes(list(groups.keys())) for groups in parts)])
-    number = np.repeat(np.arange(len(parts)), [len(groups) for groups in parts])
+    sizes = [len(groups) for groups in parts]
+    number = np.repeat(np.arange(len(parts)), sizes)
     table = np.concatenate([layout.empty(0), *(groups.table for groups in parts)])
     identity = layout.empty(1)[0]
     told = [name == "n" or bool(np.any(table[:, i] != identity[i])) for i, name in enumerate(layout.names)]
@@ -67,7 +85,7 @@ def lines(found: "Scan", fields: Fields, layout: Layout) -> Iterator[bytes]:
         **_settings(fields),
         "columns": [name for name, has in zip(layout.names, told, strict=True) if has],
         "prompts": len(ids.keys()),
-        "sources": [name for name, _ in found.parts],
+        "sources": [_utf8(part.name) for part in found.parts],
         "responses": int(table[:, layout.at("n")].sum()),
         "with_length": sum(groups.with_length for groups in parts),
         "with_log_ratio": sum(groups.with_log_ratio for groups in parts),
@@ -75,9 +93,14 @@ def lines(found: "Scan", fields: Fields, layout: Layout) -> Iterator[bytes]:
         "records": {name: getattr(found.tally, name) for name in Tally.__dataclass_fields__ if name not in COUNTERS},
         "rejected": dict(found.tally.by_code),
         "lacking": dict(found.tally.lacking),
-        "rejections": [rejection._asdict() for rejection in found.rejections],
-        "incomplete": [[problem.source, problem.problem] for problem in found.problems],
+        "rejections": [{**one._asdict(), "source": _utf8(one.source)} for one in found.rejections],
+        "incomplete": [[_utf8(problem.source), _utf8(problem.problem)] for problem in found.problems],
     }
+    observed = [part.seen for part in found.parts if part.seen is not None]
+    if watch is not None and len(observed) == len(parts):  # else nobody looked, or not at all of them
+        header["thresholds"] = _thresholds(watch)
+        prompts = np.split(place, np.cumsum(sizes)[:-1])
+        header["seen"] = [seen.told(one.sightings, of) for one, of in zip(observed, prompts, strict=False)]
     yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
     yield from _prompts(ids.keys(), place, np.column_stack([number, table[:, told]]))
 
@@ -90,6 +113,16 @@ def _settings(fields: Fields) -> dict[str, Any]:
         "group": fields.group,
         "needs": {"length": fields.needs_length, "log_probs": fields.needs_log_probs},
     }
+
+
+def _thresholds(watch: Watch) -> dict[str, float]:
+    """Those of the checks that are used while records are read."""
+    return {name: getattr(watch, called) for name, called in THRESHOLDS.items()}
+
+
+def _utf8(text: str) -> str:
+    """The same, whatever bytes a file's name is made of."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _prompts(keys: Sequence[Key], place: NDArray[np.intp], rows: Table) -> Iterator[bytes]:
@@ -105,7 +138,7 @@ def _prompts(keys: Sequence[Key], place: NDArray[np.intp], rows: Table) -> Itera
             row: list[Any] = []
             for one in values[begin - bounds[0] : end - bounds[0]]:
                 one[0] = int(one[0])
-                row += one if plain else [value if value - value == 0 else str(value) for value in one]
+                row += one if plain else [seen.number(value) for value in one]
             yield orjson.dumps({"prompt_id": key, "row": row}, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -124,7 +157,7 @@ def header_of(source: Source) -> dict[str, Any]:
         InputProblem: it is none.
     """
     head = b""
-    for most in (1 << 16, 1 << 20, LONGEST):
+    for most in (1 << 16, 1 << 20, 1 << 24, LONGEST):
         head = sources.head(source, most)
         if b"\n" in head or len(head) < most:
             break
@@ -186,8 +219,33 @@ def _differing(one: Any, other: Any) -> tuple[str, str]:
     return tuple(", ".join(f"{name}={each.get(name)}" for name in names) for each in (one, other))  # type: ignore[return-value]
 
 
-def read(source: Source, layout: Layout) -> Summary:
-    """All of a summary, for the budgets of this layout.
+def uncounted(headers: Mapping[str, dict[str, Any]], watch: Watch) -> str | None:
+    """Why checks cannot be made of these summaries (by name): which does not know what was seen, and what to do."""
+    for name, header in headers.items():
+        counted = _counted_with(header)
+        if counted is None:
+            return f"{name}: a summary without what the checks count, from an earlier version: summarize again"
+        for threshold, asked in _thresholds(watch).items():
+            used = counted[threshold]
+            if used != asked:
+                return (
+                    f"{name}: a summary that counted with {threshold}={used:g}, not {asked:g}; that is done while"
+                    f" records are read: give --threshold {threshold}={used:g}, or check the records"
+                )
+    return None
+
+
+def _counted_with(header: dict[str, Any]) -> dict[str, float] | None:
+    """The thresholds with which responses were looked at; None: nobody looked."""
+    told = header.get("thresholds")
+    if "seen" not in header or not isinstance(told, dict):
+        return None
+    used: dict[str, Any] = {name: told.get(name) for name in THRESHOLDS}
+    return used if all(type(value) in (int, float) for value in used.values()) else None
+
+
+def read(source: Source, layout: Layout, watch: Watch | None = None) -> Summary:
+    """All of a summary, for the budgets of this layout; and what was seen of its responses, if it is wanted and known.
 
     Raises:
         InputProblem: it is cut off, or a line of it is none.
@@ -209,10 +267,22 @@ def read(source: Source, layout: Layout) -> Summary:
         keys += found
     if len(keys) != header["prompts"]:
         raise InputProblem(source.name, f"a summary that is cut off: {len(keys):,} prompts of {header['prompts']:,}")
-    parts = _parts(header, layout, keys, np.concatenate(places), np.concatenate(rows))
+    told = _told(source, header, watch)
+    parts = _parts(source, header, layout, keys, np.concatenate(places), np.concatenate(rows), told)
     tally = Tally(**header["records"], by_code=Counter(header["rejected"]), lacking=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     return Summary(parts, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
+
+
+def _told(source: Source, header: dict[str, Any], watch: Watch | None) -> list[Any]:
+    """What the header says was seen of each source; None of each, where nobody looked as this watch does."""
+    number = len(header["sources"])
+    if watch is None or _counted_with(header) != _thresholds(watch):
+        return [None] * number
+    told = header["seen"]
+    if not isinstance(told, list) or len(told) != number or None in told:
+        raise InputProblem(source.name, DAMAGED)
+    return told
 
 
 def _parsed(source: Source, data: bytes) -> tuple[list[Key], NDArray[np.int64], Floats]:
@@ -233,9 +303,10 @@ def _parsed(source: Source, data: bytes) -> tuple[list[Key], NDArray[np.int64], 
 
 
 def _parts(
-    header: dict[str, Any], layout: Layout, keys: list[Key], places: NDArray[np.intp], rows: Table
-) -> list[tuple[str, Groups]]:
-    """The groups of each source; what adds without order (the lengths, the counts) is with the first."""
+    source: Source, header: dict[str, Any], layout: Layout, keys: list[Key], places: NDArray[np.intp], rows: Table,
+    told: list[Any],
+) -> list[OfSource]:  # fmt: skip
+    """What each source gave; what adds without order (the lengths, the counts) is with the first."""
     table = np.repeat(layout.empty(1), len(rows), axis=0)
     column = {name: i for i, name in enumerate(header["columns"], start=1)}
     for i, name in enumerate(layout.names):
@@ -245,11 +316,16 @@ def _parts(
     order = np.argsort(number, kind="stable")
     bounds = np.searchsorted(number[order], np.arange(len(header["sources"]) + 1)).tolist()
     parts = []
-    for name, (begin, end) in zip(header["sources"], pairwise(bounds), strict=True):
+    for name, (begin, end), said in zip(header["sources"], pairwise(bounds), told, strict=True):
         of_source = order[begin:end]
-        parts.append((name, Groups.of_rows(layout, [keys[i] for i in places[of_source].tolist()], table[of_source])))
+        there = places[of_source]
+        groups = Groups.of_rows(layout, [keys[i] for i in there.tolist()], table[of_source])
+        observed = None if said is None else seen.of_told(said, there, layout.budgets)
+        if said is not None and observed is None:
+            raise InputProblem(source.name, DAMAGED)
+        parts.append(OfSource(name, groups, observed))
     if parts:
-        first = parts[0][1]
+        first = parts[0].groups
         first.lengths = Lengths.of_items(header["lengths"])
         first.with_length, first.with_log_ratio = header["with_length"], header["with_log_ratio"]
     return parts

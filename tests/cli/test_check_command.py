@@ -159,11 +159,132 @@ def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget
     assert "id-over-texts" in of_json(done)["checked"]
 
 
-def test_a_summary_is_refused_as_it_holds_no_single_records(budget_cli: Run, tmp_path: Path) -> None:
-    budget_cli("summarize", ROLLOUTS, "-B", "1024", "-o", tmp_path / "part.jsonl")
-    done = budget_cli("check", "part.jsonl", "-B", "1024", cwd=tmp_path)
+# ---- summaries in place of records
+
+
+@pytest.fixture
+def steps(budget_cli: Run, tmp_path: Path) -> Path:
+    """The sample's steps: two of them as a summary, one as a summary that is compressed, and one as it is."""
+    for name, files in (("1.jsonl", ("41", "42")), ("2.jsonl.gz", ("43",))):
+        paths = [f"sample_data/steps/{file}.jsonl" for file in files]
+        assert budget_cli("summarize", *paths, "-B", "512,1024", "-o", tmp_path / name, cwd=ROOT).returncode == 0
+    return tmp_path
+
+
+def test_of_a_summary_a_response_has_its_line_and_a_prompt_its_file(budget_cli: Run, steps: Path) -> None:
+    done = budget_cli("check", steps / "1.jsonl", steps / "2.jsonl.gz", "-B", "1024", "-f", "json")
+    assert (done.returncode, done.stderr) == (0, b"")
+    places = {f["code"]: [(e["source"], e["line"], e["prompt_id"]) for e in f["evidence"]][:3]
+              for f in of_json(done)["findings"]}  # fmt: skip
+    files = [f"sample_data/steps/{step}.jsonl" for step in (41, 42, 43)]
+    assert places["truncated"] == [(files[1], 5, "primes-128"), (files[1], 6, "geometry-203"),
+                                   (files[2], 1, "primes-128")]  # fmt: skip
+    assert places["penalty-outweighs-reward"] == [
+        (files[0], None, prompt) for prompt in ("geometry-203", "counting-044", "primes-128")
+    ]
+
+
+def test_the_screen_says_that_a_summary_holds_no_single_records(budget_cli: Run, steps: Path) -> None:
+    done = budget_cli("check", "1.jsonl", "2.jsonl.gz", "-B", "1024", cwd=steps)
+    lines = done.stdout.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "sample_data/steps/42.jsonl:5  info  truncated  primes-128" in lines
+    assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  geometry-203" in lines
+    assert [line for line in lines if line.startswith("not made")] == [
+        "not made  9 checks: a summary holds no single records"
+    ]
+    assert lines[-1] == "pass      72 records read, none rejected"
+
+
+def test_beside_a_summary_no_check_is_made_of_single_records(budget_cli: Run, steps: Path) -> None:
+    last = "sample_data/steps/44.jsonl"
+    for inputs in ((steps / "1.jsonl",), (steps / "1.jsonl", steps / "2.jsonl.gz", last)):
+        answer = of_json(budget_cli("check", *inputs, "-B", "1024", "-f", "json", cwd=ROOT))
+        assert answer["unchecked"] == [
+            {
+                "codes": [
+                    "best-response-changes", "stored-advantage", "length-is-characters", "length-is-turns",
+                    "duplicate-keys", "id-over-texts", "text-under-ids", "duplicate-records", "identical-responses",
+                ],
+                "reason": "a summary holds no single records",
+            }
+        ]  # fmt: skip
+        assert {"phantom-advantage", "truncated", "penalty-in-reward"} <= set(answer["checked"])
+    whole = of_json(budget_cli("check", "sample_data/steps", "-B", "1024", "-f", "json", cwd=ROOT))
+    assert found_in(answer) == found_in(whole)
+
+
+def found_in(answer: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(finding["code"], finding["severity"], finding["message"]) for finding in answer["findings"]]
+
+
+def test_what_was_rejected_when_summarizing_is_found(budget_cli: Run, tmp_path: Path) -> None:
+    part = tmp_path / "part.jsonl"
+    assert budget_cli("summarize", "sample_data/damaged.jsonl", "-B", "1024", "-o", part, cwd=ROOT).returncode == 1
+    for options in ((), ("-B", "1024"), ("--max-errors", "23"), ("--allow-truncated-tail",)):
+        of_part = budget_cli("check", part, "--select", "records", "-f", "json", *options)
+        of_file = budget_cli(
+            "check", "sample_data/damaged.jsonl", "--select", "records", "-f", "json", *options, cwd=ROOT
+        )
+        assert of_part.returncode == of_file.returncode
+        assert {**of_json(of_part), "unchecked": []} == {**of_json(of_file), "unchecked": []}
+
+
+SUMMARIES = [
+    (("-B", "9"), "1.jsonl: a summary for other budgets: asked for 9, it has 512, 1024; give one of those with -B, or"
+     " summarize again with this one"),
+    (("--text",), "1.jsonl: a summary holds no single records, which is what check --text is about"),
+    (("--duplicate-keys",),
+     "1.jsonl: a summary holds no single records, which is what check --duplicate-keys is about"),
+    (("--threshold", "log-ratio-outlier.nats=3"),
+     "1.jsonl: a summary that counted with log-ratio-outlier.nats=20, not 3; that is done while records are read: give"
+     " --threshold log-ratio-outlier.nats=20, or check the records"),
+    (("--threshold", "truncated.share=0.01"), None),
+    (("--threshold", "positive-log-prob.nats=0.001"), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "message"), SUMMARIES)
+def test_what_a_summary_cannot_answer_is_said_in_one_line(
+    budget_cli: Run, steps: Path, options: tuple[str, ...], message: str | None
+) -> None:
+    done = budget_cli("check", "1.jsonl", *options, cwd=steps)
+    assert done.stderr.decode() == ("" if message is None else f"budget-cli: {message}\n")
+    assert done.returncode == (0 if message is None else 2)
+
+
+def test_a_summary_of_an_earlier_version_is_to_be_made_again(budget_cli: Run, steps: Path) -> None:
+    head, _, rest = (steps / "1.jsonl").read_bytes().partition(b"\n")
+    header = json.loads(head)
+    old = {key: value for key, value in header.items() if key not in ("seen", "thresholds")}
+    (steps / "1.jsonl").write_bytes(json.dumps(old, separators=(",", ":")).encode() + b"\n" + rest)
+    done = budget_cli("check", "1.jsonl", "2.jsonl.gz", cwd=steps)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "a summary holds no single records" in done.stderr.decode()
+    assert done.stderr.decode() == (
+        "budget-cli: 1.jsonl: a summary without what the checks count, from an earlier version: summarize again\n"
+    )
+    assert budget_cli("loss", "1.jsonl", "-B", "512", cwd=steps).returncode == 0
+    # what was put together from it does not pretend to know
+    together = budget_cli("summarize", "1.jsonl", "2.jsonl.gz", "-B", "512", "-o", "all.jsonl", cwd=steps)
+    assert together.returncode == 0
+    assert together.stderr == done.stderr.replace(b" 1.jsonl", b" check cannot take the result: 1.jsonl")
+    assert budget_cli("check", "all.jsonl", cwd=steps).stderr == done.stderr.replace(b" 1.jsonl", b" all.jsonl")
+
+
+def test_a_damaged_summary_is_no_finding(budget_cli: Run, steps: Path) -> None:
+    whole = (steps / "1.jsonl").read_bytes()
+    (steps / "1.jsonl").write_bytes(whole.replace(b'"truncated":[2,', b'"truncated":["2",'))
+    done = budget_cli("check", "1.jsonl", "2.jsonl.gz", "-f", "json", cwd=steps)
+    assert done.returncode == 3
+    problem = "1.jsonl: a summary that is damaged: what its header says was seen cannot be"
+    assert (of_json(done)["incomplete"], of_json(done)["status"]) == ([problem], "fail")
+    assert done.stderr.decode() == f"budget-cli: {problem}\n"
+
+
+def test_an_annotation_of_a_summary_is_at_the_file_that_was_summarized(budget_cli: Run, steps: Path) -> None:
+    lines = budget_cli("check", "1.jsonl", "-B", "1024", "-f", "github", cwd=steps).stdout.decode().splitlines()
+    assert lines[0].startswith("::warning file=sample_data/steps/41.jsonl,title=penalty-outweighs-reward::")
+    assert lines[-1].startswith("::notice file=sample_data/steps/42.jsonl,line=5,title=truncated::")
 
 
 # ---- the baseline

@@ -105,6 +105,42 @@ def test_its_findings_are_those_of_check_with_their_places(
     assert "rollouts.jsonl:11 geometry-203" in page.text
 
 
+def test_a_summary_s_findings_are_those_of_check(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
+    steps = SAMPLE.parent / "steps"
+    budget_cli("summarize", steps / "41.jsonl", steps / "42.jsonl", "-B", "512,1024", "-o", tmp_path / "a.jsonl")
+    for inputs in ((tmp_path / "a.jsonl",), (tmp_path / "a.jsonl", steps / "43.jsonl")):
+        checked = json.loads(budget_cli("check", *inputs, "-B", "1024", "--format", "json").stdout)
+        page = page_of(*inputs, "-B", "1024")
+        assert {"truncated", "penalty-outweighs-reward"} <= {finding["code"] for finding in checked["findings"]}
+        for finding in checked["findings"]:
+            assert f"{finding['message']} {finding['code']}Seen at: " in page.text
+        assert f"Seen at: {steps}/41.jsonl geometry-203" in page.text  # of a prompt a summary knows the file
+        assert f"{steps}/42.jsonl:5 primes-128" in page.text
+
+
+def test_of_a_summary_of_an_earlier_version_the_page_has_what_its_numbers_say(budget_cli: Run, tmp_path: Path) -> None:
+    budget_cli("summarize", SAMPLE, "-B", "1024", "-o", tmp_path / "a.jsonl")
+    head, _, rest = (tmp_path / "a.jsonl").read_bytes().partition(b"\n")
+    old = {key: value for key, value in json.loads(head).items() if key not in ("seen", "thresholds")}
+    (tmp_path / "a.jsonl").write_bytes(json.dumps(old, separators=(",", ":")).encode() + b"\n" + rest)
+    done = budget_cli("report", "a.jsonl", "-B", "1024", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.decode() == (
+        "budget-cli: the page has no findings of check: a.jsonl: a summary without what the checks count, from an"
+        " earlier version: summarize again\n"
+    )
+    assert "1 prompt gets an advantage from length alone (phantom): geometry-203" in Page(done.stdout).text
+
+
+def test_a_preset_s_finish_reason_is_found_by_the_page_too(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
+    dump = SAMPLE.parents[1] / "tests" / "dumps" / "verifiers.jsonl"
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(dump.read_bytes().replace(b'"is_truncated": false', b'"is_truncated": true'))
+    checked = json.loads(budget_cli("check", path, "-f", "json").stdout)
+    (message,) = (finding["message"] for finding in checked["findings"] if finding["code"] == "truncated")
+    assert message in page_of(path, "-B", "1", "--kl-coef", "0").text
+
+
 def test_nothing_of_the_data_is_markup(page_of: PageOf, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.jsonl"
     records = [{**GOOD, "prompt_id": HOSTILE, "response_length": n} for n in (100, 300)]

@@ -1,6 +1,7 @@
 """If this fails, summaries cannot be made or used where records are, or a wrong use of them is not said in one line."""
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def test_every_command_takes_summaries_for_records(budget_cli: Run, parts: list[
     )
 
 
+def test_check_takes_summaries_for_records(budget_cli: Run, parts: list[Path]) -> None:
+    of_records, of_parts = (
+        json.loads(budget_cli("check", *inputs, "-B", "1024", "-f", "json").stdout) for inputs in (FILES, parts)
+    )
+    assert len(of_parts["findings"]) > 3
+    assert [finding["message"] for finding in of_parts["findings"]] == [
+        finding["message"] for finding in of_records["findings"] if finding["code"] in of_parts["checked"]
+    ]
+
+
 def test_a_summary_of_summaries_through_a_pipe(budget_cli: Run, parts: list[Path]) -> None:
     packed = gzip.compress(budget_cli("summarize", *parts, "-B", "1024").stdout)
     assert budget_cli("loss", "-", *WHOLE, stdin=packed).stdout == budget_cli("loss", *FILES, *WHOLE).stdout
@@ -66,6 +77,22 @@ def test_rejected_records_travel_along(
     assert done.stderr.decode().endswith("budget-cli: fail: 23 records of 28 rejected\n")
     assert loss_json(part, "-B", "1024", exits=1) == loss_json(damaged, "-B", "1024", exits=1)
     assert loss_json(part, "-B", "1024", "--max-errors", "23")["status"] == "pass"
+
+
+def test_a_summary_keeps_the_place_of_every_reason_and_ten_rejections_are_shown(
+    budget_cli: Run, tmp_path: Path
+) -> None:
+    good = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -1, "response_length": 9}\n'
+    (tmp_path / "a.jsonl").write_bytes(good + b"{\n" * 30 + b"[]\n")
+    done = budget_cli("summarize", "a.jsonl", "-B", "4", "-o", "s.jsonl", cwd=tmp_path)
+    said = done.stderr.decode().splitlines()
+    assert (done.returncode, len(said)) == (1, 12)
+    assert said[-2:] == ["budget-cli: and 21 more rejected records (-v shows all)",
+                         "budget-cli: fail: 31 records of 32 rejected"]  # fmt: skip
+    kept = json.loads((tmp_path / "s.jsonl").read_bytes().partition(b"\n")[0])["rejections"]
+    assert [one["line"] for one in kept] == [*range(2, 12), 32]
+    shown = budget_cli("loss", "s.jsonl", "-B", "4", "-f", "json", cwd=tmp_path)
+    assert shown.stdout == budget_cli("loss", "a.jsonl", "-B", "4", "-f", "json", cwd=tmp_path).stdout
 
 
 def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None:

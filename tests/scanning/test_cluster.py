@@ -18,16 +18,19 @@ import pytest
 
 from budget_cli.errors import InputProblem, UsageProblem, WorkerDied
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.observations import Observations
 from budget_cli.groups.responses import Watch
 from budget_cli.reading import blocks, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
-from budget_cli.scanning import cluster
+from budget_cli.scanning import cluster, summaries
 from budget_cli.scanning import scan as scanning
 from budget_cli.scanning.scan import Plan, Scan, scan
 
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
-WATCHED = replace(PLAN, watch=Watch((100,), 0.5, 20.0, 0.01))
+WATCHED = replace(PLAN, watch=Watch((100,), 0.5, 20.0, beta=0.01))
+TWO = Layout((50, 100))
+SUMMARIZED = replace(PLAN, layout=TWO, apart=True, watch=Watch(TWO.budgets, 0.5, 20.0, particulars=False))
 LINE = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
 
 
@@ -114,28 +117,49 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def seen(observations: Observations | None) -> Any:
+    """All that was seen."""
+    if observations is None:
+        return None
+    sightings, kept = observations.sightings, observations.particulars
+    spotted = {name: (one.count, one.first) for name, one in sightings.spotted.items()}
+    rows = None if kept is None else {name: values.tobytes() for name, values in kept.rows.items()}
+    return spotted, {name: value for name, value in sightings.sums.items() if value}, sightings.values, rows
+
+
 def told(found: Scan) -> tuple[Any, ...]:
     """Everything that a scan says."""
     assert found.groups.sample is not None
-    groups = [(name, part.table.tobytes(), list(part.keys())) for name, part in (*found.parts, ("", found.groups))]
+    apart = [(part.name, part.groups) for part in found.parts]
+    groups = [(name, part.table.tobytes(), list(part.keys())) for name, part in (*apart, ("", found.groups))]
     rows = [(label, part.table.tobytes(), list(part.keys())) for label, part in found.by.items()]
-    seen = found.observations
     return (
-        found.sources, {name: values.tobytes() for name, values in seen.particulars.rows.items()},
-        seen.sightings.sums, seen.sightings.values,
-        {name: (spotted.count, spotted.first) for name, spotted in seen.sightings.spotted.items()},
+        found.sources, found.begun_at, seen(found.observations), [seen(part.seen) for part in found.parts],
         groups, rows, list(found.tallies.items()), [array.tobytes() for array in found.groups.lengths.items()],
         [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in found.groups.sample.prompts()],
         found.tally, found.rejections, [str(problem) for problem in found.problems], found.notes, found.bytes,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True), WATCHED])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True), WATCHED, SUMMARIZED])
 def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) -> None:
     found = sources.find([str(dumps)])
     assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
     assert {"_whole", "_span", "_folded"} <= set(ray.calls)
     assert ray.calls.count("_folded") > ray.calls.count("_span") / cluster.FOLDED
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("last", [4, 5])
+def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, last: int, apart: bool) -> None:
+    paths = [str(dumps / f"{name}.jsonl") for name in range(5)]
+    part = scan(sources.find(paths[3:last]), SUMMARIZED, jobs=1)
+    (dumps / "summary").write_bytes(b"".join(summaries.lines(part, PLAN.fields, TWO, SUMMARIZED.watch)))
+    found, plan = sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]), replace(SUMMARIZED, apart=apart)
+    answer = told(cluster.scan(found, plan))
+    assert answer == told(scan(found, plan, jobs=1))
+    whole = told(scan(sources.find(paths), plan, jobs=1))
+    assert answer[:3] == whole[:3]  # the sources, and what was seen of them
 
 
 @pytest.mark.parametrize("most", [1, 5, None])

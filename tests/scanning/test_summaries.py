@@ -1,6 +1,8 @@
 """If this fails, what was summarized on many machines is not what one scan of the same files says."""
 
+import os
 import random
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.responses import Watch
 from budget_cli.reading import decoding, sources
+from budget_cli.reading.columns import Keep
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
 from budget_cli.scanning import summaries
@@ -22,16 +26,24 @@ from budget_cli.scanning.scan import Plan, Scan, scan
 LAYOUT = Layout((100, 500))
 
 
+WATCH = Watch(LAYOUT.budgets, positive=0.001, outlier=20.0, particulars=False)
+
+
 def plan(fields: Fields = Fields(), layout: Layout = LAYOUT, apart: bool = False) -> Plan:  # noqa: B008
-    return Plan(fields, layout, Limits(), apart=apart)
+    limits = Limits(keep=Keep(3, 2))
+    return Plan(fields, layout, limits, apart=apart, watch=WATCH._replace(budgets=layout.budgets))
 
 
 def told(found: Scan) -> tuple[Any, ...]:
     """Everything that a scan says of its input, numbers as their bits."""
-    groups = found.groups
+    groups, seen = found.groups, found.observations
+    assert seen is not None
+    sightings = seen.sightings
     return (
         groups.table.tobytes(), list(groups.keys()), [array.tobytes() for array in groups.lengths.items()],
-        groups.with_length, groups.with_log_ratio, found.tally, found.rejections,
+        groups.with_length, groups.with_log_ratio, found.tally, found.rejections, found.sources, found.begun_at,
+        {name: (one.count, one.first) for name, one in sightings.spotted.items()}, sightings.values,
+        {name: value.hex() for name, value in sightings.sums.items() if value},
     )  # fmt: skip
 
 
@@ -40,7 +52,7 @@ def scanned(paths: list[Path], apart: bool = False, layout: Layout = LAYOUT, fie
 
 
 def summarized(paths: list[Path], to: Path, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Path:  # noqa: B008
-    to.write_bytes(b"".join(summaries.lines(scanned(paths, True, layout, fields), fields, layout)))
+    to.write_bytes(b"".join(summaries.lines(scanned(paths, True, layout, fields), fields, layout, WATCH)))
     return to
 
 
@@ -80,6 +92,17 @@ def test_however_the_files_are_shared_out_the_summaries_say_what_one_scan_says(
     if again:
         inputs = [summarized(inputs, folder / "all.summary")]
     assert told(scanned(inputs)) == told(scanned(paths))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), cut=st.integers(1, 4))
+def test_a_summary_of_summaries_is_the_summary_of_their_files(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("dumps")
+    paths = dumps(folder, seed, 5)
+    parts = [summarized(part, folder / str(i)) for i, part in enumerate((paths[:cut], paths[cut:]))]
+    assert summarized(parts, folder / "all").read_bytes() == summarized(paths, folder / "at once").read_bytes()
 
 
 @pytest.mark.parametrize("compiler", sorted({False, decoding.has_compiled_reader()}))
@@ -142,6 +165,85 @@ def test_a_damaged_summary_is_none(tmp_path: Path, damage: Any, message: str) ->
     with pytest.raises(InputProblem) as caught:
         summaries.read(sources.find([str(summary)])[0], LAYOUT)
     assert caught.value.problem == message
+
+
+def with_header(summary: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """The same summary with another header."""
+    head, _, rest = summary.read_bytes().partition(b"\n")
+    header = orjson.loads(head)
+    change(header)
+    summary.write_bytes(orjson.dumps(header) + b"\n" + rest)
+    return summary
+
+
+@pytest.mark.parametrize("seen", [None, {}, [], [{}, {}], [None], [3], [{"sums": {"x": "y"}}],
+                                  [{"spotted": {"zero_length": [1, [[1, 9]]]}}]])  # fmt: skip
+def test_a_damaged_account_of_what_was_seen_is_none(tmp_path: Path, seen: Any) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"prompt_id": 1, "reward": 0.5, "log_prob": -1, "old_log_prob": -1, "response_length": 0}\n')
+    summary = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=seen))
+    with pytest.raises(InputProblem) as caught:
+        summaries.read(sources.find([str(summary)])[0], LAYOUT, WATCH)
+    assert caught.value.problem == "a summary that is damaged: what its header says was seen cannot be"
+    assert len(summaries.read(sources.find([str(summary)])[0], LAYOUT).parts) == 1  # to those who do not ask
+
+
+def of_an_earlier_version(header: dict[str, Any]) -> None:
+    del header["seen"], header["thresholds"]
+
+
+OUTLIER = "log-ratio-outlier.nats"
+
+
+def test_what_was_not_looked_at_in_one_source_is_not_told_of_any(tmp_path: Path) -> None:
+    paths = dumps(tmp_path, 5, 2)
+    old = with_header(summarized(paths[:1], tmp_path / "old"), of_an_earlier_version)
+    other = with_header(
+        summarized(paths[1:], tmp_path / "other"), lambda header: header["thresholds"].update({OUTLIER: 5.0})
+    )
+    for inputs in ([old], [old, paths[1]], [paths[0], other]):
+        both = header(summarized(inputs, tmp_path / "both"))
+        assert ("seen" in both, "thresholds" in both) == (False, False)
+        assert told(scanned(inputs))[:6] == told(scanned(paths[: len(inputs)]))[:6]  # the groups
+
+
+COUNTED = [
+    (lambda header: None, None),
+    (of_an_earlier_version,
+     "s: a summary without what the checks count, from an earlier version: summarize again"),
+    (lambda header: header["thresholds"].update({"another": 7}), None),
+    (lambda header: header["thresholds"].pop(OUTLIER),
+     "s: a summary without what the checks count, from an earlier version: summarize again"),
+    (lambda header: header["thresholds"].update({OUTLIER: 12.5}),
+     "s: a summary that counted with log-ratio-outlier.nats=12.5, not 20; that is done while records are read: give"
+     " --threshold log-ratio-outlier.nats=12.5, or check the records"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "reason"), COUNTED)
+def test_why_checks_cannot_be_made_of_a_summary(tmp_path: Path, change: Any, reason: str | None) -> None:
+    summary = with_header(summarized(dumps(tmp_path, 5, 1), tmp_path / "s"), change)
+    assert summaries.uncounted({"s": header(summary)}, WATCH) == reason
+    (part,) = summaries.read(sources.find([str(summary)])[0], LAYOUT, WATCH).parts
+    assert (part.seen is None) == (reason is not None)
+
+
+def test_a_file_s_name_may_be_no_utf_8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
+    path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n{\n')
+    found = scanned([summarized([path], tmp_path / "s")])
+    assert found.sources == [f"{tmp_path}/\\udcfe.jsonl"]
+    assert [one.source for one in found.rejections] == found.sources
+
+
+def test_a_header_may_be_long(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i:04}-{'x' * 200}.jsonl" for i in range(400)]
+    for path in paths:
+        path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
+    summary = summarized(paths, tmp_path / "s")
+    assert len(summary.read_bytes().partition(b"\n")[0]) > 1 << 16
+    assert header(summary)["sources"] == list(map(str, paths))
+    assert told(scanned([summary])) == told(scanned(paths))
 
 
 def header(path: Path) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def _lacking(subject: Subject) -> dict[str, set[str]]:
     """What the dump or the command line does not give: how to say it → what checks need of it."""
     c, seen = subject.loss.coefficients, subject.seen
     reasons = {}
+    if subject.kept is None:
+        reasons["a summary holds no single records"] = {"records"}
     if c.token_budget is None:
         reasons["no budget: give -B TOKENS"] = {"budget"}
     elif c.budget_penalty_coef <= 0:
@@ -66,6 +68,6 @@ def _lacking(subject: Subject) -> dict[str, set[str]]:
         reasons["keys are compared with --duplicate-keys only"] = {"keys"}
     if not seen.values.get("finish_reason"):
         reasons["no finish reason in these records"] = {"finish_reason"}
-    if not subject.row("with_advantage").any():
+    if subject.kept is not None and not subject.row("with_advantage").any():
         reasons["no stored advantages in these records"] = {"advantage"}
     return reasons

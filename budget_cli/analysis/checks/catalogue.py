@@ -27,7 +27,7 @@ class Check(NamedTuple):
     remedy: str
     example: str
     false_alarms: str
-    needs: tuple[str, ...] = ()  # budget, length, log_prob, log_ratio, text, finish_reason, advantage or keys
+    needs: tuple[str, ...] = ()  # those of rendering.catalogue.NEEDS
     thresholds: tuple[Threshold, ...] = ()
     otherwise: str = ""  # when it has another severity
 
@@ -205,7 +205,7 @@ GROUPS = [
         "Lower β, raise the budget, or give the penalty to correct answers by their length only.",
         "rewards 1 and 0, lengths 1200 and 300, budget 1024, β 0.01: 1 − 1.76 < 0",
         "It is what a penalty is for, in moderation.",
-        needs=("budget",),
+        needs=("records", "budget"),
     ),
     Check(
         "singleton", "groups", "warning", "Prompts with one response.",
@@ -238,7 +238,7 @@ GROUPS = [
         "Check `--field prompt_id=…`; compare with the trainer's advantage estimator.",
         "advantages 0.5, 0.5, −0.25",
         "Estimators without a group mean: GAE, REINFORCE++ with a batch mean, length-weighted baselines (OPO).",
-        needs=("advantage",),
+        needs=("records", "advantage"),
         thresholds=(
             Threshold("stored-advantage.share", 0.01, "mean of a prompt's advantages over their root mean square",
                       "rounding of advantages stored in 16 bits"),
@@ -333,7 +333,7 @@ LENGTHS = [
         "Map the number of tokens.",
         '"response_length": 16 for a text of 16 characters',
         "Scripts and tokenisers with about a token a character (Chinese, bytes).",
-        needs=("length", "text"),
+        needs=("records", "length", "text"),
         thresholds=(
             Threshold("length-is-characters.share", 0.9, "tokens a character, from which on they are no tokens",
                       "English has 3 to 4 characters a token"),
@@ -345,7 +345,7 @@ LENGTHS = [
         "Map the number of tokens.",
         '"response_length": 3 for a text of 2,000 characters',
         "Texts that hold more than the response, such as tool output that is not counted.",
-        needs=("length", "text"),
+        needs=("records", "length", "text"),
         thresholds=(
             Threshold("length-is-turns.characters", 50, "characters a token, in the mean",
                       "the longest tokens of common vocabularies are below"),
@@ -487,7 +487,7 @@ IDENTITY = [
         "Find out which part of the writer adds the key again.",
         '{"prompt_id": "p", "reward": 0, "reward": 1}',
         "Keys of objects that nothing reads.",
-        needs=("keys",),
+        needs=("records", "keys"),
     ),
     Check(
         "mixed-id-types", "identity", "warning", "Prompt ids that are integers beside ids that are strings.",
@@ -502,7 +502,7 @@ IDENTITY = [
         "Make what tells them apart a part of the id: `--field 'prompt_id=[env, prompt_id]'`.",
         'id 7: "2 + 2 = ?" and "3 + 3 = ?"',
         "Prompts with a date or a sample of examples in them; groups whose context grows from turn to turn.",
-        needs=("text",),
+        needs=("records", "text"),
     ),
     Check(
         "text-under-ids", "identity", "warning", "One prompt text under several prompt ids.",
@@ -510,7 +510,7 @@ IDENTITY = [
         "Group by the text: `--field 'prompt_id=digest(prompt)'`.",
         '"2 + 2 = ?" as ids 7 and 8',
         "The same prompt in several steps: map the step (`--field step=PATH`). Games that keep a secret.",
-        needs=("text",),
+        needs=("records", "text"),
         otherwise="info where all prompts have the same text",
     ),
     Check(
@@ -521,6 +521,7 @@ IDENTITY = [
         "the same eight lines again",
         "None known. By default equal log-probs and lengths tell that responses are equal; with `--text` the texts do."
         " In more than 262,144 responses it is looked for in a sample.",
+        needs=("records",),
     ),
     Check(
         "identical-responses", "identity", "info", "Responses that repeat another response to the same prompt.",
@@ -529,6 +530,7 @@ IDENTITY = [
         "two responses with the same length and the same log-prob to the last bit",
         "Short answers repeat by chance. By default equal log-probs and lengths tell; with `--text` the texts do."
         " In more than 262,144 responses it is looked for in a sample.",
+        needs=("records",),
         thresholds=(
             Threshold("identical-responses.share", 0.1, "share of responses from which it is a warning",
                       "a convention of this tool"),

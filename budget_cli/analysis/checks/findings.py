@@ -1,9 +1,10 @@
 """What a check looks at, and what it says. No check is here."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,10 +61,11 @@ class Subject(NamedTuple):
     loss: Loss
     groups: Groups
     seen: Sightings
-    kept: Particulars
+    kept: Particulars | None  # None: there is a summary among the files, which has none
     tally: Tally
     rejections: Sequence[Rejection]
     sources: Sequence[str]  # by their number in a place
+    begun_at: Sequence[int]  # the row of the first prompt that each of them brought
     thresholds: Mapping[str, float]
     texts: bool | None  # whether there are any; None: they were not asked for
     places: int  # lines of a source that places tell apart
@@ -95,13 +97,20 @@ class Subject(NamedTuple):
         return c.token_budget is not None and c.budget_penalty_coef > 0 and self.has_lengths
 
     def row(self, name: str) -> Any:
-        """What was kept of each prompt; shape (prompts,)."""
+        """What was kept of each prompt, where something was; shape (prompts,)."""
+        assert self.kept is not None
         return self.kept.row(name, len(self.groups))
 
     def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
-        """The first of the prompts where the mask is true, each at its first response, or at no place."""
+        """The first of the prompts where the mask is true, each at its first response, or at no place.
+
+        Of a response that is in a summary no more is known than its source.
+        """
         rows = np.flatnonzero(mask)[:FEW].tolist()
-        return self.evidence(Seen(int(self.row("place")[row]) if placed else 0, row) for row in rows)
+        if not placed or self.kept is None:
+            sources = [self.sources[bisect_right(self.begun_at, row) - 1] if placed else None for row in rows]
+            return tuple(map(Evidence, sources, repeat(None), repeat(None), self._keys(rows)))
+        return self.evidence(Seen(int(self.row("place")[row]), row) for row in rows)
 
     def spotted(self, name: str) -> tuple[Evidence, ...]:
         """The first responses that show something."""
@@ -110,13 +119,15 @@ class Subject(NamedTuple):
     def evidence(self, seen: Iterable[Seen]) -> tuple[Evidence, ...]:
         """Where things were seen: sources, lines and prompt ids."""
         first = list(seen)
-        keys = list(islice(self.groups.keys(), max((row for _, row in first), default=-1) + 1))
         found = []
-        for place, row in first:
+        for (place, _), key in zip(first, self._keys([row for _, row in first]), strict=True):
             source, line = divmod(place, self.places)
-            prompt = keys[row] if row >= 0 else None
-            found.append(Evidence(self.sources[source] if line else None, line or None, None, prompt))
+            found.append(Evidence(self.sources[source], line, None, key))
         return tuple(found)
+
+    def _keys(self, rows: Sequence[int]) -> list[Key | None]:
+        keys = list(islice(self.groups.keys(), max(rows, default=-1) + 1))
+        return [keys[row] if row >= 0 else None for row in rows]
 
 
 Found = Iterator[Finding]

@@ -16,7 +16,8 @@ def check(subject: Subject) -> Found:
         yield from _variance(subject)
         yield from _penalised(subject)
         yield from _sizes(subject)
-        yield from _stored_advantages(subject)
+        if subject.kept is not None:
+            yield from _stored_advantages(subject)
 
 
 def _variance(subject: Subject) -> Found:
@@ -74,6 +75,12 @@ def _penalised(subject: Subject) -> Found:
         count = int(cancels.sum())
         message = f"in {counted(count, 'prompt')} the penalty makes up exactly for the difference between the rewards"
         yield finding("penalty-cancels", message, count, prompts, "prompts", subject.prompts(cancels))
+    if subject.kept is not None:
+        yield from _best_changes(subject)
+
+
+def _best_changes(subject: Subject) -> Found:
+    n, prompts = subject.groups.column("n"), len(subject.groups)
     best, of_best = subject.row("a_max"), subject.row("a_of_best")
     changes = (n > 1) & (best - of_best > 1e-12 * np.maximum(1, np.abs(best)))
     if changes.any():

@@ -6,6 +6,7 @@ import numpy as np
 
 from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
 from budget_cli.groups.digests import KEPT
+from budget_cli.groups.particulars import Particulars
 from budget_cli.groups.sightings import FEW, Seen
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
@@ -14,8 +15,9 @@ SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses n
 def check(subject: Subject) -> Found:
     """What is wrong or suspicious about what belongs to what."""
     yield from _id_types(subject)
-    yield from _prompt_texts(subject)
-    yield from _equal_responses(subject)
+    if subject.kept is not None:
+        yield from _prompt_texts(subject)
+        yield from _equal_responses(subject, subject.kept)
 
 
 def _id_types(subject: Subject) -> Found:
@@ -60,8 +62,8 @@ def _prompt_texts(subject: Subject) -> Found:
                       "info" if everywhere else "warning")  # fmt: skip
 
 
-def _equal_responses(subject: Subject) -> Found:
-    sample = subject.kept.sample
+def _equal_responses(subject: Subject, kept: Particulars) -> Found:
+    sample = kept.sample
     if not sample.digest.size:
         return
     row, place, digest = sample.row, sample.place, sample.digest
@@ -84,7 +86,7 @@ def _equal_responses(subject: Subject) -> Found:
         found = np.flatnonzero(again & wanted)
         if not found.size:
             continue
-        count, of = int(found.size) * weight, subject.kept.told_apart
+        count, of = int(found.size) * weight, kept.told_apart
         about = f"about {count:,}" if weight > 1 else f"{count:,}"
         first = found[np.argsort(place[found], kind="stable")[:FEW]]
         evidence = subject.evidence(Seen(int(place[i]), int(row[i])) for i in first)

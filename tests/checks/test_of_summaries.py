@@ -1,0 +1,100 @@
+"""If this fails, `check` says something else of summaries than of the files that they stand for."""
+
+import json
+import random
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dump_of import Record, lines
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from budget_cli.analysis.checks.catalogue import CHECKS
+from budget_cli.cli.app import COMMANDS, app_of
+
+OF_RECORDS = {code for code, check in CHECKS.items() if "records" in check.needs}
+DAMAGED = [b"{", b"[]", b'{"prompt_id": "a", "reward": NaN}', b'{"prompt_id": "a", "reward": "1"}', b'{"reward": 1}',
+           b'{"prompt_id": "a", "reward": null}', b"\xff", b"\0\0", b'{"prompt_id": 1.5, "reward": 1}']  # fmt: skip
+
+
+def run(*arguments: Any) -> int:
+    done = CliRunner().invoke(app_of(*COMMANDS), list(map(str, arguments)))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code in (0, 1), done.output
+    return done.exit_code
+
+
+def summarized(paths: list[Path], to: Path, *options: str) -> Path:
+    run("summarize", *paths, "-q", "-o", to, *options)
+    return to
+
+
+def checked(paths: list[Path], *options: str) -> dict[str, Any]:
+    """All that `check` says in JSON, and its exit code."""
+    out = paths[0].parent / "out.json"
+    code = run("check", *paths, "-q", "-f", "json", "-o", out, *options)
+    return {"exit": code, **json.loads(out.read_bytes())}
+
+
+def of_records_less(answer: dict[str, Any]) -> dict[str, Any]:
+    """What is said of records, as far as summaries can say it: the place of a prompt is its source, without a line."""
+    for finding in answer["findings"]:
+        if finding["unit"] == "prompts" or " in all " in finding["message"]:
+            for one in finding["evidence"]:
+                one["line"] = None
+    return answer
+
+
+def dump(chance: random.Random, whole: bool, rewards: list[float], reasons: bool) -> bytes:
+    """Responses, some of which show something, and lines that hold none; the first line is good."""
+    made = b""
+    for number in range(chance.randrange(40)):
+        if number and chance.random() < 0.2:
+            made += chance.choice(DAMAGED) + b"\n"
+            continue
+        record: Record = {"prompt_id": chance.choice(["a", "b", "é", 7, "7"]), "reward": chance.choice(rewards)}
+        if whole or chance.random() < 0.9:
+            record["response_length"] = chance.choice([0, 1, 90, 300, 301, 700, 1500])
+        if whole or chance.random() < 0.9:
+            record["log_prob"] = chance.choice([0.0, 0.5, -1.0, -300.0, [-0.5, -0.25], chance.gauss(-100, 30)])
+            record["old_log_prob"] = chance.choice([record["log_prob"], -2.0, -3000.0])
+            if isinstance(record["log_prob"], list):
+                record["old_log_prob"] = [-1.0, -2.0]
+        if reasons:
+            record["finish_reason"] = chance.choice(["stop", "length"]) if number else "stop"
+        made += lines([record])
+    return made
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**32), whole=st.booleans(), reasons=st.booleans(),
+    rewards=st.sampled_from([[1.0], [0.0, 1.0], [0.0, 0.25, 1.0], [i / 50 for i in range(50)]]),
+    cuts=st.lists(st.integers(0, 5), max_size=4), again=st.booleans(),
+    budget=st.sampled_from([(), ("-B", "300"), ("-B", "600", "--beta", "0.5"), ("-B", "5000")]),
+)  # fmt: skip
+def test_however_the_files_are_shared_out_the_findings_are_those_of_one_scan(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, whole: bool, reasons: bool, rewards: list[float],
+    cuts: list[int], again: bool, budget: tuple[str, ...],
+) -> None:  # fmt: skip
+    folder, chance = tmp_path_factory.mktemp("dumps"), random.Random(seed)
+    paths = [folder / f"{number}.jsonl" for number in range(5)]
+    for path in paths:
+        path.write_bytes(dump(chance, whole, rewards, reasons))
+    how = ("-B", "300,600,5000", "--beta", "0", "--kl-coef", "0")  # so that no record is rejected for what it lacks
+    inputs = []
+    for part, (begin, end) in enumerate(pairwise([0, *sorted(cuts), 5])):
+        if (part + seed) % 3 or part == 0:
+            inputs.append(summarized(paths[begin:end], folder / f"{part}.summary", *how) if begin < end else None)
+        else:
+            inputs += paths[begin:end]  # summaries and records side by side
+    there = [path for path in inputs if path is not None]
+    if again and there:
+        there = [summarized(there, folder / "all.summary", *how)]
+    if not any(path.suffix == ".summary" for path in there):
+        return
+    options = (*budget, "--ignore", ",".join(OF_RECORDS))
+    assert checked(there, *options) == of_records_less(checked(paths, *options))
