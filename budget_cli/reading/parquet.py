@@ -18,9 +18,10 @@ import pyarrow.types  # type: ignore[import-untyped]
 from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
 from budget_cli.errors import InputProblem
+from budget_cli.ids import Ids, Key
 from budget_cli.reading import sources
 from budget_cli.reading.careful import Reading
-from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Key, Tally
+from budget_cli.reading.columns import Columns, Decoded, Floats, Tally
 from budget_cli.reading.fields import KINDS, Expression, Fields, names_of
 from budget_cli.reading.sources import Source
 from budget_cli.reading.values import MAX_EXACT, Bad, exact_sum
@@ -271,7 +272,7 @@ class _LogProbs(NamedTuple):
     tokens: Floats | None
 
 
-def _ids(column: pyarrow.Array | None) -> tuple[list[Key], Any] | None:
+def _ids(column: pyarrow.Array | None) -> tuple[Sequence[Key], Any] | None:
     """The distinct ids, first seen first, and which each row has."""
     if column is None or column.null_count:
         return None
@@ -282,10 +283,10 @@ def _ids(column: pyarrow.Array | None) -> tuple[list[Key], Any] | None:
         return None
     ids = Ids()
     try:
-        codes = ids.codes(column.to_pylist())
+        codes = ids.places(column.to_pylist())
     except UnicodeDecodeError:
         return None
-    return ids.keys(), codes
+    return ids.all(), codes
 
 
 def _numbers(column: pyarrow.Array | None) -> Floats | None:

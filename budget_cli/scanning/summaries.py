@@ -17,11 +17,12 @@ import orjson
 from numpy.typing import NDArray
 
 from budget_cli.errors import InputProblem, UsageProblem
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
+from budget_cli.ids import Ids, Key
 from budget_cli.reading import blocks, decoding, results, sources
-from budget_cli.reading.columns import Ids, Rejection, Tally
+from budget_cli.reading.columns import Rejection, Tally
 from budget_cli.reading.fields import KINDS, Fields, written
 from budget_cli.reading.sources import Source
 
@@ -56,7 +57,7 @@ def lines(found: "Scan", fields: Fields, layout: Layout) -> Iterator[bytes]:
     for groups in parts:
         total.merge(groups.lengths)
     ids = Ids()
-    place = np.concatenate([np.zeros(0, np.intp), *(ids.codes(list(groups.keys())) for groups in parts)])
+    place = np.concatenate([np.zeros(0, np.intp), *(ids.places(groups.keys()) for groups in parts)])
     number = np.repeat(np.arange(len(parts)), [len(groups) for groups in parts])
     table = np.concatenate([layout.empty(0), *(groups.table for groups in parts)])
     identity = layout.empty(1)[0]
@@ -66,7 +67,7 @@ def lines(found: "Scan", fields: Fields, layout: Layout) -> Iterator[bytes]:
         "budgets": layout.budgets,
         **_settings(fields),
         "columns": [name for name, has in zip(layout.names, told, strict=True) if has],
-        "prompts": len(ids.keys()),
+        "prompts": len(ids),
         "sources": [name for name, _ in found.parts],
         "responses": int(table[:, layout.at("n")].sum()),
         "with_length": sum(groups.with_length for groups in parts),
@@ -79,7 +80,7 @@ def lines(found: "Scan", fields: Fields, layout: Layout) -> Iterator[bytes]:
         "incomplete": [[problem.source, problem.problem] for problem in found.problems],
     }
     yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
-    yield from _prompts(ids.keys(), place, np.column_stack([number, table[:, told]]))
+    yield from _prompts(ids.all(), place, np.column_stack([number, table[:, told]]))
 
 
 def _settings(fields: Fields) -> dict[str, Any]:
@@ -215,7 +216,7 @@ def read(source: Source, layout: Layout) -> Summary:
     return Summary(parts, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
 
 
-def _parsed(source: Source, data: bytes) -> tuple[list[Key], NDArray[np.int64], Floats]:
+def _parsed(source: Source, data: bytes) -> tuple[Sequence[Key], NDArray[np.int64], Floats]:
     """The ids of some lines, how many numbers each has, and all those numbers."""
     if decoding.has_compiled_reader():
         from budget_cli.reading import compiled

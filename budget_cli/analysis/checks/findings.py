@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from budget_cli.analysis.checks import catalogue
 from budget_cli.analysis.report import Loss
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.observations import FEW, Observations, Seen
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Rejection, Tally
 
 
@@ -107,10 +107,8 @@ class Subject(NamedTuple):
 
     def evidence(self, seen: Iterable[Seen]) -> tuple[Evidence, ...]:
         """Where things were seen: sources, lines and prompt ids."""
-        first = list(seen)
-        keys = list(islice(self.groups.keys(), max((row for _, row in first), default=-1) + 1))
-        found = []
-        for place, row in first:
+        keys, found = self.groups.keys(), []
+        for place, row in seen:
             source, line = divmod(place, self.places)
             prompt = keys[row] if row >= 0 else None
             found.append(Evidence(self.sources[source] if line else None, line or None, None, prompt))
