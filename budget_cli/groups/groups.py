@@ -141,6 +141,10 @@ class Groups:
         one._table = np.concatenate([self.table[:, : len(PROMPT)], of_budget], axis=1)
         return one
 
+    def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
+        """These prompts, with the lengths and the counts that are here; not to be folded with others of them."""
+        return _rebuilt(self.layout, keys, table, self.lengths, self._counts(), self.sample)
+
     @property
     def table(self) -> Table:
         """shape (prompts, layout.width), in the order of `keys`."""
@@ -155,8 +159,10 @@ class Groups:
 
     def __reduce__(self) -> tuple[object, ...]:
         """To another process: the ids, whose order says their places."""
-        counts = self.responses, self.with_length, self.with_log_ratio
-        return _rebuilt, (self.layout, self.keys(), self.table, self.lengths, counts, self.sample)
+        return _rebuilt, (self.layout, self.keys(), self.table, self.lengths, self._counts(), self.sample)
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self.responses, self.with_length, self.with_log_ratio
 
 
 def _rebuilt(

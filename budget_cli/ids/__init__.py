@@ -40,6 +40,17 @@ class Packed(Sequence[Key]):
         texts = [_text(key) for key in ids]
         return cls(b"".join(texts), np.cumsum([len(text) for text in texts], dtype=np.int64))
 
+    @classmethod
+    def joined(cls, parts: Sequence["Packed"]) -> "Packed":
+        """The ids of these parts, one after the other."""
+        before = np.cumsum([0, *(len(part.texts) for part in parts)])
+        ends = [part.ends + at for part, at in zip(parts, before.tolist(), strict=False)]
+        return cls(b"".join(part.texts for part in parts), np.concatenate([np.zeros(0, dtype=np.int64), *ends]))
+
+    def cut(self) -> Iterator[bytes]:
+        """The JSON of each id, and its comma."""
+        return _cut(self.texts, self.ends)
+
     def __len__(self) -> int:
         return self.ends.size
 
@@ -72,6 +83,18 @@ def picked(ids: Sequence[Key], places: Sequence[int]) -> list[Key]:
     if len(places) > len(ids) // 8:  # cheaper to turn all of them into Python's than each alone
         ids = list(ids)
     return [ids[place] for place in places]
+
+
+def taken(ids: Packed, places: Places) -> Packed:
+    """The ids at these places, packed as well."""
+    texts, sizes = np.frombuffer(ids.texts, dtype=np.uint8), np.diff(ids.ends, prepend=0)
+    found = []
+    for begin in range(0, places.size, AT_ONCE):
+        at = places[begin : begin + AT_ONCE]
+        ends = np.cumsum(sizes[at])
+        of_byte = np.repeat(ids.ends[at] - ends, sizes[at])  # how far before it in the texts
+        found.append(texts[of_byte + np.arange(of_byte.size)].tobytes())
+    return Packed(b"".join(found), np.cumsum(sizes[places]))
 
 
 def _text(key: Key) -> bytes:

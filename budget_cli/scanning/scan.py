@@ -147,7 +147,7 @@ class Scan:
             if self._source is not None:
                 self.parts.append((self._source.name, self._of_source))
         else:
-            if len(self.groups):
+            if self.groups.responses:
                 rows = self.groups.fold(self._of_source)
             else:
                 self.groups, rows = self._of_source, np.arange(len(self._of_source))

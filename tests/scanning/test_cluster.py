@@ -22,7 +22,7 @@ from budget_cli.groups.observations import Watch
 from budget_cli.reading import blocks, sources
 from budget_cli.reading.decoding import Limits
 from budget_cli.reading.fields import Fields
-from budget_cli.scanning import cluster
+from budget_cli.scanning import cluster, summaries
 from budget_cli.scanning import scan as scanning
 from budget_cli.scanning.scan import Plan, Scan, scan
 
@@ -81,6 +81,8 @@ class StandIn:
                 if num_returns == 1:
                     return self.put(answer)
                 references = [self.put(each) for each in answer]
+                if function.__name__ == "_shared_out":
+                    return references
                 references[1].told = True
                 self.waiting += 1
                 self.most_waiting = max(self.most_waiting, self.waiting)
@@ -135,6 +137,43 @@ def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) 
     assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
     assert {"_whole", "_span", "_folded"} <= set(ray.calls)
     assert ray.calls.count("_folded") > ray.calls.count("_span") / cluster.FOLDED
+
+
+@pytest.mark.parametrize("many", [1, 80, 1 << 20])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True), WATCHED])
+def test_prompts_that_are_folded_in_shares_are_those_of_one_process(
+    ray: StandIn, dumps: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, many: int
+) -> None:
+    monkeypatch.setattr(cluster, "MANY", many)
+    monkeypatch.setattr(cluster, "FOLDED", 2)
+    for name in range(5, 12):  # prompts that are known, and that are new
+        lines = (LINE % (i * name, i % 7 / 3, -i / 11, i % 300) for i in range(60))
+        (dumps / f"{name}.jsonl").write_text("".join(lines))
+    found = sources.find([str(dumps)])
+    assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
+    in_shares = many < 1 << 20 and not plan.apart and plan.watch is None
+    assert ("_folded_share" in ray.calls) == in_shares
+
+
+@pytest.mark.parametrize("many", [1, 1 << 20])
+def test_summaries_are_folded_in_shares_too(
+    ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(cluster, "MANY", many)
+    plan = replace(PLAN, sample=0)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name in ("1", "2", "4"):
+        part = scan(sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), replace(plan, apart=True))
+        (folder / f"{name}.summary.jsonl").write_bytes(b"".join(summaries.lines(part, plan.fields, plan.layout)))
+    (folder / "2.jsonl").write_bytes((dumps / "2.jsonl").read_bytes())
+    found = sources.find([str(folder)])
+    of_cluster, of_one = cluster.scan(found, plan), scan(found, plan, jobs=1)
+    assert of_cluster.groups.table.tobytes() == of_one.groups.table.tobytes()
+    assert list(of_cluster.groups.keys()) == list(of_one.groups.keys())
+    assert (of_cluster.tally, of_cluster.rejections) == (of_one.tally, of_one.rejections)
+    assert of_cluster.groups.lengths.percentiles([9, 50]) == of_one.groups.lengths.percentiles([9, 50])
+    assert (ray.calls.count("_summary"), "_folded_share" in ray.calls) == (3, many == 1)
 
 
 @pytest.mark.parametrize("most", [1, 5, None])
