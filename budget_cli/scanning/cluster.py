@@ -1,10 +1,10 @@
 """Sources → a scan, read by the tasks of a Ray cluster that is there already; never starts one.
 
 A task reads a source, or of a large one a part of it; what tasks give is folded in the order of the bytes by other
-tasks, source by source, and here the sources are folded into the total. Once there are many prompts, tasks fold them, a
-share each by a hash of the id, and only what is folded comes here. So this process holds no more than the groups and a
-bounded number of references, and the result is that of one process to the last bit. What a node that dies had done or
-was doing, Ray does again.
+tasks, source by source, and here the sources are folded into the total. Once many prompts have come back from source to
+source, tasks fold them, too, a share each by a hash of the id, and every prompt comes here once. So this process holds
+no more than the groups and a bounded number of references, and the result is that of one process to the last bit. What
+a node that dies had done or was doing, Ray does again.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ from budget_cli.scanning.summaries import Summary
 
 SPAN = 16  # blocks of a large source that a task reads
 FOLDED = 16  # spans, or shares, that a task folds
-MANY = 1 << 20  # prompts from which on they are folded in shares
+MANY = 1 << 20  # prompts that came here, from which on they are folded in shares,
+OFTEN = 2  # if each came so often; those that come once only gain nothing
 MOST_SHARES = 64
 LARGE = 1 << 32  # bytes; a source is split from here on, and below where there are too few sources for all CPUs
 AHEAD = 4  # tasks per CPU that are handed out and not yet done
@@ -69,6 +70,8 @@ def scan(
         if source.size is None and source.remote is None:
             advice = "name files that every node sees, or URLs"
             raise UsageProblem(f"{source.name}: a cluster cannot read standard input or a pipe: {advice}")
+    # a node's own directory is another
+    found = [source if source.path is None else replace(source, path=os.path.abspath(source.path)) for source in found]
     with _connected() as ray:
         return _Driver(ray, plan, most, progress).scan(found)
 
@@ -90,6 +93,7 @@ class _Driver:
         self._fold = ray.remote(num_cpus=1, max_retries=RETRIES)(_folded)
         self._handed_out: deque[Any] = deque()  # what the tasks say of how far they are, in order
         self._results: deque[tuple[Source, Any]] = deque()  # the sources, in order, and their scans
+        self._came = 0  # prompts, each as often as it came
         self._to_come = 0  # sources that are not handed out yet
         self._shares: _Shares | None = None
         self._so_far = Progressed()
@@ -158,10 +162,13 @@ class _Driver:
             if not self._result.groups.responses:  # then it is what the others are added to
                 later = _own(later)
             if isinstance(later, Scan):
+                self._came += len(later.groups)
                 self._result.add(later, self._plan)
             else:
+                self._came += 0 if isinstance(later, InputProblem) else sum(len(part) for _, part in later.parts)
                 self._result.receive(source, later, self._plan)
-            if self._shares is None and len(self._result.groups) >= MANY and (self._results or self._to_come):
+            often = self._came >= max(MANY, OFTEN * len(self._result.groups))
+            if self._shares is None and often and (self._results or self._to_come):
                 self._share_out()
 
     def _share_out(self) -> None:

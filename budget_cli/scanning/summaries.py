@@ -20,7 +20,7 @@ from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
-from budget_cli.ids import Ids, Key
+from budget_cli.ids import Ids, Key, Packed, taken
 from budget_cli.reading import blocks, decoding, results, sources
 from budget_cli.reading.columns import Rejection, Tally
 from budget_cli.reading.fields import KINDS, Fields, written
@@ -198,19 +198,20 @@ def read(source: Source, layout: Layout) -> Summary:
     line, _, rest = (b"" if first is None else bytes(first.view)).partition(b"\n")
     header = _header(source, line)
     width = len(header["columns"]) + 1  # beside the number of the source
-    keys: list[Key] = []
+    keys, prompts = [Packed.of([])], 0
     places, rows, size = [np.zeros(0, np.intp)], [np.zeros((0, width))], len(line) + 1
     for data in chain([rest], (bytes(block.view) for block in stream)):
         size += len(data)
         found, counts, values = _parsed(source, data)
         if np.any(counts % width):
             raise InputProblem(source.name, f"a summary, but some row of it does not have {width} numbers")
-        places.append(np.repeat(np.arange(len(keys), len(keys) + len(found)), counts // width))
+        places.append(np.repeat(np.arange(prompts, prompts + len(found)), counts // width))
         rows.append(values.reshape(-1, width))
-        keys += found
-    if len(keys) != header["prompts"]:
-        raise InputProblem(source.name, f"a summary that is cut off: {len(keys):,} prompts of {header['prompts']:,}")
-    parts = _parts(header, layout, keys, np.concatenate(places), np.concatenate(rows))
+        keys.append(Packed.of(found))
+        prompts += len(found)
+    if prompts != header["prompts"]:
+        raise InputProblem(source.name, f"a summary that is cut off: {prompts:,} prompts of {header['prompts']:,}")
+    parts = _parts(header, layout, Packed.joined(keys), np.concatenate(places), np.concatenate(rows))
     tally = Tally(**header["records"], by_code=Counter(header["rejected"]), lacking=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     return Summary(parts, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
@@ -234,7 +235,7 @@ def _parsed(source: Source, data: bytes) -> tuple[Sequence[Key], NDArray[np.int6
 
 
 def _parts(
-    header: dict[str, Any], layout: Layout, keys: list[Key], places: NDArray[np.intp], rows: Table
+    header: dict[str, Any], layout: Layout, keys: Packed, places: NDArray[np.intp], rows: Table
 ) -> list[tuple[str, Groups]]:
     """The groups of each source; what adds without order (the lengths, the counts) is with the first."""
     table = np.repeat(layout.empty(1), len(rows), axis=0)
@@ -248,7 +249,10 @@ def _parts(
     parts = []
     for name, (begin, end) in zip(header["sources"], pairwise(bounds), strict=True):
         of_source = order[begin:end]
-        parts.append((name, Groups.of_rows(layout, [keys[i] for i in places[of_source].tolist()], table[of_source])))
+        if np.array_equal(places, np.arange(len(keys))) and of_source.size == len(keys):  # all there is, in its order
+            parts.append((name, Groups.of_rows(layout, keys, table)))
+        else:
+            parts.append((name, Groups.of_rows(layout, taken(keys, places[of_source]), table[of_source])))
     if parts:
         first = parts[0][1]
         first.lengths = Lengths.of_items(header["lengths"])

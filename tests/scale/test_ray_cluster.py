@@ -160,7 +160,7 @@ def test_many_sources_of_all_kinds_give_the_bytes_of_one_process(budget_cli: Run
 IN_SHARES = """
 import sys
 from budget_cli.scanning import cluster
-cluster.MANY, cluster.FOLDED, begin = 400, 3, cluster._Driver._share_out
+cluster.MANY, cluster.FOLDED, begin = 1000, 3, cluster._Driver._share_out
 cluster._Driver._share_out = lambda driver: (begin(driver), print("in shares", file=sys.stderr))
 """
 

@@ -50,6 +50,7 @@ class StandIn:
         self._cpus = cpus
         self.waiting = self.most_waiting = 0
         self.calls: list[str] = []
+        self.node: Path | None = None  # the directory where tasks are done
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": self._cpus}
@@ -73,11 +74,15 @@ class StandIn:
         def made(function: Callable[..., Any]) -> Any:
             def run(*given: Any) -> Any:
                 self.calls.append(function.__name__)
+                here = os.getcwd()
                 try:
+                    os.chdir(self.node or here)
                     answer = function(*(self.get(each) if hasattr(each, "data") else each for each in given))
                 except Exception as error:
                     failed = SimpleNamespace(data=RayTaskError(error), told=False)
                     return [failed] * num_returns if num_returns > 1 else failed
+                finally:
+                    os.chdir(here)
                 if num_returns == 1:
                     return self.put(answer)
                 references = [self.put(each) for each in answer]
@@ -197,6 +202,17 @@ def test_with_many_sources_each_is_one_task(ray: StandIn, tmp_path: Path) -> Non
     found = sources.find([str(tmp_path)])
     assert told(cluster.scan(found, PLAN)) == told(scan(found, PLAN, jobs=1))
     assert ray.calls == ["_whole"] * 20
+
+
+def test_a_relative_name_is_the_file_of_the_directory_where_the_scan_began(
+    ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dumps)
+    found = sources.find(["1.jsonl"])
+    alone = scan(found, PLAN, jobs=1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(ray, "node", tmp_path / "elsewhere")
+    assert told(cluster.scan(found, PLAN)) == told(alone)
 
 
 def as_elsewhere(source: sources.Source, changed_at: int) -> str:
