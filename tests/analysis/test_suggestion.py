@@ -58,6 +58,10 @@ def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
             [("a", 1, 140, 0), ("a", 0, 140, 0), ("b", 0, 90, 0)],
             "within each prompt all are equally far over it, or none is: no β makes a difference",
         ),
+        (
+            [("a", 1, 0, 0), ("a", 0, 0, 0)],
+            "every length is 0: the field was never filled, or another holds it (budget-cli fields)",
+        ),
     ],
 )
 def test_where_no_beta_does_it_none_is_suggested(groups_of: GroupsOf, responses: list[Response], reason: str) -> None:
