@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.analysis.report import Aggregate, Coefficients, Loss, View
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.ids import Key, picked
 from budget_cli.reading.columns import Tally
 
 SCHEMA = "budget-cli/compare/1"
@@ -223,7 +224,7 @@ def moved(
     ]
     deltas = {name: both[1][name] - both[0][name] for name in ("loss", "reward", "length")}
     ranked = np.argsort(-np.abs(np.where(np.isfinite(deltas[order]), deltas[order], -0.0)), kind="stable")[:most]
-    keys = list(base.keys())
+    keys = base.keys()
     found = []
     for i in ranked.tolist():
         if not deltas[order][i]:
@@ -241,20 +242,20 @@ Sums = tuple[Floats, Floats]  # y and n of a quantity, a number a prompt
 
 def _sums(groups: Groups, view: View, rows: Rows, aggregate: Aggregate) -> dict[str, Sums | None]:
     """Each quantity's y and n at these rows; None where some responses lack what it needs."""
-    n = view.n[rows]
+    n, known = view.n[rows], view.known
     each = np.ones_like(n)
     rewards = n * view.r_mean[rows]
     losses = view.loss_sums[rows]
-    lengths = groups.column("L_sum")[rows] if groups.with_length == view.n.sum() else None
+    lengths = groups.column("L_sum")[rows] if known.length else None
     return {
         "loss": (losses, n) if aggregate == "response" else (losses / n, each),
         "reward": (rewards, n),
         "adjusted_reward": (rewards - view.beta * n * view.e_mean[rows], n),
-        "log_ratio": (n * view.k_mean[rows], n) if view.with_k else None,
+        "log_ratio": (n * view.k_mean[rows], n) if known.log_ratio else None,
         "length": None if lengths is None else (lengths, n),
-        "over_budget": (groups.column("over", 0)[rows], n) if view.budgeted else None,
+        "over_budget": (groups.column("over", 0)[rows], n) if known.budgeted else None,
         "zero_variance": (view.zero_variance[rows].astype(np.float64), each),
-    } | ({} if view.has_loss else {"loss": None}) | ({} if view.adjustable else {"adjusted_reward": None})  # fmt: skip
+    } | ({} if known.loss else {"loss": None}) | ({} if known.adjustable else {"adjusted_reward": None})  # fmt: skip
 
 
 def _difference(base: Sums | None, new: Sums | None, paired: bool) -> Difference:
@@ -288,10 +289,10 @@ def _means(groups: Groups, view: View, rows: Rows) -> dict[str, Floats]:
     """Of each prompt; NaN where there is none."""
     n = view.n[rows]
     nothing = np.full_like(n, np.nan)
-    has_length = groups.with_length == view.n.sum()
+    has_length = view.known.length
     return {
         "n": n,
-        "loss": view.loss_sums[rows] / n if view.has_loss else nothing,
+        "loss": view.loss_sums[rows] / n if view.known.loss else nothing,
         "reward": view.r_mean[rows],
         "length": groups.column("L_sum")[rows] / n if has_length else nothing,
     }
@@ -303,6 +304,4 @@ def _number(value: Any) -> float | None:
 
 def names_of(groups: Groups, rows: Rows, most: int) -> list[Key]:
     """The ids of the first of these prompts."""
-    wanted = rows[:most].tolist()
-    keys = list(groups.keys()) if wanted else []
-    return [keys[row] for row in wanted]
+    return picked(groups.keys(), rows[:most].tolist())

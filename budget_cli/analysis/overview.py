@@ -17,10 +17,11 @@ from budget_cli.analysis import report, totals
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.report import Aggregate, Coefficients, Loss
 from budget_cli.analysis.totals import Totals
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import quiet_overflow
 from budget_cli.groups.sample import Sampled
+from budget_cli.ids import Key, picked
 from budget_cli.reading.columns import Label, Tally
 
 SCHEMA = "budget-cli/report/1"
@@ -205,8 +206,7 @@ def _that_matter(groups: Groups, at: int, offered: int, coefficients: Coefficien
             if len(chosen) >= MATTER:
                 break
     rows = np.array(sorted(list(chosen)[:MATTER] or range(len(groups))), dtype=np.intp)
-    wanted = set(rows.tolist())
-    keys = [key for row, key in enumerate(groups.keys()) if row in wanted]
+    keys = picked(groups.keys(), rows.tolist())
     with_length = groups.with_length == n.sum()
     by_budget = {
         name: np.stack([column(name, i)[rows] for i in budgets], axis=-1) if budgets else np.zeros((rows.size, 1))

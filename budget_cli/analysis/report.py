@@ -5,8 +5,8 @@ and in gates. A number that does not exist is None, never 0. (Fifteen dataclasse
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -14,11 +14,13 @@ import numpy as np
 
 from budget_cli import objective
 from budget_cli.analysis.gates import Gate, Verdict
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.ids import Key, picked
 from budget_cli.reading.columns import Tally
 
 SCHEMA = "budget-cli/loss/1"
+ROWS = 1 << 13  # prompts at a time: their columns fit a cache
 Aggregate = Literal["response", "prompt"]
 
 
@@ -176,45 +178,41 @@ def of_groups(
     Returns:
         The loss; None where some responses lack what a coefficient other than 0 needs.
     """
-    view = View(groups, coefficients, budget)
-    n, responses = view.n, int(view.n.sum())
-    mean_of = _mean(view.n, aggregate)
-    square = mean_of(view.advantage_sums) if view.adjustable else None
-    loss = mean_of(view.loss_sums) if view.has_loss else None
-    sizes = Size(_whole(n.min()), _number(n.sum() / n.size), _whole(n.max())) if n.size else Size(None, None, None)
-    mean_excess, total_excess, over = None, None, None
-    if view.budgeted:
-        total_excess = round(float((n * view.e_mean).sum()))
-        over = int(groups.column("over", budget).sum())
-        mean_excess = total_excess / over if over else None
+    known = Known.of(groups, coefficients)
+    total = _Total(groups, coefficients, aggregate, budget)
+    loss, square = total.weighed("loss", known.loss), total.weighed("square", known.adjustable)
+    over, excess = total.count("over", known.budgeted), total.count("excess", known.budgeted)
+    k2 = total.mean("kk", known.log_ratio)
     return Loss(
         loss=loss,
         aggregate=aggregate,
         coefficients=coefficients,
-        prompts=int(n.size),
-        responses=responses,
-        reward=Reward(
-            *_mean_and_std(view.n, groups.column("r0"), groups.column("r1"), view.rr),
-            _number(groups.column("r_min").min()) if n.size else None,
-            _number(groups.column("r_max").max()) if n.size else None,
+        prompts=len(groups),
+        responses=groups.responses,
+        reward=Reward(*total.reward(), _number(total.least["r_min"]), _number(total.most["r_max"])),
+        adjusted_reward=AdjustedReward(*(total.adjusted_reward() if known.adjustable else (None, None))),
+        advantage=Advantage(square, total.penalty_share() if known.adjustable else None),
+        kl=Kl(
+            k1=total.mean("k", known.log_ratio),
+            k2=k2 and k2 / 2,
+            k3=total.mean("k3", known.log_ratio),
+            r2=_number(1 - loss / square) if square and loss is not None and known.log_ratio else None,
         ),
-        adjusted_reward=AdjustedReward(*view.adjusted_mean_and_std()),
-        advantage=Advantage(
-            square, _share(float(view.penalty_scatter.sum()), float(view.rr.sum())) if view.adjustable else None
-        ),
-        kl=_kl(view, groups, loss, square),
-        length=_length(groups, responses),
+        length=_length(groups, total) if known.length else Length(None, None, None, None, None, None),
         over_budget=OverBudget(
-            over, over / responses if over is not None and responses else None, total_excess, mean_excess
+            over,
+            over / groups.responses if over is not None else None,
+            excess,
+            excess / over if over and excess is not None else None,
         ),
         groups=GroupCounts(
-            sizes,
-            int((n == 1).sum()),
-            _doubled(n),
-            int(view.zero_variance.sum()),
-            int((view.zero_variance_adjusted).sum()) if view.adjustable else None,
-            int(view.phantom.sum()) if view.adjustable else None,
-            int((view.reorder_coef < view.beta).sum()) if view.adjustable and view.beta >= 0 else None,
+            total.size(),
+            total.sizes[1],
+            _doubled(total.sizes),
+            total.zero_variance,
+            total.count("zero_variance_adjusted", known.adjustable),
+            total.count("phantom", known.adjustable),
+            total.count("reordered", known.adjustable and coefficients.budget_penalty_coef >= 0),
         ),
         coverage=Coverage(
             groups.with_length,
@@ -233,88 +231,98 @@ def verdicts(loss: Loss, gates: Iterable[Gate]) -> list[Verdict]:
 def phantoms(groups: Groups, most: int, budget: int = 0) -> list[Key]:
     """The first `most` prompts whose advantage, for any β above 0, is made of length alone."""
     same_reward = groups.column("r_min") == groups.column("r_max")
-    rows = np.flatnonzero(same_reward & (groups.column("ee", budget) > 0))[:most].tolist()
-    last = rows[-1] + 1 if rows else 0
-    keys = list(islice(groups.keys(), last))
-    return [keys[row] for row in rows]
+    rows = np.flatnonzero(same_reward & (groups.column("ee", budget) > 0))
+    return picked(groups.keys(), rows[:most].tolist())
 
 
 def prompts(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
     """The same numbers for each prompt, in the order in which they were first seen."""
     view = View(groups, coefficients, budget)
-    beta = coefficients.budget_penalty_coef
+    known, beta = view.known, coefficients.budget_penalty_coef
     n = view.n
-    with_length = groups.with_length == n.sum()
-    r_mean = groups.column("r0") + groups.column("r1") / n
     for i, key in enumerate(groups.keys()):
         size = float(n[i])
-        share = _share(float(view.penalty_scatter[i]), float(view.rr[i])) if view.adjustable else None
+        share = _share(float(view.penalty_scatter[i]), float(view.rr[i])) if known.adjustable else None
         yield Prompt(
             prompt_id=key,
             responses=int(size),
             loss=_number(view.loss_sums[i] / size),
-            reward_mean=float(r_mean[i]),
+            reward_mean=float(view.r_mean[i]),
             reward_std=_number(math.sqrt(view.rr[i] / size)),
-            adjusted_reward_mean=float(r_mean[i] - beta * view.e_mean[i]) if view.adjustable else None,
-            advantage_mean_square=_number(view.advantage_sums[i] / size) if view.adjustable else None,
+            adjusted_reward_mean=float(view.r_mean[i] - beta * view.e_mean[i]) if known.adjustable else None,
+            advantage_mean_square=_number(view.advantage_sums[i] / size) if known.adjustable else None,
             budget_share=share,
-            k1=_number(view.k_mean[i]) if view.with_k else None,
-            length_mean=float(groups.column("L_sum")[i]) / size if with_length else None,
-            length_max=int(groups.column("L_max")[i]) if with_length else None,
-            over_budget=int(groups.column("over", budget)[i]) if view.budgeted else None,
+            k1=_number(view.k_mean[i]) if known.log_ratio else None,
+            length_mean=float(view.column("L_sum")[i]) / size if known.length else None,
+            length_max=int(view.column("L_max")[i]) if known.length else None,
+            over_budget=int(view.of_budget("over")[i]) if known.budgeted else None,
             zero_variance=bool(view.zero_variance[i]),
-            phantom=bool(view.phantom[i]) if view.adjustable else None,
+            phantom=bool(view.phantom[i]) if known.adjustable else None,
         )
 
 
+class Known(NamedTuple):
+    """What can be said, as every response has what it needs."""
+
+    length: bool
+    budgeted: bool  # lengths, and a budget
+    adjustable: bool  # the adjusted reward
+    log_ratio: bool
+    loss: bool
+
+    @classmethod
+    def of(cls, groups: Groups, coefficients: Coefficients) -> "Known":
+        """Of these groups; nothing but an adjusted reward where there is no response."""
+        length = 0 < groups.responses == groups.with_length
+        log_ratio = 0 < groups.responses == groups.with_log_ratio
+        budgeted = length and bool(groups.layout.budgets)
+        adjustable = budgeted or coefficients.budget_penalty_coef == 0
+        return cls(length, budgeted, adjustable, log_ratio, adjustable and (log_ratio or not coefficients.kl_coef))
+
+
 class View:
-    """The columns that the formulas name, for one budget; shape (prompts,) each."""
+    """The columns that the formulas name, for one budget and some prompts; shape (prompts,) each."""
 
     @quiet_overflow
-    def __init__(self, groups: Groups, coefficients: Coefficients, budget: int) -> None:
-        beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
-        column = groups.column
-        self.n = column("n")
-        self.rr = column("rr")
-        responses = int(self.n.sum())
-        self.budgeted = bool(groups.layout.budgets) and groups.with_length == responses and responses > 0
-        self.adjustable = self.budgeted or beta == 0
-        self.with_k = groups.with_log_ratio == responses and responses > 0
-        nothing = np.zeros_like(self.n)
-        has_e = bool(groups.layout.budgets)
-        self.ee = column("ee", budget) if has_e else nothing
-        re = column("re", budget) if has_e else nothing
-        ek = column("ek", budget) if has_e else nothing
-        self.e0 = column("e0", budget) if has_e else nothing
-        self.e1 = column("e1", budget) if has_e else nothing
-        self.e_mean = self.e0 + self.e1 / self.n
-        self.re = re
-        self.k_mean = column("k0") + column("k1") / self.n
-        self.kk = column("kk")
-        self.beta = beta
-        self.has_loss = self.adjustable and (self.with_k or not alpha)
-        self.r0, self.r1 = column("r0"), column("r1")
+    def __init__(self, groups: Groups, coefficients: Coefficients, budget: int, rows: slice | None = None) -> None:
+        self.known = Known.of(groups, coefficients)
+        self.beta = beta = coefficients.budget_penalty_coef
+        self._budget, self._layout = budget, groups.layout
+        self._table = groups.table if rows is None else np.asfortranarray(groups.table[rows])
+        column = self.column
+        self.n, self.rr, self.r0, self.r1 = column("n"), column("rr"), column("r0"), column("r1")
         self.r_mean = self.r0 + self.r1 / self.n
-        self.advantage_sums = objective.adjusted_scatter(self.rr, re, self.ee, beta)
+        self.k_mean, self.kk = column("k0") + column("k1") / self.n, column("kk")
+        self.e0, self.e1, self.ee, self.re, ek = map(self.of_budget, ("e0", "e1", "ee", "re", "ek"))
+        self.e_mean = self.e0 + self.e1 / self.n
+        self.adjusted_r0, self.adjusted_r1 = self.r0 - beta * self.e0, self.r1 - beta * self.e1
+        self.advantage_sums = objective.adjusted_scatter(self.rr, self.re, self.ee, beta)
         self.loss_sums = objective.loss_sum(
-            self.n, self.rr, re, self.ee, self.k_mean, self.kk, column("rk"), ek, beta, alpha
+            self.n, self.rr, self.re, self.ee, self.k_mean, self.kk, column("rk"), ek, beta, coefficients.kl_coef
         )
         several = self.n > 1
         self.zero_variance = several & (column("r_min") == column("r_max"))
         self.zero_variance_adjusted = several & (self.advantage_sums == 0)
         self.penalty_scatter = beta * beta * self.ee
         self.phantom = self.zero_variance & (self.penalty_scatter > 0)
-        self.reorder_coef = reorder_coefs(
-            column("r_max") - column("r_min"), column("L_best"), column("L_worst"),
-            groups.layout.budgets[budget] if has_e else math.inf,
-        )  # fmt: skip
 
-    def adjusted_mean_and_std(self) -> tuple[float | None, float | None]:
-        """Of r − β·e over all responses."""
-        if not self.adjustable:
-            return None, None
-        beta = self.beta
-        return _mean_and_std(self.n, self.r0 - beta * self.e0, self.r1 - beta * self.e1, self.advantage_sums)
+    def column(self, name: str) -> Floats:
+        """One quantity by its name in `moments`."""
+        return self._table[:, self._layout.at(name)]
+
+    def of_budget(self, name: str) -> Floats:
+        """One of the excess; 0 where there is no budget."""
+        if not self._layout.budgets:
+            return np.zeros(len(self._table))
+        return self._table[:, self._layout.at(name, self._budget)]
+
+    def reorder_coefs(self) -> Floats:
+        """The β above which a prompt's best response gets less than its worst."""
+        budgets = self._layout.budgets
+        return reorder_coefs(
+            self.column("r_max") - self.column("r_min"), self.column("L_best"), self.column("L_worst"),
+            budgets[self._budget] if budgets else math.inf,
+        )  # fmt: skip
 
 
 @np.errstate(divide="ignore", invalid="ignore")
@@ -334,53 +342,117 @@ def reorder_coefs(gap: Floats, best: Floats, worst: Floats, budget: Any) -> Floa
     return np.where((excess > 0) & (gap > 0), gap / excess, np.inf)
 
 
-def _mean_and_std(n: Floats, x0: Floats, x1: Floats, scatter: Floats) -> tuple[float | None, float | None]:
-    """Over all responses, from each prompt's pivot, sum about it, and scatter."""
-    if not n.size:
-        return None, None
+class _Total:
+    """What all prompts add up to: over parts of ROWS first, so that every sum has two levels and keeps its digits."""
+
+    def __init__(self, groups: Groups, coefficients: Coefficients, aggregate: Aggregate, budget: int) -> None:
+        self._responses, self._prompts = groups.responses, len(groups)
+        self._weight = groups.responses if aggregate == "response" else len(groups)
+        self._sums: dict[str, float] = defaultdict(float)
+        self.least: dict[str, float] = defaultdict(lambda: math.inf)
+        self.most: dict[str, float] = defaultdict(lambda: -math.inf)
+        self.sizes = Counter[int]()
+        self._rewards: list[_Spread] = []
+        self._adjusted_rewards: list[_Spread] = []
+        self._pivot = self._adjusted_pivot = math.nan
+        for start in range(0, len(groups), ROWS):
+            view = View(groups, coefficients, budget, slice(start, start + ROWS))
+            if not start:
+                self._pivot, self._adjusted_pivot = float(view.r0[0]), float(view.adjusted_r0[0])
+            self._add(view, aggregate)
+
+    def _add(self, view: View, aggregate: Aggregate) -> None:
+        n, sums = view.n, self._sums
+        weight = 1.0 if aggregate == "response" else n
+        for name, values in (
+            ("loss", view.loss_sums / weight),
+            ("square", view.advantage_sums / weight),
+            ("rr", view.rr),
+            ("penalty", view.penalty_scatter),
+            ("excess", n * view.e_mean),
+            ("over", view.of_budget("over")),
+            ("k", n * view.k_mean),
+            ("kk", view.kk + n * view.k_mean**2),
+            ("k3", view.column("k3")),
+            ("L", view.column("L_sum")),
+            ("zero_variance", view.zero_variance),
+            ("zero_variance_adjusted", view.zero_variance_adjusted),
+            ("phantom", view.phantom),
+            ("reordered", view.reorder_coefs() < view.beta),
+        ):
+            sums[name] += float(values.sum())
+        for name in ("r_min", "L_min"):
+            self.least[name] = min(self.least[name], float(view.column(name).min()))
+        for name in ("r_max", "L_max"):
+            self.most[name] = max(self.most[name], float(view.column(name).max()))
+        sizes, numbers = np.unique(n, return_counts=True)
+        self.sizes.update(dict(zip(map(int, sizes.tolist()), numbers.tolist(), strict=True)))
+        # differences of pivots keep the digits of close means
+        self._rewards.append(_spread(n, (view.r0 - self._pivot) + view.r1 / n, view.rr))
+        adjusted = (view.adjusted_r0 - self._adjusted_pivot) + view.adjusted_r1 / n
+        self._adjusted_rewards.append(_spread(n, adjusted, view.advantage_sums))
+
+    def count(self, name: str, there: bool) -> int | None:
+        """A sum of whole numbers."""
+        return round(self._sums[name]) if there else None
+
+    @property
+    def zero_variance(self) -> int:
+        """Prompts."""
+        return round(self._sums["zero_variance"])
+
+    def weighed(self, name: str, there: bool) -> float | None:
+        """The mean of a sum over the prompts' responses, as the aggregate weighs them."""
+        return _number(self._sums[name] / self._weight) if there and self._weight else None
+
+    def mean(self, name: str, there: bool) -> float | None:
+        """Over responses."""
+        return _number(self._sums[name] / self._responses) if there and self._responses else None
+
+    def penalty_share(self) -> float | None:
+        """Of the scatter."""
+        return _share(self._sums["penalty"], self._sums["rr"])
+
+    def reward(self) -> tuple[float | None, float | None]:
+        """Mean and std over responses."""
+        return _mean_and_std(self._pivot, self._rewards)
+
+    def adjusted_reward(self) -> tuple[float | None, float | None]:
+        """Mean and std over responses."""
+        return _mean_and_std(self._adjusted_pivot, self._adjusted_rewards)
+
+    def size(self) -> Size:
+        """Of the groups."""
+        if not self.sizes:
+            return Size(None, None, None)
+        return Size(min(self.sizes), self._responses / self._prompts, max(self.sizes))
+
+
+class _Spread(NamedTuple):
+    """Of responses in groups: how many, their mean about a pivot, and their scatter."""
+
+    n: float
+    mean: float
+    scatter: float
+
+
+def _spread(n: Floats, mean: Floats, scatter: Floats) -> _Spread:
+    """Of all, from that of each group (Chan, Golub & LeVeque, 1983)."""
     total = n.sum()
-    about_first = (x0 - x0[0]) + x1 / n  # subtracting one of the pivots keeps the digits of close means
-    shift = float((n * about_first).sum() / total)
-    spread = float(scatter.sum() + (n * (about_first - shift) ** 2).sum())
-    return _number(x0[0] + shift), _number(math.sqrt(spread / total))
+    of_all = (n * mean).sum() / total
+    return _Spread(total, of_all, scatter.sum() + (n * (mean - of_all) ** 2).sum())
 
 
-def _mean(n: Floats, aggregate: Aggregate) -> Any:
-    """From the sum over each prompt's responses to the mean over the dump."""
-
-    def mean(sums: Floats) -> float | None:
-        if not n.size:
-            return None
-        return _number(sums.sum() / n.sum() if aggregate == "response" else (sums / n).sum() / n.size)
-
-    return mean
+def _mean_and_std(pivot: float, parts: Sequence[_Spread]) -> tuple[float | None, float | None]:
+    if not parts:
+        return None, None
+    n, mean, scatter = _spread(*map(np.array, zip(*parts, strict=True)))
+    return _number(pivot + mean), _number(math.sqrt(scatter / n))
 
 
-def _kl(view: View, groups: Groups, loss: float | None, square: float | None) -> Kl:
-    if not view.with_k:
-        return Kl(None, None, None, None)
-    total = view.n.sum()
-    squares = view.kk.sum() + (view.n * view.k_mean**2).sum()
-    return Kl(
-        k1=_number((view.n * view.k_mean).sum() / total),
-        k2=_number(squares / total / 2),
-        k3=_number(groups.column("k3").sum() / total),
-        r2=_number(1 - loss / square) if square and loss is not None else None,
-    )
-
-
-def _length(groups: Groups, responses: int) -> Length:
-    if groups.with_length != responses or not responses:
-        return Length(None, None, None, None, None, None)
+def _length(groups: Groups, total: _Total) -> Length:
     p50, p90, p99 = groups.lengths.percentiles([50, 90, 99])
-    return Length(
-        mean=_number(groups.column("L_sum").sum() / responses),
-        min=_whole(groups.column("L_min").min()),
-        p50=p50,
-        p90=p90,
-        p99=p99,
-        max=_whole(groups.column("L_max").max()),
-    )
+    return Length(total.mean("L", True), _whole(total.least["L_min"]), p50, p90, p99, _whole(total.most["L_max"]))
 
 
 def _share(part: float, rest: float) -> float | None:
@@ -388,13 +460,12 @@ def _share(part: float, rest: float) -> float | None:
     return part / (part + rest) if 0 < part + rest < math.inf else None
 
 
-def _doubled(n: Floats) -> int:
+def _doubled(sizes: Mapping[int, int]) -> int:
     """Prompts whose size is a multiple of the size that more than half of all prompts have."""
-    sizes, counts = np.unique(n, return_counts=True)
-    usual = float(sizes[counts.argmax()]) if sizes.size else 0.0
-    if usual < 2 or counts.max() * 2 <= n.size:
+    usual = max(sizes, key=lambda size: (sizes[size], -size), default=0)
+    if usual < 2 or sizes[usual] * 2 <= sum(sizes.values()):
         return 0
-    return int(((n > usual) & (n % usual == 0)).sum())
+    return sum(count for size, count in sizes.items() if size > usual and size % usual == 0)
 
 
 def _number(value: float) -> float | None:

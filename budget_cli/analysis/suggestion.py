@@ -91,6 +91,8 @@ def _reasons(loss: report.Loss, percent: int, longest: int, beta: float | None, 
     by = f", by {over.excess_mean:,.0f} tokens on average" if over.excess_mean is not None else ""
     lies = f"p{percent}: {over.responses:,} of {loss.responses:,} responses ({over.fraction:.1%}) are over"
     reasons = [lies + by]
+    if longest == 0:
+        return [*reasons, "every length is 0: the field was never filled, or another holds it (budget-cli fields)"]
     if beta is None and not rr > 0:
         return [*reasons, "no prompt's rewards differ: length makes all of the advantage, or there is none"]
     if beta is None:

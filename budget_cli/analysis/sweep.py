@@ -6,7 +6,6 @@ less than a twentieth, the prompts are asked again, one by one, as `report` does
 
 import math
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +16,9 @@ from budget_cli.analysis.gates import Gate
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.report import Aggregate, Coefficients, Loss
 from budget_cli.analysis.totals import Scatter, Totals
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.ids import Key, picked
 from budget_cli.reading.columns import Tally
 
 SCHEMA = "budget-cli/sweep/1"
@@ -183,7 +183,7 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
     same_reward = np.flatnonzero((groups.column("n") > 1) & (groups.column("r_min") == groups.column("r_max")))
     keys = groups.keys() if same_reward.size or np.isfinite(summed.reorder_coef).any() else []
     rows = same_reward.tolist()
-    known = dict(zip(rows, _picked(keys, rows), strict=True))
+    known = dict(zip(rows, picked(keys, rows), strict=True))
     found: list[AtBudget] = []
     larger = np.zeros(same_reward.size, dtype=np.bool_)
     for i in reversed(range(len(grid.token_budget))):
@@ -200,23 +200,11 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
                 turns_phantom=[known[row] for row in same_reward[phantom & ~larger].tolist()],
                 half_share_coef=half if 0 < half < math.inf else None,
                 reorder_coef=coef if reorders else None,
-                reorder_prompt=_picked(keys, [row])[0] if reorders else None,
+                reorder_prompt=keys[row] if reorders else None,
             )
         )
         larger = phantom
     return found[::-1]
-
-
-def _picked(keys: Any, rows: Sequence[int]) -> list[Key]:
-    """The keys at these places, which ascend."""
-    if isinstance(keys, list):
-        return [keys[row] for row in rows]
-    wanted = iter(keys)
-    picked, done = [], 0
-    for row in rows:
-        picked.append(next(islice(wanted, row - done, None)))
-        done = row + 1
-    return picked
 
 
 def _coefficients(grid: Grid, place: Sequence[int]) -> Coefficients:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from budget_cli.analysis.report import Aggregate as Weighing
     from budget_cli.analysis.report import Coefficients
     from budget_cli.analysis.verdict import Allowance
-    from budget_cli.groups.groups import Key
+    from budget_cli.ids import Key
     from budget_cli.reading.columns import Tally
     from budget_cli.reading.fields import Fields
     from budget_cli.reading.sources import Source

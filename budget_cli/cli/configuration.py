@@ -14,6 +14,7 @@ import typer
 from budget_cli.errors import UsageProblem
 
 OWN, SHARED = "budget-cli.toml", "pyproject.toml"
+PREFIX, OF_ALL = "BUDGET_CLI_", {"CONFIG", "NO_CONFIG"}  # of variables; the options of the program itself
 ON_THE_COMMAND_LINE = ("output", "rejects", "explain", "help")  # said for one run only
 
 
@@ -35,12 +36,32 @@ def defaults(this: Any, commands: Commands, command: str, path: str | None, sear
     for option in this.params:
         if getattr(option, "multiple", False):  # or the environment's would be split at spaces: 'loss > 1' is one gate
             option.type.envvar_list_splitter = "\n"
+    _require_no_slip(this, commands)
     if path is not None:
         table = _table(path, _bytes(path, missing_is_fine=False))
         if table is None:
             raise UsageProblem(f"--config {path}: has no [tool.budget-cli]")
         return _checked(path, table, commands(), command)
     return _found(commands, command) if search else {}
+
+
+def _require_no_slip(this: Any, commands: Commands) -> None:
+    """That no variable is nearly the name of an option: a gate that is never looked at would pass everything.
+
+    Raises:
+        UsageProblem: one is.
+    """
+    names = {name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)}
+    names -= {option.name.upper() for option in this.params} | OF_ALL
+    if not names:
+        return
+    from difflib import get_close_matches
+
+    known = {option.name.upper() for command in commands().values() for option in command.params} | OF_ALL
+    for name in sorted(names - known):
+        close = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
+        if close:  # else it is a script's own
+            raise UsageProblem(f"{PREFIX}{name}: no option is called that (did you mean {PREFIX}{close[0]}?)")
 
 
 def _found(commands: Commands, command: str) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """`budget-cli fields FILES…`: which preset fits these files, and where each field is."""
 
+from collections import deque
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from budget_cli.cli import console, options
 from budget_cli.errors import Exit, UsageProblem
+
+if TYPE_CHECKING:
+    from budget_cli.reading.sources import Source
 
 EPILOG = """Examples:
 
@@ -58,6 +62,8 @@ def command(
     found = find(files, output)
     require_records(found, "fields")
     begun = detection.first(found)
+    if not begun.values:
+        console.say(_why_nothing(found))
     name, judged = known_presets.CANONICAL, known_presets.fits(begun.values, known)
     try:
         chosen = preset_of(begun, known, preset, fields, mappings)
@@ -80,3 +86,27 @@ def command(
     console.write(result, output)
     there = {one.name for one in taken.fields if one.samples}
     return Exit.PASS if {"prompt_id", "reward"} <= there else Exit.FAIL
+
+
+def _why_nothing(found: "list[Source]") -> str:
+    """What is wrong with the first line that there is.
+
+    Raises:
+        InputProblem: a file cannot be read.
+    """
+    from budget_cli.reading import careful, detection, sources
+    from budget_cli.reading.columns import Keep
+    from budget_cli.reading.fields import Fields
+
+    for source in found:
+        if source.parquet:
+            from budget_cli.reading import parquet
+
+            parquet.row_groups(source)
+            continue
+        head = sources.head(source, detection.GLANCE_BYTES)
+        if len(head) < detection.GLANCE_BYTES:  # to its end, or to what is wrong
+            deque(sources.pieces(source), maxlen=0)
+        for rejection in careful.decode(head, Fields(), len(head), Keep(1)).rejections:
+            return str(rejection._replace(source=source.name))
+    return "no records: there is nothing in these files"

@@ -218,6 +218,8 @@ def preset_of(
     """
     from budget_cli.reading import detection, presets
 
+    if name == presets.CANONICAL:
+        return None
     if name is not None:
         return presets.named(name, known)
     if is_told_whole(as_told, mappings):

@@ -1,11 +1,10 @@
 """Moments of blocks → moments by prompt id: the one thing that a scan keeps.
 
-Memory is O(prompts): a row of the table (8 bytes a column, 22 columns with one budget), the id, and its place in a
-dict. Knows no files and no JSON.
+Memory is O(prompts): a row of the table (8 bytes a column, 22 columns with one budget), the id and its place. Knows no
+files and no JSON.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,10 @@ from numpy.typing import NDArray
 from budget_cli.groups import moments
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, Table
-from budget_cli.groups.sample import Key as Key
 from budget_cli.groups.sample import Sample
+from budget_cli.ids import Ids, Key
+
+LARGE = 256 << 20  # bytes of a table from which on it must not be there twice while it grows
 
 
 class Groups:
@@ -28,17 +29,17 @@ class Groups:
         self.layout = layout
         self.sample = Sample(sample) if sample else None  # of so many responses
         self.lengths = Lengths()
+        self.responses = 0
         self.with_length = 0  # responses whose length is known
         self.with_log_ratio = 0  # responses whose two log-probs are known
-        self._keys: list[Key] | None = []  # the ids, until somebody needs their places
-        self._places: defaultdict[Key, int] | None = None
+        self._keys: Sequence[Key] | Ids = ()  # the ids; with their places, once somebody needs those
         self._table = layout.empty(0)
 
     @classmethod
     def of_responses(
         cls,
         layout: Layout,
-        keys: list[Key],
+        keys: Sequence[Key],
         codes: NDArray[np.intp],
         reward: Floats,
         length: Floats | None,
@@ -49,6 +50,7 @@ class Groups:
         groups = cls(layout, sample)
         if not keys:
             return groups
+        groups.responses = codes.size
         if length is not None:
             known = length if not np.isnan(length).any() else length[~np.isnan(length)]
             groups.with_length = int(known.size)
@@ -62,10 +64,11 @@ class Groups:
         return groups
 
     @classmethod
-    def of_rows(cls, layout: Layout, keys: list[Key], table: Table) -> "Groups":
+    def of_rows(cls, layout: Layout, keys: Sequence[Key], table: Table) -> "Groups":
         """The groups of which these are the ids and the rows; lengths and counts are the caller's to add."""
         groups = cls(layout)
         groups._keys, groups._table = keys, table
+        groups.responses = int(table[:, layout.at("n")].sum())
         return groups
 
     def fold(self, later: "Groups") -> NDArray[np.intp]:
@@ -77,19 +80,16 @@ class Groups:
         if later.layout != self.layout:
             raise ValueError(f"groups with budgets {later.layout.budgets} cannot join those with {self.layout.budgets}")
         self.lengths.merge(later.lengths)
+        self.responses += later.responses
         self.with_length += later.with_length
         self.with_log_ratio += later.with_log_ratio
         if self.sample is not None and later.sample is not None:
             self.sample.merge(later.sample)
-        row_of, keys = self._row_of(), later.keys()
-        known = len(row_of)
-        if row_of.keys().isdisjoint(keys):  # as in most dumps, whose prompts lie together: half the time
-            row_of.update(zip(keys, range(known, known + len(keys)), strict=True))
-            self._reserve(len(row_of))
-            self._table[known : len(row_of)] = later.table
-            return np.arange(known, len(row_of))
-        rows = np.fromiter(map(row_of.__getitem__, keys), dtype=np.intp, count=len(keys))
-        self._reserve(len(row_of))
+        known, rows = len(self), self._ids().places(later.keys())
+        self._reserve(known, len(self))
+        if len(self) == known + rows.size:  # all of them new, as in most dumps, whose prompts lie together
+            self._table[known : len(self)] = later.table
+            return rows
         new = rows >= known
         self._table[rows[new]] = later.table[new]
         old = rows[~new]
@@ -99,47 +99,51 @@ class Groups:
 
     def rename(self, new: Callable[[Key], Key]) -> None:
         """Give every prompt the id that `new` makes of its own; they must stay different."""
-        self._keys, self._places = [new(key) for key in self.keys()], None
+        self._keys = [new(key) for key in self.keys()]
         if self.sample is not None:
             self.sample.rename(new)
 
-    def _reserve(self, prompts: int) -> None:
-        if prompts > len(self._table):
-            if not self._table.flags.owndata:  # it came from another process
-                self._table = self._table.copy()
-            # resize goes through realloc, which for large arrays moves pages and does not copy them
-            self._table.resize((max(prompts, len(self._table) * 9 // 8), self.layout.width), refcheck=False)
+    def _reserve(self, known: int, prompts: int) -> None:
+        held = self._table
+        if prompts <= len(held):
+            return
+        if held.nbytes < LARGE or not held.flags.owndata:  # if not, it came from another process
+            # what is not touched yet takes no memory
+            self._table = np.empty((max(prompts, 2 * len(held)), self.layout.width))
+            self._table[:known] = held[:known]
+        else:  # through realloc, which moves large arrays without a copy, but fills what is new with 0
+            held.resize((max(prompts, len(held) * 9 // 8), self.layout.width), refcheck=False)
 
-    def _row_of(self) -> defaultdict[Key, int]:
-        """Prompt id → row; an unknown id gets the next one."""
-        if self._places is None:
-            self._places = defaultdict(None, zip(self.keys(), range(len(self)), strict=True))
-            self._places.default_factory = self._places.__len__
-            self._keys = None
-        return self._places
+    def _ids(self) -> Ids:
+        if not isinstance(self._keys, Ids):
+            keys, self._keys = self._keys, Ids()
+            self._keys.places(keys)
+        return self._keys
 
-    def keys(self) -> Collection[Key]:
-        """The prompt ids, first seen first."""
-        if self._keys is not None:
-            return self._keys
-        return self._row_of().keys()
+    def keys(self) -> Sequence[Key]:
+        """The prompt ids, first seen first; of many, look at few: they are packed."""
+        return self._keys.all() if isinstance(self._keys, Ids) else self._keys
 
-    def rows(self, keys: Collection[Key]) -> NDArray[np.intp]:
+    def rows(self, keys: Sequence[Key]) -> NDArray[np.intp]:
         """Where each of these prompts is in `table`; -1 for one that is not here."""
-        row_of = self._row_of()
-        return np.fromiter((row_of.get(key, -1) for key in keys), dtype=np.intp, count=len(keys))
+        return self._ids().find(keys)
 
     def at(self, budget: int) -> "Groups":
         """The same for one budget of the layout alone, whose columns then lie close together; not to be folded."""
         if len(self.layout.budgets) < 2:
             return self
         one = Groups(Layout(self.layout.budgets[budget : budget + 1]))
-        one.lengths, one.with_length, one.with_log_ratio = self.lengths, self.with_length, self.with_log_ratio
-        one._keys, one._places = self._keys, self._places
+        one.lengths, one.responses = self.lengths, self.responses
+        one.with_length, one.with_log_ratio = self.with_length, self.with_log_ratio
+        one._keys = self._keys
         first = self.layout.at(BUDGET[0], budget)
         of_budget = self.table[:, first : first + len(BUDGET)]
         one._table = np.concatenate([self.table[:, : len(PROMPT)], of_budget], axis=1)
         return one
+
+    def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
+        """These prompts, with the lengths and the counts that are here; not to be folded with others of them."""
+        return _rebuilt(self.layout, keys, table, self.lengths, self._counts(), self.sample)
 
     @property
     def table(self) -> Table:
@@ -151,27 +155,21 @@ class Groups:
         return self.table[:, self.layout.at(name, budget)]
 
     def __len__(self) -> int:
-        return len(self.keys())
+        return len(self._keys)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """To another process: a list of ids, whose order says their places."""
-        return _rebuilt, (
-            self.layout,
-            self.lengths,
-            self.with_length,
-            self.with_log_ratio,
-            list(self.keys()),
-            self.table,
-            self.sample,
-        )
+        """To another process: the ids, whose order says their places."""
+        return _rebuilt, (self.layout, self.keys(), self.table, self.lengths, self._counts(), self.sample)
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self.responses, self.with_length, self.with_log_ratio
 
 
 def _rebuilt(
-    layout: Layout, lengths: Lengths, with_length: int, with_log_ratio: int, keys: list[Key], table: Table,
+    layout: Layout, keys: Sequence[Key], table: Table, lengths: Lengths, counts: tuple[int, int, int],
     sample: Sample | None,
 ) -> Groups:  # fmt: skip
     groups = Groups(layout)
-    groups.sample = sample
-    groups.lengths, groups.with_length, groups.with_log_ratio = lengths, with_length, with_log_ratio
-    groups._keys, groups._table = keys, table
+    groups._keys, groups._table, groups.lengths, groups.sample = keys, table, lengths, sample
+    groups.responses, groups.with_length, groups.with_log_ratio = counts
     return groups

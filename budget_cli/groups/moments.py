@@ -18,6 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from budget_cli.groups import _moments as compiled
+except ImportError:  # no C compiler where this was installed
+    compiled = None  # type: ignore[assignment]
+
 Floats = NDArray[np.float64]
 Table = NDArray[np.float64]  # shape (prompts, layout.width)
 
@@ -90,6 +95,19 @@ def of_responses(
     Returns:
         shape (prompts, layout.width).
     """
+    if not compiled:
+        return _of_matrices(layout, codes, prompts, reward, length, log_ratio)
+    table = np.empty((prompts, layout.width))
+    budgets = np.array(layout.budgets, dtype=np.int64)
+    compiled.fill(table, budgets, codes, reward, length, log_ratio, None if log_ratio is None else k3_terms(log_ratio))
+    return table
+
+
+def _of_matrices(
+    layout: Layout, codes: NDArray[np.intp], prompts: int, reward: Floats, length: Floats | None,
+    log_ratio: Floats | None,
+) -> Table:  # fmt: skip
+    """The same, to the same bits, with a matrix for prompts of similar size."""
     sizes = np.bincount(codes, minlength=prompts)
     order = None
     if np.any(codes[1:] < codes[:-1]):
@@ -137,7 +155,7 @@ class _Part:
         """The rows of these prompts."""
         columns, put = self.columns, self._put
         r = self._centred("r", columns["r"])
-        put("rr", self._total(r * r))
+        put("rr", _total(r * r))
         put("r_min", columns["r"].min(axis=0))
         put("r_max", columns["r"].max(axis=0))
         k = None
@@ -145,12 +163,12 @@ class _Part:
             log_ratio = np.nan_to_num(columns["k"], copy=False, posinf=np.inf, neginf=-np.inf)
             k3 = k3_terms(log_ratio)
             k = self._centred("k", log_ratio)
-            put("kk", self._total(k * k))
-            put("rk", self._total(r * k))
-            put("k3", self._total(k3 if self.there is None else np.where(self.there, k3, 0)))
+            put("kk", _total(k * k))
+            put("rk", _total(r * k))
+            put("k3", _total(k3 if self.there is None else np.where(self.there, k3, 0)))
         if "L" in columns:
             length = np.nan_to_num(columns["L"], copy=False)
-            put("L_sum", self._total(length if self.there is None else length * self.there))
+            put("L_sum", _total(length if self.there is None else length * self.there))
             put("L_min", length.min(axis=0))
             put("L_max", length.max(axis=0))
             best, worst = self.table[:, self.layout.at("r_max")], self.table[:, self.layout.at("r_min")]
@@ -174,29 +192,27 @@ class _Part:
             if self.there is not None:
                 above *= self.there
             over = (above > 0).view(np.int8).sum(axis=0, dtype=counter)
-            first, squares = self._total(above), _dot(above, above)
+            first, squares = _total(above), _total(above * above)
             self._put("over", np.where(shortest > budget, self.size, over), i)
             self._put("e0", start - budget, i)
             self._put("e1", first, i)
-            if (scaled := self.size * squares).max() < EXACT:  # whole numbers: nothing is lost in the difference
-                self._put("ee", (scaled - first * first) / self.size, i)
-            else:
+            scaled = self.size * squares
+            ee = (scaled - first * first) / self.size
+            if not np.all(exact := scaled < EXACT):  # if so, whole numbers: nothing is lost in the difference
                 e = above - first / self.size
-                self._put("ee", _dot(e, e if self.there is None else e * self.there), i)
-            self._put("re", _dot(r, above), i)
+                ee = np.where(exact, ee, _total(e * e if self.there is None else e * e * self.there))
+            self._put("ee", ee, i)
+            self._put("re", _total(r * above), i)
             if k is not None:
-                self._put("ek", _dot(k, above), i)
+                self._put("ek", _total(k * above), i)
 
     def _put(self, name: str, values: NDArray[Any], budget: int | None = None) -> None:
         self.table[:, self.layout.at(name, budget)] = values
 
-    def _total(self, values: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(values.sum(axis=0))
-
     def _centred(self, name: str, values: Floats, budget: int | None = None) -> Floats:
         """x − x̄, and 0 where there is no response; puts the pivot and the sum about it."""
         about_pivot = values - values[0]
-        first = self._total(about_pivot)
+        first = _total(about_pivot)
         self._put(f"{name}0", values[0], budget)
         self._put(f"{name}1", first, budget)
         about_pivot -= first / self.size
@@ -205,9 +221,11 @@ class _Part:
         return np.asarray(about_pivot)
 
 
-def _dot(a: Floats, b: Floats) -> Floats:
-    """Σ a·b down each column."""
-    return np.asarray(np.einsum("ij,ij->j", a, b))
+def _total(values: NDArray[Any]) -> NDArray[Any]:
+    """Down each column, from the top: numpy sums in another order where there is one column only."""
+    if values.shape[1] == 1:
+        return np.asarray(np.add.accumulate(values, axis=0)[-1])
+    return np.asarray(values.sum(axis=0))
 
 
 @quiet_overflow

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.ids import Key
+
 Floats = NDArray[np.float64]
-Key = str | int
 
 
 class Watch(NamedTuple):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Key = str | int  # a prompt id; 1 and "1" are two prompts
+from budget_cli.ids import Key
+
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
 

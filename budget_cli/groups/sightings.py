@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.groups.moments import quiet_overflow
-from budget_cli.groups.responses import Floats, Key, Responses, Watch
+from budget_cli.groups.responses import Floats, Responses, Watch
+from budget_cli.ids import Key
 
 Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
 

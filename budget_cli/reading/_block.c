@@ -18,6 +18,8 @@ lacks it. Memory is kept from block to block: fresh pages would cost a fifth of 
 #include <emmintrin.h>
 #endif
 
+#include "../ids/_hash.h"
+
 #if defined(__GNUC__)
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #else
@@ -670,18 +672,6 @@ static Text object(Reader *reader, const Node *node, Text p) {
 
 /* ---- keys */
 
-static uint64_t hash_of(Text p, size_t size) {
-    const uint64_t odd = 0x9E3779B97F4A7C15u;
-    uint64_t hash = size, rest = 0;
-    for (; size >= 8; p += 8, size -= 8) {
-        hash = (hash ^ load(p)) * odd;
-        hash ^= hash >> 32;
-    }
-    memcpy(&rest, p, size);
-    hash = (hash ^ rest) * odd;
-    return hash ^ hash >> 32;
-}
-
 static int is_same(const Id *id, Text text, size_t size) { return id->size == size && !memcmp(id->text, text, size); }
 
 static void make_room(Slot *slot) {
@@ -812,18 +802,30 @@ static PyObject *bytes_of(const void *data, size_t size) {
     return PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
 }
 
+/* The distinct keys one after the other, a comma after each, and the ends. */
 static PyObject *keys_of(const Slot *slot) {
     const Id *ids = (const Id *)slot->ids.data;
-    Py_ssize_t count = (Py_ssize_t)(slot->ids.size / sizeof(Id));
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list && i < count; i++) {
-        PyObject *text = bytes_of(ids[i].text, ids[i].size);
-        if (!text || PyList_SetItem(list, i, text) < 0) Py_CLEAR(list);
+    size_t count = slot->ids.size / sizeof(Id), size = 0;
+    for (size_t i = 0; i < count; i++) size += ids[i].size + 1;
+    PyObject *texts = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    PyObject *ends = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(int64_t)));
+    if (!texts || !ends) {
+        Py_XDECREF(texts);
+        Py_XDECREF(ends);
+        return NULL;
     }
-    return list;
+    char *text = PyBytes_AsString(texts), *end = PyBytes_AsString(ends);
+    int64_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(text + at, ids[i].text, ids[i].size);
+        at += (int64_t)ids[i].size + 1;
+        text[at - 1] = ',';
+        memcpy(end + i * sizeof at, &at, sizeof at);
+    }
+    return Py_BuildValue("(NN)", texts, ends);
 }
 
-/* (states, values, counts, keys); empty where no line has anything. */
+/* (states, values, counts, (keys, their ends)); empty where no line has anything. */
 static PyObject *slot_as_tuple(const Slot *slot, size_t lines) {
     if (!slot->seen) lines = 0;
     int plural = slot->kind == NUMBERS || slot->kind == WHOLES;
@@ -859,7 +861,7 @@ PyDoc_STRVAR(read_doc,
              "The lines of buffer[start:stop], which ends with a newline; a line of more than `longest` bytes is odd.\n\n"
              "Returns (lines, blank, numbers, odd, slots): how many lines there are and how many of them are blank; the\n"
              "numbers (1-based) of those in the columns; number, start and end of the odd ones; and for each slot its\n"
-             "(states, values, counts, keys), empty where no line has anything. Arrays come as bytes.");
+             "(states, values, counts, (keys, their ends)), empty where no line has anything. Arrays come as bytes.");
 
 static PyObject *Reader_read(Reader *reader, PyObject *args) {
     PyObject *buffer, *slots = NULL, *result = NULL;

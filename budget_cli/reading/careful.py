@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from budget_cli.ids import Ids
 from budget_cli.reading import columns, records
-from budget_cli.reading.columns import Columns, Decoded, Ids, Keep, Rejection, Tally
+from budget_cli.reading.columns import Columns, Decoded, Keep, Rejection, Tally
 from budget_cli.reading.diagnosis import column_of, diagnosed, is_torn
 from budget_cli.reading.fields import EXTRAS, Fields, singular
 from budget_cli.reading.values import Bad
@@ -25,7 +26,7 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: Keep) -> Deco
         lines.pop()
     for number, line in enumerate(lines, start=1):
         reading.read(number, line, torn=torn and number == len(lines))
-    ids = columns.Ids()
+    ids = Ids()
     return Decoded(reading.columns(ids), reading.tally, len(lines), reading.rejections)
 
 
@@ -83,7 +84,7 @@ class Reading:
     def columns(self, ids: Ids) -> Columns:
         """The responses so far, their prompts' places among these ids."""
         rows = self._rows
-        codes = ids.codes([row[0] for row in rows])
+        codes = ids.places([row[0] for row in rows])
         line = np.array(self._lines, dtype=np.intp)
         reward = np.array([row[1] for row in rows], dtype=np.float64)
         length = columns.optional([row[2] for row in rows])
@@ -94,7 +95,7 @@ class Reading:
             name: columns.extra(EXTRAS[name], [row[6][place] for row in rows])
             for place, name in enumerate(self._fields.extras)
         }
-        return Columns(ids.keys(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
+        return Columns(ids.all(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
 def value_of(line: bytes, max_line_bytes: int) -> Any:

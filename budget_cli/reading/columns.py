@@ -1,6 +1,6 @@
 """What the reading of a block gives: its responses as columns, and what was refused. No bytes, no JSON."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.ids import Ids, Key, picked
 from budget_cli.reading.fields import ExtraKind
 
-Key = str | int
 Label = Key | None  # of a response that has none: None
 Floats = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ FIRST, ALL = Keep(), Keep(None)
 class Labels:
     """A string or an integer a response."""
 
-    values: list[Key]  # the distinct ones, first seen first
+    values: Sequence[Key]  # the distinct ones, first seen first
     codes: NDArray[np.intp]  # index into values; -1: the response has none
 
 
@@ -79,7 +79,7 @@ Extra = Floats | Labels | Texts  # numbers: NaN where a response has none
 class Columns:
     """The responses of a block; every array has one entry a response."""
 
-    keys: list[Key]  # the distinct prompt ids, first seen first
+    keys: Sequence[Key]  # the distinct prompt ids, first seen first
     codes: NDArray[np.intp]  # index into keys
     line: NDArray[np.intp]  # where it came from, 1-based, counted from the block's first line
     reward: Floats
@@ -155,28 +155,12 @@ class Decoded:
     rejections: list[Rejection]
 
 
-class Ids:
-    """Prompt ids → their places among the distinct ones, first seen first; for a block that is read in slices."""
-
-    def __init__(self) -> None:
-        self._place: defaultdict[Key, int] = defaultdict()
-        self._place.default_factory = self._place.__len__  # asked before the new id is in: its place is the next
-
-    def codes(self, ids: Sequence[Key]) -> NDArray[np.intp]:
-        """The place of each of these ids."""
-        return np.fromiter(map(self._place.__getitem__, ids), dtype=np.intp, count=len(ids))
-
-    def keys(self) -> list[Key]:
-        """The distinct ids."""
-        return list(self._place)
-
-
 def joined(slices: list[Columns], ids: Ids) -> Columns:
     """The columns of slices whose codes come from the same ids, one after the other."""
     if len(slices) == 1:
-        return replace(slices[0], keys=ids.keys())
+        return replace(slices[0], keys=ids.all())
     return Columns(
-        ids.keys(),
+        ids.all(),
         np.concatenate([part.codes for part in slices]),
         np.concatenate([part.line for part in slices]),
         np.concatenate([part.reward for part in slices]),
@@ -196,8 +180,8 @@ def _joined_extra(parts: list[Any]) -> Extra:
     if isinstance(parts[0], Labels):
         values = Ids()
         # a last place for -1 to point to
-        places = [np.append(values.codes(part.values), -1)[part.codes] for part in parts]
-        return Labels(values.keys(), np.concatenate(places))
+        places = [np.append(values.places(part.values), -1)[part.codes] for part in parts]
+        return Labels(list(values.all()), np.concatenate(places))
     return np.concatenate(parts)
 
 
@@ -222,14 +206,14 @@ def in_order_of_keys(rows: Columns) -> Columns:
     return replace(rows, keys=keys, codes=codes)
 
 
-def _first_seen_first(values: list[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
+def _first_seen_first(values: Sequence[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
     """The values that some code points to, in the order of the codes; -1 points nowhere."""
     seen, first = np.unique(codes, return_index=True)
     order = seen[np.argsort(first)]
     order = order[order >= 0]
     place = np.full(len(values) + 1, -1, dtype=np.intp)  # a last place for -1
     place[order] = np.arange(order.size)
-    return [values[code] for code in order.tolist()], place[codes]
+    return picked(values, order.tolist()), place[codes]
 
 
 def tidy(made: Columns) -> Columns:
@@ -255,10 +239,10 @@ def extra(kind: ExtraKind, values: Sequence[Any]) -> Extra:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if kind == "label":
         distinct = Ids()
-        there = distinct.codes([value for value in values if value is not None])
+        there = distinct.places([value for value in values if value is not None])
         codes = np.full(len(values), -1, dtype=np.intp)
         codes[[value is not None for value in values]] = there
-        return Labels(distinct.keys(), codes)
+        return Labels(list(distinct.all()), codes)
     pairs = [(0, -1) if value is None else value for value in values]
     return Texts(
         np.array([digest for digest, _ in pairs], dtype=np.uint64),

@@ -6,19 +6,20 @@ record that the expression looks at. A property test holds the answer equal to t
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from budget_cli.ids import Ids, Key, Packed, picked
 from budget_cli.reading import columns, records, values
 from budget_cli.reading._block import Reader
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.careful import Reading
-from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Ids, Keep, Key, Labels
+from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Keep, Labels
 from budget_cli.reading.fields import EXTRAS, KINDS, PLURALS, Expression, ExtraKind, Fields, Kind
 from budget_cli.reading.tree import KEY, NUMBERS, SEQUENCE, SPAN, Plan, plan_of
 from budget_cli.reading.values import Bad
@@ -88,16 +89,16 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: Keep) -> Dec
     return Decoded(together, careful.tally, count, careful.rejections)
 
 
-def _together(parts: list[Columns], keys: list[Key], careful: Reading) -> Columns:
+def _together(parts: list[Columns], keys: Sequence[Key], careful: Reading) -> Columns:
     """The parts, whose codes are places among these keys, and what was read carefully, in the order of the lines."""
     ids = Ids()
-    places = ids.codes(keys)
+    places = ids.places(keys)
     for part in parts:
         part.codes = places[part.codes]
     return columns.in_order_of_lines(columns.joined([*parts, careful.columns(ids)], ids))
 
 
-def rows_by_key(data: bytes, key: str, row: str) -> tuple[list[Key], Integers, Floats] | None:
+def rows_by_key(data: bytes, key: str, row: str) -> tuple[Sequence[Key], Integers, Floats] | None:
     """Of lines with an id and a list of numbers: the ids, how many numbers each has, and all those numbers.
 
     None where some line is anything else; data of no line has none.
@@ -110,7 +111,10 @@ def rows_by_key(data: bytes, key: str, row: str) -> tuple[list[Key], Integers, F
     if len(lines) != 8 * count or set(ids[0]) != {VALUE} or set(rows[0]) != {LIST}:
         return None
     found, found_rows = Found.of_bytes(count, KEY, *ids), Found.of_bytes(count, NUMBERS, *rows)
-    return [found.keys[place] for place in found.values.tolist()], found_rows.counts, found_rows.values
+    keys, places = found.keys, found.values
+    if not np.array_equal(places, np.arange(len(keys))):
+        keys = picked(keys, places.tolist())
+    return keys, found_rows.counts, found_rows.values
 
 
 _of_thread = threading.local()
@@ -134,22 +138,25 @@ class Found:
     states: NDArray[np.uint8]
     values: NDArray[Any]  # float64; of keys, int64: their places among `keys`; of spans, (lines, 2)
     counts: Integers  # of log-probs: how many tokens, -1 for a plain number; of a plural: how many rows
-    keys: list[Key] = field(default_factory=list)
+    keys: Sequence[Key] = ()
     distinct: bool = True  # the keys; not if escapes may spell one in two ways
 
     @classmethod
-    def of_bytes(cls, lines: int, kind: int, states: bytes, values: bytes, counts: bytes, keys: list[bytes]) -> "Found":
+    def of_bytes(
+        cls, lines: int, kind: int, states: bytes, values: bytes, counts: bytes, keys: tuple[bytes, bytes]
+    ) -> "Found":
         """A slot as it comes from the reader."""
         if not states:
             return cls.nothing(lines, kind)
         numbers = np.frombuffer(values, dtype=np.int64 if kind in (KEY, SPAN) else np.float64)
-        told = b",".join(keys)
+        texts, ends = keys
+        escaped = b"\\" in texts  # else they stand as orjson writes them
         return cls(
             np.frombuffer(states, dtype=np.uint8),
             numbers.reshape(-1, 2) if kind == SPAN else numbers,
             np.frombuffer(counts, dtype=np.int64),
-            orjson.loads(b"[%b]" % told),
-            b"\\" not in told,
+            orjson.loads(b"[%b]" % texts[:-1]) if escaped else Packed(texts, np.frombuffer(ends, dtype=np.int64)),
+            not escaped,
         )
 
     @classmethod
@@ -196,7 +203,7 @@ def _responses(
 
 
 def _extra(found: Found, kind: ExtraKind) -> Extra:
-    return Labels(found.keys, found.values) if kind == "label" else found.values
+    return Labels(list(found.keys), found.values) if kind == "label" else found.values
 
 
 def _prompts(found: dict[str, Found], fields: Fields, line: Integers) -> tuple[Columns | None, Mask]:
@@ -266,8 +273,8 @@ def _found(made: list[Any], kind: Kind) -> Found:
     tokens = np.full(len(made), -1)
     if kind == "key":
         ids = Ids()
-        codes = ids.codes([0 if v is None else v for v in there])
-        return Found(states, codes, tokens, ids.keys())
+        codes = ids.places([0 if v is None else v for v in there])
+        return Found(states, codes, tokens, ids.all())
     if kind == "sequence":
         tokens = np.array([-1 if v is None or v[1] is None else v[1] for v in there], dtype=np.int64)
         there = [None if v is None else v[0] for v in there]

@@ -45,7 +45,7 @@ def _first_values(source: Source) -> First:
         if len(values) * 2 > min(head.count(b"\n"), RECORDS):
             return First(values)
         try:  # hardly any line is a value of its own
-            return First([json.loads(head)], is_document=True)
+            return First([json.loads(head.decode())], is_document=True)
         except (ValueError, RecursionError):
             if len(head) < most:  # that was all
                 break

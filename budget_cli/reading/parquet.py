@@ -18,9 +18,10 @@ import pyarrow.types  # type: ignore[import-untyped]
 from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
 from budget_cli.errors import InputProblem
+from budget_cli.ids import Ids, Key
 from budget_cli.reading import sources
 from budget_cli.reading.careful import Reading
-from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Ids, Keep, Key, Tally, extra
+from budget_cli.reading.columns import Columns, Decoded, Extra, Floats, Keep, Tally, extra
 from budget_cli.reading.fields import EXTRAS, KINDS, Expression, ExtraKind, Fields, names_of
 from budget_cli.reading.sources import Source
 from budget_cli.reading.values import MAX_EXACT, Bad, exact_sum
@@ -276,7 +277,7 @@ class _LogProbs(NamedTuple):
     tokens: Floats | None
 
 
-def _ids(column: pyarrow.Array | None) -> tuple[list[Key], Any] | None:
+def _ids(column: pyarrow.Array | None) -> tuple[Sequence[Key], Any] | None:
     """The distinct ids, first seen first, and which each row has."""
     if column is None or column.null_count:
         return None
@@ -284,8 +285,8 @@ def _ids(column: pyarrow.Array | None) -> tuple[list[Key], Any] | None:
     if values is None:
         return None
     ids = Ids()
-    codes = ids.codes(values)
-    return ids.keys(), codes
+    codes = ids.places(values)
+    return ids.all(), codes
 
 
 def _keys(column: pyarrow.Array) -> list[Any] | None:

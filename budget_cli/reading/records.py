@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from budget_cli.reading.columns import Key
+from budget_cli.ids import Key
 from budget_cli.reading.fields import (
     EXTRA_PLURALS,
     EXTRAS,

@@ -16,9 +16,10 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from budget_cli.ids import Ids
 from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
-from budget_cli.reading.columns import Columns, Decoded, Floats, Ids, Tally
+from budget_cli.reading.columns import Columns, Decoded, Floats, Tally
 from budget_cli.reading.fields import KINDS, PLURALS, Expression, Fields, Kind, Path
 from budget_cli.reading.values import MAX_EXACT, exact_sum
 
@@ -31,7 +32,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
     """The block's columns if every line is a plain, valid record of one shape; None if anything is unexpected."""
     if not len(block) or len(block) > max_line_bytes or fields.records or fields.group or fields.extras:
         return None
-    ids, parts, lines = columns.Ids(), [], 0
+    ids, parts, lines = Ids(), [], 0
     for part in _slices(block):
         if not _is_utf8(part):
             return None
@@ -178,7 +179,7 @@ def of_responses(fields: Fields, values: dict[Path, list[Any]], ids: Ids) -> Col
     length = _lengths(values[paths["response_length"]], fields.needs_length, log_probs, old_log_probs)
     if length is INVALID:
         return None
-    codes = ids.codes(values[paths["prompt_id"]])
+    codes = ids.places(values[paths["prompt_id"]])
     reward = _floats(values[paths["reward"]])
     line = np.arange(1, len(reward) + 1)
     counts = log_probs.tokens if log_probs.tokens is not None else old_log_probs.tokens
@@ -233,7 +234,7 @@ def _prompt_shape(fields: Fields) -> Shape | None:
         length = flat["response_length"]
         if length is not None and not _whole(length):
             return None
-        codes = ids.codes(get[paths["prompt_id"]](records))
+        codes = ids.places(get[paths["prompt_id"]](records))
         reward = _floats(list(chain.from_iterable(rewards)))
         line = np.repeat(np.arange(1, len(counts) + 1), counts)
         codes = np.repeat(codes, counts)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from budget_cli.reading.columns import Key
+from budget_cli.ids import Key
 from budget_cli.reading.fields import Place
 
 SAID = ("content", "text", "reasoning_content")  # the keys of a message that hold what it says

@@ -7,7 +7,7 @@ import orjson
 
 from budget_cli.analysis.comparison import QUANTITIES, SCHEMA, Comparison, Difference, Moved
 from budget_cli.analysis.gates import Verdict
-from budget_cli.groups.groups import Key
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Rejection, Tally
 from budget_cli.rendering.lines import Line, Piece
 from budget_cli.rendering.machine import as_dict, rounded, utf8

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from budget_cli.analysis.gates import Verdict
 from budget_cli.analysis.histogram import Histogram
 from budget_cli.analysis.report import Loss, Prompt, Records
-from budget_cli.groups.groups import Key
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Rejection
 from budget_cli.rendering.lines import Line, Piece
 from budget_cli.rendering.safe import for_terminal

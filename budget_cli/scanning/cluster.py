@@ -1,9 +1,10 @@
 """Sources → a scan, read by the tasks of a Ray cluster that is there already; never starts one.
 
 A task reads a source, or of a large one a part of it; what tasks give is folded in the order of the bytes by other
-tasks, source by source, and here the sources are folded into the total. So this process holds no more than the groups
-and a bounded number of references, and the result is that of one process to the last bit. What a node that dies had
-done or was doing, Ray does again.
+tasks, source by source, and here the sources are folded into the total. Once many prompts have come back from source to
+source, tasks fold them, too, a share each by a hash of the id, and every prompt comes here once. So this process holds
+no more than the groups and a bounded number of references, and the result is that of one process to the last bit. What
+a node that dies had done or was doing, Ray does again.
 """
 
 import contextlib
@@ -14,19 +15,25 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from budget_cli.errors import BudgetCliError, InputProblem, UsageProblem, WorkerDied
+from budget_cli.groups import shares
 from budget_cli.groups.groups import Groups
+from budget_cli.groups.shares import Share
 from budget_cli.reading import blocks
 from budget_cli.reading.columns import Tally
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import scan as scanning
 from budget_cli.scanning import summaries
 from budget_cli.scanning.scan import Part, Plan, Scan, Task
+from budget_cli.scanning.summaries import Summary
 
 SPAN = 16  # blocks of a large source that a task reads
-FOLDED = 16  # spans that a task folds
+FOLDED = 16  # spans, or shares, that a task folds
+MANY = 1 << 20  # prompts that came here, from which on they are folded in shares,
+OFTEN = 2  # if each came so often; those that come once only gain nothing
+MOST_SHARES = 64
 LARGE = 1 << 32  # bytes; a source is split from here on, and below where there are too few sources for all CPUs
 AHEAD = 4  # tasks per CPU that are handed out and not yet done
 RETRIES = 8  # of a task whose worker or node died
@@ -63,6 +70,8 @@ def scan(
         if source.size is None and source.remote is None:
             advice = "name files that every node sees, or URLs"
             raise UsageProblem(f"{source.name}: a cluster cannot read standard input or a pipe: {advice}")
+    # a node's own directory is another
+    found = [source if source.path is None else replace(source, path=os.path.abspath(source.path)) for source in found]
     with _connected() as ray:
         return _Driver(ray, plan, most, progress).scan(found)
 
@@ -80,28 +89,35 @@ class _Driver:
         self._shared = ray.put((plan, _version()))
         reading = ray.remote(num_returns=2, num_cpus=1, max_retries=RETRIES)
         self._read_whole, self._read_span = reading(_whole), reading(_span)
+        self._read_summary = reading(_summary)
         self._fold = ray.remote(num_cpus=1, max_retries=RETRIES)(_folded)
         self._handed_out: deque[Any] = deque()  # what the tasks say of how far they are, in order
-        self._results: deque[Any] = deque()  # the scans of the sources, in order
+        self._results: deque[tuple[Source, Any]] = deque()  # the sources, in order, and their scans
+        self._came = 0  # prompts, each as often as it came
+        self._to_come = 0  # sources that are not handed out yet
+        self._shares: _Shares | None = None
         self._so_far = Progressed()
         self._result = Scan.begun(plan)
 
     def scan(self, found: Sequence[Source]) -> Scan:
         many = len(found) >= self._cpus * AHEAD
+        self._to_come = len(found)
         for source in found:
-            if summaries.is_summary(source):  # its parts are folded one by one
-                self._drain(0)
-                self._result.receive(source, scanning.run(Task(source, None), self._plan), self._plan)
-                continue
             size, span = source.size or 0, SPAN * blocks.BLOCK_BYTES
-            if not source.in_ranges or self._plan.fields.document or size <= span or (many and size < LARGE):
+            if summaries.is_summary(source):
+                result, told = self._read_summary.remote(self._shared, source, _changed_at(source))
+                self._hand_out(told)
+                self._come(source, result)
+            elif not source.in_ranges or self._plan.fields.document or size <= span or (many and size < LARGE):
                 result, told = self._read_whole.remote(self._shared, source, _changed_at(source))
                 self._hand_out(told)
-                self._results.append(result)
+                self._come(source, result)
             else:
-                self._results.append(self._split(source))
+                self._come(source, self._split(source))
         self._drain(0)
         self._result.settle(self._plan)  # a summary, if it was the last
+        if self._shares is not None:
+            self._result.groups = shares.together(list(map(self._got, self._shares.folded())), self._result.groups)
         if self._plan.by == "file":
             by, tallies = self._result.by, self._result.tallies
             self._result.by = {source.name: by.get(source.name, Groups(self._plan.layout)) for source in found}
@@ -123,6 +139,11 @@ class _Driver:
                 spans = []
         return state
 
+    def _come(self, source: Source, result: Any) -> None:
+        """The result of the next source, once it is there."""
+        self._to_come -= 1
+        self._results.append((source, result if self._shares is None else self._shares.without(result)))
+
     def _hand_out(self, told: Any) -> None:
         self._handed_out.append(told)
         self._drain(self._most - 1)
@@ -135,9 +156,30 @@ class _Driver:
             self._so_far.bytes += size
             if self._progress is not None:
                 self._progress(self._so_far)
-        while self._results and (most == 0 or self._ray.wait([self._results[0]], timeout=0)[0]):
-            later = self._got(self._results.popleft())
-            self._result.add(later if len(self._result.groups) else _own(later), self._plan)  # the first is added to
+        while self._results and (most == 0 or self._ray.wait([self._results[0][1]], timeout=0)[0]):
+            source, reference = self._results.popleft()
+            later = self._got(reference)
+            if not self._result.groups.responses:  # then it is what the others are added to
+                later = _own(later)
+            if isinstance(later, Scan):
+                self._came += len(later.groups)
+                self._result.add(later, self._plan)
+            else:
+                self._came += 0 if isinstance(later, InputProblem) else sum(len(part.groups) for part in later.parts)
+                self._result.receive(source, later, self._plan)
+            often = self._came >= max(MANY, OFTEN * len(self._result.groups))
+            if self._shares is None and often and (self._results or self._to_come):
+                self._share_out()
+
+    def _share_out(self) -> None:
+        """From now on, tasks fold the prompts: those that are here, then those of the results that are to come."""
+        if self._plan.apart or self._plan.watch is not None:  # what is observed of a prompt is folded with it
+            return
+        self._result.settle(self._plan)
+        groups = self._result.groups
+        self._shares = _Shares(self._ray, min(MOST_SHARES, max(2, self._cpus)), groups)
+        self._result.groups = groups.with_prompts((), groups.layout.empty(0))
+        self._results = deque((source, self._shares.without(result)) for source, result in self._results)
 
     def _got(self, reference: Any) -> Any:
         try:
@@ -154,6 +196,37 @@ class _Driver:
             raise WorkerDied(
                 f"the cluster lost a task for good ({type(error).__name__}), so there is no result"
             ) from None
+
+
+class _Shares:
+    """The prompts of all sources in so many shares, each folded by tasks in the order of the sources."""
+
+    def __init__(self, ray: Any, number: int, groups: Groups) -> None:
+        self._states = [ray.put(share) for share in shares.of_groups(groups, number, part=0)]
+        self._waiting: list[list[Any]] = [[] for _ in range(number)]
+        self._parts = 1
+        self._share_out = ray.remote(num_returns=number + 1, num_cpus=1, max_retries=RETRIES)(_shared_out)
+        self._fold = ray.remote(num_cpus=1, max_retries=RETRIES)(_folded_share)
+
+    def without(self, result: Any) -> Any:
+        """The result without its prompts, which have gone into the shares."""
+        rest, *found = self._share_out.remote(result, len(self._states), self._parts)
+        self._parts += 1
+        for waiting, share in zip(self._waiting, found, strict=True):
+            waiting.append(share)
+        if len(self._waiting[0]) == FOLDED:
+            self._fold_waiting()
+        return rest
+
+    def folded(self) -> list[Any]:
+        """The shares."""
+        self._fold_waiting()
+        return self._states
+
+    def _fold_waiting(self) -> None:
+        pairs = zip(self._states, self._waiting, strict=True)
+        self._states = [self._fold.remote(state, *waiting) if waiting else state for state, waiting in pairs]
+        self._waiting = [[] for _ in self._waiting]
 
 
 @contextlib.contextmanager
@@ -277,10 +350,54 @@ def _folded(
     return result
 
 
-def _own(found: Scan) -> Scan:
+def _summary(
+    shared: tuple[Plan, str], source: Source, changed_at: int
+) -> tuple[Summary | InputProblem, tuple[Tally, int]]:
+    """A summary, read here."""
+    plan = _plan_of(shared)
+    try:
+        found = scanning.run(Task(_as_seen_here(source, changed_at), None), plan)
+    except InputProblem as problem:
+        found = problem
+    assert not isinstance(found, Part)
+    return found, (Tally(), 0) if isinstance(found, InputProblem) else (found.tally, found.bytes)
+
+
+Rest = TypeVar("Rest", Scan, Summary, InputProblem)
+
+
+def _shared_out(found: Rest, number: int, part: int) -> tuple[Rest | list[Share], ...]:
+    """A result without its prompts, and those of each share in the order of the sources."""
+    found_shares: list[list[Share]] = [[] for _ in range(number)]
+    before = 0
+
+    def without(groups: Groups) -> Groups:
+        nonlocal before
+        for of_share, share in zip(found_shares, shares.of_groups(groups, number, part, before), strict=True):
+            of_share.append(share)
+        before += len(groups)
+        return groups.with_prompts((), groups.layout.empty(0))
+
+    if isinstance(found, Scan):
+        found.groups = without(found.groups)
+    elif isinstance(found, Summary):
+        for one in found.parts:
+            one.groups = without(one.groups)
+    return found, *found_shares
+
+
+def _folded_share(state: Share, *later: list[Share]) -> Share:
+    """A share so far, with what later sources have of it."""
+    state = _own(state)
+    for parts in later:
+        for share in parts:
+            state.fold(share)
+    return state
+
+
+def _own(found: Any) -> Any:
     """The same in memory of its own: what Ray hands over is in memory that others read."""
-    copy: Scan = pickle.loads(pickle.dumps(found))
-    return copy
+    return pickle.loads(pickle.dumps(found))
 
 
 def _plan_of(shared: tuple[Plan, str]) -> Plan:

@@ -157,12 +157,13 @@ class Scan:
         if plan.apart:
             self.parts.append(part)
         else:
-            self.begun_at.append(len(self.groups))
-            if len(self.groups):
+            before = len(self.groups)
+            if self.groups.responses:
                 rows = self.groups.fold(part.groups)
             else:
                 self.groups, rows = part.groups, np.arange(len(part.groups))
             if self.observations is not None and part.seen is not None:
+                self.begun_at.append(before)
                 self.observations.fold(part.seen, rows, len(self.sources) * PLACES)
         self.sources.append(part.name)
         for label, groups in part.by.items():

@@ -18,13 +18,14 @@ import orjson
 from numpy.typing import NDArray
 
 from budget_cli.errors import InputProblem, UsageProblem
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
 from budget_cli.groups.observations import Observations
 from budget_cli.groups.responses import Watch
+from budget_cli.ids import Ids, Key, Packed, taken
 from budget_cli.reading import blocks, decoding, results, sources
-from budget_cli.reading.columns import Ids, Label, Rejection, Tally
+from budget_cli.reading.columns import Label, Rejection, Tally
 from budget_cli.reading.fields import KINDS, Fields, written
 from budget_cli.reading.sources import Source
 from budget_cli.scanning import seen
@@ -73,7 +74,7 @@ def lines(found: "Scan", fields: Fields, layout: Layout, watch: Watch | None = N
     for groups in parts:
         total.merge(groups.lengths)
     ids = Ids()
-    place = np.concatenate([np.zeros(0, np.intp), *(ids.codes(list(groups.keys())) for groups in parts)])
+    place = np.concatenate([np.zeros(0, np.intp), *(ids.places(groups.keys()) for groups in parts)])
     sizes = [len(groups) for groups in parts]
     number = np.repeat(np.arange(len(parts)), sizes)
     table = np.concatenate([layout.empty(0), *(groups.table for groups in parts)])
@@ -84,7 +85,7 @@ def lines(found: "Scan", fields: Fields, layout: Layout, watch: Watch | None = N
         "budgets": layout.budgets,
         **_settings(fields),
         "columns": [name for name, has in zip(layout.names, told, strict=True) if has],
-        "prompts": len(ids.keys()),
+        "prompts": len(ids),
         "sources": [_utf8(part.name) for part in found.parts],
         "responses": int(table[:, layout.at("n")].sum()),
         "with_length": sum(groups.with_length for groups in parts),
@@ -102,7 +103,7 @@ def lines(found: "Scan", fields: Fields, layout: Layout, watch: Watch | None = N
         prompts = np.split(place, np.cumsum(sizes)[:-1])
         header["seen"] = [seen.told(one.sightings, of) for one, of in zip(observed, prompts, strict=False)]
     yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
-    yield from _prompts(ids.keys(), place, np.column_stack([number, table[:, told]]))
+    yield from _prompts(ids.all(), place, np.column_stack([number, table[:, told]]))
 
 
 def _settings(fields: Fields) -> dict[str, Any]:
@@ -255,20 +256,21 @@ def read(source: Source, layout: Layout, watch: Watch | None = None) -> Summary:
     line, _, rest = (b"" if first is None else bytes(first.view)).partition(b"\n")
     header = _header(source, line)
     width = len(header["columns"]) + 1  # beside the number of the source
-    keys: list[Key] = []
+    keys, prompts = [Packed.of([])], 0
     places, rows, size = [np.zeros(0, np.intp)], [np.zeros((0, width))], len(line) + 1
     for data in chain([rest], (bytes(block.view) for block in stream)):
         size += len(data)
         found, counts, values = _parsed(source, data)
         if np.any(counts % width):
             raise InputProblem(source.name, f"a summary, but some row of it does not have {width} numbers")
-        places.append(np.repeat(np.arange(len(keys), len(keys) + len(found)), counts // width))
+        places.append(np.repeat(np.arange(prompts, prompts + len(found)), counts // width))
         rows.append(values.reshape(-1, width))
-        keys += found
-    if len(keys) != header["prompts"]:
-        raise InputProblem(source.name, f"a summary that is cut off: {len(keys):,} prompts of {header['prompts']:,}")
-    told = _told(source, header, watch)
-    parts = _parts(source, header, layout, keys, np.concatenate(places), np.concatenate(rows), told)
+        keys.append(Packed.of(found))
+        prompts += len(found)
+    if prompts != header["prompts"]:
+        raise InputProblem(source.name, f"a summary that is cut off: {prompts:,} prompts of {header['prompts']:,}")
+    told, ids = _told(source, header, watch), Packed.joined(keys)
+    parts = _parts(source, header, layout, ids, np.concatenate(places), np.concatenate(rows), told)
     tally = Tally(**header["records"], by_code=Counter(header["rejected"]), lacking=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     return Summary(parts, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
@@ -285,7 +287,7 @@ def _told(source: Source, header: dict[str, Any], watch: Watch | None) -> list[A
     return told
 
 
-def _parsed(source: Source, data: bytes) -> tuple[list[Key], NDArray[np.int64], Floats]:
+def _parsed(source: Source, data: bytes) -> tuple[Sequence[Key], NDArray[np.int64], Floats]:
     """The ids of some lines, how many numbers each has, and all those numbers."""
     if decoding.has_compiled_reader():
         from budget_cli.reading import compiled
@@ -303,7 +305,7 @@ def _parsed(source: Source, data: bytes) -> tuple[list[Key], NDArray[np.int64], 
 
 
 def _parts(
-    source: Source, header: dict[str, Any], layout: Layout, keys: list[Key], places: NDArray[np.intp], rows: Table,
+    source: Source, header: dict[str, Any], layout: Layout, keys: Packed, places: NDArray[np.intp], rows: Table,
     told: list[Any],
 ) -> list[OfSource]:  # fmt: skip
     """What each source gave; what adds without order (the lengths, the counts) is with the first."""
@@ -319,7 +321,10 @@ def _parts(
     for name, (begin, end), said in zip(header["sources"], pairwise(bounds), told, strict=True):
         of_source = order[begin:end]
         there = places[of_source]
-        groups = Groups.of_rows(layout, [keys[i] for i in there.tolist()], table[of_source])
+        if np.array_equal(places, np.arange(len(keys))) and of_source.size == len(keys):  # all there is, in its order
+            groups = Groups.of_rows(layout, keys, table)
+        else:
+            groups = Groups.of_rows(layout, taken(keys, there), table[of_source])
         observed = None if said is None else seen.of_told(said, there, layout.budgets)
         if said is not None and observed is None:
             raise InputProblem(source.name, DAMAGED)

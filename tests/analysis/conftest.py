@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.ids import Key
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio
 

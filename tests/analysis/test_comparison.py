@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from budget_cli.analysis import comparison, report
 from budget_cli.analysis.comparison import Comparison, Difference
 from budget_cli.analysis.report import Coefficients
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Tally
 
 LAYOUT = Layout((100,))

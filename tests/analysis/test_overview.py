@@ -10,7 +10,8 @@ import pytest
 from budget_cli.analysis import overview, report, totals
 from budget_cli.analysis.overview import Overview
 from budget_cli.analysis.report import Coefficients
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio

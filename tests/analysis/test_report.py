@@ -11,8 +11,9 @@ import pytest
 
 from budget_cli.analysis import report
 from budget_cli.analysis.report import Coefficients, Loss, number_at, numbers, of_groups, prompts
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio

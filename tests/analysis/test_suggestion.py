@@ -8,8 +8,9 @@ import pytest
 
 from budget_cli.analysis import report, suggestion
 from budget_cli.analysis.report import Coefficients
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio
@@ -56,6 +57,10 @@ def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
         (
             [("a", 1, 140, 0), ("a", 0, 140, 0), ("b", 0, 90, 0)],
             "within each prompt all are equally far over it, or none is: no β makes a difference",
+        ),
+        (
+            [("a", 1, 0, 0), ("a", 0, 0, 0)],
+            "every length is 0: the field was never filled, or another holds it (budget-cli fields)",
         ),
     ],
 )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from budget_cli.analysis import report, sweep, totals
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.report import Aggregate, Coefficients
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio

@@ -162,3 +162,21 @@ def test_what_stands_in_place_of_a_budget_beats_the_budget_of_a_file(budget_cli:
     for flags in (["--suggest"], ["--max-response-length", "1280", "--overlong-buffer", "256"], ["--alpha", "0"]):
         assert budget_cli("sweep", DUMP, *flags, cwd=tmp_path).returncode == 0
     assert budget_cli("sweep", DUMP, "--suggest", "-B", "9", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(("name", "says"), [
+    ("BUDGET_CLI_FAIL_IFS", "BUDGET_CLI_FAIL_IFS: no option is called that (did you mean BUDGET_CLI_FAIL_IF?)"),
+    ("BUDGET_CLI_TOKEN_BUDGTE", "BUDGET_CLI_TOKEN_BUDGTE: no option is called that (did you mean "
+     "BUDGET_CLI_TOKEN_BUDGET?)"),
+    ("BUDGET_CLI_CONFIGS", "BUDGET_CLI_CONFIGS: no option is called that (did you mean BUDGET_CLI_CONFIG?)"),
+])  # fmt: skip
+def test_a_variable_that_is_nearly_an_option_is_refused(budget_cli: Run, name: str, says: str) -> None:
+    done = budget_cli("loss", DUMP, "-B", "9", **{name: "1"})
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"budget-cli: {says}\n")
+
+
+def test_variables_of_other_commands_and_of_scripts_are_left_alone(budget_cli: Run) -> None:
+    told = ("loss", DUMP, "-B", "9", "-f", "json")
+    plain = budget_cli(*told)
+    assert plain.returncode == 0
+    assert budget_cli(*told, BUDGET_CLI_SUGGEST="1", BUDGET_CLI_VERSION="0.1.0").stdout == plain.stdout

@@ -515,6 +515,7 @@ def test_ctrl_c_is_one_line_130_and_nothing_on_standard_output(large: Path, jobs
     process = subprocess.Popen(
         [sys.executable, "-m", "budget_cli", "loss", "-B", "9", "-f", "json", "--jobs", jobs],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell lets its background jobs ignore it
     )  # fmt: skip
     assert process.stdin is not None
     process.stdin.write(large.read_bytes())  # returns when all but a pipe's worth has been read

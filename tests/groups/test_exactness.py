@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from budget_cli.analysis.report import Aggregate, Coefficients, of_groups
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Tally
 
 PROMISE = Fraction(1, 10**12)

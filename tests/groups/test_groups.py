@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.ids import Key
 
 LAYOUT = Layout((100, 500))
 Response = tuple[Key, float, float, float]  # prompt, reward, tokens, log-ratio

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_cli.groups.sample import Key, Sample, hash_of
+from budget_cli.groups.sample import Sample, hash_of
+from budget_cli.ids import Key
 
 Response = tuple[Key, float]
 

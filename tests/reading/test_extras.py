@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from written_json import extra_bits
 
+from budget_cli.ids import Ids
 from budget_cli.reading import careful, columns
-from budget_cli.reading.columns import ALL, Columns, Ids, Labels, Texts
+from budget_cli.reading.columns import ALL, Columns, Labels, Texts
 from budget_cli.reading.fields import EXTRAS, Fields
 
 WANTED = tuple(EXTRAS)
@@ -159,7 +160,7 @@ def test_slices_of_a_block_are_joined_with_their_extras() -> None:
     ids = Ids()
     slices = [read(*records[:2]), read(*records[2:3]), read(*records[3:])]
     for part in slices:
-        part.codes = ids.codes([part.keys[code] for code in part.codes])
+        part.codes = ids.places([part.keys[code] for code in part.codes])
     joined, whole = columns.joined(slices, ids), read(*records)
     assert list(joined.extras) == list(WANTED)
     for name in WANTED:

@@ -195,6 +195,28 @@ def test_ranges_give_the_bytes_of_the_object(memory: Any, monkeypatch: pytest.Mo
         assert into == data[begin:end]
 
 
+def test_a_file_system_that_opens_a_file_for_a_range_reads_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+
+    data, fetched = bytes(1000), []
+
+    class Opened(AbstractBufferedFile):  # type: ignore[misc]
+        def _fetch_range(self, start: int, end: int) -> bytes:
+            fetched.append((start, end))
+            return data[start:end]
+
+    class Opening(AbstractFileSystem):  # type: ignore[misc]
+        def info(self, path: str, **_: Any) -> dict[str, Any]:
+            return {"name": path, "size": len(data), "type": "file"}
+
+        def _open(self, path: str, mode: str = "rb", **options: Any) -> Opened:
+            return Opened(self, path, mode, **options)
+
+    monkeypatch.setattr(remote, "_opened", lambda url: (Opening(), url))
+    assert remote._range("opening://a", "a", 100, 200) == data[100:200]
+    assert fetched == [(100, 200)]
+
+
 def test_what_is_read_soon_is_fetched_once_and_ahead(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "RANGE_BYTES", 100)
     asked: list[tuple[str, int, int]] = []

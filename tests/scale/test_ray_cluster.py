@@ -157,6 +157,31 @@ def test_many_sources_of_all_kinds_give_the_bytes_of_one_process(budget_cli: Run
     both(budget_cli, nodes, "compare", sample / "steps/41.jsonl", sample / "steps/44.jsonl", "-B", "1000", "-f", "json")
 
 
+IN_SHARES = """
+import sys
+from budget_cli.scanning import cluster
+cluster.MANY, cluster.FOLDED, begin = 1000, 3, cluster._Driver._share_out
+cluster._Driver._share_out = lambda driver: (begin(driver), print("in shares", file=sys.stderr))
+"""
+
+
+def test_many_prompts_are_folded_in_shares_to_the_bytes_of_one_process(
+    budget_cli: Run, nodes: Nodes, tmp_path: Path
+) -> None:
+    for number in range(24):
+        with (tmp_path / f"{number}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(generate.WORKLOADS["small"](4000, 300 + 20 * number))  # many prompts come back
+    for number in (3, 17):
+        dump, summary = tmp_path / f"{number}.jsonl", tmp_path / f"{number}.summary.jsonl"
+        assert budget_cli("summarize", dump, "-B", "1000", "-o", summary).returncode == 0
+        dump.unlink()
+    arguments = ("loss", tmp_path, *OPTIONS, "--per-prompt")
+    alone = budget_cli(*arguments)
+    together = budget_cli(*arguments, "--engine", "ray", RAY_ADDRESS=nodes.address, patch=IN_SHARES)
+    assert together.stderr == b"in shares\n"
+    assert (together.returncode, together.stdout) == (0, alone.stdout)
+
+
 def test_a_node_that_dies_in_the_middle_changes_nothing(
     budget_cli: Run, nodes: Nodes, server: Server, dump: Path
 ) -> None:

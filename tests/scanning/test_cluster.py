@@ -53,6 +53,7 @@ class StandIn:
         self._cpus = cpus
         self.waiting = self.most_waiting = 0
         self.calls: list[str] = []
+        self.node: Path | None = None  # the directory where tasks are done
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": self._cpus}
@@ -76,14 +77,20 @@ class StandIn:
         def made(function: Callable[..., Any]) -> Any:
             def run(*given: Any) -> Any:
                 self.calls.append(function.__name__)
+                here = os.getcwd()
                 try:
+                    os.chdir(self.node or here)
                     answer = function(*(self.get(each) if hasattr(each, "data") else each for each in given))
                 except Exception as error:
                     failed = SimpleNamespace(data=RayTaskError(error), told=False)
                     return [failed] * num_returns if num_returns > 1 else failed
+                finally:
+                    os.chdir(here)
                 if num_returns == 1:
                     return self.put(answer)
                 references = [self.put(each) for each in answer]
+                if function.__name__ == "_shared_out":
+                    return references
                 references[1].told = True
                 self.waiting += 1
                 self.most_waiting = max(self.most_waiting, self.waiting)
@@ -162,6 +169,43 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
     assert answer[:3] == whole[:3]  # the sources, and what was seen of them
 
 
+@pytest.mark.parametrize("many", [1, 80, 1 << 20])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True), WATCHED])
+def test_prompts_that_are_folded_in_shares_are_those_of_one_process(
+    ray: StandIn, dumps: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, many: int
+) -> None:
+    monkeypatch.setattr(cluster, "MANY", many)
+    monkeypatch.setattr(cluster, "FOLDED", 2)
+    for name in range(5, 12):  # prompts that are known, and that are new
+        lines = (LINE % (i * name, i % 7 / 3, -i / 11, i % 300) for i in range(60))
+        (dumps / f"{name}.jsonl").write_text("".join(lines))
+    found = sources.find([str(dumps)])
+    assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
+    in_shares = many < 1 << 20 and not plan.apart and plan.watch is None
+    assert ("_folded_share" in ray.calls) == in_shares
+
+
+@pytest.mark.parametrize("many", [1, 1 << 20])
+def test_summaries_are_folded_in_shares_too(
+    ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(cluster, "MANY", many)
+    plan = replace(PLAN, sample=0)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name in ("1", "2", "4"):
+        part = scan(sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), replace(plan, apart=True))
+        (folder / f"{name}.summary.jsonl").write_bytes(b"".join(summaries.lines(part, plan.fields, plan.layout)))
+    (folder / "2.jsonl").write_bytes((dumps / "2.jsonl").read_bytes())
+    found = sources.find([str(folder)])
+    of_cluster, of_one = cluster.scan(found, plan), scan(found, plan, jobs=1)
+    assert of_cluster.groups.table.tobytes() == of_one.groups.table.tobytes()
+    assert list(of_cluster.groups.keys()) == list(of_one.groups.keys())
+    assert (of_cluster.tally, of_cluster.rejections) == (of_one.tally, of_one.rejections)
+    assert of_cluster.groups.lengths.percentiles([9, 50]) == of_one.groups.lengths.percentiles([9, 50])
+    assert (ray.calls.count("_summary"), "_folded_share" in ray.calls) == (3, many == 1)
+
+
 @pytest.mark.parametrize("most", [1, 5, None])
 def test_no_more_tasks_are_handed_out_than_may_be(ray: StandIn, dumps: Path, most: int | None) -> None:
     cluster.scan(sources.find([str(dumps)]), PLAN, most)
@@ -183,6 +227,17 @@ def test_with_many_sources_each_is_one_task(ray: StandIn, tmp_path: Path) -> Non
     found = sources.find([str(tmp_path)])
     assert told(cluster.scan(found, PLAN)) == told(scan(found, PLAN, jobs=1))
     assert ray.calls == ["_whole"] * 20
+
+
+def test_a_relative_name_is_the_file_of_the_directory_where_the_scan_began(
+    ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dumps)
+    found = sources.find(["1.jsonl"])
+    alone = scan(found, PLAN, jobs=1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(ray, "node", tmp_path / "elsewhere")
+    assert told(cluster.scan(found, PLAN)) == told(alone)
 
 
 def as_elsewhere(source: sources.Source, changed_at: int) -> str:

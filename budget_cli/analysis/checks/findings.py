@@ -4,16 +4,16 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from budget_cli.analysis.checks import catalogue
 from budget_cli.analysis.report import Loss
-from budget_cli.groups.groups import Groups, Key
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.particulars import Particulars
 from budget_cli.groups.sightings import FEW, Seen, Sightings
+from budget_cli.ids import Key
 from budget_cli.reading.columns import Rejection, Tally
 
 
@@ -109,7 +109,8 @@ class Subject(NamedTuple):
         rows = np.flatnonzero(mask)[:FEW].tolist()
         if not placed or self.kept is None:
             sources = [self.sources[bisect_right(self.begun_at, row) - 1] if placed else None for row in rows]
-            return tuple(map(Evidence, sources, repeat(None), repeat(None), self._keys(rows)))
+            keys = self.groups.keys()
+            return tuple(Evidence(source, None, None, keys[row]) for source, row in zip(sources, rows, strict=True))
         return self.evidence(Seen(int(self.row("place")[row]), row) for row in rows)
 
     def spotted(self, name: str) -> tuple[Evidence, ...]:
@@ -118,16 +119,11 @@ class Subject(NamedTuple):
 
     def evidence(self, seen: Iterable[Seen]) -> tuple[Evidence, ...]:
         """Where things were seen: sources, lines and prompt ids."""
-        first = list(seen)
-        found = []
-        for (place, _), key in zip(first, self._keys([row for _, row in first]), strict=True):
+        keys, found = self.groups.keys(), []
+        for place, row in seen:
             source, line = divmod(place, self.places)
-            found.append(Evidence(self.sources[source], line, None, key))
+            found.append(Evidence(self.sources[source], line, None, keys[row] if row >= 0 else None))
         return tuple(found)
-
-    def _keys(self, rows: Sequence[int]) -> list[Key | None]:
-        keys = list(islice(self.groups.keys(), max(rows, default=-1) + 1))
-        return [keys[row] if row >= 0 else None for row in rows]
 
 
 Found = Iterator[Finding]

@@ -1,0 +1,37 @@
+"""If this fails, `fields` leaves a user alone with a file that nothing can be read from."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+RECORD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "response_length": 3}\n'
+NOTHING = "no records: there is nothing in these files"
+
+
+@pytest.mark.parametrize(("name", "content", "status", "says"), [
+    ("utf16.jsonl", RECORD.decode().encode("utf-16"), 1, "{}:1:1: byte 0xff is not UTF-8"),
+    ("log.jsonl", b"\n\nsaved 8 rollouts\n", 1, "{}:3:1: not JSON: unexpected character"),
+    ("empty.jsonl", b"", 1, NOTHING),
+    ("blank.jsonl", b"\n \n", 1, NOTHING),
+    ("cut.jsonl.gz", gzip.compress(RECORD)[:20], 3, "{}: the gzip data is cut off: what came before"),
+    ("cut.parquet", b"PAR1", 3, "{}: "),
+])  # fmt: skip
+def test_what_is_wrong_with_a_file_without_records_is_said(
+    budget_cli: Run, tmp_path: Path, name: str, content: bytes, status: int, says: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    done = budget_cli("fields", path)
+    assert done.returncode == status
+    assert done.stderr.decode().startswith(f"budget-cli: {says.format(path)}")
+
+
+def test_the_canonical_names_are_a_preset_that_can_be_named(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(RECORD)
+    for command in (("fields",), ("loss", "-B", "2"), ("check", "-B", "2")):
+        done = budget_cli(*command, path, "--preset", "canonical")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout == budget_cli(*command, path).stdout

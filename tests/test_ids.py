@@ -1,0 +1,88 @@
+"""If this fails, two prompts are taken for one, one for two, or a prompt is shown under another's name."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budget_cli import ids as module
+from budget_cli.ids import Ids, Key, Packed, PlainTable, picked
+
+key = st.integers(-(2**63), 2**64 - 1) | st.text(max_size=40) | st.sampled_from([1, "1", 0, "0", "", '"', "\\", "é\0,"])
+keys = st.lists(key, max_size=300)
+TABLES = [PlainTable, *([] if module.Table is None else [module.Table])]
+
+
+@pytest.fixture(params=TABLES, ids=lambda table: table.__name__)
+def ids(request: pytest.FixtureRequest) -> Ids:
+    return Ids(request.param())
+
+
+def test_places_count_the_distinct_ids_as_they_come(ids: Ids) -> None:
+    assert ids.places(["b", 1, "b", "1", 1]).tolist() == [0, 1, 0, 2, 1]
+    assert ids.find(["1", "c", 1]).tolist() == [2, -1, 1]
+    assert ids.places(["c", "b"]).tolist() == [3, 0]
+    assert (list(ids.all()), len(ids)) == (["b", 1, "1", "c"], 4)
+
+
+def test_an_id_that_was_only_looked_for_stays_unknown(ids: Ids) -> None:
+    assert ids.find(["a"]).tolist() == [-1]
+    assert (list(ids.all()), len(ids)) == ([], 0)
+
+
+def test_the_name_of_a_file_that_is_no_unicode_text_is_an_id(ids: Ids) -> None:
+    name = b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
+    assert ids.places([name, "é", name]).tolist() == [0, 1, 0]
+    assert list(ids.all()) == [name, "é"]
+
+
+@given(st.lists(keys, max_size=5), st.sampled_from(TABLES))
+def test_ids_are_those_of_a_dict(parts: list[list[Key]], table: type[PlainTable]) -> None:
+    ids, known = Ids(table()), dict[Key, int]()
+    for part in parts:
+        assert ids.find(part).tolist() == [known.get(each, -1) for each in part]
+        expected = [known.setdefault(each, len(known)) for each in part]
+        packed = Packed.of(list(dict.fromkeys(part)))
+        assert ids.places(part).tolist() == expected
+        assert ids.places(packed).tolist() == list(dict.fromkeys(expected))
+    assert list(ids.all()) == list(known)
+
+
+@given(st.lists(key, unique_by=lambda one: (type(one), one), min_size=1, max_size=300), st.data())
+def test_packed_ids_are_a_sequence(some: list[Key], data: st.DataObject) -> None:
+    packed = Packed.of(some)
+    at = data.draw(st.integers(-len(some), len(some) - 1))
+    begin, stop = data.draw(st.integers(-5, 305)), data.draw(st.integers(-5, 305))
+    assert (list(packed), len(packed), packed[at]) == (some, len(some), some[at])
+    assert (packed[begin:stop], packed[::-1]) == (some[begin:stop], some[::-1])
+    assert packed == some
+    assert packed != some[1:]
+    assert pickle.loads(pickle.dumps(packed)) == some
+    places = data.draw(st.lists(st.integers(0, len(some) - 1), max_size=20))
+    assert picked(packed, places) == [some[place] for place in places]
+
+
+def test_beyond_the_last_id_there_is_none() -> None:
+    packed = Packed.of(["a"])
+    for at in (1, -2):
+        with pytest.raises(IndexError, match=f"{at} of 1 ids"):
+            packed[at]
+
+
+@pytest.mark.skipif(module.Table is None, reason="nothing was compiled here")
+def test_more_ids_than_the_first_table_holds_are_found_again() -> None:
+    ids, many = Ids(), Packed.of([f"prompt {number}" for number in range(20_000)])
+    for begin in range(0, 20_000, 137):
+        part = Packed.of(many[begin : begin + 137])
+        assert np.array_equal(ids.places(part), np.arange(begin, begin + len(part)))
+    assert np.array_equal(ids.find(many), np.arange(20_000))
+    assert ids.all().texts == many.texts
+
+
+@pytest.mark.skipif(module.Table is None, reason="nothing was compiled here")
+@pytest.mark.parametrize("ends", [[3], [2, 1], [-1], [1, 2**40]])
+def test_ends_beyond_the_texts_are_refused(ends: list[int]) -> None:
+    with pytest.raises(ValueError, match="expected the end of each text"):
+        module.Table().places(b"1,", np.array(ends, dtype=np.int64))
