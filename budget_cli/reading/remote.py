@@ -273,7 +273,9 @@ def _no_more(fs: Any) -> dict[str, str]:
     """What keeps a file system that opens a file for every range (hf://) from reading 5 MB further than was asked."""
     import fsspec
 
-    return {"cache_type": "none"} if type(fs).cat_file is fsspec.AbstractFileSystem.cat_file else {}
+    # an asynchronous one (s3://, https://) has its own, which its class does not show, and takes no such word
+    opens = not fs.async_impl and type(fs).cat_file is fsspec.AbstractFileSystem.cat_file
+    return {"cache_type": "none"} if opens else {}
 
 
 # ---- a result

@@ -217,6 +217,19 @@ def test_a_file_system_that_opens_a_file_for_a_range_reads_no_further(monkeypatc
     assert fetched == [(100, 200)]
 
 
+def test_a_file_system_with_ranges_of_its_own_is_asked_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsspec.asyn import AsyncFileSystem
+
+    class Asynchronous(AsyncFileSystem):  # type: ignore[misc]  # as those of s3:// and https://
+        async def _cat_file(self, path: str, start: int, end: int, **more: Any) -> bytes:
+            assert more == {}
+            return bytes(end - start)
+
+    fs = Asynchronous(skip_instance_cache=True)
+    monkeypatch.setattr(remote, "_opened", lambda url: (fs, url))
+    assert remote._range("elsewhere://a", "a", 100, 200) == bytes(100)
+
+
 def test_what_is_read_soon_is_fetched_once_and_ahead(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "RANGE_BYTES", 100)
     asked: list[tuple[str, int, int]] = []
