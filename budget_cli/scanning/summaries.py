@@ -140,6 +140,7 @@ def _prompts(keys: Sequence[Key], place: NDArray[np.intp], rows: Table) -> Itera
             for one in values[begin - bounds[0] : end - bounds[0]]:
                 one[0] = int(one[0])
                 row += one if plain else [seen.number(value) for value in one]
+            key = _utf8(key) if isinstance(key, str) else key  # with --group file it is a name
             yield orjson.dumps({"prompt_id": key, "row": row}, option=orjson.OPT_APPEND_NEWLINE)
 
 

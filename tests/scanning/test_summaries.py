@@ -236,6 +236,13 @@ def test_a_file_s_name_may_be_no_utf_8(tmp_path: Path) -> None:
     assert [one.source for one in found.rejections] == found.sources
 
 
+def test_an_id_that_is_such_a_name_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
+    path.write_bytes(b'{"reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
+    summary = summarized([path], tmp_path / "s", fields=Fields(group="file"))
+    assert list(scanned([summary]).groups.keys()) == [f"{tmp_path}/\\udcfe.jsonl"]
+
+
 def test_a_header_may_be_long(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i:04}-{'x' * 200}.jsonl" for i in range(400)]
     for path in paths:
