@@ -1,7 +1,6 @@
 """`budget-cli report FILES… -o report.html`: one page to look at."""
 
 from dataclasses import replace
-from importlib import resources
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -156,6 +155,8 @@ def _assets() -> "Assets":
         from vl_convert import javascript_bundle
     except ImportError:
         raise UsageProblem("the pictures need the extra: pip install 'budget-cli[report]'") from None
+    from importlib import resources  # a millisecond of every start
+
     from budget_cli.rendering.page import Assets
 
     here = resources.files("budget_cli.rendering")

@@ -825,14 +825,17 @@ static PyObject *keys_of(const Slot *slot) {
     return Py_BuildValue("(NN)", texts, ends);
 }
 
-/* (states, values, counts, (keys, their ends)); empty where no line has anything. */
+/* (states, values, counts, (keys, their ends)); empty where no line has anything. One state stands for all lines that have
+the same, and no counts for those of a sequence that is nowhere a list. */
 static PyObject *slot_as_tuple(const Slot *slot, size_t lines) {
     if (!slot->seen) lines = 0;
     int plural = slot->kind == NUMBERS || slot->kind == WHOLES;
-    return Py_BuildValue("(NNNN)", bytes_of(slot->states, lines),
+    int alike = lines > 0 && !memcmp(slot->states, slot->states + 1, lines - 1);
+    int counted = plural || (slot->kind == SEQUENCE && lines && memchr(slot->states, LIST, lines));
+    return Py_BuildValue("(NNNN)", bytes_of(slot->states, alike ? 1 : lines),
                          plural ? bytes_of(slot->rows.data, slot->rows.size)
                                 : bytes_of(slot->values, lines * entry_size(slot)),
-                         bytes_of(slot->counts, plural || slot->kind == SEQUENCE ? 8 * lines : 0), keys_of(slot));
+                         bytes_of(slot->counts, counted ? 8 * lines : 0), keys_of(slot));
 }
 
 /* Ready for the next block. */
@@ -861,7 +864,8 @@ PyDoc_STRVAR(read_doc,
              "The lines of buffer[start:stop], which ends with a newline; a line of more than `longest` bytes is odd.\n\n"
              "Returns (lines, blank, numbers, odd, slots): how many lines there are and how many of them are blank; the\n"
              "numbers (1-based) of those in the columns; number, start and end of the odd ones; and for each slot its\n"
-             "(states, values, counts, (keys, their ends)), empty where no line has anything. Arrays come as bytes.");
+             "(states, values, counts, (keys, their ends)), empty where no line has anything; one state stands for all lines\n"
+             "that have the same, and no counts for those of a sequence that is nowhere a list. Arrays come as bytes.");
 
 static PyObject *Reader_read(Reader *reader, PyObject *args) {
     PyObject *buffer, *slots = NULL, *result = NULL;

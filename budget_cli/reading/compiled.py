@@ -25,6 +25,7 @@ from budget_cli.reading.tree import KEY, NUMBERS, SEQUENCE, SPAN, Plan, plan_of
 from budget_cli.reading.values import Bad
 
 VALUE, MISSING, NULL, LIST, UNUSABLE = range(5)  # what a line had for a slot, as in _block.c
+SCALARS = ("prompt_id", "reward", "response_length", "log_prob", "old_log_prob")
 CHECKS: dict[Kind, Callable[[Any], Any]] = {
     "key": values.prompt_id,
     "number": values.number,
@@ -140,6 +141,7 @@ class Found:
     counts: Integers  # of log-probs: how many tokens, -1 for a plain number; of a plural: how many rows
     keys: Sequence[Key] = ()
     distinct: bool = True  # the keys; not if escapes may spell one in two ways
+    every: int = -1  # the state of every line, if it is the same and known
 
     @classmethod
     def of_bytes(
@@ -149,14 +151,16 @@ class Found:
         if not states:
             return cls.nothing(lines, kind)
         numbers = np.frombuffer(values, dtype=np.int64 if kind in (KEY, SPAN) else np.float64)
+        every, tokens = states[0] if len(states) == 1 else -1, np.frombuffer(counts, dtype=np.int64)
         texts, ends = keys
         escaped = b"\\" in texts  # else they stand as orjson writes them
         return cls(
-            np.frombuffer(states, dtype=np.uint8),
+            np.frombuffer(states, dtype=np.uint8) if every < 0 else np.full(lines, every, dtype=np.uint8),
             numbers.reshape(-1, 2) if kind == SPAN else numbers,
-            np.frombuffer(counts, dtype=np.int64),
+            tokens if tokens.size or kind != SEQUENCE else np.broadcast_to(np.int64(-1), lines),
             orjson.loads(b"[%b]" % texts[:-1]) if escaped else Packed(texts, np.frombuffer(ends, dtype=np.int64)),
             not escaped,
+            every,
         )
 
     @classmethod
@@ -180,6 +184,11 @@ def _responses(
     """The lines that are records of a response, and which they are; the rules are those of `records`."""
     prompt_id, reward, length = found["prompt_id"], found["reward"], found["response_length"]
     log_prob, old_log_prob = found["log_prob"], found["old_log_prob"]
+    if (
+        all(found[name].every == VALUE for name in SCALARS) and not fields.extras and readable.all()
+    ):  # as in most blocks
+        numbers = length.values, log_prob.values, old_log_prob.values
+        return Columns([], prompt_id.values, line, reward.values, *numbers, None), readable
     used = readable & (prompt_id.states == VALUE) & (reward.states == VALUE)
     for one in (log_prob, old_log_prob):
         used &= one.there() if fields.needs_log_probs else one.there() | one.absent()

@@ -3,7 +3,6 @@
 Data, not code: a framework is a stanza. Knows no bytes and prints nothing.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -74,6 +73,8 @@ def load(files: Sequence[str] = ()) -> dict[str, Preset]:
     Raises:
         UsageProblem: a file that is no TOML, or a stanza that is none of a preset.
     """
+    import tomllib  # a millisecond of every start
+
     presets: dict[str, Preset] = {}
     for path in [*files, BUILT_IN]:
         try:
