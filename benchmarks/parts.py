@@ -1,8 +1,8 @@
 """64 summaries of drawn prompts → a folder, for the time and memory of folding them (docs/scale.md).
 
-    python benchmarks/parts.py benchmarks/data/parts                    5,000,000 prompts, each in one summary
-    python benchmarks/parts.py benchmarks/data/same --prompts 250000 --same      250,000, each in all of them
-    budget-cli loss benchmarks/data/parts -B 1024
+python benchmarks/parts.py benchmarks/data/parts                    5,000,000 prompts, each in one summary
+python benchmarks/parts.py benchmarks/data/same --prompts 250000 --same      250,000, each in all of them
+budget-cli loss benchmarks/data/parts -B 1024
 """
 
 import argparse
