@@ -20,6 +20,7 @@ from budget_cli.ids import Ids
 from budget_cli.reading import columns
 from budget_cli.reading.blocks import Block
 from budget_cli.reading.columns import Columns, Decoded, Floats, Tally
+from budget_cli.reading.diagnosis import MAX_DEPTH
 from budget_cli.reading.fields import KINDS, PLURALS, Expression, Fields, Kind, Path
 from budget_cli.reading.values import MAX_EXACT, exact_sum
 
@@ -41,7 +42,8 @@ def decode(block: Block, fields: Fields, max_line_bytes: int) -> Decoded | None:
                 records = shape.decoder.decode_lines(part.view)
             except (msgspec.MsgspecError, RecursionError):
                 continue
-            made = shape.columns(records, ids) if _is_one_a_line(part, len(records)) else None
+            plain = _is_one_a_line(part, len(records)) and _is_shallow(part, len(records))
+            made = shape.columns(records, ids) if plain else None
             break
         else:
             return None
@@ -98,6 +100,16 @@ def _is_one_a_line(block: Block, records: int) -> bool:
     at = np.flatnonzero(octets == ord("\n"))
     ends = np.where(octets[at - 1] == ord("\r"), octets[at - 2], octets[at - 1])
     return at.size + 1 == records and bool(np.all(ends == ord("}")) and np.all(octets[at + 1] == ord("{")))
+
+
+def _is_shallow(block: Block, records: int) -> bool:
+    """Whether no record can be nested deeper than the careful reading allows; msgspec goes as deep as the stack."""
+    buffer, start, stop = block.buffer, block.start, block.stop
+    opened = buffer.count(b"[", start, stop) + buffer.count(b"{", start, stop)
+    if opened - records < MAX_DEPTH:
+        return True
+    lines = bytes(block.view).split(b"\n")
+    return all(line.count(b"[") + line.count(b"{") <= MAX_DEPTH for line in lines)
 
 
 LONG_LINE = 1000  # bytes; beyond it a search for each newline beats comparing every byte

@@ -4,6 +4,7 @@ The compiled reading says all that the careful one says, rejections too; the typ
 """
 
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -352,3 +353,14 @@ def test_a_block_longer_than_a_line_may_be_is_left_to_the_careful_reading() -> N
     line = (Writer().text(RESPONSE) + "\n").encode()
     assert answers(line * 3, Fields(), limit=3 * len(line) - 1) == {"compiled"}
     assert answers(line * 3, Fields(), limit=3 * len(line)) == {"compiled", "typed"}
+
+
+@pytest.mark.parametrize(("levels", "answered"), [(1023, {"compiled", "typed"}), (1024, {"compiled"})])
+def test_nesting_has_one_limit_however_deep_the_stack_may_grow(levels: int, answered: set[str]) -> None:
+    line = b'{"prompt_id": "p", "reward": 1, "x": ' + b"[" * levels + b"]" * levels + b"}\n"
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # as where Python keeps count of C's stack apart
+    try:
+        assert answers(line * 3, Fields(needs_length=False, needs_log_probs=False)) == answered
+    finally:
+        sys.setrecursionlimit(before)
