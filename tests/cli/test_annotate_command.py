@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, lines
+from command import Run, lines
 from test_real_dumps import DUMPS, PRIME_RL
 
 from budget_cli.reading import blocks

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, lines, response
+from command import Run, lines, response
 
 from budget_cli.reading import blocks
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, lines
+from command import Run, lines
 
 RESULT = tuple[int, str, str]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from command import Run
 
 ROOT = Path(__file__).parents[2]
 DUMP = ROOT / "sample_data" / "rollouts.jsonl"

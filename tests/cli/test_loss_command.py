@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import response
+from command import response
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 LossJson = Callable[..., dict[str, Any]]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from command import Run
 
 DAMAGED = Path(__file__).parents[2] / "sample_data" / "damaged.jsonl"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from command import Run
 
 STEPS = Path(__file__).parents[2] / "sample_data" / "steps"
 FILES = sorted(STEPS.glob("*.jsonl"))

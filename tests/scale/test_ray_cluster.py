@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, Server
+from command import Run
+from servers import Server
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[2] / "benchmarks"))
 import generate

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, Server, fails, hangs_up, lines, serving, stalls, truncates
+from command import Run, lines
+from servers import Server, fails, hangs_up, serving, stalls, truncates
 
 pytestmark = pytest.mark.scale
 
