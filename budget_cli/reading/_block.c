@@ -105,6 +105,7 @@ typedef struct {
     char *key;   /* with its closing quote, as it stands in the text */
     size_t size; /* of that */
     uint64_t head, mask; /* its first eight bytes, or all where it has fewer */
+    uint64_t tail;       /* its last eight, where it has more */
     int each;    /* its value is a list: go on in every element */
     int slot;    /* of its value; -1: none */
     int span;    /* the slot that is to know where its value stands; -1: none */
@@ -600,7 +601,8 @@ static Text leaf(Text p, Text limit, Slot *slot) {
 static inline int is_key(const Node *node, Text p, Text limit) {
     size_t size = node->size;
     if (limit - p < 8 || (size_t)(limit - p) < size) return (size_t)(limit - p) >= size && !memcmp(p, node->key, size);
-    return (load(p) & node->mask) == node->head && (size <= 8 || !memcmp(p + 8, node->key + 8, size - 8));
+    if ((load(p) & node->mask) != node->head) return 0;
+    return size <= 8 || (load(p + size - 8) == node->tail && (size <= 16 || !memcmp(p + 8, node->key + 8, size - 16)));
 }
 
 static Text object(Reader *reader, const Node *node, Text p);
@@ -672,7 +674,11 @@ static Text object(Reader *reader, const Node *node, Text p) {
 
 /* ---- keys */
 
-static int is_same(const Id *id, Text text, size_t size) { return id->size == size && !memcmp(id->text, text, size); }
+static int is_same(const Id *id, Text text, size_t size) {
+    if (id->size != size) return 0;
+    if (size < 8 || size > 16) return !memcmp(id->text, text, size);
+    return load(id->text) == load(text) && load(id->text + size - 8) == load(text + size - 8); /* a call costs more */
+}
 
 static void make_room(Slot *slot) {
     size_t room = slot->room ? 2 * slot->room : 1024;
@@ -949,6 +955,7 @@ static int Reader_init(Reader *reader, PyObject *args, PyObject *named) {
         node->size = size;
         memcpy(&node->head, key, size < 8 ? size : 8);
         node->mask = size < 8 ? (1ull << 8 * size) - 1 : ~0ull;
+        if (size > 8) memcpy(&node->tail, key + size - 8, 8);
         reader->node_count++;
     }
     return 0;
