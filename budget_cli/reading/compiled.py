@@ -184,9 +184,8 @@ def _responses(
     """The lines that are records of a response, and which they are; the rules are those of `records`."""
     prompt_id, reward, length = found["prompt_id"], found["reward"], found["response_length"]
     log_prob, old_log_prob = found["log_prob"], found["old_log_prob"]
-    if (
-        all(found[name].every == VALUE for name in SCALARS) and not fields.extras and readable.all()
-    ):  # as in most blocks
+    plain = not fields.extras and readable.all() and all(found[name].every == VALUE for name in SCALARS)
+    if plain:  # as most blocks are
         numbers = length.values, log_prob.values, old_log_prob.values
         return Columns([], prompt_id.values, line, reward.values, *numbers, None), readable
     used = readable & (prompt_id.states == VALUE) & (reward.states == VALUE)
