@@ -38,6 +38,11 @@ def test_the_name_of_a_file_that_is_no_unicode_text_is_an_id(ids: Ids) -> None:
     assert list(ids.all()) == [name, "é"]
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_ids_use_the_table_that_they_are_given(table: type[PlainTable]) -> None:
+    assert type(Ids(table())._table) is table
+
+
 @given(st.lists(keys, max_size=5), st.sampled_from(TABLES))
 def test_ids_are_those_of_a_dict(parts: list[list[Key]], table: type[PlainTable]) -> None:
     ids, known = Ids(table()), dict[Key, int]()

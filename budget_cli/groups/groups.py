@@ -107,7 +107,7 @@ class Groups:
         held = self._table
         if prompts <= len(held):
             return
-        if held.nbytes < LARGE or not held.flags.owndata:  # if not, it came from another process
+        if held.nbytes < LARGE or not held.flags.owndata:  # what came from another process cannot grow in its place
             # what is not touched yet takes no memory
             self._table = np.empty((max(prompts, 2 * len(held)), self.layout.width))
             self._table[:known] = held[:known]
@@ -142,7 +142,7 @@ class Groups:
         return one
 
     def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
-        """These prompts, with the lengths and the counts that are here; not to be folded with others of them."""
+        """The same lengths and counts, with these prompts in place of those that are here."""
         return _rebuilt(self.layout, keys, table, self.lengths, self._counts(), self.sample)
 
     @property

@@ -116,7 +116,9 @@ class Ids:
     """Ids and their places; in compiled code where there is some."""
 
     def __init__(self, table: "Table | PlainTable | None" = None) -> None:
-        self._table = table or (PlainTable() if Table is None else Table())
+        if table is None:
+            table = PlainTable() if Table is None else Table()
+        self._table = table
 
     def places(self, ids: Sequence[Key]) -> Places:
         """The place of each of these ids; an unknown one gets the next."""
