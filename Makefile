@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-SOURCES := budget_cli/reading/_block.c budget_cli/groups/_moments.c budget_cli/ids/_table.c budget_cli/ids/_hash.h
+SOURCES := $(wildcard budget_cli/native/*.[ch])
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help

@@ -13,10 +13,10 @@ import numpy as np
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.ids import Packed
-from budget_cli.reading.columns import Tally
-from budget_cli.reading.fields import Fields
-from budget_cli.scanning import summaries
+from budget_cli.records.columns import Tally
+from budget_cli.scanning import summary
 from budget_cli.scanning.scan import Scan
+from budget_cli.schema.fields import Fields
 
 PARTS, GROUP, LAYOUT = 64, 8, Layout((1024,))
 
@@ -31,11 +31,11 @@ def write(folder: Path, prompts: int, same: bool) -> None:
         reward = chance.integers(0, 2, codes.size).astype(np.float64)
         length = np.round(chance.lognormal(6.5, 0.6, codes.size))
         log_ratio = np.round(chance.normal(0, 0.5, codes.size), 10)
-        groups = Groups.of_responses(LAYOUT, ids, codes, reward, length, log_ratio)
-        of_source = summaries.OfSource(f"{part}.jsonl", groups)
+        groups = Groups.from_responses(LAYOUT, ids, codes, reward, length, log_ratio)
+        of_source = summary.SourceResult(f"{part}.jsonl", groups)
         scan = Scan(groups, parts=[of_source], tally=Tally(read=codes.size, used=codes.size))
         with (folder / f"{part:02}.jsonl").open("wb") as file:
-            file.writelines(summaries.lines(scan, Fields(), LAYOUT))
+            file.writelines(summary.write(scan, Fields(), LAYOUT))
 
 
 if __name__ == "__main__":

@@ -94,9 +94,11 @@ def compared(title: str, path: Path, commands: dict[str, Command], runs: int) ->
     print_table(
         f"{title}, loss {_loss(usages['budget-cli']):.10g}",
         header,
-        [[name, str(len(usage.walls)), *_times(usage), f"{usage.wall / base:.2f}", *_memory(usage)]
-         for name, usage in usages.items()],
-    )  # fmt: skip
+        [
+            [name, str(len(usage.walls)), *_times(usage), f"{usage.wall / base:.2f}", *_memory(usage)]
+            for name, usage in usages.items()
+        ],
+    )
 
 
 def growth(runs: int) -> None:
@@ -151,9 +153,11 @@ def startup(runs: int) -> None:
     print_table(
         "start-up",
         ["", "runs", "wall s", "range", "CPU s", "×", "peak MB", "anonymous", "largest process"],
-        [[f"`{name}`", str(len(usage.walls)), *_times(usage, 3), f"{usage.wall / base:.2f}", *_memory(usage)]
-         for name, usage in usages.items()],
-    )  # fmt: skip
+        [
+            [f"`{name}`", str(len(usage.walls)), *_times(usage, 3), f"{usage.wall / base:.2f}", *_memory(usage)]
+            for name, usage in usages.items()
+        ],
+    )
 
 
 def machine() -> str:

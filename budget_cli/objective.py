@@ -86,9 +86,16 @@ class Terms(NamedTuple):
 
 
 def terms(
-    r: Number, e: Number, k: Number, r_mean: Number, e_mean: Number, r_centred: Number, e_centred: Number,
-    beta: float, alpha: float,
-) -> Terms:  # fmt: skip
+    r: Number,
+    e: Number,
+    k: Number,
+    r_mean: Number,
+    e_mean: Number,
+    r_centred: Number,
+    e_centred: Number,
+    beta: float,
+    alpha: float,
+) -> Terms:
     """The terms of responses, given what their prompts' means are.
 
     Args:
@@ -118,9 +125,17 @@ def adjusted_scatter(rr: Number, re: Number, ee: Number, beta: float) -> Number:
 
 
 def loss_sum(
-    n: Number, rr: Number, re: Number, ee: Number, k_mean: Number, kk: Number, rk: Number, ek: Number,
-    beta: float, alpha: float,
-) -> Number:  # fmt: skip
+    n: Number,
+    rr: Number,
+    re: Number,
+    ee: Number,
+    k_mean: Number,
+    kk: Number,
+    rk: Number,
+    ek: Number,
+    beta: float,
+    alpha: float,
+) -> Number:
     """Σ (A − α·k)² of a prompt in closed form: wᵀSw + n·α²·k̄², w = (1, −β, −α).
 
     Args:

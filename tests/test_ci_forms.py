@@ -29,20 +29,29 @@ def run(tmp_path: Path, **inputs: str) -> tuple[int, str, str]:
     environment = {"PATH": path, "GITHUB_OUTPUT": str(out), "COMMAND": "loss", "ARGS": "", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script()],
-        cwd=tmp_path, env=environment | inputs, capture_output=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment | inputs,
+        capture_output=True,
+        check=False,
+    )
     return done.returncode, done.stdout.decode(), out.read_text()
 
 
 RUNS: list[tuple[dict[str, str], int, str]] = [
     ({"FILES": "sample_data/steps/*.jsonl", "ARGS": "--token-budget=1024\n"}, 0, "96 responses, 7 prompts: pass"),
-    ({"FILES": "sample_data/steps/41.jsonl\n\nsample_data/steps/42.jsonl\n",
-      "ARGS": "\n--token-budget=1024\n--fail-if=loss > 0.3"}, 1, "48 responses, 6 prompts: fail"),
+    (
+        {
+            "FILES": "sample_data/steps/41.jsonl\n\nsample_data/steps/42.jsonl\n",
+            "ARGS": "\n--token-budget=1024\n--fail-if=loss > 0.3",
+        },
+        1,
+        "48 responses, 6 prompts: fail",
+    ),
     ({"FILES": "sample_data/rollouts.jsonl", "COMMAND": "check", "ARGS": "--token-budget=1024"}, 0, "::warning "),
     ({"FILES": "no such file*", "ARGS": "--token-budget=1024"}, 3, ""),
     ({"FILES": "$(touch sample_data/pwned)", "ARGS": "--token-budget=1024\n; touch pwned"}, 3, ""),
     ({"FILES": "--help", "ARGS": "--token-budget=1024"}, 3, ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("inputs", "code", "said"), RUNS)

@@ -7,17 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_cli import ids as module
+from budget_cli import native
 from budget_cli.ids import Ids, Key, Packed, PlainTable, picked
 
 key = st.integers(-(2**63), 2**64 - 1) | st.text(max_size=40) | st.sampled_from([1, "1", 0, "0", "", '"', "\\", "é\0,"])
 keys = st.lists(key, max_size=300)
-TABLES = [PlainTable, *([] if module.Table is None else [module.Table])]
+EXTENSIONS = [True, False] if native.AVAILABLE else [False]
 
 
-@pytest.fixture(params=TABLES, ids=lambda table: table.__name__)
+@pytest.fixture(params=EXTENSIONS, ids=lambda compiled: "compiled" if compiled else "plain")
 def ids(request: pytest.FixtureRequest) -> Ids:
-    return Ids(request.param())
+    return new_ids(request.param)
+
+
+def new_ids(compiled: bool) -> Ids:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "AVAILABLE", compiled)
+        return Ids()
 
 
 def test_places_count_the_distinct_ids_as_they_come(ids: Ids) -> None:
@@ -38,14 +44,14 @@ def test_the_name_of_a_file_that_is_no_unicode_text_is_an_id(ids: Ids) -> None:
     assert list(ids.all()) == [name, "é"]
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_ids_use_the_table_that_they_are_given(table: type[PlainTable]) -> None:
-    assert type(Ids(table())._table) is table
+@pytest.mark.parametrize("compiled", EXTENSIONS)
+def test_ids_use_the_compiled_table_where_there_is_one(compiled: bool) -> None:
+    assert (type(new_ids(compiled)._table) is PlainTable) is not compiled
 
 
-@given(st.lists(keys, max_size=5), st.sampled_from(TABLES))
-def test_ids_are_those_of_a_dict(parts: list[list[Key]], table: type[PlainTable]) -> None:
-    ids, known = Ids(table()), dict[Key, int]()
+@given(st.lists(keys, max_size=5), st.sampled_from(EXTENSIONS))
+def test_ids_are_those_of_a_dict(parts: list[list[Key]], compiled: bool) -> None:
+    ids, known = new_ids(compiled), dict[Key, int]()
     for part in parts:
         assert ids.find(part).tolist() == [known.get(each, -1) for each in part]
         expected = [known.setdefault(each, len(known)) for each in part]
@@ -76,7 +82,7 @@ def test_beyond_the_last_id_there_is_none() -> None:
             packed[at]
 
 
-@pytest.mark.skipif(module.Table is None, reason="nothing was compiled here")
+@pytest.mark.skipif(not native.AVAILABLE, reason="nothing was compiled here")
 def test_more_ids_than_the_first_table_holds_are_found_again() -> None:
     ids, many = Ids(), Packed.of([f"prompt {number}" for number in range(20_000)])
     for begin in range(0, 20_000, 137):
@@ -86,8 +92,8 @@ def test_more_ids_than_the_first_table_holds_are_found_again() -> None:
     assert ids.all().texts == many.texts
 
 
-@pytest.mark.skipif(module.Table is None, reason="nothing was compiled here")
+@pytest.mark.skipif(not native.AVAILABLE, reason="nothing was compiled here")
 @pytest.mark.parametrize("ends", [[3], [2, 1], [-1], [1, 2**40]])
 def test_ends_beyond_the_texts_are_refused(ends: list[int]) -> None:
     with pytest.raises(ValueError, match="expected the end of each text"):
-        module.Table().places(b"1,", np.array(ends, dtype=np.int64))
+        native.ids.Table().places(b"1,", np.array(ends, dtype=np.int64))

@@ -21,10 +21,16 @@ WORKED = [  # rewards, log_probs, old_log_probs, response_lengths, token_budget,
     ([[1.0, 0.5]], [[-1.0, -1.5]], [[-1.2, -1.3]], [[150, 80]], 100, 0.1, 0.01, 0.0004),
     ([[1.0, 2.0]], [[-0.5, -0.8]], [[-0.5, -0.8]], [[50, 60]], 100, 0.1, 0.01, 0.25),
     (
-        [[1.0, 0.5], [0.8, 1.2]], [[-1.0, -1.2], [-0.8, -0.9]], [[-1.1, -1.1], [-0.7, -1.0]], [[120, 80], [90, 110]],
-        100, 0.05, 0.02, 0.0055,
+        [[1.0, 0.5], [0.8, 1.2]],
+        [[-1.0, -1.2], [-0.8, -0.9]],
+        [[-1.1, -1.1], [-0.7, -1.0]],
+        [[120, 80], [90, 110]],
+        100,
+        0.05,
+        0.02,
+        0.0055,
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("example", WORKED)
@@ -36,9 +42,14 @@ def test_the_worked_examples_hold_to_the_fourth_decimal(example: tuple[Any, ...]
 def test_rows_of_different_lengths_weigh_every_response_the_same() -> None:
     # A = (-1, 0, 1) and (0); k = 0 but for the last, 2 nats: (1 + 0 + 1 + (0.5 * 2)^2) / 4
     loss = rl_budget_loss(
-        [[1, 2, 3], [7]], [[0, 0, 0], [2]], [[0, 0, 0], [0]], [[5, 5, 5], [5]], token_budget=10, kl_coef=0.5,
+        [[1, 2, 3], [7]],
+        [[0, 0, 0], [2]],
+        [[0, 0, 0], [0]],
+        [[5, 5, 5], [5]],
+        token_budget=10,
+        kl_coef=0.5,
         budget_penalty_coef=0.1,
-    )  # fmt: skip
+    )
     assert loss == 0.75
 
 
@@ -122,7 +133,7 @@ def test_the_closed_form_on_moments_is_the_definition(
     layout = Layout((budget,))
     codes = np.repeat(np.arange(len(prompts)), [len(prompt) for prompt in prompts])
     flat = [np.array([x for row in rows for x in row], dtype=np.float64) for rows in (r, lengths, k)]
-    table = moments.of_responses(layout, codes, len(prompts), flat[0], flat[1], flat[2])
+    table = moments.from_responses(layout, codes, len(prompts), flat[0], flat[1], flat[2])
     n, rr, kk, rk, k0, k1 = (table[:, layout.at(name)] for name in ("n", "rr", "kk", "rk", "k0", "k1"))
     re, ee, ek = (table[:, layout.at(name, 0)] for name in ("re", "ee", "ek"))
     closed = loss_sum(n, rr, re, ee, k0 + k1 / n, kk, rk, ek, beta, alpha).sum() / n.sum()
@@ -148,7 +159,7 @@ def test_adjusted_rewards_that_tie_have_scatter_exactly_zero(excess: list[int], 
     layout = Layout((0,))
     reward = np.array([adjusted * beta + beta * tokens for tokens in excess])
     one_prompt = np.zeros(len(excess), dtype=np.intp)
-    table = moments.of_responses(layout, one_prompt, 1, reward, np.array(excess, dtype=np.float64), None)
+    table = moments.from_responses(layout, one_prompt, 1, reward, np.array(excess, dtype=np.float64), None)
     rr, re, ee = table[0, [layout.at("rr"), layout.at("re", 0), layout.at("ee", 0)]]
     assert adjusted_scatter(rr, re, ee, beta) == 0
 

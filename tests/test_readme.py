@@ -113,9 +113,10 @@ def test_the_table_of_exit_codes_has_every_code() -> None:
 
 
 def test_every_expression_is_what_the_page_says_in_its_record() -> None:
-    from budget_cli.reading import careful, expressions
-    from budget_cli.reading.columns import ALL
-    from budget_cli.reading.fields import Fields
+    from budget_cli.records import reference
+    from budget_cli.records.columns import ALL_REJECTIONS
+    from budget_cli.schema import expressions
+    from budget_cli.schema.fields import Fields
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     record = json.loads(re.findall(r'^    (\{"step": .*?\})\n\n', text, flags=re.DOTALL | re.MULTILINE)[0])
@@ -124,11 +125,13 @@ def test_every_expression_is_what_the_page_says_in_its_record() -> None:
     for written, says, _ in rows:
         mapping = re.sub(r"^(`+)(.*)\1$", r"\2", written)
         fields = Fields(needs_length=False, needs_log_probs=False).with_mappings([mapping])
-        columns = careful.decode(line, fields, 1 << 20, ALL).columns
+        columns = reference.decode(line, fields, 1 << 20, ALL_REJECTIONS).columns
         found = {
-            "prompt_id": columns.keys, "reward": columns.reward, "log_prob": columns.log_prob,
+            "prompt_id": columns.keys,
+            "reward": columns.reward,
+            "log_prob": columns.log_prob,
             "response_length": columns.length,
-        }[mapping.partition("=")[0]]  # fmt: skip
+        }[mapping.partition("=")[0]]
         assert (mapping, [f"`{x}`" if isinstance(x, str) else f"`{x:g}`" for x in found]) == (mapping, [says])
     added = {name.removeprefix("_func_") for name in vars(expressions.Functions) if name.startswith("_func_")}
     assert {name for name in added if any(f"{name}(" in row[0] for row in rows)} == added

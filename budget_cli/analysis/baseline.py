@@ -5,19 +5,19 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from budget_cli.analysis.checks.audit import SCHEMA
 from budget_cli.analysis.checks.findings import Finding, Severity
+from budget_cli.analysis.checks.run import SCHEMA
 from budget_cli.errors import UsageProblem
 
 
-class Known(NamedTuple):
+class KnownFinding(NamedTuple):
     """A finding of an earlier check."""
 
     severity: Severity
     share: float  # count / of
 
 
-def parse(name: str, text: bytes) -> dict[str, Known]:
+def parse(name: str, text: bytes) -> dict[str, KnownFinding]:
     """The findings of an earlier check, by code.
 
     Raises:
@@ -30,12 +30,12 @@ def parse(name: str, text: bytes) -> dict[str, Known]:
         raise problem from None
     if not isinstance(earlier, dict) or earlier.get("schema") != SCHEMA:
         raise problem
-    known: dict[str, Known] = {}
+    known: dict[str, KnownFinding] = {}
     try:
         for finding in earlier["findings"]:
             severity, part = Severity[finding["severity"]], _share(finding["count"], finding["of"])
-            before = known.get(finding["code"], Known(severity, 0.0))
-            known[finding["code"]] = Known(max(severity, before.severity), max(part, before.share))
+            before = known.get(finding["code"], KnownFinding(severity, 0.0))
+            known[finding["code"]] = KnownFinding(max(severity, before.severity), max(part, before.share))
     except (KeyError, TypeError):
         raise problem from None
     return known
@@ -53,7 +53,7 @@ def parse_tolerance(text: str) -> float:
     return float(form[1]) / 100
 
 
-def is_no_worse(finding: Finding, known: Mapping[str, Known], tolerance: float) -> bool:
+def is_no_worse(finding: Finding, known: Mapping[str, KnownFinding], tolerance: float) -> bool:
     """Whether it was there, as bad as now, in a share that has grown by no more than `tolerance` of itself."""
     before = known.get(finding.code)
     if before is None or finding.rank > before.severity:

@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from budget_cli.analysis import report
 from budget_cli.analysis.gates import Gate, Verdict
-from budget_cli.analysis.report import Aggregate, Coefficients, Loss
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.groups.groups import Groups
-from budget_cli.reading.columns import Label, Tally
+from budget_cli.records.columns import Label, Tally
 
 
 class Row(NamedTuple):
@@ -19,7 +18,7 @@ class Row(NamedTuple):
     gates: tuple[Verdict, ...]
 
 
-def of_groups(
+def rows_by_label(
     by: Mapping[Label, Groups],
     tallies: Mapping[Label, Tally],
     coefficients: Coefficients,
@@ -31,8 +30,8 @@ def of_groups(
     labels = list(by) if in_order else ordered(by)
     rows = []
     for label in labels:
-        loss = report.of_groups(by[label], coefficients, tallies[label], aggregate)
-        values = [report.number_at(loss, gate.path) for gate in gates]
+        loss = compute_loss(by[label], coefficients, tallies[label], aggregate)
+        values = [number_at(loss, gate.path) for gate in gates]
         judged = [Verdict(g.expression, v, g.passes(v)) for g, v in zip(gates, values, strict=True)]
         rows.append(Row(label, loss, tuple(judged)))
     return rows
@@ -63,7 +62,7 @@ def trend(values: Sequence[float | None], bins: int) -> list[float | None]:
     return means
 
 
-def failed(rows: Sequence[Row], shown: int = 3) -> list[str]:
+def failed_gates(rows: Sequence[Row], shown: int = 3) -> list[str]:
     """For each gate that does not hold in every row: in which it does not, in words."""
     reasons = []
     for i in range(len(rows[0].gates) if rows else 0):

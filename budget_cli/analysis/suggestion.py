@@ -7,11 +7,11 @@
 import math
 from typing import NamedTuple
 
-from budget_cli.analysis import report, totals
-from budget_cli.analysis.report import Coefficients
+from budget_cli.analysis.loss import Coefficients, Loss, compute_loss
+from budget_cli.analysis.totals import compute_totals
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
-from budget_cli.reading.columns import Tally
+from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/suggestion/1"
 PERCENTS = (50, 75, 90, 95, 99)
@@ -41,7 +41,7 @@ def budgets(lengths: Lengths) -> dict[int, int]:
     return found
 
 
-def of_groups(groups: Groups, percentiles: dict[int, int], share: float, tally: Tally) -> list[Suggestion]:
+def suggest_budgets(groups: Groups, percentiles: dict[int, int], share: float, tally: Tally) -> list[Suggestion]:
     """A suggestion for each budget of the groups' layout, in its order.
 
     Args:
@@ -52,11 +52,11 @@ def of_groups(groups: Groups, percentiles: dict[int, int], share: float, tally: 
     """
     if not len(groups):
         return []
-    whole = totals.of_groups(groups, (0.0,), "response").whole
+    whole = compute_totals(groups, (0.0,), "response").whole
     found = []
     for i, (percent, budget) in enumerate(percentiles.items()):
         beta = _beta(share, whole.rr, whole.ee[i])
-        loss = report.of_groups(groups, Coefficients(budget, beta or 0.0, 0.0), tally, budget=i)
+        loss = compute_loss(groups, Coefficients(budget, beta or 0.0, 0.0), tally, budget=i)
         longest = int(groups.column("L_max").max())
         over = loss.over_budget
         assert over.responses is not None
@@ -86,7 +86,7 @@ def _beta(share: float, rr: float, ee: float) -> float | None:
     return beta if 0 < beta < math.inf else None
 
 
-def _reasons(loss: report.Loss, percent: int, longest: int, beta: float | None, rr: float) -> list[str]:
+def _reasons(loss: Loss, percent: int, longest: int, beta: float | None, rr: float) -> list[str]:
     over = loss.over_budget
     by = f", by {over.excess_mean:,.0f} tokens on average" if over.excess_mean is not None else ""
     lies = f"p{percent}: {over.responses:,} of {loss.responses:,} responses ({over.fraction:.1%}) are over"

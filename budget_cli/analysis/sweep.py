@@ -11,30 +11,46 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.analysis import report, totals
 from budget_cli.analysis.gates import Gate
 from budget_cli.analysis.grid import Grid
-from budget_cli.analysis.report import Aggregate, Coefficients, Loss
-from budget_cli.analysis.totals import Scatter, Totals
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
+from budget_cli.analysis.totals import Scatter, Totals, compute_totals
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, picked
-from budget_cli.reading.columns import Tally
+from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/sweep/1"
 CANCELS = 0.05  # a sum below this share of its terms is computed again without the totals
 
 # the numbers that a cell shows unless all are asked for
 SHOWN = (
-    "coefficients.token_budget", "coefficients.budget_penalty_coef", "coefficients.kl_coef", "loss",
-    "adjusted_reward.mean", "advantage.mean_square", "advantage.budget_share", "over_budget.fraction",
-    "groups.phantom", "groups.reordered",
-)  # fmt: skip
+    "coefficients.token_budget",
+    "coefficients.budget_penalty_coef",
+    "coefficients.kl_coef",
+    "loss",
+    "adjusted_reward.mean",
+    "advantage.mean_square",
+    "advantage.budget_share",
+    "over_budget.fraction",
+    "groups.phantom",
+    "groups.reordered",
+)
 VARYING = (
-    "loss", "adjusted_reward.mean", "adjusted_reward.std", "advantage.mean_square", "advantage.budget_share", "kl.r2",
-    "over_budget.responses", "over_budget.fraction", "over_budget.excess_tokens", "over_budget.excess_mean",
-    "groups.zero_variance_adjusted", "groups.phantom", "groups.reordered",
-)  # fmt: skip
+    "loss",
+    "adjusted_reward.mean",
+    "adjusted_reward.std",
+    "advantage.mean_square",
+    "advantage.budget_share",
+    "kl.r2",
+    "over_budget.responses",
+    "over_budget.fraction",
+    "over_budget.excess_tokens",
+    "over_budget.excess_mean",
+    "groups.zero_variance_adjusted",
+    "groups.phantom",
+    "groups.reordered",
+)
 WHOLE = frozenset(
     {"coefficients.token_budget", "over_budget.responses", "over_budget.excess_tokens"}
     | {f"groups.{name}" for name in ("zero_variance_adjusted", "phantom", "reordered")}
@@ -66,7 +82,7 @@ class Sweep(NamedTuple):
         """One number of every cell, in the order of `Grid.indices`; None where it does not exist."""
         values = self.varying.get(name)
         if values is None:
-            return [report.number_at(self.first, name)] * self.grid.cells
+            return [number_at(self.first, name)] * self.grid.cells
         numbers = values.ravel().tolist()
         if name in WHOLE:
             return [None if number != number else int(number) for number in numbers]
@@ -77,7 +93,7 @@ class Sweep(NamedTuple):
         return self.varying[name]
 
 
-def failed(sweep: Sweep, gates: Sequence[Gate]) -> list[str]:
+def failed_gates(sweep: Sweep, gates: Sequence[Gate]) -> list[str]:
     """Why the gates do not hold in every cell: the first that fails each, and how many do."""
     reasons = []
     cells = list(sweep.grid.indices())
@@ -94,7 +110,7 @@ def failed(sweep: Sweep, gates: Sequence[Gate]) -> list[str]:
     return reasons
 
 
-def of_groups(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "response") -> Sweep:
+def compute_sweep(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "response") -> Sweep:
     """The sweep of these groups over the grid, whose budgets are those of the groups' layout.
 
     Args:
@@ -103,13 +119,13 @@ def of_groups(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "
         tally: what became of the records, handed through.
         aggregate: what weighs the same.
     """
-    first = report.of_groups(groups.at(0), _coefficients(grid, (0, 0, 0)), tally, aggregate)
+    first = compute_loss(groups.at(0), _coefficients(grid, (0, 0, 0)), tally, aggregate)
     varying = {
         "coefficients.token_budget": _broadcast(grid, [math.nan if b is None else b for b in grid.token_budget], 0),
         "coefficients.budget_penalty_coef": _broadcast(grid, grid.budget_penalty_coef, 1),
         "coefficients.kl_coef": _broadcast(grid, grid.kl_coef, 2),
     }
-    summed = totals.of_groups(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
+    summed = compute_totals(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
     cells = _cells(summed, grid, first) if summed else dict.fromkeys(VARYING, math.nan) | {"cancels": True}
     varying |= {name: np.array(np.broadcast_to(each, grid.shape)) for name, each in cells.items()}
     at_budget: dict[int, Groups] = {}
@@ -117,9 +133,9 @@ def of_groups(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "
         place = tuple(map(int, cell))
         if place[0] not in at_budget:
             at_budget = {place[0]: groups.at(place[0])}
-        exact = report.of_groups(at_budget[place[0]], _coefficients(grid, place), tally, aggregate)
+        exact = compute_loss(at_budget[place[0]], _coefficients(grid, place), tally, aggregate)
         for name, values in varying.items():
-            number = report.number_at(exact, name)
+            number = number_at(exact, name)
             values[place] = math.nan if number is None else number
     return Sweep(grid, first, varying, _at_budgets(groups, grid, summed, first))
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli import objective
-from budget_cli.analysis.report import Aggregate, reorder_coefs
+from budget_cli.analysis.loss import Aggregate, reorder_coefs
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, quiet_overflow
 
@@ -76,7 +76,7 @@ class Totals(NamedTuple):
 
 
 @quiet_overflow
-def of_groups(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> Totals:
+def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> Totals:
     """The totals for every budget of the groups' layout (or for none, as if nothing was over it) and these β.
 
     Args:
@@ -84,7 +84,7 @@ def of_groups(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> T
         betas: shape (β,), finite.
         aggregate: what weighs the same in `mean`.
     """
-    parts = [_Part(groups, start, betas, aggregate) for start in range(0, len(groups), ROWS)]
+    parts = [_Chunk(groups, start, betas, aggregate) for start in range(0, len(groups), ROWS)]
     responses = sum(part.responses for part in parts)
     weight = 1 / (responses if aggregate == "response" else len(groups))
     whole = _added([part.whole for part in parts])
@@ -112,7 +112,7 @@ def of_groups(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> T
     )
 
 
-class _Part:
+class _Chunk:
     """The same of some prompts, whose columns are laid out a row each."""
 
     def __init__(self, groups: Groups, start: int, betas: Sequence[float], aggregate: Aggregate) -> None:
@@ -180,7 +180,7 @@ def _joined(groups: Groups, parts: Sequence[Spread], n: Floats) -> Spread:
     )
 
 
-def _ties(parts: Sequence[_Part], betas: Sequence[float]) -> Counts:
+def _ties(parts: Sequence[_Chunk], betas: Sequence[float]) -> Counts:
     """Prompts of differing rewards whose adjusted rewards tie, shape (B, β).
 
     Σ A² = S_rr − 2β·S_re + β²·S_ee can only vanish where reward and excess lie on a line, and then only at β near

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from budget_cli.analysis.gates import Verdict
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.records.columns import Rejection, Tally
 
 NEEDED_BY = {
     "log_prob": "--kl-coef",

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import annotate, check, compare, configuration, console, fields, loss, report, summarize, sweep
+from budget_cli.cli import console, settings
+from budget_cli.cli.commands import annotate, check, compare, fields, loss, report, summarize, sweep
 from budget_cli.cli.help import ENVIRONMENT, Command
 from budget_cli.errors import BudgetCliError
 
@@ -23,9 +24,15 @@ EPILOG = """Examples:
 """
 
 COMMANDS = {
-    "loss": loss, "check": check, "sweep": sweep, "report": report, "compare": compare, "annotate": annotate,
-    "summarize": summarize, "fields": fields,
-}  # fmt: skip
+    "loss": loss,
+    "check": check,
+    "sweep": sweep,
+    "report": report,
+    "compare": compare,
+    "annotate": annotate,
+    "summarize": summarize,
+    "fields": fields,
+}
 
 
 def app_of(*names: str) -> typer.Typer:
@@ -66,21 +73,23 @@ def _main(
     config: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", envvar="BUDGET_CLI_CONFIG", show_default=False,
+            metavar="FILE",
+            envvar="BUDGET_CLI_CONFIG",
+            show_default=False,
             help="Settings, in place of the budget-cli.toml or pyproject.toml that is found from here upward.",
         ),
     ] = None,
     no_config: Annotated[
         bool, typer.Option("--no-config", envvar="BUDGET_CLI_NO_CONFIG", help="No settings from any file.")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Recompute the budget-aware RL loss of a rollout dump, and say what it is made of."""
     command = context.invoked_subcommand
     if command is None or {"-h", "--help"} & set(sys.argv):  # help is there, whatever the file says
         return
     try:
         this = context.command.commands[command]  # type: ignore[attr-defined]
-        told = configuration.defaults(this, _all, command, config, search=not no_config)
+        told = settings.defaults(this, _all, command, config, search=not no_config)
     except BudgetCliError as error:
         console.say(str(error))
         console.leave(error.exit_code)

@@ -13,7 +13,7 @@ from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal
 
 if TYPE_CHECKING:
-    from budget_cli.rendering.lines import Line
+    from budget_cli.rendering.text import Line
 
 P = ParamSpec("P")
 MESSAGE = 500  # characters of a message that may hold a path or a value of the data
@@ -80,7 +80,8 @@ def require_writable(output: str | None, option: str = "-o", compresses: bool = 
             f"{option} {output}: only summarize compresses; give another name, or pipe into a compressor"
         )
     if "://" in output:
-        from budget_cli.reading import remote, sources
+        from budget_cli.sources import local as sources
+        from budget_cli.sources import remote
 
         if sources.is_url(output):
             remote.require_writable(output, option)
@@ -144,7 +145,7 @@ def _opened(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes],
             raise OSError(errno.EBADF, "it is closed")
         return sys.stdout.buffer, sys.stdout.flush
     if "://" in output:
-        from budget_cli.reading import sources
+        from budget_cli.sources import local as sources
 
         if sources.is_url(output):
             return _elsewhere(output, stack)
@@ -164,7 +165,7 @@ def _close(file: IO[bytes]) -> None:
 def _shown(output: str) -> str:
     if "://" not in output:
         return output
-    from budget_cli.reading import remote
+    from budget_cli.sources import remote
 
     return remote.shown(output)
 
@@ -173,7 +174,7 @@ def _elsewhere(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
     """A temporary file, which is sent once all of the result is there."""
     import tempfile
 
-    from budget_cli.reading import remote
+    from budget_cli.sources import remote
 
     file = tempfile.NamedTemporaryFile(prefix="budget-cli-")  # noqa: SIM115
     stack.callback(file.close)
@@ -212,12 +213,12 @@ def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
 
 def drawn(screen: "Iterable[Line]", output: str | None, colour: Colour) -> bytes:
     """A screen as the bytes of where it goes: with colour where somebody wants it, in characters that fit."""
-    from budget_cli.rendering import lines
+    from budget_cli.rendering import text
 
     if wants_colour(output, colour):
-        return lines.coloured(screen).encode()
+        return text.coloured(screen).encode()
     encoding = "utf-8" if output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
-    return lines.plain(screen, encoding).encode(encoding)
+    return text.plain(screen, encoding).encode(encoding)
 
 
 def wants_colour(output: str | None, colour: Colour) -> bool:

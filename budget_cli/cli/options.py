@@ -67,26 +67,27 @@ def require_budget(token_budget: int | None, budget_penalty_coef: float) -> None
 
 
 def _presets(incomplete: str) -> list[str]:
-    from budget_cli.reading import presets
+    from budget_cli.schema import presets
 
     return [name for name in presets.load() if name.startswith(incomplete)]
 
 
 def _fields(incomplete: str) -> list[str]:
-    from budget_cli.reading.fields import NAMED
+    from budget_cli.schema.fields import NAMED
 
     return [f"{name}=" for name in NAMED if name.startswith(incomplete)]
 
 
 def _numbers(context: typer.Context, incomplete: str) -> list[str]:
-    from budget_cli.analysis import comparison, report
+    from budget_cli.analysis import compare
+    from budget_cli.analysis.loss import Loss, number_names
 
-    kind = comparison.Comparison if context.info_name == "compare" else report.Loss
-    return [name for name in report.numbers(kind) if name.startswith(incomplete)]
+    kind = compare.Comparison if context.info_name == "compare" else Loss
+    return [name for name in number_names(kind) if name.startswith(incomplete)]
 
 
 def _labels(incomplete: str) -> list[str]:
-    from budget_cli.reading.fields import EXTRAS
+    from budget_cli.schema.fields import EXTRAS
 
     known = ["file", *(name for name, kind in EXTRAS.items() if kind == "label" and name != "by")]
     return [name for name in known if name.startswith(incomplete)]
@@ -104,66 +105,96 @@ Files = Annotated[
 TokenBudget = Annotated[
     int | None,
     typer.Option(
-        "--token-budget", "-B", min=0, show_default=False, rich_help_panel="Loss", metavar="TOKENS",
+        "--token-budget",
+        "-B",
+        min=0,
+        show_default=False,
+        rich_help_panel="Loss",
+        metavar="TOKENS",
         help="B, in tokens. There is no default: a budget is somebody's decision.",
     ),
-]  # fmt: skip
+]
 BudgetPenaltyCoef = Annotated[
     float,
     typer.Option(
-        "--budget-penalty-coef", "--beta", callback=finite, rich_help_panel="Loss", metavar="COEF",
+        "--budget-penalty-coef",
+        "--beta",
+        callback=finite,
+        rich_help_panel="Loss",
+        metavar="COEF",
         help="β, reward lost per token over the budget. 0: neither lengths nor a budget are needed.",
     ),
-]  # fmt: skip
+]
 KlCoef = Annotated[
     float,
     typer.Option(
-        "--kl-coef", "--alpha", callback=finite, rich_help_panel="Loss", metavar="COEF",
+        "--kl-coef",
+        "--alpha",
+        callback=finite,
+        rich_help_panel="Loss",
+        metavar="COEF",
         help="α, weight of the log-ratio to the reference. 0: no log-probs are needed.",
     ),
-]  # fmt: skip
+]
 AggregateBy = Annotated[
     Aggregate,
     typer.Option(
-        "--aggregate", rich_help_panel="Loss",
+        "--aggregate",
+        rich_help_panel="Loss",
         help="What weighs the same: every response, or every prompt (the mean of their means).",
     ),
-]  # fmt: skip
+]
 FieldMappings = Annotated[
     list[str] | None,
     typer.Option(
-        "--field", metavar="NAME=PATH", show_default=False, rich_help_panel="Fields", autocompletion=_fields,
+        "--field",
+        metavar="NAME=PATH",
+        show_default=False,
+        rich_help_panel="Fields",
+        autocompletion=_fields,
         help="Where a field is: a dotted path, with [] for each of a list (log_prob=output[].logprobs). Repeatable.",
     ),
-]  # fmt: skip
+]
 RewardWeights = Annotated[
     list[str] | None,
     typer.Option(
-        "--reward-weights", metavar="NAME=W,…", show_default=False, rich_help_panel="Fields",
+        "--reward-weights",
+        metavar="NAME=W,…",
+        show_default=False,
+        rich_help_panel="Fields",
         help="The reward is the sum of these fields, each by its weight (accuracy=1,format=0.5): TRL, ms-swift.",
     ),
-]  # fmt: skip
+]
 Group = Annotated[
     GroupBy | None,
     typer.Option(
-        "--group", show_default=False, rich_help_panel="Fields",
+        "--group",
+        show_default=False,
+        rich_help_panel="Fields",
         help="A line's responses, or a file's, are the prompt; no id is looked for.",
     ),
-]  # fmt: skip
+]
 PresetName = Annotated[
     str | None,
     typer.Option(
-        "--preset", metavar="NAME", show_default=False, rich_help_panel="Fields", autocompletion=_presets,
+        "--preset",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel="Fields",
+        autocompletion=_presets,
         help="Whose dump it is (verl-v1, nemo-gym, …); by default the first records tell. --field goes on top of it.",
     ),
-]  # fmt: skip
+]
 PresetFiles = Annotated[
     list[str] | None,
     typer.Option(
-        "--presets", metavar="FILE", show_default=False, rich_help_panel="Fields",
+        "--presets",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel="Fields",
         help="A TOML file with presets of your own. Repeatable.",
     ),
-]  # fmt: skip
+]
 OutputFormat = Annotated[
     Format,
     typer.Option("--format", "-f", rich_help_panel="Output", help="What the result is written as."),
@@ -181,17 +212,22 @@ Precision = Annotated[
 FailIf = Annotated[
     list[str] | None,
     typer.Option(
-        "--fail-if", metavar="EXPR", show_default=False, rich_help_panel="Verdict", autocompletion=_numbers,
+        "--fail-if",
+        metavar="EXPR",
+        show_default=False,
+        rich_help_panel="Verdict",
+        autocompletion=_numbers,
         help="A gate: exit 1 if EXPR holds, as in 'over_budget.fraction > 0.2'; any number of the JSON. Repeatable.",
     ),
-]  # fmt: skip
+]
 MaxErrors = Annotated[
     str,
     typer.Option(
-        metavar="N|P%", rich_help_panel="Verdict",
+        metavar="N|P%",
+        rich_help_panel="Verdict",
         help="How many rejected records, or what share, may still pass. They are counted all the same.",
     ),
-]  # fmt: skip
+]
 MaxLineBytes = Annotated[
     int,
     typer.Option(
@@ -213,18 +249,24 @@ AllowEmpty = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", "-j", min=1, show_default=False, rich_help_panel="Reading", metavar="N",
+        "--jobs",
+        "-j",
+        min=1,
+        show_default=False,
+        rich_help_panel="Reading",
+        metavar="N",
         help="Workers, with ray tasks at a time; the result is the same for every number. "
         "Default: the cores, once it is worth it.",
     ),
-]  # fmt: skip
+]
 ReadBy = Annotated[
     Engine,
     typer.Option(
-        "--engine", rich_help_panel="Reading",
+        "--engine",
+        rich_help_panel="Reading",
         help="Who reads: this machine, or the tasks of the Ray cluster that runs here or at $RAY_ADDRESS.",
     ),
-]  # fmt: skip
+]
 
 
 def _standard_output(path: str | None) -> str | None:
@@ -254,10 +296,14 @@ PerPrompt = Annotated[
 By = Annotated[
     str | None,
     typer.Option(
-        "--by", metavar="FIELD|file", show_default=False, rich_help_panel="Output", autocompletion=_labels,
+        "--by",
+        metavar="FIELD|file",
+        show_default=False,
+        rich_help_panel="Output",
+        autocompletion=_labels,
         help="The same numbers for each value of a field, as in --by step, or for each file.",
     ),
-]  # fmt: skip
+]
 Each = Annotated[
     bool,
     typer.Option(
@@ -269,10 +315,11 @@ Each = Annotated[
 WhenColour = Annotated[
     Colour,
     typer.Option(
-        "--color", rich_help_panel="Output",
+        "--color",
+        rich_help_panel="Output",
         help="Colour in the table; auto: on a terminal, unless NO_COLOR is set, or wherever FORCE_COLOR is.",
     ),
-]  # fmt: skip
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel="Output", help="On standard error only what failed.")
 ]

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 from budget_cli.analysis import verdict
 from budget_cli.analysis.gates import Verdict
-from budget_cli.analysis.report import Loss
+from budget_cli.analysis.loss import Loss
 from budget_cli.analysis.verdict import Allowance
 from budget_cli.cli import console
 from budget_cli.errors import Exit
 from budget_cli.groups.groups import Groups
-from budget_cli.reading.columns import Rejection
-from budget_cli.scanning.scan import PLACES, Scan
+from budget_cli.records.columns import Rejection
+from budget_cli.scanning.state import PLACES, Scan
 
 if TYPE_CHECKING:
-    from budget_cli.analysis.checks.findings import Subject
+    from budget_cli.analysis.checks.findings import CheckInput
 
 
 def reasons_to_fail(scan: Scan, allowance: Allowance, gates: Sequence[Verdict] = ()) -> list[str]:
@@ -34,9 +34,13 @@ def told(scan: Scan, most: int | None = None) -> list[Rejection]:
 
 
 def subject(
-    scan: Scan, groups: Groups, loss: Loss, thresholds: Mapping[str, float], texts: bool | None = None,
+    scan: Scan,
+    groups: Groups,
+    loss: Loss,
+    thresholds: Mapping[str, float],
+    texts: bool | None = None,
     keys: bool = False,
-) -> "Subject":  # fmt: skip
+) -> "CheckInput":
     """What the checks look at.
 
     Args:
@@ -47,14 +51,24 @@ def subject(
         texts: whether there are any; None: they were not asked for.
         keys: whether keys that occur twice were looked for.
     """
-    from budget_cli.analysis.checks.findings import Subject
+    from budget_cli.analysis.checks.findings import CheckInput
 
     seen = scan.observations
     assert seen is not None
-    return Subject(
-        loss, groups, seen.sightings, seen.particulars, scan.tally, scan.rejections, scan.sources, scan.begun_at,
-        thresholds, texts, PLACES, keys,
-    )  # fmt: skip
+    return CheckInput(
+        loss,
+        groups,
+        seen.counters,
+        seen.per_prompt,
+        scan.tally,
+        scan.rejections,
+        scan.sources,
+        scan.begun_at,
+        thresholds,
+        texts,
+        PLACES,
+        keys,
+    )
 
 
 def tell(scan: Scan, reasons: list[str], on_screen: bool, quiet: bool, most: int | None = None) -> None:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from budget_cli.reading.columns import Tally
+    from budget_cli.records.columns import Tally
 
 LONG = 1.0  # seconds; shorter work shows nothing
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from budget_cli.groups import moments
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, Table
-from budget_cli.groups.sample import Sample
+from budget_cli.groups.prompt_sample import PromptSample
 from budget_cli.ids import Ids, Key
 
 LARGE = 256 << 20  # bytes of a table from which on it must not be there twice while it grows
@@ -27,7 +27,7 @@ class Groups:
 
     def __init__(self, layout: Layout, sample: int = 0) -> None:
         self.layout = layout
-        self.sample = Sample(sample) if sample else None  # of so many responses
+        self.sample = PromptSample(sample) if sample else None  # of so many responses
         self.lengths = Lengths()
         self.responses = 0
         self.with_length = 0  # responses whose length is known
@@ -36,7 +36,7 @@ class Groups:
         self._table = layout.empty(0)
 
     @classmethod
-    def of_responses(
+    def from_responses(
         cls,
         layout: Layout,
         keys: Sequence[Key],
@@ -60,11 +60,11 @@ class Groups:
         if groups.sample is not None:
             groups.sample.add(keys, codes, reward, length, log_ratio)
         groups._keys = keys
-        groups._table = moments.of_responses(layout, codes, len(keys), reward, length, log_ratio)
+        groups._table = moments.from_responses(layout, codes, len(keys), reward, length, log_ratio)
         return groups
 
     @classmethod
-    def of_rows(cls, layout: Layout, keys: Sequence[Key], table: Table) -> "Groups":
+    def from_rows(cls, layout: Layout, keys: Sequence[Key], table: Table) -> "Groups":
         """The groups of which these are the ids and the rows; lengths and counts are the caller's to add."""
         groups = cls(layout)
         groups._keys, groups._table = keys, table
@@ -166,9 +166,13 @@ class Groups:
 
 
 def _rebuilt(
-    layout: Layout, keys: Sequence[Key], table: Table, lengths: Lengths, counts: tuple[int, int, int],
-    sample: Sample | None,
-) -> Groups:  # fmt: skip
+    layout: Layout,
+    keys: Sequence[Key],
+    table: Table,
+    lengths: Lengths,
+    counts: tuple[int, int, int],
+    sample: PromptSample | None,
+) -> Groups:
     groups = Groups(layout)
     groups._keys, groups._table, groups.lengths, groups.sample = keys, table, lengths, sample
     groups.responses, groups.with_length, groups.with_log_ratio = counts

@@ -4,6 +4,7 @@ Every distinct length (tokens) is counted, nothing is binned, so the percentiles
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Lengths:
                 self._long[int(value)] = self._long.get(int(value), 0) + int(count)
 
     @classmethod
-    def of_items(cls, items: Sequence[tuple[int, int]]) -> "Lengths":
+    def from_items(cls, items: Sequence[tuple[int, int]]) -> "Lengths":
         """The counts as `items` gives them: (length, responses)."""
         lengths = cls()
         dense = [item for item in items if item[0] < DENSE]
@@ -74,3 +75,23 @@ class Lengths:
             low, high = ranked(below), ranked(min(below + 1, int(upto[-1]) - 1))
             answers.append(low + (high - low) * (position - below))
         return answers
+
+
+class Histogram(NamedTuple):
+    """Responses by length, in bins of equal width from 0 to the longest."""
+
+    longest: int  # tokens
+    counts: tuple[int, ...]
+    budget_at: int | None  # the budget lies at the left edge of this bin, or inside it; None: beyond the longest
+
+
+def length_histogram(lengths: Lengths, bins: int, budget: int | None) -> Histogram | None:
+    """The histogram in at most `bins` bins; None where no length is known."""
+    values, counts = lengths.items()
+    if not values.size:
+        return None
+    longest = int(values[-1])
+    width = max(1, -(-(longest + 1) // bins))
+    binned = np.bincount(values // width, weights=counts, minlength=min(bins, longest // width + 1))
+    at = None if budget is None or budget > longest else budget // width
+    return Histogram(longest, tuple(int(count) for count in binned), at)

@@ -18,10 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    from budget_cli.groups import _moments as compiled
-except ImportError:  # no C compiler where this was installed
-    compiled = None  # type: ignore[assignment]
+from budget_cli import native
 
 Floats = NDArray[np.float64]
 Table = NDArray[np.float64]  # shape (prompts, layout.width)
@@ -29,15 +26,33 @@ Table = NDArray[np.float64]  # shape (prompts, layout.width)
 quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # a decorator; what overflows the report gives as null
 
 PROMPT = (
-    "n", "r0", "r1", "rr", "r_min", "r_max", "k0", "k1", "kk", "rk", "k3", "L_sum", "L_min", "L_max",
-    "L_best",   # the longest of the responses with the prompt's highest reward,
+    "n",
+    "r0",
+    "r1",
+    "rr",
+    "r_min",
+    "r_max",
+    "k0",
+    "k1",
+    "kk",
+    "rk",
+    "k3",
+    "L_sum",
+    "L_min",
+    "L_max",
+    "L_best",  # the longest of the responses with the prompt's highest reward,
     "L_worst",  # the shortest of those with its lowest: where a penalty first sets the worst above the best
-)  # fmt: skip
+)
 BUDGET = ("e0", "e1", "ee", "re", "ek", "over")  # repeated for every budget of the scan
 EXACT = 2.0**53  # below it a double holds every whole number
 IDENTITY = {
-    "r_min": np.inf, "r_max": -np.inf, "L_min": np.inf, "L_max": -np.inf, "L_best": -np.inf, "L_worst": np.inf,
-}  # fmt: skip
+    "r_min": np.inf,
+    "r_max": -np.inf,
+    "L_min": np.inf,
+    "L_max": -np.inf,
+    "L_best": -np.inf,
+    "L_worst": np.inf,
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ class Layout:
 
 
 @quiet_overflow
-def of_responses(
+def from_responses(
     layout: Layout,
     codes: NDArray[np.intp],
     prompts: int,
@@ -95,137 +110,85 @@ def of_responses(
     Returns:
         shape (prompts, layout.width).
     """
-    if not compiled:
-        return _of_matrices(layout, codes, prompts, reward, length, log_ratio)
+    if not native.AVAILABLE:
+        return _in_numpy(layout, codes, prompts, reward, length, log_ratio)
     table = np.empty((prompts, layout.width))
     budgets = np.array(layout.budgets, dtype=np.int64)
-    compiled.fill(table, budgets, codes, reward, length, log_ratio, None if log_ratio is None else k3_terms(log_ratio))
+    k3 = None if log_ratio is None else k3_terms(log_ratio)
+    native.moments.fill(table, budgets, codes, reward, length, log_ratio, k3)
     return table
 
 
-def _of_matrices(
-    layout: Layout, codes: NDArray[np.intp], prompts: int, reward: Floats, length: Floats | None,
+def _in_numpy(
+    layout: Layout,
+    codes: NDArray[np.intp],
+    prompts: int,
+    reward: Floats,
+    length: Floats | None,
     log_ratio: Floats | None,
-) -> Table:  # fmt: skip
-    """The same, to the same bits, with a matrix for prompts of similar size."""
-    sizes = np.bincount(codes, minlength=prompts)
-    order = None
-    if np.any(codes[1:] < codes[:-1]):
-        order = np.argsort(codes, kind="stable")
-    starts = np.cumsum(sizes) - sizes
-    similar = _of_similar_size(sizes)
-    table = layout.empty(prompts) if len(similar) != 1 else None
-    for rows in similar:
-        size = sizes[rows]
-        place = np.arange(size.max())[:, None]
-        there = place < size
-        at = np.where(there, starts[rows] + place, starts[rows])  # beyond a group's end, its first response again
-        part = _Part(layout, size, None if there.all() else there)
-        for name, values in (("r", reward), ("L", length), ("k", log_ratio)):
-            if values is not None:
-                part.columns[name] = values[at if order is None else order[at]]
-        found = part.moments()
-        if table is None:
-            return found
-        table[rows] = found
-    assert table is not None
+) -> Table:
+    """The same moments to the last bit, each as a formula: `bincount` adds a prompt's values in their order."""
+    table = layout.empty(prompts)
+    n = np.bincount(codes, minlength=prompts)
+    first = np.empty(prompts, dtype=np.intp)
+    first[codes[::-1]] = np.arange(codes.size)[::-1]  # of equal codes the last assignment stays
+
+    def put(name: str, values: NDArray[Any], budget: int | None = None) -> None:
+        table[:, layout.at(name, budget)] = values
+
+    def total(values: Floats) -> Floats:
+        return np.asarray(np.bincount(codes, values, prompts))
+
+    def extreme(pick: np.ufunc, values: Floats, start: float) -> Floats:
+        found = np.full(prompts, start)
+        pick.at(found, codes, values)
+        return found
+
+    def centred(name: str, values: Floats) -> Floats:
+        pivot = values[first]
+        about_pivot = values - pivot[codes]
+        put(f"{name}0", pivot)
+        put(f"{name}1", total(about_pivot))
+        return np.asarray(about_pivot - (table[:, layout.at(f"{name}1")] / n)[codes])
+
+    put("n", n)
+    r = centred("r", reward)
+    best, worst = extreme(np.maximum, reward, -np.inf), extreme(np.minimum, reward, np.inf)
+    put("rr", total(r * r))
+    put("r_min", worst)
+    put("r_max", best)
+    k = None
+    if log_ratio is not None:
+        log_ratio = np.nan_to_num(log_ratio, posinf=np.inf, neginf=-np.inf)
+        k = centred("k", log_ratio)
+        put("kk", total(k * k))
+        put("rk", total(r * k))
+        put("k3", total(k3_terms(log_ratio)))
+    if length is None:
+        return table
+    tokens = np.nan_to_num(length)
+    shortest = extreme(np.minimum, tokens, np.inf)
+    put("L_sum", total(tokens))
+    put("L_min", shortest)
+    put("L_max", extreme(np.maximum, tokens, -np.inf))
+    put("L_best", extreme(np.maximum, np.where(reward == best[codes], tokens, -np.inf), -np.inf))
+    put("L_worst", extreme(np.minimum, np.where(reward == worst[codes], tokens, np.inf), np.inf))
+    for i, budget in enumerate(layout.budgets):
+        # The pivot is the prompt's smallest excess: e − e_min = max(0, L − max(B, L_min)), whole tokens, not rounded.
+        start = np.maximum(shortest, budget)
+        above = np.maximum(tokens, start[codes]) - start[codes]
+        first_sum, squares = total(above), total(above * above)
+        scaled = n * squares
+        e = above - (first_sum / n)[codes]
+        exact = scaled < EXACT  # then nothing is lost in the difference of whole numbers
+        put("over", np.where(shortest > budget, n, total((above > 0).astype(np.float64))), i)
+        put("e0", start - budget, i)
+        put("e1", first_sum, i)
+        put("ee", np.where(exact, (scaled - first_sum * first_sum) / n, total(e * e)), i)
+        put("re", total(r * above), i)
+        if k is not None:
+            put("ek", total(k * above), i)
     return table
-
-
-def _of_similar_size(sizes: NDArray[np.intp]) -> list[Any]:
-    """Rows to be laid side by side in one matrix, so that padding to the largest at most doubles the work."""
-    if sizes.size * sizes.max(initial=0) <= 2 * sizes.sum():
-        return [slice(None)] if sizes.size else []
-    binary_digits = np.frexp(sizes - 0.5)[1]
-    return [np.flatnonzero(binary_digits == digits) for digits in np.unique(binary_digits)]
-
-
-class _Part:
-    """Prompts of similar size as matrices: a column a prompt, its responses from the top; sums run over the rows."""
-
-    def __init__(self, layout: Layout, size: NDArray[np.intp], there: NDArray[np.bool_] | None) -> None:
-        self.layout = layout
-        self.size = size  # shape (prompts,)
-        self.there = there  # shape (largest size, prompts): where there is a response; None: everywhere
-        self.columns: dict[str, Floats] = {}  # shape (largest size, prompts)
-        self.table = layout.empty(len(size))
-        self.table[:, layout.at("n")] = size
-
-    def moments(self) -> Table:
-        """The rows of these prompts."""
-        columns, put = self.columns, self._put
-        r = self._centred("r", columns["r"])
-        put("rr", _total(r * r))
-        put("r_min", columns["r"].min(axis=0))
-        put("r_max", columns["r"].max(axis=0))
-        k = None
-        if "k" in columns:
-            log_ratio = np.nan_to_num(columns["k"], copy=False, posinf=np.inf, neginf=-np.inf)
-            k3 = k3_terms(log_ratio)
-            k = self._centred("k", log_ratio)
-            put("kk", _total(k * k))
-            put("rk", _total(r * k))
-            put("k3", _total(k3 if self.there is None else np.where(self.there, k3, 0)))
-        if "L" in columns:
-            length = np.nan_to_num(columns["L"], copy=False)
-            put("L_sum", _total(length if self.there is None else length * self.there))
-            put("L_min", length.min(axis=0))
-            put("L_max", length.max(axis=0))
-            best, worst = self.table[:, self.layout.at("r_max")], self.table[:, self.layout.at("r_min")]
-            put("L_best", np.where(columns["r"] == best, length, -np.inf).max(axis=0))
-            put("L_worst", np.where(columns["r"] == worst, length, np.inf).min(axis=0))
-            if self.layout.budgets:
-                self._excess(length, r, k)
-        return self.table
-
-    def _excess(self, length: Floats, r: Floats, k: Floats | None) -> None:
-        """The moments of the excess over each budget; r and k are centred, so e may stand about any pivot.
-
-        The pivot is the prompt's smallest excess: e − e_min = max(0, L − max(B, L_min)), whole tokens without rounding.
-        """
-        shortest = length.min(axis=0)
-        above = np.empty_like(length)
-        counter = np.int8 if len(length) < 128 else np.int64  # summing small integers is five times as fast
-        for i, budget in enumerate(self.layout.budgets):
-            start = np.maximum(shortest, budget)
-            np.subtract(np.maximum(length, start, out=above), start, out=above)
-            if self.there is not None:
-                above *= self.there
-            over = (above > 0).view(np.int8).sum(axis=0, dtype=counter)
-            first, squares = _total(above), _total(above * above)
-            self._put("over", np.where(shortest > budget, self.size, over), i)
-            self._put("e0", start - budget, i)
-            self._put("e1", first, i)
-            scaled = self.size * squares
-            ee = (scaled - first * first) / self.size
-            if not np.all(exact := scaled < EXACT):  # if so, whole numbers: nothing is lost in the difference
-                e = above - first / self.size
-                ee = np.where(exact, ee, _total(e * e if self.there is None else e * e * self.there))
-            self._put("ee", ee, i)
-            self._put("re", _total(r * above), i)
-            if k is not None:
-                self._put("ek", _total(k * above), i)
-
-    def _put(self, name: str, values: NDArray[Any], budget: int | None = None) -> None:
-        self.table[:, self.layout.at(name, budget)] = values
-
-    def _centred(self, name: str, values: Floats, budget: int | None = None) -> Floats:
-        """x − x̄, and 0 where there is no response; puts the pivot and the sum about it."""
-        about_pivot = values - values[0]
-        first = _total(about_pivot)
-        self._put(f"{name}0", values[0], budget)
-        self._put(f"{name}1", first, budget)
-        about_pivot -= first / self.size
-        if self.there is not None:
-            about_pivot *= self.there
-        return np.asarray(about_pivot)
-
-
-def _total(values: NDArray[Any]) -> NDArray[Any]:
-    """Down each column, from the top: numpy sums in another order where there is one column only."""
-    if values.shape[1] == 1:
-        return np.asarray(np.add.accumulate(values, axis=0)[-1])
-    return np.asarray(values.sum(axis=0))
 
 
 @quiet_overflow

@@ -14,10 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-try:
-    from budget_cli.ids._table import Table
-except ImportError:  # no C compiler where this was installed
-    Table = None  # type: ignore[assignment,misc]
+from budget_cli import native
 
 Key = str | int
 Places = NDArray[np.intp]
@@ -115,10 +112,8 @@ def _ids(texts: bytes) -> list[Key]:
 class Ids:
     """Ids and their places; in compiled code where there is some."""
 
-    def __init__(self, table: "Table | PlainTable | None" = None) -> None:
-        if table is None:
-            table = PlainTable() if Table is None else Table()
-        self._table = table
+    def __init__(self) -> None:
+        self._table = native.ids.Table() if native.AVAILABLE else PlainTable()
 
     def places(self, ids: Sequence[Key]) -> Places:
         """The place of each of these ids; an unknown one gets the next."""
@@ -149,7 +144,7 @@ class Ids:
 
 
 class PlainTable:
-    """What `_table.c` does, in Python."""
+    """What `native/ids.c` does, in Python."""
 
     def __init__(self) -> None:
         self._places: defaultdict[bytes, int] = defaultdict()

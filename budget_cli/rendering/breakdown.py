@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.analysis.breakdown import Row, trend
-from budget_cli.analysis.report import Loss, numbers
-from budget_cli.analysis.report import number_at as number_of
-from budget_cli.rendering.lines import Line, Piece
-from budget_cli.rendering.machine import as_dict, csv_of, rounded, utf8
+from budget_cli.analysis.loss import Loss, number_names
+from budget_cli.analysis.loss import number_at as number_of
+from budget_cli.rendering.formats import as_dict, csv_of, rounded, utf8
+from budget_cli.rendering.loss import BARS, figure
 from budget_cli.rendering.markdown import table
 from budget_cli.rendering.safe import end_for_terminal, for_terminal
-from budget_cli.rendering.table import BARS, figure
+from budget_cli.rendering.text import Line, Piece
 
 FIRST_SHOWN, LAST_SHOWN = 10, 20  # rows of a table; a trend is in all of them
 NAME = 20  # characters of a label
@@ -112,7 +112,7 @@ def as_dicts(split: Breakdown, precision: int) -> list[dict[str, Any]]:
 
 def csv(split: Breakdown, precision: int) -> bytes:
     """A header of dotted names and a row a label; the cell of those without one is empty."""
-    names = [name for name in numbers() if not name.startswith("coefficients.")]
+    names = [name for name in number_names() if not name.startswith("coefficients.")]
     body = ([row.key, *(rounded(number_of(row.loss, name), precision) for name in names)] for row in split.rows)
     return csv_of(["key", *names], body)
 

@@ -6,14 +6,14 @@ from typing import Any
 import orjson
 
 from budget_cli.analysis.grid import Overlong
-from budget_cli.analysis.report import numbers
+from budget_cli.analysis.loss import number_names
 from budget_cli.analysis.suggestion import SCHEMA as SUGGESTION_SCHEMA
 from budget_cli.analysis.suggestion import Suggestion
 from budget_cli.analysis.sweep import SCHEMA as SWEEP_SCHEMA
 from budget_cli.analysis.sweep import SHOWN, AtBudget, Sweep
-from budget_cli.reading.columns import Rejection
+from budget_cli.records.columns import Rejection
 from budget_cli.rendering import markdown
-from budget_cli.rendering.machine import as_dict, csv_of, rejections_as_dicts, rounded, utf8
+from budget_cli.rendering.formats import as_dict, csv_of, rejections_as_dicts, rounded, utf8
 
 
 def json_of_sweep(
@@ -73,7 +73,7 @@ def markdown_of_sweep(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
 
 def names_of(all_numbers: bool) -> Sequence[str]:
     """The dotted names of a cell's numbers."""
-    return numbers() if all_numbers else SHOWN
+    return number_names() if all_numbers else SHOWN
 
 
 def rows_of(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[tuple[float | None, ...]]:

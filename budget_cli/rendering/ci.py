@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from budget_cli.analysis.breakdown import Row
 from budget_cli.analysis.gates import Verdict
-from budget_cli.analysis.report import Loss
-from budget_cli.reading.columns import Rejection
+from budget_cli.analysis.loss import Loss
+from budget_cli.records.columns import Rejection
 from budget_cli.rendering.github import Annotation
 from budget_cli.rendering.junit import Case
+from budget_cli.rendering.loss import count, figure
 from budget_cli.rendering.safe import for_markdown
-from budget_cli.rendering.table import count, figure
 
 TITLE = "budget-cli loss"
 
@@ -24,10 +24,16 @@ def annotations(
     told += [Annotation("error", TITLE, reason) for reason in dict.fromkeys([*incomplete, *reasons])]
     level = "error" if reasons else "warning"  # rejected, and allowed
     told += [
-        Annotation(level, f"{TITLE}: {r.code}", r.message if r.field is None else f"{r.field}: {r.message}",
-                   r.source, r.line, r.column)
+        Annotation(
+            level,
+            f"{TITLE}: {r.code}",
+            r.message if r.field is None else f"{r.field}: {r.message}",
+            r.source,
+            r.line,
+            r.column,
+        )
         for r in rejections
-    ]  # fmt: skip
+    ]
     return told
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from budget_cli.analysis.inventory import Inventory
-from budget_cli.rendering.lines import Line, Piece
+from budget_cli.analysis.fields import Inventory
 from budget_cli.rendering.safe import for_terminal
+from budget_cli.rendering.text import Line, Piece
 
 
 def of_inventory(inventory: Inventory) -> Iterator[Line]:

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 from budget_cli.analysis.gates import Verdict
-from budget_cli.analysis.report import Loss, Prompt, number_at, numbers
-from budget_cli.rendering.machine import rounded
+from budget_cli.analysis.loss import Loss, Prompt, number_at, number_names
+from budget_cli.rendering.formats import rounded
 from budget_cli.rendering.safe import for_markdown
 
 
 def of_loss(loss: Loss, status: str, gates: Sequence[Verdict], precision: int) -> bytes:
     """Every number of the result, a row each, and the gates."""
     rows: list[tuple[object, ...]] = [("status", status)]
-    rows += [(name, rounded(number_at(loss, name), precision)) for name in numbers()]
+    rows += [(name, rounded(number_at(loss, name), precision)) for name in number_names()]
     text = table(("number", "value"), rows)
     if gates:
         judged = [(gate.expression, gate.value, "pass" if gate.passed else "fail") for gate in gates]

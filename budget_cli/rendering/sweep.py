@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from budget_cli.analysis.report import Records
+from budget_cli.analysis.loss import Records
 from budget_cli.analysis.suggestion import Suggestion
 from budget_cli.analysis.sweep import AtBudget, Sweep
 from budget_cli.groups.moments import Floats
-from budget_cli.reading.columns import Rejection, Tally
-from budget_cli.rendering import table
-from budget_cli.rendering.lines import Line, Piece
+from budget_cli.records.columns import Rejection, Tally
+from budget_cli.rendering import loss
 from budget_cli.rendering.safe import for_terminal
+from budget_cli.rendering.text import Line, Piece
 
 SHADES = (" ", "░", "▒", "▓", "█")
 HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
@@ -37,9 +37,9 @@ def of_sweep(
     axes = _axes(sweep)
     over = " × ".join(_times(len(axis.labels), name) for axis, name in zip(axes, ("budget", "β", "α"), strict=True))
     yield [
-        Piece(f"loss in {table.count(sweep.grid.cells, 'cell')}", "bold"),
-        Piece(f": {over}     {table.count(sweep.first.responses, 'response')}, "),
-        Piece(f"{table.count(sweep.first.prompts, 'prompt')}"),
+        Piece(f"loss in {loss.count(sweep.grid.cells, 'cell')}", "bold"),
+        Piece(f": {over}     {loss.count(sweep.first.responses, 'response')}, "),
+        Piece(f"{loss.count(sweep.first.prompts, 'prompt')}"),
         Piece("" if sweep.first.aggregate == "response" else ", mean over prompts"),
     ]
     if sweep.first.responses:
@@ -51,14 +51,17 @@ def of_sweep(
         yield from _budgets(sweep.budgets)
         yield []
         yield from _findings(sweep)
-    yield from table.of_rejections(rejections, sweep.first.records.rejected)
-    yield from table.verdict(sweep.first.records, reasons)
+    yield from loss.of_rejections(rejections, sweep.first.records.rejected)
+    yield from loss.verdict(sweep.first.records, reasons)
 
 
 def of_suggestions(
-    suggestions: Sequence[Suggestion], share: float, tally: Tally, reasons: Sequence[str],
+    suggestions: Sequence[Suggestion],
+    share: float,
+    tally: Tally,
+    reasons: Sequence[str],
     rejections: Sequence[Rejection],
-) -> Iterator[Line]:  # fmt: skip
+) -> Iterator[Line]:
     """A few lines a suggestion: what to give, and why."""
     yield [Piece("suggestions", "bold"), Piece("   B at a percentile of the lengths, β so that length makes")]
     yield [Piece(f"              {share:.3g} of the advantage's variance (--share)")]
@@ -69,8 +72,8 @@ def of_suggestions(
         for reason in one.reasons:
             yield from ([Piece(f"    {line}")] for line in textwrap.wrap(reason, WIDTH - 4))
     yield []
-    yield from table.of_rejections(rejections, tally.rejected)
-    yield from table.verdict(Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped), reasons)
+    yield from loss.of_rejections(rejections, tally.rejected)
+    yield from loss.verdict(Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped), reasons)
 
 
 def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:
@@ -176,10 +179,10 @@ def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision
     yield [Piece(head, "bold")]
     low, high = _ends(sweep.at("loss"))
     cells = list(zip(axis.labels, zip(*map(sweep.numbers, names), strict=True), strict=True))
-    for text, (loss, square, share, phantom, reordered) in cells[:ROWS]:
-        level = _level(math.nan if loss is None else loss, low, high)
+    for text, (value, square, share, phantom, reordered) in cells[:ROWS]:
+        level = _level(math.nan if value is None else value, low, high)
         yield [
-            Piece(f"  {text:<10}{_short(loss, precision):>12}", HEAT[level] if len(cells) > 1 else ""),
+            Piece(f"  {text:<10}{_short(value, precision):>12}", HEAT[level] if len(cells) > 1 else ""),
             Piece(
                 f"{_short(square, precision):>12}{_short(share, None):>11}{_whole(phantom):>9}{_whole(reordered):>11}"
             ),
@@ -200,7 +203,7 @@ def _budgets(budgets: Sequence[AtBudget]) -> Iterator[Line]:
         reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
         over = "–" if one.fraction is None else f"{one.fraction:.1%}"
         line = f"  {one.token_budget or 0:<10,}{over:>7}{_whole(one.phantom):>9}   {half:<14}{reorders:<13}"
-        named = table.listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
+        named = loss.listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
         yield [Piece(line + named.removeprefix(": "))]
     if len(budgets) > ROWS:
         yield [Piece(f"  and {len(budgets) - ROWS:,} more budgets; --format json has all", "dim")]
@@ -210,13 +213,13 @@ def _findings(sweep: Sweep) -> Iterator[Line]:
     cells = sweep.grid.cells
     most = int((sweep.at("advantage.budget_share") > 0.5).sum())
     if most:
-        text = f"length makes most of the advantage in {most:,} of {table.count(cells, 'cell')}"
+        text = f"length makes most of the advantage in {most:,} of {loss.count(cells, 'cell')}"
         yield [Piece("warning   ", "yellow"), Piece(text)]
     reordered = int((sweep.at("groups.reordered") > 0).sum())
     if reordered:
         firsts = [one for one in sweep.budgets if one.reorder_prompt is not None and one.reorder_coef is not None]
         first = min(firsts, key=lambda one: one.reorder_coef or 0)
-        text = f"some prompt's worst response beats its best in {reordered:,} of {table.count(cells, 'cell')}"
+        text = f"some prompt's worst response beats its best in {reordered:,} of {loss.count(cells, 'cell')}"
         yield [Piece("warning   ", "yellow"), Piece(text)]
         name = for_terminal(first.reorder_prompt, 30)
         yield [Piece(f"          first {name}, above β {first.reorder_coef:.3g} at B {first.token_budget:,}", "dim")]

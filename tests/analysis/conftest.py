@@ -24,6 +24,6 @@ def groups_of() -> Callable[[Sequence[Response], Sequence[int]], Groups]:
             np.array([math.nan if each[i] is None else each[i] for each in responses], dtype=np.float64)
             for i in (1, 2, 3)
         )
-        return Groups.of_responses(Layout(tuple(budgets)), keys, codes, reward, length, log_ratio)
+        return Groups.from_responses(Layout(tuple(budgets)), keys, codes, reward, length, log_ratio)
 
     return make

@@ -5,24 +5,24 @@ import pytest
 
 from budget_cli.analysis import breakdown, gates
 from budget_cli.analysis.breakdown import Row
-from budget_cli.analysis.report import Coefficients
+from budget_cli.analysis.loss import Coefficients
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.reading.columns import Label, Tally
+from budget_cli.records.columns import Label, Tally
 
 COEFFICIENTS = Coefficients(None, 0, 0)
 
 
 def groups_of(*rewards: float) -> Groups:
     codes = np.zeros(len(rewards), dtype=np.intp)
-    return Groups.of_responses(
+    return Groups.from_responses(
         Layout(), ["p"] if rewards else [], codes, np.array(rewards, dtype=np.float64), None, None
     )
 
 
 def rows(by: dict[Label, Groups], *expressions: str, in_order: bool = False) -> list[Row]:
     wanted = gates.parse(expressions, ["loss", "length.mean"])
-    return breakdown.of_groups(by, dict.fromkeys(by, Tally()), COEFFICIENTS, "response", wanted, in_order)
+    return breakdown.rows_by_label(by, dict.fromkeys(by, Tally()), COEFFICIENTS, "response", wanted, in_order)
 
 
 def test_numbers_come_before_texts_2_before_10_and_those_without_a_label_last() -> None:
@@ -40,14 +40,14 @@ def test_a_gate_says_in_which_rows_it_does_not_hold() -> None:
     by: dict[Label, Groups] = {step: groups_of(0, step) for step in range(1, 7)}
     found = rows(by, "loss > 1", "loss > 100", "length.mean > 1")
     assert [[gate.passed for gate in row.gates] for row in found] == [[step < 3, True, False] for step in range(1, 7)]
-    assert breakdown.failed(found) == [
+    assert breakdown.failed_gates(found) == [
         "gate loss > 1 in 4 of 6 rows: 3 (2.25), 4 (4), 5 (6.25) and 1 more",
         "gate length.mean > 1 in 6 of 6 rows: 1 (null), 2 (null), 3 (null) and 3 more",
     ]
-    assert breakdown.failed(rows({None: groups_of(0, 4)}, "loss > 1")) == [
+    assert breakdown.failed_gates(rows({None: groups_of(0, 4)}, "loss > 1")) == [
         "gate loss > 1 in 1 of 1 rows: the records without one (4)"
     ]
-    assert breakdown.failed([]) == breakdown.failed(rows(by, "loss > 100")) == []
+    assert breakdown.failed_gates([]) == breakdown.failed_gates(rows(by, "loss > 100")) == []
 
 
 TRENDS: list[tuple[list[float | None], int, list[float | None]]] = [

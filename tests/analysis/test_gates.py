@@ -29,8 +29,10 @@ def test_a_gate_is_a_name_an_operator_and_a_number(expression: str, path: str, c
 
 def test_gates_keep_their_order_and_no_expression_is_no_gate() -> None:
     assert [gate.path for gate in parse(["prompts < 1", "loss > 1", "prompts > 9"], NAMES)] == [
-        "prompts", "loss", "prompts",
-    ]  # fmt: skip
+        "prompts",
+        "loss",
+        "prompts",
+    ]
     assert parse([], NAMES) == []
 
 
@@ -49,8 +51,10 @@ ALL = "the names are those of --format json, as in length.p99"
         ("loss = 1", f"--fail-if 'loss = 1': {FORM}"),
         ("loss > 1 or prompts < 2", f"--fail-if 'loss > 1 or prompts < 2': {FORM}"),
         ("lost > 1", "--fail-if: no number is called 'lost' (did you mean loss?)"),
-        ("over_budget.fracton > 1", "--fail-if: no number is called 'over_budget.fracton'"
-                                    " (did you mean over_budget.fraction?)"),
+        (
+            "over_budget.fracton > 1",
+            "--fail-if: no number is called 'over_budget.fracton' (did you mean over_budget.fraction?)",
+        ),
         ("reward.maen < 1", "--fail-if: no number is called 'reward.maen' (did you mean reward.mean?)"),
         ("zzz > 1", f"--fail-if: no number is called 'zzz'; {ALL}"),
         ("LOSS > 1", f"--fail-if: no number is called 'LOSS'; {ALL}"),
@@ -61,7 +65,7 @@ ALL = "the names are those of --format json, as in length.p99"
         ("loss >== 1", f"--fail-if 'loss >== 1': {FORM}"),
         ("loss >==1", "--fail-if 'loss >==1': expected a finite number after >=, found '=1'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_gate_is_refused_with_what_was_expected(expression: str, message: str) -> None:
     with pytest.raises(UsageProblem) as refused:
         parse(["loss > 1", expression], NAMES)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from budget_cli.analysis import report, suggestion
-from budget_cli.analysis.report import Coefficients
+from budget_cli.analysis import suggestion
+from budget_cli.analysis.loss import Coefficients, compute_loss
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.ids import Key
-from budget_cli.reading.columns import Tally
+from budget_cli.records.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio
 GroupsOf = Callable[[Sequence[Response], Sequence[int]], Groups]
@@ -27,17 +27,17 @@ def test_beta_is_the_root_of_the_share_s_odds_times_the_ratio_of_the_scatters(
     groups_of: GroupsOf, share: float, beta: float
 ) -> None:
     groups = groups_of(KNOWN, (100,))
-    (found,) = suggestion.of_groups(groups, {50: 100}, share, Tally())
+    (found,) = suggestion.suggest_budgets(groups, {50: 100}, share, Tally())
     assert found.budget_penalty_coef == pytest.approx(beta, rel=1e-14)
     assert found.budget_share == pytest.approx(share, rel=1e-14)
-    check = report.of_groups(groups, Coefficients(100, found.budget_penalty_coef or 0, 0), Tally())
+    check = compute_loss(groups, Coefficients(100, found.budget_penalty_coef or 0, 0), Tally())
     assert check.advantage.budget_share == pytest.approx(share, rel=1e-14)
     assert (found.over, found.fraction) == (2, 0.5)
     assert found.longest_penalty == pytest.approx(40 * beta, rel=1e-14)
 
 
 def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
-    (found,) = suggestion.of_groups(groups_of(KNOWN, (100,)), {50: 100}, 0.5, Tally())
+    (found,) = suggestion.suggest_budgets(groups_of(KNOWN, (100,)), {50: 100}, 0.5, Tally())
     assert found.reasons == [
         "p50: 2 of 4 responses (50.0%) are over, by 35 tokens on average",
         "length makes 50% of the advantage; the longest, 140 tokens, loses 1.13",
@@ -65,7 +65,7 @@ def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
     ],
 )
 def test_where_no_beta_does_it_none_is_suggested(groups_of: GroupsOf, responses: list[Response], reason: str) -> None:
-    (found,) = suggestion.of_groups(groups_of(responses, (100,)), {90: 100}, 0.1, Tally())
+    (found,) = suggestion.suggest_budgets(groups_of(responses, (100,)), {90: 100}, 0.1, Tally())
     assert found[4:-1] == (found.fraction, None, None, None, None)
     assert found.budget_penalty_coef is None
     assert found.reasons[1:] == [reason]
@@ -82,4 +82,4 @@ def test_the_budgets_are_the_percentiles_in_whole_tokens_each_once() -> None:
 
 
 def test_a_dump_without_responses_suggests_nothing(groups_of: GroupsOf) -> None:
-    assert suggestion.of_groups(groups_of([], ()), {}, 0.1, Tally()) == []
+    assert suggestion.suggest_budgets(groups_of([], ()), {}, 0.1, Tally()) == []

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budget_cli.analysis import report, sweep, totals
+from budget_cli.analysis import sweep, totals
 from budget_cli.analysis.grid import Grid
-from budget_cli.analysis.report import Aggregate, Coefficients
+from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss, number_at, number_names
+from budget_cli.analysis.sweep import compute_sweep
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
-from budget_cli.reading.columns import Tally
+from budget_cli.records.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio
 
@@ -27,14 +28,14 @@ def assert_cells_are_losses(
 ) -> None:
     """Every number of every cell is that of a loss with its coefficients: counts exactly, others to 1e-12 of the
     terms that they are a sum of; the loss, of itself."""
-    found = sweep.of_groups(groups, grid, TALLY, aggregate)
-    names = report.numbers()
+    found = compute_sweep(groups, grid, TALLY, aggregate)
+    names = number_names()
     for place, *cell in zip(grid.indices(), *map(found.numbers, names), strict=True):
         coefficients = Coefficients(*(values[i] for values, i in zip(grid, place, strict=True)))  # type: ignore[arg-type]
         if alone is None:
-            loss = report.of_groups(groups, coefficients, TALLY, aggregate, place[0])
+            loss = compute_loss(groups, coefficients, TALLY, aggregate, place[0])
         else:
-            loss = report.of_groups(alone[place[0]], coefficients, TALLY, aggregate)
+            loss = compute_loss(alone[place[0]], coefficients, TALLY, aggregate)
         beta, excess = coefficients.budget_penalty_coef, loss.over_budget.excess_tokens
         level = abs(loss.reward.mean or 0) + abs(beta) * (excess or 0) / max(1, loss.responses)
         scale = {
@@ -43,7 +44,7 @@ def assert_cells_are_losses(
             "kl.r2": 1 + abs(loss.kl.r2 or 0),
         }
         for name, number in zip(names, cell, strict=True):
-            expected = report.number_at(loss, name)
+            expected = number_at(loss, name)
             if expected is None or isinstance(expected, int):
                 assert (name, type(number), number) == (name, type(expected), expected), coefficients
             else:
@@ -122,7 +123,7 @@ def test_what_does_not_exist_is_null_in_every_cell(groups_of: GroupsOf) -> None:
     responses: list[Response] = [("a", 1, None, None), ("a", 0, None, None)]
     assert_cells_are_losses(groups_of(responses, ()), Grid((None,), (0.0,), (0.0,)), "response")
     assert_cells_are_losses(groups_of(responses, (10,)), Grid((10,), (0.0,), (0.0, 0.1)), "response")
-    found = sweep.of_groups(groups_of(responses, (10,)), Grid((10,), (0.0,), (0.1,)), TALLY)
+    found = compute_sweep(groups_of(responses, (10,)), Grid((10,), (0.0,), (0.1,)), TALLY)
     assert found.numbers("loss") == found.numbers("over_budget.fraction") == [None]
     assert found.budgets == [sweep.AtBudget(10, None, None, None, [], None, None, None)]
 
@@ -134,39 +135,50 @@ def test_a_dump_without_responses_has_cells_without_numbers(groups_of: GroupsOf)
 
 # prompts turn phantom as the budget falls; lengths 100, 200 / 250, 300 / equal / different rewards
 NAMED: list[Response] = [
-    ("short", 1, 100, 0), ("short", 1, 200, 0),
-    ("long", 0, 250, 0), ("long", 0, 300, 0),
-    ("even", 1, 280, 0), ("even", 1, 280, 0),
-    ("mixed", 1, 290, 0), ("mixed", 0, 190, 0), ("mixed", 1, 140, 0),
+    ("short", 1, 100, 0),
+    ("short", 1, 200, 0),
+    ("long", 0, 250, 0),
+    ("long", 0, 300, 0),
+    ("even", 1, 280, 0),
+    ("even", 1, 280, 0),
+    ("mixed", 1, 290, 0),
+    ("mixed", 0, 190, 0),
+    ("mixed", 1, 140, 0),
     ("alone", 1, 500, 0),
-]  # fmt: skip
+]
 
 
 def test_each_prompt_turns_phantom_once_as_the_budget_falls(groups_of: GroupsOf) -> None:
     budgets = (50, 199, 200, 299, 300)
-    found = sweep.of_groups(groups_of(NAMED, budgets), Grid(budgets, (0.01,), (0.0,)), TALLY).budgets
+    found = compute_sweep(groups_of(NAMED, budgets), Grid(budgets, (0.01,), (0.0,)), TALLY).budgets
     assert [(b.token_budget, b.phantom, b.turns_phantom) for b in found] == [
-        (50, 2, []), (199, 2, ["short"]), (200, 1, []), (299, 1, ["long"]), (300, 0, []),
-    ]  # fmt: skip
+        (50, 2, []),
+        (199, 2, ["short"]),
+        (200, 1, []),
+        (299, 1, ["long"]),
+        (300, 0, []),
+    ]
     assert [b.over for b in found] == [10, 7, 6, 2, 1]
 
 
 def test_the_penalty_reorders_from_the_reward_gap_over_the_excess_gap(groups_of: GroupsOf) -> None:
     budgets = (50, 240, 290)
     grid = Grid(budgets, (0.01, 0.0100001, 0.02, 0.0200001), (0.0,))
-    found = sweep.of_groups(groups_of(NAMED, budgets), grid, TALLY)
+    found = compute_sweep(groups_of(NAMED, budgets), grid, TALLY)
     # the best of "mixed" has up to 290 tokens, the worst 190: gaps of 100, 50 and 0 tokens for a reward of 1
     assert [(b.reorder_coef, b.reorder_prompt) for b in found.budgets] == [
-        (0.01, "mixed"), (0.02, "mixed"), (None, None)
-    ]  # fmt: skip
+        (0.01, "mixed"),
+        (0.02, "mixed"),
+        (None, None),
+    ]
     assert found.at("groups.reordered")[:, :, 0].tolist() == [[0, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
 def test_half_of_the_advantage_is_made_by_length_at_the_root_of_the_scatters_ratio(groups_of: GroupsOf) -> None:
     budgets = (50, 240, 600)
     groups = groups_of(NAMED, budgets)
-    halves = [b.half_share_coef for b in sweep.of_groups(groups, Grid(budgets, (0.01,), (0.0,)), TALLY).budgets]
+    halves = [b.half_share_coef for b in compute_sweep(groups, Grid(budgets, (0.01,), (0.0,)), TALLY).budgets]
     assert halves[2] is None
     for i in (0, 1):
-        share = report.of_groups(groups, Coefficients(budgets[i], halves[i] or 0, 0), TALLY, budget=i)
+        share = compute_loss(groups, Coefficients(budgets[i], halves[i] or 0, 0), TALLY, budget=i)
         assert share.advantage.budget_share == pytest.approx(0.5, rel=1e-12)

@@ -7,7 +7,7 @@ import pytest
 from budget_cli.analysis.gates import Verdict
 from budget_cli.analysis.verdict import TORN, Allowance, parse_max_errors, reasons_to_fail
 from budget_cli.errors import UsageProblem
-from budget_cli.reading.columns import Tally
+from budget_cli.records.columns import Tally
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,18 @@ def healthy(prompts: int = 12, size: int = 6) -> list[Record]:
             log_prob = -0.4 * length - chance.random()
             records.append(
                 {
-                    "prompt_id": f"p{p:02}", "reward": float(i < right), "response_length": length,
-                    "log_prob": log_prob, "old_log_prob": log_prob + chance.uniform(-0.5, 0.3),
-                    "finish_reason": "stop", "step": 1, "advantage": float(i < right) - right / size,
-                    "prompt_text": f"question {p}", "response_text": "".join(chance.choices(LETTERS, k=4 * length)),
+                    "prompt_id": f"p{p:02}",
+                    "reward": float(i < right),
+                    "response_length": length,
+                    "log_prob": log_prob,
+                    "old_log_prob": log_prob + chance.uniform(-0.5, 0.3),
+                    "finish_reason": "stop",
+                    "step": 1,
+                    "advantage": float(i < right) - right / size,
+                    "prompt_text": f"question {p}",
+                    "response_text": "".join(chance.choices(LETTERS, k=4 * length)),
                 }
-            )  # fmt: skip
+            )
     return records
 
 

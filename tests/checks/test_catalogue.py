@@ -16,13 +16,13 @@ EVERY = pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 
 
 def rejection_codes() -> set[str]:
-    """The first argument of every `Bad(…)`, and the codes that a variable may hold there."""
+    """The first argument of every `Invalid(…)`, and the codes that a variable may hold there."""
     codes = set()
-    for path in (SOURCE / "reading").glob("*.py"):
+    for path in [*(SOURCE / "records").glob("*.py"), *(SOURCE / "schema").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if (
                 isinstance(node, ast.Call)
-                and ast.unparse(node.func) == "Bad"
+                and ast.unparse(node.func) == "Invalid"
                 and isinstance(node.args[0], ast.Constant)
             ):
                 codes.add(node.args[0].value)

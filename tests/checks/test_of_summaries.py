@@ -16,8 +16,17 @@ from budget_cli.analysis.checks.catalogue import CHECKS
 from budget_cli.cli.app import COMMANDS, app_of
 
 OF_RECORDS = {code for code, check in CHECKS.items() if "records" in check.needs}
-DAMAGED = [b"{", b"[]", b'{"prompt_id": "a", "reward": NaN}', b'{"prompt_id": "a", "reward": "1"}', b'{"reward": 1}',
-           b'{"prompt_id": "a", "reward": null}', b"\xff", b"\0\0", b'{"prompt_id": 1.5, "reward": 1}']  # fmt: skip
+DAMAGED = [
+    b"{",
+    b"[]",
+    b'{"prompt_id": "a", "reward": NaN}',
+    b'{"prompt_id": "a", "reward": "1"}',
+    b'{"reward": 1}',
+    b'{"prompt_id": "a", "reward": null}',
+    b"\xff",
+    b"\0\0",
+    b'{"prompt_id": 1.5, "reward": 1}',
+]
 
 
 def run(*arguments: Any) -> int:
@@ -71,15 +80,24 @@ def dump(chance: random.Random, whole: bool, rewards: list[float], reasons: bool
 
 @settings(max_examples=50, deadline=None)
 @given(
-    seed=st.integers(0, 2**32), whole=st.booleans(), reasons=st.booleans(),
+    seed=st.integers(0, 2**32),
+    whole=st.booleans(),
+    reasons=st.booleans(),
     rewards=st.sampled_from([[1.0], [0.0, 1.0], [0.0, 0.25, 1.0], [i / 50 for i in range(50)]]),
-    cuts=st.lists(st.integers(0, 5), max_size=4), again=st.booleans(),
+    cuts=st.lists(st.integers(0, 5), max_size=4),
+    again=st.booleans(),
     budget=st.sampled_from([(), ("-B", "300"), ("-B", "600", "--beta", "0.5"), ("-B", "5000")]),
-)  # fmt: skip
+)
 def test_however_the_files_are_shared_out_the_findings_are_those_of_one_scan(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, whole: bool, reasons: bool, rewards: list[float],
-    cuts: list[int], again: bool, budget: tuple[str, ...],
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    whole: bool,
+    reasons: bool,
+    rewards: list[float],
+    cuts: list[int],
+    again: bool,
+    budget: tuple[str, ...],
+) -> None:
     folder, chance = tmp_path_factory.mktemp("dumps"), random.Random(seed)
     paths = [folder / f"{number}.jsonl" for number in range(5)]
     for path in paths:

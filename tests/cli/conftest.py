@@ -10,7 +10,7 @@ import command
 import pytest
 from command import Run, lines, response
 
-from budget_cli.reading import blocks
+from budget_cli.sources import blocks
 
 
 @pytest.fixture(scope="session")

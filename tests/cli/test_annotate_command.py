@@ -13,7 +13,7 @@ import pytest
 from command import Run, lines
 from test_real_dumps import DUMPS, PRIME_RL
 
-from budget_cli.reading import blocks
+from budget_cli.sources import blocks
 
 ROOT = Path(__file__).parents[2]
 TERMS = ["penalty", "adjusted_reward", "baseline", "advantage", "log_ratio", "loss"]
@@ -32,9 +32,11 @@ def terms(out: bytes) -> list[dict[str, Any]]:
 def test_the_terms_are_those_worked_by_hand(budget_cli: Run) -> None:
     # the first worked example of the loss: rewards 1 and 0.5, lengths 150 and 80, B 100, β 0.01, α 0.1
     dump = lines(
-        [record(response_length=150, old_log_prob=-1.2), record(reward=0.5, log_prob=-1.5, old_log_prob=-1.3,
-                                                                 response_length=80)]
-    )  # fmt: skip
+        [
+            record(response_length=150, old_log_prob=-1.2),
+            record(reward=0.5, log_prob=-1.5, old_log_prob=-1.3, response_length=80),
+        ]
+    )
     done = budget_cli("annotate", "-B", "100", stdin=dump)
     assert (done.returncode, done.stderr) == (0, b"")
     first, second = terms(done.stdout)
@@ -101,9 +103,17 @@ def test_a_line_too_long_to_hold_is_not_among_the_rejects_and_that_is_said(budge
     rejects = tmp_path / "rejects"
     long = lines([record(text="x" * 400)])
     done = budget_cli(
-        "annotate", "-B", "9", "--max-line-bytes", "300", "--max-errors", "2", "--rejects", rejects,
+        "annotate",
+        "-B",
+        "9",
+        "--max-line-bytes",
+        "300",
+        "--max-errors",
+        "2",
+        "--rejects",
+        rejects,
         stdin=long + b"{}\n" + lines([record()]),
-    )  # fmt: skip
+    )
     assert done.returncode == 0
     assert (len(terms(done.stdout)), rejects.read_bytes()) == (1, b"{}\n")
     assert (
@@ -112,8 +122,13 @@ def test_a_line_too_long_to_hold_is_not_among_the_rejects_and_that_is_said(budge
 
 
 def test_a_record_of_a_whole_prompt_gets_arrays(budget_cli: Run) -> None:
-    prompt = {"prompt_id": "p", "rewards": [1, 3], "log_probs": [-1, -2], "old_log_probs": [-1.5, -2],
-              "response_lengths": [90, 110]}  # fmt: skip
+    prompt = {
+        "prompt_id": "p",
+        "rewards": [1, 3],
+        "log_probs": [-1, -2],
+        "old_log_probs": [-1.5, -2],
+        "response_lengths": [90, 110],
+    }
     alone = {"prompt_id": "q", "rewards": [1], "log_probs": [-1], "old_log_probs": [-1.5], "response_lengths": [90]}
     rest = record("p", reward=2, response_length=100)
     done = budget_cli("annotate", "-B", "100", "--beta", "0.1", "--alpha", "0", stdin=lines([prompt, alone, rest]))
@@ -232,9 +247,9 @@ def test_a_file_that_changes_between_the_two_readings_is_noticed(
     path, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
     path.write_bytes(small.read_bytes())
     patch = (
-        "from pathlib import Path\nfrom budget_cli.cli import scanned\nscan = scanned.scanned\n"
+        "from pathlib import Path\nfrom budget_cli.cli import session\nscan = session.scanned\n"
         f"def changed(*a):\n    found = scan(*a); path = Path({str(path)!r}); data = path.read_bytes(); {change}\n"
-        "    return found\nscanned.scanned = changed"
+        "    return found\nsession.scanned = changed"
     )
     done = budget_cli("annotate", path, "-B", "1000", "-o", out, patch=patch)
     assert (done.returncode, out.exists()) == (3, False), done.stderr
@@ -253,8 +268,9 @@ def test_a_reader_that_goes_ends_it_quietly(small: Path, tmp_path: Path) -> None
 def test_an_output_that_cannot_take_it_all_is_one_line(budget_cli: Run, small: Path) -> None:
     done = budget_cli("annotate", small, "-B", "1000", "-o", "/dev/full")
     assert (done.returncode, done.stderr) == (
-        3, b"budget-cli: /dev/full: the result could not be written: No space left on device\n",
-    )  # fmt: skip
+        3,
+        b"budget-cli: /dev/full: the result could not be written: No space left on device\n",
+    )
 
 
 USAGE: list[tuple[tuple[str, ...], str]] = [

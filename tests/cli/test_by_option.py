@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from command import Run, lines, response
 
-from budget_cli.reading import blocks
+from budget_cli.sources import blocks
 
 LossJson = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).parents[2]
@@ -48,8 +48,12 @@ def test_a_row_is_the_loss_of_its_records_alone_and_the_total_that_of_all(
     assert numbers(answer) == numbers(loss_json(path, *flags))
     assert [row["key"] for row in answer["by"]] == [9, 10, "9", "warm-up", None]
     for row in answer["by"]:
-        own = [r for r in records if (r["at"]["step"] if not isinstance(r["at"]["step"], dict) else None) == row["key"]
-               and isinstance(r["at"]["step"], int) == isinstance(row["key"], int)]  # fmt: skip
+        own = [
+            r
+            for r in records
+            if (r["at"]["step"] if not isinstance(r["at"]["step"], dict) else None) == row["key"]
+            and isinstance(r["at"]["step"], int) == isinstance(row["key"], int)
+        ]
         alone = tmp_path / "alone.jsonl"
         alone.write_bytes(lines(own))
         assert numbers(row) == pytest.approx(numbers(loss_json(alone, *flags)), rel=1e-12)
@@ -94,12 +98,17 @@ def test_an_expression_may_label(loss_json: LossJson, stepped: tuple[Path, list[
 
 def test_samples_of_one_line_may_have_labels_of_their_own(loss_json: LossJson, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(json.dumps([{"group_id": "a", "output_tokens": 5, "reward": r, "env": e}
-                                for r, e in ((1, "x"), (0, "y"), (0, "x"))]) + "\n")  # fmt: skip
+    path.write_text(
+        json.dumps(
+            [{"group_id": "a", "output_tokens": 5, "reward": r, "env": e} for r, e in ((1, "x"), (0, "y"), (0, "x"))]
+        )
+        + "\n"
+    )
     answer = loss_json(path, "--preset", "pipeline-rl", "-B", "9", "--alpha", "0", "--by", "env")
     assert [(row["key"], row["responses"], row["loss"], row["records"]["used"]) for row in answer["by"]] == [
-        ("x", 2, 0.25, 1), ("y", 1, 0, 1),
-    ]  # fmt: skip
+        ("x", 2, 0.25, 1),
+        ("y", 1, 0, 1),
+    ]
 
 
 def test_prompts_that_are_lines_keep_their_names(loss_json: LossJson) -> None:
@@ -112,12 +121,18 @@ GATES: list[tuple[tuple[str, ...], int, str]] = [
     (("--fail-if", "loss > 0.7"), 0, ""),
     (("--fail-if", "loss > 0.7", "--each"), 0, ""),
     (("--fail-if", "reward.mean < 0.5", "--by", "step"), 0, ""),
-    (("--fail-if", "reward.mean < 0.5", "--each"), 1,
-     "budget-cli: fail: gate reward.mean < 0.5 in 1 of 4 rows: 42 (0.333333)\n"),
-    (("--fail-if", "loss > 0.4", "--each"), 1,
-     "budget-cli: fail: gate loss > 0.4: it is 0.636188\n"
-     "budget-cli: fail: gate loss > 0.4 in 1 of 4 rows: 44 (0.479774)\n"),
-]  # fmt: skip
+    (
+        ("--fail-if", "reward.mean < 0.5", "--each"),
+        1,
+        "budget-cli: fail: gate reward.mean < 0.5 in 1 of 4 rows: 42 (0.333333)\n",
+    ),
+    (
+        ("--fail-if", "loss > 0.4", "--each"),
+        1,
+        "budget-cli: fail: gate loss > 0.4: it is 0.636188\n"
+        "budget-cli: fail: gate loss > 0.4 in 1 of 4 rows: 44 (0.479774)\n",
+    ),
+]
 
 
 @pytest.mark.parametrize(("flags", "code", "said"), GATES)
@@ -139,9 +154,12 @@ def test_a_field_that_no_record_has_fails(budget_cli: Run) -> None:
 
 USAGE: list[tuple[tuple[str, ...], str]] = [
     (("--each",), "--each: every row of what? give --by FIELD or --by file"),
-    (("--by", "a..b"), "--by a..b: expected file, or where a field is: path 'a..b': expected keys joined by dots,"
-                       " with [] after a list, as in a.b[].c"),
-]  # fmt: skip
+    (
+        ("--by", "a..b"),
+        "--by a..b: expected file, or where a field is: path 'a..b': expected keys joined by dots,"
+        " with [] after a list, as in a.b[].c",
+    ),
+]
 
 
 @pytest.mark.parametrize(("flags", "said"), USAGE)

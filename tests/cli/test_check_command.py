@@ -77,17 +77,21 @@ USAGE = [
     (("--select", "phantom"), "--select: no check is called 'phantom' (did you mean phantom-advantage?)"),
     (("--ignore", "groups,lenths"), "--ignore: no check is called 'lenths' (did you mean lengths?)"),
     (("--threshold", "truncated=1"), "--threshold: none is called 'truncated' (did you mean truncated.share?)"),
-    (("--threshold", "truncated.share=x"),
-     "--threshold truncated.share=x: expected NAME=NUMBER, as in truncated.share=0.25"),
-    (("--threshold", "truncated.share=nan"),
-     "--threshold truncated.share=nan: expected NAME=NUMBER, as in truncated.share=0.25"),
+    (
+        ("--threshold", "truncated.share=x"),
+        "--threshold truncated.share=x: expected NAME=NUMBER, as in truncated.share=0.25",
+    ),
+    (
+        ("--threshold", "truncated.share=nan"),
+        "--threshold truncated.share=nan: expected NAME=NUMBER, as in truncated.share=0.25",
+    ),
     (("--explain", "non-finit"), "--explain: no check is called 'non-finit' (did you mean non-finite?)"),
     (("--tolerance", "ten"), "--tolerance 'ten': expected a share, as in 10%"),
     (("--baseline", "none.json"), "--baseline none.json: cannot be read: No such file or directory"),
     (("--field", "rewrd=x"), None),
     (("--kl-coef", "nan"), None),
     (("--fail-on", "fatal"), None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("options", "message"), USAGE)
@@ -129,8 +133,9 @@ def test_evidence_names_the_file_and_the_line_in_it(budget_cli: Run, tmp_path: P
     (tmp_path / "1.jsonl").write_bytes(GOOD)
     (tmp_path / "2.jsonl").write_bytes(b"\n" + GOOD + HOT.replace(b'"p"', b'"q"'))
     done = budget_cli("check", ".", "--fail-on", "warning", "-f", "json", cwd=tmp_path)
-    places = {f["code"]: [(e["source"], e["line"], e["prompt_id"]) for e in f["evidence"]]
-              for f in of_json(done)["findings"]}  # fmt: skip
+    places = {
+        f["code"]: [(e["source"], e["line"], e["prompt_id"]) for e in f["evidence"]] for f in of_json(done)["findings"]
+    }
     assert places["positive-log-prob"] == [("2.jsonl", 4, "q")]
     assert places["singleton"] == [("2.jsonl", 4, "q")]
     assert places["some-without-log-prob"][:2] == [("1.jsonl", 1, "p"), ("1.jsonl", 2, "p")]
@@ -174,11 +179,16 @@ def steps(budget_cli: Run, tmp_path: Path) -> Path:
 def test_of_a_summary_a_response_has_its_line_and_a_prompt_its_file(budget_cli: Run, steps: Path) -> None:
     done = budget_cli("check", steps / "1.jsonl", steps / "2.jsonl.gz", "-B", "1024", "-f", "json")
     assert (done.returncode, done.stderr) == (0, b"")
-    places = {f["code"]: [(e["source"], e["line"], e["prompt_id"]) for e in f["evidence"]][:3]
-              for f in of_json(done)["findings"]}  # fmt: skip
+    places = {
+        f["code"]: [(e["source"], e["line"], e["prompt_id"]) for e in f["evidence"]][:3]
+        for f in of_json(done)["findings"]
+    }
     files = [f"sample_data/steps/{step}.jsonl" for step in (41, 42, 43)]
-    assert places["truncated"] == [(files[1], 5, "primes-128"), (files[1], 6, "geometry-203"),
-                                   (files[2], 1, "primes-128")]  # fmt: skip
+    assert places["truncated"] == [
+        (files[1], 5, "primes-128"),
+        (files[1], 6, "geometry-203"),
+        (files[2], 1, "primes-128"),
+    ]
     assert places["penalty-outweighs-reward"] == [
         (files[0], None, prompt) for prompt in ("geometry-203", "counting-044", "primes-128")
     ]
@@ -203,12 +213,19 @@ def test_beside_a_summary_no_check_is_made_of_single_records(budget_cli: Run, st
         assert answer["unchecked"] == [
             {
                 "codes": [
-                    "best-response-changes", "stored-advantage", "length-is-characters", "length-is-turns",
-                    "duplicate-keys", "id-over-texts", "text-under-ids", "duplicate-records", "identical-responses",
+                    "best-response-changes",
+                    "stored-advantage",
+                    "length-is-characters",
+                    "length-is-turns",
+                    "duplicate-keys",
+                    "id-over-texts",
+                    "text-under-ids",
+                    "duplicate-records",
+                    "identical-responses",
                 ],
                 "reason": "a summary holds no single records",
             }
-        ]  # fmt: skip
+        ]
         assert {"phantom-advantage", "truncated", "penalty-in-reward"} <= set(answer["checked"])
     whole = of_json(budget_cli("check", "sample_data/steps", "-B", "1024", "-f", "json", cwd=ROOT))
     assert found_in(answer) == found_in(whole)
@@ -231,17 +248,24 @@ def test_what_was_rejected_when_summarizing_is_found(budget_cli: Run, tmp_path: 
 
 
 SUMMARIES = [
-    (("-B", "9"), "1.jsonl: a summary for other budgets: asked for 9, it has 512, 1024; give one of those with -B, or"
-     " summarize again with this one"),
+    (
+        ("-B", "9"),
+        "1.jsonl: a summary for other budgets: asked for 9, it has 512, 1024; give one of those with -B, or"
+        " summarize again with this one",
+    ),
     (("--text",), "1.jsonl: a summary holds no single records, which is what check --text is about"),
-    (("--duplicate-keys",),
-     "1.jsonl: a summary holds no single records, which is what check --duplicate-keys is about"),
-    (("--threshold", "log-ratio-outlier.nats=3"),
-     "1.jsonl: a summary that counted with log-ratio-outlier.nats=20, not 3; that is done while records are read: give"
-     " --threshold log-ratio-outlier.nats=20, or check the records"),
+    (
+        ("--duplicate-keys",),
+        "1.jsonl: a summary holds no single records, which is what check --duplicate-keys is about",
+    ),
+    (
+        ("--threshold", "log-ratio-outlier.nats=3"),
+        "1.jsonl: a summary that counted with log-ratio-outlier.nats=20, not 3; that is done while records are read:"
+        " give --threshold log-ratio-outlier.nats=20, or check the records",
+    ),
     (("--threshold", "truncated.share=0.01"), None),
     (("--threshold", "positive-log-prob.nats=0.001"), None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("options", "message"), SUMMARIES)
@@ -317,8 +341,16 @@ def test_rejected_records_are_known_to_a_baseline_too(budget_cli: Run, tmp_path:
     assert (other.returncode, of_json(other)["reasons"]) == (1, ["1 record of 3 rejected"])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "budget-cli/loss/1"}',
-                                  '{"schema": "budget-cli/check/1", "findings": [{"code": "x"}]}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": "budget-cli/loss/1"}',
+        '{"schema": "budget-cli/check/1", "findings": [{"code": "x"}]}',
+    ],
+)
 def test_what_is_no_earlier_check_is_no_baseline(budget_cli: Run, tmp_path: Path, text: str) -> None:
     (tmp_path / "old.json").write_text(text)
     done = budget_cli("check", "--baseline", "old.json", cwd=tmp_path, stdin=GOOD)
@@ -433,7 +465,19 @@ def test_the_damaged_sample_s_findings_are_its_rejections_and_one_more(budget_cl
     assert severities.pop("token-count-differs") == "warning"  # the list among the numbers
     assert set(severities.values()) == {"error"}
     assert set(severities) == {
-        "non-finite", "number-as-string", "wrong-type", "null", "missing", "wrong-value", "inexact-id",
-        "unequal-lengths", "not-an-object", "not-json", "truncated-tail", "invalid-utf8", "lone-surrogate", "nul-bytes",
+        "non-finite",
+        "number-as-string",
+        "wrong-type",
+        "null",
+        "missing",
+        "wrong-value",
+        "inexact-id",
+        "unequal-lengths",
+        "not-an-object",
+        "not-json",
+        "truncated-tail",
+        "invalid-utf8",
+        "lone-surrogate",
+        "nul-bytes",
         "too-deep",
-    }  # fmt: skip
+    }

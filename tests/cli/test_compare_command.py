@@ -61,8 +61,15 @@ def test_the_json_has_the_numbers_and_where_they_come_from(budget_cli: Run, two:
     done = budget_cli("compare", *two, "-B", "100", "--format", "json", "--precision", "6", "--moved-by", "reward")
     answer = json.loads(done.stdout)
     assert list(answer)[:8] == [
-        "schema", "status", "pairing", "aggregate", "coefficients", "prompts", "responses", "loss",
-    ]  # fmt: skip
+        "schema",
+        "status",
+        "pairing",
+        "aggregate",
+        "coefficients",
+        "prompts",
+        "responses",
+        "loss",
+    ]
     assert (answer["schema"], answer["status"], answer["pairing"]) == ("budget-cli/compare/1", "pass", "prompt")
     assert answer["prompts"] == {"base": 3, "new": 4, "paired": 2, "only_base": 1, "only_new": 2}
     assert answer["reward"] == {"base": 0.25, "new": 0.666667, "delta": 0.416667, "se": 0.027778, "z": 15}
@@ -101,8 +108,10 @@ def test_a_gate_may_be_on_any_number(budget_cli: Run, two: tuple[Path, Path], ga
 
 def test_a_gate_on_no_number_of_a_comparison_is_refused(budget_cli: Run, two: tuple[Path, Path]) -> None:
     assert said(budget_cli("compare", *two, "-B", "100", "--fail-if", "loss.dleta > 0")) == (
-        2, "", "budget-cli: --fail-if: no number is called 'loss.dleta' (did you mean loss.delta?)\n",
-    )  # fmt: skip
+        2,
+        "",
+        "budget-cli: --fail-if: no number is called 'loss.dleta' (did you mean loss.delta?)\n",
+    )
 
 
 def test_a_dump_and_itself_do_not_differ(budget_cli: Run, large: Path) -> None:
@@ -143,17 +152,35 @@ def test_a_result_that_was_incomplete_stays_so(budget_cli: Run, two: tuple[Path,
 
 
 REFUSED: list[tuple[str, str, str]] = [  # the content of the first file, more flags, what is said
-    ("", "-B 99", "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 99 --beta 0.01"
-                  " --alpha 0.1: only the same can be compared"),
-    ("", "--aggregate prompt", "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 100"
-                               " --beta 0.01 --alpha 0.1 --aggregate prompt: only the same can be compared"),
-    ('{"schema": "budget-cli/loss/1", "prompts": 1}', "", "base.json: a result of budget-cli loss without 'records':"
-                                                          " write it anew"),
-    ('{"schema": "budget-cli/compare/1"}', "", "base.json: a result of budget-cli compare: expected a dump, or one of"
-                                               " loss"),
-    ('{"schema": "budget-cli/loss/1", "prom', "", "base.json: begins as a result of budget-cli and is not a whole one:"
-                                                  " unexpected end of data: line 1 column 38 (char 37)"),
-]  # fmt: skip
+    (
+        "",
+        "-B 99",
+        "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 99 --beta 0.01"
+        " --alpha 0.1: only the same can be compared",
+    ),
+    (
+        "",
+        "--aggregate prompt",
+        "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 100"
+        " --beta 0.01 --alpha 0.1 --aggregate prompt: only the same can be compared",
+    ),
+    (
+        '{"schema": "budget-cli/loss/1", "prompts": 1}',
+        "",
+        "base.json: a result of budget-cli loss without 'records': write it anew",
+    ),
+    (
+        '{"schema": "budget-cli/compare/1"}',
+        "",
+        "base.json: a result of budget-cli compare: expected a dump, or one of loss",
+    ),
+    (
+        '{"schema": "budget-cli/loss/1", "prom',
+        "",
+        "base.json: begins as a result of budget-cli and is not a whole one:"
+        " unexpected end of data: line 1 column 38 (char 37)",
+    ),
+]
 
 
 @pytest.mark.parametrize(("content", "flags", "expected"), REFUSED)
@@ -194,8 +221,10 @@ def test_what_cannot_be_meant_is_one_line(
 
 def test_two_dumps_need_a_budget(budget_cli: Run, two: tuple[Path, Path]) -> None:
     assert said(budget_cli("compare", *two)) == (
-        2, "", "budget-cli: give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one\n",
-    )  # fmt: skip
+        2,
+        "",
+        "budget-cli: give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one\n",
+    )
 
 
 def test_one_side_may_be_standard_input(budget_cli: Run, two: tuple[Path, Path]) -> None:

@@ -10,14 +10,17 @@ RECORD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "
 NOTHING = "no records: there is nothing in these files"
 
 
-@pytest.mark.parametrize(("name", "content", "status", "says"), [
-    ("utf16.jsonl", RECORD.decode().encode("utf-16"), 1, "{}:1:1: byte 0xff is not UTF-8"),
-    ("log.jsonl", b"\n\nsaved 8 rollouts\n", 1, "{}:3:1: not JSON: unexpected character"),
-    ("empty.jsonl", b"", 1, NOTHING),
-    ("blank.jsonl", b"\n \n", 1, NOTHING),
-    ("cut.jsonl.gz", gzip.compress(RECORD)[:20], 3, "{}: the gzip data is cut off: what came before"),
-    ("cut.parquet", b"PAR1", 3, "{}: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "status", "says"),
+    [
+        ("utf16.jsonl", RECORD.decode().encode("utf-16"), 1, "{}:1:1: byte 0xff is not UTF-8"),
+        ("log.jsonl", b"\n\nsaved 8 rollouts\n", 1, "{}:3:1: not JSON: unexpected character"),
+        ("empty.jsonl", b"", 1, NOTHING),
+        ("blank.jsonl", b"\n \n", 1, NOTHING),
+        ("cut.jsonl.gz", gzip.compress(RECORD)[:20], 3, "{}: the gzip data is cut off: what came before"),
+        ("cut.parquet", b"PAR1", 3, "{}: "),
+    ],
+)
 def test_what_is_wrong_with_a_file_without_records_is_said(
     budget_cli: Run, tmp_path: Path, name: str, content: bytes, status: int, says: str
 ) -> None:

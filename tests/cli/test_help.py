@@ -34,8 +34,15 @@ def test_the_list_of_commands_says_of_each_in_whole_words_what_it_is_for(budget_
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_page_has_a_description_sections_examples_and_exit_codes(budget_cli: Run, command: str) -> None:
     text = page(budget_cli, command)
-    for part in ("Usage: budget-cli " + command, "Arguments:", "Fields:", "Output:", "  Examples:", "  Exit: 0 ",
-                 "BUDGET_CLI_TOKEN_BUDGET=4096"):  # fmt: skip
+    for part in (
+        "Usage: budget-cli " + command,
+        "Arguments:",
+        "Fields:",
+        "Output:",
+        "  Examples:",
+        "  Exit: 0 ",
+        "BUDGET_CLI_TOKEN_BUDGET=4096",
+    ):
         assert f"\n{part}" in f"\n{text}" or part in text
     assert "int range" not in text
     prose = [line for line in text.splitlines() if not line.startswith("    ")]

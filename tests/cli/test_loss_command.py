@@ -27,14 +27,36 @@ WORKED = [  # rewards, log_probs, old_log_probs, response_lengths, kl_coef, budg
     ([[1.0, 0.5]], [[-1.0, -1.5]], [[-1.2, -1.3]], [[150, 80]], 0.1, 0.01, 0.0004),
     ([[1.0, 2.0]], [[-0.5, -0.8]], [[-0.5, -0.8]], [[50, 60]], 0.1, 0.01, 0.25),
     (
-        [[1.0, 0.5], [0.8, 1.2]], [[-1.0, -1.2], [-0.8, -0.9]], [[-1.1, -1.1], [-0.7, -1.0]], [[120, 80], [90, 110]],
-        0.05, 0.02, 0.0055,
+        [[1.0, 0.5], [0.8, 1.2]],
+        [[-1.0, -1.2], [-0.8, -0.9]],
+        [[-1.1, -1.1], [-0.7, -1.0]],
+        [[120, 80], [90, 110]],
+        0.05,
+        0.02,
+        0.0055,
     ),
-]  # fmt: skip
+]
 GOOD = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -1.5, "response_length": 120}
 CONTRACT = {
-    "": ("schema", "status", "loss", "aggregate", "coefficients", "prompts", "responses", "reward", "adjusted_reward",
-         "advantage", "kl", "length", "over_budget", "groups", "records", "rejections", "gates"),
+    "": (
+        "schema",
+        "status",
+        "loss",
+        "aggregate",
+        "coefficients",
+        "prompts",
+        "responses",
+        "reward",
+        "adjusted_reward",
+        "advantage",
+        "kl",
+        "length",
+        "over_budget",
+        "groups",
+        "records",
+        "rejections",
+        "gates",
+    ),
     "coefficients": ("token_budget", "budget_penalty_coef", "kl_coef"),
     "reward": ("mean", "std", "min", "max"),
     "adjusted_reward": ("mean", "std"),
@@ -45,7 +67,7 @@ CONTRACT = {
     "groups": ("size", "singletons", "doubled", "zero_variance", "zero_variance_adjusted", "phantom"),
     "groups.size": ("min", "mean", "max"),
     "records": ("read", "used", "rejected", "blank"),
-}  # fmt: skip
+}
 
 
 def lines(*records: dict[str, Any]) -> bytes:
@@ -68,9 +90,16 @@ def at(answer: dict[str, Any], path: str) -> Any:
 @pytest.mark.parametrize(("rewards", "log_probs", "old", "lengths", "alpha", "beta", "loss"), WORKED)
 @pytest.mark.parametrize("arrays", [True, False])
 def test_the_worked_examples_hold(
-    loss_json: LossJson, rewards: Any, log_probs: Any, old: Any, lengths: Any, alpha: float, beta: float, loss: float,
+    loss_json: LossJson,
+    rewards: Any,
+    log_probs: Any,
+    old: Any,
+    lengths: Any,
+    alpha: float,
+    beta: float,
+    loss: float,
     arrays: bool,
-) -> None:  # fmt: skip
+) -> None:
     prompts = zip(rewards, log_probs, old, lengths, strict=True)
     if arrays:
         names = ("rewards", "log_probs", "old_log_probs", "response_lengths")
@@ -150,9 +179,16 @@ def test_csv_and_markdown_have_the_numbers_of_the_json(budget_cli: Run, loss_jso
 
 @pytest.mark.parametrize(
     ("gate", "passes"),
-    [("loss > 1e9", True), ("loss < 1e9", False), ("responses != 60", True), ("responses == 60", False),
-     ("responses >= 61", True), ("responses>=60", False), ("records.rejected > 0", True)],
-)  # fmt: skip
+    [
+        ("loss > 1e9", True),
+        ("loss < 1e9", False),
+        ("responses != 60", True),
+        ("responses == 60", False),
+        ("responses >= 61", True),
+        ("responses>=60", False),
+        ("records.rejected > 0", True),
+    ],
+)
 def test_a_gate_decides_the_exit_code_and_nothing_else(budget_cli: Run, small: Path, gate: str, passes: bool) -> None:
     done = budget_cli("loss", small, "-B", "1000", "-f", "json", "--fail-if", gate)
     answer = json.loads(done.stdout)
@@ -178,8 +214,10 @@ def test_every_gate_must_hold(loss_json: LossJson, small: Path) -> None:
 # ---- what cannot mean anything is exit 2, found out before anything is read
 
 MISTAKES = [
-    (("-B", "9", "--fail-if", "lenght.p99 > 4000"),
-     "--fail-if: no number is called 'lenght.p99' (did you mean length.p99?)"),
+    (
+        ("-B", "9", "--fail-if", "lenght.p99 > 4000"),
+        "--fail-if: no number is called 'lenght.p99' (did you mean length.p99?)",
+    ),
     (("-B", "9", "--fail-if", "loss"), "--fail-if 'loss': expected NAME OPERATOR NUMBER, as in"),
     (("-B", "9", "--fail-if", "loss > much"), "expected a finite number after >, found 'much'"),
     (("-B", "9", "--fail-if", "loss > nan"), "expected a finite number after >, found 'nan'"),
@@ -200,7 +238,7 @@ MISTAKES = [
     (("-B", "9", "-o", "nowhere/x.json"), "-o nowhere/x.json: there is no directory "),
     (("-B", "9", "-o", "."), "-o .: is a directory, expected a file"),
     (("-B", "9", "--nope"), "No such option: --nope"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
@@ -267,9 +305,12 @@ def test_the_way_in_does_not_show_in_the_result(
     assert plain.returncode == 0
     data = large.read_bytes()
     packed = {
-        "gz": lambda: gzip.compress(data, 1), "bz2": lambda: bz2.compress(data, 1), "stdin": lambda: data,
-        "xz": lambda: lzma.compress(data, preset=0), "stdin.gz": lambda: gzip.compress(data, 1),
-    }[way]()  # fmt: skip
+        "gz": lambda: gzip.compress(data, 1),
+        "bz2": lambda: bz2.compress(data, 1),
+        "stdin": lambda: data,
+        "xz": lambda: lzma.compress(data, preset=0),
+        "stdin.gz": lambda: gzip.compress(data, 1),
+    }[way]()
     if way.startswith("stdin"):
         done = budget_cli(*arguments, "--jobs", jobs, stdin=packed)
     else:
@@ -315,10 +356,14 @@ def test_rejections_of_a_large_file_carry_their_physical_lines(loss_json: LossJs
 
 TWO_BAD_OF_FOUR = lines(GOOD) + b"[]\n" + lines(GOOD) + b'{"prompt_id": "p", "rew'
 VERDICTS = [
-    ((), 1), (("--max-errors", "1"), 1), (("--max-errors", "2"), 0), (("--max-errors", "49.9%"), 1),
-    (("--max-errors", "50%"), 0), (("--allow-truncated-tail",), 1),
+    ((), 1),
+    (("--max-errors", "1"), 1),
+    (("--max-errors", "2"), 0),
+    (("--max-errors", "49.9%"), 1),
+    (("--max-errors", "50%"), 0),
+    (("--allow-truncated-tail",), 1),
     (("--allow-truncated-tail", "--max-errors", "1"), 0),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("arguments", "exits"), VERDICTS)
@@ -332,11 +377,18 @@ def test_what_is_allowed_changes_the_verdict_but_not_the_counts(
     assert answer["responses"] == 2
 
 
-@pytest.mark.parametrize(("data", "arguments", "exits"), [
-    (b"", (), 1), (b"", ("--allow-empty",), 0), (b"\n\n", (), 1), (b"\n\n", ("--allow-empty",), 0),
-    (b"[]x\n", ("--max-errors", "1", "--allow-empty"), 3), (b"x\n", ("--max-errors", "1"), 1),
-    (b"x\n", ("--max-errors", "1", "--allow-empty"), 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "arguments", "exits"),
+    [
+        (b"", (), 1),
+        (b"", ("--allow-empty",), 0),
+        (b"\n\n", (), 1),
+        (b"\n\n", ("--allow-empty",), 0),
+        (b"[]x\n", ("--max-errors", "1", "--allow-empty"), 3),
+        (b"x\n", ("--max-errors", "1"), 1),
+        (b"x\n", ("--max-errors", "1", "--allow-empty"), 0),
+    ],
+)
 def test_nothing_to_average_is_a_failure_unless_allowed(
     loss_json: LossJson, data: bytes, arguments: tuple[str, ...], exits: int
 ) -> None:
@@ -366,13 +418,18 @@ def test_a_missing_file_is_named_and_the_likely_one_suggested(budget_cli: Run, t
     assert said(done) == "budget-cli: rolouts/: no such file or directory (did you mean rollouts/?)\n"
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("", "no such file or directory"), ("a" * 300, "cannot be read: File name too long"),
-    ("empty", "no *.jsonl* and no *.parquet files in this directory"),
-    ("array.jsonl", "this is JSON, not JSONL: try `jq -c '.[]'"),
-    ("object.jsonl", "this is JSON, not JSONL: try `jq -c ."), ("utf16.jsonl", "this is UTF-16, expected UTF-8"),
-    ("a.zst", "damaged zstd data"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "no such file or directory"),
+        ("a" * 300, "cannot be read: File name too long"),
+        ("empty", "no *.jsonl* and no *.parquet files in this directory"),
+        ("array.jsonl", "this is JSON, not JSONL: try `jq -c '.[]'"),
+        ("object.jsonl", "this is JSON, not JSONL: try `jq -c ."),
+        ("utf16.jsonl", "this is UTF-16, expected UTF-8"),
+        ("a.zst", "damaged zstd data"),
+    ],
+)
 def test_what_cannot_be_read_is_one_line_and_exit_3(budget_cli: Run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "array.jsonl").write_bytes(b"\n[\n" + lines(GOOD) + b"]\n")
@@ -422,7 +479,7 @@ def test_a_file_that_changes_while_it_is_read_is_never_a_silent_pass(
     (tmp_path / "a").write_bytes(gzip.compress(data) + b"\0" * 300 if packed else data)
     (tmp_path / "other").write_bytes(data)
     patch = (
-        "import os\nfrom budget_cli.reading import sources\nfind = sources.find\n"
+        "import os\nfrom budget_cli.sources import local as sources\nfind = sources.find\n"
         f"def changed(names):\n    found = find(names)\n    name = names[0]\n    {change}\n    return found\n"
         "sources.find = changed"
     )
@@ -457,17 +514,22 @@ def test_a_closed_pipe_is_silent(budget_cli: Run, small: Path) -> None:
     assert (done.returncode, said(done)) == (141, "")
 
 
-@pytest.mark.parametrize(("closed", "exits", "message"), [
-    (">&-", 3, "budget-cli: standard output: the result could not be written: "),
-    ("<&-", 3, "budget-cli: <stdin>: cannot be read: "),
-    ("2>&-", 0, ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("closed", "exits", "message"),
+    [
+        (">&-", 3, "budget-cli: standard output: the result could not be written: "),
+        ("<&-", 3, "budget-cli: <stdin>: cannot be read: "),
+        ("2>&-", 0, ""),
+    ],
+)
 def test_a_closed_stream_is_no_traceback(small: Path, closed: str, exits: int, message: str) -> None:
     name = "-" if closed == "<&-" else str(small)
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "budget_cli", "loss", name, "-B", "9"],
-        capture_output=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == exits
     assert said(done).startswith(message)
     assert said(done).count("\n") == bool(message)
@@ -514,9 +576,12 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_reading(budget_cli: R
 def test_ctrl_c_is_one_line_130_and_nothing_on_standard_output(large: Path, jobs: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "budget_cli", "loss", "-B", "9", "-f", "json", "--jobs", jobs],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell lets its background jobs ignore it
-    )  # fmt: skip
+    )
     assert process.stdin is not None
     process.stdin.write(large.read_bytes())  # returns when all but a pipe's worth has been read
     process.stdin.flush()
@@ -532,7 +597,7 @@ def test_ctrl_c_is_one_line_130_and_nothing_on_standard_output(large: Path, jobs
 
 
 def test_a_bug_keeps_its_traceback_and_is_exit_70(budget_cli: Run, small: Path) -> None:
-    patch = "from budget_cli.analysis import report; report.of_groups = lambda *args: 1 / 0"
+    patch = "from budget_cli.analysis import loss; loss.compute_loss = lambda *args: 1 / 0"
     done = budget_cli("loss", small, "-B", "9", patch=patch)
     assert (done.returncode, done.stdout) == (70, b"")
     assert "Traceback" in said(done)
@@ -691,8 +756,17 @@ def test_where_some_records_lack_what_a_coefficient_needs_it_is_said_how_many_an
     expected = {"no_length": 0, "no_log_prob": 0, "no_old_log_prob": 0}
     expected["no_" + name.removeprefix("response_")] = 20
     assert answer["coverage"] == {"length": 40, "log_ratio": 40} | expected
-    gated = budget_cli("loss", "a.jsonl", "-B", "9", "--max-errors", "20", "--fail-if",
-                       f"coverage.no_{name.removeprefix('response_')} > 10", cwd=tmp_path)  # fmt: skip
+    gated = budget_cli(
+        "loss",
+        "a.jsonl",
+        "-B",
+        "9",
+        "--max-errors",
+        "20",
+        "--fail-if",
+        f"coverage.no_{name.removeprefix('response_')} > 10",
+        cwd=tmp_path,
+    )
     assert gated.returncode == 1
     done = budget_cli("loss", "a.jsonl", "-B", "9", *without.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stdout.decode()
@@ -708,8 +782,8 @@ def test_a_pickle_is_refused_with_the_reason(budget_cli: Run, tmp_path: Path, da
 
 def test_a_large_dump_read_without_the_compiled_reader_says_so(budget_cli: Run, small: Path) -> None:
     patch = (
-        "from budget_cli.cli import scanned\nfrom budget_cli.reading import decoding\n"
-        "scanned.WORTH_A_COMPILER = 1\ndecoding.has_compiled_reader = lambda: False"
+        "from budget_cli import native\nfrom budget_cli.cli import session\n"
+        "session.WORTH_A_COMPILER = 1\nnative.AVAILABLE = False"
     )
     done = budget_cli("loss", small, "-B", "9", "-f", "json", patch=patch)
     assert done.returncode == 0

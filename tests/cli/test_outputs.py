@@ -91,11 +91,19 @@ def test_what_is_not_shown_of_the_rejected_records_is_counted(budget_cli: Run) -
 
 INPUTS = [  # what is there, what is said of it
     (lambda folder: (folder / "x").symlink_to("gone"), "x", 3, "{}/x: a link to gone, which is not there"),
-    (lambda folder: (folder / "x.json").write_bytes(b"[]"), "", 3,
-     "{}: no *.jsonl* and no *.parquet files in this directory; there are *.json, which must be named: {}/*.json"),
-    (lambda folder: (folder / "x").write_bytes(b'[{"prompt_id": 1}, {"prompt_id": 2}]\n'), "x", 2,
-     "each line is a JSON list and not a record: try `jq -c '.[]'`, or --preset NAME"),
-]  # fmt: skip
+    (
+        lambda folder: (folder / "x.json").write_bytes(b"[]"),
+        "",
+        3,
+        "{}: no *.jsonl* and no *.parquet files in this directory; there are *.json, which must be named: {}/*.json",
+    ),
+    (
+        lambda folder: (folder / "x").write_bytes(b'[{"prompt_id": 1}, {"prompt_id": 2}]\n'),
+        "x",
+        2,
+        "each line is a JSON list and not a record: try `jq -c '.[]'`, or --preset NAME",
+    ),
+]
 
 
 @pytest.mark.parametrize("case", range(len(INPUTS)))

@@ -20,13 +20,19 @@ REWARD_ONLY = ("--budget-penalty-coef", "0", "--kl-coef", "0")
 HOW: dict[Path, tuple[str, ...]] = {
     PRIME_RL: ("--field", "prompt_id=problem_id", *REWARD_ONLY),
     NEMO_GYM: (
-        "--field", "prompt_id=_ng_task_index", "--field", f"log_prob={TOKENS}", "--field", f"old_log_prob={TOKENS}",
-        "-B", "1000",
+        "--field",
+        "prompt_id=_ng_task_index",
+        "--field",
+        f"log_prob={TOKENS}",
+        "--field",
+        f"old_log_prob={TOKENS}",
+        "-B",
+        "1000",
     ),
     DUMPS / "nemo_gym_aalcr.jsonl": ("--field", "prompt_id=_ng_task_index", *REWARD_ONLY),
     DUMPS / "verifiers_wordle_oldid_gpt41mini.jsonl": ("--field", "prompt_id=id", *REWARD_ONLY),
     DUMPS / "verl_sdpo_excerpt.jsonl": ("--field", "prompt_id=input", "--field", "reward=score", *REWARD_ONLY),
-}  # fmt: skip
+}
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -84,18 +90,22 @@ def test_a_record_of_atropos_is_a_prompt_of_its_own(loss_json: LossJson) -> None
 FINDINGS: dict[str, dict[str, tuple[str, int]]] = {
     # a step's page of 25 responses that cuts the last prompt off; it holds no token counts, and says 0
     "prime_rl_train_j1i1ys": {
-        "singleton": ("warning", 1), "all-lengths-zero": ("warning", 25), "zero-variance": ("info", 1),
+        "singleton": ("warning", 1),
+        "all-lengths-zero": ("warning", 25),
+        "zero-variance": ("info", 1),
     },
     "nemo_gym_competitive_coding_logprobs": {"constant-reward": ("warning", 5)},
     "nemo_gym_aalcr": {"uneven-groups": ("warning", 1), "zero-variance": ("info", 2)},
     # the cube's state differs within a group, and most answers are the same move
     "atropos_rubiks_groups": {
-        "id-over-texts": ("warning", 4), "identical-responses": ("warning", 14), "zero-variance": ("info", 2),
+        "id-over-texts": ("warning", 4),
+        "identical-responses": ("warning", 14),
+        "zero-variance": ("info", 2),
     },
     # every game begins with the same words; the secret is not among them
     "verifiers_wordle_oldid_gpt41mini": {"text-under-ids": ("info", 5)},
     "verl_sdpo_excerpt": {"singleton": ("warning", 2)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FINDINGS)

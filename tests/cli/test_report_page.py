@@ -30,9 +30,16 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 GOOD = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -1.5, "response_length": 120}
 ALL = {"lengths", "against", "parts", "advantages", "rates", "share"}
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +94,9 @@ class Page:
         self.run(
             "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
             " s.dispatchEvent(new Event('input', {bubbles: true}))",
-            name, place,
-        )  # fmt: skip
+            name,
+            place,
+        )
         self.run("window.frames_ = 0; requestAnimationFrame(() => requestAnimationFrame(() => { window.frames_ = 1 }))")
         self.settle("window.frames_ === 1")
 
@@ -227,15 +235,23 @@ def test_hostile_strings_are_text_and_run_nothing(opened: Open, tmp_path: Path) 
     [
         pytest.param(("-B", "9"), [], 1, set(), id="no records"),
         pytest.param(("-B", "9"), [GOOD], 0, ALL, id="one"),
-        pytest.param(("--beta", "0", "--alpha", "0"), [{"prompt_id": 1, "reward": r} for r in (0, 1)], 0,
-                     {"advantages", "rates"}, id="rewards alone"),
-        pytest.param(("-B", "9", "--alpha", "0"),
-                     [{"prompt_id": 1, "reward": r, "response_length": 9 + r} for r in (0, 1)], 0, ALL,
-                     id="no log-probs"),
-        pytest.param(("-B", "9"), [{**GOOD, "reward": r} for r in (1e200, -1e200)], 1, ALL,
-                     id="beyond a double"),
+        pytest.param(
+            ("--beta", "0", "--alpha", "0"),
+            [{"prompt_id": 1, "reward": r} for r in (0, 1)],
+            0,
+            {"advantages", "rates"},
+            id="rewards alone",
+        ),
+        pytest.param(
+            ("-B", "9", "--alpha", "0"),
+            [{"prompt_id": 1, "reward": r, "response_length": 9 + r} for r in (0, 1)],
+            0,
+            ALL,
+            id="no log-probs",
+        ),
+        pytest.param(("-B", "9"), [{**GOOD, "reward": r} for r in (1e200, -1e200)], 1, ALL, id="beyond a double"),
     ],
-)  # fmt: skip
+)
 def test_a_dump_of_little_has_a_page_too(
     opened: Open, arguments: tuple[str, ...], records: list[dict[str, Any]], exits: int, figures: set[str]
 ) -> None:

@@ -87,8 +87,10 @@ def test_a_summary_keeps_the_place_of_every_reason_and_ten_rejections_are_shown(
     done = budget_cli("summarize", "a.jsonl", "-B", "4", "-o", "s.jsonl", cwd=tmp_path)
     said = done.stderr.decode().splitlines()
     assert (done.returncode, len(said)) == (1, 12)
-    assert said[-2:] == ["budget-cli: and 21 more rejected records (-v shows all)",
-                         "budget-cli: fail: 31 records of 32 rejected"]  # fmt: skip
+    assert said[-2:] == [
+        "budget-cli: and 21 more rejected records (-v shows all)",
+        "budget-cli: fail: 31 records of 32 rejected",
+    ]
     kept = json.loads((tmp_path / "s.jsonl").read_bytes().partition(b"\n")[0])["rejections"]
     assert [one["line"] for one in kept] == [*range(2, 12), 32]
     shown = budget_cli("loss", "s.jsonl", "-B", "4", "-f", "json", cwd=tmp_path)
@@ -106,15 +108,20 @@ def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None
     ("arguments", "message"),
     [
         (("summarize", "{}"), "give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths"),
-        (("summarize", "{}", "-B", "x"),
-         "--token-budget 'x': expected numbers with commas between them, a:b:n or a:b:logn, found 'x'"),
-        (("loss", "{}", "-B", "9"), "{}: a summary for other budgets: asked for 9, it has 512, 1024; give one of those"
-         " with -B, or summarize again with this one"),
+        (
+            ("summarize", "{}", "-B", "x"),
+            "--token-budget 'x': expected numbers with commas between them, a:b:n or a:b:logn, found 'x'",
+        ),
+        (
+            ("loss", "{}", "-B", "9"),
+            "{}: a summary for other budgets: asked for 9, it has 512, 1024; give one of those"
+            " with -B, or summarize again with this one",
+        ),
         (("loss", "{}", "-B", "1024", "--by", "file"), "--by file: {} is a summary, which holds no single records"),
         (("annotate", "{}", "-B", "1024"), "{}: a summary holds no single records, which is what annotate is about"),
         (("fields", "{}"), "{}: a summary holds no single records, which is what fields is about"),
     ],
-)  # fmt: skip
+)
 def test_wrong_uses_are_one_line(budget_cli: Run, parts: list[Path], arguments: tuple[str, ...], message: str) -> None:
     done = budget_cli(*(argument.replace("{}", str(parts[0])) for argument in arguments))
     assert (done.returncode, done.stdout) == (2, b"")

@@ -77,8 +77,11 @@ def test_coefficients_are_not_rounded(sweep_json: SweepJson) -> None:
 def test_the_prompts_that_turn_phantom_are_named_once(sweep_json: SweepJson) -> None:
     budgets = sweep_json(SAMPLE, "-B", "300,512,1024,1280")["budgets"]
     assert [(b["token_budget"], b["phantom"], b["turns_phantom"]) for b in budgets] == [
-        (300, 2, []), (512, 2, ["series-311"]), (1024, 1, ["geometry-203"]), (1280, 0, []),
-    ]  # fmt: skip
+        (300, 2, []),
+        (512, 2, ["series-311"]),
+        (1024, 1, ["geometry-203"]),
+        (1280, 0, []),
+    ]
     assert budgets[-1]["reorder_coef"] is budgets[-1]["half_share_coef"] is None
 
 
@@ -92,9 +95,12 @@ def test_an_overlong_buffer_is_a_budget_and_a_beta_and_that_is_said(budget_cli: 
     assert answer["cells"] == plain["cells"]
     assert plain["overlong"] is None
     assert answer["overlong"] == {
-        "max_response_length": [1280], "overlong_buffer": 256, "overlong_penalty": [1],
-        "token_budget": [1024], "budget_penalty_coef": [0.00390625],
-    }  # fmt: skip
+        "max_response_length": [1280],
+        "overlong_buffer": 256,
+        "overlong_penalty": [1],
+        "token_budget": [1024],
+        "budget_penalty_coef": [0.00390625],
+    }
     done = budget_cli("sweep", SAMPLE, *buffer)
     assert done.stderr.decode() == (
         "budget-cli: overlong buffer of 256 tokens: B 1,024 tokens, β 0.00390625 per token"
@@ -106,8 +112,10 @@ def test_an_overlong_buffer_is_a_budget_and_a_beta_and_that_is_said(budget_cli: 
 def test_several_lengths_and_penalties_are_a_grid(sweep_json: SweepJson) -> None:
     buffer = ("--max-response-length", "1024,1280", "--overlong-buffer", "256", "--overlong-penalty", "0.5,1")
     assert sweep_json(SAMPLE, *buffer)["grid"] == {
-        "token_budget": [768, 1024], "budget_penalty_coef": [0.5 / 256, 1 / 256], "kl_coef": [0.1],
-    }  # fmt: skip
+        "token_budget": [768, 1024],
+        "budget_penalty_coef": [0.5 / 256, 1 / 256],
+        "kl_coef": [0.1],
+    }
 
 
 # ---- suggestions
@@ -231,5 +239,6 @@ def test_a_gate_must_hold_in_every_cell(budget_cli: Run) -> None:
     assert b'"status": "fail"' in done.stdout
     suggested = budget_cli("sweep", SAMPLE, "--suggest", "--fail-if", "loss > 3")
     assert (suggested.returncode, suggested.stderr) == (
-        2, b"budget-cli: --fail-if: a suggestion has no cells; give it with -B\n",
-    )  # fmt: skip
+        2,
+        b"budget-cli: --fail-if: a suggestion has no cells; give it with -B\n",
+    )

@@ -1,16 +1,19 @@
-"""Every test of the groups runs with the moments that were compiled, and with those that numpy takes."""
+"""Every test of the groups runs with the compiled moments and ids, and with their plain counterparts."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from budget_cli.groups import moments
-
-COMPILED = [] if moments.compiled is None else [moments.compiled]
+from budget_cli import native
 
 
-@pytest.fixture(params=[*COMPILED, None], scope="module", autouse=True, ids=lambda one: "compiled" if one else "numpy")
-def taken_by(request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.fixture(
+    params=[True, False] if native.AVAILABLE else [False],
+    scope="module",
+    autouse=True,
+    ids=lambda compiled: "compiled" if compiled else "plain",
+)
+def extensions(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moments, "compiled", request.param)
+        patch.setattr(native, "AVAILABLE", request.param)
         yield

@@ -8,16 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budget_cli import native
 from budget_cli.groups import moments
 from budget_cli.groups.moments import Layout
 
-compiled = pytest.importorskip("budget_cli.groups._moments", reason="nothing was compiled here")
+if not native.AVAILABLE:
+    pytest.skip("there was no C compiler", allow_module_level=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def taken_by() -> Iterator[None]:
+def extensions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moments, "compiled", compiled)
+        patch.setattr(native, "AVAILABLE", True)
         yield
 
 
@@ -44,11 +46,15 @@ def test_compiled_moments_are_those_of_numpy_to_the_last_bit(
     codes = np.array([ids.index(each[0]) for each in responses], dtype=np.intp)
     r, lengths, k = (np.array([each[i] for each in responses]) for i in (1, 2, 3))
     args = (
-        Layout(tuple(budgets)), codes, len(ids), r,
-        lengths if known in ("lengths", "both") else None, k if known in ("log-ratios", "both") else None,
-    )  # fmt: skip
-    plain = moments.quiet_overflow(moments._of_matrices)(*args)
-    assert np.array_equal(moments.of_responses(*args), plain, equal_nan=True)
+        Layout(tuple(budgets)),
+        codes,
+        len(ids),
+        r,
+        lengths if known in ("lengths", "both") else None,
+        k if known in ("log-ratios", "both") else None,
+    )
+    plain = moments.quiet_overflow(moments._in_numpy)(*args)
+    assert np.array_equal(moments.from_responses(*args), plain, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,6 @@ def test_compiled_moments_are_those_of_numpy_to_the_last_bit(
 def test_what_is_no_response_of_a_row_is_refused(codes: list[int], reward: list[float] | None, rows: int) -> None:
     table, at = np.zeros((rows, Layout().width)), np.array(codes, dtype=np.intp)
     with pytest.raises(ValueError, match=r"expected .* for each"):
-        compiled.fill(
+        native.moments.fill(
             table, np.zeros(0, dtype=np.int64), at, None if reward is None else np.array(reward), None, None, None
         )

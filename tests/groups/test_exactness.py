@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from budget_cli.analysis.report import Aggregate, Coefficients, of_groups
+from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.ids import Key
-from budget_cli.reading.columns import Tally
+from budget_cli.records.columns import Tally
 
 PROMISE = Fraction(1, 10**12)
 SEEDS = range(60)
@@ -44,8 +44,9 @@ def drawn(seed: int, mean_over_spread: float | None = None) -> Draw:
     for prompt in range(dice.randint(3, 8)):
         reward_spread, k_spread = 10 ** dice.uniform(-2, 2), 10 ** dice.uniform(-2, 2)
         if mean_over_spread is None:
-            reward_mean, k_mean = (dice.choice([-1, 0, 1]) * 10 ** dice.uniform(-3, 7) * s
-                                   for s in (reward_spread, k_spread))  # fmt: skip
+            reward_mean, k_mean = (
+                dice.choice([-1, 0, 1]) * 10 ** dice.uniform(-3, 7) * s for s in (reward_spread, k_spread)
+            )
         else:
             reward_mean, k_mean = mean_over_spread * reward_spread, -mean_over_spread * k_spread
         for _ in range(dice.randint(1, 16)):
@@ -85,8 +86,8 @@ def ours(draw: Draw, aggregate: Aggregate, cuts: Sequence[int] = ()) -> Fraction
         keys = list(dict.fromkeys(one.prompt for one in part))
         codes = np.array([keys.index(one.prompt) for one in part], dtype=np.intp)
         reward, length, log_ratio = (np.array([one[i] for one in part], dtype=np.float64) for i in (1, 2, 3))
-        groups.fold(Groups.of_responses(layout, keys, codes, reward, length, log_ratio))
-    loss = of_groups(groups, draw.coefficients, Tally(), aggregate).loss
+        groups.fold(Groups.from_responses(layout, keys, codes, reward, length, log_ratio))
+    loss = compute_loss(groups, draw.coefficients, Tally(), aggregate).loss
     assert loss is not None
     return Fraction(loss)
 

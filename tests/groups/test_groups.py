@@ -26,7 +26,7 @@ def groups_of(responses: Sequence[Response], layout: Layout = LAYOUT) -> Groups:
     keys = list(dict.fromkeys(each[0] for each in responses))
     codes = np.array([keys.index(each[0]) for each in responses], dtype=np.intp)
     r, lengths, k = (np.array([each[i] for each in responses], dtype=np.float64) for i in (1, 2, 3))
-    return Groups.of_responses(layout, keys, codes, r, lengths, k)
+    return Groups.from_responses(layout, keys, codes, r, lengths, k)
 
 
 def folded(of: Sequence[Sequence[Response]]) -> Groups:
@@ -178,10 +178,10 @@ def test_one_budget_of_several_is_what_a_scan_for_it_alone_gives(layout: Layout)
 
 def test_responses_without_a_length_or_a_log_ratio_are_counted_apart() -> None:
     keys, codes, r = ["a", "b"], np.array([0, 0, 1]), np.array([1.0, 0.0, 2.0])
-    some = Groups.of_responses(LAYOUT, keys, codes, r, np.array([10, np.nan, 30]), np.array([np.nan, np.nan, 0.5]))
+    some = Groups.from_responses(LAYOUT, keys, codes, r, np.array([10, np.nan, 30]), np.array([np.nan, np.nan, 0.5]))
     assert (some.with_length, some.with_log_ratio) == (2, 1)
     assert some.lengths.items()[0].tolist() == [10, 30]
-    none = Groups.of_responses(LAYOUT, keys, codes, r, None, None)
+    none = Groups.from_responses(LAYOUT, keys, codes, r, None, None)
     assert (none.with_length, none.with_log_ratio) == (0, 0)
     some.fold(none)
     assert (some.with_length, some.with_log_ratio, some.column("n").tolist()) == (2, 1, [4, 2])

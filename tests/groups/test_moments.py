@@ -27,7 +27,7 @@ def table_of(shards: Sequence[Sequence[Response]], codes: Sequence[int] | None =
         codes = [code for code, one in enumerate(shards) for _ in one]
     assert len(codes) == len(responses)
     r, lengths, k = (np.array([each[i] for each in responses], dtype=np.float64) for i in range(3))
-    return moments.of_responses(BUDGETS, np.array(codes, dtype=np.intp), max(codes) + 1, r, lengths, k)
+    return moments.from_responses(BUDGETS, np.array(codes, dtype=np.intp), max(codes) + 1, r, lengths, k)
 
 
 def row_of(responses: Sequence[Response]) -> Table:
@@ -139,17 +139,28 @@ def test_the_columns_are_what_numpy_gives_for_the_same_responses() -> None:
     r, k = (np.array([each[i] for each in HAND_MADE]) for i in (0, 2))
     row = row_of(HAND_MADE)[0]
     expected: dict[tuple[str, int | None], float] = {
-        ("n", None): 4, ("r_min", None): 0, ("r_max", None): 1, ("L_sum", None): 1041, ("L_min", None): 90,
-        ("L_max", None): 700, ("L_best", None): 90, ("L_worst", None): 150, ("over", 0): 3, ("over", 1): 1,
-        ("rr", None): 4 * np.var(r), ("kk", None): 4 * np.var(k), ("rk", None): 4 * np.cov(r, k, ddof=0)[0, 1],
+        ("n", None): 4,
+        ("r_min", None): 0,
+        ("r_max", None): 1,
+        ("L_sum", None): 1041,
+        ("L_min", None): 90,
+        ("L_max", None): 700,
+        ("L_best", None): 90,
+        ("L_worst", None): 150,
+        ("over", 0): 3,
+        ("over", 1): 1,
+        ("rr", None): 4 * np.var(r),
+        ("kk", None): 4 * np.var(k),
+        ("rk", None): 4 * np.cov(r, k, ddof=0)[0, 1],
         ("k3", None): float(np.sum(np.exp(-k) - 1 + k)),
-    }  # fmt: skip
+    }
     for i, excess in enumerate([[0, 50, 600, 1], [0, 0, 200, 0]]):
         e = np.array(excess, dtype=np.float64)
         expected |= {
-            ("ee", i): 4 * np.var(e), ("re", i): 4 * np.cov(r, e, ddof=0)[0, 1],
+            ("ee", i): 4 * np.var(e),
+            ("re", i): 4 * np.cov(r, e, ddof=0)[0, 1],
             ("ek", i): 4 * np.cov(e, k, ddof=0)[0, 1],
-        }  # fmt: skip
+        }
         assert row[BUDGETS.at("e0", i)] + row[BUDGETS.at("e1", i)] / 4 == pytest.approx(e.mean(), rel=1e-14)
     for at, value in expected.items():
         assert row[BUDGETS.at(*at)] == pytest.approx(value, rel=1e-13), at
@@ -162,7 +173,7 @@ def test_the_hand_made_example_has_the_scatter_worked_out_on_paper() -> None:
     # rewards 1, 0, 2 about 1; excess 0, 30, 60 about 30; log-ratios 0.5, 0.5, -1 about 0
     columns = ([1, 0, 2], [100, 130, 160], [0.5, 0.5, -1.0])
     r, lengths, k = (np.array(column, dtype=np.float64) for column in columns)
-    row = moments.of_responses(layout, np.zeros(3, dtype=np.intp), 1, r, lengths, k)[0]
+    row = moments.from_responses(layout, np.zeros(3, dtype=np.intp), 1, r, lengths, k)[0]
     found = {name: row[layout.at(name)] for name in ("rr", "rk", "kk")}
     found |= {name: row[layout.at(name, 0)] for name in ("ee", "re", "ek", "over")}
     assert found == {"rr": 2, "rk": -1.5, "kk": 1.5, "ee": 1800, "re": 30, "ek": -45, "over": 2}
@@ -190,7 +201,7 @@ def test_a_prompt_is_not_touched_by_much_larger_ones_beside_it(small: list[list[
 def test_a_layout_without_budgets_has_only_the_columns_of_a_prompt(prompts: int) -> None:
     layout = Layout()
     codes = np.arange(prompts)
-    table = moments.of_responses(layout, codes, prompts, np.ones(prompts), None, None)
+    table = moments.from_responses(layout, codes, prompts, np.ones(prompts), None, None)
     assert table.shape == (prompts, len(moments.PROMPT))
     assert table[:, layout.at("r0")].tolist() == [1.0] * prompts
 

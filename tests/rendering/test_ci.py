@@ -66,11 +66,14 @@ def cases(text: str) -> list[tuple[str, str, str | None]]:
 def test_a_report_has_a_case_for_the_records_and_one_for_each_gate(show: Any, response: Callable[..., Any]) -> None:
     flags = ("--fail-if", "loss > 0", "--fail-if", "loss < 0", "-f", "junit")
     result = show([response()], *GOOD, *flags)
-    assert (result.exit_code, cases(result.stdout)) == (1, [
-        ("records", "budget-cli loss", None),
-        ("--fail-if loss > 0", "budget-cli loss", "it is 0.0025"),
-        ("--fail-if loss < 0", "budget-cli loss", None),
-    ])  # fmt: skip
+    assert (result.exit_code, cases(result.stdout)) == (
+        1,
+        [
+            ("records", "budget-cli loss", None),
+            ("--fail-if loss > 0", "budget-cli loss", "it is 0.0025"),
+            ("--fail-if loss < 0", "budget-cli loss", None),
+        ],
+    )
     result = show([response(), response(reward=None)], *GOOD, *flags)
     (_, _, failure), *_ = cases(result.stdout)
     assert failure is not None

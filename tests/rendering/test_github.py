@@ -9,18 +9,24 @@ from hypothesis import strategies as st
 from budget_cli.rendering.github import Annotation, of_annotations
 
 COMMANDS = [
-    (Annotation("error", "non-finite", "reward: NaN", "a.jsonl", 3, 14),
-     "::error file=a.jsonl,line=3,col=14,title=non-finite::reward: NaN"),
-    (Annotation("warning", "singleton", "1 prompt", "a.jsonl", 3),
-     "::warning file=a.jsonl,line=3,title=singleton::1 prompt"),
+    (
+        Annotation("error", "non-finite", "reward: NaN", "a.jsonl", 3, 14),
+        "::error file=a.jsonl,line=3,col=14,title=non-finite::reward: NaN",
+    ),
+    (
+        Annotation("warning", "singleton", "1 prompt", "a.jsonl", 3),
+        "::warning file=a.jsonl,line=3,title=singleton::1 prompt",
+    ),
     (Annotation("notice", "x", "no file"), "::notice title=x::no file"),
     (Annotation("error", "x", "a stream is no file", "<stdin>", 3), "::error title=x::a stream is no file"),
     # the escapes of the toolkit: more of them in a property than in the message
-    (Annotation("error", "a:b,c%", "50% :, done", "d,e:f.jsonl", 1),
-     "::error file=d%2Ce%3Af.jsonl,line=1,title=a%3Ab%2Cc%25::50%25 :, done"),
+    (
+        Annotation("error", "a:b,c%", "50% :, done", "d,e:f.jsonl", 1),
+        "::error file=d%2Ce%3Af.jsonl,line=1,title=a%3Ab%2Cc%25::50%25 :, done",
+    ),
     (Annotation("error", "x", "one\ntwo\r"), "::error title=x::one\\x0atwo\\x0d"),
     (Annotation("error", "x\n::error::y", "z"), "::error title=x\\x0a%3A%3Aerror%3A%3Ay::z"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("annotation", "command"), COMMANDS)

@@ -32,12 +32,14 @@ def dump(response: Make, count: int = 200, id_length: int = 12) -> list[dict[str
     chance = random.Random(count)
     return [
         response(
-            prompt_id=f"{number % 9:0{id_length}d}", response_length=chance.randrange(40_000),
+            prompt_id=f"{number % 9:0{id_length}d}",
+            response_length=chance.randrange(40_000),
             reward=0.0 if number % 9 < 2 else chance.choice([-1, 0, 0.5, 1]),
-            log_prob=-50, old_log_prob=-50 + chance.gauss(0, 5),
+            log_prob=-50,
+            old_log_prob=-50 + chance.gauss(0, 5),
         )
         for number in range(count)
-    ]  # fmt: skip
+    ]
 
 
 BETAS = ("--beta", "0,1e-7:0.1:log9")

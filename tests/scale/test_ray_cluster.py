@@ -52,10 +52,21 @@ class Nodes:
         log = self._folder / f"node{number}.log"
         with log.open("wb") as file:
             node = subprocess.Popen(
-                [RAY, "start", *options, "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1",
-                 "--object-store-memory=200000000", "--disable-usage-stats"],
-                stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+                [
+                    RAY,
+                    "start",
+                    *options,
+                    "--block",
+                    "--node-ip-address=127.0.0.1",
+                    "--num-cpus=1",
+                    "--object-store-memory=200000000",
+                    "--disable-usage-stats",
+                ],
+                stdout=file,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         with subprocess.Popen(
             ["tail", "-n", "+1", "-F", log], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as tail:

@@ -14,7 +14,7 @@ from servers import Server, fails, hangs_up, serving, stalls, truncates
 pytestmark = pytest.mark.scale
 
 GOOD = {"prompt_id": "p", "reward": 1.0, "log_prob": -1, "old_log_prob": -2, "response_length": 3}
-QUICK = "from budget_cli.reading import remote; remote.pause = lambda seconds: None; remote.TIMEOUT = 15.0"
+QUICK = "from budget_cli.sources import remote; remote.pause = lambda seconds: None; remote.TIMEOUT = 15.0"
 SECRET = "wJalrXUtnFEMI"
 OPTIONS = ("-B", "1000", "-f", "json", "--precision", "17", "--max-errors", "1%")
 
@@ -30,9 +30,12 @@ def s3() -> Iterator[Any]:
     running.start()
     port = running.get_host_and_port()[1]
     client = boto3.client(
-        "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", aws_access_key_id="AKIA",
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        region_name="us-east-1",
+        aws_access_key_id="AKIA",
         aws_secret_access_key=SECRET,
-    )  # fmt: skip
+    )
     client.create_bucket(Bucket="dumps")
     yield client, port
     running.stop()
@@ -47,9 +50,11 @@ def proxy(s3: Any) -> Iterator[Server]:
 
 def keys(proxy: Server) -> dict[str, str]:
     return {
-        "AWS_ENDPOINT_URL": proxy.url, "AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_ENDPOINT_URL": proxy.url,
+        "AWS_ACCESS_KEY_ID": "AKIA",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
-    }  # fmt: skip
+    }
 
 
 def unnamed(result: bytes) -> Any:
@@ -88,9 +93,7 @@ def test_what_never_comes_is_exit_3_and_no_result_that_passes(
 ) -> None:
     s3[0].put_object(Bucket="dumps", Key="short/a.jsonl", Body=lines([GOOD] * 1000))
     proxy.faults = [fault] * 30  # aiohttp asks again by itself where a connection is closed
-    done = budget_cli(
-        "loss", "s3://dumps/short/a.jsonl", *OPTIONS, patch=QUICK.replace("15.0", "2.0"), **keys(proxy)
-    )  # fmt: skip
+    done = budget_cli("loss", "s3://dumps/short/a.jsonl", *OPTIONS, patch=QUICK.replace("15.0", "2.0"), **keys(proxy))
     assert done.returncode == 3
     assert b"s3://dumps/short/a.jsonl: " in done.stderr
     assert b", tried 6 times" in done.stderr

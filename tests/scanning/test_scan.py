@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from budget_cli.groups.moments import Layout
-from budget_cli.reading import blocks, sources
-from budget_cli.reading.decoding import Limits
-from budget_cli.reading.fields import Fields
+from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import workers
-from budget_cli.scanning.scan import Plan, Scan, scan
+from budget_cli.scanning.scan import scan
+from budget_cli.scanning.state import Plan, Scan
+from budget_cli.schema.fields import Fields
+from budget_cli.sources import blocks
+from budget_cli.sources import local as sources
 
 GOOD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "response_length": 3}\n'
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=10_000)
@@ -36,10 +38,15 @@ def told(found: Scan) -> tuple[Any, ...]:
     groups = found.groups
     assert groups.sample is not None
     return (
-        groups.table.tobytes(), list(groups.keys()), [array.tobytes() for array in groups.lengths.items()],
+        groups.table.tobytes(),
+        list(groups.keys()),
+        [array.tobytes() for array in groups.lengths.items()],
         [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in groups.sample.prompts()],
-        found.tally, found.rejections, [str(problem) for problem in found.problems], found.bytes,
-    )  # fmt: skip
+        found.tally,
+        found.rejections,
+        [str(problem) for problem in found.problems],
+        found.bytes,
+    )
 
 
 @pytest.fixture(scope="module")

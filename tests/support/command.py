@@ -20,21 +20,36 @@ class Run(Protocol):
     """`budget-cli ARGUMENTS…`; `patch` is Python to run first, in the same process."""
 
     def __call__(
-        self, *arguments: str | Path, stdin: bytes | None = None, patch: str | None = None, cwd: Path | None = None,
-        stdout: Any = subprocess.PIPE, **environment: str,
-    ) -> subprocess.CompletedProcess[bytes]: ...  # fmt: skip
+        self,
+        *arguments: str | Path,
+        stdin: bytes | None = None,
+        patch: str | None = None,
+        cwd: Path | None = None,
+        stdout: Any = subprocess.PIPE,
+        **environment: str,
+    ) -> subprocess.CompletedProcess[bytes]: ...
 
 
 def run(
-    *arguments: str | Path, stdin: bytes | None = None, patch: str | None = None, cwd: Path | None = None,
-    stdout: Any = subprocess.PIPE, **environment: str,
-) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+    *arguments: str | Path,
+    stdin: bytes | None = None,
+    patch: str | None = None,
+    cwd: Path | None = None,
+    stdout: Any = subprocess.PIPE,
+    **environment: str,
+) -> subprocess.CompletedProcess[bytes]:
     command = COMMAND if patch is None else [sys.executable, "-c", WITH_PATCH.format(patch)]
     source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     return subprocess.run(
-        [*command, *map(os.fspath, arguments)], stdout=stdout, stderr=subprocess.PIPE, cwd=cwd, timeout=120,
-        env=ENVIRONMENT | environment, check=False, **source,
-    )  # fmt: skip
+        [*command, *map(os.fspath, arguments)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        timeout=120,
+        env=ENVIRONMENT | environment,
+        check=False,
+        **source,
+    )
 
 
 def lines(records: Sequence[dict[str, Any]]) -> bytes:
@@ -43,6 +58,10 @@ def lines(records: Sequence[dict[str, Any]]) -> bytes:
 
 def response(number: int, chance: random.Random, **more: Any) -> dict[str, Any]:
     return {
-        "prompt_id": f"p{number % 37}", "reward": chance.choice([0.0, 0.5, 1.0]), "log_prob": -chance.random() * 90,
-        "old_log_prob": -chance.random() * 90, "response_length": chance.randrange(1, 2000), **more,
-    }  # fmt: skip
+        "prompt_id": f"p{number % 37}",
+        "reward": chance.choice([0.0, 0.5, 1.0]),
+        "log_prob": -chance.random() * 90,
+        "old_log_prob": -chance.random() * 90,
+        "response_length": chance.randrange(1, 2000),
+        **more,
+    }

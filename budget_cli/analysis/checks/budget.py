@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
 
 
-def check(subject: Subject) -> Found:
+def check(subject: CheckInput) -> Findings:
     """What is wrong or suspicious about the budget and its penalty."""
     if not subject.is_penalised:
         return
@@ -34,7 +34,7 @@ def check(subject: Subject) -> Found:
     yield from _already_in_reward(subject)
 
 
-def _already_in_reward(subject: Subject) -> Found:
+def _already_in_reward(subject: CheckInput) -> Findings:
     """Few values within the budget, and others, lower ones, over it."""
     values, budget = subject.seen.values, subject.loss.coefficients.token_budget
     within, over = values.get(f"reward_within@{budget}", {}), values.get(f"reward_over@{budget}", {})

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from budget_cli.analysis.checks import catalogue
-from budget_cli.analysis.report import Loss
+from budget_cli.analysis.loss import Loss
+from budget_cli.evidence.counters import FEW, Counters, Location
+from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.particulars import Particulars
-from budget_cli.groups.sightings import FEW, Seen, Sightings
 from budget_cli.ids import Key
-from budget_cli.reading.columns import Rejection, Tally
+from budget_cli.records.columns import Rejection, Tally
 
 
 class Severity(IntEnum):
@@ -55,13 +55,13 @@ class Finding:
         return Severity[self.severity]
 
 
-class Subject(NamedTuple):
+class CheckInput(NamedTuple):
     """What the checks look at."""
 
     loss: Loss
     groups: Groups
-    seen: Sightings
-    kept: Particulars | None  # None: there is a summary among the files, which has none
+    seen: Counters
+    kept: PerPrompt | None  # None: there is a summary among the files, which has none
     tally: Tally
     rejections: Sequence[Rejection]
     sources: Sequence[str]  # by their number in a place
@@ -111,13 +111,13 @@ class Subject(NamedTuple):
             sources = [self.sources[bisect_right(self.begun_at, row) - 1] if placed else None for row in rows]
             keys = self.groups.keys()
             return tuple(Evidence(source, None, None, keys[row]) for source, row in zip(sources, rows, strict=True))
-        return self.evidence(Seen(int(self.row("place")[row]), row) for row in rows)
+        return self.evidence(Location(int(self.row("place")[row]), row) for row in rows)
 
-    def spotted(self, name: str) -> tuple[Evidence, ...]:
+    def occurrences(self, name: str) -> tuple[Evidence, ...]:
         """The first responses that show something."""
-        return self.evidence(self.seen.spotted[name].first) if name in self.seen.spotted else ()
+        return self.evidence(self.seen.occurrences[name].first) if name in self.seen.occurrences else ()
 
-    def evidence(self, seen: Iterable[Seen]) -> tuple[Evidence, ...]:
+    def evidence(self, seen: Iterable[Location]) -> tuple[Evidence, ...]:
         """Where things were seen: sources, lines and prompt ids."""
         keys, found = self.groups.keys(), []
         for place, row in seen:
@@ -126,13 +126,18 @@ class Subject(NamedTuple):
         return tuple(found)
 
 
-Found = Iterator[Finding]
+Findings = Iterator[Finding]
 
 
 def finding(
-    code: str, message: str, count: int, of: int, unit: str, evidence: Sequence[Evidence] = (),
+    code: str,
+    message: str,
+    count: int,
+    of: int,
+    unit: str,
+    evidence: Sequence[Evidence] = (),
     severity: str | None = None,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """A finding with the words of the catalogue; its severity is the check's own unless said otherwise."""
     check = catalogue.CHECKS[code]
     return Finding(code, severity or check.severity, message, check.why, check.remedy, count, of, unit, tuple(evidence))

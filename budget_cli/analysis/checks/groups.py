@@ -5,12 +5,12 @@ import math
 import numpy as np
 
 from budget_cli import objective
-from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
 
 A_FEW = 4  # prompts; of fewer a share says nothing
 
 
-def check(subject: Subject) -> Found:
+def check(subject: CheckInput) -> Findings:
     """What is wrong or suspicious about the groups."""
     if subject.responses:
         yield from _variance(subject)
@@ -20,7 +20,7 @@ def check(subject: Subject) -> Found:
             yield from _stored_advantages(subject)
 
 
-def _variance(subject: Subject) -> Found:
+def _variance(subject: CheckInput) -> Findings:
     groups, n = subject.groups, subject.groups.column("n")
     low, high = groups.column("r_min"), groups.column("r_max")
     least, most = float(low.min()), float(high.max())
@@ -29,8 +29,9 @@ def _variance(subject: Subject) -> Found:
     if least == most:
         if subject.responses > 1:
             message = f"every reward is {least:g}, in all {subject.responses:,} responses"
-            yield finding("constant-reward", message, subject.responses, subject.responses, "responses",
-                          subject.prompts(n > 0))  # fmt: skip
+            yield finding(
+                "constant-reward", message, subject.responses, subject.responses, "responses", subject.prompts(n > 0)
+            )
         return
     rewards = subject.seen.values.get("reward", {})
     is_binary = set(rewards) == {least, most}
@@ -50,11 +51,12 @@ def _variance(subject: Subject) -> Found:
             yield finding("zero-variance-filtered", message, found, prompts, "prompts")
     if found:
         many = prompts >= A_FEW and found >= subject.threshold("zero-variance.share") * prompts and not as_expected
-        yield finding("zero-variance", message, found, prompts, "prompts", subject.prompts(alike),
-                      "warning" if many else "info")  # fmt: skip
+        yield finding(
+            "zero-variance", message, found, prompts, "prompts", subject.prompts(alike), "warning" if many else "info"
+        )
 
 
-def _penalised(subject: Subject) -> Found:
+def _penalised(subject: CheckInput) -> Findings:
     if not subject.is_penalised:
         return
     groups, c = subject.groups, subject.loss.coefficients
@@ -79,7 +81,7 @@ def _penalised(subject: Subject) -> Found:
         yield from _best_changes(subject)
 
 
-def _best_changes(subject: Subject) -> Found:
+def _best_changes(subject: CheckInput) -> Findings:
     n, prompts = subject.groups.column("n"), len(subject.groups)
     best, of_best = subject.row("a_max"), subject.row("a_of_best")
     changes = (n > 1) & (best - of_best > 1e-12 * np.maximum(1, np.abs(best)))
@@ -89,7 +91,7 @@ def _best_changes(subject: Subject) -> Found:
         yield finding("best-response-changes", message, count, prompts, "prompts", subject.prompts(changes))
 
 
-def _sizes(subject: Subject) -> Found:
+def _sizes(subject: CheckInput) -> Findings:
     n, prompts = subject.groups.column("n"), len(subject.groups)
     single = n == 1
     if single.any():
@@ -123,7 +125,7 @@ def _sizes(subject: Subject) -> Found:
         yield finding("uneven-groups", message, count, prompts, "prompts", subject.prompts(uneven))
 
 
-def _stored_advantages(subject: Subject) -> Found:
+def _stored_advantages(subject: CheckInput) -> Findings:
     n, known = subject.groups.column("n"), subject.row("with_advantage")
     judged = (n > 1) & (known == n)
     if not judged.any():

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
-from budget_cli.groups.digests import KEPT
-from budget_cli.groups.particulars import Particulars
-from budget_cli.groups.sightings import FEW, Seen
+from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
+from budget_cli.evidence.counters import FEW, Location
+from budget_cli.evidence.distinct_sample import KEPT
+from budget_cli.evidence.per_prompt import PerPrompt
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
 
-def check(subject: Subject) -> Found:
+def check(subject: CheckInput) -> Findings:
     """What is wrong or suspicious about what belongs to what."""
     yield from _id_types(subject)
     if subject.kept is not None:
@@ -20,7 +20,7 @@ def check(subject: Subject) -> Found:
         yield from _equal_responses(subject, subject.kept)
 
 
-def _id_types(subject: Subject) -> Found:
+def _id_types(subject: CheckInput) -> Findings:
     keys = subject.groups.keys()
     if len(set(map(type, keys))) < 2:
         return
@@ -34,7 +34,7 @@ def _id_types(subject: Subject) -> Found:
     yield finding("mixed-id-types", message, int(rarer.sum()), len(keys), "prompts", subject.prompts(rarer))
 
 
-def _prompt_texts(subject: Subject) -> Found:
+def _prompt_texts(subject: CheckInput) -> Findings:
     text = subject.row("text")
     known = np.flatnonzero(text)
     if not known.size:
@@ -44,7 +44,7 @@ def _prompt_texts(subject: Subject) -> Found:
         count = int(np.count_nonzero(other))
         message = f"{count:,} of {counted(known.size, 'prompt id')} stand for more than one prompt text"
         rows = np.flatnonzero(other)[:FEW].tolist()
-        evidence = subject.evidence(Seen(int(other[row]), row) for row in rows)
+        evidence = subject.evidence(Location(int(other[row]), row) for row in rows)
         yield finding("id-over-texts", message, count, known.size, "prompts", evidence)
     # the same prompt in another step is another group
     of_step = text[known] ^ (subject.row("step")[known] * SPREAD)
@@ -58,11 +58,18 @@ def _prompt_texts(subject: Subject) -> Found:
         )
         mask = np.zeros(len(text), dtype=np.bool_)
         mask[known[shared]] = True
-        yield finding("text-under-ids", message, count, known.size, "prompts", subject.prompts(mask),
-                      "info" if everywhere else "warning")  # fmt: skip
+        yield finding(
+            "text-under-ids",
+            message,
+            count,
+            known.size,
+            "prompts",
+            subject.prompts(mask),
+            "info" if everywhere else "warning",
+        )
 
 
-def _equal_responses(subject: Subject, kept: Particulars) -> Found:
+def _equal_responses(subject: CheckInput, kept: PerPrompt) -> Findings:
     sample = kept.sample
     if not sample.digest.size:
         return
@@ -86,10 +93,10 @@ def _equal_responses(subject: Subject, kept: Particulars) -> Found:
         found = np.flatnonzero(again & wanted)
         if not found.size:
             continue
-        count, of = int(found.size) * weight, kept.told_apart
+        count, of = int(found.size) * weight, kept.digested
         about = f"about {count:,}" if weight > 1 else f"{count:,}"
         first = found[np.argsort(place[found], kind="stable")[:FEW]]
-        evidence = subject.evidence(Seen(int(place[i]), int(row[i])) for i in first)
+        evidence = subject.evidence(Location(int(place[i]), int(row[i])) for i in first)
         if code == "duplicate-records":
             often = int(times[copied[row[starts]]].max())
             several = int(np.count_nonzero(copied))

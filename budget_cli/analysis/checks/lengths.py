@@ -2,31 +2,33 @@
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import Found, Subject, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
 
 BEYOND = 1.5  # tokens a character: more are neither tokens of this text nor its characters
 TELLING = 20  # characters of a text, in the mean, from which on their number says something
 
 
-def check(subject: Subject) -> Found:
+def check(subject: CheckInput) -> Findings:
     """What is wrong or suspicious about the lengths."""
     responses = subject.responses
     known = subject.groups.with_length
     if 0 < known < responses:
         count = responses - known
         message = f"{count:,} of {counted(responses, 'response')} have no length"
-        yield finding("some-without-length", message, count, responses, "responses", subject.spotted("without_length"))
+        yield finding(
+            "some-without-length", message, count, responses, "responses", subject.occurrences("without_length")
+        )
     yield from _zero(subject, known)
     yield from _tokens(subject)
     yield from _unit(subject)
     yield from _cut_off(subject)
 
 
-def _zero(subject: Subject, known: int) -> Found:
+def _zero(subject: CheckInput, known: int) -> Findings:
     zero = subject.seen.count("zero_length")
     if not zero:
         return
-    evidence = subject.spotted("zero_length")
+    evidence = subject.occurrences("zero_length")
     if zero == known:
         message = f"every length is 0, in all {counted(known, 'response')}"
         severity = "error" if subject.loss.coefficients.token_budget is not None else "warning"
@@ -36,7 +38,7 @@ def _zero(subject: Subject, known: int) -> Found:
         yield finding("zero-length", message, zero, known, "responses", evidence)
 
 
-def _tokens(subject: Subject) -> Found:
+def _tokens(subject: CheckInput) -> Findings:
     """The length that is given beside the number of log-probs."""
     count = subject.seen.count("other_tokens")
     if not count:
@@ -48,11 +50,18 @@ def _tokens(subject: Subject) -> Found:
         message, severity = f"{message}, by one token each", "warning"
     elif far > count / 2:
         message, severity = f"{message}, by more than a factor of 2: those lists are not a token's each", "warning"
-    yield finding("token-count-differs", message, count, subject.responses, "responses",
-                  subject.spotted("other_tokens"), severity)  # fmt: skip
+    yield finding(
+        "token-count-differs",
+        message,
+        count,
+        subject.responses,
+        "responses",
+        subject.occurrences("other_tokens"),
+        severity,
+    )
 
 
-def _unit(subject: Subject) -> Found:
+def _unit(subject: CheckInput) -> Findings:
     seen = subject.seen
     texts, characters, tokens = seen.total("texts"), seen.total("characters"), seen.total("length_of_texts")
     if not texts or not tokens or characters < TELLING * texts:
@@ -67,7 +76,7 @@ def _unit(subject: Subject) -> Found:
         yield finding("length-is-turns", message, int(texts), int(texts), "responses")
 
 
-def _cut_off(subject: Subject) -> Found:
+def _cut_off(subject: CheckInput) -> Findings:
     seen, responses = subject.seen, subject.responses
     reasons = seen.values.get("finish_reason", {})
     told = sum(reasons.values())
@@ -78,8 +87,15 @@ def _cut_off(subject: Subject) -> Found:
                 f"{count:,} of {counted(told, 'response')} ({share(count, told)}) were cut off by the length limit"
             )
             many = count >= subject.threshold("truncated.share") * told
-            yield finding("truncated", message, count, told, "responses", subject.spotted("truncated"),
-                          "warning" if many else "info")  # fmt: skip
+            yield finding(
+                "truncated",
+                message,
+                count,
+                told,
+                "responses",
+                subject.occurrences("truncated"),
+                "warning" if many else "info",
+            )
         return
     lengths, numbers = subject.groups.lengths.items()
     if lengths.size < 2:
@@ -92,5 +108,11 @@ def _cut_off(subject: Subject) -> Found:
             f"{count:,} of {counted(responses, 'response')} ({share(count, responses)}) have the same maximum length,"
             f" {longest:,} tokens"
         )
-        yield finding("at-maximum", message, count, responses, "responses",
-                      subject.prompts(subject.groups.column("L_max") == longest, placed=False))  # fmt: skip
+        yield finding(
+            "at-maximum",
+            message,
+            count,
+            responses,
+            "responses",
+            subject.prompts(subject.groups.column("L_max") == longest, placed=False),
+        )

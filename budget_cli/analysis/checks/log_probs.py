@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import Evidence, Found, Subject, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, counted, finding, share
 from budget_cli.groups.groups import Groups
 
 BOTH = ("log_prob", "old_log_prob")
 
 
-def check(subject: Subject) -> Found:
+def check(subject: CheckInput) -> Findings:
     """What is wrong or suspicious about the log-probs."""
     yield from _missing(subject)
     yield from _impossible(subject)
@@ -18,28 +18,36 @@ def check(subject: Subject) -> Found:
     yield from _log_ratio(subject)
 
 
-def _missing(subject: Subject) -> Found:
+def _missing(subject: CheckInput) -> Findings:
     counts = {name: subject.seen.count(f"without_{name}") for name in BOTH}
     partial = {name: count for name, count in counts.items() if 0 < count < subject.responses}
     if len(set(partial.values())) == 1:  # mostly the same responses
         partial = {" and no ".join(partial): next(iter(partial.values()))}
     for names, count in partial.items():
         message = f"{count:,} of {counted(subject.responses, 'response')} have no {names}"
-        yield finding("some-without-log-prob", message, count, subject.responses, "responses",
-                      subject.spotted(f"without_{names.split()[0]}"))  # fmt: skip
+        yield finding(
+            "some-without-log-prob",
+            message,
+            count,
+            subject.responses,
+            "responses",
+            subject.occurrences(f"without_{names.split()[0]}"),
+        )
 
 
-def _known(subject: Subject, name: str) -> int:
+def _known(subject: CheckInput, name: str) -> int:
     return subject.responses - subject.seen.count(f"without_{name}")
 
 
-def _impossible(subject: Subject) -> Found:
+def _impossible(subject: CheckInput) -> Findings:
     seen = subject.seen
     for name in BOTH:
         known, above = _known(subject, name), seen.count(f"positive_{name}")
         if above:
             message = f"{name} is above 0 in {above:,} of {counted(known, 'response')}: no probability is above 1"
-            yield finding("positive-log-prob", message, above, known, "responses", subject.spotted(f"positive_{name}"))
+            yield finding(
+                "positive-log-prob", message, above, known, "responses", subject.occurrences(f"positive_{name}")
+            )
         zero = int(seen.total(f"zero_{name}"))
         if zero and zero == known:
             message = f"{name} is exactly 0 in all {counted(known, 'response')}"
@@ -48,15 +56,16 @@ def _impossible(subject: Subject) -> Found:
         elif seen.count(f"zero_{name}"):
             several = seen.count(f"zero_{name}")
             message = f"{name} is exactly 0 in {several:,} of {counted(known, 'response')} of more than one token"
-            yield finding("zero-log-prob", message, several, known, "responses", subject.spotted(f"zero_{name}"),
-                          "warning")  # fmt: skip
+            yield finding(
+                "zero-log-prob", message, several, known, "responses", subject.occurrences(f"zero_{name}"), "warning"
+            )
 
 
-def _first(subject: Subject) -> tuple[Evidence, ...]:
+def _first(subject: CheckInput) -> tuple[Evidence, ...]:
     return subject.prompts(subject.groups.column("n") > 0)
 
 
-def _scale(subject: Subject) -> Found:
+def _scale(subject: CheckInput) -> Findings:
     """Log-probs given as one number: too small or too large to be the sum over so many tokens."""
     total = subject.seen.total
     n, tokens, nats = total("grows_n"), total("grows_L"), total("grows_p")
@@ -76,7 +85,7 @@ def _scale(subject: Subject) -> Found:
         yield finding("averaged-log-prob", message, int(n), int(n), "responses")
 
 
-def _log_ratio(subject: Subject) -> Found:
+def _log_ratio(subject: CheckInput) -> Findings:
     seen = subject.seen
     known = int(seen.total("with_log_ratio"))
     if not known:
@@ -96,7 +105,7 @@ def _log_ratio(subject: Subject) -> Found:
     if outliers and outliers <= subject.threshold("log-ratio-outlier.share") * known and not is_large:
         of = f"{outliers:,} of {counted(known, 'response')} ({share(outliers, known)})"
         message = f"the log-ratio is beyond ±{limit:g} nats in {of}"
-        yield finding("log-ratio-outlier", message, outliers, known, "responses", subject.spotted("outlier"))
+        yield finding("log-ratio-outlier", message, outliers, known, "responses", subject.occurrences("outlier"))
     if subject.has_log_ratios:
         mean, error = clustered_mean(subject.groups)
         if mean < 0 and error > 0 and mean < -subject.threshold("negative-k1.standard-errors") * error:

@@ -1,10 +1,10 @@
 """Rejected records → a finding for each reason; and keys that occur twice, of which the last one counted."""
 
-from budget_cli.analysis.checks.findings import Evidence, Found, Subject, counted, finding
-from budget_cli.groups.sightings import FEW
+from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, counted, finding
+from budget_cli.evidence.counters import FEW
 
 
-def check(subject: Subject) -> Found:
+def check(subject: CheckInput) -> Findings:
     """What could not be used, by its code; the most frequent first."""
     for code, count in sorted(subject.tally.by_code.items(), key=lambda pair: (-pair[1], pair[0])):
         first = [rejection for rejection in subject.rejections if rejection.code == code][:FEW]
@@ -17,11 +17,11 @@ def check(subject: Subject) -> Found:
     yield from _repeated_keys(subject)
 
 
-def _repeated_keys(subject: Subject) -> Found:
+def _repeated_keys(subject: CheckInput) -> Findings:
     count = subject.seen.count("repeated_keys")
     if not count:
         return
     names = [str(name) for name in subject.seen.values["repeated_keys"] if name is not None]
     more = ", …" if len(names) > FEW else ""
     message = f"{counted(count, 'record')} of {subject.tally.read:,} with a key twice: {', '.join(names[:FEW])}{more}"
-    yield finding("duplicate-keys", message, count, subject.tally.read, "records", subject.spotted("repeated_keys"))
+    yield finding("duplicate-keys", message, count, subject.tally.read, "records", subject.occurrences("repeated_keys"))

@@ -1,0 +1,52 @@
+"""Findings, and what may be found → which of them count, and why the verdict is fail."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from budget_cli.analysis import verdict
+from budget_cli.analysis.baseline import KnownFinding, is_no_worse
+from budget_cli.analysis.checks import catalogue
+from budget_cli.analysis.checks.findings import Finding, Severity, counted
+from budget_cli.analysis.verdict import Allowance
+from budget_cli.records.columns import Tally
+
+
+def judge(
+    findings: Sequence[Finding],
+    tally: Tally,
+    allowance: Allowance,
+    fail_on: Severity,
+    known: Mapping[str, KnownFinding],
+    tolerance: float,
+) -> tuple[tuple[Finding, ...], list[str]]:
+    """The findings, those that do not count marked with the reason; and why the verdict is fail, if it is.
+
+    Rejected records fail as they do everywhere, by the allowance; whatever else was found, by its severity. What the
+    baseline knows, and is no worse now, does neither.
+    """
+    too_many = verdict.too_many_rejected(tally, allowance)
+    marked = []
+    for finding in findings:
+        if is_no_worse(finding, known, tolerance):
+            finding = replace(finding, accepted="no worse than in the baseline")
+        elif is_rejection(finding) and (not too_many or (finding.code == verdict.TORN and allowance.truncated_tail)):
+            finding = replace(finding, accepted="as many as allowed")
+        marked.append(finding)
+    accepted = sum(is_rejection(finding) and finding.accepted is not None for finding in marked)
+    reasons = [too_many] if too_many and accepted < len(tally.by_code) else []
+    reasons += verdict.nothing_used(tally, allowance)
+    count: dict[str, int] = {}
+    for finding in marked:
+        if finding.accepted is None and finding.rank >= fail_on and not is_rejection(finding):
+            count[finding.severity] = count.get(finding.severity, 0) + 1
+    if count:
+        said = " and ".join(
+            f"{number} info" if severity == "info" else counted(number, severity) for severity, number in count.items()
+        )
+        reasons.append(f"{said}, where --fail-on is {fail_on.name}")
+    return tuple(marked), reasons
+
+
+def is_rejection(finding: Finding) -> bool:
+    """Whether it is about records that were rejected."""
+    return catalogue.CHECKS[finding.code].topic == "records"

@@ -1,0 +1,313 @@
+"""Two dumps' groups → what differs between them, and how sure that is.
+
+Prompts are the clusters: the responses of one prompt resemble each other, so it is prompts that are drawn, and a
+standard error from single responses would be too small. Where both dumps have a prompt, the two are compared on it.
+
+Every quantity is a ratio M = Σ y_g / Σ n_g over prompts g (the mean reward: y sum of rewards, n responses; the share of
+zero-variance prompts: y 0 or 1, n 1). The influence of a prompt on M is u_g = (y_g − M·n_g) / Σ n. Over G prompts
+
+    paired      se² = G/(G−1) · Σ_g (u_g,new − u_g,base)²
+    not paired  se² = the same of each dump alone, added
+
+the linearised variance of a ratio of sums over clusters (W. G. Cochran, Sampling Techniques, 3rd ed., 1977, ch. 6);
+for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (arXiv 2411.00640, 2024).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.ids import Key, picked
+from budget_cli.records.columns import Tally
+
+SCHEMA = "budget-cli/compare/1"
+Rows = NDArray[np.intp]
+Order = Literal["loss", "reward", "length"]
+
+
+class Difference(NamedTuple):
+    """A quantity in both dumps; what cannot be known is None."""
+
+    base: float | None
+    new: float | None
+    delta: float | None  # new − base
+    se: float | None  # standard error of delta, clustered by prompt
+    z: float | None  # delta / se
+
+
+class PromptCounts(NamedTuple):
+    """Prompts by where they are."""
+
+    base: int
+    new: int
+    paired: int
+    only_base: int | None  # None: not known, as of one dump there is only the result
+    only_new: int | None
+
+
+class ResponseCounts(NamedTuple):
+    """Those that are compared."""
+
+    base: int
+    new: int
+
+
+class Moved(NamedTuple):
+    """A prompt that both dumps have; means over its responses, new − base."""
+
+    prompt_id: Key
+    responses_base: int
+    responses_new: int
+    loss_base: float | None
+    loss_new: float | None
+    loss_delta: float | None
+    reward_base: float | None
+    reward_new: float | None
+    reward_delta: float | None
+    length_base: float | None  # tokens
+    length_new: float | None
+    length_delta: float | None
+
+
+class Comparison(NamedTuple):
+    """Two dumps, quantity by quantity."""
+
+    pairing: Literal["prompt", "none"]
+    aggregate: Aggregate
+    coefficients: Coefficients
+    prompts: PromptCounts
+    responses: ResponseCounts
+    loss: Difference
+    reward: Difference  # mean
+    adjusted_reward: Difference  # mean of r − β·e
+    log_ratio: Difference  # mean, nats: k1
+    length: Difference  # mean, tokens
+    over_budget: Difference  # share of the responses
+    zero_variance: Difference  # share of the prompts
+
+
+QUANTITIES = tuple(name for name, kind in Comparison.__annotations__.items() if kind is Difference)
+
+
+class Pairing(NamedTuple):
+    """Where the prompts of two dumps are; `base[i]` and `new[i]` are the same prompt if they are paired."""
+
+    base: Rows
+    new: Rows
+    paired: bool
+    only_base: Rows
+    only_new: Rows
+
+
+def pair(base: Groups, new: Groups) -> Pairing:
+    """The prompts that both have, in the order of `base`; where they share none, all prompts of each."""
+    places = new.rows(base.keys())
+    in_base = np.flatnonzero(places >= 0)
+    in_new = places[in_base]
+    only_base = np.flatnonzero(places < 0)
+    only_new = np.setdiff1d(np.arange(len(new)), in_new)
+    if in_base.size:
+        return Pairing(in_base, in_new, True, only_base, only_new)
+    return Pairing(np.arange(len(base)), np.arange(len(new)), False, only_base, only_new)
+
+
+@quiet_overflow
+def compare_groups(
+    base: Groups, new: Groups, pairing: Pairing, coefficients: Coefficients, aggregate: Aggregate = "response"
+) -> Comparison:
+    """Two dumps compared on the prompts of the pairing.
+
+    Args:
+        base, new: moments by prompt, both with the budget of the coefficients.
+        pairing: which prompts.
+        coefficients: B, β and α, the same for both.
+        aggregate: as for the loss; it concerns the loss only.
+    """
+    one, two = PromptColumns(base, coefficients, 0), PromptColumns(new, coefficients, 0)
+    of_base = _sums(base, one, pairing.base, aggregate)
+    of_new = _sums(new, two, pairing.new, aggregate)
+    return Comparison(
+        "prompt" if pairing.paired else "none",
+        aggregate,
+        coefficients,
+        PromptCounts(
+            len(base),
+            len(new),
+            pairing.base.size if pairing.paired else 0,
+            pairing.only_base.size,
+            pairing.only_new.size,
+        ),
+        ResponseCounts(int(one.n[pairing.base].sum()), int(two.n[pairing.new].sum())),
+        **{name: _difference(of_base[name], of_new[name], pairing.paired) for name in QUANTITIES},
+    )
+
+
+class EarlierResult(NamedTuple):
+    """What an earlier result says of its dump."""
+
+    quantities: dict[str, float | None]  # rounded as it was written
+    coefficients: Coefficients
+    aggregate: Aggregate
+    prompts: int
+    responses: int
+    tally: Tally
+
+
+def from_result(result: Mapping[str, Any]) -> EarlierResult:
+    """The comparable numbers of what `budget-cli loss --format json` wrote.
+
+    Raises:
+        KeyError, TypeError: it is no such result.
+    """
+    prompts, records = result["prompts"], result["records"]
+    quantities = {
+        "loss": result["loss"],
+        "reward": result["reward"]["mean"],
+        "adjusted_reward": result["adjusted_reward"]["mean"],
+        "log_ratio": result["kl"]["k1"],
+        "length": result["length"]["mean"],
+        "over_budget": result["over_budget"]["fraction"],
+        "zero_variance": result["groups"]["zero_variance"] / prompts if prompts else None,
+    }
+    return EarlierResult(
+        quantities,
+        Coefficients(**result["coefficients"]),
+        result["aggregate"],
+        prompts,
+        result["responses"],
+        Tally(**{name: records[name] for name in ("read", "used", "rejected", "blank", "skipped")}),
+    )
+
+
+def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
+    """The same of a loss that was computed just now."""
+    quantities = {
+        "loss": loss.loss,
+        "reward": loss.reward.mean,
+        "adjusted_reward": loss.adjusted_reward.mean,
+        "log_ratio": loss.kl.k1,
+        "length": loss.length.mean,
+        "over_budget": loss.over_budget.fraction,
+        "zero_variance": loss.groups.zero_variance / loss.prompts if loss.prompts else None,
+    }
+    return EarlierResult(quantities, loss.coefficients, loss.aggregate, loss.prompts, loss.responses, tally)
+
+
+def compare_results(
+    base: EarlierResult, new: EarlierResult, coefficients: Coefficients, aggregate: Aggregate
+) -> Comparison:
+    """Two results compared, of which one at least has no prompts any more: no pairs, and no standard errors."""
+    differences = {}
+    for name in QUANTITIES:
+        one, two = base.quantities[name], new.quantities[name]
+        delta = two - one if one is not None and two is not None else None
+        differences[name] = Difference(one, two, delta, None, None)
+    prompts = PromptCounts(base.prompts, new.prompts, 0, None, None)
+    responses = ResponseCounts(base.responses, new.responses)
+    return Comparison("none", aggregate, coefficients, prompts, responses, **differences)
+
+
+@quiet_overflow
+def moved(
+    base: Groups, new: Groups, pairing: Pairing, coefficients: Coefficients, order: Order, most: int
+) -> list[Moved]:
+    """The paired prompts that moved most by this quantity, the largest change first."""
+    if not pairing.paired:
+        return []
+    both = [
+        _means(groups, PromptColumns(groups, coefficients, 0), rows)
+        for groups, rows in ((base, pairing.base), (new, pairing.new))
+    ]
+    deltas = {name: both[1][name] - both[0][name] for name in ("loss", "reward", "length")}
+    ranked = np.argsort(-np.abs(np.where(np.isfinite(deltas[order]), deltas[order], -0.0)), kind="stable")[:most]
+    keys = base.keys()
+    found = []
+    for i in ranked.tolist():
+        if not deltas[order][i]:
+            break
+        numbers: list[float | None] = []
+        for name, delta in deltas.items():
+            numbers += [_number(both[0][name][i]), _number(both[1][name][i]), _number(delta[i])]
+        counts = [int(side["n"][i]) for side in both]
+        found.append(Moved(keys[pairing.base[i]], *counts, *numbers))
+    return found
+
+
+Sums = tuple[Floats, Floats]  # y and n of a quantity, a number a prompt
+
+
+def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate) -> dict[str, Sums | None]:
+    """Each quantity's y and n at these rows; None where some responses lack what it needs."""
+    n, known = view.n[rows], view.known
+    each = np.ones_like(n)
+    rewards = n * view.r_mean[rows]
+    losses = view.loss_sums[rows]
+    lengths = groups.column("L_sum")[rows] if known.length else None
+    return (
+        {
+            "loss": (losses, n) if aggregate == "response" else (losses / n, each),
+            "reward": (rewards, n),
+            "adjusted_reward": (rewards - view.beta * n * view.e_mean[rows], n),
+            "log_ratio": (n * view.k_mean[rows], n) if known.log_ratio else None,
+            "length": None if lengths is None else (lengths, n),
+            "over_budget": (groups.column("over", 0)[rows], n) if known.budgeted else None,
+            "zero_variance": (view.zero_variance[rows].astype(np.float64), each),
+        }
+        | ({} if known.loss else {"loss": None})
+        | ({} if known.adjustable else {"adjusted_reward": None})
+    )
+
+
+def _difference(base: Sums | None, new: Sums | None, paired: bool) -> Difference:
+    (one, u_base), (two, u_new) = _ratio(base), _ratio(new)
+    delta = two - one if one is not None and two is not None else None
+    se = None
+    if delta is not None and u_base is not None and u_new is not None:
+        clusters = [u_new - u_base] if paired else [u_base, u_new]
+        variances = [_variance(u) for u in clusters]
+        se = None if None in variances else _number(math.sqrt(sum(v for v in variances if v is not None)))
+    return Difference(one, two, delta, se, delta / se if delta is not None and se else None)
+
+
+def _ratio(sums: Sums | None) -> tuple[float | None, Floats | None]:
+    """M, and each prompt's influence on it."""
+    if sums is None or not sums[0].size:
+        return None, None
+    y, n = sums
+    total = n.sum()
+    ratio = y.sum() / total
+    return _number(ratio), (y - ratio * n) / total
+
+
+def _variance(influence: Floats) -> float | None:
+    """G/(G−1) · Σ u²; None for a single prompt, which says nothing of how prompts differ."""
+    prompts = influence.size
+    return _number((influence * influence).sum() * prompts / (prompts - 1)) if prompts > 1 else None
+
+
+def _means(groups: Groups, view: PromptColumns, rows: Rows) -> dict[str, Floats]:
+    """Of each prompt; NaN where there is none."""
+    n = view.n[rows]
+    nothing = np.full_like(n, np.nan)
+    has_length = view.known.length
+    return {
+        "n": n,
+        "loss": view.loss_sums[rows] / n if view.known.loss else nothing,
+        "reward": view.r_mean[rows],
+        "length": groups.column("L_sum")[rows] / n if has_length else nothing,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def prompt_ids(groups: Groups, rows: Rows, most: int) -> list[Key]:
+    """The ids of the first of these prompts."""
+    return picked(groups.keys(), rows[:most].tolist())

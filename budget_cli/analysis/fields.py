@@ -1,0 +1,109 @@
+"""The first records of a dump, and where its fields should be → which fields are there, and what that allows.
+
+The named tuples are the contract of `budget-cli fields --format json`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from budget_cli.records import detection
+from budget_cli.schema.fields import KINDS, Fields, names_for
+from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.lookup import MISSING, root_keys, value_at
+from budget_cli.schema.parsing import place_text
+from budget_cli.schema.presets import Fit
+
+SCHEMA = "budget-cli/fields/1"
+EXAMPLE = 60  # characters of an example value
+
+
+class FieldCoverage(NamedTuple):
+    """A canonical field: where it was looked for, and in how many samples it was."""
+
+    name: str
+    place: str | None  # None: such a dump does not hold it
+    samples: int
+    example: Any
+
+
+class Inventory(NamedTuple):
+    """What the first samples hold."""
+
+    preset: str
+    records: int  # lines looked at
+    samples: int  # responses, or prompts with their arrays
+    fields: tuple[FieldCoverage, ...]
+    near: tuple[str, ...]  # presets that would fit but for a path or two
+    unused: tuple[str, ...]  # keys of the samples that no field is read from
+    cannot: tuple[str, ...]  # what cannot be computed, and what to give
+    warnings: tuple[str, ...]  # what there is, and is not what it seems
+
+
+def take_inventory(
+    values: Sequence[Any], fields: Fields, preset: str, judged: Sequence[Fit], numbers: Sequence[str] = ()
+) -> Inventory:
+    """The inventory of these lines' values; `numbers`: their keys that might be rewards, where there is no total."""
+    samples = detection.samples(values, fields)
+    found = [_found(samples, fields, name) for name in KINDS]
+    places = [fields.paths[n] for found_one in found if found_one.samples for n in names_for(found_one.name)]
+    read = {root for place in places for root in root_keys(place)} | {place_text(place) for place in places}
+    unused = tuple(key for key in dict.fromkeys(key for sample in samples for key in sample) if key not in read)
+    there = {f.name for f in found if f.samples}
+    cannot = []
+    if "reward" not in there:
+        weights = f"--reward-weights {','.join(f'{name}=1' for name in numbers)} with the weights of the run, or "
+        cannot.append(f"the loss: give {weights if numbers else ''}--field reward=…")
+    if absent := [name for name in ("log_prob", "old_log_prob") if name not in there]:
+        told = " ".join(f"--field {name}=…" for name in absent)
+        cannot.append(f"--kl-coef: give 0, or say where the log-probs are with {told}")
+    if "response_length" not in there and not any(_has_tokens(f) for f in found):
+        cannot.append("--budget-penalty-coef: give 0, or say where the length is with --field response_length=…")
+    doubts = [detection.lengths_are_characters(samples, fields)]
+    if _all_zero(samples, fields):
+        doubts.append("response_length is 0 in every sample: these are no token counts")
+    near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near)
+    return Inventory(
+        preset, len(values), len(samples), tuple(found), near[:3], unused, tuple(cannot), tuple(filter(None, doubts))
+    )
+
+
+def _found(samples: Sequence[Any], fields: Fields, name: str) -> FieldCoverage:
+    if name == "prompt_id" and fields.group:
+        return FieldCoverage(name, f"each {fields.group}", len(samples), None)
+    count, example, place = 0, None, fields.paths[name]
+    for sample in samples:
+        for candidate in (fields.paths[each] for each in names_for(name)):
+            try:
+                value = value_at(sample, candidate)
+            except Invalid:
+                continue
+            if value is not MISSING and value is not None:
+                count += 1
+                example, place = (value, candidate) if example is None else (example, place)
+                break
+    return FieldCoverage(name, place_text(place) if count or name in fields.known else None, count, _short(example))
+
+
+def _all_zero(samples: Sequence[Any], fields: Fields) -> bool:
+    try:
+        lengths = [value_at(sample, fields.paths["response_length"]) for sample in samples]
+    except Invalid:
+        return False
+    return len(lengths) > 1 and all(length == 0 and not isinstance(length, bool) for length in lengths)
+
+
+def _has_tokens(found: FieldCoverage) -> bool:
+    """Whether the field's values are lists of per-token log-probs, whose number is the length."""
+    return (
+        found.name in ("log_prob", "old_log_prob") and isinstance(found.example, str) and found.example.startswith("[")
+    )
+
+
+def _short(value: Any) -> Any:
+    """The value, or the beginning of a long one as text."""
+    if isinstance(value, list):
+        shown = ", ".join(str(element) for element in value[:3])
+        return f"[{shown}{', …' if len(value) > 3 else ''}] ({len(value)} in all)"[:EXAMPLE]
+    if isinstance(value, dict):
+        return f"{{{', '.join(value)}}}"[:EXAMPLE]
+    return value if not isinstance(value, str) or len(value) <= EXAMPLE else value[: EXAMPLE - 1] + "…"

@@ -1,0 +1,1 @@
+"""What single responses show that moments do not keep; for the checks."""

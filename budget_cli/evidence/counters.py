@@ -1,0 +1,258 @@
+"""Responses of a block → what they show: how many of them, the first few places, sums, and distinct values. It adds.
+
+Small whatever the size of the input, so it can go where the records do not. Knows no files: a place is a number that
+the scan makes of a source and a line.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budget_cli.evidence.responses import Floats, ObservationSpec, Responses
+from budget_cli.groups.moments import quiet_overflow
+from budget_cli.ids import Key
+
+Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
+
+FEW = 5  # places kept as evidence
+CELLS = 1 << 18  # rewards times budgets that are counted at a time
+MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
+TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
+    {
+        "length",
+        "max_length",
+        "max_tokens",
+        "max_output_tokens",
+        "max_new_tokens",
+        "truncated",
+        "incomplete",
+        "length_limit",
+        "token_limit",
+        "max_model_len",
+    }
+)
+
+
+class Location(NamedTuple):
+    """Where something was seen: a place, and the row of the prompt; -1: it is no prompt's."""
+
+    place: int
+    row: int = -1
+
+
+class Occurrences:
+    """How many responses show something, and the first few of them."""
+
+    def __init__(self, count: int = 0, first: Sequence[Location] = ()) -> None:
+        self.count, self.first = count, list(first)
+
+    def fold(self, later: "Occurrences", rows: NDArray[np.intp], offset: int) -> None:
+        """Add what a later block holds, of whose prompts these are the rows, and whose places begin at `offset`."""
+        self.count += later.count
+        for place, row in later.first[: FEW - len(self.first)]:
+            self.first.append(Location(place + offset, int(rows[row]) if row >= 0 else row))
+
+
+class Counters:
+    """What responses show; `fold` adds a later part's."""
+
+    def __init__(self) -> None:
+        self.occurrences: dict[str, Occurrences] = {}
+        self.sums: dict[str, float] = {}
+        self.values: dict[str, Counts] = {}
+
+    @classmethod
+    @quiet_overflow
+    def from_responses(cls, watch: ObservationSpec, responses: Responses) -> "Counters":
+        """What this block shows; its places are its lines."""
+        seen = cls()
+        if responses.keys:
+            _Block(seen, watch, responses).observe()
+        return seen
+
+    def fold(self, later: "Counters", rows: NDArray[np.intp], offset: int) -> None:
+        """Add what a later part shows.
+
+        Args:
+            rows: the row of each of its prompts among all.
+            offset: what makes a place of its lines.
+        """
+        for name, spotted in later.occurrences.items():
+            self.occurrences.setdefault(name, Occurrences()).fold(spotted, rows, offset)
+        for name, value in later.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        for name, counts in later.values.items():
+            _add_counts(self.values.setdefault(name, {}), counts)
+
+    def note(self, name: str, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
+        """Lines of a block that show something, and what each of them shows."""
+        if lines:
+            self.occurrences[name] = Occurrences(len(lines), [Location(line) for line, _ in lines[:FEW]])
+            counts = self.values.setdefault(name, {})
+            for _, shown in lines:
+                _add_counts(counts, dict.fromkeys(shown, 1))
+
+    def count(self, name: str) -> int:
+        """Responses that show it."""
+        return self.occurrences[name].count if name in self.occurrences else 0
+
+    def total(self, name: str) -> float:
+        """A sum; 0 where nothing was added."""
+        return self.sums.get(name, 0.0)
+
+
+class _Block:
+    """One block under observation."""
+
+    def __init__(self, seen: Counters, watch: ObservationSpec, responses: Responses) -> None:
+        self.seen, self.watch, self.r = seen, watch, responses
+
+    def observe(self) -> None:
+        """Everything that the block's columns allow."""
+        self._lengths()
+        self._log_probs()
+        self._rewards()
+        self._labels()
+        self._texts()
+
+    def _spot(self, name: str, mask: NDArray[np.bool_]) -> None:
+        count = int(np.count_nonzero(mask))
+        if count:
+            first = np.flatnonzero(mask)[:FEW].tolist()
+            r = self.r
+            self.seen.occurrences[name] = Occurrences(count, [Location(int(r.line[i]), int(r.codes[i])) for i in first])
+
+    def _add(self, name: str, value: Any) -> None:
+        self.seen.sums[name] = float(value)
+
+    def _lengths(self) -> None:
+        r = self.r
+        if r.length is None:
+            self._spot("without_length", np.ones(r.reward.size, dtype=np.bool_))
+            return
+        self._spot("without_length", np.isnan(r.length))
+        self._spot("zero_length", r.length == 0)
+        if r.tokens is not None:
+            off = r.tokens - r.length
+            self._spot("other_tokens", (off != 0) & ~np.isnan(off))
+            self._add("off_by_one_more", np.count_nonzero(off == 1))
+            self._add("off_by_one_less", np.count_nonzero(off == -1))
+            far = (2 * r.tokens < r.length) | (r.tokens > 2 * r.length)
+            self._add("far_off", np.count_nonzero(far))
+
+    def _log_probs(self) -> None:
+        r, watch = self.r, self.watch
+        for name, log_prob in (("log_prob", r.log_prob), ("old_log_prob", r.old_log_prob)):
+            if log_prob is None:
+                self._spot(f"without_{name}", np.ones(r.reward.size, dtype=np.bool_))
+                continue
+            self._spot(f"without_{name}", np.isnan(log_prob))
+            self._spot(f"positive_{name}", log_prob > watch.positive)
+            zero = log_prob == 0
+            zeros = np.count_nonzero(zero)
+            self._add(f"zero_{name}", zeros)
+            if zeros and r.length is not None:
+                self._spot(f"zero_{name}", zero & (r.length > 1))
+        if r.log_prob is not None and r.length is not None:
+            self._against_length(r.log_prob, r.length)
+        if r.log_prob is not None and r.old_log_prob is not None:
+            self._log_ratios(r.log_prob - r.old_log_prob)
+
+    def _against_length(self, log_prob: Floats, length: Floats) -> None:
+        """Σ of what tells whether a log-prob grows with its length; only those not summed here from a list."""
+        some = ~(np.isnan(log_prob) | np.isnan(length))
+        if self.r.tokens is not None:
+            some &= np.isnan(self.r.tokens)
+        size, long = np.abs(_where(some, log_prob)), _where(some, length)
+        self._add("grows_n", size.size)
+        for name, values in (("p", size), ("L", long), ("pp", size * size), ("LL", long * long), ("pL", size * long)):
+            self._add(f"grows_{name}", values.sum())
+
+    def _log_ratios(self, log_ratio: Floats) -> None:
+        size, length = np.abs(log_ratio), self.r.length
+        known = ~np.isnan(size)
+        self._add("with_log_ratio", np.count_nonzero(known))
+        self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
+        self._spot("outlier", size > self.watch.outlier)
+        if length is not None:
+            some = known & (length > 0)
+            self._add("log_ratio_size", _where(some, size).sum())
+            self._add("log_ratio_tokens", _where(some, length).sum())
+
+    def _rewards(self) -> None:
+        """The distinct rewards, where they are few: of all, and of those within and over each budget."""
+        reward, budgets = self.r.reward, sorted(self.watch.budgets)
+        low, high = float(reward.min()), float(reward.max())
+        is_high = reward == high
+        if low == high:
+            distinct, codes = np.array([low]), np.zeros(reward.size, dtype=np.intp)
+        elif np.all(is_high | (reward == low)):
+            distinct, codes = np.array([low, high]), is_high.astype(np.intp)
+        else:  # worth a sort
+            distinct, codes = np.unique(reward, return_inverse=True)
+        every = np.bincount(codes, minlength=distinct.size)
+        self._count("reward", distinct, every)
+        passed, at_once = self._passed(budgets), max(1, CELLS // distinct.size)
+        for start in range(0, len(budgets), at_once):
+            some = budgets[start : start + at_once]
+            cells = np.clip(passed - start, 0, len(some)) * distinct.size + codes
+            each = np.bincount(cells, minlength=(len(some) + 1) * distinct.size).reshape(-1, distinct.size)
+            for budget, within in zip(some, np.cumsum(each, axis=0), strict=False):
+                self._count(f"reward_within@{budget}", distinct, within)
+                self._count(f"reward_over@{budget}", distinct, every - within)
+
+    def _passed(self, budgets: Sequence[int]) -> NDArray[np.intp]:
+        """How many of these budgets, the smallest first, each response is over; none, where it has no length."""
+        length = self.r.length
+        if length is None:
+            return np.zeros(self.r.reward.size, dtype=np.intp)
+        if len(budgets) == 1:
+            return (length > budgets[0]).astype(np.intp)
+        passed = np.searchsorted(np.array(budgets, dtype=np.float64), length)
+        passed[np.isnan(length)] = 0
+        return passed
+
+    def _count(self, name: str, distinct: NDArray[Any], numbers: NDArray[np.intp]) -> None:
+        first = np.flatnonzero(numbers[: 4 * MANY_VALUES])[:MANY_VALUES]
+        if first.size < MANY_VALUES:  # rare, where there are more
+            first = np.flatnonzero(numbers)[:MANY_VALUES]
+        counts: Counts = dict(zip(distinct[first].tolist(), numbers[first].tolist(), strict=True))
+        rest = int(numbers.sum() - numbers[first].sum())
+        if rest:
+            counts[None] = rest
+        if counts:
+            self.seen.values[name] = counts
+
+    def _labels(self) -> None:
+        reasons = self.r.finish_reason
+        if reasons is None:
+            return
+        values, codes = reasons
+        numbers = np.bincount(codes[codes >= 0], minlength=len(values))
+        self._count("finish_reason", np.array(values, dtype=object), numbers)
+        cut = np.array([str(value).lower() in TRUNCATED for value in values] + [False], dtype=np.bool_)
+        self._spot("truncated", cut[codes])
+
+    def _texts(self) -> None:
+        r = self.r
+        if r.characters is not None and r.length is not None:
+            both = (r.characters >= 0) & ~np.isnan(r.length)
+            characters, length = r.characters[both], r.length[both]
+            self._add("characters", characters.sum())
+            self._add("length_of_texts", length.sum())
+            self._add("texts", characters.size)
+            self._add("as_many_characters", np.count_nonzero(characters == length))
+
+
+def _where(mask: NDArray[np.bool_], values: Floats) -> Floats:
+    """The values where the mask is true; no copy of them, where it is everywhere."""
+    return values if mask.all() else values[mask]
+
+
+def _add_counts(counts: Counts, more: Mapping[Key | float | None, int]) -> None:
+    """Add counts of values; beyond MANY_VALUES of them the rest is counted together."""
+    for value, number in more.items():
+        place = value if value in counts or len(counts) < MANY_VALUES else None
+        counts[place] = counts.get(place, 0) + number

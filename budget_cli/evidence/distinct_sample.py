@@ -1,0 +1,112 @@
+"""Responses as 64 bits each → a sample in which equal ones can be looked for, and how numbers become such bits.
+
+Memory is bounded whatever the number of responses. Knows neither what the bits stand for nor any file.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Key = str | int
+
+KEPT = 1 << 18  # responses in which equal ones are looked for; of more than these, a sample
+
+
+class DistinctSample:
+    """Of any number of responses at most KEPT, chosen by their digests: equal ones are all in, or all out.
+
+    At level l those whose digest begins with l zero bits are kept, one in 2^l; the level is the lowest at which there
+    are no more than KEPT, however the parts were added (Gibbons, "Distinct Sampling", VLDB 2001).
+    """
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._parts: list[tuple[NDArray[Any], ...]] = []  # digest, row, place, record
+        self._held = 0
+
+    def add(
+        self,
+        digest: NDArray[np.uint64],
+        row: NDArray[np.intp],
+        place: NDArray[np.int64],
+        record: NDArray[np.uint64],
+        level: int = 0,
+    ) -> None:
+        """Add responses, of which those below `level` are not there."""
+        if level > self.level:
+            self._raise_to(level)
+        if digest.size:
+            self._parts.append(_kept((digest, row, place, record), self.level))
+            self._held += self._parts[-1][0].size
+        while self._held > KEPT and self.level < 63:
+            self._raise_to(self.level + 1)
+
+    def _raise_to(self, level: int) -> None:
+        self.level = level
+        self._parts = [_kept(part, level) for part in self._parts]
+        self._held = sum(part[0].size for part in self._parts)
+
+    def _column(self, at: int, dtype: Any) -> NDArray[Any]:
+        if len(self._parts) > 1:
+            self._parts = [tuple(map(np.concatenate, zip(*self._parts, strict=True)))]
+        return self._parts[0][at] if self._parts else np.zeros(0, dtype)
+
+    @property
+    def digest(self) -> NDArray[np.uint64]:
+        """Of each response in the sample."""
+        return self._column(0, np.uint64)
+
+    @property
+    def row(self) -> NDArray[np.intp]:
+        """Its prompt's."""
+        return self._column(1, np.intp)
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """Where it is."""
+        return self._column(2, np.int64)
+
+    @property
+    def record(self) -> NDArray[np.uint64]:
+        """What stands for all that was read of it; 0 where that is too little to tell a record from another."""
+        return self._column(3, np.uint64)
+
+
+def _kept(part: tuple[NDArray[Any], ...], level: int) -> tuple[NDArray[Any], ...]:
+    """Those whose digest is low enough for this level."""
+    if not level:
+        return part
+    stays = part[0] < np.uint64(1 << (64 - level))
+    return tuple(column[stays] for column in part)
+
+
+def label_digest(label: Key) -> int:
+    """64 bits that stand for a label, the same in every process."""
+    import hashlib  # 2 ms of every start, for the few that need it
+
+    text = f"{type(label).__name__}:{label}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
+
+
+def number_digests(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
+    """64 bits that stand for the numbers of each row; a column that is not there is one of NaN."""
+    mixed = np.zeros(size, dtype=np.uint64)
+    for column, factor in zip(columns, FACTORS, strict=True):
+        bits = np.full(size, NAN) if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
+        mixed += bits * factor
+    return mix(mixed)
+
+
+FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)  # any odd ones
+NAN = np.uint64(0x7FF8000000000000)
+
+
+def mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every bit of the input changes about half of the output's (the finaliser of SplitMix64, Steele et al., 2014)."""
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

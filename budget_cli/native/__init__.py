@@ -1,0 +1,15 @@
+"""The compiled extensions: `ids`, `moments` and `reader`. The only place that knows whether there are any.
+
+Where budget-cli was installed without a C compiler, all three are absent, `AVAILABLE` is false, and their plain
+counterparts serve: the dictionary of `ids`, the formulas of `groups.moments`, the reference reader of `records`.
+Imports no other module of the package.
+"""
+
+try:
+    from budget_cli.native import ids, moments, reader
+
+    AVAILABLE = True
+except ImportError:
+    AVAILABLE = False
+
+__all__ = ["AVAILABLE", "ids", "moments", "reader"]

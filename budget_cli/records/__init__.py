@@ -1,0 +1,1 @@
+"""Bytes → checked columns and rejections; one module per format."""

@@ -1,0 +1,173 @@
+"""The first records of a dump → the preset that they fit. Reads only the head of the first source."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from budget_cli.errors import InputProblem
+from budget_cli.schema.fields import Fields, names_for
+from budget_cli.schema.json_values import Invalid, characters
+from budget_cli.schema.lookup import MISSING, NotASample, split_records, value_at
+from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, detected, fits, is_canonical
+from budget_cli.sources import local as sources
+from budget_cli.sources.local import Source
+
+RECORDS = 1000  # looked at, at most
+HEAD_BYTES = 1 << 22
+GLANCE_BYTES = 1 << 18  # enough to see which fields there are
+TELLING = 8  # tokens; that shorter texts have as many characters may be chance
+LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays side by side are one line
+
+
+class Sniffed(NamedTuple):
+    """What a dump begins with: values of lines, or rows; or one value over many lines."""
+
+    values: list[Any]
+    is_document: bool = False
+
+
+def sniff(found: Sequence[Source]) -> Sniffed:
+    """The first values of the first source that has any."""
+    for source in found:
+        begun = Sniffed(_first_rows(source)) if source.parquet else _first_values(source)
+        if begun.values or source.size is None:  # a stream is not begun before its turn
+            return begun
+    return Sniffed([])
+
+
+def _first_values(source: Source) -> Sniffed:
+    values: list[Any] = []
+    for most in (HEAD_BYTES, LONGEST_BYTES):
+        head = sources.head(source, most)
+        values = _values_of_lines(head)
+        if len(values) * 2 > min(head.count(b"\n"), RECORDS):
+            return Sniffed(values)
+        try:  # hardly any line is a value of its own
+            return Sniffed([json.loads(head.decode())], is_document=True)
+        except (ValueError, RecursionError):
+            if len(head) < most:  # that was all
+                break
+    return Sniffed(values)
+
+
+def _first_rows(source: Source) -> list[Any]:
+    from budget_cli.records import parquet
+
+    try:
+        return parquet.head(source, RECORDS, HEAD_BYTES)
+    except InputProblem:
+        return []  # the scan says so
+
+
+def _values_of_lines(head: bytes) -> list[Any]:
+    values = []
+    for line in head.split(b"\n", RECORDS)[:RECORDS]:
+        try:
+            values.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            try:  # NaN, as Python writes it: the scan refuses the record, and says so, but it tells whose it is
+                values.append(json.loads(line.decode()))
+            except (ValueError, RecursionError):
+                continue
+    return values
+
+
+def canonical_at_once(found: Sequence[Source], told: Fields) -> Any:
+    """The first record of a file if it has the fields where they are told: then no preset need be looked at."""
+    if not found[0].in_ranges:
+        return None
+    try:
+        if found[0].path is None:
+            record = orjson.loads(sources.head(found[0], HEAD_BYTES).partition(b"\n")[0])
+        else:
+            with open(found[0].path, "rb") as file:
+                record = orjson.loads(file.readline(HEAD_BYTES))
+    except (orjson.JSONDecodeError, OSError):
+        return None
+    return record if is_canonical(record, told) else None
+
+
+def detect_preset(
+    begun: Sniffed, presets: Mapping[str, Preset], told: Fields = CANONICAL_FIELDS, in_part: bool = False
+) -> Preset | None:
+    """The preset of a dump that begins so; None where the fields are as told, or nothing can be read.
+
+    Raises:
+        UsageProblem: none fits, or several do; see `detected`.
+    """
+    samples = [
+        v for v in begun.values if isinstance(v, dict) or (isinstance(v, list) and any(isinstance(e, dict) for e in v))
+    ]
+    if not samples:
+        return None
+    known = {name: preset for name, preset in presets.items() if preset.document == begun.is_document}
+    if begun.is_document and not any(fit.fits for fit in fits(samples, known)):
+        return None  # the scan says what is wrong with JSON that is not a record a line
+    return detected(samples, known, told, in_part)
+
+
+def number_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
+    """The keys of the first records whose values are numbers, and that do not tell the preset: rewards by function."""
+    known = {place.split(".")[0] for place in preset.detect} if preset is not None else set()
+    found: dict[str, None] = {}
+    for value in begun.values:
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            several = inner if isinstance(inner, list) else [inner]
+            if key not in known and any(isinstance(n, (int, float)) and not isinstance(n, bool) for n in several):
+                found[key] = None
+    return list(found)
+
+
+def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
+    """The records of these lines' values."""
+    found: list[Any] = []
+    for value in values:
+        try:
+            found += split_records(value, fields)
+        except (Invalid, NotASample):
+            continue
+    return [sample for sample in found if isinstance(sample, dict)]
+
+
+def lengths_are_characters(found: Sequence[dict[str, Any]], fields: Fields) -> str | None:
+    """That the lengths of these samples are those of a text in characters, in words; None: they are not."""
+    lengths = [(sample, length) for sample in found if (length := _length(sample, fields)) is not None]
+    if not lengths or max(length for _, length in lengths) < TELLING:
+        return None
+    for key in lengths[0][0]:
+        if all(characters(sample.get(key)) == length for sample, length in lengths):
+            samples = f"all {len(lengths):,} samples"
+            return f"response_length is the number of characters of {key}, not of tokens, in {samples} looked at"
+    return None
+
+
+def _length(sample: dict[str, Any], fields: Fields) -> float | None:
+    try:
+        length = value_at(sample, fields.paths["response_length"])
+    except Invalid:
+        return None
+    return length if isinstance(length, (int, float)) and not isinstance(length, bool) else None
+
+
+def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
+    """Which of the extras that these fields want are in any of the first records."""
+    values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or sniff(found).values
+    there: set[str] = set()
+    for sample in samples(values, fields):
+        there |= {name for name in set(fields.extras) - there if _has(sample, fields, name)}
+        if len(there) == len(fields.extras):
+            break
+    return there
+
+
+def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:
+    for each in names_for(name):
+        try:
+            value = value_at(sample, fields.paths[each])
+        except Invalid:
+            continue
+        if value is not MISSING and value is not None:
+            return True
+    return False

@@ -1,0 +1,86 @@
+"""decode(block, fields) → columns and rejections: the seam on which speed depends.
+
+The compiled reader where there is one and it can read these fields, else the reference reader. Everything behind this
+function sees arrays only.
+"""
+
+import shlex
+from dataclasses import dataclass, replace
+
+from budget_cli import native
+from budget_cli.errors import InputProblem
+from budget_cli.records import reference
+from budget_cli.records.columns import FIRST_TEN, Decoded, RejectionLimit
+from budget_cli.schema.fields import Fields
+from budget_cli.sources.blocks import Block
+from budget_cli.sources.local import STDIN
+
+UTF8_BOM = b"\xef\xbb\xbf"
+OTHER_BOMS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a block may be held and told."""
+
+    max_line_bytes: int = 64 << 20
+    keep: RejectionLimit = FIRST_TEN  # rejections
+
+
+def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
+    """The block's responses as columns, and its rejected records.
+
+    Raises:
+        InputProblem: the source is not JSON lines at all.
+    """
+    if block.first:
+        block = _without_bom(block)
+        if fields.records != "[]":
+            _require_json_lines(block)
+    decoded = None
+    if native.AVAILABLE:
+        from budget_cli.records import compiled
+
+        decoded = compiled.decode(block, fields, limits.max_line_bytes, limits.keep)
+    return decoded or reference.decode(bytes(block.view), fields, limits.max_line_bytes, limits.keep)
+
+
+def is_compiled(fields: Fields) -> bool:
+    """True if blocks with these fields are read in compiled code, without Python's lock."""
+    if not native.AVAILABLE:
+        return False
+    from budget_cli.records.reader_plan import plan_for
+
+    plan = plan_for(fields)
+    return plan is not None and not plan.roots
+
+
+def _without_bom(block: Block) -> Block:
+    start = bytes(block.view[:4])
+    for bom, name in OTHER_BOMS.items():
+        if start.startswith(bom):
+            raise InputProblem(
+                block.source, f"this is {name}, expected UTF-8: try `iconv -f {name} -t UTF-8{_file(block.source)}`"
+            )
+    return replace(block, start=block.start + len(UTF8_BOM)) if start.startswith(UTF8_BOM) else block
+
+
+def _require_json_lines(block: Block) -> None:
+    for line in bytes(block.view[:4096]).split(b"\n"):
+        first = line.strip()
+        if first:
+            if first.startswith(b"["):
+                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c '.[]'{_file(block.source)}`")
+            if first == b"{":
+                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c .{_file(block.source)}`")
+            return
+
+
+def _file(source: str) -> str:
+    """The source as an argument of a shell command; standard input needs none."""
+    return "" if source == STDIN else f" {shlex.quote(source)}"

@@ -1,0 +1,347 @@
+"""A Parquet file → its row groups → columns and rejections, as the readings of lines give them.
+
+A row is a record, and its number stands where a line's number does. A batch of plain columns is taken as arrays; any
+other, row by row through `records`, which knows the reasons. Imported, and pyarrow with it, once there is such a file.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.types  # type: ignore[import-untyped]
+from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+from budget_cli.errors import InputProblem
+from budget_cli.ids import Ids, Key
+from budget_cli.records.columns import Columns, Decoded, Extra, Floats, RejectionLimit, Tally, extra
+from budget_cli.records.reference import ReferenceReader
+from budget_cli.records.values import MAX_EXACT, exact_sum
+from budget_cli.schema.fields import EXTRAS, KINDS, ExtraKind, Fields, names_for
+from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.paths import Expression
+from budget_cli.sources import local as sources
+from budget_cli.sources.local import Source
+
+BATCH_BYTES = 1 << 22  # of the columns that are read, before they are decoded
+BATCH_ROWS = (64, 1 << 16)  # at least, at most
+DAMAGED = "damaged or cut-off Parquet: none of it was read"
+SMALLEST = -(2**63)  # the one integer of 64 bits that an id may not be
+READ_BYTES = 1 << 18  # of a column at a time: else the whole column of a row group is held
+
+
+class RowGroup(NamedTuple):
+    """The part of a file that can be read on its own."""
+
+    number: int
+    rows: int
+    bytes: int  # on disk
+
+
+def row_groups(source: Source) -> list[RowGroup]:
+    """The row groups of a file, in order; rows count on from one to the next.
+
+    Raises:
+        InputProblem: cut off or damaged.
+    """
+    meta = _file(source).metadata
+    groups = map(meta.row_group, range(meta.num_row_groups))
+    return [RowGroup(i, group.num_rows, _bytes(group)) for i, group in enumerate(groups)]
+
+
+def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit) -> Iterator[Decoded]:
+    """The row group batch by batch, its rows numbered from the row group's first.
+
+    How many rows a batch has depends on the file and the fields alone.
+
+    Args:
+        source: the file.
+        group: which of its row groups.
+        fields: where the fields are; other columns are not read.
+        keep: which rejections of a batch are kept in full.
+
+    Raises:
+        InputProblem: the row group cannot be read.
+    """
+    file = _file(source)
+    every = file.schema_arrow.names
+    needed = _roots(fields)
+    read = [name for name in dict.fromkeys(every) if needed is None or name in needed] or every[:1]  # else no rows
+    with _told(source, f"row group {group.number + 1} of the Parquet file is damaged; what came before it was read"):
+        rows = _batch_rows(file.metadata.row_group(group.number), read)
+        before = 0
+        for batch in _batches(file, [group.number], read, rows):
+            yield _columns(batch, fields, before) or _careful(batch, every, fields, before, keep)
+            before += batch.num_rows
+
+
+def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
+    """The first rows, with all their columns, as records.
+
+    Raises:
+        InputProblem: as `row_groups`.
+    """
+    file = _file(source)
+    found: list[dict[str, Any]] = []
+    seen = 0
+    with _told(source, DAMAGED):
+        for batch in _batches(file, list(range(file.metadata.num_row_groups)), file.schema_arrow.names, BATCH_ROWS[0]):
+            names = batch.schema.names
+            cells = [_cells(batch.column(i)) for i in range(len(names))]
+            found += [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True) if not _unreadable(row)]
+            seen += batch.nbytes
+            if len(found) >= most or seen >= most_bytes:
+                break
+    return found[:most]
+
+
+# ---- the file
+
+
+def _file(source: Source) -> ParquetFile:
+    return _opened(source, os.getpid(), threading.get_ident())  # none is read by two at the same time
+
+
+@lru_cache(maxsize=32)
+def _opened(source: Source, process: int, thread: int) -> ParquetFile:
+    """The file, opened once a worker and checked to be the one that was found."""
+    with _told(source, DAMAGED):
+        # pre_buffer would hold a whole row group
+        file = ParquetFile(source.path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+    sources.require_unchanged(source)
+    return file
+
+
+@contextmanager
+def _told(source: Source, what: str) -> Iterator[None]:
+    """What pyarrow raises on damaged data, in one line."""
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise InputProblem(source.name, f"{what} ({reason})") from None
+
+
+def _batches(file: ParquetFile, groups: list[int], names: Sequence[str], rows: int) -> Iterator[pyarrow.RecordBatch]:
+    # one thread: the processes are the parallelism, and a process with threads cannot be forked
+    batches: Iterator[pyarrow.RecordBatch] = file.iter_batches(rows, groups, list(names), use_threads=False)
+    return batches
+
+
+def _bytes(group: Any) -> int:
+    return sum(int(group.column(i).total_compressed_size) for i in range(group.num_columns))
+
+
+def _batch_rows(group: Any, names: Sequence[str]) -> int:
+    """Rows that make about BATCH_BYTES of these columns."""
+    columns = map(group.column, range(group.num_columns))
+    size = sum(int(c.total_uncompressed_size) for c in columns if c.path_in_schema.split(".")[0] in names)
+    least, most = BATCH_ROWS
+    return max(least, min(most, BATCH_BYTES * int(group.num_rows) // max(size, 1)))
+
+
+def _roots(fields: Fields) -> set[str] | None:
+    """The columns that the fields are read from; None: all."""
+    if fields.records:
+        return None
+    names: set[str] = set()
+    for place in (fields.paths[name] for field in (*KINDS, *fields.extras) for name in names_for(field)):
+        if isinstance(place, Expression):
+            from budget_cli.schema import expressions
+
+            found = expressions.roots(place.text)
+            if found is None:
+                return None
+            names |= found
+        else:
+            names.add(place[0].key)
+    return names
+
+
+# ---- a batch, row by row
+
+
+def _careful(
+    batch: pyarrow.RecordBatch, every: Sequence[str], fields: Fields, before: int, keep: RejectionLimit
+) -> Decoded:
+    """Each row as a record, after `before` others; `every`: the file's columns, named where one is missing."""
+    reading = ReferenceReader(fields, 0, keep)
+    names = batch.schema.names
+    cells = [_cells(batch.column(i)) for i in range(len(names))]
+    unread = dict.fromkeys(every)
+    for i in range(batch.num_rows):
+        row = [column[i] for column in cells]
+        reading.row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
+    return Decoded(reading.columns(Ids()), reading.tally, batch.num_rows, reading.rejections)
+
+
+def _unreadable(row: Sequence[Any]) -> Invalid | None:
+    return next((cell for cell in row if isinstance(cell, Invalid)), None)
+
+
+def _cells(column: pyarrow.Array) -> list[Any]:
+    """The column's values as JSON has them; in the place of one that is no UTF-8, why."""
+    if pyarrow.types.is_dictionary(column.type):
+        values = _cells(column.dictionary)
+        return [None if i is None else values[i] for i in column.indices.to_pylist()]
+    plain = _plain(column.type)
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:
+        values = [_cell(scalar) for scalar in column]
+    return values if plain is None else [value if isinstance(value, Invalid) else plain(value) for value in values]
+
+
+def _cell(scalar: pyarrow.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError as error:
+        return Invalid("invalid-utf8", f"byte 0x{error.object[error.start]:02x} is not UTF-8")
+
+
+def _plain(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
+    """How a value of this type becomes one that JSON has; None: it is one already, or nothing like one."""
+    if pyarrow.types.is_decimal(kind):
+        return lambda value: None if value is None else int(value) if value == value // 1 else float(value)
+    if pyarrow.types.is_float16(kind):
+        return lambda value: None if value is None else float(value)
+    if pyarrow.types.is_map(kind):
+        inner = _plain(kind.item_type) or _same
+        return lambda pairs: None if pairs is None else {str(key): inner(value) for key, value in pairs}
+    if pyarrow.types.is_struct(kind):
+        inside = {field.name: convert for field in kind if (convert := _plain(field.type))}
+        if inside:
+            return lambda value: value and {key: inside.get(key, _same)(member) for key, member in value.items()}
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
+        element = _plain(kind.value_type)
+        if element is not None:
+            return lambda values: values and list(map(element, values))
+    return None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# ---- a batch, column by column
+
+
+def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
+    """The batch's columns if every row is a plain, valid response; None if anything is unexpected."""
+    if fields.records or fields.group or fields.skips or not batch.num_rows:
+        return None
+    found: dict[str, Any] = {}
+    for name in (*KINDS, *fields.extras):
+        place = fields.paths[name]
+        if isinstance(place, Expression) or len(place) > 1 or place[0].each:
+            return None
+        at = batch.schema.get_field_index(place[0].key)
+        if at < 0 and place[0].key in batch.schema.names:  # twice
+            return None
+        found[name] = batch.column(at) if at >= 0 else None
+    ids = _ids(found["prompt_id"])
+    reward = _numbers(found["reward"])
+    log_prob, old_log_prob = _log_probs(found["log_prob"]), _log_probs(found["old_log_prob"])
+    if ids is None or reward is None or log_prob is None or old_log_prob is None:
+        return None
+    if fields.needs_log_probs and (log_prob.sums is None or old_log_prob.sums is None):
+        return None
+    tokens = log_prob.tokens if log_prob.tokens is not None else old_log_prob.tokens
+    if tokens is not None and old_log_prob.tokens is not None and not np.array_equal(tokens, old_log_prob.tokens):
+        return None
+    length = tokens
+    if found["response_length"] is not None:
+        length = _numbers(found["response_length"])
+        if length is None or not np.all((length >= 0) & (length < MAX_EXACT) & (length == np.floor(length))):
+            return None
+    if fields.needs_length and length is None:
+        return None
+    keys, codes = ids
+    rows = batch.num_rows
+    extras: dict[str, Extra] = {}
+    for name in fields.extras:
+        made = _extra(found[name], EXTRAS[name], rows)
+        if made is None:
+            return None
+        extras[name] = made
+    line = np.arange(before + 1, before + rows + 1)
+    columns = Columns(keys, codes, line, reward, length, log_prob.sums, old_log_prob.sums, tokens, extras)
+    return Decoded(columns, Tally(read=rows, used=rows), rows, [])
+
+
+class _LogProbs(NamedTuple):
+    """Sums over the response (nats), and how many tokens each is of where they came as lists."""
+
+    sums: Floats | None
+    tokens: Floats | None
+
+
+def _ids(column: pyarrow.Array | None) -> tuple[Sequence[Key], Any] | None:
+    """The distinct ids, first seen first, and which each row has."""
+    if column is None or column.null_count:
+        return None
+    values = _keys(column)
+    if values is None:
+        return None
+    ids = Ids()
+    codes = ids.places(values)
+    return ids.all(), codes
+
+
+def _keys(column: pyarrow.Array) -> list[Any] | None:
+    """Strings or exact integers, some of which may be null."""
+    kind = column.type
+    if not any(
+        of(kind) for of in (pyarrow.types.is_string, pyarrow.types.is_large_string, pyarrow.types.is_signed_integer)
+    ):
+        return None
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        return None
+    return None if pyarrow.types.is_int64(kind) and SMALLEST in values else values
+
+
+def _extra(column: pyarrow.Array | None, kind: ExtraKind, rows: int) -> Extra | None:
+    """A label or a number of each row, or of none."""
+    if column is None or pyarrow.types.is_null(column.type):
+        return extra(kind, [None] * rows)
+    if kind == "number":
+        return _numbers(column)
+    labels = _keys(column) if kind == "label" else None
+    return None if labels is None else extra(kind, labels)
+
+
+def _numbers(column: pyarrow.Array | None) -> Floats | None:
+    if column is None or column.null_count:
+        return None
+    if not pyarrow.types.is_integer(column.type) and not _is_float(column.type):
+        return None
+    numbers: Floats = column.to_numpy().astype(np.float64)
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _log_probs(column: pyarrow.Array | None) -> _LogProbs | None:
+    if column is None:
+        return _LogProbs(None, None)
+    if not (pyarrow.types.is_list(column.type) or pyarrow.types.is_large_list(column.type)):
+        sums = _numbers(column)
+        return None if sums is None else _LogProbs(sums, None)
+    offsets = column.offsets.to_numpy()
+    values = _numbers(column.values.slice(offsets[0], offsets[-1] - offsets[0]))
+    counts = np.diff(offsets)
+    if column.null_count or values is None or not counts.all():
+        return None
+    ends = (offsets - offsets[0]).tolist()
+    listed = values.tolist()
+    sums = np.array([exact_sum(listed[a:b]) + 0.0 for a, b in pairwise(ends)])
+    return _LogProbs(sums, counts.astype(np.float64)) if np.isfinite(sums).all() else None
+
+
+def _is_float(kind: pyarrow.DataType) -> bool:
+    return bool(pyarrow.types.is_float32(kind) or pyarrow.types.is_float64(kind))

@@ -1,0 +1,114 @@
+"""A block of lines → columns, line by line: the reading that can name file, line, column, field and reason.
+
+It defines what a valid record is. The fast readings (`compiled`, `typed`) agree with it wherever they answer at all.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import orjson
+
+from budget_cli.ids import Ids
+from budget_cli.records import columns, record
+from budget_cli.records.columns import Columns, Decoded, Rejection, RejectionLimit, Tally
+from budget_cli.records.diagnosis import column_of, diagnosed, is_torn
+from budget_cli.records.record import responses
+from budget_cli.schema.fields import EXTRAS, Fields, singular
+from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.lookup import NotASample
+
+
+def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimit) -> Decoded:
+    """Read every line of the block, and `keep` some of the rejections in full."""
+    reading = ReferenceReader(fields, max_line_bytes, keep)
+    lines = data.split(b"\n")
+    torn = bool(lines[-1])  # what follows the last newline: nothing, or a line without its end
+    if not torn:
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        reading.read(number, line, torn=torn and number == len(lines))
+    ids = Ids()
+    return Decoded(reading.columns(ids), reading.tally, len(lines), reading.rejections)
+
+
+class ReferenceReader:
+    """Lines → responses, what became of each line, and why."""
+
+    def __init__(self, fields: Fields, max_line_bytes: int, keep: RejectionLimit) -> None:
+        self.tally = Tally()
+        self.rejections: list[Rejection] = []
+        self._fields, self._max_line_bytes, self._keep = fields, max_line_bytes, keep
+        self._rows: list[record.Response] = []
+        self._lines: list[int] = []  # of each row
+
+    def read(self, number: int, line: bytes, torn: bool) -> None:
+        """One more line, without its newline; `torn`: it had none."""
+        if len(line) <= self._max_line_bytes and not line.strip(b" \t\r"):
+            self.tally.blank += 1
+            return
+        self._take(number, lambda: value_of(line, self._max_line_bytes), line, torn)
+
+    def row(self, number: int, value: Any) -> None:
+        """One more record that did not come as a line, or why it cannot be read; it has no columns to point at."""
+        self._take(number, lambda: value, None, torn=False)
+
+    def _take(self, number: int, parsed: Callable[[], Any], line: bytes | None, torn: bool) -> None:
+        tally = self.tally
+        tally.read += 1
+        try:
+            value = parsed()
+            if isinstance(value, Invalid):
+                raise value
+            rows = responses(value, self._fields, number)
+        except NotASample:
+            tally.skipped += 1
+        except Invalid as bad:
+            if torn and line is not None and is_torn(line, bad):
+                bad = Invalid("truncated-tail", f"the last line is cut off ({bad.message})", column=bad.column)
+            tally.rejected += 1
+            tally.by_code[bad.code] += 1
+            if bad.code in ("missing", "null") and bad.field is not None:
+                tally.lacking[singular(bad.field.partition(" ")[0])] += 1
+            if self._keep.wants(len(self.rejections), tally.by_code[bad.code] - 1):
+                column = None if line is None else bad.column or column_of(line, bad.path)
+                self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
+        else:
+            tally.used += 1
+            self._rows += rows
+            self._lines += [number] * len(rows)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no response so far."""
+        return not self._rows
+
+    def columns(self, ids: Ids) -> Columns:
+        """The responses so far, their prompts' places among these ids."""
+        rows = self._rows
+        codes = ids.places([row[0] for row in rows])
+        line = np.array(self._lines, dtype=np.intp)
+        reward = np.array([row[1] for row in rows], dtype=np.float64)
+        length = columns.optional([row[2] for row in rows])
+        log_prob = columns.optional([row[3] for row in rows])
+        old_log_prob = columns.optional([row[4] for row in rows])
+        tokens = columns.optional([row[5] for row in rows])
+        extras = {
+            name: columns.extra(EXTRAS[name], [row[6][place] for row in rows])
+            for place, name in enumerate(self._fields.extras)
+        }
+        return Columns(ids.all(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
+
+
+def value_of(line: bytes, max_line_bytes: int) -> Any:
+    """The line's value.
+
+    Raises:
+        Bad: it has none.
+    """
+    if len(line) > max_line_bytes:
+        raise Invalid("line-too-long", f"longer than {max_line_bytes:,} bytes (--max-line-bytes)", column=1)
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return diagnosed(line, error)

@@ -1,0 +1,136 @@
+"""One JSON value → a checked number, token count, log-prob or prompt id, or why not. Knows no records and no lines."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from budget_cli.ids import Key
+from budget_cli.schema.json_values import Invalid, canonical, characters, type_name
+
+MAX_EXACT = 2**53  # the largest integer up to which a float is exact
+
+
+def finite_number(value: Any) -> float:
+    """A JSON number, finite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        code = "number-as-string" if is_number_as_text(value) else "wrong-type"
+        raise Invalid(code, f"expected a number, {_found(value)}")
+    try:
+        as_float = float(value)
+    except OverflowError:
+        as_float = math.inf
+    if not math.isfinite(as_float):
+        raise Invalid("non-finite", _not_finite(as_float))
+    return as_float
+
+
+def _found(value: Any) -> str:
+    """The type of what is no number, and of a number that became text, how."""
+    if isinstance(value, str) and _WRITTEN.fullmatch(value):
+        return f'found the text "{value}" (so json.dumps writes a numpy number with default=str)'
+    return f"found {type_name(value)}"
+
+
+_WRITTEN = re.compile(r"[-+]?\d{1,20}(\.\d{0,20})?([eE][-+]?\d{1,3})?|[-+]?(nan|inf)|True|False")
+
+
+def is_number_as_text(value: Any) -> bool:
+    """Whether a text is what Python's str makes of a number."""
+    return isinstance(value, str) and _WRITTEN.fullmatch(value) is not None and value[-1].isdecimal()
+
+
+def token_count(value: Any) -> float:
+    """A whole number of tokens, 0 or more; 12.0 is 12."""
+    as_float = finite_number(value)
+    if as_float < 0 or as_float != int(as_float) or value > MAX_EXACT:
+        raise Invalid("wrong-value", f"expected a whole number of tokens, 0 or more, found {value}")
+    return as_float
+
+
+def sequence_log_prob(value: Any) -> tuple[float, int | None]:
+    """A log-probability (nats) and its number of tokens: a number, or the non-empty list of its tokens', summed."""
+    if not isinstance(value, list):
+        return finite_number(value), None
+    if not value:
+        raise Invalid("wrong-value", "an empty list of log-probabilities has no sum")
+    for i, token in enumerate(value):
+        try:
+            finite_number(token)
+        except Invalid as bad:
+            bad.message = f"element {i}: {bad.message}"
+            raise
+    return finite_sum(exact_sum(value) + 0.0), len(value)
+
+
+def exact_sum(values: Iterable[float]) -> float:
+    """The correctly rounded sum, or inf if it is beyond the range of a double."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.inf
+
+
+def finite_sum(total: float) -> float:
+    if not math.isfinite(total):
+        raise Invalid("non-finite", "the sum is beyond the range of a double")
+    return total
+
+
+def prompt_id(value: Any) -> Key:
+    """A string, or an integer that is exact."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Invalid("wrong-type", f"expected a string or an integer, found {type_name(value)}")
+    if not math.isfinite(value):
+        raise Invalid("non-finite", _not_finite(value))
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, int) or (value == value // 1 and abs(value) > MAX_EXACT):
+        raise Invalid("inexact-id", "an integer too large to be exact everywhere: quote it")
+    if value != value // 1:
+        raise Invalid("wrong-value", f"expected a string or an integer, found {value}")
+    return int(value)
+
+
+def same_for_every_token(values: list[Any]) -> Any:
+    """The number that every token of a response has: an advantage may be stored once a token."""
+    if any(value != values[0] for value in values):
+        raise Invalid("wrong-value", "expected the same number for every token")
+    return values[0]
+
+
+def text_digest(value: Any) -> tuple[int, int]:
+    """A digest of a string, of messages or of tokens, and how many characters it has; -1: it is made of tokens."""
+    if not isinstance(value, (str, list, dict)):
+        raise Invalid("wrong-type", f"expected a text, found {type_name(value)}")
+    import hashlib  # 2 ms of every start, for the few that read texts
+
+    whole_text = value if isinstance(value, str) else canonical(value)
+    digest = hashlib.blake2b(whole_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1, characters(value)
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):  # of a column of Parquet, or computed of one: no JSON holds it
+        return "NaN is not a number that can be averaged"
+    return "a number beyond the range of a double"
+
+
+def list_of(check: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    def checked(values: Any) -> list[Any]:
+        if not isinstance(values, list):
+            raise Invalid("wrong-type", f"expected a list, found {type_name(values)}")
+        if not values:
+            raise Invalid("wrong-value", "an empty list: a prompt has at least one response")
+        checked_values = []
+        for i, value in enumerate(values):
+            try:
+                checked_values.append(check(value))
+            except Invalid as bad:
+                bad.message = f"response {i}: {bad.message}"
+                raise
+        return checked_values
+
+    return checked

@@ -1,0 +1,220 @@
+"""An audit → the screen, JSON, Markdown, annotations of GitHub and test cases of JUnit."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+import orjson
+
+from budget_cli.analysis.checks import catalogue
+from budget_cli.analysis.checks.findings import Evidence, Finding, Severity, counted
+from budget_cli.analysis.checks.run import SCHEMA, Audit
+from budget_cli.analysis.loss import Loss
+from budget_cli.rendering.formats import as_dict, utf8
+from budget_cli.rendering.github import Annotation
+from budget_cli.rendering.junit import Case
+from budget_cli.rendering.safe import for_markdown, for_terminal
+from budget_cli.rendering.text import Line, Piece
+
+WIDTH = 80
+STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
+TEXT = 600  # characters of a sentence that may hold strings of the data
+
+
+class Answer(NamedTuple):
+    """All that there is to say about a dump."""
+
+    audit: Audit
+    loss: Loss
+    reasons: Sequence[str]  # why the verdict is fail; none: it is pass
+    incomplete: Sequence[str]
+    sources: Sequence[str]
+    thresholds: dict[str, float]
+    fail_on: Severity
+
+    @property
+    def status(self) -> str:
+        """The verdict."""
+        return "fail" if self.reasons else "pass"
+
+    def fails(self, finding: Finding) -> bool:
+        """Whether this finding makes the verdict fail."""
+        return finding.accepted is None and finding.rank >= self.fail_on
+
+
+# ---- the screen
+
+
+def of_audit(answer: Answer, verbose: bool) -> Iterator[Line]:
+    """Each finding with its place, what it is, why it matters and what to do; then the verdict."""
+    for finding in answer.audit.findings:
+        yield from _finding(finding, answer.sources, verbose)
+    yield from _closing(answer)
+
+
+def _finding(finding: Finding, sources: Sequence[str], verbose: bool) -> Iterator[Line]:
+    first, *more = finding.evidence or [Evidence(None, None, None, None)]
+    yield [
+        Piece(f"{_place(first, sources)}  "),
+        Piece(finding.severity, STYLES[finding.severity]),
+        Piece(f"  {finding.code}", "bold"),
+        Piece(f"  {_prompt(first)}", "dim"),
+    ]
+    yield from _sentence("", finding.message + (f" ({finding.accepted})" if finding.accepted else ""))
+    if more and finding.count > 1:
+        also, before = [], first
+        for evidence in more:
+            also.append(_also(evidence, before))
+            before = evidence
+        rest = finding.count - len(finding.evidence)
+        yield from _sentence("also: ", ", ".join(also) + (f" and {rest:,} more" if rest > 0 else ""), "dim")
+    if verbose or finding.rank > Severity.info:
+        yield from _sentence("Why:  ", finding.why, "dim")
+        yield from _sentence("Do:   ", finding.remedy)
+
+
+def _place(evidence: Evidence, sources: Sequence[str]) -> str:
+    if evidence.source is None:
+        more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        return for_terminal(sources[0] if sources else "no records", 200) + more
+    return for_terminal(evidence.source, 200) + _line(evidence)
+
+
+def _line(evidence: Evidence) -> str:
+    if evidence.line is None:
+        return ""
+    return f":{evidence.line}" + ("" if evidence.column is None else f":{evidence.column}")
+
+
+def _also(evidence: Evidence, before: Evidence) -> str:
+    """Another place: the source and the prompt only where they are not those of the place before."""
+    source = "" if evidence.source in (before.source, None) else for_terminal(evidence.source, 200)
+    prompt = "" if evidence.prompt_id == before.prompt_id else _prompt(evidence)
+    return f"{source}{_line(evidence)} {prompt}".strip()
+
+
+def _prompt(evidence: Evidence) -> str:
+    """The prompt's id, unless it is no more than its place (where a line or a file is the prompt)."""
+    if evidence.prompt_id is None or (evidence.source and str(evidence.prompt_id).startswith(evidence.source)):
+        return ""
+    return for_terminal(evidence.prompt_id, 30)
+
+
+def _sentence(label: str, text: str, style: str = "") -> Iterator[Line]:
+    shown = wrap(for_terminal(text, TEXT), WIDTH - 4 - len(label), break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(shown):
+        yield [Piece("    " + (label if number == 0 else " " * len(label)), "dim"), Piece(line, style)]
+
+
+def _closing(answer: Answer) -> Iterator[Line]:
+    audit = answer.audit
+    if audit.findings:
+        yield []
+    for unchecked in audit.unchecked:
+        text = f"{counted(len(unchecked.codes), 'check')}: {unchecked.reason}"
+        yield [Piece("not made  ", "dim"), Piece(text, "dim")]
+    counts = Counter(finding.severity for finding in audit.findings)
+    summary = ", ".join(counted(counts[s], s) if s != "info" else f"{counts[s]} info" for s in STYLES if counts[s])
+    summary = f"{counted(len(audit.findings), 'finding')}: {summary}" if counts else "nothing"
+    yield [Piece("found     ", "dim"), Piece(f"{summary}, in {counted(len(audit.checked), 'check')}")]
+    if counts:
+        yield [Piece("explain   ", "dim"), Piece(f"budget-cli check --explain {audit.findings[0].code}", "dim")]
+    for reason in answer.reasons:
+        yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
+    if not answer.reasons:
+        records = answer.loss.records
+        rejected = f"{records.rejected:,} rejected as allowed" if records.rejected else "none rejected"
+        yield [Piece("pass      ", "bold green"), Piece(f"{counted(records.read, 'record')} read, {rejected}")]
+
+
+# ---- forms for programs
+
+
+def json_of_audit(answer: Answer) -> bytes:
+    """One JSON object and a newline; a baseline for another run."""
+    audit, loss = answer.audit, answer.loss
+    counts = Counter(finding.severity for finding in audit.findings)
+    result = {
+        "schema": SCHEMA,
+        "status": answer.status,
+        "counts": {severity: counts[severity] for severity in STYLES},
+        "findings": [_as_dict(finding) for finding in audit.findings],
+        "coefficients": {
+            "token_budget": loss.coefficients.token_budget,
+            "budget_penalty_coef": loss.coefficients.budget_penalty_coef,
+        },
+        "prompts": loss.prompts,
+        "responses": loss.responses,
+        "records": as_dict(loss.records),
+        "checked": audit.checked,
+        "unchecked": [as_dict(unchecked) for unchecked in audit.unchecked],
+        "thresholds": answer.thresholds,
+        "reasons": [utf8(reason) for reason in answer.reasons],
+        "incomplete": [utf8(problem) for problem in answer.incomplete],
+    }
+    return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _as_dict(finding: Finding) -> dict[str, Any]:
+    evidence = [
+        {**one._asdict(), "source": None if one.source is None else utf8(one.source)} for one in finding.evidence
+    ]
+    return {**asdict(finding), "message": utf8(finding.message), "evidence": evidence}
+
+
+def markdown_of_audit(answer: Answer) -> bytes:
+    """The verdict and a row a finding."""
+    lead = f"**{answer.status}**: " + ("; ".join(for_markdown(reason, TEXT) for reason in answer.reasons) or "all held")
+    lines = [lead, ""]
+    if answer.audit.findings:
+        lines += ["| severity | check | found | first at | what to do |", "| --- | --- | --- | --- | --- |"]
+    for finding in answer.audit.findings:
+        first = _place(finding.evidence[0], answer.sources) if finding.evidence else ""
+        said = finding.message + (f" ({finding.accepted})" if finding.accepted else "")
+        cells = [for_markdown(cell, TEXT) for cell in (finding.severity, finding.code, said, first, finding.remedy)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+def annotations(answer: Answer) -> list[Annotation]:
+    """One a finding, at its first place; and one for each reason to fail that is no finding."""
+    notes = [
+        Annotation("error", "budget-cli check", reason) for reason in answer.reasons if reason in answer.incomplete
+    ]
+    for finding in answer.audit.findings:
+        first = finding.evidence[0] if finding.evidence else Evidence(None, None, None, None)
+        level = "notice" if finding.accepted else LEVELS[finding.severity]
+        prompt = f" [{_prompt(first)}]" if _prompt(first) else ""
+        message = f"{finding.message}{prompt}. {finding.remedy}"
+        notes.append(Annotation(level, finding.code, message, first.source, first.line, first.column))
+    if answer.reasons and not any(answer.fails(finding) for finding in answer.audit.findings):
+        notes += [Annotation("error", "budget-cli check", r) for r in answer.reasons if r not in answer.incomplete]
+    return notes
+
+
+def cases(answer: Answer) -> list[Case]:
+    """One a check: it fails if a finding of it makes the verdict fail; and one that everything was read."""
+    by_code: dict[str, list[Finding]] = {}
+    for finding in answer.audit.findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    unread = "\n".join(answer.incomplete) or None
+    if not unread and not any(answer.fails(f) for f in answer.audit.findings) and answer.reasons:
+        unread = "\n".join(answer.reasons)
+    made = [Case("read", "records", failure=unread)]
+    for code in answer.audit.checked:
+        found = by_code.get(code, [])
+        failing = [_report(finding, answer.sources) for finding in found if answer.fails(finding)]
+        other = [_report(finding, answer.sources) for finding in found if not answer.fails(finding)]
+        topic = catalogue.CHECKS[code].topic
+        made.append(Case(code, topic, failure="\n".join(failing) or None, output="\n".join(other)))
+    for unchecked in answer.audit.unchecked:
+        made += [Case(code, catalogue.CHECKS[code].topic, skipped=unchecked.reason) for code in unchecked.codes]
+    return made
+
+
+def _report(finding: Finding, sources: Sequence[str]) -> str:
+    places = [_place(evidence, sources) for evidence in finding.evidence]
+    return "\n".join([f"{finding.severity}: {finding.message}", *places, finding.why, finding.remedy])

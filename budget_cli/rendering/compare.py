@@ -1,0 +1,172 @@
+"""A comparison → the screen, the JSON and the Markdown of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved
+from budget_cli.analysis.gates import Verdict
+from budget_cli.ids import Key
+from budget_cli.records.columns import Rejection, Tally
+from budget_cli.rendering.formats import as_dict, rounded, utf8
+from budget_cli.rendering.loss import count, figure, listed, of_rejections
+from budget_cli.rendering.markdown import table
+from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
+from budget_cli.rendering.text import Line, Piece
+
+LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
+SHARES = ("over_budget", "zero_variance")
+CLEAR = 2.0  # standard errors
+
+
+class Side(NamedTuple):
+    """One of the two dumps: how it was named, and what became of its records."""
+
+    name: str
+    tally: Tally
+    rejections: Sequence[Rejection]
+    only_here: Sequence[Key]  # the first of the prompts that the other does not have
+    incomplete: Sequence[str]
+
+
+def lines(
+    comparison: Comparison,
+    sides: tuple[Side, Side],
+    moved: Sequence[Moved],
+    order: str,
+    reasons: Sequence[str],
+    gates: Sequence[Verdict],
+    precision: int,
+) -> Iterator[Line]:
+    """The lines of the screen."""
+    base, new = sides
+    yield [Piece(f"{end_for_terminal(base.name, 38)} → {end_for_terminal(new.name, 38)}", "bold")]
+    c = comparison.coefficients
+    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
+    yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
+    yield [Piece(_compared(comparison))]
+    for side, only in zip(sides, (comparison.prompts.only_base, comparison.prompts.only_new), strict=True):
+        if only and comparison.pairing == "prompt":
+            text = f"  only in {end_for_terminal(side.name, 40)}: {count(only, 'prompt')}"
+            yield [Piece(text, "yellow"), Piece(listed(side.only_here, only, 78 - len(text)), "dim")]
+    yield []
+    yield [Piece(f"  {'':<16}{'base':>11}{'new':>12}{'difference':>14}   standard error", "dim")]
+    for name in QUANTITIES:
+        places = min(precision, 1) if name == "length" else precision
+        yield _row(LABELS[name], getattr(comparison, name), name in SHARES, places)
+    if any(_is_clear(getattr(comparison, name)) for name in QUANTITIES):
+        yield [Piece(f"  {'':<50}* beyond two standard errors", "dim")]
+    yield []
+    if moved:
+        yield [Piece(f"  moved most by {order:<10}{'n':>9}{'loss':>11}{'reward':>9}{'length':>9}", "bold")]
+        for prompt in moved:
+            n = f"{prompt.responses_base}, {prompt.responses_new}"
+            yield [
+                Piece(f"  {for_terminal(prompt.prompt_id, 23):<24}{n:>9}"),
+                Piece(f"{_signed(prompt.loss_delta, precision):>11}{_signed(prompt.reward_delta, 2):>9}"),
+                Piece(f"{_signed(prompt.length_delta, 0):>9}"),
+            ]
+        yield []
+    for side in sides:
+        yield from of_rejections(side.rejections, side.tally.rejected)
+    yield from _verdict(sides, reasons, gates)
+
+
+def _compared(comparison: Comparison) -> str:
+    prompts, responses = comparison.prompts, comparison.responses
+    said = f"{responses.base:,} against {responses.new:,} responses"
+    if comparison.pairing == "prompt":
+        return f"{said} of {count(prompts.paired, 'prompt')}, paired by id"
+    if prompts.only_base is None:
+        return f"{said}; a result holds no prompts, so there are no standard errors"
+    return f"{said} of {prompts.base:,} and {count(prompts.new, 'prompt')}, not paired: they share no id"
+
+
+def _row(label: str, difference: Difference, share: bool, precision: int) -> Line:
+    def shown(value: float | None) -> str:
+        return f"{value:.1%}" if share and value is not None else figure(value, precision)
+
+    clear = _is_clear(difference)
+    delta = shown(difference.delta)
+    delta = f"+{delta}" if difference.delta is not None and difference.delta > 0 else delta
+    return [
+        Piece(f"  {label:<16}", "dim"),
+        Piece(f"{shown(difference.base):>11}{shown(difference.new):>12}"),
+        Piece(f"{delta:>14}", "bold yellow" if clear else ""),
+        Piece(f" ± {shown(difference.se)}" if difference.se is not None else "   –"),
+        Piece(" *" if clear else "", "bold yellow"),
+    ]
+
+
+def _is_clear(difference: Difference) -> bool:
+    return difference.z is not None and abs(difference.z) > CLEAR
+
+
+def _signed(value: float | None, precision: int) -> str:
+    text = figure(value, precision)
+    return f"+{text}" if value is not None and round(value, precision) > 0 else text
+
+
+def _verdict(sides: tuple[Side, Side], reasons: Sequence[str], gates: Sequence[Verdict]) -> Iterator[Line]:
+    if reasons:
+        for reason in reasons:
+            yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
+        return
+    read, rejected = (" and ".join(f"{getattr(side.tally, name):,}" for side in sides) for name in ("read", "rejected"))
+    said = f"{read} records read, "
+    said += "none rejected" if not any(side.tally.rejected for side in sides) else f"{rejected} rejected as allowed"
+    if gates:
+        said += "; " + ("the gate holds" if len(gates) == 1 else f"all {len(gates)} gates hold")
+    yield [Piece("pass      ", "bold green"), Piece(said)]
+
+
+def json(
+    comparison: Comparison,
+    sides: tuple[Side, Side],
+    moved: Sequence[Moved],
+    status: str,
+    gates: Sequence[Verdict],
+    precision: int,
+) -> bytes:
+    """One JSON object and a newline; rounded but for the coefficients and the gates."""
+    body = rounded(as_dict(comparison), precision)
+    body["coefficients"] = as_dict(comparison.coefficients)
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "status": status,
+        **body,
+        "moved": [rounded(as_dict(prompt), precision) for prompt in moved],
+        "gates": [as_dict(gate) for gate in gates],
+    }
+    for key, side in zip(("base", "new"), sides, strict=True):
+        tally = side.tally
+        result[key] = {
+            "name": utf8(side.name),
+            "records": {n: getattr(tally, n) for n in ("read", "used", "rejected", "blank", "skipped")},
+            "only_here": list(side.only_here),
+            "rejections": [{**rejection._asdict(), "source": utf8(rejection.source)} for rejection in side.rejections],
+            "incomplete": [utf8(problem) for problem in side.incomplete],
+        }
+    return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def markdown(
+    comparison: Comparison,
+    sides: tuple[Side, Side],
+    moved: Sequence[Moved],
+    status: str,
+    gates: Sequence[Verdict],
+    precision: int,
+) -> bytes:
+    """A table of the quantities, one of the prompts that moved, one of the gates."""
+    base, new = (for_markdown(side.name) for side in sides)
+    text = f"{base} → {new}: {for_markdown(_compared(comparison))}; status {status}\n\n"
+    rows = [(LABELS[name], *(rounded(value, precision) for value in getattr(comparison, name))) for name in QUANTITIES]
+    text += table(("quantity", *Difference._fields), rows)
+    if moved:
+        text += "\n" + table(Moved._fields, ([rounded(value, precision) for value in prompt] for prompt in moved))
+    if gates:
+        judged = [(gate.expression, gate.value, "pass" if gate.passed else "fail") for gate in gates]
+        text += "\n" + table(("gate", "value", "verdict"), judged)
+    return text.encode("utf-8", "backslashreplace")

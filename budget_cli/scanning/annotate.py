@@ -1,0 +1,220 @@
+"""Sources and the groups of a finished scan → the same bytes, each record with its terms in it.
+
+The second pass over the input: a response's advantage needs the mean over its prompt, and that is known only at the
+end of the first. Joins reading, groups and the objective; computes nothing that the loss does not consist of.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from budget_cli import objective
+from budget_cli.errors import InputProblem
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.records import reference
+from budget_cli.records.columns import Columns, Tally
+from budget_cli.records.insertion import Insertion
+from budget_cli.records.jsonl import UTF8_BOM
+from budget_cli.records.record import is_prompt_record
+from budget_cli.scanning import scan, workers
+from budget_cli.scanning.state import Plan, Progressed, Scan, Task
+from budget_cli.schema.fields import Fields
+from budget_cli.schema.lookup import split_records, value_at
+from budget_cli.schema.paths import Expression
+from budget_cli.sources.blocks import Block
+from budget_cli.sources.local import Source
+
+KEY = "budget_cli"
+CHANGED = "changed between the two readings of it: what was written so far is not to be trusted"
+
+
+@dataclass(frozen=True)
+class AnnotationPlan:
+    """What every response gets its terms from; the same in every worker."""
+
+    plan: Plan
+    groups: Groups
+    budget_penalty_coef: float  # β, reward per token
+    kl_coef: float  # α, reward per nat
+
+
+class AnnotatedBlock(NamedTuple):
+    """What one block gave, in whole lines."""
+
+    annotated: bytes
+    rejects: bytes
+    unheld: int  # rejected lines that are too long to be held, so not all of them is in `rejects`
+    tally: Tally
+    bytes: int
+
+
+def annotate(
+    found: Sequence[Source],
+    terms: AnnotationPlan,
+    first_pass: Scan,
+    jobs: int | None = None,
+    progress: Callable[[Progressed], None] | None = None,
+) -> Iterator[AnnotatedBlock]:
+    """The lines of every source in order, each record with its terms, and the rejected ones apart.
+
+    Args:
+        found: the sources; all of them can be read twice.
+        terms: what the first pass found, and the coefficients.
+        first_pass: its counts, which those of the second must equal.
+        jobs: processes, as for the scan.
+        progress: called after every block.
+
+    Raises:
+        InputProblem: a source is not as it was in the first pass.
+        WorkerDied: a worker process was killed.
+    """
+    problems: list[InputProblem] = []
+    so_far = Progressed()
+    worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS
+    stream = scan.tasks(found, terms.plan, problems, set())
+    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=False):
+        if isinstance(outcome, InputProblem):
+            raise outcome
+        so_far.tally.add(outcome.tally)
+        so_far.bytes += outcome.bytes
+        yield outcome
+        if progress is not None:
+            progress(so_far)
+    if problems:
+        raise problems[0]
+    if so_far.tally != first_pass.tally:
+        raise InputProblem(found[0].name if len(found) == 1 else "the input", CHANGED)
+
+
+def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
+    """Read the block again and put in what is known now."""
+    plan = terms.plan
+    try:
+        block = scan.block_of(task, plan)
+        decoded = scan.decode(task.source, block, plan)
+        columns = decoded.columns
+        # a line is a whole prompt, whose name only the scan knows: its moments are all here
+        groups = scan.groups_of(columns, plan) if plan.fields.group == "line" else terms.groups
+        places = groups.rows(columns.keys)
+        if np.any(places < 0):
+            raise InputProblem(task.source.name, CHANGED)
+    except InputProblem as problem:
+        return problem
+    rows = places[columns.codes]
+    computed = _terms(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
+    rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
+    lines = _lines(block, plan.fields.document)
+    written = _written(lines, columns, computed, rejected, plan)
+    held = [lines[at - 1] for at, code in rejected.items() if code != "line-too-long"]
+    return AnnotatedBlock(_joined(written), _joined(held), len(rejected) - len(held), decoded.tally, len(block))
+
+
+@quiet_overflow
+def _terms(columns: Columns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
+    """The terms of these responses, shape (responses,) each; `rows`: where each one's prompt is."""
+    n = groups.column("n")[rows]
+    r, e = columns.reward, np.zeros_like(columns.reward)
+    e0 = e1 = e
+    if groups.layout.budgets and columns.length is not None:
+        e = np.maximum(0.0, np.nan_to_num(columns.length) - groups.layout.budgets[0])
+        e0, e1 = groups.column("e0", 0)[rows], groups.column("e1", 0)[rows]
+    r0, r1 = groups.column("r0")[rows], groups.column("r1")[rows]
+    k = columns.log_ratio
+    return objective.terms(
+        r,
+        e,
+        np.full_like(r, np.nan) if k is None else k,
+        r0 + r1 / n,
+        e0 + e1 / n,
+        (r - r0) - r1 / n,
+        (e - e0) - e1 / n,  # about the pivot: all digits, however far the mean is from 0
+        beta,
+        alpha,
+    )
+
+
+def _lines(block: Block, document: bool) -> list[bytes]:
+    data = bytes(block.view)
+    if block.first:
+        data = data.removeprefix(UTF8_BOM)
+    if document:
+        return [data.removesuffix(b"\n")]
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    return b"".join((b"\n".join(lines), b"\n")) if lines else b""
+
+
+def _written(
+    lines: list[bytes], columns: Columns, terms: objective.Terms, rejected: dict[int, str], plan: Plan
+) -> list[bytes]:
+    """Every line that is not rejected, with the terms of its responses where it has any."""
+    insertion = _insertion(plan.fields)
+    values = [_listed(term) for term in terms]
+    names = objective.Terms._fields
+    if _is_a_response_a_line(lines, columns, plan.fields):
+        dumps, into = orjson.dumps, insertion.into  # a record a line: what most dumps are
+        return [
+            into(line, [dumps(dict(zip(names, value, strict=True)))])
+            for line, value in zip(lines, zip(*values, strict=True), strict=True)
+        ]
+    starts = np.searchsorted(columns.line, np.arange(1, len(lines) + 2)).tolist()
+    written = []
+    for number, line in enumerate(lines, start=1):
+        at, end = starts[number - 1], starts[number]
+        if number in rejected:
+            continue
+        if at == end:  # a blank line, or one that is no sample
+            written.append(line)
+            continue
+        pieces = []
+        for size in _sizes(line, plan, end - at):
+            part = [value[at] if size is None else value[at : at + size] for value in values]
+            pieces.append(orjson.dumps(dict(zip(names, part, strict=True))))
+            at += 1 if size is None else size
+        written.append(insertion.into(line, pieces))
+    return written
+
+
+@lru_cache(maxsize=1)
+def _insertion(fields: Fields) -> Insertion:
+    return Insertion(KEY, fields)
+
+
+def _listed(values: Floats) -> list[float | None]:
+    """Plain numbers; None for what there is not, or is beyond the range of a double."""
+    there = np.isfinite(values)
+    listed: list[float | None] = (values + 0.0).tolist()  # -0.0 becomes 0.0
+    for i in np.flatnonzero(~there).tolist():
+        listed[i] = None
+    return listed
+
+
+def _is_a_response_a_line(lines: list[bytes], columns: Columns, fields: Fields) -> bool:
+    """Whether every line is the record of one response: no arrays, no blank or rejected line, no list of samples."""
+    rewards = fields.paths["rewards"]
+    if fields.records or isinstance(rewards, Expression):
+        return False
+    name = orjson.dumps(rewards[-1].key)
+    return np.array_equal(columns.line, np.arange(1, len(lines) + 1)) and not any(name in line for line in lines)
+
+
+def _sizes(line: bytes, plan: Plan, responses: int) -> list[int | None]:
+    """For each sample of a line: None for a response of its own, the length of its arrays for several side by side."""
+    fields = plan.fields
+    if fields.records == "columns":
+        return [responses]
+    sizes = []
+    for record in split_records(reference.value_of(line, plan.limits.max_line_bytes), fields):
+        arrays = is_prompt_record(record, fields)
+        sizes.append(len(value_at(record, fields.paths["rewards"])) if arrays else None)
+    return sizes

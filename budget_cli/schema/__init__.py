@@ -1,0 +1,1 @@
+"""Where the fields of a record are: paths, expressions, presets."""

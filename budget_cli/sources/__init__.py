@@ -1,0 +1,1 @@
+"""Paths and URLs → blocks of bytes. Knows nothing of JSON."""

@@ -1,0 +1,198 @@
+"""If this fails, a run has other settings than its user believes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import Run
+
+ROOT = Path(__file__).parents[2]
+DUMP = ROOT / "sample_data" / "rollouts.jsonl"
+
+
+def place(folder: Path, text: str, name: str = "budget-cli.toml") -> Path:
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def settings(budget_cli: Run, cwd: Path, *flags: str, **environment: str) -> dict[str, Any]:
+    """What the loss of the samples was computed with."""
+    done = budget_cli("loss", DUMP, "-f", "json", *flags, cwd=cwd, **environment)
+    assert done.stdout, done.stderr.decode()
+    answer = json.loads(done.stdout)
+    return answer["coefficients"] | {"gates": [gate["expression"] for gate in answer["gates"]]}
+
+
+def test_flags_beat_the_environment_which_beats_the_file(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, 'token-budget = 1\nbeta = 0.25\nkl_coef = 0.5\nfail-if = ["loss > 99"]')
+    assert settings(budget_cli, tmp_path) == {
+        "token_budget": 1,
+        "budget_penalty_coef": 0.25,
+        "kl_coef": 0.5,
+        "gates": ["loss > 99"],
+    }
+    environment = {"BUDGET_CLI_TOKEN_BUDGET": "2", "BUDGET_CLI_FAIL_IF": "loss > 98\nreward.mean < 0"}
+    found = settings(budget_cli, tmp_path, **environment)
+    assert (found["token_budget"], found["gates"]) == (2, ["loss > 98", "reward.mean < 0"])
+    found = settings(budget_cli, tmp_path, "-B", "3", "--fail-if", "loss > 97", **environment)
+    assert (found["token_budget"], found["kl_coef"], found["gates"]) == (3, 0.5, ["loss > 97"])
+
+
+def test_the_search_goes_upward_and_ends_at_the_first(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, "token-budget = 1\nkl-coef = 0.5")
+    below = place(tmp_path / "a" / "b", '[project]\nname = "x"', "pyproject.toml")
+    assert settings(budget_cli, below)["token_budget"] == 1  # a pyproject.toml that does not speak of it
+    middle = place(tmp_path / "a", "[tool.budget-cli]\ntoken-budget = 2", "pyproject.toml")
+    assert settings(budget_cli, below) == {
+        "token_budget": 2,
+        "budget_penalty_coef": 0.01,
+        "kl_coef": 0.1,
+        "gates": [],
+    }
+    place(middle, "token-budget = 3")
+    assert settings(budget_cli, below)["token_budget"] == 3  # its own file comes before the shared one
+
+
+def test_a_table_of_a_command_s_name_is_for_that_command(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, "token-budget = 1\n[loss]\ntoken-budget = 2\n[compare]\ntoken-budget = 3\ntop = 1")
+    assert settings(budget_cli, tmp_path)["token_budget"] == 2
+    done = budget_cli("compare", DUMP, DUMP, "-f", "json", cwd=tmp_path)
+    assert json.loads(done.stdout)["coefficients"]["token_budget"] == 3
+    done = budget_cli("annotate", DUMP, "--alpha", "0", cwd=tmp_path)
+    assert done.returncode == 0
+
+
+def test_fields_are_a_table_or_a_list(budget_cli: Run, tmp_path: Path) -> None:
+    for text in (
+        '[field]\nreward = "response_length"',
+        'field = ["reward=response_length"]',
+        'field = "reward=response_length"',
+    ):
+        place(tmp_path, text)
+        done = budget_cli("loss", DUMP, "-B", "1024", "-f", "json", cwd=tmp_path)
+        assert json.loads(done.stdout)["reward"]["max"] == 1280
+
+
+def test_a_file_named_in_the_file_is_beside_it(budget_cli: Run, tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    place(tmp_path, 'presets = ["mine.toml"]\npreset = "mine"\nkl-coef = 0\nbeta = 0')
+    place(tmp_path, '[mine]\nprompt_id = "prompt_id"\nreward = "response_length"', "mine.toml")
+    done = budget_cli("loss", DUMP, "-f", "json", cwd=below)
+    assert json.loads(done.stdout)["reward"]["max"] == 1280
+
+
+def test_a_flag_is_true_or_false(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, "allow-empty = true\ntoken-budget = 1")
+    assert budget_cli("loss", stdin=b"", cwd=tmp_path).returncode == 0
+    place(tmp_path, "allow-empty = false\ntoken-budget = 1")
+    assert budget_cli("loss", stdin=b"", cwd=tmp_path).returncode == 1
+
+
+WRONG: list[tuple[str, str]] = [
+    ("tokn-budget = 1", "tokn-budget: no option is called that (did you mean token-budget?)"),
+    ("[los]\nbeta = 1", "los: no option is called that (did you mean loss?)"),
+    ("[loss]\nbetta = 1", "loss.betta: no option is called that (did you mean beta?)"),
+    (
+        "[annotate]\nfail-if = 'loss > 1'",
+        "annotate.fail-if: no option is called that: the keys are the long options, as in token-budget",
+    ),
+    ("xyzzy = 1", "xyzzy: no option is called that: the keys are the long options, as in token-budget"),
+    ("output = 'x'", "output: belongs on the command line"),
+    ("token-budget = true", "token-budget: expected a whole number, found true"),
+    ("token-budget = 1.5", "token-budget: '1.5' is not a valid int"),
+    ("token-budget = -1", "token-budget: -1 is not in the range x>=0"),
+    ("token-budget = [1]", "token-budget: expected a whole number, found [1]"),
+    ("kl-coef = nan", "kl-coef: expected a finite number, found nan"),
+    ("preset = 2020-01-01", "preset: expected a text, found datetime.date(2020, 1, 1)"),
+    ("allow-empty = 'yes'", "allow-empty: expected true or false, found 'yes'"),
+    ("[loss]\nformat = 'tabel'", "loss.format: 'tabel' is not one of 'table', 'json', 'csv', 'markdown'"),
+    ("a = ", "not TOML: Invalid value (at end of document)"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG)
+@pytest.mark.parametrize("command", ["loss", "fields"])
+def test_what_a_file_cannot_say_is_an_error_that_names_it(
+    budget_cli: Run, tmp_path: Path, text: str, said: str, command: str
+) -> None:
+    place(tmp_path, text)
+    below = tmp_path / "below"
+    below.mkdir()
+    done = budget_cli(command, DUMP, cwd=below)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().startswith(f"budget-cli: ../budget-cli.toml: {said}")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_help_and_version_are_there_whatever_the_file_says(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, "nonsense")
+    for flags in (["--help"], ["--version"], ["loss", "--help"], ["loss", "-h"]):
+        assert budget_cli(*flags, cwd=tmp_path).returncode == 0
+
+
+def test_another_file_or_none_may_be_named(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, "token-budget = 1")
+    other = place(tmp_path / "other", "[tool.budget-cli]\ntoken-budget = 2", "pyproject.toml") / "pyproject.toml"
+    flags = ("loss", DUMP, "-f", "json")
+    named = budget_cli("--config", other, *flags, cwd=tmp_path)
+    assert json.loads(named.stdout)["coefficients"]["token_budget"] == 2
+    assert budget_cli(*flags, cwd=tmp_path, BUDGET_CLI_CONFIG=str(other)).stdout == named.stdout
+    assert budget_cli("--no-config", *flags, cwd=tmp_path).returncode == 2  # no budget
+    for path, said in (("no.toml", "no such file"), ("other", "no such file"), (DUMP, "not TOML")):
+        done = budget_cli("--config", path, *flags, cwd=tmp_path)
+        assert (done.returncode, said in done.stderr.decode()) == (2, True)
+    place(tmp_path / "other", "[project]", "pyproject.toml")
+    done = budget_cli("--config", other, *flags, cwd=tmp_path)
+    assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: --config {other}: has no [tool.budget-cli]\n")
+
+
+def test_without_a_file_nothing_is_imported_for_it(budget_cli: Run, tmp_path: Path) -> None:
+    patch = "import sys, atexit; atexit.register(lambda: print('tomllib' in sys.modules, 'numpy' in sys.modules))"
+    leave = "import os; os._exit = sys.exit"
+    done = budget_cli("loss", DUMP, cwd=tmp_path, patch=f"{patch}\n{leave}")
+    assert (done.returncode, done.stdout) == (2, b"False False\n")
+
+
+def test_the_file_that_the_readme_shows_is_one(budget_cli: Run, tmp_path: Path) -> None:
+    (shown,) = re.findall(
+        r"^```toml\n(# budget-cli.toml\n.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
+    )
+    place(tmp_path, shown)
+    done = budget_cli("loss", DUMP, "-f", "json", "--field", "reward=reward", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["coefficients"]["token_budget"] == 4096
+    assert ([row["key"] for row in answer["by"]], len(answer["gates"])) == ([40], 2)
+
+
+def test_what_stands_in_place_of_a_budget_beats_the_budget_of_a_file(budget_cli: Run, tmp_path: Path) -> None:
+    place(tmp_path, "token-budget = 4096\nbeta = 0.02")
+    for flags in (["--suggest"], ["--max-response-length", "1280", "--overlong-buffer", "256"], ["--alpha", "0"]):
+        assert budget_cli("sweep", DUMP, *flags, cwd=tmp_path).returncode == 0
+    assert budget_cli("sweep", DUMP, "--suggest", "-B", "9", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("BUDGET_CLI_FAIL_IFS", "BUDGET_CLI_FAIL_IFS: no option is called that (did you mean BUDGET_CLI_FAIL_IF?)"),
+        (
+            "BUDGET_CLI_TOKEN_BUDGTE",
+            "BUDGET_CLI_TOKEN_BUDGTE: no option is called that (did you mean BUDGET_CLI_TOKEN_BUDGET?)",
+        ),
+        ("BUDGET_CLI_CONFIGS", "BUDGET_CLI_CONFIGS: no option is called that (did you mean BUDGET_CLI_CONFIG?)"),
+    ],
+)
+def test_a_variable_that_is_nearly_an_option_is_refused(budget_cli: Run, name: str, says: str) -> None:
+    done = budget_cli("loss", DUMP, "-B", "9", **{name: "1"})
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"budget-cli: {says}\n")
+
+
+def test_variables_of_other_commands_and_of_scripts_are_left_alone(budget_cli: Run) -> None:
+    told = ("loss", DUMP, "-B", "9", "-f", "json")
+    plain = budget_cli(*told)
+    assert plain.returncode == 0
+    assert budget_cli(*told, BUDGET_CLI_SUGGEST="1", BUDGET_CLI_VERSION="0.1.0").stdout == plain.stdout

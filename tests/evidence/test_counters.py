@@ -1,0 +1,105 @@
+"""If this fails, a check counts responses that do not show what it looks for, or misses some that do."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budget_cli.evidence import counters
+from budget_cli.evidence.counters import MANY_VALUES, Counters, Counts, Location
+from budget_cli.evidence.responses import ObservationSpec, Responses
+
+NONE = np.nan
+
+
+def seen_of(watch: ObservationSpec, reward: list[float], length: list[float] | None, **more: list[float]) -> Counters:
+    """What responses to one prompt show."""
+    size = len(reward)
+    codes, line = np.zeros(size, dtype=np.intp), np.arange(1, size + 1, dtype=np.intp)
+    columns = {name: np.array(values, dtype=np.float64) for name, values in more.items()}
+    lengths = None if length is None else np.array(length, dtype=np.float64)
+    return Counters.from_responses(watch, Responses(["p"], codes, line, np.array(reward), lengths, **columns))
+
+
+def test_rewards_are_counted_within_and_over_every_budget() -> None:
+    rewards = [0.0, 1.0, 1.0, 0.0, 0.5, 1.0]
+    lengths = [50.0, 100.0, 101.0, 300.0, NONE, 200.0]  # one without a length is over no budget
+    values = seen_of(ObservationSpec((200, 100)), rewards, lengths).values
+    assert values == {
+        "reward": {0.0: 2, 0.5: 1, 1.0: 3},
+        "reward_within@100": {0.0: 1, 0.5: 1, 1.0: 1},
+        "reward_over@100": {0.0: 1, 1.0: 2},
+        "reward_within@200": {0.0: 1, 0.5: 1, 1.0: 3},
+        "reward_over@200": {0.0: 1},
+    }
+
+
+@pytest.mark.parametrize("rewards", [[1.0, 1.0], [0.0, 1.0], [0.0, 0.5, 1.0]])
+def test_without_lengths_nobody_is_over_a_budget(rewards: list[float]) -> None:
+    values = seen_of(ObservationSpec((0, 9)), rewards, None).values
+    assert (
+        values["reward_within@0"]
+        == values["reward_within@9"]
+        == values["reward"]
+        == dict.fromkeys(rewards, 0) | {value: rewards.count(value) for value in rewards}
+    )
+    assert set(values) == {"reward", "reward_within@0", "reward_within@9"}
+
+
+REWARDS = st.sampled_from([0.0, 1.0]) | st.integers(0, 3).map(float) | st.floats(-10, 10)
+LENGTHS = st.integers(0, 40).map(float) | st.just(NONE)
+
+
+@given(
+    responses=st.lists(st.tuples(REWARDS, LENGTHS), min_size=1, max_size=80),
+    budgets=st.lists(st.integers(0, 45), max_size=4, unique=True),
+)
+def test_the_counts_are_those_of_looking_at_each_response(
+    responses: list[tuple[float, float]], budgets: list[int]
+) -> None:
+    def counted(some: list[float]) -> Counts:
+        values = sorted(set(some))
+        counts: Counts = {value: some.count(value) for value in values[:MANY_VALUES]}
+        rest = sum(some.count(value) for value in values[MANY_VALUES:])
+        return counts | ({None: rest} if rest else {})
+
+    expected = {"reward": counted([reward for reward, _ in responses])}
+    for budget in budgets:
+        expected[f"reward_within@{budget}"] = counted([r for r, length in responses if not length > budget])
+        expected[f"reward_over@{budget}"] = counted([r for r, length in responses if length > budget])
+    for cells in (1, 1 << 18):  # a budget at a time, and all at once
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(counters, "CELLS", cells)
+            found = seen_of(ObservationSpec(tuple(budgets)), *map(list, zip(*responses, strict=True))).values
+        assert found == {name: counts for name, counts in expected.items() if counts}
+
+
+def test_what_log_probs_show_is_counted_with_its_places() -> None:
+    seen = seen_of(
+        ObservationSpec(positive=0.5, outlier=3.0),
+        [0.0] * 5,
+        [2.0, 1.0, 3.0, 4.0, NONE],
+        log_prob=[0.6, 0.0, -1.0, -9.0, NONE],
+        old_log_prob=[0.5, 0.0, 0.0, -5.0, -1.0],
+    )
+    assert {name: (one.count, one.first) for name, one in seen.occurrences.items()} == {
+        "without_length": (1, [Location(5, 0)]),
+        "without_log_prob": (1, [Location(5, 0)]),
+        "positive_log_prob": (1, [Location(1, 0)]),
+        "zero_old_log_prob": (1, [Location(3, 0)]),  # of one token it may be certain
+        "outlier": (1, [Location(4, 0)]),
+    }
+    sums = {name: seen.total(name) for name in ("zero_log_prob", "zero_old_log_prob", "with_log_ratio", "no_log_ratio")}
+    assert sums == {"zero_log_prob": 1, "zero_old_log_prob": 2, "with_log_ratio": 4, "no_log_ratio": 1}
+    # sizes of the log-ratios 0.1, 0, 1 and 4 over 2, 1, 3 and 4 tokens
+    assert (seen.total("log_ratio_size"), seen.total("log_ratio_tokens")) == (pytest.approx(5.1), 10)
+    # log-probs of size 0.6, 0, 1 and 9 beside lengths of 2, 1, 3 and 4
+    names = ("n", "p", "L", "pp", "LL", "pL")
+    assert [seen.total(f"grows_{name}") for name in names] == pytest.approx([4, 10.6, 10, 82.36, 30, 40.2])
+
+
+def test_values_are_told_apart_also_where_the_smallest_of_many_are_all_over_the_budget() -> None:
+    rewards = [float(i) for i in range(200)]
+    seen = seen_of(ObservationSpec((100,)), rewards, [300.0] * 190 + [50.0] * 10)
+    assert seen.values["reward_within@100"] == {float(i): 1 for i in range(190, 200)}
+    assert seen.values["reward_over@100"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 190 - MANY_VALUES}

@@ -1,0 +1,40 @@
+"""If this fails, copies are missed by the luck of where a dump was cut, or different responses pass for copies."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from budget_cli.evidence import distinct_sample
+from budget_cli.evidence.distinct_sample import DistinctSample
+
+
+def test_a_sample_holds_all_of_equal_digests_or_none_and_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distinct_sample, "KEPT", 100)
+    chance = np.random.default_rng(3)
+    distinct = chance.integers(0, 2**64, 2000, dtype=np.uint64)
+    digest = np.concatenate([distinct, distinct[:500]])
+    place = np.arange(digest.size)
+    samples = []
+    for size in (2500, 700, 31):
+        sample = DistinctSample()
+        for at in range(0, digest.size, size):
+            one = DistinctSample()
+            piece = slice(at, at + size)
+            one.add(digest[piece], place[piece].astype(np.intp), place[piece], digest[piece])
+            sample.add(one.digest, one.row, one.place, one.record, one.level)
+        assert sample.digest.size <= 100
+        samples.append((sample.level, sorted(sample.place.tolist())))
+    assert samples[0] == samples[1] == samples[2]
+    level, places = samples[0]
+    assert level == 5  # 2500 / 2^5 = 78
+    kept = set(digest[places].tolist())
+    assert places == [i for i, one in enumerate(digest.tolist()) if one in kept]
+
+
+def test_what_stands_for_numbers_differs_where_any_of_them_does() -> None:
+    columns: list[Any] = [None, np.array([1.0, 1.0, 2.0, 1.0]), np.array([2.0, 2.0, 1.0, np.nan])]
+    mixed = distinct_sample.number_digests(4, columns).tolist()
+    assert mixed[0] == mixed[1]
+    assert len(set(mixed)) == 3
+    assert distinct_sample.number_digests(4, [np.full(4, np.nan), *columns[1:]]).tolist() == mixed

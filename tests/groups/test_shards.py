@@ -1,0 +1,42 @@
+"""If this fails, a cluster with many prompts gives another sum, or loses a prompt between two shares."""
+
+import pickle
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_groups import LAYOUT, Response, bits, folded, groups_of, parts
+
+from budget_cli.groups import shards
+from budget_cli.groups.groups import Groups
+from budget_cli.ids import Packed, taken
+
+
+@settings(deadline=None)
+@given(parts, st.integers(1, 7))
+def test_shares_together_are_what_was_folded_as_one(of: Sequence[Sequence[Response]], number: int) -> None:
+    states = shards.split(Groups(LAYOUT), number, part=0)
+    rest = Groups(LAYOUT)
+    for part, responses in enumerate(of, start=1):
+        groups = groups_of(responses)
+        for state, share in zip(states, shards.split(groups, number, part), strict=True):
+            state.fold(pickle.loads(pickle.dumps(share)))
+        rest.fold(groups.with_prompts((), LAYOUT.empty(0)))
+    assert bits(shards.join(states, rest)) == bits(folded(of))
+
+
+def test_a_prompt_is_always_in_the_same_share() -> None:
+    one, other = groups_of([("a", 1, 1, 1), (7, 1, 1, 1)]), groups_of([("7", 1, 1, 1), (7, 2, 2, 2), ("a", 2, 2, 2)])
+    of_one, of_other = ([set(share.groups.keys()) for share in shards.split(each, 4, 0)] for each in (one, other))
+    for key in ("a", 7):
+        assert [key in share for share in of_one] == [key in share for share in of_other]
+        assert sum(key in share for share in of_one) == 1
+
+
+@given(st.lists(st.text(max_size=5) | st.integers(-9, 9), min_size=1), st.data())
+def test_packed_ids_are_taken_and_joined_in_any_order(ids: list[str | int], data: st.DataObject) -> None:
+    places = data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=30))
+    packed = taken(Packed.of(ids), np.array(places, dtype=np.intp))
+    assert packed == [ids[place] for place in places]
+    assert Packed.joined([packed, Packed.of([]), Packed.of(ids)]) == [*packed, *ids]

@@ -1,0 +1,26 @@
+"""If this fails, a key that a record has twice goes unnoticed, or a record is accused of one that it has once."""
+
+import pytest
+
+from budget_cli.records import duplicate_keys
+
+LINES: list[tuple[bytes, list[str]]] = [
+    (b'{"a": 1, "b": 2}', []),
+    (b'{"a": 1, "b": 2, "a": 1}', ["a"]),
+    (b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}', []),
+    (b'{"b": [{"a": 1, "a": 2}], "c": {"d": 1, "d": 2, "d": 3}}', ["a", "d"]),
+    (rb'{"a": 1, "\u0061": 2}', ["a"]),  # the same key, written otherwise
+    (b'{"a": 1, "A": 2, "a ": 3}', []),
+    (b'{"a": "\\"a\\": 1", "b": ""}', []),
+    (b'{"a": 1' + b"0" * 5000 + b', "a": 1e999}', ["a"]),
+    (b'{"a": 1, "a": 2', []),  # no record
+    (b'{"a": 1, "a": "\xff"}', []),
+    (b"[" * 5000 + b"]" * 5000, []),
+    (b"", []),
+]
+
+
+@pytest.mark.parametrize(("line", "keys"), LINES)
+def test_the_keys_that_an_object_has_twice_are_named(line: bytes, keys: list[str]) -> None:
+    expected = [(1, keys), (3, keys)] if keys else []
+    assert list(duplicate_keys.find_duplicate_keys(line + b'\n{"x": 1}\n' + line)) == expected

@@ -1,0 +1,411 @@
+"""If this fails, a Parquet file is read as other records than its rows, without the strictness, or not to its end."""
+
+import decimal
+import io
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow.parquet import ParquetFile, write_table
+
+from budget_cli.errors import InputProblem
+from budget_cli.groups.moments import Layout
+from budget_cli.records import parquet
+from budget_cli.records.columns import ALL_REJECTIONS, Columns, Decoded, Extra, Labels, RejectionLimit, Texts
+from budget_cli.records.jsonl import Limits
+from budget_cli.scanning.scan import scan
+from budget_cli.scanning.state import Plan, Scan
+from budget_cli.schema.fields import Fields
+from budget_cli.sources import local as sources
+
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
+RECORDS = [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").splitlines()]
+REWARD_ONLY = Fields(needs_length=False, needs_log_probs=False)
+GOOD: dict[str, Any] = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -2.0, "response_length": 3}
+
+
+def written(path: Path, table: pyarrow.Table | list[dict[str, Any]], **options: Any) -> Path:
+    table = pyarrow.Table.from_pylist(table) if isinstance(table, list) else table
+    write_table(table, path, **options)
+    return path
+
+
+def scanned(path: Path, fields: Fields = Fields(), jobs: int = 1, keep: RejectionLimit = ALL_REJECTIONS) -> Scan:  # noqa: B008
+    return scan(sources.find([str(path)]), Plan(fields, Layout((1024,)), Limits(keep=keep)), jobs)
+
+
+def said(found: Scan) -> list[str]:
+    return [str(rejection).rpartition("/")[2] for rejection in found.rejections]
+
+
+def told(found: Scan) -> tuple[Any, ...]:
+    """Everything that a scan says of the records, but for the bytes that it read."""
+    groups = found.groups
+    lengths = [array.tobytes() for array in groups.lengths.items()]
+    return groups.table.tobytes(), list(groups.keys()), lengths, found.tally, [str(p) for p in found.problems]
+
+
+# ---- the same records as lines
+
+
+@pytest.mark.parametrize("row_group", [1, 7, 48])
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
+def test_rows_are_read_as_the_lines_that_hold_the_same(tmp_path: Path, row_group: int, compression: str) -> None:
+    path = written(tmp_path / "a.parquet", RECORDS, row_group_size=row_group, compression=compression)
+    lines, rows = scanned(SAMPLE), scanned(path)
+    assert rows.tally == lines.tally
+    assert list(rows.groups.keys()) == list(lines.groups.keys())
+    assert rows.groups.table == pytest.approx(lines.groups.table, rel=1e-12)
+    assert rows.problems == []
+
+
+def test_it_is_known_by_its_first_bytes_whatever_its_name(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", RECORDS)
+    assert scanned(path).tally.used == 48
+
+
+@pytest.mark.parametrize("row_group", [10, 1000])
+def test_any_number_of_processes_says_the_same_to_the_last_bit(tmp_path: Path, row_group: int) -> None:
+    records = [{**RECORDS[i % 48], "reward": math.sin(i)} for i in range(1000)]
+    records[500]["reward"] = math.nan
+    path = written(tmp_path / "a.parquet", records, row_group_size=row_group)
+    alone = scanned(path)
+    assert said(alone) == ["a.parquet:501: reward: NaN is not a number that can be averaged"]
+    for jobs in (2, 3):
+        assert told(scanned(path, jobs=jobs)) == told(alone)
+
+
+@pytest.mark.parametrize("by", ["step", "file"])
+@pytest.mark.parametrize("row_group", [7, 1000])
+def test_rows_have_labels_as_lines_have(tmp_path: Path, by: str, row_group: int) -> None:
+    records = [record | {"step": 40 + i // 20} for i, record in enumerate(RECORDS)]
+    lines = tmp_path / "a"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    fields = Fields(extras=("step",) if by == "step" else ())
+    of_lines, of_rows = (
+        scan(sources.find([str(path)]), Plan(fields, Layout((1024,)), Limits(), by), 1)
+        for path in (lines, written(tmp_path / "b.parquet", records, row_group_size=row_group))
+    )
+    assert list(of_rows.by) == ([40, 41, 42] if by == "step" else [str(tmp_path / "b.parquet")])
+    for rows, same in zip(of_rows.by.values(), of_lines.by.values(), strict=True):
+        assert list(rows.keys()) == list(same.keys())
+        assert rows.table == pytest.approx(same.table, rel=1e-12)
+    assert list(of_rows.tallies.values()) == list(of_lines.tallies.values())
+
+
+def test_a_row_group_is_read_in_batches_and_of_it_only_the_columns_that_are_needed(tmp_path: Path) -> None:
+    text = ["x" * 50_000 + str(i) for i in range(2000)]
+    table = pyarrow.table({"prompt_id": ["p"] * 2000, "reward": [1.0] * 2000, "completion": text})
+    path = written(tmp_path / "a.parquet", table)
+    source = sources.find([str(path)])[0]
+    (group,) = parquet.row_groups(source)
+    assert [part.lines for part in parquet.decode(source, group, REWARD_ONLY, ALL_REJECTIONS)] == [2000]
+    with_text = REWARD_ONLY.with_mappings(["prompt_id=digest(completion)"])
+    batches = [part.lines for part in parquet.decode(source, group, with_text, ALL_REJECTIONS)]
+    assert max(batches) * 50_000 <= 2 * parquet.BATCH_BYTES
+    assert sum(batches) == 2000
+    assert [
+        line for part in parquet.decode(source, group, with_text, ALL_REJECTIONS) for line in part.columns.line.tolist()
+    ] == [*range(1, 2001)]
+
+
+# ---- the strictness of lines
+
+CASES: list[tuple[str, Any, str | None]] = [  # a field, the values of three rows, what is said of the second
+    ("reward", [1.0, math.nan, 0.5], "reward: NaN is not a number that can be averaged"),
+    ("reward", [1.0, -math.inf, 0.5], "reward: a number beyond the range of a double"),
+    ("reward", [1.0, None, 0.5], "reward: null"),
+    ("response_length", [1, -2, 3], "response_length: expected a whole number of tokens, 0 or more, found -2"),
+    ("response_length", [1, 2.5, 3], "response_length: expected a whole number of tokens, 0 or more, found 2.5"),
+    ("log_prob", [-1.0, None, -3.0], "log_prob: null"),
+    ("log_prob", [[-1.0], [-1.0, math.nan], [-2.0]], "log_prob: element 1: NaN is not a number that can be averaged"),
+    ("log_prob", [[-1.0], [], [-2.0]], "log_prob: an empty list of log-probabilities has no sum"),
+    ("log_prob", [[-1.0], [None], [-2.0]], "log_prob: element 0: expected a number, found null"),
+    ("prompt_id", ["a", None, "b"], "prompt_id: null"),
+    (
+        "prompt_id",
+        pyarrow.array([1, 2**64 - 1, 2], pyarrow.uint64()),
+        "prompt_id: an integer too large to be exact everywhere: quote it",
+    ),
+    (
+        "reward",
+        pyarrow.array(np.array([1.0, math.nan, 2.0], np.float16)),
+        "reward: NaN is not a number that can be averaged",
+    ),
+    # what a type is for: as numbers
+    ("reward", pyarrow.array(list(map(decimal.Decimal, ("1.5", "2", "3")))), None),
+    ("reward", pyarrow.array([1, 2, 3], pyarrow.uint8()), None),
+    ("prompt_id", pyarrow.array(["a", "b", "a"]).dictionary_encode(), None),
+    ("prompt_id", pyarrow.array(["a", "b", "a"], pyarrow.large_string()), None),
+    ("log_prob", pyarrow.array([[-1.0], [-2.0], [-3.0]], pyarrow.large_list(pyarrow.float32())), None),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "message"), CASES)
+def test_a_cell_is_held_to_what_a_value_of_a_line_is_held_to(
+    tmp_path: Path, name: str, values: Any, message: str | None
+) -> None:
+    columns = {field: [value] * 3 for field, value in GOOD.items()} | {name: values}
+    found = scanned(written(tmp_path / "a.parquet", pyarrow.table(columns)))
+    assert said(found) == ([] if message is None else [f"a.parquet:2: {message}"])
+    assert (found.tally.read, found.tally.used) == (3, 3 if message is None else 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([True, False], "true"),
+        (["x", "1.0"], "a string"),
+        (["1.0", "x"], 'the text "1.0"'),
+        ([datetime(2026, 1, 1), datetime(2026, 1, 2)], "a datetime"),
+        ([b"1", b"2"], "a bytes"),
+    ],
+)
+def test_what_is_no_number_is_named(tmp_path: Path, values: list[Any], found: str) -> None:
+    path = written(tmp_path / "a.parquet", pyarrow.table({"prompt_id": ["p", "p"], "reward": values}))
+    assert said(scanned(path, REWARD_ONLY))[0].startswith(f"a.parquet:1: reward: expected a number, found {found}")
+
+
+def test_text_that_is_no_utf8_is_refused_in_its_row_alone(tmp_path: Path) -> None:
+    raw = pyarrow.array([b"a", b"\xff", b"b"], pyarrow.binary())
+    ids = pyarrow.Array.from_buffers(pyarrow.string(), 3, raw.buffers())
+    path = written(tmp_path / "a.parquet", pyarrow.table({"prompt_id": ids, "reward": [1.0, 2.0, 3.0]}))
+    found = scanned(path, REWARD_ONLY)
+    assert said(found) == ["a.parquet:2: byte 0xff is not UTF-8"]
+    assert list(found.groups.keys()) == ["a", "b"]
+
+
+def test_a_missing_column_is_missing_and_all_that_there_are_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.parquet", [{"prompt_id": "p", "score": 1.0, "output": "x"}])
+    assert said(scanned(path, REWARD_ONLY)) == [
+        "a.parquet:1: reward: missing (there are prompt_id, score, output); give --field reward=PATH"
+    ]
+
+
+def test_rows_are_numbered_over_row_groups_and_a_row_may_be_the_prompt(tmp_path: Path) -> None:
+    records = [{"rewards": [1.0, 0.0]}, {"rewards": None}, {"rewards": [2.0, 0.0, 1.0]}]
+    path = written(tmp_path / "a.parquet", records, row_group_size=2)
+    found = scanned(path, Fields(group="line", needs_length=False, needs_log_probs=False))
+    assert list(found.groups.keys()) == [f"{path}:1", f"{path}:3"]
+    assert said(found)[0].startswith("a.parquet:2: rewards: null")
+
+
+def test_nested_columns_are_objects_and_lists(tmp_path: Path) -> None:
+    records = [
+        {
+            "group": {"id": 7},
+            "usage": {"output": decimal.Decimal(4)},
+            "turns": [{"logps": [-1.0, -0.5]}, {"logps": [-2.0]}],
+        },
+        {"group": {"id": 7}, "usage": {"output": None}, "turns": [{"logps": [-1.0]}]},
+    ]
+    path = written(tmp_path / "a.parquet", [record | {"reward": 1.0} for record in records])
+    mappings = ["prompt_id=group.id", "response_length=usage.output", "log_prob=turns[].logps"]
+    found = scanned(path, Fields(needs_length=False, needs_log_probs=False).with_mappings(mappings))
+    assert (found.tally.used, list(found.groups.keys())) == (2, [7])
+
+
+def test_a_map_is_an_object(tmp_path: Path) -> None:
+    parts = pyarrow.map_(pyarrow.string(), pyarrow.struct({"score": pyarrow.float64(), "weight": pyarrow.float64()}))
+    rewards = pyarrow.array([{"a": {"score": 1.0, "weight": 0.5}, "b": {"score": 2.0, "weight": 1.0}}], parts)
+    path = written(tmp_path / "a.parquet", pyarrow.table({"prompt_id": ["p"], "rewards": rewards}))
+    found = scanned(path, REWARD_ONLY.with_mappings(["reward=weighted(rewards)"]))
+    assert found.groups.column("r_max").tolist() == [2.5]
+
+
+# ---- column by column, and row by row
+
+ids = st.sampled_from([st.sampled_from(["a", "b", "ä", ""]), st.integers(-3, 3), st.none() | st.just("a")])
+numbers = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.sampled_from([0.0, 1e308, 2.0**53])
+anything = numbers | st.sampled_from([math.nan, math.inf, None])
+lengths = st.sampled_from([st.integers(0, 9), st.integers(-1, 9) | st.none(), st.sampled_from([0.0, 2.0, 2.5])])
+log_probs = st.sampled_from(
+    [numbers, anything, st.lists(numbers, min_size=1, max_size=3), st.lists(anything, max_size=2) | st.none()]
+)
+types = st.sampled_from([None, pyarrow.float32(), pyarrow.float64()])
+
+
+WANTED = ("finish_reason", "step", "advantage", "response_text")
+labels = st.sampled_from(
+    [
+        st.sampled_from(["stop", "length", "", None]),
+        st.integers(-(2**63), 2**63 - 1) | st.none(),
+        st.none(),
+        numbers,
+        anything,
+        st.booleans(),
+    ]
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pyarrow.Table:
+    rows = draw(st.integers(1, 5))
+    columns = {}
+    for name, kinds in {
+        "prompt_id": ids,
+        "reward": st.sampled_from([numbers, anything]),
+        "log_prob": log_probs,
+        "old_log_prob": log_probs,
+        "response_length": lengths,
+    }.items():
+        if draw(st.integers(0, 9)):
+            values = draw(st.lists(draw(kinds), min_size=rows, max_size=rows))
+            kind = draw(types) if name == "reward" else None
+            columns[name] = pyarrow.array(values, kind)
+    for name in draw(st.sets(st.sampled_from(WANTED))):
+        columns[name] = pyarrow.array(draw(st.lists(draw(labels), min_size=rows, max_size=rows)))
+    return pyarrow.table(columns or {"prompt_id": ["a"] * rows})
+
+
+def plain(one: Extra) -> Any:
+    if isinstance(one, Labels):
+        return one.values, one.codes.tolist()
+    if isinstance(one, Texts):
+        return one.digest.tolist(), one.characters.tolist()
+    return [None if math.isnan(value) else value for value in one.tolist()]
+
+
+def same(a: Columns, b: Columns) -> bool:
+    arrays = ("codes", "line", "reward", "length", "log_prob", "old_log_prob")
+    pairs = [(getattr(a, name), getattr(b, name)) for name in arrays]
+    extras = [{name: plain(one) for name, one in columns.extras.items()} for columns in (a, b)]
+    return (
+        a.keys == b.keys
+        and extras[0] == extras[1]
+        and all((x is None) is (y is None) and (x is None or np.array_equal(x, y, equal_nan=True)) for x, y in pairs)
+    )
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    table=tables(), needs_length=st.booleans(), needs_log_probs=st.booleans(), wanted=st.sets(st.sampled_from(WANTED))
+)
+def test_a_batch_of_plain_columns_is_read_as_its_rows_are(
+    table: pyarrow.Table, needs_length: bool, needs_log_probs: bool, wanted: set[str]
+) -> None:
+    extras = tuple(sorted(wanted))
+    fields = Fields(needs_length=needs_length, needs_log_probs=needs_log_probs, extras=extras)
+    (batch,) = table.to_batches()
+    quick = parquet._columns(batch, fields, 5)
+    careful = parquet._careful(batch, table.schema.names, fields, 5, ALL_REJECTIONS)
+    if quick is not None:
+        assert same(quick.columns, careful.columns)
+        assert (quick.tally, quick.lines, quick.rejections) == (careful.tally, careful.lines, [])
+
+
+@pytest.mark.parametrize("ids", [["a", "b", "a"], [1, 2, 1]])
+@pytest.mark.parametrize("log_prob", [[-1.0, -2.0, -3.0], [[-1.0], [-1.0, -2.0], [-0.5]]])
+def test_plain_columns_are_not_read_row_by_row(ids: list[Any], log_prob: list[Any]) -> None:
+    columns = {"prompt_id": ids, "reward": [1, 0, 1], "log_prob": log_prob, "old_log_prob": log_prob}
+    more = {"response_length": [1, 2, 1], "finish_reason": ["stop", None, "length"], "advantage": [0.5, -1, 0.5]}
+    (batch,) = pyarrow.table(columns | more).to_batches()
+    found = parquet._columns(batch, Fields(extras=("finish_reason", "step", "advantage")), 0)
+    assert isinstance(found, Decoded)
+    assert found.tally.used == 3
+    assert {name: plain(one) for name, one in found.columns.extras.items()} == {
+        "finish_reason": (["stop", "length"], [0, -1, 1]),
+        "step": ([], [-1] * 3),
+        "advantage": [0.5, -1, 0.5],
+    }
+
+
+# ---- what cannot be read
+
+
+def bytes_of(records: list[dict[str, Any]], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    write_table(pyarrow.Table.from_pylist(records), buffer, **options)
+    return buffer.getvalue()
+
+
+DAMAGE: list[Callable[[bytes], bytes]] = [
+    lambda data: data[: len(data) // 2],
+    lambda data: data[:-1],
+    lambda data: data[:4],
+    lambda data: data[:-12] + b"\xff\xff\xff\x7fPAR1",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_file_that_is_cut_off_or_has_no_end_is_a_problem_of_one_line(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(damage(bytes_of(RECORDS)))
+    found = scanned(path)
+    (problem,) = map(str, found.problems)
+    assert problem.startswith(f"{path}: damaged or cut-off Parquet: none of it was read (")
+    assert "\n" not in problem
+    assert found.tally.read == 0
+
+
+def test_row_groups_before_a_damaged_one_are_read_and_the_problem_names_it(tmp_path: Path) -> None:
+    data = bytearray(bytes_of(RECORDS, row_group_size=16, write_page_checksum=True, compression="none"))
+    path = tmp_path / "a.parquet"
+    path.write_bytes(data)
+    column = ParquetFile(path).metadata.row_group(1).column(4)  # the rewards
+    data[column.data_page_offset + column.total_compressed_size - 3] ^= 0xFF
+    path.write_bytes(data)
+    for jobs in (1, 2):
+        found = scanned(path, jobs=jobs)
+        (problem,) = map(str, found.problems)
+        assert problem.startswith(f"{path}: row group 2 of the Parquet file is damaged; what came before it was read (")
+        assert found.tally.used == 16
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [(False, "Parquet cannot be read as a stream: give it as a file"), (True, "Parquet inside gzip: unpack it")],
+)
+def test_a_stream_of_parquet_is_refused_as_its_end_says_where_everything_is(
+    tmp_path: Path, packed: bool, message: str
+) -> None:
+    import gzip
+    import os
+    import threading
+
+    data = bytes_of(RECORDS)
+    pipe = tmp_path / "a"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(gzip.compress(data) if packed else data))
+    writer.start()
+    found = scanned(pipe)
+    writer.join()
+    assert [problem.problem for problem in found.problems] == [message]
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.parquet", RECORDS)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputProblem) as caught:
+        sources.find([str(path)])
+    assert str(caught.value) == (
+        f"{path}: this is Parquet, which needs one more package: pip install 'budget-cli[parquet]'"
+    )
+
+
+def test_rows_are_checked_as_lines_are(tmp_path: Path) -> None:
+    records = [
+        record | {"reward": 1.0, "response_text": "forty two"} if i < 20 else record for i, record in enumerate(RECORDS)
+    ]
+    lines = tmp_path / "a.jsonl"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    found = []
+    for path in (lines, *(written(tmp_path / f"{n}.parquet", records, row_group_size=n) for n in (7, 1000))):
+        command = [sys.executable, "-m", "budget_cli", "check", str(path), "-B", "1024", "--text", "-f", "json"]
+        said = subprocess.run(command, capture_output=True, check=False, timeout=120).stdout.decode()
+        answer = json.loads(said.replace(str(path), "a"))
+        found.append([(one["code"], one["message"], one["evidence"]) for one in answer["findings"]])
+    assert found[0]
+    assert found[0] == found[1] == found[2]

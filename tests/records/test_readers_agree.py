@@ -1,0 +1,468 @@
+"""If this fails, what a file says depends on which reading saw it: a fast one is wrong, or it is never taken.
+
+The compiled reader says all that the reference reader says, rejections too.
+"""
+
+import random
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import event, example, given, settings
+from hypothesis import strategies as st
+from written_json import Pairs, Raw, Writer, bits, block_of, put
+
+from budget_cli import native
+
+if not native.AVAILABLE:
+    pytest.skip("there was no C compiler", allow_module_level=True)
+
+from budget_cli.records import compiled, reference
+from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
+from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Fields
+from budget_cli.schema.paths import Expression, Path, Step
+
+LIMIT = 64 << 20
+RESPONSE = {"prompt_id": "p1", "reward": 1.0, "log_prob": -1.5, "old_log_prob": -2.0, "response_length": 12}
+PROMPT: dict[str, Any] = {
+    "prompt_id": "p1",
+    "rewards": [1.0, 0.5],
+    "log_probs": [-1.5, -2.0],
+    "old_log_probs": [-1.0, -2.5],
+    "response_lengths": [1, 2],
+}
+NESTED = (
+    "prompt_id=task.id",
+    "reward=verifier.reward",
+    "response_length=usage.out",
+    "log_prob=lp.now",
+    "old_log_prob=lp.ref",
+)
+MAPPINGS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "renamed": ("reward=score", "prompt_id=uid", "rewards=scores"),
+    "nested": NESTED,
+    "nested beside plain": ("prompt_id=task.id", "log_prob=task.log_prob"),
+    "through a list": ("log_prob=output[].lp", "old_log_prob=output[].ref"),
+    "through nested lists": ("log_prob=r.output[].parts[].lp", "old_log_prob=r.ref[].lp", "response_length=r.out"),
+    "a list of numbers": ("log_prob=lp[]", "old_log_prob=ref[]"),
+    "one field twice": ("old_log_prob=log_prob",),
+    "one list twice": ("log_prob=output[].lp", "old_log_prob=output[].lp"),
+    "rewards of the parts": ("reward=parts[].score",),
+    "lengths of the parts": ("response_length=parts[].tokens",),
+    "a path within another": ("log_prob=reward.lp",),
+    "a list that is an object too": ("log_prob=output[].lp", "old_log_prob=output.ref"),
+    "a length that is a log-prob": ("response_length=log_prob",),
+    "an id of two parts": ("prompt_id=[reward, response_length]",),
+    "expressions": (
+        "reward=minus(reward, `0`)",
+        "log_prob=log_prob || `null`",
+        "response_length=not_null(n, response_length)",
+    ),
+    "a digest beside": ("prompt_id=digest(prompt_id)", "old_log_prob=old_log_prob[0]"),
+}
+
+
+def place_of(fields: Fields, name: str) -> Path:
+    """Where a writer puts the field: at its path, or under its own name, where an expression looks for it."""
+    place = fields.paths[name]
+    return (Step(name),) if isinstance(place, Expression) else place
+
+
+def answers(data: bytes, fields: Fields, limit: int = LIMIT, before: bytes = b"", after: bytes = b"") -> set[str]:
+    """Which of the fast readings say anything; what they say is held against the careful one."""
+    slow = reference.decode(data, fields, limit, ALL_REJECTIONS)
+    answered = set()
+    for keep in (ALL_REJECTIONS, RejectionLimit(1), RejectionLimit(0, 1)):
+        said = compiled.decode(block_of(data, before, after), fields, limit, keep)
+        if said is not None:
+            expected = slow if keep is ALL_REJECTIONS else reference.decode(data, fields, limit, keep)
+            assert bits(said) == bits(expected), "compiled"
+            answered.add("compiled")
+    return answered
+
+
+# ---- the law: None, or exactly what the careful reading says
+
+FLOATS = (
+    st.floats(min_value=-1e300, max_value=1e300)
+    | st.integers(-(2**70), 2**70)
+    | st.sampled_from(
+        [
+            0,
+            1,
+            0.5,
+            -0.0,
+            2**53 + 1,
+            Raw("1E5"),
+            Raw("-0"),
+            Raw("1e-400"),
+            Raw("0.1000000000000000055511151231257827"),
+            Raw("2.2250738585072011e-308"),
+            Raw("123456789012345678901234567890"),
+            Raw("-1.5e+3"),
+        ]
+    )
+)
+TEXT = st.sampled_from(["", "p1", "1", "é", "😀", "日本", 'a"b\\c', "a\nb\tc", "\x7f\x85\u2028", "p1 [/INST]", "\0"])
+GOOD: dict[str, st.SearchStrategy[Any]] = {
+    "key": TEXT | st.sampled_from([0, 1, -7, 12.0, -0.0, Raw("1e3"), 2**53, 2**53 + 1, 2**63 - 1, -(2**63) + 1]),
+    "number": FLOATS,
+    "whole": st.integers(0, 5000) | st.sampled_from([12.0, -0.0, Raw("1e2"), 2**53]),
+    "sequence": FLOATS | st.lists(FLOATS, min_size=1, max_size=4),
+}
+WRONG: dict[str, list[Any]] = {
+    "key": [True, None, 1.5, 2**63, -(2**63), 2**64, 2**64 + 1, Raw("1e300"), ["a"], {}],
+    "number": [True, None, "0.5", [1], {}, 10**400, Raw("NaN"), Raw("-Infinity"), Raw("1e400")],
+    "whole": [True, None, "12", -1, 1.5, 2**53 + 1, 2**53 + 2, [3], Raw("1e400"), Raw("NaN")],
+    "sequence": [
+        False,
+        None,
+        "x",
+        [],
+        [None],
+        [True],
+        [[1.0]],
+        ["x"],
+        {},
+        [1, Raw("NaN")],
+        [1, None],
+        Raw("[1e400]"),
+        [-1e308, -1e308],
+        [1e308, 1e308, -1e308],
+    ],
+}
+BAD = {kind: st.sampled_from(values) for kind, values in WRONG.items()}
+EXTRA = st.sampled_from(
+    [None, True, 1, 7, -0.5, "stop", 'é"', "\u0073top", [0.5, 0.5], [0.5, 1], [], {"a": 1}, 12.0, 2**63, Raw("1e400")]
+)
+JUNK = st.recursive(
+    TEXT | st.sampled_from([None, True, 1, -1.5, 10**30]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=4,
+)
+ODD_TEXTS = [
+    Raw("1e400"),
+    Raw("-1e999"),
+    Raw("9" * 400),
+    Raw("NaN"),
+    Raw("Infinity"),
+    Raw('"\\ud800"'),
+    Raw('"\\udc00\\ud800"'),
+    Raw('"\\ud83d\\ude00"'),
+    Raw('{"\\udfff": 1}'),
+    Raw("01"),
+    Raw("1."),
+    Raw(".5"),
+    Raw("+1"),
+    Raw("-"),
+    Raw("1e"),
+    Raw('"\t"'),
+    Raw('"\\x41"'),
+    Raw('"\\u12g4"'),
+    Raw("'a'"),
+    Raw("[1,]"),
+    Raw('{"a":1,}'),
+    Raw("{1:2}"),
+    Raw("tru"),
+    Raw("nul"),
+    Raw("/**/1"),
+    Raw("[" * 500 + "]" * 500),
+    Raw("[" * 1023 + "]" * 1023),
+    Raw("[" * 1100 + "]" * 1100),
+    Raw('{"a":' * 1022 + "1" + "}" * 1022),
+    Raw("[1 2]"),
+    Raw('{"a" 1}'),
+    Raw(""),
+    Raw("[]]"),
+    Raw('"a\x7fb"'),
+]
+ODD = st.sampled_from(ODD_TEXTS)
+WRITERS = st.builds(Writer, st.sampled_from([", ", ","]), st.sampled_from([": ", ":"]), st.booleans())
+DAMAGE = [
+    b"NaN",
+    b"\0",
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    b" ",
+    b"\t",
+    b"\x0b",
+    b"}",
+    b"{",
+    b",",
+    b"]",
+    b'"',
+    b"\\",
+    b"\\ud800",
+    b"true",
+    b"\xef\xbb\xbf",
+    b"1",
+    b"{}",
+    b"{}\n",
+    b'"a":1,',
+    b"\xc2\x85",
+    b"}\n{",
+    b"}{",
+    b"\xe2\x80\xa8",
+    b"e5",
+    b"-",
+    b".",
+]
+LINE_ENDS = [b"\r\n", b"\n\n", b" \n", b"", b" ", b"\r", b"\n "]
+
+
+@st.composite
+def fields_(draw: st.DrawFn) -> Fields:
+    mappings = MAPPINGS[draw(st.sampled_from(list(MAPPINGS)))]
+    extras = draw(st.sampled_from([(), (), ("step",), ("advantage", "by"), tuple(EXTRAS)]))
+    at = draw(st.sampled_from([(), ("by=step",), ("by=[prompt_id, step]", "step=info.step"), ("advantage=info[].a",)]))
+    fields = Fields(needs_length=draw(st.booleans()), needs_log_probs=draw(st.booleans()), extras=extras)
+    return fields.with_mappings([*mappings, *at])
+
+
+@st.composite
+def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) -> list[Pairs]:
+    """Records of one writer: the same fields in each; `odd`: how often something is not what it should be."""
+
+    def sometimes(share: float) -> bool:
+        return chance.random() < share
+
+    arrays, tokens = sometimes(0.3), sometimes(0.5)
+    kinds = {PLURALS.get(name, name) if arrays else name: kind for name, kind in KINDS.items()}
+    optional = {name for name, kind in kinds.items() if kind == "sequence" and not fields.needs_log_probs}
+    if tokens or not fields.needs_length:
+        optional |= {"response_length", "response_lengths"}
+    absent = {name for name in kinds if sometimes(0.4 if name in optional else odd)}
+    null = {name for name in kinds if sometimes(0.1 if name in optional else odd)}
+    made = []
+    for _ in range(chance.randrange(1, 5)):
+        record: dict[str, Any] = {}
+        responses = chance.randrange(1, 4)
+        for name, kind in kinds.items():
+            one = GOOD[kind]
+            if kind == "sequence":
+                one = st.lists(FLOATS, min_size=1, max_size=3) if tokens and not arrays else FLOATS
+            plural = arrays and name != "prompt_id"
+            value = draw(st.lists(one, min_size=responses, max_size=responses) if plural else one)
+            if sometimes(odd):
+                value = draw(BAD[kind] | GOOD[kind] | st.lists(BAD[kind] | GOOD[kind], max_size=2))
+            if (name in absent) == sometimes(odd / 4):
+                put(record, place_of(fields, name), None if name in null else value)
+        for name in fields.extras:
+            if sometimes(0.8):
+                plural = EXTRA_PLURALS.get(name, name) if arrays else name
+                one = st.just("stop") if sometimes(0.5) else EXTRA
+                value = draw(st.lists(one, min_size=responses, max_size=responses) if plural != name else one)
+                put(record, place_of(fields, plural), value)
+        pairs = Pairs(record.items())
+        pairs += [(draw(TEXT), draw(JUNK)) for _ in range(chance.randrange(3))]
+        if sometimes(odd):
+            pairs.append((draw(TEXT), draw(ODD)))
+        if sometimes(0.05):  # a key twice
+            key, value = chance.choice(pairs)
+            pairs.insert(chance.randrange(len(pairs)), (key, draw(st.just(value) | JUNK | FLOATS)))
+        if sometimes(0.1):
+            pairs.append(("pad", "x" * 2000))
+        if sometimes(0.5):
+            chance.shuffle(pairs)
+        made.append(pairs)
+    return made
+
+
+def damaged(data: bytes, seed: int) -> bytes:
+    """A few bytes of the data changed, taken out, put in, moved or cut off."""
+    chance = random.Random(seed)
+    for _ in range(chance.choice([0, 0, 1, 1, 2])):
+        at, to = sorted(chance.randrange(len(data) + 1) for _ in range(2))
+        near = min(at + chance.randrange(4), len(data))
+        way = chance.randrange(9)
+        if way == 0:
+            data = data[:at] + bytes([chance.randrange(256)]) + data[near:]
+        elif way == 1:
+            data = data[:at] + data[near:]
+        elif way <= 3:
+            data = data[:at] + chance.choice(DAMAGE) + data[at:]
+        elif way == 4:
+            data = data[:to]
+        elif way == 5:
+            data = data.replace(b"\n", chance.choice(LINE_ENDS), chance.choice([1, -1]))
+        elif way == 6:  # a value spanning two lines
+            data = data.replace(b",", chance.choice([b",\n", b"\n,", b",\r\n"]), 1)
+        elif way == 7:
+            data = data[:at] + data[at:to] + data[at:]
+        else:
+            data = data.removesuffix(b"\n")
+    return data
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    data=st.data(),
+    fields=fields_(),
+    writer=WRITERS,
+    seed=st.integers(0, 2**32),
+    odd=st.sampled_from([0, 0.03]),
+    limit=st.sampled_from([LIMIT] * 9 + [60]),
+)
+def test_a_fast_reading_says_what_the_careful_one_says_or_nothing(
+    data: st.DataObject, fields: Fields, writer: Writer, seed: int, odd: float, limit: int
+) -> None:
+    chance = random.Random(seed)
+    lines = [writer.text(record) for record in data.draw(records(fields, chance, odd))]
+    text = "".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass")
+    if odd:
+        text = damaged(text, seed)
+    before = chance.choice([b"", b'{"a": 1}\n', b'ends in a quote"', b"\xff\n"])
+    after = chance.choice([b"", b"\n", b'{"a": 1}\n', b"\xff", b"}"])
+    answered = answers(text, fields, limit, before, after)
+    event(", ".join(sorted(answered)) or "left to the careful reading", payload="odd" if odd else "clean")
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32), plain=st.booleans())
+@example(seed=0, plain=True)
+def test_any_damage_to_a_plain_block_is_seen(seed: int, plain: bool) -> None:
+    record = {**RESPONSE, "prompt_id": "pé", "x": ["a"]} if plain else PROMPT
+    answers(damaged((Writer().text(record) + "\n").encode() * 3, seed), Fields())
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+@pytest.mark.parametrize("needed", [True, False])
+def test_what_is_odd_in_a_field_that_is_not_read_gets_the_careful_reading_s_answer(odd: Raw, needed: bool) -> None:
+    fields = Fields(needs_length=needed, needs_log_probs=needed)
+    for place in ({"x": odd}, {"x": [1, {"y": odd}]}):
+        answers((Writer().text({**RESPONSE, **place}) + "\n").encode(), fields)
+        answers((Writer().text({**place, **PROMPT}) + "\n").encode() * 2, fields)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("needed", [True, False])
+def test_every_wrong_value_of_every_field_gets_the_careful_reading_s_answer(kind: str, needed: bool) -> None:
+    fields = Fields(needs_length=needed, needs_log_probs=needed)
+    for value in WRONG[kind]:
+        for name, one in KINDS.items():
+            if one == kind:
+                answers((Writer().text({**RESPONSE, name: value}) + "\n").encode(), fields)
+                plural = PLURALS.get(name, name)
+                several = (value, [value], [value, value], [PROMPT[plural][0], value])
+                for values in several if plural != name else [value]:
+                    answers((Writer().text({**PROMPT, plural: values}) + "\n").encode(), fields)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "prompt_id"])
+@pytest.mark.parametrize("mappings", MAPPINGS.values(), ids=MAPPINGS)
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_field_that_is_missing_or_null_gets_the_careful_reading_s_answer(
+    name: str, mappings: tuple[str, ...], needed: bool
+) -> None:
+    fields = Fields(needs_length=needed, needs_log_probs=needed).with_mappings(mappings)
+    for value in (None, Raw("[]"), Raw("[null]")):
+        for given_as in (RESPONSE, {**RESPONSE, "log_prob": [-1.0, -0.5], "old_log_prob": [-1.0, -0.25]}):
+            record: dict[str, Any] = {}
+            without: dict[str, Any] = {}
+            for field, normal in given_as.items():
+                put(record, place_of(fields, field), value if field == name else normal)
+                if field != name:
+                    put(without, place_of(fields, field), normal)
+            for mixture in ([record], [without], [record, without], [without, record, without]):
+                answers("".join(Writer().text(one) + "\n" for one in mixture).encode(), fields)
+
+
+# ---- and it is taken where it should be
+
+PLAIN_SHAPES: dict[str, tuple[dict[str, Any], Fields]] = {
+    "a record a response": (RESPONSE, Fields()),
+    "other fields beside": ({"text": "[/INST] é 😀", "info": {"a": [1, None, {"b": "c"}]}, **RESPONSE}, Fields()),
+    "long texts": ({"text": "x" * 3000, **RESPONSE}, Fields()),
+    "integers for numbers": ({**RESPONSE, "prompt_id": 17, "reward": 1, "log_prob": -3}, Fields()),
+    "an integral float as length": ({**RESPONSE, "response_length": 12.0}, Fields()),
+    "log-probs of tokens": ({**RESPONSE, "log_prob": [-1.0, -0.5], "old_log_prob": [-1.0, -0.25]}, Fields()),
+    "lengths from tokens": (
+        {"prompt_id": "p", "reward": 1.0, "log_prob": [-1.0, -0.5], "old_log_prob": [-1.0, -0.25]},
+        Fields(),
+    ),
+    "no log-probs, none needed": (
+        {"prompt_id": "p", "reward": 1.0, "response_length": 12},
+        Fields(needs_log_probs=False),
+    ),
+    "no lengths, none needed": (
+        {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -2},
+        Fields(needs_length=False),
+    ),
+    "rewards only": ({"prompt_id": "p", "reward": 1.0}, Fields(needs_length=False, needs_log_probs=False)),
+    "a record a prompt": (PROMPT, Fields()),
+    "other names": (
+        {"uid": 3, "score": 0.5, "log_prob": -1.0, "old_log_prob": -2.0, "response_length": 9},
+        Fields().with_mappings(["prompt_id=uid", "reward=score"]),
+    ),
+    "nested fields": (
+        {
+            "task": {"id": "p"},
+            "verifier": {"reward": 1.0},
+            "usage": {"in": 4, "out": 9},
+            "lp": {"now": -1.0, "ref": -2.0},
+        },
+        Fields().with_mappings(NESTED),
+    ),
+    "log-probs through a list": (
+        {**RESPONSE, "output": [{"n": 1}, {"lp": [-1.0], "ref": [-2.0]}, {"lp": [-1.5, 0], "ref": [-2.0, -1]}]},
+        Fields().with_mappings(MAPPINGS["through a list"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", PLAIN_SHAPES)
+@pytest.mark.parametrize("writer", [Writer(), Writer(",", ":"), Writer(ascii=False)])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_plain_block_is_read_at_once(shape: str, writer: Writer, newline: str, last: bool) -> None:
+    record, fields = PLAIN_SHAPES[shape]
+    for count in (1, 5):
+        text = newline.join([writer.text(record)] * count) + (newline if last else "")
+        assert answers(text.encode(), fields) == {"compiled"}
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_block_without_records_has_none(size: int) -> None:
+    assert answers(b"\n" * size, Fields()) == {"compiled"}
+
+
+def test_what_more_is_wanted_than_the_loss_needs_is_not_left_to_the_careful_reading_by_the_compiled_one() -> None:
+    fields = Fields(extras=("finish_reason",))
+    assert answers((Writer().text(RESPONSE) + "\n").encode() * 3, fields) == {"compiled"}
+
+
+@pytest.mark.parametrize("extra", [("step",), ("by", "step")])
+@pytest.mark.parametrize(
+    "label", [*WRONG["key"], "a", 3, "3", 12.0, -0.0, Raw("1e3"), Raw('"\\u0061"'), [], ["a", "b"]]
+)
+def test_every_label_gets_the_careful_reading_s_answer(extra: tuple[str, ...], label: Any) -> None:
+    fields = Fields(extras=extra).with_mappings(["by=info.env"])
+    with_label = {"step": label, "info": {"env": label}}
+    other = {"step": "a", "info": {"env": 12}}
+    for record in (RESPONSE, PROMPT):
+        records = [{**record, **with_label}, record, {**record, **other}, {"prompt_id": 1}, {**record, **with_label}]
+        data = "".join(Writer().text(one) + "\n" for one in [*records, *([{**RESPONSE, **other}] * 2)]).encode()
+        assert answers(data, fields) == {"compiled"}
+
+
+def test_a_block_longer_than_a_line_may_be_is_left_to_the_careful_reading() -> None:
+    line = (Writer().text(RESPONSE) + "\n").encode()
+    assert answers(line * 3, Fields(), limit=3 * len(line) - 1) == {"compiled"}
+    assert answers(line * 3, Fields(), limit=3 * len(line)) == {"compiled"}
+
+
+@pytest.mark.parametrize(("levels", "answered"), [(1023, {"compiled"}), (1024, {"compiled"})])
+def test_nesting_has_one_limit_however_deep_the_stack_may_grow(levels: int, answered: set[str]) -> None:
+    line = b'{"prompt_id": "p", "reward": 1, "x": ' + b"[" * levels + b"]" * levels + b"}\n"
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # as where Python keeps count of C's stack apart
+    try:
+        assert answers(line * 3, Fields(needs_length=False, needs_log_probs=False)) == answered
+    finally:
+        sys.setrecursionlimit(before)

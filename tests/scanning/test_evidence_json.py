@@ -1,0 +1,136 @@
+"""If this fails, what was seen of responses comes out of a summary as something else, or damage is taken for it."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budget_cli.evidence.counters import FEW, Counters, Location, Occurrences
+from budget_cli.scanning import evidence_json
+
+PROMPTS = np.array([2, 3, 7])  # the numbers, in the summary, of this source's prompts
+
+
+def sightings(
+    spotted: dict[str, Occurrences] | None = None, sums: dict[str, float] | None = None, values: Any = None
+) -> Counters:
+    made = Counters()
+    made.occurrences, made.sums, made.values = spotted or {}, sums or {}, values or {}
+    return made
+
+
+def plain(told: Any, budgets: tuple[int, ...] = (100,)) -> Any:
+    """What is read of this; the types of values beside them, since 1 == 1.0."""
+    observed = evidence_json.from_json(told, PROMPTS, budgets)
+    if observed is None:
+        return None
+    found = observed.counters
+    return (
+        {name: (one.count, one.first) for name, one in found.occurrences.items()},
+        {name: repr(value) for name, value in found.sums.items()},
+        {name: [(type(key), key, times) for key, times in counts.items()] for name, counts in found.values.items()},
+    )
+
+
+def test_a_source_without_anything_to_tell_is_an_empty_object() -> None:
+    assert evidence_json.to_json(sightings(sums={"zero_log_prob": 0.0}), PROMPTS) == {}
+    assert plain({}) == ({}, {}, {})
+
+
+def test_how_it_is_written() -> None:
+    told = evidence_json.to_json(
+        sightings(
+            {"zero_length": Occurrences(9, [Location(12, 0), Location(40, 2)])},
+            {"grows_n": 24.0, "grows_pp": float("inf"), "grows_pL": float("nan"), "far_off": 0.0},
+            {"finish_reason": {"stop": 20, 1: 3, "1": 2, None: 5}, "reward": {0.0: 1, 1.0: 2}},
+        ),
+        PROMPTS,
+    )
+    assert orjson.dumps(told).decode() == (
+        '{"spotted":{"zero_length":[9,[[12,2],[40,7]]]},'
+        '"sums":{"grows_n":24.0,"grows_pp":"inf","grows_pL":"nan"},'
+        '"values":{"finish_reason":[["stop",20],[1,3],["1",2],[null,5]],"reward":[[0.0,1],[1.0,2]]}}'
+    )
+
+
+KEYS = st.none() | st.text(max_size=3) | st.integers(-(2**62), 2**62)
+REWARDS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    occurrences=st.dictionaries(
+        st.text(max_size=3),
+        st.builds(
+            lambda more, first: Occurrences(len(first) + more, [Location(*one) for one in first]),
+            st.integers(0, 2**40),
+            st.lists(st.tuples(st.integers(1, 2**40 - 1), st.integers(0, 2)), min_size=1, max_size=FEW),
+        ),
+    ),
+    sums=st.dictionaries(st.text(max_size=3), st.floats()),
+    values=st.fixed_dictionaries(
+        {},
+        optional={
+            "finish_reason": st.dictionaries(KEYS, st.integers(1, 2**40), min_size=1),
+            "reward@100": st.dictionaries(REWARDS, st.integers(1, 9), min_size=1),
+        },
+    ),
+)
+def test_what_is_written_is_read_as_it_was(
+    spotted: dict[str, Occurrences], sums: dict[str, float], values: Any
+) -> None:
+    told = orjson.loads(orjson.dumps(evidence_json.to_json(sightings(spotted, sums, values), PROMPTS)))
+    assert plain(told) == (
+        {name: (one.count, one.first) for name, one in spotted.items()},
+        {name: repr(value) for name, value in sums.items() if value},
+        {name: [(type(key), key, times) for key, times in counts.items()] for name, counts in values.items()},
+    )
+
+
+def test_what_is_about_other_budgets_is_left_out() -> None:
+    told = {
+        "values": {name: [[1.0, 2]] for name in ("reward", "reward_over@100", "reward_over@1000", "reward_over@10")}
+    }
+    found = evidence_json.from_json(told, PROMPTS, (100, 7))
+    assert found is not None
+    assert set(found.counters.values) == {"reward", "reward_over@100"}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        [],
+        3,
+        {"spotted": []},
+        {"sums": [1]},
+        {"values": 7},
+        {"spotted": {"x": 3}},
+        {"spotted": {"x": [3]}},
+        {"spotted": {"x": [True, []]}},
+        {"spotted": {"x": [-1, []]}},
+        {"spotted": {"x": [0, []]}},
+        {"spotted": {"x": ["3", []]}},
+        {"spotted": {"x": [2.0, []]}},
+        {"spotted": {"x": [1, [[1, 2], [2, 2]]]}},  # fewer than are there
+        {"spotted": {"x": [1, [[0, 2]]]}},
+        {"spotted": {"x": [1, [[1.5, 2]]]}},
+        {"spotted": {"x": [1, [[1, 2, 3]]]}},
+        {"spotted": {"x": [1, [[1, 4]]]}},
+        {"spotted": {"x": [1, [[1, 8]]]}},
+        {"spotted": {"x": [1, [[1, -1]]]}},
+        {"sums": {"x": None}},
+        {"sums": {"x": "many"}},
+        {"sums": {"x": [1]}},
+        {"values": {"x": [[1.0]]}},
+        {"values": {"x": [[1.0, 0]]}},
+        {"values": {"x": [[[], 1]]}},
+        {"values": {"x": [[True, 1]]}},
+        {"values": {"x": {"1": 2}}},
+        {"values": {"x": [[1.0, "2"]]}},
+    ],
+)
+def test_what_is_damaged_says_nothing(told: Any) -> None:
+    assert plain(told) is None

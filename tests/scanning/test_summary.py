@@ -1,0 +1,314 @@
+"""If this fails, what was summarized on many machines is not what one scan of the same files says."""
+
+import os
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from budget_cli import native
+from budget_cli.errors import InputProblem, UsageProblem
+from budget_cli.evidence.responses import ObservationSpec
+from budget_cli.groups.moments import Layout
+from budget_cli.records.columns import RejectionLimit
+from budget_cli.records.jsonl import Limits
+from budget_cli.scanning import summary
+from budget_cli.scanning.scan import scan
+from budget_cli.scanning.state import Plan, Scan
+from budget_cli.schema.fields import Fields
+from budget_cli.sources import local as sources
+
+LAYOUT = Layout((100, 500))
+
+
+WATCH = ObservationSpec(LAYOUT.budgets, positive=0.001, outlier=20.0, per_prompt=False)
+
+
+def plan(fields: Fields = Fields(), layout: Layout = LAYOUT, apart: bool = False) -> Plan:  # noqa: B008
+    limits = Limits(keep=RejectionLimit(3, 2))
+    return Plan(fields, layout, limits, apart=apart, watch=WATCH._replace(budgets=layout.budgets))
+
+
+def told(found: Scan) -> tuple[Any, ...]:
+    """Everything that a scan says of its input, numbers as their bits."""
+    groups, seen = found.groups, found.observations
+    assert seen is not None
+    sightings = seen.counters
+    return (
+        groups.table.tobytes(),
+        list(groups.keys()),
+        [array.tobytes() for array in groups.lengths.items()],
+        groups.with_length,
+        groups.with_log_ratio,
+        found.tally,
+        found.rejections,
+        found.sources,
+        found.begun_at,
+        {name: (one.count, one.first) for name, one in sightings.occurrences.items()},
+        sightings.values,
+        {name: value.hex() for name, value in sightings.sums.items() if value},
+    )
+
+
+def scanned(paths: list[Path], apart: bool = False, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Scan:  # noqa: B008
+    return scan(sources.find(list(map(str, paths))), plan(fields, layout, apart), jobs=1)
+
+
+def summarized(paths: list[Path], to: Path, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Path:  # noqa: B008
+    to.write_bytes(b"".join(summary.write(scanned(paths, True, layout, fields), fields, layout, WATCH)))
+    return to
+
+
+def dumps(folder: Path, seed: int, files: int) -> list[Path]:
+    """Files whose prompts come back in other files, some lines of which are no records."""
+    chance = random.Random(seed)
+    paths = []
+    for number in range(files):
+        path = folder / f"{seed}-{number}.jsonl"
+        with path.open("wb") as file:
+            for _ in range(chance.randrange(12)):
+                record = {
+                    "prompt_id": chance.choice(["a", "b", "é\n", 7, "7", f"only in {number}"]),
+                    "reward": chance.choice([0.0, 1.0, chance.gauss(0, 1e6), 1e9 + chance.random()]),
+                    "log_prob": chance.gauss(-100, 30),
+                    "old_log_prob": chance.gauss(-100, 30),
+                    "response_length": chance.randrange(2000),
+                }
+                file.write(b"{\n" if chance.random() < 0.1 else orjson.dumps(record) + b"\n")
+        paths.append(path)
+    return paths
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 5), max_size=4), again=st.booleans())
+def test_however_the_files_are_shared_out_the_summaries_say_what_one_scan_says(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, cuts: list[int], again: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("dumps")
+    paths = dumps(folder, seed, 5)
+    bounds = [0, *sorted(cuts), 5]
+    inputs = []
+    for part, (begin, end) in enumerate(pairwise(bounds)):
+        if (part + seed) % 3:
+            inputs.append(summarized(paths[begin:end], folder / f"{part}.summary"))
+        else:
+            inputs += paths[begin:end]  # summaries and records side by side
+    if again:
+        inputs = [summarized(inputs, folder / "all.summary")]
+    assert told(scanned(inputs)) == told(scanned(paths))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), cut=st.integers(1, 4))
+def test_a_summary_of_summaries_is_the_summary_of_their_files(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("dumps")
+    paths = dumps(folder, seed, 5)
+    parts = [summarized(part, folder / str(i)) for i, part in enumerate((paths[:cut], paths[cut:]))]
+    assert summarized(parts, folder / "all").read_bytes() == summarized(paths, folder / "at once").read_bytes()
+
+
+@pytest.mark.parametrize("compiler", sorted({False, native.AVAILABLE}))
+def test_numbers_that_json_has_none_for_come_back(
+    tmp_path: Path, compiler: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "AVAILABLE", compiler)
+    path = tmp_path / "a.jsonl"
+    far = {"prompt_id": "p", "reward": -0.0, "log_prob": -1000, "old_log_prob": 0, "response_length": 70_000}
+    path.write_bytes((orjson.dumps(far) + b"\n") * 2 + orjson.dumps({**far, "prompt_id": "q", "log_prob": 0.1}) + b"\n")
+    found, expected = scanned([summarized([path], tmp_path / "s")]), scanned([path])
+    np.testing.assert_array_equal(found.groups.table, expected.groups.table)
+    assert told(found)[1:] == told(expected)[1:]
+    assert found.groups.column("k3")[0] == float("inf")
+
+
+def test_a_summary_of_rewards_alone_has_no_columns_for_the_rest(tmp_path: Path) -> None:
+    fields = Fields(needs_length=False, needs_log_probs=False)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"prompt_id": 1, "reward": 0.5}\n{"prompt_id": 1, "reward": 1}\n')
+    summary = summarized([path], tmp_path / "s", fields=fields)
+    header, line = map(orjson.loads, summary.read_bytes().splitlines())
+    assert header["columns"] == ["n", "r0", "r1", "rr", "r_min", "r_max"]
+    assert line == {"prompt_id": 1, "row": [0, 2, 0.5, 0.5, 0.125, 0.5, 1]}
+    assert told(scanned([summary], fields=fields)) == told(scanned([path], fields=fields))
+
+
+def test_a_summary_answers_for_some_of_its_budgets(tmp_path: Path) -> None:
+    (path,) = dumps(tmp_path, 5, 1)
+    summary = summarized([path], tmp_path / "s")
+    one = Layout((500,))
+    assert told(scanned([summary], layout=one)) == told(scanned([path], layout=one))
+
+
+def test_what_could_not_be_read_to_its_end_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(bytes.fromhex("1f8b0800000000000003"))  # a header of gzip and nothing more
+    found = scanned([summarized([path], tmp_path / "s")])
+    assert [str(problem) for problem in found.problems] == [str(p) for p in scanned([path]).problems] != []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[: data.rindex(b"{")], "a summary that is cut off: 3 prompts of 4"),
+        (lambda data: data[:-9], "a summary that is damaged: some line of it is no prompt and row"),
+        (lambda data: data[:60], "begins as a summary of budget-cli, but its header is cut off"),
+        (
+            lambda data: data.replace(b'"row":[0,', b'"row":[0,1,', 1),
+            "a summary, but some row of it does not have 12 numbers",
+        ),
+    ],
+)
+def test_a_damaged_summary_is_none(tmp_path: Path, damage: Any, message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    record = {"reward": 0.5, "log_prob": -1, "old_log_prob": -2, "response_length": 9}
+    path.write_bytes(b"".join(orjson.dumps({"prompt_id": i, **record}) + b"\n" for i in range(4)))
+    summary = summarized([path], tmp_path / "s")
+    summary.write_bytes(damage(summary.read_bytes()))
+    with pytest.raises(InputProblem) as caught:
+        summary.read(sources.find([str(summary)])[0], LAYOUT)
+    assert caught.value.problem == message
+
+
+def with_header(summary: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """The same summary with another header."""
+    head, _, rest = summary.read_bytes().partition(b"\n")
+    header = orjson.loads(head)
+    change(header)
+    summary.write_bytes(orjson.dumps(header) + b"\n" + rest)
+    return summary
+
+
+@pytest.mark.parametrize(
+    "seen", [None, {}, [], [{}, {}], [None], [3], [{"sums": {"x": "y"}}], [{"spotted": {"zero_length": [1, [[1, 9]]]}}]]
+)
+def test_a_damaged_account_of_what_was_seen_is_none(tmp_path: Path, seen: Any) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"prompt_id": 1, "reward": 0.5, "log_prob": -1, "old_log_prob": -1, "response_length": 0}\n')
+    summary = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=seen))
+    with pytest.raises(InputProblem) as caught:
+        summary.read(sources.find([str(summary)])[0], LAYOUT, WATCH)
+    assert caught.value.problem == "a summary that is damaged: what its header says was seen cannot be"
+    assert len(summary.read(sources.find([str(summary)])[0], LAYOUT).parts) == 1  # to those who do not ask
+
+
+def of_an_earlier_version(header: dict[str, Any]) -> None:
+    del header["seen"], header["thresholds"]
+
+
+OUTLIER = "log-ratio-outlier.nats"
+
+
+def test_what_was_not_looked_at_in_one_source_is_not_told_of_any(tmp_path: Path) -> None:
+    paths = dumps(tmp_path, 5, 2)
+    old = with_header(summarized(paths[:1], tmp_path / "old"), of_an_earlier_version)
+    other = with_header(
+        summarized(paths[1:], tmp_path / "other"), lambda header: header["thresholds"].update({OUTLIER: 5.0})
+    )
+    for inputs in ([old], [old, paths[1]], [paths[0], other]):
+        both = header(summarized(inputs, tmp_path / "both"))
+        assert ("seen" in both, "thresholds" in both) == (False, False)
+        assert told(scanned(inputs))[:6] == told(scanned(paths[: len(inputs)]))[:6]  # the groups
+
+
+COUNTED = [
+    (lambda header: None, None),
+    (of_an_earlier_version, "s: a summary without what the checks count, from an earlier version: summarize again"),
+    (lambda header: header["thresholds"].update({"another": 7}), None),
+    (
+        lambda header: header["thresholds"].pop(OUTLIER),
+        "s: a summary without what the checks count, from an earlier version: summarize again",
+    ),
+    (
+        lambda header: header["thresholds"].update({OUTLIER: 12.5}),
+        "s: a summary that counted with log-ratio-outlier.nats=12.5, not 20; that is done while records are read: give"
+        " --threshold log-ratio-outlier.nats=12.5, or check the records",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), COUNTED)
+def test_why_checks_cannot_be_made_of_a_summary(tmp_path: Path, change: Any, reason: str | None) -> None:
+    summary = with_header(summarized(dumps(tmp_path, 5, 1), tmp_path / "s"), change)
+    assert summary.why_unchecked({"s": header(summary)}, WATCH) == reason
+    (part,) = summary.read(sources.find([str(summary)])[0], LAYOUT, WATCH).parts
+    assert (part.seen is None) == (reason is not None)
+
+
+def test_a_file_s_name_may_be_no_utf_8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
+    path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n{\n')
+    found = scanned([summarized([path], tmp_path / "s")])
+    assert found.sources == [f"{tmp_path}/\\udcfe.jsonl"]
+    assert [one.source for one in found.rejections] == found.sources
+
+
+def test_an_id_that_is_such_a_name_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
+    path.write_bytes(b'{"reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
+    summary = summarized([path], tmp_path / "s", fields=Fields(group="file"))
+    assert list(scanned([summary]).groups.keys()) == [f"{tmp_path}/\\udcfe.jsonl"]
+
+
+def test_a_header_may_be_long(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i:04}-{'x' * 200}.jsonl" for i in range(400)]
+    for path in paths:
+        path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
+    summary = summarized(paths, tmp_path / "s")
+    assert len(summary.read_bytes().partition(b"\n")[0]) > 1 << 16
+    assert header(summary)["sources"] == list(map(str, paths))
+    assert told(scanned([summary])) == told(scanned(paths))
+
+
+def header(path: Path) -> dict[str, Any]:
+    return summary.header_of(sources.find([str(path)])[0])
+
+
+def test_summaries_that_do_not_add_are_refused(tmp_path: Path) -> None:
+    (path,) = dumps(tmp_path, 5, 1)
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(b'{"uid": "a", "reward": 1, "response_length": 3}\n')
+    uid = Fields(needs_log_probs=False).with_mappings(["prompt_id=uid"])
+    headers = {
+        "a": header(summarized([path], tmp_path / "a")),
+        "b": header(summarized([other], tmp_path / "b", fields=uid)),
+    }
+    summary.require_alike({"a": headers["a"]}, Fields(), [100], beside_records=True)
+    cases: list[tuple[dict[str, Any], Fields, list[int], bool, str]] = [
+        (
+            {"a": headers["a"]},
+            Fields(),
+            [7],
+            False,
+            "a: a summary for other budgets: asked for 7, it has 100, 500; give one of those with -B, or summarize"
+            " again with this one",
+        ),
+        ({"b": headers["b"]}, Fields(), [], False, "b: a summary with log-probs of 0 of 1 responses: give --kl-coef 0"),
+        (
+            headers,
+            Fields(needs_log_probs=False),
+            [],
+            False,
+            "b: a summary of other prompts: fields prompt_id=uid, but prompt_id=prompt_id in a; they do not add",
+        ),
+        (
+            {"b": headers["b"]},
+            Fields(needs_log_probs=False),
+            [],
+            True,
+            "b: a summary of other prompts: fields prompt_id=uid, but prompt_id=prompt_id in the records; they do not"
+            " add",
+        ),
+    ]
+    for given_headers, fields, budgets, beside, message in cases:
+        with pytest.raises(UsageProblem) as caught:
+            summary.require_alike(given_headers, fields, budgets, beside)
+        assert str(caught.value) == message

@@ -1,0 +1,862 @@
+"""If this fails, a dump of a framework is taken for another's, or other numbers are read from it than its writer meant.
+
+`tests/dumps` holds a small dump a preset, in the shape and with the keys that its writer gives it.
+"""
+
+import json
+import math
+import pickle
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import pytest
+
+from budget_cli.analysis.loss import Coefficients, Loss, compute_loss
+from budget_cli.cli.session import placed
+from budget_cli.errors import UsageProblem
+from budget_cli.groups.moments import Layout
+from budget_cli.records import detection, parquet, reference
+from budget_cli.records.jsonl import Limits
+from budget_cli.scanning.scan import Plan, scan
+from budget_cli.schema import presets
+from budget_cli.schema.fields import Fields
+from budget_cli.sources import local as sources
+
+DUMPS = Path(__file__).parent.parent / "dumps"
+REAL = Path(__file__).parents[3] / "shared" / "dumps"
+REWARD_ONLY = ("--budget-penalty-coef", "0", "--kl-coef", "0")
+UPLOADED = DUMPS / "prime-rl-platform.upload.parquet"  # the rows of prime-rl-platform.jsonl
+WEIGHTED = "reward=dot([Accuracy, Format], `[1.0, 0.5]`)"
+TRL_WEIGHTED = "reward=dot([accuracy_reward, format_reward], `[1.0, 0.5]`)"
+
+
+class Expected(NamedTuple):
+    """What a dump holds: the sum of the squared advantages is worked by hand, prompt by prompt."""
+
+    squares: float
+    prompts: int
+    responses: int
+    lengths: list[int] | None = None
+    log_ratios: list[float] | None = None  # where the dump has both log-probabilities
+    skipped: int = 0
+    also: tuple[str, ...] = ()  # files beside the first
+    mappings: tuple[str, ...] = ()  # for what the dump does not say
+
+
+EXPECTED = {
+    # 1 0 1 around 2/3: 1/9 + 4/9 + 1/9; 0 0
+    "verl-v1": Expected(2 / 3, 2, 5),
+    # step 3: 1 0 and -1 1, so 1/4·2 + 1·2; step 4: 1 1, of the text that step 3 has too
+    "verl-v0": Expected(2.5, 3, 6),
+    # two files: accuracy + ½·format is 1.5 0.5 and 0.5 0; and in the next step 1.5 1.5 of the same prompt as the first
+    "trl": Expected(0.5 + 0.125, 3, 6, also=("trl.second.parquet",), mappings=(TRL_WEIGHTED,)),
+    # 1 0; 1 1. Lengths are the ones of the mask; the log-probabilities of prompt and padding do not count
+    "nemo-rl": Expected(0.5, 2, 4, [2, 4, 2, 4]),
+    # task 7: 1 0, task 3: 0 1; tokens of one item or two
+    "nemo-gym": Expected(1.0, 2, 4, [2, 3, 4, 1]),
+    # score·1 + score·½: 1.5 0.5 and 0.5 1; log-ratios -0.75+1, -1+0.5, -2+1.75, -0.5+1
+    "prime-rl-episodes": Expected(0.5 + 0.125, 2, 4, [2, 1, 3, 2], [0.25, -0.5, -0.25, 0.5]),
+    # 1.5 0 around 0.75; 1 1.5 around 1.25
+    "prime-rl-traces": Expected(2 * 0.5625 + 2 * 0.0625, 2, 4, [2, 3, 1, 2]),
+    # step 40: 1 0 and ¼ ¼; step 41: 1 ½ of a problem that step 40 has too. It says 0 tokens of every response
+    "prime-rl-platform": Expected(0.5 + 0.125, 3, 6, [0] * 6),
+    # 1 1 0 around 2/3; 0 ½ around ¼
+    "verifiers": Expected(2 / 3 + 0.125, 2, 5, [3, 6, 3, 2, 6]),
+    # 1.5 0.5; 1 0
+    "verifiers-2025": Expected(1.0, 2, 4),
+    # 2 0; 1 1
+    "verifiers-mid-2025": Expected(2.0, 2, 4),
+    # 1 0; 1 1. Lengths 12 - 5, 9 - 5, 20 - 8, 10 - 8
+    "areal": Expected(0.5, 2, 4, [7, 4, 12, 2]),
+    # sums over tokens: 1 0; -½ ½
+    "skyrl-eval": Expected(1.0, 2, 4),
+    # in each of two steps, which have the same ids: 1 0 0 around 1/3, so 4/9 + 1/9 + 1/9; 0 1
+    "roll": Expected(2 * (2 / 3 + 0.5), 4, 10),
+    # 1 0; 0 1. Without the padding after the response: -0.75+0.5, -2+1.5, -0.5+1, -1+1.5
+    "roll-logging-board": Expected(1.0, 2, 4, [2, 3, 1, 4], [-0.25, -0.5, 0.5, 0.5]),
+    # 10 0; 10 10. The same prompt_idx in two steps
+    "open-instruct": Expected(50.0, 2, 4, [3, 5, 2, 4]),
+    # two files: 1 0; ½ 0
+    "rllm": Expected(0.5 + 0.125, 2, 4, also=("rllm.second.json",)),
+    # 1 0 ½; 1 0
+    "agent-lightning": Expected(1.0, 2, 5),
+    # 1 0; -½ ½. Lengths 4 + 2, 3, 5, 1 + 1
+    "tinker-cookbook": Expected(1.0, 2, 4, [6, 3, 5, 2]),
+    # 1 0, and one without a reward; 1 0 0 around 1/3
+    "trinity-rft": Expected(0.5 + 2 / 3, 2, 5, [5, 7, 4, 4, 9], skipped=1),
+    # accuracy + ½·format: 1.5 0.5; 1 0; and in the next step 1.5 0.5 of the same prompt as the first
+    "ms-swift": Expected(1.5, 3, 6, mappings=(WEIGHTED,)),
+    "ms-swift-megatron": Expected(1.0, 2, 4, mappings=(WEIGHTED,)),
+    # 1 0; 1 0 0
+    "ms-swift-ray": Expected(0.5 + 2 / 3, 2, 5),
+    # 1 -1; 1 0. Without the prompt's three places: -0.75+0.5, -2+2.5, -0.75+0.25, -0.5+0.75
+    "atropos": Expected(2.5, 2, 4, [2, 4, 1, 2], [-0.25, 0.5, -0.5, 0.25]),
+    # 1 0; ½ 0
+    "pipeline-rl": Expected(0.5 + 0.125, 2, 4, [2, 3, 1, 4]),
+    # 1 0; 1 0, after a summary
+    "xtuner": Expected(1.0, 2, 4, [10, 7, 3, 4], skipped=1),
+    # 1 0; ½ ½ -1 around 0
+    "art": Expected(0.5 + 1.5, 2, 5),
+    # 1 0; ½ ½ -1 around 0
+    "art-parquet": Expected(0.5 + 1.5, 2, 5),
+    # 1 0; 1 1
+    "oat": Expected(0.5, 2, 4),
+}
+
+
+def dump(name: str) -> Path:
+    return next(path for path in DUMPS.iterdir() if path.stem == name)
+
+
+def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0.0) -> tuple[str, Loss]:
+    """The detected preset's name, and the loss of what is read with it."""
+    found = sources.find([str(path) for path in paths])
+    chosen = detection.detect_preset(detection.sniff(found), presets.load())
+    name = chosen.name if chosen else presets.CANONICAL
+    fields = Fields(needs_length=False, needs_log_probs=kl_coef != 0)
+    fields = placed(found, fields, list(mappings), name if mappings else None, [], True)
+    scanned = scan(found, Plan(fields, Layout((3,)), Limits()), 1)
+    assert scanned.problems == []
+    return name, compute_loss(scanned.groups, Coefficients(3, 0.0, kl_coef), scanned.tally, "response")
+
+
+def run(*arguments: str | Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    command = [sys.executable, "-m", "budget_cli", "loss", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False, **source)
+
+
+def of_json(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr.decode()
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def last_line(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode().splitlines()[-1]
+
+
+# ---- each framework's dump
+
+
+def test_every_preset_has_a_dump_here_and_every_dump_a_preset() -> None:
+    assert list(EXPECTED) == list(presets.load())
+    named = {path.name for path in DUMPS.iterdir()}
+    others = {file for one in EXPECTED.values() for file in one.also} | {UPLOADED.name}
+    assert named == {dump(name).name for name in EXPECTED} | others
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_dump_is_known_by_its_records_and_its_loss_is_the_one_worked_by_hand(name: str) -> None:
+    expected = EXPECTED[name]
+    found, answer = loss([dump(name), *(DUMPS / file for file in expected.also)], expected.mappings)
+    assert found == name
+    assert (answer.prompts, answer.responses) == (expected.prompts, expected.responses)
+    assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+    assert (answer.records.rejected, answer.records.skipped) == (0, expected.skipped)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_lengths_are_the_tokens_of_the_responses_or_none_where_the_dump_has_none(name: str) -> None:
+    expected = EXPECTED[name]
+    _, answer = loss([dump(name), *(DUMPS / file for file in expected.also)], expected.mappings)
+    found = (answer.length.min, answer.length.mean, answer.length.max, answer.over_budget.excess_tokens)
+    if expected.lengths is None:
+        assert found == (None, None, None, None)
+    else:
+        excess = sum(max(0, length - 3) for length in expected.lengths)
+        assert found == (min(expected.lengths), fmean(expected.lengths), max(expected.lengths), excess)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name].log_ratios])
+def test_where_a_dump_has_both_log_probabilities_the_log_ratios_are_those_of_the_responses(name: str) -> None:
+    expected = EXPECTED[name].log_ratios or []
+    _, answer = loss([dump(name)], kl_coef=1.0)
+    assert answer.responses == len(expected)
+    assert answer.kl.k1 == pytest.approx(fmean(expected), abs=1e-12)
+    assert answer.kl.k2 == pytest.approx(fmean(k * k / 2 for k in expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_no_dump_is_claimed_by_two_presets(name: str) -> None:
+    values, is_document = detection.sniff(sources.find([str(dump(name))]))
+    known = {n: preset for n, preset in presets.load().items() if preset.document == is_document}
+    fitting = [fit.preset.name for fit in presets.fits(values, known) if fit.fits]
+    best = presets.detected(values, known)
+    assert best is not None
+    assert best.name == name
+    assert name in fitting
+    assert all(set(known[other].detect) <= set(best.detect) for other in fitting)
+
+
+@pytest.mark.parametrize("name", ["verl-v1", "nemo-rl", "roll", "pipeline-rl", "xtuner", "atropos", "oat", "rllm"])
+def test_a_dump_on_standard_input_is_known_too(name: str) -> None:
+    expected = EXPECTED[name]._replace(also=())
+    done = run("-", *REWARD_ONLY, "-f", "json", "--precision", "15", stdin=dump(name).read_bytes())
+    answer = of_json(done)
+    assert done.stderr.decode().startswith(f"budget-cli: <stdin>: reading as {name}: ")
+    if name == "rllm":  # a file is an episode, so this is but the first prompt: 1 0
+        expected = expected._replace(squares=0.5, prompts=1, responses=2)
+    assert (answer["prompts"], answer["responses"]) == (expected.prompts, expected.responses)
+    assert answer["loss"] == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+
+
+def test_a_first_line_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
+    line = json.loads(dump("roll").read_bytes().splitlines()[0])
+    line["responses"] = ["x" * (detection.HEAD_BYTES // 4)] * 5
+    path = tmp_path / "rollout_dump_data.step_6.jsonl"
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    name, answer = loss([path])
+    assert (name, answer.prompts, answer.responses) == ("roll", 2, 5)
+
+
+def test_a_document_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
+    samples = json.loads(dump("oat").read_bytes())
+    samples[0]["output"] = "x" * (detection.HEAD_BYTES + 1)
+    path = tmp_path / "100.json"
+    path.write_text(json.dumps(samples, indent=4), encoding="utf-8")
+    name, answer = loss([path])
+    assert (name, answer.prompts, answer.responses) == ("oat", 2, 4)
+
+
+# what else the first response of a dump has: finish reason, step, the advantage that the trainer stored, and how many
+# distinct texts of prompts and of responses there are in the whole file
+MORE: dict[str, tuple[object, object, float | None, int, int]] = {
+    "verl-v1": (None, 12, None, 2, 5),
+    "verl-v0": (None, 3, None, 2, 6),
+    "trl": (None, 10, 0.7071, 2, 4),
+    "nemo-rl": (None, None, 0.5, 2, 4),
+    "nemo-gym": (None, None, None, 2, 2),
+    "prime-rl-episodes": ("stop", None, 0.0, 0, 4),
+    "prime-rl-traces": ("stop", None, None, 0, 4),
+    "prime-rl-platform": (None, 40, 0.5, 1, 1),
+    "verifiers": ("max_turns_reached", None, None, 2, 5),
+    "verifiers-2025": (None, None, None, 2, 4),
+    "verifiers-mid-2025": (None, None, None, 2, 4),
+    "areal": (None, None, None, 2, 1),
+    "skyrl-eval": ("stop", None, None, 2, 4),
+    "roll": (None, 6, None, 2, 5),
+    "roll-logging-board": (None, 6, None, 2, 4),
+    "open-instruct": ("stop", 1, 5.0, 1, 4),
+    "rllm": ("env_done", 5, None, 1, 2),
+    "agent-lightning": (None, None, None, 2, 5),
+    "tinker-cookbook": ("stop", 8, None, 0, 0),
+    "trinity-rft": (None, 2, None, 2, 1),
+    "ms-swift": (None, "1", 0.7, 2, 4),
+    "ms-swift-megatron": (None, 0, 0.7, 2, 4),
+    "ms-swift-ray": (None, 3, None, 2, 5),
+    "atropos": (None, None, None, 1, 3),
+    "pipeline-rl": ("stop", None, None, 1, 4),
+    "xtuner": ("stop", None, None, 1, 1),
+    "art": ("stop", None, None, 0, 5),
+    "art-parquet": (None, None, None, 0, 4),
+    "oat": (None, None, None, 2, 4),
+}
+
+
+def extras_of(path: Path, fields: Fields) -> dict[str, Any]:
+    (source,) = sources.find([str(path)])
+    if source.parquet:
+        ((decoded,),) = (parquet.decode(source, group, fields, 10) for group in parquet.row_groups(source))
+        return decoded.columns.extras
+    data = path.read_bytes()
+    return reference.decode(data.replace(b"\n", b" ") if fields.document else data, fields, 1 << 30, 10).columns.extras
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_a_dump_holds_beside_the_loss_is_read_where_it_is_wanted(name: str) -> None:
+    wanted = ("finish_reason", "step", "advantage", "prompt_text", "response_text")
+    fields = presets.load()[name].applied(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
+    if EXPECTED[name].mappings:
+        fields = fields.with_mappings(EXPECTED[name].mappings)
+    extras = extras_of(dump(name), fields)
+    labels = [[None, *extras[one].values][extras[one].codes[0] + 1] for one in wanted[:2]]
+    advantage = extras["advantage"][0]
+    texts = [len(set(extras[one].digest.tolist()) - {0}) for one in wanted[3:]]
+    assert (*labels, None if math.isnan(advantage) else advantage, *texts) == MORE[name]
+
+
+def test_every_dump_s_extras_are_told() -> None:
+    assert list(MORE) == list(EXPECTED)
+
+
+def test_the_rows_that_prime_rl_uploads_are_those_that_its_platform_gives_as_json() -> None:
+    name, answer = loss([UPLOADED])
+    assert name == "prime-rl-platform"
+    assert answer == loss([dump("prime-rl-platform")])[1]
+
+
+def test_with_dynamic_sampling_the_reward_of_nemo_rl_is_the_one_of_the_sample_that_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "train_data_step3.jsonl"
+    lines = []
+    for line in dump("nemo-rl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        lines.append(json.dumps(record | {"filtered_rewards": record["rewards"], "rewards": [9.0]}) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    assert loss([path]) == loss([dump("nemo-rl")])
+
+
+# ---- what is told, and what is detected
+
+
+@pytest.mark.parametrize(
+    ("name", "mapping", "places"),
+    [
+        ("verl-v1", "response_length=step", "prompt_id←stem(uid, '_', `2`), reward←score, response_length←step"),
+        ("verl-v1", "reward=step", "prompt_id←stem(uid, '_', `2`), reward←step"),
+        (
+            "areal",
+            "prompt_id=sample_idx",
+            "prompt_id←sample_idx, reward←reward, response_length←minus(seqlen, prompt_len)",
+        ),
+    ],
+)
+def test_what_is_told_goes_on_top_of_what_is_detected(name: str, mapping: str, places: str) -> None:
+    done = run(dump(name), "--field", mapping, *REWARD_ONLY, "-f", "json")
+    assert done.stderr.decode() == f"budget-cli: {dump(name)}: reading as {name}: {places}\n"
+
+
+@pytest.mark.parametrize("mappings", [("prompt_id=uid", "reward=score"), ("prompt_id=nowhere", "reward=nowhere")])
+def test_where_all_is_told_nothing_is_detected(mappings: tuple[str, str]) -> None:
+    options = [word for mapping in mappings for word in ("--field", mapping)]
+    assert b"reading as" not in run(dump("verl-v1"), *options, *REWARD_ONLY).stderr
+
+
+def test_where_something_is_told_and_no_preset_fits_the_rest_has_its_canonical_name() -> None:
+    done = run("--field", "reward=grade", *REWARD_ONLY, stdin=b'{"prompt": 1, "grade": 1}\n' * 2)
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines()[3] == (
+        "fail      prompt_id is in no record: missing (there are prompt, grade); give --field prompt_id=PATH"
+    )
+
+
+GROUPS = [  # records, --group, prompts and their ids
+    ([{"reward": 1}, {"reward": 0}], "file", ["<stdin>"]),
+    ([{"rewards": [1, 0]}, {"rewards": [0, 0]}], "line", ["<stdin>:1", "<stdin>:2"]),
+    ([{"prompt_id": "a", "reward": 1}, {"prompt_id": "b", "reward": 0}], "file", ["<stdin>"]),
+]
+
+
+@pytest.mark.parametrize(("records", "group", "ids"), GROUPS)
+def test_a_line_or_a_file_may_be_the_prompt(records: list[Any], group: str, ids: list[str]) -> None:
+    lines = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+    answer = of_json(run("--group", group, "--per-prompt", *REWARD_ONLY, "-f", "json", stdin=lines))
+    assert [prompt["prompt_id"] for prompt in answer["per_prompt"]] == ids
+
+
+def test_a_group_that_is_told_goes_on_top_of_a_preset() -> None:
+    done = run(dump("areal"), "--group", "file", "-B", "5", "--kl-coef", "0", "-f", "json")
+    answer = of_json(done)
+    assert (answer["prompts"], answer["responses"], answer["length"]["max"]) == (1, 4, 12)
+    assert "prompt_id←each file, reward←reward, response_length←minus(" in done.stderr.decode()
+
+
+CONTRADICTIONS = [
+    (
+        ("--group", "line", "--field", "prompt_id=a"),
+        "--group and --field prompt_id=… both say what a prompt is: give one",
+    ),
+    (
+        ("--reward-weights", "a=1", "--field", "reward=b"),
+        "--reward-weights and --field reward=… both say what the reward is: give one",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), CONTRADICTIONS)
+def test_options_that_say_the_same_thing_twice_are_refused(options: tuple[str, ...], message: str) -> None:
+    done = run(dump("verl-v1"), *REWARD_ONLY, *options)
+    assert (done.returncode, last_line(done)) == (2, f"budget-cli: {message}")
+
+
+# ---- rewards by function
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "files"),
+    [
+        ("trl", ("accuracy_reward=1,format_reward=0.5",), ("trl.parquet", "trl.second.parquet")),
+        ("trl", ("accuracy_reward=1", "format_reward=.5"), ("trl.parquet", "trl.second.parquet")),
+        ("ms-swift", ("Accuracy=1, Format=0.5",), ("ms-swift.jsonl",)),
+    ],
+)
+def test_rewards_by_function_are_summed_with_their_weights(
+    name: str, weights: tuple[str, ...], files: tuple[str, ...]
+) -> None:
+    options = [word for weight in weights for word in ("--reward-weights", weight)]
+    done = run(*(DUMPS / file for file in files), *options, *REWARD_ONLY, "-f", "json", "--precision", "15")
+    expected = EXPECTED[name]
+    assert of_json(done)["loss"] == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+
+
+def test_rewards_by_function_without_weights_are_refused_with_the_flag_to_give() -> None:
+    done = run(dump("trl"), *REWARD_ONLY)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert last_line(done) == (
+        "budget-cli: a dump of trl holds no reward: give --reward-weights accuracy_reward=1,format_reward=1"
+        " with the weights of the run"
+    )
+    done = run(dump("trl"))
+    assert last_line(done).startswith("budget-cli: give a budget (-B TOKENS)")
+    done = run(dump("trl"), "-B", "9")
+    assert last_line(done) == (
+        "budget-cli: a dump of trl holds no reward and no log_prob and no old_log_prob and no response_length: give"
+        " --reward-weights accuracy_reward=1,format_reward=1 with the weights of the run and --kl-coef 0 and"
+        " --budget-penalty-coef 0, or --field log_prob=PATH --field old_log_prob=PATH --field response_length=PATH"
+    )
+
+
+def test_a_reward_that_a_function_did_not_give_refuses_the_record(tmp_path: Path) -> None:
+    rows = [{"step": 1, "prompt": "a", "completion": "b", "x": x, "y": 1.0, "advantage": 0.0} for x in (1.0, None)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = run(path, "--reward-weights", "x=1,y=1", *REWARD_ONLY, "-f", "json")
+    assert done.returncode == 1
+    assert "a.jsonl:2:1: reward (dot([x, y], `[1.0, 1.0]`)): value 1 of 2 is null or missing" in done.stderr.decode()
+
+
+# ---- ids in several files
+
+
+@pytest.mark.parametrize("name", [name for name, preset in presets.load().items() if preset.per_file])
+def test_an_id_without_a_step_counts_within_its_file(name: str, tmp_path: Path) -> None:
+    other = tmp_path / dump(name).name
+    other.write_bytes(dump(name).read_bytes())
+    expected = EXPECTED[name]
+    _, answer = loss([dump(name), other])
+    assert (answer.prompts, answer.responses) == (2 * expected.prompts, 2 * expected.responses)
+    assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+
+
+def test_ids_of_several_files_are_the_file_s_name_and_the_id_and_that_is_said(tmp_path: Path) -> None:
+    files = []
+    for step in (1, 2):
+        (tmp_path / f"step_{step}").mkdir()
+        files.append(tmp_path / f"step_{step}" / "results.jsonl")
+        records = [{"example_id": key, "prompt": [], "completion": [], "reward": 1} for key in (4, "4", "a")]
+        files[-1].write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    done = run(*files, "--per-prompt", *REWARD_ONLY, "-f", "json")
+    ids = [prompt["prompt_id"] for prompt in of_json(done)["per_prompt"]]
+    assert ids == [f"step_{step}/results.jsonl:{key}" for step in (1, 2) for key in ("4", '"4"', "a")]
+    assert "reading as verifiers: prompt_id←example_id in each file, reward←reward" in done.stderr.decode()
+    told = run(*files, "--field", "prompt_id=example_id", "--preset", "verifiers", *REWARD_ONLY, "-f", "json")
+    assert of_json(told)["prompts"] == 3
+
+
+def test_steps_that_are_summarized_one_by_one_keep_their_ids_apart_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "budget_cli"]
+    for step in ("1", "2"):
+        (tmp_path / step).mkdir()
+        (tmp_path / step / "results.jsonl").write_bytes(dump("verifiers").read_bytes())
+        summarize = ["summarize", step, *REWARD_ONLY, "-o", f"{step}.summary"]
+        subprocess.run([*command, *summarize], cwd=tmp_path, capture_output=True, check=True)
+    said = [
+        subprocess.run(
+            [*command, "loss", *paths, *REWARD_ONLY, "-f", "json"], cwd=tmp_path, capture_output=True, check=True
+        ).stdout
+        for paths in (("1", "2"), ("1.summary", "2.summary"))
+    ]
+    assert said[0] == said[1]
+    assert json.loads(said[0])["prompts"] == 2 * EXPECTED["verifiers"].prompts
+
+
+def test_the_same_files_of_two_folders_have_the_same_ids(tmp_path: Path) -> None:
+    for folder in ("monday", "tuesday"):
+        (tmp_path / folder).mkdir()
+        for name in ("1.jsonl", "2.jsonl"):
+            (tmp_path / folder / name).write_bytes(dump("verifiers").read_bytes())
+    command = [sys.executable, "-m", "budget_cli", "compare", "monday", "tuesday", *REWARD_ONLY, "-f", "json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout)["prompts"]["paired"] == 2 * EXPECTED["verifiers"].prompts
+
+
+def test_files_of_no_common_folder_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_bytes(dump("verifiers").read_bytes())
+    answer = of_json(run("a.jsonl", dump("verifiers"), *REWARD_ONLY, "--per-prompt", "-f", "json"))
+    ids = [prompt["prompt_id"] for prompt in answer["per_prompt"]]
+    assert {key.rpartition(":")[0] for key in ids} == {"a.jsonl", str(dump("verifiers"))}
+
+
+# ---- lengths that are no token counts
+
+
+def test_lengths_that_count_characters_are_said_and_not_used_silently(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    texts = ["forty two", "42", "it is forty two"]
+    records = [{"prompt_id": 1, "reward": 1, "response_length": len(text), "note": "", "out": text} for text in texts]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    warning = "response_length is the number of characters of out, not of tokens, in all 3 samples looked at"
+    done = run(path, "-B", "3", "--kl-coef", "0")
+    assert (done.returncode, done.stderr.decode()) == (0, f"budget-cli: {path}: warning: {warning}\n")
+    assert run(path, *REWARD_ONLY).stderr == run(path, "-B", "3", "--kl-coef", "0", "-q").stderr == b""
+    records[1]["response_length"] = 1
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    assert run(path, "-B", "3", "--kl-coef", "0").stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("records", "place", "said"),
+    [
+        ([{"response_length": 9, "out": [{"role": "assistant", "content": "forty two"}]}], "response_length", "out"),
+        ([{"response_length": 9, "out": "forty two"}, {"response_length": None, "out": ""}], "response_length", "out"),
+        ([{"usage": {"n": 9.0}, "out": "forty two"}], "usage.n", "out"),
+        ([{"response_length": 7, "out": "0123456"}], "response_length", None),  # may be chance
+        ([{"response_length": n, "out": "forty two"} for n in (9, 8)], "response_length", None),
+        ([{"response_length": 9, "a": "forty two"}, {"response_length": 9, "b": "forty two"}], "response_length", None),
+        ([{"response_length": "9", "out": "forty two"}], "response_length", None),
+        ([], "response_length", None),
+    ],
+)
+def test_a_text_whose_characters_are_the_length_is_named(
+    records: list[dict[str, Any]], place: str, said: str | None
+) -> None:
+    fields = Fields().with_mappings([f"response_length={place}"])
+    found = detection.lengths_are_characters(records, fields)
+    assert (found or "").startswith(f"response_length is the number of characters of {said}" if said else "")
+    assert (found is None) is (said is None)
+
+
+# ---- the first records
+
+
+def test_a_dump_whose_every_line_holds_a_nan_is_known_and_then_refused(tmp_path: Path) -> None:
+    path = tmp_path / "1.jsonl"
+    line = '{"input": "a", "output": "b", "score": NaN, "step": 1}\n'
+    path.write_text(line * 3, encoding="utf-8")
+    done = run(path, *REWARD_ONLY)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"budget-cli: {path}: reading as verl-v0: ")
+    assert f"rejected  {path}:1:40: score: NaN is not a number that can be averaged" in done.stdout.decode()
+
+
+def test_the_first_file_that_has_records_tells_whose_they_are(tmp_path: Path) -> None:
+    empty = tmp_path / "0.jsonl"
+    empty.write_bytes(b"")
+    name, _ = loss([empty, dump("areal")])
+    assert name == "areal"
+
+
+# ---- the page about dumps
+
+PAGE = (DUMPS.parent.parent / "docs" / "dumps.md").read_text(encoding="utf-8")
+ON_THE_PAGE = re.findall(r"`budget-cli loss ([^`…]*)`", PAGE) + re.findall(
+    r"^\$ budget-cli loss (.*)$", PAGE, re.MULTILINE
+)
+
+
+def test_the_page_about_dumps_has_a_row_for_every_preset() -> None:
+    assert re.findall(r"^\|[^|]*\| `([\w-]+)` \|", PAGE, flags=re.MULTILINE) == list(EXPECTED)
+    assert f"knows {len(EXPECTED)} ways" in PAGE
+    assert {Path(command.split()[0]).stem.rstrip("*") for command in ON_THE_PAGE} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("command", ON_THE_PAGE)
+def test_the_commands_on_the_page_about_dumps_work(command: str) -> None:
+    arguments: list[str] = []
+    for word in shlex.split(command):
+        arguments += map(str, sorted(DUMPS.parent.parent.glob(word))) if word.startswith("tests/") else [word]
+    assert isinstance(of_json(run(*arguments, "-f", "json"))["loss"], float)
+
+
+def test_the_lines_that_convert_a_pickle_make_records_that_can_be_read(tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "convert.py").write_text(script, encoding="utf-8")
+    stand_in = "import pickle\ndef load(path, weights_only): return pickle.load(open(path, 'rb'))\n"
+    (tmp_path / "torch.py").write_text(stand_in, encoding="utf-8")
+    sample = {"group_index": 3, "reward": 1.0, "response_length": 2, "rollout_log_probs": [-1.0, -0.5], "tokens": [7]}
+    dumped = {"rollout_id": 7, "samples": [sample, sample | {"reward": 0.0}]}
+    (tmp_path / "7.pt").write_bytes(pickle.dumps(dumped))
+    command = [sys.executable, "convert.py", "7.pt"]
+    converted = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+    (options,) = re.findall(r"`python convert.py 7.pt \| budget-cli loss - ([^`]*)`", PAGE)
+    answer = of_json(run("-", *shlex.split(options), "-f", "json", stdin=converted))
+    assert (answer["loss"], answer["prompts"], answer["length"]["mean"]) == (0.25, 1, 2.0)
+    refused = run(tmp_path / "7.pt", *REWARD_ONLY)
+    assert refused.returncode == 3
+    assert "a pickle: loading it would run whatever code is inside; docs/dumps.md has" in refused.stderr.decode()
+
+
+# ---- what is no framework's dump
+
+
+CANONICAL: list[dict[str, Any]] = [
+    {"prompt_id": "p", "reward": 1.0},
+    {"prompt_id": "p", "rewards": [1.0, 0.0]},
+    # all that several presets look for, and the canonical fields
+    {"prompt_id": "p", "reward": 1.0, "uid": "a_0_0", "input": "", "output": "", "score": 0.0, "step": 1},
+    {"prompt_id": "p", "reward": 1.0, "example_id": 4, "prompt": [], "completion": []},
+    {"prompt_id": "p", "reward": 1.0, "group_id": 4, "response_len": 3, "rollout_id": 1},
+]
+
+
+@pytest.mark.parametrize("record", CANONICAL, ids=lambda record: " ".join(record))
+def test_records_with_the_canonical_fields_are_read_by_those(record: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    found = sources.find([str(path)])
+    assert detection.canonical_at_once(found, Fields()) == record
+    assert detection.detect_preset(detection.sniff(found), presets.load()) is None
+    done = run("-", *REWARD_ONLY, "-f", "json", stdin=path.read_bytes())
+    assert done.stderr == b""
+    assert of_json(done)["reward"]["max"] == 1.0
+
+
+NONE_FITS: list[tuple[list[Any], str]] = [
+    (
+        [{"input": "a", "output": "b", "gts": "c"}],
+        "no prompt_id and reward, and no preset fits (there are input, output, gts); near: verl-v0 (but for score);"
+        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+    (
+        [{"task_id": 1, "sample_idx": 0, "prompt_len": 4, "seqlen": 9}],
+        "no prompt_id and reward, and no preset fits (there are task_id, sample_idx, prompt_len, seqlen);"
+        " near: areal (but for reward); give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+    (
+        [{"question": "a", "grade": 1}],
+        "no prompt_id and reward, and no preset fits (there are question, grade);"
+        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+    (  # what one of the records lacks, the dump lacks
+        [{"input": "a", "output": "b", "score": 1.0}, {"input": "a", "output": "b"}],
+        "no prompt_id and reward, and no preset fits (there are input, output, score); near: verl-v0 (but for score);"
+        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+    ),
+]
+
+
+@pytest.mark.parametrize(("records", "message"), NONE_FITS)
+def test_where_no_preset_fits_those_that_came_near_are_named_and_what_they_miss(
+    records: list[Any], message: str
+) -> None:
+    done = run(*REWARD_ONLY, stdin=b"".join(json.dumps(record).encode() + b"\n" for record in records))
+    assert (done.returncode, done.stdout, last_line(done)) == (2, b"", f"budget-cli: {message}")
+
+
+def test_where_two_presets_fit_equally_the_user_is_asked_which() -> None:
+    known = presets.load()
+    record = {"rollout_id": "r", "prompt": "p", "response": "a", "reward": 1.0, "gen_step": 1, "completion": "a"}
+    with pytest.raises(UsageProblem) as caught:
+        presets.detected([record], known)
+    assert str(caught.value) == (
+        "these records fit agent-lightning and ms-swift-ray: say which, as in --preset agent-lightning"
+    )
+
+
+LACKING = [
+    (
+        "areal",
+        ("-B", "10"),
+        "a dump of areal holds no log_prob and no old_log_prob: give --kl-coef 0 to do without",
+        ["log_prob", "old_log_prob"],
+    ),
+    (
+        "verl-v1",
+        ("-B", "10", "--kl-coef", "0"),
+        "a dump of verl-v1 holds no response_length: give --budget-penalty-coef 0 to do without",
+        ["response_length"],
+    ),
+    (
+        "verl-v1",
+        ("-B", "10"),
+        "a dump of verl-v1 holds no log_prob and no old_log_prob and no response_length:"
+        " give --kl-coef 0 --budget-penalty-coef 0 to do without",
+        ["log_prob", "old_log_prob", "response_length"],
+    ),
+    (
+        "nemo-rl",
+        ("-B", "10"),
+        "a dump of nemo-rl holds no old_log_prob: give --kl-coef 0 to do without",
+        ["old_log_prob"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message", "lacking"), LACKING)
+def test_what_the_coefficients_need_and_the_dump_has_not_is_said_at_once_with_both_ways_out(
+    name: str, options: tuple[str, ...], message: str, lacking: list[str]
+) -> None:
+    done = run(dump(name), *options)
+    ways = "".join(f" --field {field}=PATH" for field in lacking)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert last_line(done) == f"budget-cli: {message}, or{ways}"
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name].lengths])
+def test_a_budget_needs_no_length_beside_log_probabilities_by_token(name: str) -> None:
+    expected = EXPECTED[name]
+    kl_coef = "0.1" if expected.log_ratios else "0"
+    answer = of_json(run(dump(name), "-B", "3", "--kl-coef", kl_coef, "-f", "json"))
+    assert answer["over_budget"]["responses"] == sum(length > 3 for length in expected.lengths or [])
+
+
+def test_a_dump_of_rewards_by_function_needs_their_weights() -> None:
+    done = run(dump("ms-swift"), *REWARD_ONLY)
+    assert done.returncode == 2
+    assert "a dump of ms-swift holds no reward: give " in last_line(done)
+    done = run(dump("ms-swift"), *REWARD_ONLY, "--preset", "ms-swift", "--field", WEIGHTED, "-f", "json")
+    assert of_json(done)["loss"] == 0.25
+
+
+def test_log_probabilities_that_the_reference_has_not_given_yet_are_missing_and_not_zero() -> None:
+    done = run(dump("pipeline-rl"), "--budget-penalty-coef", "0", "-f", "json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["records"] == {"read": 2, "used": 0, "rejected": 2, "blank": 0, "skipped": 0}
+    assert "old_log_prob (ref_logprobs || `null`)" in done.stderr.decode()
+
+
+# ---- presets by name, and one's own
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest_name_or_all_there_are() -> None:
+    done = run(dump("areal"), *REWARD_ONLY, "--preset", "arael")
+    there = ", ".join(EXPECTED)
+    assert done.returncode == 2
+    assert last_line(done) == "budget-cli: --preset: none is called 'arael' (did you mean areal?)"
+    done = run(dump("areal"), *REWARD_ONLY, "--preset", "zzz")
+    assert last_line(done) == f"budget-cli: --preset: none is called 'zzz'; there are {there}"
+
+
+OWN = """
+[house]
+detect = ["prompt.id", "grade"]
+prompt_id = "prompt.id"
+reward = "grade"
+response_length = "length(tokens)"
+"""
+OF_THE_HOUSE = [{"prompt": {"id": 1}, "grade": grade, "tokens": [0] * n} for grade, n in [(1.0, 4), (0.0, 2)]]
+
+
+@pytest.mark.parametrize("naming", [(), ("--preset", "house")], ids=["detected", "named"])
+def test_a_preset_of_one_s_own_is_used_as_the_built_in_ones_are(naming: tuple[str, ...], tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(OWN, encoding="utf-8")
+    records = b"".join(json.dumps(record).encode() + b"\n" for record in OF_THE_HOUSE)
+    done = run("-B", "3", "--kl-coef", "0", "--presets", own, *naming, "-f", "json", stdin=records)
+    answer = of_json(done)
+    assert (answer["prompts"], answer["responses"], answer["length"]["max"]) == (1, 2, 4)
+    assert done.stderr.decode() == (
+        "budget-cli: <stdin>: reading as house: prompt_id←prompt.id, reward←grade, response_length←length(tokens)\n"
+    )
+
+
+def test_a_preset_of_one_s_own_comes_before_the_built_in_one_of_that_name(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[areal]\ndetect = ["task_id"]\nprompt_id = "task_id"\nreward = "seqlen"\n', encoding="utf-8")
+    known = presets.load([str(own)])
+    assert known["areal"].places == (("prompt_id", "task_id"), ("reward", "seqlen"))
+    assert known["areal"].source == str(own)
+    assert set(known) == set(EXPECTED)
+
+
+def test_a_preset_that_says_nothing_to_detect_it_by_is_used_by_name_alone(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[house]\nprompt_id = "question"\nreward = "grade"\n', encoding="utf-8")
+    record = b'{"question": "a", "grade": 1}\n'
+    assert run(*REWARD_ONLY, "--presets", own, stdin=record).returncode == 2
+    assert of_json(run(*REWARD_ONLY, "--presets", own, "--preset", "house", "-f", "json", stdin=record))["prompts"] == 1
+
+
+WRONG = [
+    ("a = 1", "[a]: expected a table, found 1"),
+    ('[x]\nrewrd = "a"', "[x]: nothing is called 'rewrd' (did you mean reward?)"),
+    ('[x]\nprompt = "a"', "[x]: nothing is called 'prompt' (did you mean prompt_id?)"),
+    (
+        '[x]\nzzz = "a"',
+        "[x]: nothing is called 'zzz'; there are source, detect, unless, document, records, group, per_file, skips,"
+        " prompt_id, reward, log_prob, old_log_prob, response_length, prompt_text, response_text, finish_reason, step,"
+        " advantage",
+    ),
+    ('[x]\ngroup = "lines"', "[x]: group: expected line or file, found 'lines'"),
+    ('[x]\ndetect = "uid"', "[x]: detect: expected a list of paths, found 'uid'"),
+    ("[x]\nunless = [1]", "[x]: unless: expected a list of paths, found [1]"),
+    ("[x]\nreward = 1", "[x]: reward: expected a path or an expression, found 1"),
+    (
+        '[x]\nreward = "a("',
+        "[x]: reward: expression 'a(': neither a dotted path nor JMESPath: Invalid jmespath expression",
+    ),
+    (
+        '[x]\nreward = "wieghted(a)"',
+        "[x]: reward: expression 'wieghted(a)': no function is called 'wieghted'; there are ",
+    ),
+    ('[x]\ndetect = ["a..b"]', "[x]: detect: path 'a..b': expected keys joined by dots"),
+    ('[x]\nrecords = "a..b[]"', "[x]: records: path 'a..b[]': expected keys joined by dots"),
+    ("[x\n", "not TOML: Expected ']' at the end of a table declaration (at line 1, column 3)"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_what_is_wrong_with_a_file_of_presets_is_said_before_anything_is_read(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageProblem) as caught:
+        presets.load([str(own)])
+    assert str(caught.value).startswith(f"--presets {own}: {message}")
+
+
+def test_a_file_of_presets_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    own = tmp_path / "none.toml"
+    done = run(dump("areal"), *REWARD_ONLY, "--presets", own)
+    assert done.returncode == 2
+    assert last_line(done) == f"budget-cli: --presets {own}: cannot be read: No such file or directory"
+
+
+# ---- dumps that trainers wrote
+
+in_reach = pytest.mark.skipif(not REAL.is_dir(), reason="the dumps are not beside this checkout")
+REAL_DUMPS = {  # preset, prompts, responses
+    "prime_rl_train_j1i1ys.jsonl": ("prime-rl-platform", 4, 25),
+    "nemo_gym_competitive_coding_logprobs.jsonl": ("nemo-gym", 1, 5),
+    "nemo_gym_aalcr.jsonl": ("nemo-gym", 2, 5),
+    "atropos_rubiks_groups.jsonl": ("atropos", 6, 24),
+    "verifiers_wordle_oldid_gpt41mini.jsonl": ("verifiers-2025", 5, 15),
+    "verl_sdpo_excerpt.jsonl": ("verl-v0", 2, 2),
+}
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@in_reach
+@pytest.mark.parametrize("file", REAL_DUMPS)
+def test_a_dump_that_a_trainer_wrote_is_known_by_its_records(file: str) -> None:
+    name, answer = loss([REAL / file])
+    assert (name, answer.prompts, answer.responses) == REAL_DUMPS[file]
+    assert answer.records.rejected == 0
+
+
+@in_reach
+def test_the_loss_of_prime_rl_is_the_mean_square_of_the_advantages_that_it_stored() -> None:
+    path = REAL / "prime_rl_train_j1i1ys.jsonl"
+    _, answer = loss([path])
+    assert answer.loss == pytest.approx(0.07, rel=1e-12)
+    assert answer.loss == pytest.approx(fmean(record["advantage"] ** 2 for record in records(path)), rel=1e-12)
+
+
+@in_reach
+def test_the_lengths_of_atropos_are_the_places_that_its_masks_keep() -> None:
+    path = REAL / "atropos_rubiks_groups.jsonl"
+    _, answer = loss([path])
+    masks = [mask for record in records(path) for mask in record["masks"]]
+    lengths = [sum(element != -100 for element in mask) for mask in masks]
+    assert (answer.length.min, answer.length.mean, answer.length.max) == (min(lengths), fmean(lengths), max(lengths))
+    assert answer.groups.size.min == answer.groups.size.max == 4
+
+
+@in_reach
+def test_the_lengths_of_nemo_gym_are_those_of_its_log_probabilities() -> None:
+    path = REAL / "nemo_gym_competitive_coding_logprobs.jsonl"
+    _, answer = loss([path])
+    outputs = [record["response"]["output"] for record in records(path)]
+    lengths = [sum(len(item.get("generation_log_probs", [])) for item in items) for items in outputs]
+    assert (answer.length.min, answer.length.mean, answer.length.max) == (min(lengths), fmean(lengths), max(lengths))

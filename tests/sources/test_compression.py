@@ -1,0 +1,188 @@
+"""If this fails, a damaged archive passes for a whole one, or a good one is refused or read by its name."""
+
+import builtins
+import bz2
+import gzip
+import lzma
+import random
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from budget_cli.errors import InputProblem
+from budget_cli.sources import compression
+from budget_cli.sources import local as sources
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
+TEXT = b"".join(b"%d %d\n" % (i, random.Random(i).getrandbits(60)) for i in range(3000))  # does not compress well
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def unpacked(codec: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
+    """What came out, and what the problem was."""
+    out = b""
+    try:
+        for piece in compression.decompressed("a", codec, pieces):
+            out += piece
+    except InputProblem as problem:
+        return out, problem.problem
+    return out, None
+
+
+@pytest.mark.parametrize("codec", PACK)
+@pytest.mark.parametrize("text", [b"", b"a\n", TEXT])
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_what_was_packed_comes_out_whole(codec: str, text: bytes, size: int) -> None:
+    packed = PACK[codec](text)
+    assert compression.codec_of(packed) == codec
+    assert unpacked(codec, in_pieces(packed, size)) == (text, None)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    codec=st.sampled_from(list(PACK)),
+    texts=st.lists(st.binary(max_size=40), min_size=1, max_size=4),
+    size=st.integers(1, 60),
+)
+def test_members_one_after_another_are_one_text(codec: str, texts: list[bytes], size: int) -> None:
+    packed = b"".join(map(PACK[codec], texts))
+    assert unpacked(codec, in_pieces(packed, size)) == (b"".join(texts), None)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "xz"])
+@pytest.mark.parametrize("size", [1, 5, 1 << 20])
+def test_zero_padding_between_and_after_members_is_fine(codec: str, size: int) -> None:
+    packed = PACK[codec](b"one\n") + b"\0" * 12 + PACK[codec](b"two\n") + b"\0" * 512
+    assert unpacked(codec, in_pieces(packed, size)) == (b"one\ntwo\n", None)
+
+
+@pytest.mark.parametrize("codec", PACK)
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+def test_what_is_cut_off_anywhere_is_told_after_what_came_before(codec: str, size: int) -> None:
+    packed = PACK[codec](TEXT)
+    for length in (len(packed[:3]), 20, len(packed) // 2, len(packed) - 9, len(packed) - 1):
+        out, problem = unpacked(codec, in_pieces(packed[:length], size))
+        assert problem == f"the {codec} data is cut off: what came before was read, the rest is missing"
+        assert TEXT.startswith(out)
+    out, _ = unpacked(codec, in_pieces(packed[: len(packed) - 1], size))
+    assert len(out) > len(TEXT) - 10_000
+
+
+@pytest.mark.parametrize("codec", PACK)
+@pytest.mark.parametrize("junk", [b"junk", b"\n", b"{}\n", b"\0\0\0\0junk"])
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_junk_after_the_end_is_told_after_what_came_before(codec: str, junk: bytes, size: int) -> None:
+    out, problem = unpacked(codec, in_pieces(PACK[codec](TEXT) + junk, size))
+    assert out == TEXT
+    assert problem is not None
+    assert codec in problem
+    assert problem.endswith("what came before was read, the rest was not") or "cut off" in problem
+
+
+@pytest.mark.parametrize("codec", PACK)
+def test_padding_is_junk_where_the_format_has_none(codec: str) -> None:
+    _, problem = unpacked(codec, [PACK[codec](b"one\n") + b"\0" * 4])
+    assert (problem is None) == (codec in ("gzip", "xz"))
+
+
+def flipped(packed: bytes, at: int) -> bytes:
+    return packed[:at] + bytes([packed[at] ^ 0x10]) + packed[at + 1 :]
+
+
+@pytest.mark.parametrize(("codec", "at"), [("gzip", -6), ("gzip", -3), ("bz2", 12), ("xz", -20), ("zstd", -2)])
+def test_a_wrong_checksum_or_size_is_damage(codec: str, at: int) -> None:
+    packed = PACK[codec](TEXT)
+    out, problem = unpacked(codec, [flipped(packed, at % len(packed))])
+    assert problem is not None
+    assert problem.startswith(f"damaged {codec} data (")
+    assert TEXT.startswith(out)
+
+
+@pytest.mark.parametrize("codec", PACK)
+def test_no_flipped_bit_of_the_data_goes_unseen(codec: str) -> None:
+    packed = PACK[codec](TEXT)
+    for at in range(len(packed) // 4, len(packed) - 1, len(packed) // 40):
+        out, problem = unpacked(codec, [flipped(packed, at)])
+        assert problem is not None or out == TEXT
+
+
+@pytest.mark.parametrize("codec", PACK)
+def test_what_expands_a_thousandfold_comes_in_pieces_of_bounded_size(codec: str) -> None:
+    packed = PACK[codec](b"\n" * (8 << 20))
+    sizes = [len(piece) for piece in compression.decompressed("a", codec, [packed])]
+    assert sum(sizes) == 8 << 20
+    assert max(sizes) <= compression.PIECE_BYTES
+
+
+@pytest.mark.parametrize("start", [b"", b"{", b"\x1f", b"BZ", b"\xfd7zXZ", b'{"prompt_id": 1}\n'])
+def test_what_is_not_packed_has_no_codec(start: bytes) -> None:
+    assert compression.codec_of(start) is None
+
+
+def test_zstd_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_zstandard(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "zstandard":
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    packed = PACK["zstd"](b"a\n")
+    monkeypatch.setattr(builtins, "__import__", without_zstandard)
+    advice = "pip install 'budget-cli[zstd]', or zstdcat FILE | budget-cli loss -"
+    assert unpacked("zstd", [packed]) == (b"", f"this is zstd, which needs one more package: {advice}")
+
+
+# ---- zip: one file in it, as agent-lightning writes
+
+
+def zipped(path: Path, **files: bytes) -> str:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return str(path)
+
+
+def from_zip(name: str) -> tuple[bytes, str | None]:
+    """What comes out of the file, and what the problem was."""
+    out = b""
+    (source,) = sources.find([name])
+    try:
+        for piece in sources.pieces(source):
+            out += piece
+    except InputProblem as problem:
+        return out, problem.problem
+    return out, None
+
+
+def test_a_zip_archive_of_one_file_is_read_whatever_its_name(tmp_path: Path) -> None:
+    assert from_zip(zipped(tmp_path / "a.jsonl", one=TEXT)) == (TEXT, None)
+
+
+def test_a_zip_archive_of_several_files_is_refused(tmp_path: Path) -> None:
+    name = zipped(tmp_path / "a.zip", one=b"1\n", two=b"2\n")
+    assert from_zip(name) == (b"", "a zip archive of 2 files, expected one: unpack it")
+
+
+def test_a_damaged_zip_archive_is_a_problem_after_what_came_before(tmp_path: Path) -> None:
+    name = zipped(tmp_path / "a.zip", one=TEXT)
+    data = bytearray(Path(name).read_bytes())
+    data[len(data) // 2] ^= 255
+    Path(name).write_bytes(data)
+    _, problem = from_zip(name)
+    assert problem is not None
+    assert problem.startswith("damaged zip archive (")

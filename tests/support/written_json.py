@@ -1,0 +1,97 @@
+"""JSON as other programs write it, and blocks of it; shared by the tests of both readings."""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from budget_cli.records.columns import Decoded, Extra, Key, Labels, Texts
+from budget_cli.schema.paths import Path
+from budget_cli.sources.blocks import Block
+
+
+class Raw(str):
+    """JSON text to be written as it stands: what no value stands for (`1e400`, `NaN`, half a surrogate pair)."""
+
+    __slots__ = ()
+
+
+class Pairs(list[tuple[str, Any]]):
+    """An object whose keys may occur twice."""
+
+
+class Writer(NamedTuple):
+    """How a program writes its JSON."""
+
+    comma: str = ", "
+    colon: str = ": "
+    ascii: bool = True
+
+    def text(self, value: Any) -> str:
+        """The value as JSON."""
+        if isinstance(value, Raw):
+            return str(value)
+        if isinstance(value, dict):
+            value = Pairs(value.items())
+        if isinstance(value, Pairs):
+            return "{" + self.comma.join(self.text(key) + self.colon + self.text(inner) for key, inner in value) + "}"
+        if isinstance(value, list):
+            return "[" + self.comma.join(map(self.text, value)) + "]"
+        return json.dumps(value, ensure_ascii=self.ascii)
+
+
+def put(record: dict[str, Any], path: Path, value: Any) -> None:
+    """Place a value at a path; through `[]` a list is spread over two elements, another value is the only element.
+
+    Where another field's value is in the way, the record stays as it is.
+    """
+    step, rest = path[0], path[1:]
+    if not isinstance(record, dict):
+        return
+    if not rest:
+        record[step.key] = value if not step.each or isinstance(value, list) else [value]
+    elif not step.each:
+        put(record.setdefault(step.key, {}), rest, value)
+    else:
+        parts = [value[:1], value[1:]] if isinstance(value, list) and len(value) > 1 else [value]
+        elements = record.setdefault(step.key, [])
+        if isinstance(elements, list):
+            elements += [{"type": "message"} for _ in parts[len(elements) :]]
+            for element, part in zip(elements, parts, strict=False):
+                put(element, rest, part)
+
+
+def block_of(data: bytes, before: bytes = b"", after: bytes = b"", first: bool = False) -> Block:
+    """A block in a buffer that holds other bytes before and after it, as a reused one does."""
+    return Block("x.jsonl", bytearray(before + data + after), len(before), len(before) + len(data), first)
+
+
+def bits(decoded: Decoded) -> dict[str, object]:
+    """Everything that a decoded block says, floats as their bits, so that equal means equal."""
+    c = decoded.columns
+    arrays = ("codes", "line", "reward", "length", "log_prob", "old_log_prob", "tokens")
+    return {
+        "keys": _typed(c.keys),
+        **{name: _bits(getattr(c, name)) for name in arrays},
+        "extras": {name: extra_bits(extra) for name, extra in c.extras.items()},
+        "tally": decoded.tally,
+        "lines": decoded.lines,
+        "rejections": decoded.rejections,
+    }
+
+
+def extra_bits(extra: Extra) -> tuple[object, ...]:
+    """The same of an extra's column."""
+    if isinstance(extra, Labels):
+        return _typed(extra.values), _bits(extra.codes)
+    if isinstance(extra, Texts):
+        return _bits(extra.digest), _bits(extra.characters)
+    return (_bits(extra),)
+
+
+def _typed(keys: list[Key]) -> list[tuple[type, Key]]:
+    return [(type(key), key) for key in keys]
+
+
+def _bits(array: Any) -> tuple[str, bytes] | None:
+    return None if array is None else (str(np.asarray(array).dtype), array.tobytes())
