@@ -11,7 +11,6 @@ import orjson
 
 from budget_cli.errors import UsageProblem
 from budget_cli.schema.fields import Fields
-from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression, Path, Step
 
 Span = tuple[int, int]  # of an object: its first byte, and the one after its last
@@ -31,7 +30,7 @@ class Insertion:
         self._name, self._named, self._added = name, self._quoted + b":", b"," + self._quoted + b":"
         # as this very class leaves it: the last member of the line, a value with no braces inside
         self._as_left = re.compile(b"," + re.escape(self._quoted) + rb":(\{[^{}]*\})\}[ \t\r\n]*\Z")
-        self._path = _samples_path(fields.records)
+        self._path = _samples_path(fields)
 
     def into(self, line: bytes, values: Sequence[bytes]) -> bytes:
         """The line with one value for each of its samples, in their order."""
@@ -63,17 +62,17 @@ class Insertion:
         return end, end, self._named if is_empty else self._added
 
 
-def _samples_path(records: str) -> Path | None:
+def _samples_path(fields: Fields) -> Path | None:
     """The way from a line's value to its samples; None: the value itself, or an object of arrays side by side."""
-    if records in ("", "columns"):
+    if fields.records in ("", "columns"):
         return None
-    if records == "[]":
+    if fields.records == "[]":
         return (Step("", each=True),)
-    path = parse_place(records)
+    path = fields.records_place
     if isinstance(path, Expression):
         raise UsageProblem(
-            f"records = {records!r}: the samples are found by an expression, so there is no telling which bytes they"
-            " are; only a path, as in traces[], can be annotated"
+            f"records = {fields.records!r}: the samples are found by an expression, so there is no telling which bytes"
+            " they are; only a path, as in traces[], can be annotated"
         )
     return (*path[:-1], Step(path[-1].key, each=True))
 

@@ -67,7 +67,7 @@ class Fields:
 
     @cached_property
     def paths(self) -> Mapping[str, Place]:
-        """Canonical name → where it is."""
+        """The place of each canonical name."""
         return dict(self.places)
 
     def required(self, name: str) -> bool:
@@ -81,25 +81,47 @@ class Fields:
         """The fields that are needed and that dumps of this preset do not hold."""
         return [name for name in KINDS if self.required(name) and name not in self.known]
 
+    @cached_property
+    def records_place(self) -> Place:
+        """Where a line's list of records is, if `records` is a path."""
+        return parse_place(self.records)
+
+    def with_places(self, places: Mapping[str, Place]) -> "Fields":
+        """These fields, with the canonical names in `places` looked up there; `parse_mappings` reads such a mapping."""
+        mapped = {singular(name) for name in places}
+        return replace(
+            self,
+            places=tuple({**self.paths, **places}.items()),
+            known=self.known | mapped,
+            per_file=None if "prompt_id" in mapped else self.per_file,
+        )
+
     def with_mappings(self, mappings: Sequence[str]) -> "Fields":
-        """These fields with `NAME=dotted.path` applied.
+        """These fields with each `NAME=PLACE` applied.
 
         Raises:
             UsageProblem: not of that form, or no such canonical field.
         """
-        paths = dict(self.paths)
-        for mapping in mappings:
-            name, equals, path = mapping.partition("=")
-            if not equals or not path:
-                raise UsageProblem(f"--field {mapping}: expected NAME=dotted.path, as in reward=score")
-            if name not in paths:
-                raise UsageProblem(f"--field {mapping}: no field is called {name!r}; there are {', '.join(NAMED)}")
-            paths[name] = place = parse_place(path)
-            if name == "prompt_id" and traverses_list(place):
-                raise UsageProblem(f"--field {mapping}: a prompt id is one value, so its path cannot hold []")
-        named = {singular(mapping.partition("=")[0]) for mapping in mappings}
-        per_file = None if "prompt_id" in named else self.per_file
-        return replace(self, places=tuple(paths.items()), known=self.known | named, per_file=per_file)
+        return self.with_places(parse_mappings(mappings))
+
+
+def parse_mappings(mappings: Sequence[str]) -> dict[str, Place]:
+    """The place of each canonical name that `--field NAME=PLACE` maps; the last mapping of a name counts.
+
+    Raises:
+        UsageProblem: a mapping is not of that form, or no canonical field has that name.
+    """
+    places: dict[str, Place] = {}
+    for mapping in mappings:
+        name, equals, text = mapping.partition("=")
+        if not equals or not text:
+            raise UsageProblem(f"--field {mapping}: expected NAME=dotted.path, as in reward=score")
+        if name not in NAMES:
+            raise UsageProblem(f"--field {mapping}: no field is called {name!r}; there are {', '.join(NAMED)}")
+        places[name] = place = parse_place(text)
+        if name == "prompt_id" and traverses_list(place):
+            raise UsageProblem(f"--field {mapping}: a prompt id is one value, so its path cannot hold []")
+    return places
 
 
 def names_for(field: str) -> tuple[str, ...]:

@@ -1,12 +1,11 @@
 """A JSON value and a place → the value found there; a line's value → its records. Knows no bytes."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, Final
 
 from budget_cli.schema.fields import KINDS, Fields
 from budget_cli.schema.json_values import Invalid, type_name
-from budget_cli.schema.parsing import parse_place, place_text
+from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place
 
 MISSING: Final = object()
@@ -57,7 +56,7 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
         raise Invalid("not-an-object", f"expected an object, found {type_name(value)}", column=1)
     if fields.records == "columns":
         return _rows(value, fields)
-    path = _records_place(fields.records)
+    path = fields.records_place
     inner = value_at(value, path)
     if inner is MISSING:
         if fields.skips:
@@ -92,8 +91,3 @@ def root_keys(place: Place) -> Iterable[str]:
 
 def count_elements(elements: int) -> str:
     return f"{elements} element{'' if elements == 1 else 's'}"
-
-
-@lru_cache(maxsize=8)
-def _records_place(text: str) -> Place:
-    return parse_place(text)

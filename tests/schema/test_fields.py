@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.errors import UsageProblem
-from budget_cli.schema.fields import NAMES, Fields
+from budget_cli.schema.fields import NAMES, Fields, parse_mappings
 from budget_cli.schema.parsing import parse_place, place_text
 from budget_cli.schema.paths import Path, Step
 
@@ -68,7 +68,16 @@ def test_extras_are_mapped_like_any_field_and_change_nothing_that_the_loss_needs
 
 
 def test_a_path_may_hold_an_equals_sign() -> None:
-    assert Fields().with_mappings(["reward=a=b"]).paths["reward"] == (Step("a=b"),)
+    assert parse_mappings(["reward=a=b"]) == {"reward": (Step("a=b"),)}
+
+
+def test_mappings_parsed_once_give_the_same_fields_as_their_text() -> None:
+    texts = ["prompt_id=uid", "rewards=scores[].total", "response_length=minus(a, b)"]
+    fields = Fields(known=frozenset(), per_file="runs/")
+    places = parse_mappings(texts)
+    assert fields.with_places(places) == fields.with_mappings(texts)
+    assert fields.with_places(places).known == {"prompt_id", "reward", "response_length"}
+    assert fields.with_places({}) == fields
 
 
 MISTAKES = [
