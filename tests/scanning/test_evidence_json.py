@@ -15,10 +15,10 @@ PROMPTS = np.array([2, 3, 7])  # the numbers, in the summary, of this source's p
 
 
 def sightings(
-    spotted: dict[str, Occurrences] | None = None, sums: dict[str, float] | None = None, values: Any = None
+    occurrences: dict[str, Occurrences] | None = None, sums: dict[str, float] | None = None, values: Any = None
 ) -> Counters:
     made = Counters()
-    made.occurrences, made.sums, made.values = spotted or {}, sums or {}, values or {}
+    made.occurrences, made.sums, made.values = occurrences or {}, sums or {}, values or {}
     return made
 
 
@@ -79,11 +79,11 @@ REWARDS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
     ),
 )
 def test_what_is_written_is_read_as_it_was(
-    spotted: dict[str, Occurrences], sums: dict[str, float], values: Any
+    occurrences: dict[str, Occurrences], sums: dict[str, float], values: Any
 ) -> None:
-    told = orjson.loads(orjson.dumps(evidence_json.to_json(sightings(spotted, sums, values), PROMPTS)))
+    told = orjson.loads(orjson.dumps(evidence_json.to_json(sightings(occurrences, sums, values), PROMPTS)))
     assert plain(told) == (
-        {name: (one.count, one.first) for name, one in spotted.items()},
+        {name: (one.count, one.first) for name, one in occurrences.items()},
         {name: repr(value) for name, value in sums.items() if value},
         {name: [(type(key), key, times) for key, times in counts.items()] for name, counts in values.items()},
     )

@@ -147,7 +147,7 @@ def told(found: Scan) -> tuple[Any, ...]:
         found.sources,
         found.begun_at,
         seen(found.observations),
-        [seen(part.seen) for part in found.parts],
+        [seen(part.observations) for part in found.parts],
         groups,
         rows,
         list(found.tallies.items()),

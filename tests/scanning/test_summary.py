@@ -134,18 +134,18 @@ def test_a_summary_of_rewards_alone_has_no_columns_for_the_rest(tmp_path: Path) 
     fields = Fields(needs_length=False, needs_log_probs=False)
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"prompt_id": 1, "reward": 0.5}\n{"prompt_id": 1, "reward": 1}\n')
-    summary = summarized([path], tmp_path / "s", fields=fields)
-    header, line = map(orjson.loads, summary.read_bytes().splitlines())
+    made = summarized([path], tmp_path / "s", fields=fields)
+    header, line = map(orjson.loads, made.read_bytes().splitlines())
     assert header["columns"] == ["n", "r0", "r1", "rr", "r_min", "r_max"]
     assert line == {"prompt_id": 1, "row": [0, 2, 0.5, 0.5, 0.125, 0.5, 1]}
-    assert told(scanned([summary], fields=fields)) == told(scanned([path], fields=fields))
+    assert told(scanned([made], fields=fields)) == told(scanned([path], fields=fields))
 
 
 def test_a_summary_answers_for_some_of_its_budgets(tmp_path: Path) -> None:
     (path,) = dumps(tmp_path, 5, 1)
-    summary = summarized([path], tmp_path / "s")
+    made = summarized([path], tmp_path / "s")
     one = Layout((500,))
-    assert told(scanned([summary], layout=one)) == told(scanned([path], layout=one))
+    assert told(scanned([made], layout=one)) == told(scanned([path], layout=one))
 
 
 def test_what_could_not_be_read_to_its_end_stays_so(tmp_path: Path) -> None:
@@ -171,20 +171,20 @@ def test_a_damaged_summary_is_none(tmp_path: Path, damage: Any, message: str) ->
     path = tmp_path / "a.jsonl"
     record = {"reward": 0.5, "log_prob": -1, "old_log_prob": -2, "response_length": 9}
     path.write_bytes(b"".join(orjson.dumps({"prompt_id": i, **record}) + b"\n" for i in range(4)))
-    summary = summarized([path], tmp_path / "s")
-    summary.write_bytes(damage(summary.read_bytes()))
+    made = summarized([path], tmp_path / "s")
+    made.write_bytes(damage(made.read_bytes()))
     with pytest.raises(InputProblem) as caught:
-        summary.read(sources.find([str(summary)])[0], LAYOUT)
+        summary.read(sources.find([str(made)])[0], LAYOUT)
     assert caught.value.problem == message
 
 
-def with_header(summary: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+def with_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     """The same summary with another header."""
-    head, _, rest = summary.read_bytes().partition(b"\n")
+    head, _, rest = path.read_bytes().partition(b"\n")
     header = orjson.loads(head)
     change(header)
-    summary.write_bytes(orjson.dumps(header) + b"\n" + rest)
-    return summary
+    path.write_bytes(orjson.dumps(header) + b"\n" + rest)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -193,11 +193,11 @@ def with_header(summary: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
 def test_a_damaged_account_of_what_was_seen_is_none(tmp_path: Path, seen: Any) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"prompt_id": 1, "reward": 0.5, "log_prob": -1, "old_log_prob": -1, "response_length": 0}\n')
-    summary = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=seen))
+    made = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=seen))
     with pytest.raises(InputProblem) as caught:
-        summary.read(sources.find([str(summary)])[0], LAYOUT, WATCH)
+        summary.read(sources.find([str(made)])[0], LAYOUT, WATCH)
     assert caught.value.problem == "a summary that is damaged: what its header says was seen cannot be"
-    assert len(summary.read(sources.find([str(summary)])[0], LAYOUT).parts) == 1  # to those who do not ask
+    assert len(summary.read(sources.find([str(made)])[0], LAYOUT).parts) == 1  # to those who do not ask
 
 
 def of_an_earlier_version(header: dict[str, Any]) -> None:
@@ -237,10 +237,10 @@ COUNTED = [
 
 @pytest.mark.parametrize(("change", "reason"), COUNTED)
 def test_why_checks_cannot_be_made_of_a_summary(tmp_path: Path, change: Any, reason: str | None) -> None:
-    summary = with_header(summarized(dumps(tmp_path, 5, 1), tmp_path / "s"), change)
-    assert summary.why_unchecked({"s": header(summary)}, WATCH) == reason
-    (part,) = summary.read(sources.find([str(summary)])[0], LAYOUT, WATCH).parts
-    assert (part.seen is None) == (reason is not None)
+    made = with_header(summarized(dumps(tmp_path, 5, 1), tmp_path / "s"), change)
+    assert summary.why_unchecked({"s": header(made)}, WATCH) == reason
+    (part,) = summary.read(sources.find([str(made)])[0], LAYOUT, WATCH).parts
+    assert (part.observations is None) == (reason is not None)
 
 
 def test_a_file_s_name_may_be_no_utf_8(tmp_path: Path) -> None:
@@ -254,18 +254,18 @@ def test_a_file_s_name_may_be_no_utf_8(tmp_path: Path) -> None:
 def test_an_id_that_is_such_a_name_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
     path.write_bytes(b'{"reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
-    summary = summarized([path], tmp_path / "s", fields=Fields(group="file"))
-    assert list(scanned([summary]).groups.keys()) == [f"{tmp_path}/\\udcfe.jsonl"]
+    made = summarized([path], tmp_path / "s", fields=Fields(group="file"))
+    assert list(scanned([made]).groups.keys()) == [f"{tmp_path}/\\udcfe.jsonl"]
 
 
 def test_a_header_may_be_long(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i:04}-{'x' * 200}.jsonl" for i in range(400)]
     for path in paths:
         path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
-    summary = summarized(paths, tmp_path / "s")
-    assert len(summary.read_bytes().partition(b"\n")[0]) > 1 << 16
-    assert header(summary)["sources"] == list(map(str, paths))
-    assert told(scanned([summary])) == told(scanned(paths))
+    made = summarized(paths, tmp_path / "s")
+    assert len(made.read_bytes().partition(b"\n")[0]) > 1 << 16
+    assert header(made)["sources"] == list(map(str, paths))
+    assert told(scanned([made])) == told(scanned(paths))
 
 
 def header(path: Path) -> dict[str, Any]:
