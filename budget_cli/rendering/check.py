@@ -1,4 +1,4 @@
-"""An audit → the screen, JSON, Markdown, annotations of GitHub and test cases of JUnit."""
+"""Findings → the screen, JSON, Markdown, annotations of GitHub and test cases of JUnit; a check → its explanation."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,19 +6,16 @@ from dataclasses import asdict
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-import orjson
-
-from budget_cli.analysis.checks import catalogue
+from budget_cli.analysis.checks.catalogue import CHECKS, TOPICS, Check
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity, counted
 from budget_cli.analysis.checks.run import SCHEMA, Audit
 from budget_cli.analysis.loss import Loss
-from budget_cli.rendering.formats import as_dict, utf8
+from budget_cli.rendering.formats import as_dict, json_document, utf8
 from budget_cli.rendering.github import Annotation
 from budget_cli.rendering.junit import Case
 from budget_cli.rendering.safe import for_markdown, for_terminal
-from budget_cli.rendering.text import Line, Piece
+from budget_cli.rendering.text import PASS, WIDTH, Line, Piece, failures
 
-WIDTH = 80
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 TEXT = 600  # characters of a sentence that may hold strings of the data
@@ -45,10 +42,7 @@ class Answer(NamedTuple):
         return finding.accepted is None and finding.rank >= self.fail_on
 
 
-# ---- the screen
-
-
-def of_audit(answer: Answer, verbose: bool) -> Iterator[Line]:
+def screen(answer: Answer, verbose: bool) -> Iterator[Line]:
     """Each finding with its place, what it is, why it matters and what to do; then the verdict."""
     for finding in answer.audit.findings:
         yield from _finding(finding, answer.sources, verbose)
@@ -122,18 +116,14 @@ def _closing(answer: Answer) -> Iterator[Line]:
     yield [Piece("found     ", "dim"), Piece(f"{summary}, in {counted(len(audit.checked), 'check')}")]
     if counts:
         yield [Piece("explain   ", "dim"), Piece(f"budget-cli check --explain {audit.findings[0].code}", "dim")]
-    for reason in answer.reasons:
-        yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
+    yield from failures(answer.reasons, 200)
     if not answer.reasons:
         records = answer.loss.records
         rejected = f"{records.rejected:,} rejected as allowed" if records.rejected else "none rejected"
-        yield [Piece("pass      ", "bold green"), Piece(f"{counted(records.read, 'record')} read, {rejected}")]
+        yield [PASS, Piece(f"{counted(records.read, 'record')} read, {rejected}")]
 
 
-# ---- forms for programs
-
-
-def json_of_audit(answer: Answer) -> bytes:
+def json(answer: Answer) -> bytes:
     """One JSON object and a newline; a baseline for another run."""
     audit, loss = answer.audit, answer.loss
     counts = Counter(finding.severity for finding in audit.findings)
@@ -155,7 +145,7 @@ def json_of_audit(answer: Answer) -> bytes:
         "reasons": [utf8(reason) for reason in answer.reasons],
         "incomplete": [utf8(problem) for problem in answer.incomplete],
     }
-    return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return json_document(result)
 
 
 def _as_dict(finding: Finding) -> dict[str, Any]:
@@ -165,7 +155,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     return {**asdict(finding), "message": utf8(finding.message), "evidence": evidence}
 
 
-def markdown_of_audit(answer: Answer) -> bytes:
+def markdown(answer: Answer) -> bytes:
     """The verdict and a row a finding."""
     lead = f"**{answer.status}**: " + ("; ".join(for_markdown(reason, TEXT) for reason in answer.reasons) or "all held")
     lines = [lead, ""]
@@ -208,13 +198,92 @@ def cases(answer: Answer) -> list[Case]:
         found = by_code.get(code, [])
         failing = [_report(finding, answer.sources) for finding in found if answer.fails(finding)]
         other = [_report(finding, answer.sources) for finding in found if not answer.fails(finding)]
-        topic = catalogue.CHECKS[code].topic
+        topic = CHECKS[code].topic
         made.append(Case(code, topic, failure="\n".join(failing) or None, output="\n".join(other)))
     for unchecked in answer.audit.unchecked:
-        made += [Case(code, catalogue.CHECKS[code].topic, skipped=unchecked.reason) for code in unchecked.codes]
+        made += [Case(code, CHECKS[code].topic, skipped=unchecked.reason) for code in unchecked.codes]
     return made
 
 
 def _report(finding: Finding, sources: Sequence[str]) -> str:
     places = [_place(evidence, sources) for evidence in finding.evidence]
     return "\n".join([f"{finding.severity}: {finding.message}", *places, finding.why, finding.remedy])
+
+
+TITLES = {
+    "records": "Records that were rejected",
+    "groups": "Groups",
+    "budget": "Budget",
+    "lengths": "Lengths",
+    "log-probs": "Log-probs",
+    "identity": "Identity",
+}
+NEEDS = {
+    "records": "single records (a summary holds none)",
+    "budget": "a budget (`-B`), β above 0 and lengths",
+    "length": "lengths",
+    "log_prob": "log-probs",
+    "log_ratio": "log-probs of both policies",
+    "text": "`--text`",
+    "finish_reason": "a finish reason",
+    "advantage": "stored advantages",
+    "keys": "`--duplicate-keys`",
+}
+LEAD = """# Checks
+
+`budget-cli check FILES` looks for what is wrong or suspicious in a dump. Each finding has a code; this page has a
+section for each, and `budget-cli check --explain CODE` prints it. (The page is made from
+`budget_cli/analysis/checks/catalogue.py`: `budget-cli check --explain all -o docs/checks.md`.)
+
+- **Severity**: an *error* cannot be right, a *warning* mostly is not, an *info* is good to know. `--fail-on` says from
+  which on the exit code is 1; by default from *error* on. Rejected records follow `--max-errors`, as in `loss`.
+- **`--select` and `--ignore`** take codes and topics (%s).
+- **`--threshold NAME=VALUE`** changes a threshold; its default and where it comes from are below.
+- **`--text`** reads the texts of prompts and responses, too, which takes longer; some checks need them.
+- **Summaries** (`budget-cli summarize`) may stand in place of records and have the findings of one scan of their files.
+  What needs single records is not checked then, and that is said; a prompt has its file, and no line.
+- **`--baseline FILE`** takes the JSON of an earlier check: what was found there, and is not worse now, does not fail.
+- **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
+  `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts or records), `accepted` (why it does not
+  count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then `coefficients`,
+  `prompts`, `responses`, `records`, the codes `checked`, those `unchecked` with the reason, `thresholds`, `reasons` to
+  fail, and what is `incomplete`. More may be added.
+"""
+
+
+def explain_all() -> str:
+    """Return the page about all checks, `docs/checks.md`."""
+    lead = LEAD % ", ".join(f"`{topic}`" for topic in TOPICS)
+    parts = [lead, "\n".join(_index())]
+    for topic in TOPICS:
+        parts.append(f"## {TITLES[topic]}\n")
+        parts += [explain(check) for check in CHECKS.values() if check.topic == topic]
+    return "\n".join(parts)
+
+
+def _index() -> Iterator[str]:
+    yield "| code | severity | when |"
+    yield "|---|---|---|"
+    for check in CHECKS.values():
+        yield f"| [`{check.code}`](#{check.code}) | {check.severity} | {check.title} |"
+    yield ""
+
+
+def explain(check: Check) -> str:
+    """Return the section about one check, in lines of at most 80 characters."""
+    severity = check.severity + (f"; {check.otherwise}" if check.otherwise else "")
+    points = [f"**What to do**: {check.remedy}", f"**Known false alarms**: {check.false_alarms}"]
+    if check.needs:
+        points.append(f"**Needs**: {', '.join(NEEDS[need] for need in check.needs)}.")
+    for threshold in check.thresholds:
+        setting = f"--threshold {threshold.name}={threshold.default:g}"
+        points.append(f"**`{setting}`**: {threshold.meaning}. Source: {threshold.source}.")
+    lines = [f"### {check.code}", "", *_wrapped(f"{check.title} ({severity})"), "", *_wrapped(check.why), ""]
+    lines += [f"    {check.example}", ""]
+    for point in points:
+        lines += _wrapped(point, "- ")
+    return "\n".join([*lines, ""])
+
+
+def _wrapped(text: str, lead: str = "") -> list[str]:
+    return wrap(lead + text, WIDTH, subsequent_indent=" " * len(lead), break_long_words=False, break_on_hyphens=False)

@@ -1,19 +1,23 @@
-"""A comparison → the screen, the JSON and the Markdown of it."""
+"""A comparison → the screen, JSON and Markdown."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
-
-import orjson
 
 from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved
 from budget_cli.analysis.gates import Verdict
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection, Tally
-from budget_cli.rendering.formats import as_dict, rounded, utf8
-from budget_cli.rendering.loss import count, figure, listed, of_rejections
-from budget_cli.rendering.markdown import table
+from budget_cli.rendering.formats import (
+    as_dict,
+    gates_table,
+    json_document,
+    markdown_table,
+    rejections_as_dicts,
+    rounded,
+    utf8,
+)
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
-from budget_cli.rendering.text import Line, Piece
+from budget_cli.rendering.text import PASS, Line, Piece, count, failures, figure, gates_hold, listed, rejected
 
 LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
 SHARES = ("over_budget", "zero_variance")
@@ -21,16 +25,16 @@ CLEAR = 2.0  # standard errors
 
 
 class Side(NamedTuple):
-    """One of the two dumps: how it was named, and what became of its records."""
+    """One of the two dumps: its name, and what became of its records."""
 
     name: str
     tally: Tally
     rejections: Sequence[Rejection]
-    only_here: Sequence[Key]  # the first of the prompts that the other does not have
+    only_here: Sequence[Key]  # the first prompts that the other does not have
     incomplete: Sequence[str]
 
 
-def lines(
+def screen(
     comparison: Comparison,
     sides: tuple[Side, Side],
     moved: Sequence[Moved],
@@ -39,7 +43,7 @@ def lines(
     gates: Sequence[Verdict],
     precision: int,
 ) -> Iterator[Line]:
-    """The lines of the screen."""
+    """Yield the lines of the screen."""
     base, new = sides
     yield [Piece(f"{end_for_terminal(base.name, 38)} → {end_for_terminal(new.name, 38)}", "bold")]
     c = comparison.coefficients
@@ -69,7 +73,7 @@ def lines(
             ]
         yield []
     for side in sides:
-        yield from of_rejections(side.rejections, side.tally.rejected)
+        yield from rejected(side.rejections, side.tally.rejected)
     yield from _verdict(sides, reasons, gates)
 
 
@@ -110,15 +114,12 @@ def _signed(value: float | None, precision: int) -> str:
 
 def _verdict(sides: tuple[Side, Side], reasons: Sequence[str], gates: Sequence[Verdict]) -> Iterator[Line]:
     if reasons:
-        for reason in reasons:
-            yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 200))]
+        yield from failures(reasons, 200)
         return
-    read, rejected = (" and ".join(f"{getattr(side.tally, name):,}" for side in sides) for name in ("read", "rejected"))
+    read, refused = (" and ".join(f"{getattr(side.tally, name):,}" for side in sides) for name in ("read", "rejected"))
     said = f"{read} records read, "
-    said += "none rejected" if not any(side.tally.rejected for side in sides) else f"{rejected} rejected as allowed"
-    if gates:
-        said += "; " + ("the gate holds" if len(gates) == 1 else f"all {len(gates)} gates hold")
-    yield [Piece("pass      ", "bold green"), Piece(said)]
+    said += "none rejected" if not any(side.tally.rejected for side in sides) else f"{refused} rejected as allowed"
+    yield [PASS, Piece(said + gates_hold(gates))]
 
 
 def json(
@@ -129,7 +130,7 @@ def json(
     gates: Sequence[Verdict],
     precision: int,
 ) -> bytes:
-    """One JSON object and a newline; rounded but for the coefficients and the gates."""
+    """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
     body = rounded(as_dict(comparison), precision)
     body["coefficients"] = as_dict(comparison.coefficients)
     result: dict[str, Any] = {
@@ -145,10 +146,10 @@ def json(
             "name": utf8(side.name),
             "records": {n: getattr(tally, n) for n in ("read", "used", "rejected", "blank", "skipped")},
             "only_here": list(side.only_here),
-            "rejections": [{**rejection._asdict(), "source": utf8(rejection.source)} for rejection in side.rejections],
+            "rejections": rejections_as_dicts(side.rejections),
             "incomplete": [utf8(problem) for problem in side.incomplete],
         }
-    return orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return json_document(result)
 
 
 def markdown(
@@ -159,14 +160,13 @@ def markdown(
     gates: Sequence[Verdict],
     precision: int,
 ) -> bytes:
-    """A table of the quantities, one of the prompts that moved, one of the gates."""
+    """Return a table of the quantities, one of the prompts that moved most, and one of the gates."""
     base, new = (for_markdown(side.name) for side in sides)
     text = f"{base} → {new}: {for_markdown(_compared(comparison))}; status {status}\n\n"
     rows = [(LABELS[name], *(rounded(value, precision) for value in getattr(comparison, name))) for name in QUANTITIES]
-    text += table(("quantity", *Difference._fields), rows)
+    text += markdown_table(("quantity", *Difference._fields), rows)
     if moved:
-        text += "\n" + table(Moved._fields, ([rounded(value, precision) for value in prompt] for prompt in moved))
-    if gates:
-        judged = [(gate.expression, gate.value, "pass" if gate.passed else "fail") for gate in gates]
-        text += "\n" + table(("gate", "value", "verdict"), judged)
-    return text.encode("utf-8", "backslashreplace")
+        text += "\n" + markdown_table(
+            Moved._fields, ([rounded(value, precision) for value in prompt] for prompt in moved)
+        )
+    return (text + gates_table(gates)).encode("utf-8", "backslashreplace")

@@ -1,18 +1,19 @@
-"""An inventory of fields → the screen that a person sees."""
+"""An inventory of fields → the screen and JSON."""
 
 from collections.abc import Iterator
 
-from budget_cli.analysis.fields import Inventory
+from budget_cli.analysis.fields import SCHEMA, Inventory
+from budget_cli.rendering.formats import as_dict, json_document
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import Line, Piece
+from budget_cli.rendering.text import WARNING, Line, Piece
 
 
-def of_inventory(inventory: Inventory) -> Iterator[Line]:
-    """A line a field: where it was found, in how many samples, an example."""
-    there = sum(1 for found in inventory.fields if found.samples)
+def screen(inventory: Inventory) -> Iterator[Line]:
+    """Yield one line per field: its place, the number of samples that have it, and an example."""
+    present = sum(1 for found in inventory.fields if found.samples)
     yield [
         Piece(f"preset {for_terminal(inventory.preset)}", "bold"),
-        Piece(f"   {there} fields of {len(inventory.fields)}   first {inventory.records:,} lines, "),
+        Piece(f"   {present} fields of {len(inventory.fields)}   first {inventory.records:,} lines, "),
         Piece(f"{inventory.samples:,} samples"),
     ]
     for found in inventory.fields:
@@ -29,4 +30,10 @@ def of_inventory(inventory: Inventory) -> Iterator[Line]:
     for cannot in inventory.cannot:
         yield [Piece("cannot    ", "yellow"), Piece(cannot)]
     for warning in inventory.warnings:
-        yield [Piece("warning   ", "yellow"), Piece(for_terminal(warning, 200))]
+        yield [WARNING, Piece(for_terminal(warning, 200))]
+
+
+def json(inventory: Inventory) -> bytes:
+    """Return one JSON object."""
+    fields = [as_dict(field) for field in inventory.fields]
+    return json_document({"schema": SCHEMA, **as_dict(inventory), "fields": fields})

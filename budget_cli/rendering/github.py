@@ -1,4 +1,4 @@
-"""Notes about files → annotations of GitHub Actions: workflow commands, one a line.
+"""Notes about files → annotations of GitHub Actions: workflow commands, one per line. Knows no answers.
 
 The grammar and the escapes are those of the documentation of workflow commands and of the toolkit's `command.ts`.
 """
@@ -8,25 +8,31 @@ from typing import NamedTuple
 
 from budget_cli.rendering.safe import for_terminal
 
-MOST = 10  # of a level; GitHub shows no more of one step
+MOST = 10  # GitHub shows no more per level and step
 MESSAGE = 1000  # characters
 
 
 class Annotation(NamedTuple):
-    """What is to be said, and beside which line."""
+    """A message, and the line beside which it appears."""
 
     level: str  # error, warning or notice
     title: str
     message: str
-    file: str | None = None  # as seen from the root of the repository
+    file: str | None = None  # relative to the root of the repository
     line: int | None = None
     column: int | None = None
 
 
-def of_annotations(annotations: Sequence[Annotation], most: int = MOST, untold: int = 0) -> bytes:
-    """A workflow command for each of the first `most`, and one that says how many more there are, `untold` ones too."""
+def workflow_commands(annotations: Sequence[Annotation], most: int = MOST, omitted: int = 0) -> bytes:
+    """Return a workflow command for each of the first `most` annotations, and one that counts the rest.
+
+    Args:
+        annotations: the annotations, the most important first.
+        most: how many to write.
+        omitted: how many more there are that are not in `annotations`.
+    """
     lines = [_command(annotation) for annotation in annotations[:most]]
-    more = max(0, len(annotations) - most) + untold
+    more = max(0, len(annotations) - most) + omitted
     if more:
         lines.append(_command(Annotation("notice", "budget-cli", f"and {more:,} more")))
     return "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace")

@@ -1,5 +1,4 @@
-"""Things that passed, failed or were not looked at → JUnit XML, as CI servers read it (the schema of Jenkins' xUnit
-plugin)."""
+"""Test cases → JUnit XML, as CI servers read it (the schema of Jenkins' xUnit plugin). Knows no answers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,17 +10,17 @@ ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
 class Case(NamedTuple):
-    """One check or gate: `failure` says why it failed, `skipped` why it was not looked at; neither: it passed."""
+    """One check or gate: it passed, unless `failure` says why it failed or `skipped` why it was not run."""
 
     name: str
     group: str
     failure: str | None = None
     skipped: str | None = None
-    output: str = ""  # what there is to say all the same
+    output: str = ""  # what to say even if it passed
 
 
-def of_cases(suite: str, cases: Sequence[Case]) -> bytes:
-    """One test suite."""
+def xml(suite: str, cases: Sequence[Case]) -> bytes:
+    """Return one test suite."""
     failures = sum(case.failure is not None for case in cases)
     skipped = sum(case.skipped is not None for case in cases)
     counts = f'tests="{len(cases)}" failures="{failures}" errors="0" skipped="{skipped}"'
@@ -45,7 +44,7 @@ def _case(case: Case) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Text whose characters XML allows; lines stay lines."""
+    """Escape text so that XML allows it; lines stay lines."""
     return "\n".join(for_terminal(line, MESSAGE) for line in text.split("\n")).translate(ESCAPES)
 
 

@@ -1,23 +1,49 @@
-"""A loss → the screen that a person sees: the point in two seconds, the reasons in ten."""
+"""A loss, or its prompts → the screen, JSON, CSV, Markdown, annotations of GitHub and test cases of JUnit."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+from budget_cli.analysis.breakdown import Row
 from budget_cli.analysis.gates import Verdict
-from budget_cli.analysis.loss import Loss, Prompt, Records
+from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names
 from budget_cli.groups.lengths import Histogram
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection
-from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import Line, Piece
+from budget_cli.rendering.formats import (
+    as_dict,
+    csv_table,
+    gates_table,
+    json_document,
+    markdown_table,
+    rejections_as_dicts,
+    rounded,
+    utf8,
+)
+from budget_cli.rendering.github import Annotation
+from budget_cli.rendering.junit import Case
+from budget_cli.rendering.safe import for_markdown, for_terminal
+from budget_cli.rendering.text import (
+    BARS,
+    INFO,
+    MISSING,
+    WARNING,
+    WIDTH,
+    Line,
+    Piece,
+    count,
+    figure,
+    listed,
+    rejected,
+    verdict,
+)
 
-BARS = "▁▂▃▄▅▆▇█"
+TITLE = "budget-cli loss"
 LABEL = 19  # characters before the numbers begin
 PROMPTS_SHOWN = 20
-WIDTH = 80
 
 
-def of_loss(
+def screen(
     loss: Loss,
     histogram: Histogram | None,
     reasons: Sequence[str],
@@ -27,7 +53,18 @@ def of_loss(
     phantoms: Sequence[Key] = (),
     rows: Iterable[Line] = (),
 ) -> Iterator[Line]:
-    """The lines of the screen; none is wider than 80 characters unless the numbers are; `rows` come amid them."""
+    """Yield the lines of the screen, at most 80 characters wide unless the numbers are wider.
+
+    Args:
+        loss: the loss.
+        histogram: of the lengths; None if they are unknown.
+        reasons: why the verdict is fail; none if it is pass.
+        gates: the gates, evaluated.
+        rejections: the first rejected records.
+        precision: decimal places.
+        phantoms: the first prompts that get an advantage from length alone.
+        rows: lines to show before the findings, such as the rows of `--by`.
+    """
 
     def number(value: float | None) -> str:
         return figure(value, precision)
@@ -48,15 +85,8 @@ def of_loss(
     yield from findings(loss, phantoms)
     if not reasons:
         yield from _uncovered(loss)
-    yield from of_rejections(rejections, loss.records.rejected)
+    yield from rejected(rejections, loss.records.rejected)
     yield from verdict(loss.records, reasons, gates)
-
-
-def figure(value: float | None, precision: int) -> str:
-    """A number for the screen; a dash for what does not exist."""
-    if value is None:
-        return "–"
-    return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
 
 
 def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | None], str]) -> Iterator[Line]:
@@ -101,33 +131,6 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
     yield []
 
 
-def of_prompts(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
-    """A row a prompt, those with the largest loss first; the first few only."""
-    ranked = sorted(prompts, key=lambda prompt: -prompt.loss if prompt.loss is not None else -math.inf)
-    yield []
-    yield [Piece(f"{'prompt':<18}{'n':>5}{'loss':>11}{'reward':>9}{'A²':>11}{'by length':>10}{'over':>6}", "bold")]
-    for prompt in ranked[:PROMPTS_SHOWN]:
-        square = "–" if prompt.advantage_mean_square is None else f"{prompt.advantage_mean_square:.{precision}f}"
-        loss = "–" if prompt.loss is None else f"{prompt.loss:.{precision}f}"
-        share = "–" if prompt.budget_share is None else f"{prompt.budget_share:.0%}"
-        over = "–" if prompt.over_budget is None else f"{prompt.over_budget:,}"
-        yield [
-            Piece(f"{for_terminal(prompt.prompt_id, 17):<18}{prompt.responses:>5,}{loss:>11}"),
-            Piece(f"{prompt.reward_mean:>9.{precision}f}{square:>11}{share:>10}{over:>6}"),
-            Piece("  phantom" if prompt.phantom else "", "yellow"),
-        ]
-    if len(ranked) > PROMPTS_SHOWN:
-        yield [Piece(f"and {len(ranked) - PROMPTS_SHOWN:,} more: --format csv or json has them all", "dim")]
-
-
-def of_rejections(rejections: Sequence[Rejection], total: int) -> Iterator[Line]:
-    """Where each of the first rejected records is, and why."""
-    for rejection in rejections:
-        yield [Piece("rejected  ", "red"), Piece(for_terminal(rejection, 240))]
-    if rejections and total > len(rejections):
-        yield [Piece(f"          and {total - len(rejections):,} more (-v shows all)", "dim")]
-
-
 def _row(label: str, text: str) -> Line:
     return [Piece(f"  {label:<{LABEL - 2}}", "dim"), Piece(text)]
 
@@ -152,21 +155,21 @@ def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     if groups.phantom:
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
         text = f"{count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
-        yield [Piece("warning   ", "yellow"), Piece(text + listed(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
+        yield [WARNING, Piece(text + listed(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
     if loss.length.max == 0:
         text = "every length is 0: these are no token counts, and no budget can mean anything"
-        yield [Piece("warning   ", "yellow"), Piece(text)]
+        yield [WARNING, Piece(text)]
     if loss.kl.k1 is not None and loss.kl.k3 is None:
-        yield [Piece("warning   ", "yellow"), Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
+        yield [WARNING, Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
     if groups.zero_variance:
         text = f"{groups.zero_variance:,} of {count(loss.prompts, 'prompt')} with zero variance: all rewards equal"
-        yield [Piece("info      ", "cyan"), Piece(text)]
+        yield [INFO, Piece(text)]
     if groups.doubled:
         text = f"{count(groups.doubled, 'prompt')} with a multiple of the usual responses: two groups under one id?"
-        yield [Piece("warning   ", "yellow"), Piece(text)]
+        yield [WARNING, Piece(text)]
     if groups.singletons:
         text = f"{count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
-        yield [Piece("warning   ", "yellow"), Piece(text)]
+        yield [WARNING, Piece(text)]
 
 
 def _uncovered(loss: Loss) -> Iterator[Line]:
@@ -180,34 +183,134 @@ def _uncovered(loss: Loss) -> Iterator[Line]:
     for name, records in without.items():
         if records and loss.records.used:
             text = f"{count(records, 'record')} of {loss.records.read:,} without {name}: the loss is over the others"
-            yield [Piece("warning   ", "yellow"), Piece(text)]
+            yield [WARNING, Piece(text)]
 
 
-def listed(ids: Sequence[Key], total: int, room: int) -> str:
-    """`: p07, p11, …` in at most `room` characters; as many of the ids as fit, nothing if none does."""
-    text = ""
-    for shown, key in enumerate(ids, start=1):
-        longer = text + (", " if text else ": ") + for_terminal(key, 20)
-        if len(longer) + (3 if shown < total else 0) > room:
-            return f"{text}, …" if text else ""
-        text = longer
-    return f"{text}, …" if text and len(ids) < total else text
+def json(
+    loss: Loss,
+    status: str,
+    gates: Sequence[Verdict],
+    rejections: Sequence[Rejection],
+    incomplete: Sequence[str],
+    prompts: Iterable[Prompt] | None,
+    precision: int,
+    by: Sequence[dict[str, Any]] | None = None,
+) -> bytes:
+    """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
+    body = rounded(as_dict(loss), precision)
+    body["coefficients"] = as_dict(loss.coefficients)
+    result = {
+        "schema": SCHEMA,
+        "status": status,
+        **body,
+        "rejections": rejections_as_dicts(rejections),
+        "gates": [as_dict(gate) for gate in gates],
+        "incomplete": [utf8(problem) for problem in incomplete],
+    }
+    if prompts is not None:
+        result["per_prompt"] = [rounded(as_dict(prompt), precision) for prompt in prompts]
+    if by is not None:
+        result["by"] = by
+    return json_document(result)
 
 
-def verdict(records: Records, reasons: Sequence[str], gates: Sequence[Verdict] = ()) -> Iterator[Line]:
-    """Pass, with what was read; or fail, with every reason."""
-    if reasons:
-        for reason in reasons:
-            yield [Piece("fail      ", "bold red"), Piece(for_terminal(reason, 400))]
-        return
-    blank = f", {count(records.blank, 'blank line')}" if records.blank else ""
-    said = f"{count(records.read, 'record')} read{blank}"
-    said += f", {records.rejected:,} rejected as allowed" if records.rejected else ", none rejected"
-    if gates:
-        said += "; " + ("the gate holds" if len(gates) == 1 else f"all {len(gates)} gates hold")
-    yield [Piece("pass      ", "bold green"), Piece(said)]
+def csv(loss: Loss, status: str, precision: int) -> bytes:
+    """Return a header of dotted names and one row."""
+    names = number_names()
+    row = {name: rounded(number_at(loss, name), precision) for name in names}
+    return csv_table(["status", "aggregate", *names], [[status, loss.aggregate, *row.values()]])
 
 
-def count(number: int, noun: str) -> str:
-    """`1 prompt`, `2 prompts`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def markdown(loss: Loss, status: str, reasons: Sequence[str], gates: Sequence[Verdict], precision: int) -> bytes:
+    """Return the reasons to fail, one row per number of the result, and the gates."""
+    lead = "".join(f"- {for_markdown(reason, 400)}\n" for reason in reasons)
+    rows: list[tuple[object, ...]] = [("status", status)]
+    rows += [(name, rounded(number_at(loss, name), precision)) for name in number_names()]
+    text = lead + "\n" * bool(lead) + markdown_table(("number", "value"), rows) + gates_table(gates)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def annotations(
+    loss: Loss, rejections: Sequence[Rejection], incomplete: Sequence[str], reasons: Sequence[str], precision: int
+) -> list[Annotation]:
+    """Return the loss, the reasons to fail, and the rejected records at their locations."""
+    size = f"{count(loss.responses, 'response')}, {count(loss.prompts, 'prompt')}"
+    status = "fail" if incomplete or reasons else "pass"
+    notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
+    notes += [Annotation("error", TITLE, reason) for reason in dict.fromkeys([*incomplete, *reasons])]
+    level = "error" if reasons else "warning"  # records may be rejected and the verdict be pass
+    notes += [
+        Annotation(
+            level,
+            f"{TITLE}: {r.code}",
+            r.message if r.field is None else f"{r.field}: {r.message}",
+            r.source,
+            r.line,
+            r.column,
+        )
+        for r in rejections
+    ]
+    return notes
+
+
+def cases(
+    loss: Loss,
+    rejections: Sequence[Rejection],
+    incomplete: Sequence[str],
+    reasons: Sequence[str],
+    gates: Sequence[Verdict],
+    rows: Sequence[Row],
+) -> list[Case]:
+    """Return a case for the records, one per gate, and with --each one per gate of each row."""
+    records = loss.records
+    gate_reasons = {f"gate {gate.expression}" for gate in gates}
+    others = [reason for reason in reasons if not any(reason.startswith(gate) for gate in gate_reasons)]
+    failures = list(dict.fromkeys([*incomplete, *others]))
+    output = f"{records.read:,} read, {records.used:,} used, {records.rejected:,} rejected"
+    places = [str(rejection) for rejection in rejections]
+    if places and records.rejected > len(places):
+        places.append(f"and {records.rejected - len(places):,} more")
+    made = [Case("records", TITLE, "\n".join([*failures, *places]) if failures else None, output=output)]
+    made += [_case(gate, TITLE) for gate in gates]
+    for row in rows:
+        name = "(none)" if row.key is None else str(row.key)
+        made += [_case(gate, f"{TITLE}: {name}") for gate in row.gates]
+    return made
+
+
+def _case(gate: Verdict, group: str) -> Case:
+    value = "null, which no gate passes" if gate.value is None else f"{gate.value:.6g}"
+    failure, output = (None, f"it is {value}") if gate.passed else (f"it is {value}", "")
+    return Case(f"--fail-if {gate.expression}", group, failure, output=output)
+
+
+def prompts_screen(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
+    """Yield one row per prompt for the first few, in order of falling loss."""
+    ranked = sorted(prompts, key=lambda prompt: -prompt.loss if prompt.loss is not None else -math.inf)
+    yield []
+    yield [Piece(f"{'prompt':<18}{'n':>5}{'loss':>11}{'reward':>9}{'A²':>11}{'by length':>10}{'over':>6}", "bold")]
+    for prompt in ranked[:PROMPTS_SHOWN]:
+        square = MISSING if prompt.advantage_mean_square is None else f"{prompt.advantage_mean_square:.{precision}f}"
+        loss = MISSING if prompt.loss is None else f"{prompt.loss:.{precision}f}"
+        share = MISSING if prompt.budget_share is None else f"{prompt.budget_share:.0%}"
+        over = MISSING if prompt.over_budget is None else f"{prompt.over_budget:,}"
+        yield [
+            Piece(f"{for_terminal(prompt.prompt_id, 17):<18}{prompt.responses:>5,}{loss:>11}"),
+            Piece(f"{prompt.reward_mean:>9.{precision}f}{square:>11}{share:>10}{over:>6}"),
+            Piece("  phantom" if prompt.phantom else "", "yellow"),
+        ]
+    if len(ranked) > PROMPTS_SHOWN:
+        yield [Piece(f"and {len(ranked) - PROMPTS_SHOWN:,} more: --format csv or json has them all", "dim")]
+
+
+def prompts_csv(prompts: Iterable[Prompt], precision: int) -> bytes:
+    """Return a header and one row per prompt."""
+    names = Prompt._fields
+    return csv_table(names, ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts))
+
+
+def prompts_markdown(prompts: Iterable[Prompt], precision: int) -> bytes:
+    """Return one row per prompt."""
+    names = Prompt._fields
+    rows = ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts)
+    return markdown_table(names, rows).encode("utf-8", "backslashreplace")

@@ -8,6 +8,7 @@ it looks page.css, both handed in with the charting library.
 import json
 import math
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from budget_cli.analysis.loss import number_at
 from budget_cli.analysis.report import MATTER, SCHEMA, PageData, Segment
 from budget_cli.analysis.totals import Totals
 from budget_cli.records.columns import Rejection
-from budget_cli.rendering.loss import count, findings
+from budget_cli.rendering.loss import findings
 from budget_cli.rendering.safe import for_terminal
+from budget_cli.rendering.text import count
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
@@ -141,7 +143,7 @@ class Assets(NamedTuple):
     charts: str
 
 
-def page(
+def html(
     overview: PageData,
     sources: Sequence[str],
     by: str | None,
@@ -371,7 +373,7 @@ def _data(overview: PageData, sources: Sequence[str]) -> dict[str, Any]:
             for one in overview.sample
         ],
         "command": " ".join(
-            ["budget-cli loss", *(_word(name) for name in sources[:3]), *(["…"] if sources[3:] else [])]
+            ["budget-cli loss", *(shlex.quote(name) for name in sources[:3]), *(["…"] if sources[3:] else [])]
         )
         + ("" if loss.aggregate == "response" else " --aggregate prompt"),
     }
@@ -396,12 +398,6 @@ def _of_part(part: Segment) -> dict[str, Any]:
     t = part.totals
     whole = {"rr": t.whole.rr, "ee": t.whole.ee}
     return {"responses": t.responses, "mean": t.mean._asdict(), "whole": whole, "over": t.over}
-
-
-def _word(name: str) -> str:
-    import shlex
-
-    return shlex.quote(name)
 
 
 def _text(text: str, limit: int) -> str:

@@ -1,26 +1,34 @@
 """A sweep, or a suggestion → the screen that a person sees: where the numbers are high, and what each budget does."""
 
 import math
-import textwrap
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from budget_cli.analysis.loss import Records
-from budget_cli.analysis.suggestion import Suggestion
-from budget_cli.analysis.sweep import AtBudget, Sweep
+from budget_cli.analysis.grid import Overlong
+from budget_cli.analysis.loss import number_names
+from budget_cli.analysis.sweep import SCHEMA, SHOWN, AtBudget, Sweep
 from budget_cli.groups.moments import Floats
-from budget_cli.records.columns import Rejection, Tally
-from budget_cli.rendering import loss
+from budget_cli.records.columns import Rejection
+from budget_cli.rendering.formats import (
+    as_dict,
+    csv_table,
+    json_document,
+    json_line,
+    markdown_table,
+    rejections_as_dicts,
+    rounded,
+    utf8,
+    utf8_key,
+)
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import Line, Piece
+from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, count, listed, rejected, verdict
 
 SHADES = (" ", "░", "▒", "▓", "█")
 HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
 MAPS, TALL = 3, 12  # maps for values of the third coefficient; one only, where they have many rows
 ROWS = 40  # of a table, or of the map
-WIDTH = 80
 
 
 class Axis(NamedTuple):
@@ -30,16 +38,16 @@ class Axis(NamedTuple):
     labels: list[str]
 
 
-def of_sweep(
+def screen(
     sweep: Sweep, reasons: Sequence[str], rejections: Sequence[Rejection], precision: int, width: int
 ) -> Iterator[Line]:
     """A heat map where two coefficients vary, a table where one does; then a row for each budget."""
     axes = _axes(sweep)
     over = " × ".join(_times(len(axis.labels), name) for axis, name in zip(axes, ("budget", "β", "α"), strict=True))
     yield [
-        Piece(f"loss in {loss.count(sweep.grid.cells, 'cell')}", "bold"),
-        Piece(f": {over}     {loss.count(sweep.first.responses, 'response')}, "),
-        Piece(f"{loss.count(sweep.first.prompts, 'prompt')}"),
+        Piece(f"loss in {count(sweep.grid.cells, 'cell')}", "bold"),
+        Piece(f": {over}     {count(sweep.first.responses, 'response')}, "),
+        Piece(f"{count(sweep.first.prompts, 'prompt')}"),
         Piece("" if sweep.first.aggregate == "response" else ", mean over prompts"),
     ]
     if sweep.first.responses:
@@ -51,29 +59,8 @@ def of_sweep(
         yield from _budgets(sweep.budgets)
         yield []
         yield from _findings(sweep)
-    yield from loss.of_rejections(rejections, sweep.first.records.rejected)
-    yield from loss.verdict(sweep.first.records, reasons)
-
-
-def of_suggestions(
-    suggestions: Sequence[Suggestion],
-    share: float,
-    tally: Tally,
-    reasons: Sequence[str],
-    rejections: Sequence[Rejection],
-) -> Iterator[Line]:
-    """A few lines a suggestion: what to give, and why."""
-    yield [Piece("suggestions", "bold"), Piece("   B at a percentile of the lengths, β so that length makes")]
-    yield [Piece(f"              {share:.3g} of the advantage's variance (--share)")]
-    for one in suggestions:
-        yield []
-        beta = "" if one.budget_penalty_coef is None else f" --budget-penalty-coef {one.budget_penalty_coef:.3g}"
-        yield [Piece(f"  -B {one.token_budget}{beta}", "bold cyan")]
-        for reason in one.reasons:
-            yield from ([Piece(f"    {line}")] for line in textwrap.wrap(reason, WIDTH - 4))
-    yield []
-    yield from loss.of_rejections(rejections, tally.rejected)
-    yield from loss.verdict(Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped), reasons)
+    yield from rejected(rejections, sweep.first.records.rejected)
+    yield from verdict(sweep.first.records, reasons)
 
 
 def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:
@@ -87,7 +74,7 @@ def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:
 
 def _maps(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int, width: int) -> Iterator[Line]:
     """Of the loss, for some values of a third coefficient; of the budget's share of the advantage."""
-    loss = sweep.at("loss")
+    losses = sweep.at("loss")
     if len(varying) == 3:
         down, across, third = 1, 0, 2
     else:
@@ -98,10 +85,10 @@ def _maps(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision:
         shown = shown[len(shown) // 2 :][:1]
     elif len(shown) > MAPS:
         shown = shown[:: (len(shown) - 1) // (MAPS - 1)][:MAPS]
-    low, high = _ends(loss)
+    low, high = _ends(losses)
     where = f"{axes[across].symbol} across, {axes[down].symbol} down"
     for place in shown:
-        values = np.moveaxis(loss, (down, across, third), (0, 1, 2))[:, :, place]
+        values = np.moveaxis(losses, (down, across, third), (0, 1, 2))[:, :, place]
         yield []
         yield [Piece("  loss", "bold"), Piece(f"   {axes[third].symbol} {axes[third].labels[place]}, {where}")]
         yield from _map(axes[down], axes[across], values, low, high, precision, width)
@@ -201,9 +188,9 @@ def _budgets(budgets: Sequence[AtBudget]) -> Iterator[Line]:
     for one in budgets[:ROWS]:
         half = "never" if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
         reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
-        over = "–" if one.fraction is None else f"{one.fraction:.1%}"
+        over = MISSING if one.fraction is None else f"{one.fraction:.1%}"
         line = f"  {one.token_budget or 0:<10,}{over:>7}{_whole(one.phantom):>9}   {half:<14}{reorders:<13}"
-        named = loss.listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
+        named = listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
         yield [Piece(line + named.removeprefix(": "))]
     if len(budgets) > ROWS:
         yield [Piece(f"  and {len(budgets) - ROWS:,} more budgets; --format json has all", "dim")]
@@ -213,14 +200,14 @@ def _findings(sweep: Sweep) -> Iterator[Line]:
     cells = sweep.grid.cells
     most = int((sweep.at("advantage.budget_share") > 0.5).sum())
     if most:
-        text = f"length makes most of the advantage in {most:,} of {loss.count(cells, 'cell')}"
-        yield [Piece("warning   ", "yellow"), Piece(text)]
+        text = f"length makes most of the advantage in {most:,} of {count(cells, 'cell')}"
+        yield [WARNING, Piece(text)]
     reordered = int((sweep.at("groups.reordered") > 0).sum())
     if reordered:
         firsts = [one for one in sweep.budgets if one.reorder_prompt is not None and one.reorder_coef is not None]
         first = min(firsts, key=lambda one: one.reorder_coef or 0)
-        text = f"some prompt's worst response beats its best in {reordered:,} of {loss.count(cells, 'cell')}"
-        yield [Piece("warning   ", "yellow"), Piece(text)]
+        text = f"some prompt's worst response beats its best in {reordered:,} of {count(cells, 'cell')}"
+        yield [WARNING, Piece(text)]
         name = for_terminal(first.reorder_prompt, 30)
         yield [Piece(f"          first {name}, above β {first.reorder_coef:.3g} at B {first.token_budget:,}", "dim")]
 
@@ -228,7 +215,7 @@ def _findings(sweep: Sweep) -> Iterator[Line]:
 def _short(value: float | None, precision: int | None, digits: int | None = None) -> str:
     """A number in few characters; `precision` None: in percent; with so many digits, if these are given."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return MISSING
     if precision is None:
         return f"{value:.0%}"
     if digits is not None:
@@ -238,8 +225,88 @@ def _short(value: float | None, precision: int | None, digits: int | None = None
 
 
 def _whole(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
+    return MISSING if value is None else f"{value:,.0f}"
 
 
 def _times(number: int, name: str) -> str:
     return f"{number} {name}{'s' if name == 'budget' and number != 1 else ''}"
+
+
+def json(
+    sweep: Sweep,
+    overlong: Overlong | None,
+    status: str,
+    rejections: Sequence[Rejection],
+    incomplete: Sequence[str],
+    all_numbers: bool,
+    precision: int,
+) -> bytes:
+    """One JSON object and a newline: the grid, its cells, and what each budget does."""
+    result = {
+        "schema": SCHEMA,
+        "status": status,
+        "aggregate": sweep.first.aggregate,
+        "grid": as_dict(sweep.grid),
+        "overlong": None if overlong is None else as_dict(overlong),
+        "prompts": sweep.first.prompts,
+        "responses": sweep.first.responses,
+        "cells": list(_cells(sweep, all_numbers, precision)),
+        "budgets": [_budget(budget, precision) for budget in sweep.budgets],
+        "records": as_dict(sweep.first.records),
+        "rejections": rejections_as_dicts(rejections),
+        "incomplete": [utf8(problem) for problem in incomplete],
+    }
+    return json_document(result)
+
+
+def _budget(budget: AtBudget, precision: int) -> dict[str, Any]:
+    prompts = [utf8_key(key) for key in budget.turns_phantom]
+    named = {"turns_phantom": prompts, "reorder_prompt": utf8_key(budget.reorder_prompt)}
+    return as_dict(budget) | {"fraction": rounded(budget.fraction, precision)} | named
+
+
+def jsonl(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
+    """A line a cell."""
+    return b"".join(json_line(cell) for cell in _cells(sweep, all_numbers, precision))
+
+
+def csv(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
+    """A header of dotted names and a row a cell."""
+    names = _names(all_numbers)
+    return csv_table(names, _rows(sweep, names, precision))
+
+
+def markdown(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
+    """A row a cell."""
+    names = _names(all_numbers)
+    return markdown_table(names, _rows(sweep, names, precision)).encode()
+
+
+def _names(all_numbers: bool) -> Sequence[str]:
+    """The dotted names of a cell's numbers."""
+    return number_names() if all_numbers else SHOWN
+
+
+def _rows(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[tuple[float | None, ...]]:
+    """These numbers of each cell, rounded but for the coefficients."""
+    columns = []
+    for name in names:
+        column = sweep.numbers(name)
+        if not name.startswith("coefficients."):
+            column = [round(n, precision) + 0.0 if isinstance(n, float) else n for n in column]
+        columns.append(column)
+    return zip(*columns, strict=True)
+
+
+def _cells(sweep: Sweep, all_numbers: bool, precision: int) -> Iterator[dict[str, Any]]:
+    """Each cell as nested objects, named as in the JSON of a loss."""
+    names = _names(all_numbers)
+    paths = [name.split(".") for name in names]
+    for row in _rows(sweep, names, precision):
+        cell: dict[str, Any] = {}
+        for (*above, last), number in zip(paths, row, strict=True):
+            inside = cell
+            for name in above:
+                inside = inside.setdefault(name, {})
+            inside[last] = number
+        yield cell

@@ -1,7 +1,20 @@
-"""Lines of styled pieces → plain text, or text with colour. The pieces are already safe for a terminal."""
+"""Lines of styled pieces → plain text, or text with colour; and the sentences that several answers share.
 
-from collections.abc import Iterable, Sequence
+Every piece is already safe for a terminal.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
+
+from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.loss import Records
+from budget_cli.ids import Key
+from budget_cli.records.columns import Rejection
+from budget_cli.rendering.safe import for_terminal
+
+WIDTH = 80  # characters
+BARS = "▁▂▃▄▅▆▇█"
+MISSING = "–"  # stands for a number that does not exist
 
 
 class Piece(NamedTuple):
@@ -12,6 +25,11 @@ class Piece(NamedTuple):
 
 
 Line = Sequence[Piece]
+
+FAIL = Piece("fail      ", "bold red")
+PASS = Piece("pass      ", "bold green")
+WARNING = Piece("warning   ", "yellow")
+INFO = Piece("info      ", "cyan")
 
 ASCII = str.maketrans(
     {
@@ -33,7 +51,7 @@ ASCII = str.maketrans(
 
 
 def plain(lines: Iterable[Line], encoding: str = "utf-8") -> str:
-    """The lines without colour; in plain characters where the encoding has no others."""
+    """Return the lines without colour, in ASCII if the encoding cannot express them."""
     text = "".join("".join(piece.text for piece in line).rstrip() + "\n" for line in lines)
     try:
         text.encode(encoding)
@@ -43,7 +61,7 @@ def plain(lines: Iterable[Line], encoding: str = "utf-8") -> str:
 
 
 def coloured(lines: Iterable[Line]) -> str:
-    """The lines with ANSI colour."""
+    """Return the lines with ANSI colour."""
     from rich.console import Console  # 50 ms, and only a terminal needs it
     from rich.text import Text
 
@@ -52,3 +70,58 @@ def coloured(lines: Iterable[Line]) -> str:
         for line in lines:
             console.print(Text.assemble(*line))
     return capture.get()
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 prompt`, `2 prompts`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def figure(value: float | None, precision: int) -> str:
+    """Return a number rounded for the screen; a dash if it does not exist."""
+    if value is None:
+        return MISSING
+    return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
+
+
+def listed(ids: Sequence[Key], total: int, room: int) -> str:
+    """Return `: p07, p11, …` in at most `room` characters, with as many ids as fit; "" if none does."""
+    text = ""
+    for shown, key in enumerate(ids, start=1):
+        longer = text + (", " if text else ": ") + for_terminal(key, 20)
+        if len(longer) + (3 if shown < total else 0) > room:
+            return f"{text}, …" if text else ""
+        text = longer
+    return f"{text}, …" if text and len(ids) < total else text
+
+
+def rejected(rejections: Sequence[Rejection], total: int) -> Iterator[Line]:
+    """Yield the location and reason of each of the first rejected records; `total` counts all of them."""
+    for rejection in rejections:
+        yield [Piece("rejected  ", "red"), Piece(for_terminal(rejection, 240))]
+    if rejections and total > len(rejections):
+        yield [Piece(f"          and {total - len(rejections):,} more (-v shows all)", "dim")]
+
+
+def verdict(records: Records, reasons: Sequence[str], gates: Sequence[Verdict] = ()) -> Iterator[Line]:
+    """Yield "pass" and what was read; or "fail" with each reason."""
+    if reasons:
+        yield from failures(reasons, 400)
+        return
+    blank = f", {count(records.blank, 'blank line')}" if records.blank else ""
+    summary = f"{count(records.read, 'record')} read{blank}"
+    summary += f", {records.rejected:,} rejected as allowed" if records.rejected else ", none rejected"
+    yield [PASS, Piece(summary + gates_hold(gates))]
+
+
+def failures(reasons: Sequence[str], limit: int) -> Iterator[Line]:
+    """Yield a line per reason to fail, each cut at `limit` characters."""
+    for reason in reasons:
+        yield [FAIL, Piece(for_terminal(reason, limit))]
+
+
+def gates_hold(gates: Sequence[Verdict]) -> str:
+    """Return the end of a "pass" line that says that the gates hold; "" if there are none."""
+    if not gates:
+        return ""
+    return "; the gate holds" if len(gates) == 1 else f"; all {len(gates)} gates hold"

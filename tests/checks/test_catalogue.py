@@ -9,7 +9,7 @@ import pytest
 import budget_cli
 from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS, Check
 from budget_cli.analysis.checks.findings import Severity
-from budget_cli.rendering import catalogue
+from budget_cli.rendering.check import NEEDS, explain
 
 SOURCE = Path(budget_cli.__file__).parent
 EVERY = pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
@@ -57,13 +57,13 @@ def test_an_entry_says_everything_in_whole_sentences(check: Check) -> None:
     assert check.severity in Severity.__members__
     assert all(text.endswith((".", "`.")) for text in (check.title, check.why, check.remedy, check.false_alarms))
     assert check.example
-    assert set(check.needs) <= set(catalogue.NEEDS)
+    assert set(check.needs) <= set(NEEDS)
     assert all(threshold.name.startswith(f"{check.code}.") and threshold.source for threshold in check.thresholds)
 
 
 @EVERY
 def test_a_section_fits_a_terminal_and_renders_as_one(check: Check) -> None:
-    section = catalogue.section(check)
+    section = explain(check)
     prose = [line for line in section.splitlines() if not line.startswith("    ")]
     assert max(map(len, prose)) <= 80
     assert section.count("\n### ") == 0

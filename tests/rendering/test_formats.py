@@ -19,6 +19,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import Rejection, Tally
 from budget_cli.rendering import formats
+from budget_cli.rendering import loss as rendering
 
 Show = Callable[..., Result]
 Make = Callable[..., dict[str, Any]]
@@ -35,7 +36,7 @@ def loss_of(*rewards: float) -> Loss:
 
 def as_json(loss: Loss, *, precision: int = 4, gates: tuple[Verdict, ...] = (), **more: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {"rejections": [], "incomplete": [], "prompts": None} | more
-    text = formats.json_of_loss(loss, "pass", gates, precision=precision, **arguments)
+    text = rendering.json(loss, "pass", gates, precision=precision, **arguments)
     assert text.endswith(b"}\n")
 
     def refuse(constant: str) -> None:
@@ -129,7 +130,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 @given(st.lists(TEXT | st.integers(-(2**60), 2**60), min_size=1, max_size=5, unique_by=lambda key: (type(key), key)))
 def test_every_id_comes_back_from_the_csv(ids: list[str | int]) -> None:
-    text = formats.csv_of_prompts(per_prompt_losses(_groups_of(*ids), Coefficients(None, 0.0, 0.0)), 4).decode()
+    text = rendering.prompts_csv(per_prompt_losses(_groups_of(*ids), Coefficients(None, 0.0, 0.0)), 4).decode()
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     assert tuple(header) == Prompt._fields
     assert [len(row) for row in rows] == [len(header)] * len(ids)
@@ -139,7 +140,7 @@ def test_every_id_comes_back_from_the_csv(ids: list[str | int]) -> None:
 
 
 def test_the_csv_has_empty_cells_for_nothing_and_lowercase_booleans() -> None:
-    text = formats.csv_of_prompts(per_prompt_losses(_groups_of("p"), Coefficients(None, 0.0, 0.0)), 4).decode()
+    text = rendering.prompts_csv(per_prompt_losses(_groups_of("p"), Coefficients(None, 0.0, 0.0)), 4).decode()
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["k1"], row["length_mean"], row["over_budget"]) == ("", "", "")
     assert row["zero_variance"] == "false"
@@ -147,7 +148,7 @@ def test_the_csv_has_empty_cells_for_nothing_and_lowercase_booleans() -> None:
 
 
 def test_the_csv_of_a_loss_names_every_number() -> None:
-    header, row = csv.reader(io.StringIO(formats.csv_of_loss(loss_of(1.0, 0.0), "pass", 4).decode()))
+    header, row = csv.reader(io.StringIO(rendering.csv(loss_of(1.0, 0.0), "pass", 4).decode()))
     assert header == ["status", "aggregate", *number_names()]
     cells = dict(zip(header, row, strict=True))
     assert (cells["loss"], cells["responses"], cells["kl.k1"], cells["coefficients.token_budget"]) == (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_cli.rendering.github import Annotation, of_annotations
+from budget_cli.rendering.github import Annotation, workflow_commands
 
 COMMANDS = [
     (
@@ -31,12 +31,12 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("annotation", "command"), COMMANDS)
 def test_an_annotation_is_a_workflow_command(annotation: Annotation, command: str) -> None:
-    assert of_annotations([annotation]).decode() == command + "\n"
+    assert workflow_commands([annotation]).decode() == command + "\n"
 
 
 @pytest.mark.parametrize(("number", "last"), [(0, None), (10, "9"), (11, "and 1 more"), (1012, "and 1,002 more")])
 def test_at_most_ten_are_written_and_the_rest_is_counted(number: int, last: str | None) -> None:
-    lines = of_annotations([Annotation("error", "x", str(i)) for i in range(number)]).decode().splitlines()
+    lines = workflow_commands([Annotation("error", "x", str(i)) for i in range(number)]).decode().splitlines()
     assert len(lines) == min(number, 11 if number > 10 else 10)
     if last is not None:
         assert lines[-1].endswith(f"::{last}")
@@ -47,6 +47,6 @@ TEXT = st.text(st.characters(codec=None), max_size=20)
 
 @given(TEXT, TEXT, TEXT)
 def test_whatever_the_strings_are_it_stays_one_command_of_these_properties(title: str, message: str, file: str) -> None:
-    written = of_annotations([Annotation("error", title, message, file, 1, 2)]).decode()
+    written = workflow_commands([Annotation("error", title, message, file, 1, 2)]).decode()
     form = re.fullmatch(r"::error (?:file=[^:,\r\n]*,line=1,col=2,)?title=[^:,\r\n]*::([^\r\n]*)\n", written)
     assert form is not None

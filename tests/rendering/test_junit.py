@@ -5,11 +5,11 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_cli.rendering.junit import Case, of_cases
+from budget_cli.rendering.junit import Case, xml
 
 
 def test_a_case_passed_failed_or_was_skipped() -> None:
-    written = of_cases(
+    written = xml(
         "budget-cli check",
         [
             Case("singleton", "groups"),
@@ -43,7 +43,7 @@ TEXT = st.text(st.characters(codec=None), max_size=30)
 @given(TEXT, TEXT, TEXT)
 def test_whatever_the_strings_are_it_is_xml_of_so_many_cases(name: str, failure: str, output: str) -> None:
     cases = [Case(name, "g", failure=failure), Case("b", name, output=output), Case("c", "g", skipped=output)]
-    (suite,) = ElementTree.fromstring(of_cases(name, cases))
+    (suite,) = ElementTree.fromstring(xml(name, cases))
     assert [child.tag for child in suite] == ["testcase"] * 3
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
     assert [case.find("failure") is not None for case in suite] == [True, False, False]

@@ -246,13 +246,13 @@ def _near(name: str, names: list[str]) -> str:
 def _explained(code: str) -> str:
     """The section about a check, or the page with all of them."""
     from budget_cli.analysis.checks.catalogue import CHECKS
-    from budget_cli.rendering import catalogue
+    from budget_cli.rendering import check
 
     if code == "all":
-        return catalogue.page()
+        return check.explain_all()
     if code not in CHECKS:
         raise UsageProblem(f"--explain: no check is called {code!r}{_near(code, [*CHECKS, 'all'])}")
-    return catalogue.section(CHECKS[code])
+    return check.explain(CHECKS[code])
 
 
 def _content(path: str) -> bytes:
@@ -268,20 +268,20 @@ def _rendered(answer: "Answer", format: Format, output: str | None, color: optio
     from budget_cli.rendering import check
 
     if format is Format.JSON:
-        return check.json_of_audit(answer)
+        return check.json(answer)
     if format is Format.MARKDOWN:
-        return check.markdown_of_audit(answer)
+        return check.markdown(answer)
     if format is Format.GITHUB:
         from budget_cli.cli import step_summary
         from budget_cli.rendering import github
 
-        step_summary.append(check.markdown_of_audit(answer))
-        return github.of_annotations(check.annotations(answer))
+        step_summary.append(check.markdown(answer))
+        return github.workflow_commands(check.annotations(answer))
     if format is Format.JUNIT:
         from budget_cli.rendering import junit
 
-        return junit.of_cases("budget-cli check", check.cases(answer))
-    return console.drawn(check.of_audit(answer, verbose), output, color)
+        return junit.xml("budget-cli check", check.cases(answer))
+    return console.drawn(check.screen(answer, verbose), output, color)
 
 
 def _tell(scan: "Scan", answer: "Answer", format: Format, quiet: bool) -> None:

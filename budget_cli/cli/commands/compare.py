@@ -141,7 +141,7 @@ def command(
     reasons = [reason for side in sides for reason in side.reasons(allowance)] + verdict.failed_gates(judged)
     shown = (sides[0].shown(), sides[1].shown())
     if format is Format.TABLE:
-        screen = rendering.lines(compared, shown, moved, moved_by.value, reasons, judged, precision)
+        screen = rendering.screen(compared, shown, moved, moved_by.value, reasons, judged, precision)
         result = console.drawn(screen, output, color)
     else:
         write = rendering.json if format is Format.JSON else rendering.markdown

@@ -75,14 +75,9 @@ def command(
         fields, name = chosen.applied(bare).with_mappings(mappings), chosen.name
     near = [] if chosen or name == known_presets.CANONICAL else judged
     taken = take_inventory(begun.values, fields, name, near, detection.number_keys(begun, chosen))
-    if format is Format.JSON:
-        from budget_cli.rendering.formats import json_of_inventory
+    from budget_cli.rendering import fields as rendering
 
-        result = json_of_inventory(taken)
-    else:
-        from budget_cli.rendering import fields as screen
-
-        result = console.drawn(screen.of_inventory(taken), output, color)
+    result = rendering.json(taken) if format is Format.JSON else console.drawn(rendering.screen(taken), output, color)
     console.write(result, output)
     there = {one.name for one in taken.fields if one.samples}
     return Exit.PASS if {"prompt_id", "reward"} <= there else Exit.FAIL

@@ -126,47 +126,45 @@ def _rendered(
     """The result in the format asked for."""
     from budget_cli.analysis.loss import per_prompt_losses, phantom_prompts
     from budget_cli.rendering import breakdown
+    from budget_cli.rendering import loss as rendering
 
     status = "fail" if reasons else "pass"
     prompts = per_prompt_losses(scan.groups, loss.coefficients) if per_prompt else None
     if format is Format.TABLE:
         from budget_cli.groups.lengths import length_histogram
-        from budget_cli.rendering import loss as screen
 
         bins = max(20, min(console.columns(), 120) - 46)
         histogram = length_histogram(scan.groups.lengths, bins, loss.coefficients.token_budget)
         phantoms = phantom_prompts(scan.groups, most=3) if loss.groups.phantom else []
-        rows = () if split is None else breakdown.lines(split, loss, precision)
-        shown = list(screen.of_loss(loss, histogram, reasons, judged, told, precision, phantoms, rows))
+        rows = () if split is None else breakdown.screen(split, loss, precision)
+        shown = list(rendering.screen(loss, histogram, reasons, judged, told, precision, phantoms, rows))
         if prompts is not None:
-            shown += screen.of_prompts(prompts, precision)
+            shown += rendering.prompts_screen(prompts, precision)
         return console.drawn(shown, output, color)
     if format is Format.MARKDOWN:
-        from budget_cli.rendering import ci, markdown
-
         if prompts is not None:
-            return markdown.of_prompts(prompts, precision)
-        text = ci.reasons_as_markdown(reasons) + markdown.of_loss(loss, status, judged, precision)
+            return rendering.prompts_markdown(prompts, precision)
+        text = rendering.markdown(loss, status, reasons, judged, precision)
         return text if split is None else text + b"\n" + breakdown.markdown(split, precision)
     incomplete = [str(problem) for problem in scan.problems]
     if format is Format.GITHUB:
         from budget_cli.cli import step_summary
-        from budget_cli.rendering import ci, github
+        from budget_cli.rendering import github
 
         page = _rendered(scan, told, loss, judged, reasons, split, Format.MARKDOWN, precision, False, None, color)
         step_summary.append(page)
         untold = scan.tally.rejected - len(told) if told else 0
-        return github.of_annotations(ci.annotations(loss, told, incomplete, reasons, precision), untold=untold)
+        return github.workflow_commands(
+            rendering.annotations(loss, told, incomplete, reasons, precision), omitted=untold
+        )
     if format is Format.JUNIT:
-        from budget_cli.rendering import ci, junit
+        from budget_cli.rendering import junit
 
-        cases = ci.cases(loss, told, incomplete, reasons, judged, () if split is None else split.rows)
-        return junit.of_cases(ci.TITLE, cases)
-    from budget_cli.rendering import formats
-
+        cases = rendering.cases(loss, told, incomplete, reasons, judged, () if split is None else split.rows)
+        return junit.xml(rendering.TITLE, cases)
     if format is Format.CSV and split is not None and prompts is None:
         return breakdown.csv(split, precision)
     if format is Format.CSV:
-        return formats.csv_of_prompts(prompts, precision) if prompts else formats.csv_of_loss(loss, status, precision)
-    by = None if split is None else breakdown.as_dicts(split, precision)
-    return formats.json_of_loss(loss, status, judged, scan.rejections, incomplete, prompts, precision, by)
+        return rendering.prompts_csv(prompts, precision) if prompts else rendering.csv(loss, status, precision)
+    by = None if split is None else breakdown.json_rows(split, precision)
+    return rendering.json(loss, status, judged, scan.rejections, incomplete, prompts, precision, by)

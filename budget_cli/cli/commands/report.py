@@ -155,7 +155,7 @@ def command(
         findings = run.run_checks(subject, set(CHECKS)).findings
     names = list(files or ["-"])
     most = None if verbose else FIRST_TEN.first
-    console.write(report.page(shown, names, by, reasons, outcome.told(scan, most), findings, assets), output)
+    console.write(report.html(shown, names, by, reasons, outcome.told(scan, most), findings, assets), output)
     outcome.tell(scan, reasons, on_screen=False, quiet=quiet, most=most)
     return outcome.exit_code(scan, reasons)
 

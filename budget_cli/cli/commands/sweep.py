@@ -281,20 +281,20 @@ def _rendered(
     """The sweep in the format asked for."""
     if format is Format.TABLE:
         from budget_cli.cli import outcome
-        from budget_cli.rendering import sweep as screen
+        from budget_cli.rendering import sweep as rendering
 
-        shown = screen.of_sweep(swept, reasons, outcome.told(scan), precision, console.columns())
+        shown = rendering.screen(swept, reasons, outcome.told(scan), precision, console.columns())
         return console.drawn(shown, output, color)
-    from budget_cli.rendering import cells
+    from budget_cli.rendering import sweep as rendering
 
     if format is Format.JSON:
         status = "fail" if reasons else "pass"
         incomplete = [str(problem) for problem in scan.problems]
-        return cells.json_of_sweep(swept, overlong, status, scan.rejections, incomplete, all_numbers, precision)
+        return rendering.json(swept, overlong, status, scan.rejections, incomplete, all_numbers, precision)
     forms = {
-        Format.JSONL: cells.jsonl_of_sweep,
-        Format.CSV: cells.csv_of_sweep,
-        Format.MARKDOWN: cells.markdown_of_sweep,
+        Format.JSONL: rendering.jsonl,
+        Format.CSV: rendering.csv,
+        Format.MARKDOWN: rendering.markdown,
     }
     return forms[format](swept, all_numbers, precision)
 
@@ -312,19 +312,19 @@ def _rendered_suggestions(
     """The suggestions in the format asked for."""
     if format is Format.TABLE:
         from budget_cli.cli import outcome
-        from budget_cli.rendering import sweep as screen
+        from budget_cli.rendering import suggestion as rendering
 
-        shown = screen.of_suggestions(suggestions, share, scan.tally, reasons, outcome.told(scan))
+        shown = rendering.screen(suggestions, share, scan.tally, reasons, outcome.told(scan))
         return console.drawn(shown, output, color)
-    from budget_cli.rendering import cells
+    from budget_cli.rendering import suggestion as rendering
 
     if format is Format.JSON:
         status = "fail" if reasons else "pass"
         incomplete = [str(problem) for problem in scan.problems]
-        return cells.json_of_suggestions(suggestions, share, status, scan.rejections, incomplete, precision)
+        return rendering.json(suggestions, share, status, scan.rejections, incomplete, precision)
     forms = {
-        Format.JSONL: cells.jsonl_of_suggestions,
-        Format.CSV: cells.csv_of_suggestions,
-        Format.MARKDOWN: cells.markdown_of_suggestions,
+        Format.JSONL: rendering.jsonl,
+        Format.CSV: rendering.csv,
+        Format.MARKDOWN: rendering.markdown,
     }
     return forms[format](suggestions, precision)

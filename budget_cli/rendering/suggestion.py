@@ -1,0 +1,95 @@
+"""Suggestions of `sweep --suggest` → the screen, JSON, JSON lines, CSV and Markdown."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from budget_cli.analysis.loss import Records
+from budget_cli.analysis.suggestion import SCHEMA, Suggestion
+from budget_cli.records.columns import Rejection, Tally
+from budget_cli.rendering.formats import (
+    as_dict,
+    csv_table,
+    json_document,
+    json_line,
+    markdown_table,
+    rejections_as_dicts,
+    rounded,
+    utf8,
+)
+from budget_cli.rendering.text import WIDTH, Line, Piece, rejected, verdict
+
+
+def screen(
+    suggestions: Sequence[Suggestion],
+    share: float,
+    tally: Tally,
+    reasons: Sequence[str],
+    rejections: Sequence[Rejection],
+) -> Iterator[Line]:
+    """A few lines a suggestion: what to give, and why."""
+    yield [Piece("suggestions", "bold"), Piece("   B at a percentile of the lengths, β so that length makes")]
+    yield [Piece(f"              {share:.3g} of the advantage's variance (--share)")]
+    for one in suggestions:
+        yield []
+        beta = "" if one.budget_penalty_coef is None else f" --budget-penalty-coef {one.budget_penalty_coef:.3g}"
+        yield [Piece(f"  -B {one.token_budget}{beta}", "bold cyan")]
+        for reason in one.reasons:
+            yield from ([Piece(f"    {line}")] for line in textwrap.wrap(reason, WIDTH - 4))
+    yield []
+    yield from rejected(rejections, tally.rejected)
+    yield from verdict(Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped), reasons)
+
+
+def json(
+    suggestions: Sequence[Suggestion],
+    share: float,
+    status: str,
+    rejections: Sequence[Rejection],
+    incomplete: Sequence[str],
+    precision: int,
+) -> bytes:
+    """One JSON object and a newline; the coefficients are not rounded."""
+    exact = ("token_budget", "budget_penalty_coef")
+    result = {
+        "schema": SCHEMA,
+        "status": status,
+        "share": share,
+        "suggestions": [
+            {name: value if name in exact else rounded(value, precision) for name, value in as_dict(one).items()}
+            for one in suggestions
+        ],
+        "rejections": rejections_as_dicts(rejections),
+        "incomplete": [utf8(problem) for problem in incomplete],
+    }
+    return json_document(result)
+
+
+def jsonl(suggestions: Sequence[Suggestion], precision: int) -> bytes:
+    """A line a suggestion."""
+    return b"".join(json_line(dict(zip(Suggestion._fields, row, strict=True))) for row in _rows(suggestions, precision))
+
+
+def csv(suggestions: Sequence[Suggestion], precision: int) -> bytes:
+    """A header and a row a suggestion."""
+    return csv_table(Suggestion._fields, _in_one_cell(suggestions, precision))
+
+
+def markdown(suggestions: Sequence[Suggestion], precision: int) -> bytes:
+    """A row a suggestion."""
+    return markdown_table(Suggestion._fields, _in_one_cell(suggestions, precision)).encode()
+
+
+def _in_one_cell(suggestions: Sequence[Suggestion], precision: int) -> Iterator[list[Any]]:
+    """With the reasons as one text."""
+    for *row, reasons in _rows(suggestions, precision):
+        yield [*row, "; ".join(reasons)]
+
+
+def _rows(suggestions: Sequence[Suggestion], precision: int) -> Iterator[list[Any]]:
+    """The values of each, rounded but for the coefficients."""
+    for one in suggestions:
+        yield [
+            value if name == "budget_penalty_coef" else rounded(value, precision)
+            for name, value in zip(one._fields, one, strict=True)
+        ]
