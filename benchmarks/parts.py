@@ -27,7 +27,7 @@ def write(folder: Path, prompts: int, same: bool) -> None:
     chance = np.random.default_rng(7)
     codes = np.repeat(np.arange(prompts), GROUP)
     for part in range(PARTS):
-        ids = Packed.of([f"p{number + (0 if same else part * prompts):07d}" for number in range(prompts)])
+        ids = Packed.from_ids([f"p{number + (0 if same else part * prompts):07d}" for number in range(prompts)])
         reward = chance.integers(0, 2, codes.size).astype(np.float64)
         length = np.round(chance.lognormal(6.5, 0.6, codes.size))
         log_ratio = np.round(chance.normal(0, 0.5, codes.size), 10)

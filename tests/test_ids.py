@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli import native
-from budget_cli.ids import Ids, Key, Packed, PlainTable, picked
+from budget_cli.ids import Ids, Key, Packed, PlainTable, keys_at
 
 key = st.integers(-(2**63), 2**64 - 1) | st.text(max_size=40) | st.sampled_from([1, "1", 0, "0", "", '"', "\\", "é\0,"])
 keys = st.lists(key, max_size=300)
@@ -55,7 +55,7 @@ def test_ids_are_those_of_a_dict(parts: list[list[Key]], compiled: bool) -> None
     for part in parts:
         assert ids.find(part).tolist() == [known.get(each, -1) for each in part]
         expected = [known.setdefault(each, len(known)) for each in part]
-        packed = Packed.of(list(dict.fromkeys(part)))
+        packed = Packed.from_ids(list(dict.fromkeys(part)))
         assert ids.places(part).tolist() == expected
         assert ids.places(packed).tolist() == list(dict.fromkeys(expected))
     assert list(ids.all()) == list(known)
@@ -63,7 +63,7 @@ def test_ids_are_those_of_a_dict(parts: list[list[Key]], compiled: bool) -> None
 
 @given(st.lists(key, unique_by=lambda one: (type(one), one), min_size=1, max_size=300), st.data())
 def test_packed_ids_are_a_sequence(some: list[Key], data: st.DataObject) -> None:
-    packed = Packed.of(some)
+    packed = Packed.from_ids(some)
     at = data.draw(st.integers(-len(some), len(some) - 1))
     begin, stop = data.draw(st.integers(-5, 305)), data.draw(st.integers(-5, 305))
     assert (list(packed), len(packed), packed[at]) == (some, len(some), some[at])
@@ -72,11 +72,11 @@ def test_packed_ids_are_a_sequence(some: list[Key], data: st.DataObject) -> None
     assert packed != some[1:]
     assert pickle.loads(pickle.dumps(packed)) == some
     places = data.draw(st.lists(st.integers(0, len(some) - 1), max_size=20))
-    assert picked(packed, places) == [some[place] for place in places]
+    assert keys_at(packed, places) == [some[place] for place in places]
 
 
 def test_beyond_the_last_id_there_is_none() -> None:
-    packed = Packed.of(["a"])
+    packed = Packed.from_ids(["a"])
     for at in (1, -2):
         with pytest.raises(IndexError, match=f"{at} of 1 ids"):
             packed[at]
@@ -84,9 +84,9 @@ def test_beyond_the_last_id_there_is_none() -> None:
 
 @pytest.mark.skipif(not native.AVAILABLE, reason="nothing was compiled here")
 def test_more_ids_than_the_first_table_holds_are_found_again() -> None:
-    ids, many = Ids(), Packed.of([f"prompt {number}" for number in range(20_000)])
+    ids, many = Ids(), Packed.from_ids([f"prompt {number}" for number in range(20_000)])
     for begin in range(0, 20_000, 137):
-        part = Packed.of(many[begin : begin + 137])
+        part = Packed.from_ids(many[begin : begin + 137])
         assert np.array_equal(ids.places(part), np.arange(begin, begin + len(part)))
     assert np.array_equal(ids.find(many), np.arange(20_000))
     assert ids.all().texts == many.texts

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
-from budget_cli.ids import Key, picked
+from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/compare/1"
@@ -310,4 +310,4 @@ def _number(value: Any) -> float | None:
 
 def prompt_ids(groups: Groups, rows: Rows, most: int) -> list[Key]:
     """The ids of the first of these prompts."""
-    return picked(groups.keys(), rows[:most].tolist())
+    return keys_at(groups.keys(), rows[:most].tolist())

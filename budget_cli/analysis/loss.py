@@ -16,7 +16,7 @@ from budget_cli import objective
 from budget_cli.analysis.gates import Gate, Verdict
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
-from budget_cli.ids import Key, picked
+from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/loss/1"
@@ -232,7 +232,7 @@ def phantom_prompts(groups: Groups, most: int, budget: int = 0) -> list[Key]:
     """The first `most` prompts whose advantage, for any β above 0, is made of length alone."""
     same_reward = groups.column("r_min") == groups.column("r_max")
     rows = np.flatnonzero(same_reward & (groups.column("ee", budget) > 0))
-    return picked(groups.keys(), rows[:most].tolist())
+    return keys_at(groups.keys(), rows[:most].tolist())
 
 
 def per_prompt_losses(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:

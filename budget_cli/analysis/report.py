@@ -20,7 +20,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import quiet_overflow
 from budget_cli.groups.prompt_sample import SampledPrompt
-from budget_cli.ids import Key, picked
+from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Label, Tally
 
 SCHEMA = "budget-cli/report/1"
@@ -207,7 +207,7 @@ def _that_matter(groups: Groups, at: int, offered: int, coefficients: Coefficien
             if len(chosen) >= MATTER:
                 break
     rows = np.array(sorted(list(chosen)[:MATTER] or range(len(groups))), dtype=np.intp)
-    keys = picked(groups.keys(), rows.tolist())
+    keys = keys_at(groups.keys(), rows.tolist())
     with_length = groups.with_length == n.sum()
     by_budget = {
         name: np.stack([column(name, i)[rows] for i in budgets], axis=-1) if budgets else np.zeros((rows.size, 1))

@@ -17,7 +17,7 @@ from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss
 from budget_cli.analysis.totals import Scatter, Totals, compute_totals
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
-from budget_cli.ids import Key, picked
+from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/sweep/1"
@@ -199,7 +199,7 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
     same_reward = np.flatnonzero((groups.column("n") > 1) & (groups.column("r_min") == groups.column("r_max")))
     keys = groups.keys() if same_reward.size or np.isfinite(summed.reorder_coef).any() else []
     rows = same_reward.tolist()
-    known = dict(zip(rows, picked(keys, rows), strict=True))
+    known = dict(zip(rows, keys_at(keys, rows), strict=True))
     found: list[AtBudget] = []
     larger = np.zeros(same_reward.size, dtype=np.bool_)
     for i in reversed(range(len(grid.token_budget))):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.groups.groups import Groups
-from budget_cli.ids import Packed, taken
+from budget_cli.ids import Packed
 
 AFTER = 1 << 32  # prompts of the part before, at most
 
@@ -38,12 +38,12 @@ def split(groups: Groups, shares: int, part: int, before: int = 0) -> list[Shard
         shares: how many.
         part: its number; later parts have larger ones.
     """
-    ids, table = Packed.of(groups.keys()), groups.table
-    share = np.fromiter((crc32(text) % shares for text in ids.cut()), dtype=np.intp, count=len(ids))
+    ids, table = Packed.from_ids(groups.keys()), groups.table
+    share = np.fromiter((crc32(text) % shares for text in ids.split()), dtype=np.intp, count=len(ids))
     found = []
     for number in range(shares):
         rows = np.flatnonzero(share == number)
-        own = Groups.from_rows(groups.layout, taken(ids, rows), table[rows])
+        own = Groups.from_rows(groups.layout, ids.take(rows), table[rows])
         found.append(Shard(own, part * AFTER + before + rows))
     return found
 
@@ -58,5 +58,5 @@ def join(shares: Sequence[Shard], rest: Groups) -> Groups:
     for share in shares:
         table[place[at : at + len(share.groups)]] = share.groups.table
         at += len(share.groups)
-    ids = Packed.joined([Packed.of(share.groups.keys()) for share in shares])
-    return rest.with_prompts(taken(ids, order), table)
+    ids = Packed.concatenate([Packed.from_ids(share.groups.keys()) for share in shares])
+    return rest.with_prompts(ids.take(order), table)

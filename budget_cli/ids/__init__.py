@@ -1,7 +1,7 @@
-"""Prompt ids → their places among the distinct ones, first seen first. Knows nothing of prompts.
+"""Prompt ids → their places among the distinct ids, in order of first occurrence. Knows nothing of prompts.
 
-An id is a string or an integer; 1 and "1" are two. Many of them are kept packed, as JSON texts one after the other:
-what the compiled reader finds in a block then goes through a scan without a Python object for each.
+An id is a string or an integer; 1 and "1" are two ids. Many ids are kept packed, as concatenated JSON texts, so that
+the ids that the compiled reader finds in a block pass through a scan without one Python object each.
 """
 
 import json
@@ -19,34 +19,45 @@ from budget_cli import native
 Key = str | int
 Places = NDArray[np.intp]
 
-AT_ONCE = 1 << 13  # ids turned into Python's at a time
+CHUNK = 1 << 13  # ids that are decoded at a time
 
 
 class Packed(Sequence[Key]):
-    """Distinct ids, each as the JSON that orjson writes of it and a comma; one is Python's when it is asked for."""
+    """Distinct ids, each as the JSON that orjson writes, followed by a comma; decoded on access."""
 
     def __init__(self, texts: bytes, ends: NDArray[np.int64]) -> None:
         self.texts = texts
-        self.ends = ends  # of each id, its comma included, in bytes
+        self.ends = ends  # end of each id in `texts`, after its comma; bytes
 
     @classmethod
-    def of(cls, ids: Sequence[Key]) -> "Packed":
-        """These ids, packed."""
+    def from_ids(cls, ids: Sequence[Key]) -> "Packed":
+        """Pack these ids."""
         if isinstance(ids, cls):
             return ids
         texts = [_text(key) for key in ids]
         return cls(b"".join(texts), np.cumsum([len(text) for text in texts], dtype=np.int64))
 
     @classmethod
-    def joined(cls, parts: Sequence["Packed"]) -> "Packed":
-        """The ids of these parts, one after the other."""
+    def concatenate(cls, parts: Sequence["Packed"]) -> "Packed":
+        """Concatenate the ids of these parts."""
         before = np.cumsum([0, *(len(part.texts) for part in parts)])
         ends = [part.ends + at for part, at in zip(parts, before.tolist(), strict=False)]
         return cls(b"".join(part.texts for part in parts), np.concatenate([np.zeros(0, dtype=np.int64), *ends]))
 
-    def cut(self) -> Iterator[bytes]:
-        """The JSON of each id, and its comma."""
-        return _cut(self.texts, self.ends)
+    def take(self, places: Places) -> "Packed":
+        """Pack the ids at these places."""
+        texts, sizes = np.frombuffer(self.texts, dtype=np.uint8), np.diff(self.ends, prepend=0)
+        chunks = []
+        for begin in range(0, places.size, CHUNK):
+            at = places[begin : begin + CHUNK]
+            ends = np.cumsum(sizes[at])
+            offset = np.repeat(self.ends[at] - ends, sizes[at])  # of each byte, from the new texts to the old ones
+            chunks.append(texts[offset + np.arange(offset.size)].tobytes())
+        return Packed(b"".join(chunks), np.cumsum(sizes[places]))
+
+    def split(self) -> Iterator[bytes]:
+        """Yield the JSON of each id, with its comma."""
+        return _split(self.texts, self.ends)
 
     def __len__(self) -> int:
         return self.ends.size
@@ -62,80 +73,68 @@ class Packed(Sequence[Key]):
                 return list(self)[at]
             raise IndexError(f"{at} of {len(self)} ids")
         first = int(self.ends[begin - 1]) if begin else 0
-        found = _ids(self.texts[first : int(self.ends[stop - 1]) - 1])
-        return found if isinstance(at, slice) else found[0]
+        ids = _decoded(self.texts[first : int(self.ends[stop - 1]) - 1])
+        return ids if isinstance(at, slice) else ids[0]
 
     def __iter__(self) -> Iterator[Key]:
-        for begin in range(0, len(self), AT_ONCE):
-            yield from self[begin : begin + AT_ONCE]
+        for begin in range(0, len(self), CHUNK):
+            yield from self[begin : begin + CHUNK]
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, list | Packed) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # as of a list
+    __hash__ = None  # type: ignore[assignment]  # a sequence like a list, which has no hash either
 
 
-def picked(ids: Sequence[Key], places: Sequence[int]) -> list[Key]:
-    """The ids at these places."""
-    if len(places) > len(ids) // 8:  # cheaper to turn all of them into Python's than each alone
+def keys_at(ids: Sequence[Key], places: Sequence[int]) -> list[Key]:
+    """Return the ids at these places."""
+    if len(places) > len(ids) // 8:  # decoding all ids at once is cheaper than decoding each of these alone
         ids = list(ids)
     return [ids[place] for place in places]
-
-
-def taken(ids: Packed, places: Places) -> Packed:
-    """The ids at these places, packed as well."""
-    texts, sizes = np.frombuffer(ids.texts, dtype=np.uint8), np.diff(ids.ends, prepend=0)
-    found = []
-    for begin in range(0, places.size, AT_ONCE):
-        at = places[begin : begin + AT_ONCE]
-        ends = np.cumsum(sizes[at])
-        of_byte = np.repeat(ids.ends[at] - ends, sizes[at])  # how far before it in the texts
-        found.append(texts[of_byte + np.arange(of_byte.size)].tobytes())
-    return Packed(b"".join(found), np.cumsum(sizes[places]))
 
 
 def _text(key: Key) -> bytes:
     try:
         return orjson.dumps(key) + b","
-    except TypeError:  # a file's name that is no Unicode text
+    except TypeError:  # a file name that is not valid Unicode
         return json.dumps(key).encode() + b","
 
 
-def _ids(texts: bytes) -> list[Key]:
+def _decoded(texts: bytes) -> list[Key]:
     try:
-        found: list[Key] = orjson.loads(b"[%b]" % texts)
+        ids: list[Key] = orjson.loads(b"[%b]" % texts)
     except orjson.JSONDecodeError:
-        found = json.loads(b"[%b]" % texts)
-    return found
+        ids = json.loads(b"[%b]" % texts)
+    return ids
 
 
 class Ids:
-    """Ids and their places; in compiled code where there is some."""
+    """Distinct ids and their places, in a compiled table if there is one."""
 
     def __init__(self) -> None:
         self._table = native.ids.Table() if native.AVAILABLE else PlainTable()
 
     def places(self, ids: Sequence[Key]) -> Places:
-        """The place of each of these ids; an unknown one gets the next."""
-        return self._looked_up(ids, self._table.places)
+        """Return the place of each of these ids; add the unknown ones."""
+        return self._look_up(ids, self._table.places)
 
     def find(self, ids: Sequence[Key]) -> Places:
-        """The place of each of these ids; -1 for an unknown one, which stays so."""
-        return self._looked_up(ids, self._table.find)
+        """Return the place of each of these ids, or -1 if it is unknown; add none."""
+        return self._look_up(ids, self._table.find)
 
-    def _looked_up(self, ids: Sequence[Key], look_up: Callable[[bytes, NDArray[np.int64]], bytes]) -> Places:
+    def _look_up(self, ids: Sequence[Key], places_of: Callable[[bytes, NDArray[np.int64]], bytes]) -> Places:
         if isinstance(ids, Packed):
-            return np.frombuffer(look_up(ids.texts, ids.ends), dtype=np.int64)
+            return np.frombuffer(places_of(ids.texts, ids.ends), dtype=np.int64)
         distinct = dict.fromkeys(ids)
-        packed = Packed.of(list(distinct))
-        places = np.frombuffer(look_up(packed.texts, packed.ends), dtype=np.int64)
+        packed = Packed.from_ids(list(distinct))
+        places = np.frombuffer(places_of(packed.texts, packed.ends), dtype=np.int64)
         if len(distinct) == len(ids):
             return places
         place = dict(zip(distinct, places.tolist(), strict=True))
         return np.fromiter(map(place.__getitem__, ids), dtype=np.intp, count=len(ids))
 
     def all(self) -> Packed:
-        """The distinct ids, first seen first."""
+        """Return the distinct ids in order of first occurrence."""
         texts, ends = self._table.texts()
         return Packed(texts, np.frombuffer(ends, dtype=np.int64))
 
@@ -144,28 +143,29 @@ class Ids:
 
 
 class PlainTable:
-    """What `native/ids.c` does, in Python."""
+    """The table of `native/ids.c`, in Python."""
 
     def __init__(self) -> None:
         self._places: defaultdict[bytes, int] = defaultdict()
-        self._places.default_factory = self._places.__len__  # asked before the new text is in: its place is the next
+        # called before a new text is added, when the length is the place that the text gets
+        self._places.default_factory = self._places.__len__
 
     def places(self, texts: bytes, ends: NDArray[np.int64]) -> bytes:
-        """The place of each text; an unknown one gets the next."""
-        return np.array([self._places[text] for text in _cut(texts, ends)], dtype=np.int64).tobytes()
+        """Return the place of each text; add the unknown ones."""
+        return np.array([self._places[text] for text in _split(texts, ends)], dtype=np.int64).tobytes()
 
     def find(self, texts: bytes, ends: NDArray[np.int64]) -> bytes:
-        """The same, -1 for an unknown one, which stays so."""
-        return np.array([self._places.get(text, -1) for text in _cut(texts, ends)], dtype=np.int64).tobytes()
+        """Return the place of each text, or -1 if it is unknown; add none."""
+        return np.array([self._places.get(text, -1) for text in _split(texts, ends)], dtype=np.int64).tobytes()
 
     def texts(self) -> tuple[bytes, bytes]:
-        """The distinct texts, first seen first, and their ends."""
+        """Return the distinct texts in order of first occurrence, and their ends."""
         return b"".join(self._places), np.cumsum([len(text) for text in self._places], dtype=np.int64).tobytes()
 
     def __len__(self) -> int:
         return len(self._places)
 
 
-def _cut(texts: bytes, ends: NDArray[np.int64]) -> Iterator[bytes]:
+def _split(texts: bytes, ends: NDArray[np.int64]) -> Iterator[bytes]:
     for begin, end in pairwise([0, *ends.tolist()]):
         yield texts[begin:end]

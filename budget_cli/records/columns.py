@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.ids import Ids, Key, picked
+from budget_cli.ids import Ids, Key, keys_at
 from budget_cli.schema.fields import ExtraKind
 
 Label = Key | None  # of a response that has none: None
@@ -216,7 +216,7 @@ def _first_seen_first(values: Sequence[Key], codes: NDArray[np.intp]) -> tuple[l
     order = order[order >= 0]
     place = np.full(len(values) + 1, -1, dtype=np.intp)  # a last place for -1
     place[order] = np.arange(order.size)
-    return picked(values, order.tolist()), place[codes]
+    return keys_at(values, order.tolist()), place[codes]
 
 
 def without_empty(made: Columns) -> Columns:

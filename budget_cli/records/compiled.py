@@ -1,4 +1,4 @@
-"""A block → columns, by the compiled reader (`_reader.c`), which checks every byte and names nothing.
+"""A block → columns, by the compiled reader (`native/reader.c`), which checks every byte and names nothing.
 
 A line that it does not understand is read by the careful reading, which knows why, and takes its place among the
 others: one bad record in a thousand costs a thousandth. What a path cannot say is computed here, from the parts of the
@@ -14,11 +14,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from budget_cli.ids import Ids, Key, Packed, picked
+from budget_cli.ids import Ids, Key, Packed, keys_at
 from budget_cli.native.reader import Reader
 from budget_cli.records import columns, values
 from budget_cli.records.columns import Columns, Decoded, Extra, Floats, Labels, RejectionLimit
-from budget_cli.records.reader_plan import KEY, NUMBERS, SEQUENCE, SPAN, ReaderPlan, plan_for
+from budget_cli.records.reader_plan import ID, LOG_PROB, NUMBER_ARRAY, SPAN, ReaderPlan, plan_for
 from budget_cli.records.record import composite, extra
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
@@ -28,13 +28,13 @@ from budget_cli.schema.lookup import value_at
 from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
 
-VALUE, MISSING, NULL, LIST, UNUSABLE = range(5)  # what a line had for a slot, as in _reader.c
+VALUE, MISSING, NULL, LIST, UNUSABLE = range(5)  # what a line had for a slot, as in native/reader.c
 SCALARS = ("prompt_id", "reward", "response_length", "log_prob", "old_log_prob")
 CHECKS: dict[Kind, Callable[[Any], Any]] = {
-    "key": values.prompt_id,
+    "id": values.prompt_id,
     "number": values.finite_number,
-    "whole": values.token_count,
-    "sequence": values.sequence_log_prob,
+    "tokens": values.token_count,
+    "log_prob": values.sequence_log_prob,
 }
 
 Integers = NDArray[np.int64]
@@ -111,14 +111,14 @@ def rows_by_key(data: bytes, key: str, row: str) -> tuple[Sequence[Key], Integer
     if not data.endswith(b"\n"):
         return None if data else ([], np.zeros(0, dtype=np.int64), np.zeros(0))
     nodes = [(b'"', 0, -1, -1, 1, 2), (key.encode() + b'"', 0, 0, -1, 0, 0), (row.encode() + b'"', 0, 1, -1, 0, 0)]
-    reader = Reader(nodes, [(KEY, 0, 0), (NUMBERS, 0, 0)])
+    reader = Reader(nodes, [(ID, 0, 0), (NUMBER_ARRAY, 0, 0)])
     count, _, lines, _, (ids, rows) = reader.read(data, 0, len(data), len(data))
     if len(lines) != 8 * count or set(ids[0]) != {VALUE} or set(rows[0]) != {LIST}:
         return None
-    found, found_rows = SlotValues.from_bytes(count, KEY, *ids), SlotValues.from_bytes(count, NUMBERS, *rows)
+    found, found_rows = SlotValues.from_bytes(count, ID, *ids), SlotValues.from_bytes(count, NUMBER_ARRAY, *rows)
     keys, places = found.keys, found.values
     if not np.array_equal(places, np.arange(len(keys))):
-        keys = picked(keys, places.tolist())
+        keys = keys_at(keys, places.tolist())
     return keys, found_rows.counts, found_rows.values
 
 
@@ -154,14 +154,14 @@ class SlotValues:
         """A slot as it comes from the reader."""
         if not states:
             return cls.nothing(lines, kind)
-        numbers = np.frombuffer(values, dtype=np.int64 if kind in (KEY, SPAN) else np.float64)
+        numbers = np.frombuffer(values, dtype=np.int64 if kind in (ID, SPAN) else np.float64)
         every, tokens = states[0] if len(states) == 1 else -1, np.frombuffer(counts, dtype=np.int64)
         texts, ends = keys
         escaped = b"\\" in texts  # else they stand as orjson writes them
         return cls(
             np.frombuffer(states, dtype=np.uint8) if every < 0 else np.full(lines, every, dtype=np.uint8),
             numbers.reshape(-1, 2) if kind == SPAN else numbers,
-            tokens if tokens.size or kind != SEQUENCE else np.broadcast_to(np.int64(-1), lines),
+            tokens if tokens.size or kind != LOG_PROB else np.broadcast_to(np.int64(-1), lines),
             orjson.loads(b"[%b]" % texts[:-1]) if escaped else Packed(texts, np.frombuffer(ends, dtype=np.int64)),
             not escaped,
             every,
@@ -170,8 +170,8 @@ class SlotValues:
     @classmethod
     def nothing(cls, lines: int, kind: int) -> "SlotValues":
         """A slot for which no line has anything."""
-        values = np.full((lines, 2) if kind == SPAN else lines, -1 if kind in (KEY, SPAN) else np.nan)
-        return cls(np.full(lines, MISSING, dtype=np.uint8), values, np.full(lines, -1 if kind == SEQUENCE else 0))
+        values = np.full((lines, 2) if kind == SPAN else lines, -1 if kind in (ID, SPAN) else np.nan)
+        return cls(np.full(lines, MISSING, dtype=np.uint8), values, np.full(lines, -1 if kind == LOG_PROB else 0))
 
     def there(self) -> Mask:
         """The lines that have a value."""
@@ -271,7 +271,7 @@ def _evaluated(record: dict[str, Any], expression: Expression, kind: Kind) -> An
         value = value_at(record, expression)
         if value is NOT_THERE:
             return None
-        return CHECKS[kind](composite(value) if kind == "key" else value)
+        return CHECKS[kind](composite(value) if kind == "id" else value)
     except Invalid:
         return Invalid
 
@@ -281,11 +281,11 @@ def _found(made: list[Any], kind: Kind) -> SlotValues:
     states = np.array([MISSING if v is None else UNUSABLE if v is Invalid else VALUE for v in made], dtype=np.uint8)
     there = [None if v is Invalid else v for v in made]
     tokens = np.full(len(made), -1)
-    if kind == "key":
+    if kind == "id":
         ids = Ids()
         codes = ids.places([0 if v is None else v for v in there])
         return SlotValues(states, codes, tokens, ids.all())
-    if kind == "sequence":
+    if kind == "log_prob":
         tokens = np.array([-1 if v is None or v[1] is None else v[1] for v in there], dtype=np.int64)
         there = [None if v is None else v[0] for v in there]
     numbers = np.array([np.nan if v is None else v for v in there], dtype=np.float64)

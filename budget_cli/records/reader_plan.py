@@ -1,4 +1,4 @@
-"""Fields → the tree of keys and the slots of the compiled reader (`_reader.c`). Knows no bytes and no values."""
+"""Fields → the tree of keys and the slots of the compiled reader (`native/reader.c`). Knows no bytes and no values."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -9,10 +9,10 @@ from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, 
 from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.paths import Expression, Path, traverses_list
 
-KEY, NUMBER, WHOLE, SEQUENCE, NUMBERS, WHOLES, SPAN = range(7)  # what a slot takes, as in _reader.c
-SCALAR_KINDS: dict[Kind, int] = {"key": KEY, "number": NUMBER, "whole": WHOLE, "sequence": SEQUENCE}
-LIST_KINDS: dict[Kind, int] = {"number": NUMBERS, "whole": WHOLES, "sequence": NUMBERS}
-EXTRA_KINDS: dict[ExtraKind, int] = {"number": NUMBER, "label": KEY}  # a text takes Python
+ID, NUMBER, TOKENS, LOG_PROB, NUMBER_ARRAY, TOKENS_ARRAY, SPAN = range(7)  # what a slot takes, as in native/reader.c
+SCALAR_KINDS: dict[Kind, int] = {"id": ID, "number": NUMBER, "tokens": TOKENS, "log_prob": LOG_PROB}
+LIST_KINDS: dict[Kind, int] = {"number": NUMBER_ARRAY, "tokens": TOKENS_ARRAY, "log_prob": NUMBER_ARRAY}
+EXTRA_KINDS: dict[ExtraKind, int] = {"number": NUMBER, "label": ID}  # a text takes Python
 MAX_CHILDREN = 64
 
 Node = tuple[bytes, int, int, int, int, int]  # key, each, slot, span, first child, children

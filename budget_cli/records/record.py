@@ -196,7 +196,7 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
     except Invalid as bad:
         if bad.code == "null" and isinstance(path, Expression):
             bad = _lacking(bad, record, path)
-        if is_number_as_text(value) and KINDS[canonical] != "key":
+        if is_number_as_text(value) and KINDS[canonical] != "id":
             bad.message += f"; --field '{name}=to_number({place_text(path)})' reads it"
         raise _named(bad, name, path) from None
 
@@ -247,10 +247,10 @@ def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[
 
 def _summable(values: list[Any], kind: str) -> Any:
     """What `[]` found, as one value of this kind: tokens are joined, numbers are summed."""
-    if kind == "sequence":
+    if kind == "log_prob":
         joined: list[Any] = []
         for value in values:
             joined += value if isinstance(value, list) else [value]
         return joined
-    check = token_count if kind == "whole" else finite_number
+    check = token_count if kind == "tokens" else finite_number
     return finite_sum(exact_sum(map(check, values)))

@@ -22,7 +22,7 @@ from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
-from budget_cli.ids import Ids, Key, Packed, taken
+from budget_cli.ids import Ids, Key, Packed
 from budget_cli.records.columns import Rejection, Tally
 from budget_cli.scanning import evidence_json
 from budget_cli.scanning.state import SourceResult, Summary
@@ -238,7 +238,7 @@ def read(source: Source, layout: Layout, watch: ObservationSpec | None = None) -
     line, _, rest = (b"" if first is None else bytes(first.view)).partition(b"\n")
     header = _header(source, line)
     width = len(header["columns"]) + 1  # beside the number of the source
-    keys, prompts = [Packed.of([])], 0
+    keys, prompts = [Packed.from_ids([])], 0
     places, rows, size = [np.zeros(0, np.intp)], [np.zeros((0, width))], len(line) + 1
     for data in chain([rest], (bytes(block.view) for block in stream)):
         size += len(data)
@@ -247,11 +247,11 @@ def read(source: Source, layout: Layout, watch: ObservationSpec | None = None) -
             raise InputProblem(source.name, f"a summary, but some row of it does not have {width} numbers")
         places.append(np.repeat(np.arange(prompts, prompts + len(found)), counts // width))
         rows.append(values.reshape(-1, width))
-        keys.append(Packed.of(found))
+        keys.append(Packed.from_ids(found))
         prompts += len(found)
     if prompts != header["prompts"]:
         raise InputProblem(source.name, f"a summary that is cut off: {prompts:,} prompts of {header['prompts']:,}")
-    told, ids = _told(source, header, watch), Packed.joined(keys)
+    told, ids = _told(source, header, watch), Packed.concatenate(keys)
     parts = _parts(source, header, layout, ids, np.concatenate(places), np.concatenate(rows), told)
     tally = Tally(**header["records"], by_code=Counter(header["rejected"]), lacking=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
@@ -311,7 +311,7 @@ def _parts(
         if np.array_equal(places, np.arange(len(keys))) and of_source.size == len(keys):  # all there is, in its order
             groups = Groups.from_rows(layout, keys, table)
         else:
-            groups = Groups.from_rows(layout, taken(keys, there), table[of_source])
+            groups = Groups.from_rows(layout, keys.take(there), table[of_source])
         observed = None if said is None else evidence_json.from_json(said, there, layout.budgets)
         if said is not None and observed is None:
             raise InputProblem(source.name, DAMAGED)

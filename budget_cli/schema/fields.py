@@ -12,15 +12,15 @@ from budget_cli.errors import UsageProblem
 from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression, Path, Place, Step, traverses_list
 
-Kind = Literal["key", "number", "whole", "sequence"]
+Kind = Literal["id", "number", "tokens", "log_prob"]
 
 # what a value must be, by canonical field: a prompt id, a number, a whole number of tokens, a log-prob (or its tokens')
 KINDS: dict[str, Kind] = {
-    "prompt_id": "key",
+    "prompt_id": "id",
     "reward": "number",
-    "log_prob": "sequence",
-    "old_log_prob": "sequence",
-    "response_length": "whole",
+    "log_prob": "log_prob",
+    "old_log_prob": "log_prob",
+    "response_length": "tokens",
 }
 PLURALS = {  # the arrays of a record that holds a whole prompt
     "reward": "rewards",

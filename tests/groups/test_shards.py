@@ -10,7 +10,7 @@ from test_groups import LAYOUT, Response, bits, folded, groups_of, parts
 
 from budget_cli.groups import shards
 from budget_cli.groups.groups import Groups
-from budget_cli.ids import Packed, taken
+from budget_cli.ids import Packed
 
 
 @settings(deadline=None)
@@ -37,6 +37,6 @@ def test_a_prompt_is_always_in_the_same_share() -> None:
 @given(st.lists(st.text(max_size=5) | st.integers(-9, 9), min_size=1), st.data())
 def test_packed_ids_are_taken_and_joined_in_any_order(ids: list[str | int], data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=30))
-    packed = taken(Packed.of(ids), np.array(places, dtype=np.intp))
+    packed = Packed.from_ids(ids).take(np.array(places, dtype=np.intp))
     assert packed == [ids[place] for place in places]
-    assert Packed.joined([packed, Packed.of([]), Packed.of(ids)]) == [*packed, *ids]
+    assert Packed.concatenate([packed, Packed.from_ids([]), Packed.from_ids(ids)]) == [*packed, *ids]

@@ -17,7 +17,7 @@ if not native.AVAILABLE:
 from budget_cli.native.reader import Reader
 from budget_cli.records import compiled, jsonl, reference
 from budget_cli.records.columns import FIRST_TEN
-from budget_cli.records.reader_plan import NUMBER, SEQUENCE
+from budget_cli.records.reader_plan import LOG_PROB, NUMBER
 from budget_cli.schema.fields import Fields
 
 MANY = 1 << 20
@@ -89,14 +89,14 @@ LOG_PROBS = st.floats(-50, 0) | st.floats(-1e300, 1e300) | st.integers(-(2**60),
 @example([-0.0])
 @example([1e308, 1e308, -1e308])
 def test_a_sum_of_log_probs_is_rounded_once_or_left_to_the_careful_reading(tokens: list[float]) -> None:
-    (total,) = read_one(SEQUENCE, "[" + ", ".join(map(repr, tokens)) + "]")
+    (total,) = read_one(LOG_PROB, "[" + ", ".join(map(repr, tokens)) + "]")
     if total is not None:
         assert np.float64(total).tobytes() == np.float64(math.fsum(tokens) + 0.0).tobytes()
 
 
 def test_a_sum_is_not_left_for_its_ties() -> None:
     tokens = [k / 2**30 for k in range(-2000, 0)]  # on a coarse grid, as single precision gives: ties are common
-    assert None not in read_one(SEQUENCE, *(str(tokens[i:]) for i in range(1500)))
+    assert None not in read_one(LOG_PROB, *(str(tokens[i:]) for i in range(1500)))
 
 
 GOOD = b'{"prompt_id": "p%d", "reward": 1.0, "log_prob": -1.5, "old_log_prob": -2.0, "response_length": 12}\n'

@@ -106,16 +106,16 @@ FLOATS = (
 )
 TEXT = st.sampled_from(["", "p1", "1", "é", "😀", "日本", 'a"b\\c', "a\nb\tc", "\x7f\x85\u2028", "p1 [/INST]", "\0"])
 GOOD: dict[str, st.SearchStrategy[Any]] = {
-    "key": TEXT | st.sampled_from([0, 1, -7, 12.0, -0.0, Raw("1e3"), 2**53, 2**53 + 1, 2**63 - 1, -(2**63) + 1]),
+    "id": TEXT | st.sampled_from([0, 1, -7, 12.0, -0.0, Raw("1e3"), 2**53, 2**53 + 1, 2**63 - 1, -(2**63) + 1]),
     "number": FLOATS,
-    "whole": st.integers(0, 5000) | st.sampled_from([12.0, -0.0, Raw("1e2"), 2**53]),
-    "sequence": FLOATS | st.lists(FLOATS, min_size=1, max_size=4),
+    "tokens": st.integers(0, 5000) | st.sampled_from([12.0, -0.0, Raw("1e2"), 2**53]),
+    "log_prob": FLOATS | st.lists(FLOATS, min_size=1, max_size=4),
 }
 WRONG: dict[str, list[Any]] = {
-    "key": [True, None, 1.5, 2**63, -(2**63), 2**64, 2**64 + 1, Raw("1e300"), ["a"], {}],
+    "id": [True, None, 1.5, 2**63, -(2**63), 2**64, 2**64 + 1, Raw("1e300"), ["a"], {}],
     "number": [True, None, "0.5", [1], {}, 10**400, Raw("NaN"), Raw("-Infinity"), Raw("1e400")],
-    "whole": [True, None, "12", -1, 1.5, 2**53 + 1, 2**53 + 2, [3], Raw("1e400"), Raw("NaN")],
-    "sequence": [
+    "tokens": [True, None, "12", -1, 1.5, 2**53 + 1, 2**53 + 2, [3], Raw("1e400"), Raw("NaN")],
+    "log_prob": [
         False,
         None,
         "x",
@@ -234,7 +234,7 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) 
 
     arrays, tokens = sometimes(0.3), sometimes(0.5)
     kinds = {PLURALS.get(name, name) if arrays else name: kind for name, kind in KINDS.items()}
-    optional = {name for name, kind in kinds.items() if kind == "sequence" and not fields.needs_log_probs}
+    optional = {name for name, kind in kinds.items() if kind == "log_prob" and not fields.needs_log_probs}
     if tokens or not fields.needs_length:
         optional |= {"response_length", "response_lengths"}
     absent = {name for name in kinds if sometimes(0.4 if name in optional else odd)}
@@ -245,7 +245,7 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) 
         responses = chance.randrange(1, 4)
         for name, kind in kinds.items():
             one = GOOD[kind]
-            if kind == "sequence":
+            if kind == "log_prob":
                 one = st.lists(FLOATS, min_size=1, max_size=3) if tokens and not arrays else FLOATS
             plural = arrays and name != "prompt_id"
             value = draw(st.lists(one, min_size=responses, max_size=responses) if plural else one)
@@ -438,9 +438,7 @@ def test_what_more_is_wanted_than_the_loss_needs_is_not_left_to_the_careful_read
 
 
 @pytest.mark.parametrize("extra", [("step",), ("by", "step")])
-@pytest.mark.parametrize(
-    "label", [*WRONG["key"], "a", 3, "3", 12.0, -0.0, Raw("1e3"), Raw('"\\u0061"'), [], ["a", "b"]]
-)
+@pytest.mark.parametrize("label", [*WRONG["id"], "a", 3, "3", 12.0, -0.0, Raw("1e3"), Raw('"\\u0061"'), [], ["a", "b"]])
 def test_every_label_gets_the_careful_reading_s_answer(extra: tuple[str, ...], label: Any) -> None:
     fields = Fields(extras=extra).with_mappings(["by=info.env"])
     with_label = {"step": label, "info": {"env": label}}
