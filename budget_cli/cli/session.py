@@ -22,7 +22,7 @@ from budget_cli.scanning.state import Plan, Scan
 from budget_cli.schema.fields import EXTRAS, KINDS, Fields, singular, weights_expression
 from budget_cli.schema.parsing import parse_place
 from budget_cli.sources import local as sources
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 WORTH_A_COMPILER = 1 << 28  # bytes; reading fewer is over before anybody wonders
 LABEL = "by"  # among the extras: what --by names
@@ -96,7 +96,7 @@ def require_records(found: list[Source], command: str) -> None:
         UsageProblem: one is a summary.
     """
     for source in found:
-        if summary.is_summary(source):
+        if source.kind is Kind.SUMMARY:
             raise UsageProblem(f"{source.name}: a summary holds no single records, which is what {command} is about")
 
 
@@ -135,7 +135,7 @@ def placed(
     Raises:
         UsageProblem: nobody can tell, or what is needed is not in such a dump.
     """
-    found = [source for source in found if not summary.is_summary(source)]
+    found = [source for source in found if source.kind is not Kind.SUMMARY]
     if not found:
         return fields.with_mappings(mappings)
     from budget_cli.records import detection
@@ -169,7 +169,7 @@ def with_those_there(found: list[Source], fields: Fields, optional: Collection[s
     """The fields without the extras among `optional` that no first record has: to read on for them takes time."""
     from budget_cli.records import detection
 
-    records = [source for source in found if not summary.is_summary(source)]
+    records = [source for source in found if source.kind is not Kind.SUMMARY]
     there = detection.extras_present(records, fields) if records else set()
     return replace(fields, extras=tuple(name for name in fields.extras if name in there or name not in optional))
 
@@ -290,7 +290,7 @@ def uncounted(found: list[Source], watch: ObservationSpec) -> str | None:
 
 
 def _headers(found: list[Source]) -> dict[str, dict[str, Any]]:
-    return {source.name: summary.header_of(source) for source in found if summary.is_summary(source)}
+    return {source.name: summary.header_of(source) for source in found if source.kind is Kind.SUMMARY}
 
 
 def scanned(

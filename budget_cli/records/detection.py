@@ -12,7 +12,7 @@ from budget_cli.schema.json_values import Invalid, characters
 from budget_cli.schema.lookup import MISSING, NotASample, split_records, value_at
 from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, detected, fits, is_canonical
 from budget_cli.sources import local as sources
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 RECORDS = 1000  # looked at, at most
 HEAD_BYTES = 1 << 22
@@ -31,7 +31,7 @@ class Sniffed(NamedTuple):
 def sniff(found: Sequence[Source]) -> Sniffed:
     """The first values of the first source that has any."""
     for source in found:
-        begun = Sniffed(_first_rows(source)) if source.parquet else _first_values(source)
+        begun = Sniffed(_first_rows(source)) if source.kind is Kind.PARQUET else _first_values(source)
         if begun.values or source.size is None:  # a stream is not begun before its turn
             return begun
     return Sniffed([])

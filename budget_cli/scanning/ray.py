@@ -23,10 +23,9 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.shards import Shard
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import scan as scanning
-from budget_cli.scanning import summary
 from budget_cli.scanning.state import Part, Plan, Progressed, Scan, Summary, Task
 from budget_cli.sources import blocks
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 SPAN = 16  # blocks of a large source that a task reads
 FOLDED = 16  # spans, or shares, that a task folds
@@ -93,7 +92,7 @@ class _Driver:
         self._to_come = len(found)
         for source in found:
             size, span = source.size or 0, SPAN * blocks.BLOCK_BYTES
-            if summary.is_summary(source):
+            if source.kind is Kind.SUMMARY:
                 result, told = self._read_summary.remote(self._shared, source, _changed_at(source))
                 self._hand_out(told)
                 self._come(source, result)

@@ -25,7 +25,7 @@ from budget_cli.scanning.state import Part, Plan, Scan, Summary, Task
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 from budget_cli.sources.blocks import Block, Fill, OpenFile, RangeReader
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 if TYPE_CHECKING:
     pass
@@ -95,10 +95,10 @@ def tasks(
             from budget_cli.sources import remote
 
             remote.expect([each.remote for each in found[at : at + remote.AHEAD] if each.remote is not None])
-        if summary.is_summary(source):
+        if source.kind is Kind.SUMMARY:
             yield Task(source, None)
             continue
-        if source.parquet:
+        if source.kind is Kind.PARQUET:
             from budget_cli.records import parquet
 
             try:
@@ -147,7 +147,7 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
     try:
         if task.block is None:
             return summary.read(task.source, plan.layout, plan.watch)
-        if task.source.parquet:
+        if task.source.kind is Kind.PARQUET:
             return _of_rows(task, plan)
         block = block_of(task, plan)
         decoded = decode(task.source, block, plan)

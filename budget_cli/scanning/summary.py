@@ -28,15 +28,14 @@ from budget_cli.scanning import evidence_json
 from budget_cli.scanning.state import SourceResult, Summary
 from budget_cli.schema.fields import KINDS, Fields
 from budget_cli.schema.parsing import place_text
-from budget_cli.sources import blocks, results
+from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import SUMMARY, Source
 
 if TYPE_CHECKING:
     from budget_cli.scanning.state import Scan
 
-KIND = "summary/1"
-SCHEMA = f"budget-cli/{KIND}"
+SCHEMA = f"budget-cli/{SUMMARY}"
 COUNTERS = ("by_code", "lacking")  # of a tally
 # what checks call the thresholds that are used while records are read, and what a Watch calls them
 THRESHOLDS = {"positive-log-prob.nats": "positive", "log-ratio-outlier.nats": "outlier"}
@@ -126,11 +125,6 @@ def _prompts(keys: Sequence[Key], place: NDArray[np.intp], rows: Table) -> Itera
 
 
 # ---- lines → what can be folded
-
-
-def is_summary(source: Source) -> bool:
-    """Whether the source begins as a summary does."""
-    return results.kind_of(source) == KIND
 
 
 def header_of(source: Source) -> dict[str, Any]:

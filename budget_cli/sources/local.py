@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from importlib.util import find_spec
 from io import FileIO
 from itertools import chain
@@ -29,6 +30,19 @@ PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 DUMPS = ("*.jsonl*", "*.parquet")  # what a directory stands for
 PARQUET = b"PAR1"
+PEEK_BYTES = 1 << 12  # of a plain file, to see what it is
+PEEK_PACKED_BYTES = 1 << 18  # of a compressed one; a block of bz2 needs more, and is read further
+BEGINS_AS_OURS = re.compile(rb'\s*\{\s*"schema"\s*:\s*"budget-cli/([^"]*)"')
+SUMMARY = "summary/1"  # the schema of a summary
+
+
+class Kind(StrEnum):
+    """What a source holds, by its first bytes."""
+
+    RECORDS = "records"  # JSON lines, a JSON document, or whatever its reader will refuse
+    PARQUET = "parquet"
+    SUMMARY = "summary"  # what `budget-cli summarize` wrote
+    RESULT = "result"  # another JSON result of this program
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,14 @@ class Source:
     size: int | None  # bytes there when the scan began; None: not known before the end
     in_ranges: bool
     identity: tuple[int, int] | str | None = field(repr=False)  # device and inode; the URL, which may hold secrets
-    parquet: bool = False  # rows, not lines: read by `parquet`, never as a stream of bytes
     remote: "Remote | None" = None
+    kind: Kind = field(default=Kind.RECORDS, compare=False)  # decided by `find`
+    schema: str = field(default="", compare=False)  # of a summary or a result: `summary/1`, `loss/1`
 
     @property
     def at_once(self) -> bool:
         """Whether many can read it at the same time, each a part."""
-        return self.in_ranges or self.parquet
+        return self.in_ranges or self.kind is Kind.PARQUET
 
 
 def find(names: Sequence[str]) -> list[Source]:
@@ -66,7 +81,32 @@ def find(names: Sequence[str]) -> list[Source]:
             if source.identity is not None:
                 seen[source.identity] = source.name
             sources.append(source)
-    return _told_apart(sources)
+    return [_with_kind(source) for source in _told_apart(sources)]
+
+
+def _with_kind(source: Source) -> Source:
+    """The source with its kind, for which as little as possible of it is read."""
+    if source.kind is Kind.PARQUET:
+        return source
+    begins = BEGINS_AS_OURS.match(_peek(source))
+    if begins is None:
+        return source
+    schema = begins[1].decode("utf-8", "replace")
+    return replace(source, kind=Kind.SUMMARY if schema == SUMMARY else Kind.RESULT, schema=schema)
+
+
+def _peek(source: Source) -> bytes:
+    """The first decompressed bytes of a source; what is wrong with it is said when it is read."""
+    if source.path is None or source.size is None:
+        return head(source, 1)
+    try:
+        with open(source.path, "rb") as file:
+            start = file.read(PEEK_BYTES if source.in_ranges else PEEK_PACKED_BYTES)
+    except OSError:
+        return b""
+    if source.in_ranges:
+        return start
+    return b"".join(_until_problem(_unpacked(source, iter([start])))) or head(source, 1)
 
 
 def _told_apart(sources: list[Source]) -> list[Source]:
@@ -161,7 +201,8 @@ def _file(name: str) -> Source:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     if start.startswith(PARQUET) and find_spec("pyarrow") is None:
         raise InputProblem(name, "this is Parquet, which needs one more package: pip install 'budget-cli[parquet]'")
-    return Source(name, name, info.st_size, _is_plain(start), (info.st_dev, info.st_ino), start.startswith(PARQUET))
+    kind = Kind.PARQUET if start.startswith(PARQUET) else Kind.RECORDS
+    return Source(name, name, info.st_size, _is_plain(start), (info.st_dev, info.st_ino), kind=kind)
 
 
 def _is_plain(start: bytes) -> bool:

@@ -262,7 +262,7 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
 
 def extras_of(path: Path, fields: Fields) -> dict[str, Any]:
     (source,) = sources.find([str(path)])
-    if source.parquet:
+    if source.kind is sources.Kind.PARQUET:
         ((decoded,),) = (parquet.decode(source, group, fields, 10) for group in parquet.row_groups(source))
         return decoded.columns.extras
     data = path.read_bytes()

@@ -78,6 +78,7 @@ def command(
     from budget_cli.scanning import annotate
     from budget_cli.scanning.state import Plan
     from budget_cli.schema.fields import Fields
+    from budget_cli.sources.local import Kind
 
     allowed, in_percent = verdict.parse_max_errors(max_errors)
     allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
@@ -88,7 +89,7 @@ def command(
         found = stack.enter_context(rereadable(find(files, output, rejects)))
         require_records(found, "annotate")
         for source in found:
-            if source.parquet:
+            if source.kind is Kind.PARQUET:
                 wanted = "only records that are lines can be given back as they were"
                 raise UsageProblem(f"{source.name}: this is Parquet: {wanted}")
         fields = placed(found, fields, mappings, preset, presets or [], quiet)

@@ -168,7 +168,7 @@ class _Side:
         self.earlier: EarlierResult | None = None
         self.problems: list[str] = []
         self.only_here: list[Key] = []
-        kind = results.kind_of(found[0]) if len(found) == 1 else None
+        kind = found[0].schema if len(found) == 1 else ""
         if kind == "loss/1":
             result = results.read_result(found[0])
             try:
@@ -176,7 +176,7 @@ class _Side:
             except (KeyError, TypeError) as error:
                 raise InputProblem(name, f"a result of budget-cli loss without {error}: write it anew") from None
             self.problems = [f"{name}: {problem}" for problem in result.get("incomplete", [])]
-        elif kind is not None and kind.split("/")[0] in ("compare", "sweep", "check", "fields"):
+        elif kind.split("/")[0] in ("compare", "sweep", "check", "fields"):
             raise UsageProblem(f"{name}: a result of budget-cli {kind.split('/')[0]}: expected a dump, or one of loss")
 
     def read(

@@ -95,7 +95,7 @@ def _why_nothing(found: "list[Source]") -> str:
     from budget_cli.sources import local as sources
 
     for source in found:
-        if source.parquet:
+        if source.kind is sources.Kind.PARQUET:
             from budget_cli.records import parquet
 
             parquet.row_groups(source)
