@@ -33,7 +33,7 @@ def parse(name: str, text: bytes) -> dict[str, KnownFinding]:
     known: dict[str, KnownFinding] = {}
     try:
         for finding in earlier["findings"]:
-            severity, part = Severity[finding["severity"]], _share(finding["count"], finding["of"])
+            severity, part = Severity[finding["severity"]], _fraction(finding["count"], finding["of"])
             before = known.get(finding["code"], KnownFinding(severity, 0.0))
             known[finding["code"]] = KnownFinding(max(severity, before.severity), max(part, before.share))
     except (KeyError, TypeError):
@@ -58,8 +58,8 @@ def is_no_worse(finding: Finding, known: Mapping[str, KnownFinding], tolerance: 
     before = known.get(finding.code)
     if before is None or finding.rank > before.severity:
         return False
-    return _share(finding.count, finding.of) <= before.share * (1 + tolerance) * (1 + 1e-12)
+    return _fraction(finding.count, finding.of) <= before.share * (1 + tolerance) * (1 + 1e-12)
 
 
-def _share(count: float, of: float) -> float:
+def _fraction(count: float, of: float) -> float:
     return count / of if of else 0.0

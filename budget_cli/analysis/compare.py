@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns
+from budget_cli.analysis.numbers import finite_or_none
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
@@ -233,7 +234,7 @@ def moved(
             break
         numbers: list[float | None] = []
         for name, delta in deltas.items():
-            numbers += [_number(both[0][name][i]), _number(both[1][name][i]), _number(delta[i])]
+            numbers += [finite_or_none(both[0][name][i]), finite_or_none(both[1][name][i]), finite_or_none(delta[i])]
         counts = [int(side["n"][i]) for side in both]
         found.append(Moved(keys[pairing.base[i]], *counts, *numbers))
     return found
@@ -271,7 +272,7 @@ def _difference(base: Sums | None, new: Sums | None, paired: bool) -> Difference
     if delta is not None and u_base is not None and u_new is not None:
         clusters = [u_new - u_base] if paired else [u_base, u_new]
         variances = [_variance(u) for u in clusters]
-        se = None if None in variances else _number(math.sqrt(sum(v for v in variances if v is not None)))
+        se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
     return Difference(one, two, delta, se, delta / se if delta is not None and se else None)
 
 
@@ -282,13 +283,13 @@ def _ratio(sums: Sums | None) -> tuple[float | None, Floats | None]:
     y, n = sums
     total = n.sum()
     ratio = y.sum() / total
-    return _number(ratio), (y - ratio * n) / total
+    return finite_or_none(ratio), (y - ratio * n) / total
 
 
 def _variance(influence: Floats) -> float | None:
     """G/(G−1) · Σ u²; None for a single prompt, which says nothing of how prompts differ."""
     prompts = influence.size
-    return _number((influence * influence).sum() * prompts / (prompts - 1)) if prompts > 1 else None
+    return finite_or_none((influence * influence).sum() * prompts / (prompts - 1)) if prompts > 1 else None
 
 
 def _means(groups: Groups, view: PromptColumns, rows: Rows) -> dict[str, Floats]:
@@ -302,10 +303,6 @@ def _means(groups: Groups, view: PromptColumns, rows: Rows) -> dict[str, Floats]
         "reward": view.r_mean[rows],
         "length": groups.column("L_sum")[rows] / n if has_length else nothing,
     }
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def prompt_ids(groups: Groups, rows: Rows, most: int) -> list[Key]:

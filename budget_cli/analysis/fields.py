@@ -44,7 +44,7 @@ def take_inventory(
 ) -> Inventory:
     """The inventory of these lines' values; `numbers`: their keys that might be rewards, where there is no total."""
     samples = detection.samples(values, fields)
-    found = [_found(samples, fields, name) for name in KINDS]
+    found = [_coverage(samples, fields, name) for name in KINDS]
     places = [fields.paths[n] for found_one in found if found_one.samples for n in names_for(found_one.name)]
     read = {root for place in places for root in root_keys(place)} | {place_text(place) for place in places}
     unused = tuple(key for key in dict.fromkeys(key for sample in samples for key in sample) if key not in read)
@@ -54,8 +54,8 @@ def take_inventory(
         weights = f"--reward-weights {','.join(f'{name}=1' for name in numbers)} with the weights of the run, or "
         cannot.append(f"the loss: give {weights if numbers else ''}--field reward=…")
     if absent := [name for name in ("log_prob", "old_log_prob") if name not in there]:
-        told = " ".join(f"--field {name}=…" for name in absent)
-        cannot.append(f"--kl-coef: give 0, or say where the log-probs are with {told}")
+        mappings = " ".join(f"--field {name}=…" for name in absent)
+        cannot.append(f"--kl-coef: give 0, or say where the log-probs are with {mappings}")
     if "response_length" not in there and not any(_has_tokens(f) for f in found):
         cannot.append("--budget-penalty-coef: give 0, or say where the length is with --field response_length=…")
     doubts = [detection.lengths_are_characters(samples, fields)]
@@ -67,7 +67,7 @@ def take_inventory(
     )
 
 
-def _found(samples: Sequence[Any], fields: Fields, name: str) -> FieldCoverage:
+def _coverage(samples: Sequence[Any], fields: Fields, name: str) -> FieldCoverage:
     if name == "prompt_id" and fields.group:
         return FieldCoverage(name, f"each {fields.group}", len(samples), None)
     count, example, place = 0, None, fields.paths[name]
@@ -81,7 +81,7 @@ def _found(samples: Sequence[Any], fields: Fields, name: str) -> FieldCoverage:
                 count += 1
                 example, place = (value, candidate) if example is None else (example, place)
                 break
-    return FieldCoverage(name, place_text(place) if count or name in fields.known else None, count, _short(example))
+    return FieldCoverage(name, place_text(place) if count or name in fields.known else None, count, _example(example))
 
 
 def _all_zero(samples: Sequence[Any], fields: Fields) -> bool:
@@ -99,7 +99,7 @@ def _has_tokens(found: FieldCoverage) -> bool:
     )
 
 
-def _short(value: Any) -> Any:
+def _example(value: Any) -> Any:
     """The value, or the beginning of a long one as text."""
     if isinstance(value, list):
         shown = ", ".join(str(element) for element in value[:3])

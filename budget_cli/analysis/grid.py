@@ -80,7 +80,7 @@ def parse_coefficients(flag: str, text: str) -> tuple[float, ...]:
     Raises:
         UsageProblem: it is not of the grammar, or a number is not finite.
     """
-    return tuple(sorted({value for part in text.split(",") for value in _part(flag, text, part)}))
+    return tuple(sorted({value for part in text.split(",") for value in _values(flag, text, part)}))
 
 
 def parse_budgets(flag: str, text: str) -> tuple[int, ...]:
@@ -91,7 +91,7 @@ def parse_budgets(flag: str, text: str) -> tuple[int, ...]:
     """
     budgets = set()
     for part in text.split(","):
-        values = _part(flag, text, part)
+        values = _values(flag, text, part)
         for value in values:
             whole = round(value)
             if value < 0 or (len(values) == 1 and whole != value):
@@ -100,11 +100,11 @@ def parse_budgets(flag: str, text: str) -> tuple[int, ...]:
     return tuple(sorted(budgets))
 
 
-def _part(flag: str, text: str, part: str) -> list[float]:
+def _values(flag: str, text: str, part: str) -> list[float]:
     form = RANGE.fullmatch(part.strip())
     if form is None:
-        return [_number(flag, text, part.strip())]
-    first, last, points = _number(flag, text, form[1]), _number(flag, text, form[2]), int(form[4])
+        return [_parsed(flag, text, part.strip())]
+    first, last, points = _parsed(flag, text, form[1]), _parsed(flag, text, form[2]), int(form[4])
     if points < 2 or not 0 < last - first < math.inf:
         raise UsageProblem(
             f"{flag} {text!r}: expected two points or more from a smaller to a larger number in {part!r}"
@@ -113,20 +113,20 @@ def _part(flag: str, text: str, part: str) -> list[float]:
         raise UsageProblem(f"{flag} {text!r}: {points:,} points, expected {CELLS:,} at most")
     if not form[3]:
         inner = [first + (last - first) * (i / (points - 1)) for i in range(1, points - 1)]
-        return [first, *(_short(value, last - first) for value in inner), last]
+        return [first, *(_without_noise(value, last - first) for value in inner), last]
     if first <= 0:
         raise UsageProblem(f"{flag} {text!r}: a range with equal ratios begins above 0, found {first:g}")
     from_log, to_log = math.log(first), math.log(last)
     inner = [math.exp(from_log + (to_log - from_log) * (i / (points - 1))) for i in range(1, points - 1)]
-    return [first, *(_short(value, value) for value in inner), last]
+    return [first, *(_without_noise(value, value) for value in inner), last]
 
 
-def _short(value: float, scale: float) -> float:
+def _without_noise(value: float, scale: float) -> float:
     """`value` without the digits that only rounding made: 0.15 and not 0.15000000000000002."""
     return round(value, max(0, 12 - math.floor(math.log10(scale))))
 
 
-def _number(flag: str, text: str, written: str) -> float:
+def _parsed(flag: str, text: str, written: str) -> float:
     try:
         value = float(written) if re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", written) else math.nan
     except ValueError:

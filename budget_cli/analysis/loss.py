@@ -14,6 +14,7 @@ import numpy as np
 
 from budget_cli import objective
 from budget_cli.analysis.gates import Gate, Verdict
+from budget_cli.analysis.numbers import finite_or_none, whole_or_none
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
@@ -178,7 +179,7 @@ def compute_loss(
     Returns:
         The loss; None where some responses lack what a coefficient other than 0 needs.
     """
-    known = Availability.of(groups, coefficients)
+    known = Availability.from_groups(groups, coefficients)
     total = Aggregates(groups, coefficients, aggregate, budget)
     loss, square = total.weighed("loss", known.loss), total.weighed("square", known.adjustable)
     over, excess = total.count("over", known.budgeted), total.count("excess", known.budgeted)
@@ -189,14 +190,14 @@ def compute_loss(
         coefficients=coefficients,
         prompts=len(groups),
         responses=groups.responses,
-        reward=Reward(*total.reward(), _number(total.least["r_min"]), _number(total.most["r_max"])),
+        reward=Reward(*total.reward(), finite_or_none(total.least["r_min"]), finite_or_none(total.most["r_max"])),
         adjusted_reward=AdjustedReward(*(total.adjusted_reward() if known.adjustable else (None, None))),
         advantage=Advantage(square, total.penalty_share() if known.adjustable else None),
         kl=Kl(
             k1=total.mean("k", known.log_ratio),
             k2=k2 and k2 / 2,
             k3=total.mean("k3", known.log_ratio),
-            r2=_number(1 - loss / square) if square and loss is not None and known.log_ratio else None,
+            r2=finite_or_none(1 - loss / square) if square and loss is not None and known.log_ratio else None,
         ),
         length=_length(groups, total) if known.length else Length(None, None, None, None, None, None),
         over_budget=OverBudget(
@@ -242,20 +243,20 @@ def per_prompt_losses(groups: Groups, coefficients: Coefficients, budget: int = 
     n = view.n
     for i, key in enumerate(groups.keys()):
         size = float(n[i])
-        share = _share(float(view.penalty_scatter[i]), float(view.rr[i])) if known.adjustable else None
+        share = _budget_share(float(view.penalty_scatter[i]), float(view.rr[i])) if known.adjustable else None
         yield Prompt(
             prompt_id=key,
             responses=int(size),
-            loss=_number(view.loss_sums[i] / size),
+            loss=finite_or_none(view.loss_sums[i] / size),
             reward_mean=float(view.r_mean[i]),
-            reward_std=_number(math.sqrt(view.rr[i] / size)),
+            reward_std=finite_or_none(math.sqrt(view.rr[i] / size)),
             adjusted_reward_mean=float(view.r_mean[i] - beta * view.e_mean[i]) if known.adjustable else None,
-            advantage_mean_square=_number(view.advantage_sums[i] / size) if known.adjustable else None,
+            advantage_mean_square=finite_or_none(view.advantage_sums[i] / size) if known.adjustable else None,
             budget_share=share,
-            k1=_number(view.k_mean[i]) if known.log_ratio else None,
+            k1=finite_or_none(view.k_mean[i]) if known.log_ratio else None,
             length_mean=float(view.column("L_sum")[i]) / size if known.length else None,
             length_max=int(view.column("L_max")[i]) if known.length else None,
-            over_budget=int(view.of_budget("over")[i]) if known.budgeted else None,
+            over_budget=int(view.at_budget("over")[i]) if known.budgeted else None,
             zero_variance=bool(view.zero_variance[i]),
             phantom=bool(view.phantom[i]) if known.adjustable else None,
         )
@@ -271,7 +272,7 @@ class Availability(NamedTuple):
     loss: bool
 
     @classmethod
-    def of(cls, groups: Groups, coefficients: Coefficients) -> "Availability":
+    def from_groups(cls, groups: Groups, coefficients: Coefficients) -> "Availability":
         """Of these groups; nothing but an adjusted reward where there is no response."""
         length = 0 < groups.responses == groups.with_length
         log_ratio = 0 < groups.responses == groups.with_log_ratio
@@ -285,7 +286,7 @@ class PromptColumns:
 
     @quiet_overflow
     def __init__(self, groups: Groups, coefficients: Coefficients, budget: int, rows: slice | None = None) -> None:
-        self.known = Availability.of(groups, coefficients)
+        self.known = Availability.from_groups(groups, coefficients)
         self.beta = beta = coefficients.budget_penalty_coef
         self._budget, self._layout = budget, groups.layout
         self._table = groups.table if rows is None else np.asfortranarray(groups.table[rows])
@@ -293,7 +294,7 @@ class PromptColumns:
         self.n, self.rr, self.r0, self.r1 = column("n"), column("rr"), column("r0"), column("r1")
         self.r_mean = self.r0 + self.r1 / self.n
         self.k_mean, self.kk = column("k0") + column("k1") / self.n, column("kk")
-        self.e0, self.e1, self.ee, self.re, ek = map(self.of_budget, ("e0", "e1", "ee", "re", "ek"))
+        self.e0, self.e1, self.ee, self.re, ek = map(self.at_budget, ("e0", "e1", "ee", "re", "ek"))
         self.e_mean = self.e0 + self.e1 / self.n
         self.adjusted_r0, self.adjusted_r1 = self.r0 - beta * self.e0, self.r1 - beta * self.e1
         self.advantage_sums = objective.adjusted_scatter(self.rr, self.re, self.ee, beta)
@@ -310,7 +311,7 @@ class PromptColumns:
         """One quantity by its name in `moments`."""
         return self._table[:, self._layout.at(name)]
 
-    def of_budget(self, name: str) -> Floats:
+    def at_budget(self, name: str) -> Floats:
         """One of the excess; 0 where there is no budget."""
         if not self._layout.budgets:
             return np.zeros(len(self._table))
@@ -354,8 +355,8 @@ class Aggregates:
         self.least: dict[str, float] = defaultdict(lambda: math.inf)
         self.most: dict[str, float] = defaultdict(lambda: -math.inf)
         self.sizes = Counter[int]()
-        self._rewards: list[_Spread] = []
-        self._adjusted_rewards: list[_Spread] = []
+        self._rewards: list[_Pooled] = []
+        self._adjusted_rewards: list[_Pooled] = []
         self._pivot = self._adjusted_pivot = math.nan
         for start in range(0, len(groups), ROWS):
             view = PromptColumns(groups, coefficients, budget, slice(start, start + ROWS))
@@ -372,7 +373,7 @@ class Aggregates:
             ("rr", view.rr),
             ("penalty", view.penalty_scatter),
             ("excess", n * view.e_mean),
-            ("over", view.of_budget("over")),
+            ("over", view.at_budget("over")),
             ("k", n * view.k_mean),
             ("kk", view.kk + n * view.k_mean**2),
             ("k3", view.column("k3")),
@@ -390,9 +391,9 @@ class Aggregates:
         sizes, numbers = np.unique(n, return_counts=True)
         self.sizes.update(dict(zip(map(int, sizes.tolist()), numbers.tolist(), strict=True)))
         # differences of pivots keep the digits of close means
-        self._rewards.append(_spread(n, (view.r0 - self._pivot) + view.r1 / n, view.rr))
+        self._rewards.append(_pool(n, (view.r0 - self._pivot) + view.r1 / n, view.rr))
         adjusted = (view.adjusted_r0 - self._adjusted_pivot) + view.adjusted_r1 / n
-        self._adjusted_rewards.append(_spread(n, adjusted, view.advantage_sums))
+        self._adjusted_rewards.append(_pool(n, adjusted, view.advantage_sums))
 
     def count(self, name: str, there: bool) -> int | None:
         """A sum of whole numbers."""
@@ -405,15 +406,15 @@ class Aggregates:
 
     def weighed(self, name: str, there: bool) -> float | None:
         """The mean of a sum over the prompts' responses, as the aggregate weighs them."""
-        return _number(self._sums[name] / self._weight) if there and self._weight else None
+        return finite_or_none(self._sums[name] / self._weight) if there and self._weight else None
 
     def mean(self, name: str, there: bool) -> float | None:
         """Over responses."""
-        return _number(self._sums[name] / self._responses) if there and self._responses else None
+        return finite_or_none(self._sums[name] / self._responses) if there and self._responses else None
 
     def penalty_share(self) -> float | None:
         """Of the scatter."""
-        return _share(self._sums["penalty"], self._sums["rr"])
+        return _budget_share(self._sums["penalty"], self._sums["rr"])
 
     def reward(self) -> tuple[float | None, float | None]:
         """Mean and std over responses."""
@@ -430,7 +431,7 @@ class Aggregates:
         return Size(min(self.sizes), self._responses / self._prompts, max(self.sizes))
 
 
-class _Spread(NamedTuple):
+class _Pooled(NamedTuple):
     """Of responses in groups: how many, their mean about a pivot, and their scatter."""
 
     n: float
@@ -438,26 +439,27 @@ class _Spread(NamedTuple):
     scatter: float
 
 
-def _spread(n: Floats, mean: Floats, scatter: Floats) -> _Spread:
+def _pool(n: Floats, mean: Floats, scatter: Floats) -> _Pooled:
     """Of all, from that of each group (Chan, Golub & LeVeque, 1983)."""
     total = n.sum()
     of_all = (n * mean).sum() / total
-    return _Spread(total, of_all, scatter.sum() + (n * (mean - of_all) ** 2).sum())
+    return _Pooled(total, of_all, scatter.sum() + (n * (mean - of_all) ** 2).sum())
 
 
-def _mean_and_std(pivot: float, parts: Sequence[_Spread]) -> tuple[float | None, float | None]:
+def _mean_and_std(pivot: float, parts: Sequence[_Pooled]) -> tuple[float | None, float | None]:
     if not parts:
         return None, None
-    n, mean, scatter = _spread(*map(np.array, zip(*parts, strict=True)))
-    return _number(pivot + mean), _number(math.sqrt(scatter / n))
+    n, mean, scatter = _pool(*map(np.array, zip(*parts, strict=True)))
+    return finite_or_none(pivot + mean), finite_or_none(math.sqrt(scatter / n))
 
 
 def _length(groups: Groups, total: Aggregates) -> Length:
     p50, p90, p99 = groups.lengths.percentiles([50, 90, 99])
-    return Length(total.mean("L", True), _whole(total.least["L_min"]), p50, p90, p99, _whole(total.most["L_max"]))
+    shortest, longest = whole_or_none(total.least["L_min"]), whole_or_none(total.most["L_max"])
+    return Length(total.mean("L", True), shortest, p50, p90, p99, longest)
 
 
-def _share(part: float, rest: float) -> float | None:
+def _budget_share(part: float, rest: float) -> float | None:
     """Of two scatters, the first one's part of both."""
     return part / (part + rest) if 0 < part + rest < math.inf else None
 
@@ -468,15 +470,6 @@ def _doubled(sizes: Mapping[int, int]) -> int:
     if usual < 2 or sizes[usual] * 2 <= sum(sizes.values()):
         return 0
     return sum(count for size, count in sizes.items() if size > usual and size % usual == 0)
-
-
-def _number(value: float) -> float | None:
-    """A number of the result: what overflowed or never was is None."""
-    return float(value) if math.isfinite(value) else None
-
-
-def _whole(value: float) -> int | None:
-    return int(value) if math.isfinite(value) else None
 
 
 def number_names(kind: type = Loss, prefix: str = "") -> list[str]:

@@ -25,7 +25,7 @@ from budget_cli.records.columns import Label, Tally
 
 SCHEMA = "budget-cli/report/1"
 SAMPLED = 4_000  # responses at most
-MATTER = 120  # prompts at most
+PROMPTS = 120  # prompts at most
 BINS = 48
 PARTS = 200  # files or steps at most
 PER_DECADE = 10
@@ -135,17 +135,18 @@ def build_page_data(
     longest = loss.length.max if loss.length.max is not None else math.inf
     shorter = sum(1 for budget in grid.token_budget if budget is None or budget < longest)
     offered = max(at[0] + 1, min(shorter + 1, len(grid.token_budget)))  # beyond the longest response one is enough
+    totals = compute_totals(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
     return PageData(
         loss=loss,
         grid=grid._replace(token_budget=grid.token_budget[:offered]),
         at=(at[0], at[1], at[2]),
-        totals=compute_totals(groups, grid.budget_penalty_coef, aggregate).first(offered) if len(groups) else None,
+        totals=totals.with_first_budgets(offered) if totals is not None else None,
         parts=_parts(by, offered, aggregate),
         parts_in_all=len(by),
         phantoms=phantom_prompts(groups, 20, at[0]) if loss.groups.phantom else [],
         lengths=_lengths(groups.lengths) if groups.with_length == loss.responses else None,
         rates=_rates(groups),
-        prompts=_that_matter(groups, at[0], offered, coefficients),
+        prompts=_top_prompts(groups, at[0], offered, coefficients),
         sample=groups.sample.prompts() if groups.sample is not None else [],
     )
 
@@ -154,8 +155,11 @@ def _parts(by: Mapping[Label, Groups], offered: int, aggregate: Aggregate) -> li
     there = [(label, groups) for label, groups in by.items() if len(groups)]
     if len(there) < 2:
         return []
-    places = dict.fromkeys(round(place) for place in np.linspace(0, len(there) - 1, min(PARTS, len(there))))
-    return [Segment(there[i][0], compute_totals(there[i][1], (), aggregate).first(offered)) for i in places]
+    segments = []
+    for i in dict.fromkeys(round(place) for place in np.linspace(0, len(there) - 1, min(PARTS, len(there)))):
+        label, groups = there[i]
+        segments.append(Segment(label, compute_totals(groups, (), aggregate).with_first_budgets(offered)))
+    return segments
 
 
 def _lengths(lengths: Lengths) -> Bins | None:
@@ -181,7 +185,7 @@ def _rates(groups: Groups) -> Bins | None:
 
 
 @quiet_overflow
-def _that_matter(groups: Groups, at: int, offered: int, coefficients: Coefficients) -> list[PromptMoments]:
+def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficients) -> list[PromptMoments]:
     """All prompts; of many, those with the largest loss.
 
     That is at the page's budget (`at`) and at some others, with its β and ten times as much: in turn the first of each,
@@ -191,7 +195,7 @@ def _that_matter(groups: Groups, at: int, offered: int, coefficients: Coefficien
     n, k_mean = column("n"), column("k0") + column("k1") / column("n")
     budgets = range(min(offered, len(groups.layout.budgets)))
     chosen: dict[int, None] = {}
-    if len(groups) > MATTER:
+    if len(groups) > PROMPTS:
         beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
         asked = [(i, beta * factor) for factor in (1, 10) for i in sorted({at, *budgets[::4]})]
         nothing = np.zeros_like(n)
@@ -200,13 +204,13 @@ def _that_matter(groups: Groups, at: int, offered: int, coefficients: Coefficien
             re, ee, ek = (column(name, i) if budgets else nothing for name in ("re", "ee", "ek"))
             sums = objective.loss_sum(n, column("rr"), re, ee, k_mean, column("kk"), column("rk"), ek, each, alpha)
             sums = np.nan_to_num(sums / n)
-            most = np.argpartition(-sums, MATTER)[:MATTER]
+            most = np.argpartition(-sums, PROMPTS)[:PROMPTS]
             ranked.append(most[np.argsort(-sums[most], kind="stable")].tolist())
         for place in zip(*ranked, strict=True):
             chosen |= dict.fromkeys(place)
-            if len(chosen) >= MATTER:
+            if len(chosen) >= PROMPTS:
                 break
-    rows = np.array(sorted(list(chosen)[:MATTER] or range(len(groups))), dtype=np.intp)
+    rows = np.array(sorted(list(chosen)[:PROMPTS] or range(len(groups))), dtype=np.intp)
     keys = keys_at(groups.keys(), rows.tolist())
     with_length = groups.with_length == n.sum()
     by_budget = {

@@ -64,7 +64,7 @@ class Totals(NamedTuple):
     reorder_coef: Floats  # the smallest β that reorders some prompt, inf where none does; shape (B,)
     reorder_row: NDArray[np.intp]  # the first such prompt
 
-    def first(self, budgets: int) -> "Totals":
+    def with_first_budgets(self, budgets: int) -> "Totals":
         """The same for the first budgets only."""
 
         def cut(value: Any) -> Any:

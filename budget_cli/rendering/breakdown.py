@@ -32,21 +32,21 @@ class Column(NamedTuple):
     shown: Callable[[float | None, int], str]
 
 
-def _whole(value: float | None, _: int) -> str:
+def _integer(value: float | None, _: int) -> str:
     return figure(value, 0)
 
 
-def _share(value: float | None, _: int) -> str:
+def _percent(value: float | None, _: int) -> str:
     return MISSING if value is None else f"{value:.0%}"
 
 
 COLUMNS = (
-    Column("n", "responses", 7, _whole),
+    Column("n", "responses", 7, _integer),
     Column("loss", "loss", 10, figure),
     Column("reward", "reward.mean", 9, figure),
-    Column("by length", "advantage.budget_share", 10, _share),
-    Column("length", "length.mean", 8, _whole),
-    Column("over", "over_budget.fraction", 6, _share),
+    Column("by length", "advantage.budget_share", 10, _percent),
+    Column("length", "length.mean", 8, _integer),
+    Column("over", "over_budget.fraction", 6, _percent),
     Column("k1", "kl.k1", 9, figure),
 )
 

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import Any
 
 from budget_cli.analysis.checks.catalogue import CHECKS, TOPICS, Check
-from budget_cli.analysis.checks.findings import Evidence, Finding, Severity, counted
-from budget_cli.analysis.checks.run import SCHEMA, Audit
-from budget_cli.analysis.loss import Loss
+from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
+from budget_cli.analysis.checks.run import SCHEMA
+from budget_cli.analysis.checks.verdict import CheckResult
+from budget_cli.analysis.numbers import counted
 from budget_cli.rendering.formats import as_dict, json_document, utf8
 from budget_cli.rendering.github import Annotation
 from budget_cli.rendering.junit import Case
@@ -21,32 +22,11 @@ LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 TEXT = 600  # characters of a sentence that may hold strings of the data
 
 
-class Answer(NamedTuple):
-    """All that there is to say about a dump."""
-
-    audit: Audit
-    loss: Loss
-    reasons: Sequence[str]  # why the verdict is fail; none: it is pass
-    incomplete: Sequence[str]
-    sources: Sequence[str]
-    thresholds: dict[str, float]
-    fail_on: Severity
-
-    @property
-    def status(self) -> str:
-        """The verdict."""
-        return "fail" if self.reasons else "pass"
-
-    def fails(self, finding: Finding) -> bool:
-        """Whether this finding makes the verdict fail."""
-        return finding.accepted is None and finding.rank >= self.fail_on
-
-
-def screen(answer: Answer, verbose: bool) -> Iterator[Line]:
+def screen(result: CheckResult, verbose: bool) -> Iterator[Line]:
     """Each finding with its place, what it is, why it matters and what to do; then the verdict."""
-    for finding in answer.audit.findings:
-        yield from _finding(finding, answer.sources, verbose)
-    yield from _closing(answer)
+    for finding in result.run.findings:
+        yield from _finding(finding, result.sources, verbose)
+    yield from _closing(result)
 
 
 def _finding(finding: Finding, sources: Sequence[str], verbose: bool) -> Iterator[Line]:
@@ -103,35 +83,35 @@ def _sentence(label: str, text: str, style: str = "") -> Iterator[Line]:
         yield [Piece("    " + (label if number == 0 else " " * len(label)), "dim"), Piece(line, style)]
 
 
-def _closing(answer: Answer) -> Iterator[Line]:
-    audit = answer.audit
-    if audit.findings:
+def _closing(result: CheckResult) -> Iterator[Line]:
+    run = result.run
+    if run.findings:
         yield []
-    for unchecked in audit.unchecked:
+    for unchecked in run.unchecked:
         text = f"{counted(len(unchecked.codes), 'check')}: {unchecked.reason}"
         yield [Piece("not made  ", "dim"), Piece(text, "dim")]
-    counts = Counter(finding.severity for finding in audit.findings)
+    counts = Counter(finding.severity for finding in run.findings)
     summary = ", ".join(counted(counts[s], s) if s != "info" else f"{counts[s]} info" for s in STYLES if counts[s])
-    summary = f"{counted(len(audit.findings), 'finding')}: {summary}" if counts else "nothing"
-    yield [Piece("found     ", "dim"), Piece(f"{summary}, in {counted(len(audit.checked), 'check')}")]
+    summary = f"{counted(len(run.findings), 'finding')}: {summary}" if counts else "nothing"
+    yield [Piece("found     ", "dim"), Piece(f"{summary}, in {counted(len(run.checked), 'check')}")]
     if counts:
-        yield [Piece("explain   ", "dim"), Piece(f"budget-cli check --explain {audit.findings[0].code}", "dim")]
-    yield from failures(answer.reasons, 200)
-    if not answer.reasons:
-        records = answer.loss.records
+        yield [Piece("explain   ", "dim"), Piece(f"budget-cli check --explain {run.findings[0].code}", "dim")]
+    yield from failures(result.reasons, 200)
+    if not result.reasons:
+        records = result.loss.records
         rejected = f"{records.rejected:,} rejected as allowed" if records.rejected else "none rejected"
         yield [PASS, Piece(f"{counted(records.read, 'record')} read, {rejected}")]
 
 
-def json(answer: Answer) -> bytes:
+def json(result: CheckResult) -> bytes:
     """One JSON object and a newline; a baseline for another run."""
-    audit, loss = answer.audit, answer.loss
-    counts = Counter(finding.severity for finding in audit.findings)
-    result = {
+    run, loss = result.run, result.loss
+    counts = Counter(finding.severity for finding in run.findings)
+    document = {
         "schema": SCHEMA,
-        "status": answer.status,
+        "status": result.status,
         "counts": {severity: counts[severity] for severity in STYLES},
-        "findings": [_as_dict(finding) for finding in audit.findings],
+        "findings": [_as_dict(finding) for finding in run.findings],
         "coefficients": {
             "token_budget": loss.coefficients.token_budget,
             "budget_penalty_coef": loss.coefficients.budget_penalty_coef,
@@ -139,13 +119,13 @@ def json(answer: Answer) -> bytes:
         "prompts": loss.prompts,
         "responses": loss.responses,
         "records": as_dict(loss.records),
-        "checked": audit.checked,
-        "unchecked": [as_dict(unchecked) for unchecked in audit.unchecked],
-        "thresholds": answer.thresholds,
-        "reasons": [utf8(reason) for reason in answer.reasons],
-        "incomplete": [utf8(problem) for problem in answer.incomplete],
+        "checked": run.checked,
+        "unchecked": [as_dict(unchecked) for unchecked in run.unchecked],
+        "thresholds": result.thresholds,
+        "reasons": [utf8(reason) for reason in result.reasons],
+        "incomplete": [utf8(problem) for problem in result.incomplete],
     }
-    return json_document(result)
+    return json_document(document)
 
 
 def _as_dict(finding: Finding) -> dict[str, Any]:
@@ -155,52 +135,52 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     return {**asdict(finding), "message": utf8(finding.message), "evidence": evidence}
 
 
-def markdown(answer: Answer) -> bytes:
+def markdown(result: CheckResult) -> bytes:
     """The verdict and a row a finding."""
-    lead = f"**{answer.status}**: " + ("; ".join(for_markdown(reason, TEXT) for reason in answer.reasons) or "all held")
+    lead = f"**{result.status}**: " + ("; ".join(for_markdown(reason, TEXT) for reason in result.reasons) or "all held")
     lines = [lead, ""]
-    if answer.audit.findings:
+    if result.run.findings:
         lines += ["| severity | check | found | first at | what to do |", "| --- | --- | --- | --- | --- |"]
-    for finding in answer.audit.findings:
-        first = _place(finding.evidence[0], answer.sources) if finding.evidence else ""
+    for finding in result.run.findings:
+        first = _place(finding.evidence[0], result.sources) if finding.evidence else ""
         said = finding.message + (f" ({finding.accepted})" if finding.accepted else "")
         cells = [for_markdown(cell, TEXT) for cell in (finding.severity, finding.code, said, first, finding.remedy)]
         lines.append(f"| {' | '.join(cells)} |")
     return "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
-def annotations(answer: Answer) -> list[Annotation]:
+def annotations(result: CheckResult) -> list[Annotation]:
     """One a finding, at its first place; and one for each reason to fail that is no finding."""
     notes = [
-        Annotation("error", "budget-cli check", reason) for reason in answer.reasons if reason in answer.incomplete
+        Annotation("error", "budget-cli check", reason) for reason in result.reasons if reason in result.incomplete
     ]
-    for finding in answer.audit.findings:
+    for finding in result.run.findings:
         first = finding.evidence[0] if finding.evidence else Evidence(None, None, None, None)
         level = "notice" if finding.accepted else LEVELS[finding.severity]
         prompt = f" [{_prompt(first)}]" if _prompt(first) else ""
         message = f"{finding.message}{prompt}. {finding.remedy}"
         notes.append(Annotation(level, finding.code, message, first.source, first.line, first.column))
-    if answer.reasons and not any(answer.fails(finding) for finding in answer.audit.findings):
-        notes += [Annotation("error", "budget-cli check", r) for r in answer.reasons if r not in answer.incomplete]
+    if result.reasons and not any(result.fails(finding) for finding in result.run.findings):
+        notes += [Annotation("error", "budget-cli check", r) for r in result.reasons if r not in result.incomplete]
     return notes
 
 
-def cases(answer: Answer) -> list[Case]:
+def cases(result: CheckResult) -> list[Case]:
     """One a check: it fails if a finding of it makes the verdict fail; and one that everything was read."""
     by_code: dict[str, list[Finding]] = {}
-    for finding in answer.audit.findings:
+    for finding in result.run.findings:
         by_code.setdefault(finding.code, []).append(finding)
-    unread = "\n".join(answer.incomplete) or None
-    if not unread and not any(answer.fails(f) for f in answer.audit.findings) and answer.reasons:
-        unread = "\n".join(answer.reasons)
+    unread = "\n".join(result.incomplete) or None
+    if not unread and not any(result.fails(f) for f in result.run.findings) and result.reasons:
+        unread = "\n".join(result.reasons)
     made = [Case("read", "records", failure=unread)]
-    for code in answer.audit.checked:
+    for code in result.run.checked:
         found = by_code.get(code, [])
-        failing = [_report(finding, answer.sources) for finding in found if answer.fails(finding)]
-        other = [_report(finding, answer.sources) for finding in found if not answer.fails(finding)]
+        failing = [_report(finding, result.sources) for finding in found if result.fails(finding)]
+        other = [_report(finding, result.sources) for finding in found if not result.fails(finding)]
         topic = CHECKS[code].topic
         made.append(Case(code, topic, failure="\n".join(failing) or None, output="\n".join(other)))
-    for unchecked in answer.audit.unchecked:
+    for unchecked in result.run.unchecked:
         made += [Case(code, CHECKS[code].topic, skipped=unchecked.reason) for code in unchecked.codes]
     return made
 

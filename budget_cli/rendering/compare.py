@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved
 from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.numbers import counted
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection, Tally
 from budget_cli.rendering.formats import (
@@ -17,7 +18,7 @@ from budget_cli.rendering.formats import (
     utf8,
 )
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
-from budget_cli.rendering.text import PASS, Line, Piece, count, failures, figure, gates_hold, listed, rejected
+from budget_cli.rendering.text import PASS, Line, Piece, failures, figure, gates_hold, listed, rejected
 
 LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
 SHARES = ("over_budget", "zero_variance")
@@ -52,7 +53,7 @@ def screen(
     yield [Piece(_compared(comparison))]
     for side, only in zip(sides, (comparison.prompts.only_base, comparison.prompts.only_new), strict=True):
         if only and comparison.pairing == "prompt":
-            text = f"  only in {end_for_terminal(side.name, 40)}: {count(only, 'prompt')}"
+            text = f"  only in {end_for_terminal(side.name, 40)}: {counted(only, 'prompt')}"
             yield [Piece(text, "yellow"), Piece(listed(side.only_here, only, 78 - len(text)), "dim")]
     yield []
     yield [Piece(f"  {'':<16}{'base':>11}{'new':>12}{'difference':>14}   standard error", "dim")]
@@ -81,10 +82,10 @@ def _compared(comparison: Comparison) -> str:
     prompts, responses = comparison.prompts, comparison.responses
     said = f"{responses.base:,} against {responses.new:,} responses"
     if comparison.pairing == "prompt":
-        return f"{said} of {count(prompts.paired, 'prompt')}, paired by id"
+        return f"{said} of {counted(prompts.paired, 'prompt')}, paired by id"
     if prompts.only_base is None:
         return f"{said}; a result holds no prompts, so there are no standard errors"
-    return f"{said} of {prompts.base:,} and {count(prompts.new, 'prompt')}, not paired: they share no id"
+    return f"{said} of {prompts.base:,} and {counted(prompts.new, 'prompt')}, not paired: they share no id"
 
 
 def _row(label: str, difference: Difference, share: bool, precision: int) -> Line:

@@ -7,6 +7,7 @@ from typing import Any
 from budget_cli.analysis.breakdown import Row
 from budget_cli.analysis.gates import Verdict
 from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names
+from budget_cli.analysis.numbers import counted
 from budget_cli.groups.lengths import Histogram
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection
@@ -31,7 +32,6 @@ from budget_cli.rendering.text import (
     WIDTH,
     Line,
     Piece,
-    count,
     figure,
     listed,
     rejected,
@@ -70,7 +70,7 @@ def screen(
         return figure(value, precision)
 
     c = loss.coefficients
-    counts = f"{count(loss.responses, 'response')}, {count(loss.prompts, 'prompt')}"
+    counts = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
     yield [
         Piece("budget-aware loss  ", "bold"),
         Piece(number(loss.loss), "bold cyan"),
@@ -154,7 +154,7 @@ def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     groups = loss.groups
     if groups.phantom:
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
-        text = f"{count(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
+        text = f"{counted(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
         yield [WARNING, Piece(text + listed(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
     if loss.length.max == 0:
         text = "every length is 0: these are no token counts, and no budget can mean anything"
@@ -162,13 +162,13 @@ def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
     if loss.kl.k1 is not None and loss.kl.k3 is None:
         yield [WARNING, Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
     if groups.zero_variance:
-        text = f"{groups.zero_variance:,} of {count(loss.prompts, 'prompt')} with zero variance: all rewards equal"
+        text = f"{groups.zero_variance:,} of {counted(loss.prompts, 'prompt')} with zero variance: all rewards equal"
         yield [INFO, Piece(text)]
     if groups.doubled:
-        text = f"{count(groups.doubled, 'prompt')} with a multiple of the usual responses: two groups under one id?"
+        text = f"{counted(groups.doubled, 'prompt')} with a multiple of the usual responses: two groups under one id?"
         yield [WARNING, Piece(text)]
     if groups.singletons:
-        text = f"{count(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
+        text = f"{counted(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
         yield [WARNING, Piece(text)]
 
 
@@ -182,7 +182,7 @@ def _uncovered(loss: Loss) -> Iterator[Line]:
     }
     for name, records in without.items():
         if records and loss.records.used:
-            text = f"{count(records, 'record')} of {loss.records.read:,} without {name}: the loss is over the others"
+            text = f"{counted(records, 'record')} of {loss.records.read:,} without {name}: the loss is over the others"
             yield [WARNING, Piece(text)]
 
 
@@ -234,7 +234,7 @@ def annotations(
     loss: Loss, rejections: Sequence[Rejection], incomplete: Sequence[str], reasons: Sequence[str], precision: int
 ) -> list[Annotation]:
     """Return the loss, the reasons to fail, and the rejected records at their locations."""
-    size = f"{count(loss.responses, 'response')}, {count(loss.prompts, 'prompt')}"
+    size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
     status = "fail" if incomplete or reasons else "pass"
     notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
     notes += [Annotation("error", TITLE, reason) for reason in dict.fromkeys([*incomplete, *reasons])]

@@ -17,12 +17,12 @@ import numpy as np
 
 from budget_cli.analysis.checks.findings import Finding
 from budget_cli.analysis.loss import number_at
-from budget_cli.analysis.report import MATTER, SCHEMA, PageData, Segment
+from budget_cli.analysis.numbers import counted
+from budget_cli.analysis.report import PROMPTS, SCHEMA, PageData, Segment
 from budget_cli.analysis.totals import Totals
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.loss import findings
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import count
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
@@ -172,7 +172,7 @@ def html(
         "<header>",
         f'<h1>budget-cli report <span class="badge {verdict}">{verdict}</span></h1>',
         f'<p class="names">{names}</p>',
-        f'<p class="quiet">{count(loss.responses, "response")}, {count(loss.prompts, "prompt")}'
+        f'<p class="quiet">{counted(loss.responses, "response")}, {counted(loss.prompts, "prompt")}'
         f"{'' if loss.aggregate == 'response' else ', mean over prompts'}."
         " The loss is the mean of (A − α·k)², where A is r − β·max(0, L − B) minus its mean over the prompt,"
         " and k the log-ratio to the reference policy.</p>",
@@ -326,7 +326,7 @@ def _which_prompts(overview: PageData) -> str:
         return "Of all prompts, those with the largest loss where the sliders stand."
     return (
         f"Those with the largest loss where the sliders stand, of the {len(overview.prompts):,} prompts in this page:"
-        f" the {MATTER} with the largest loss at some budgets, with the β that was given and ten times as much."
+        f" the {PROMPTS} with the largest loss at some budgets, with the β that was given and ten times as much."
     )
 
 
@@ -345,8 +345,8 @@ def _sampling(overview: PageData) -> str:
         return "All pictures are of all responses."
     return (
         f"Advantages, and the pictures with a point for each response, are of a sample: all"
-        f" {count(_sampled(overview), 'response')} of {count(len(overview.sample), 'prompt')}, chosen by a hash of the"
-        " prompt's id; of the points at most 1,500 are drawn."
+        f" {counted(_sampled(overview), 'response')} of {counted(len(overview.sample), 'prompt')}, chosen by a hash of"
+        " the prompt's id; of the points at most 1,500 are drawn."
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from budget_cli.analysis.grid import Overlong
 from budget_cli.analysis.loss import number_names
+from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.sweep import SCHEMA, SHOWN, AtBudget, Sweep
 from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Rejection
@@ -23,7 +24,7 @@ from budget_cli.rendering.formats import (
     utf8_key,
 )
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, count, listed, rejected, verdict
+from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, listed, rejected, verdict
 
 SHADES = (" ", "░", "▒", "▓", "█")
 HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
@@ -45,9 +46,9 @@ def screen(
     axes = _axes(sweep)
     over = " × ".join(_times(len(axis.labels), name) for axis, name in zip(axes, ("budget", "β", "α"), strict=True))
     yield [
-        Piece(f"loss in {count(sweep.grid.cells, 'cell')}", "bold"),
-        Piece(f": {over}     {count(sweep.first.responses, 'response')}, "),
-        Piece(f"{count(sweep.first.prompts, 'prompt')}"),
+        Piece(f"loss in {counted(sweep.grid.cells, 'cell')}", "bold"),
+        Piece(f": {over}     {counted(sweep.first.responses, 'response')}, "),
+        Piece(f"{counted(sweep.first.prompts, 'prompt')}"),
         Piece("" if sweep.first.aggregate == "response" else ", mean over prompts"),
     ]
     if sweep.first.responses:
@@ -113,7 +114,7 @@ def _map(
     left = max(len(down.labels[i]) for i in rows) + 2
     room = max(WIDTH, min(width, 120)) - 2 - left
     for digits in (None, 3):
-        numbers = [[_short(value, precision, digits) for value in values[i]] for i in rows]
+        numbers = [[_compact(value, precision, digits) for value in values[i]] for i in rows]
         wide = max(max(map(len, row)) for row in [*numbers, across.labels]) + 1
         fits = (wide + 2) * len(across.labels) <= room
         if fits:
@@ -137,7 +138,7 @@ def _map(
                 line.append(Piece(SHADES[level] * stretch, HEAT[level]))
         yield line
     if not fits:
-        ends = f"{_short(low, precision)} to {_short(high, precision)}"
+        ends = f"{_compact(low, precision)} to {_compact(high, precision)}"
         yield [Piece(f"  {'':<{left}}{SHADES[1]} low, {SHADES[4]} high: {ends}; --format csv has the numbers", "dim")]
 
 
@@ -169,10 +170,9 @@ def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision
     for text, (value, square, share, phantom, reordered) in cells[:ROWS]:
         level = _level(math.nan if value is None else value, low, high)
         yield [
-            Piece(f"  {text:<10}{_short(value, precision):>12}", HEAT[level] if len(cells) > 1 else ""),
-            Piece(
-                f"{_short(square, precision):>12}{_short(share, None):>11}{_whole(phantom):>9}{_whole(reordered):>11}"
-            ),
+            Piece(f"  {text:<10}{_compact(value, precision):>12}", HEAT[level] if len(cells) > 1 else ""),
+            Piece(f"{_compact(square, precision):>12}{_compact(share, None):>11}"),
+            Piece(f"{_integer(phantom):>9}{_integer(reordered):>11}"),
         ]
     if len(cells) > ROWS:
         yield [Piece(f"  and {len(cells) - ROWS:,} more rows; --format csv has all", "dim")]
@@ -189,7 +189,7 @@ def _budgets(budgets: Sequence[AtBudget]) -> Iterator[Line]:
         half = "never" if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
         reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
         over = MISSING if one.fraction is None else f"{one.fraction:.1%}"
-        line = f"  {one.token_budget or 0:<10,}{over:>7}{_whole(one.phantom):>9}   {half:<14}{reorders:<13}"
+        line = f"  {one.token_budget or 0:<10,}{over:>7}{_integer(one.phantom):>9}   {half:<14}{reorders:<13}"
         named = listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
         yield [Piece(line + named.removeprefix(": "))]
     if len(budgets) > ROWS:
@@ -200,19 +200,19 @@ def _findings(sweep: Sweep) -> Iterator[Line]:
     cells = sweep.grid.cells
     most = int((sweep.at("advantage.budget_share") > 0.5).sum())
     if most:
-        text = f"length makes most of the advantage in {most:,} of {count(cells, 'cell')}"
+        text = f"length makes most of the advantage in {most:,} of {counted(cells, 'cell')}"
         yield [WARNING, Piece(text)]
     reordered = int((sweep.at("groups.reordered") > 0).sum())
     if reordered:
         firsts = [one for one in sweep.budgets if one.reorder_prompt is not None and one.reorder_coef is not None]
         first = min(firsts, key=lambda one: one.reorder_coef or 0)
-        text = f"some prompt's worst response beats its best in {reordered:,} of {count(cells, 'cell')}"
+        text = f"some prompt's worst response beats its best in {reordered:,} of {counted(cells, 'cell')}"
         yield [WARNING, Piece(text)]
         name = for_terminal(first.reorder_prompt, 30)
         yield [Piece(f"          first {name}, above β {first.reorder_coef:.3g} at B {first.token_budget:,}", "dim")]
 
 
-def _short(value: float | None, precision: int | None, digits: int | None = None) -> str:
+def _compact(value: float | None, precision: int | None, digits: int | None = None) -> str:
     """A number in few characters; `precision` None: in percent; with so many digits, if these are given."""
     if value is None or not math.isfinite(value):
         return MISSING
@@ -224,7 +224,7 @@ def _short(value: float | None, precision: int | None, digits: int | None = None
     return text if len(text) <= 10 else f"{value:.{max(3, precision)}g}"
 
 
-def _whole(value: float | None) -> str:
+def _integer(value: float | None) -> str:
     return MISSING if value is None else f"{value:,.0f}"
 
 

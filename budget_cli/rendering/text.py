@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from budget_cli.analysis.gates import Verdict
 from budget_cli.analysis.loss import Records
+from budget_cli.analysis.numbers import counted
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.safe import for_terminal
@@ -72,11 +73,6 @@ def coloured(lines: Iterable[Line]) -> str:
     return capture.get()
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 prompt`, `2 prompts`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def figure(value: float | None, precision: int) -> str:
     """Return a number rounded for the screen; a dash if it does not exist."""
     if value is None:
@@ -108,8 +104,8 @@ def verdict(records: Records, reasons: Sequence[str], gates: Sequence[Verdict] =
     if reasons:
         yield from failures(reasons, 400)
         return
-    blank = f", {count(records.blank, 'blank line')}" if records.blank else ""
-    summary = f"{count(records.read, 'record')} read{blank}"
+    blank = f", {counted(records.blank, 'blank line')}" if records.blank else ""
+    summary = f"{counted(records.read, 'record')} read{blank}"
     summary += f", {records.rejected:,} rejected as allowed" if records.rejected else ", none rejected"
     yield [PASS, Piece(summary + gates_hold(gates))]
 

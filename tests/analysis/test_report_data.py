@@ -64,7 +64,7 @@ def test_beyond_the_longest_response_one_budget_is_offered(groups_of: GroupsOf) 
 def test_the_first_budgets_totals_are_those_of_a_scan_for_them_alone(groups_of: GroupsOf) -> None:
     responses: list[Response] = [("a", 1, 120, 0.1), ("a", 0, 90, 0.2), ("b", 1, 400, 0)]
     few = compute_totals(groups_of(responses, (50, 100)), (0.0, 0.1), "prompt")
-    cut = compute_totals(groups_of(responses, (50, 100, 300)), (0.0, 0.1), "prompt").first(2)
+    cut = compute_totals(groups_of(responses, (50, 100, 300)), (0.0, 0.1), "prompt").with_first_budgets(2)
     np.testing.assert_equal(tuple(cut), tuple(few))
 
 
@@ -103,7 +103,7 @@ def test_of_many_prompts_those_with_the_largest_loss_are_there(groups_of: Groups
     ]
     coefficients = Coefficients(1000, 0.01, 0.1)
     found = overview_of(groups_of, responses, coefficients)
-    assert len(found.prompts) == report.MATTER
+    assert len(found.prompts) == report.PROMPTS
     losses = {one.prompt_id: one.loss or 0 for one in per_prompt_losses(groups_of(responses, (1000,)), coefficients)}
     largest = sorted(losses, key=lambda key: -losses[key])[:10]
     assert set(largest) <= {one.prompt_id for one in found.prompts}

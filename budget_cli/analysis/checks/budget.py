@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
+from budget_cli.analysis.numbers import counted, percent
 
 
-def check(subject: CheckInput) -> Findings:
+def check(dump: CheckInput) -> Findings:
     """What is wrong or suspicious about the budget and its penalty."""
-    if not subject.is_penalised:
+    if not dump.is_penalised:
         return
-    c, length, over = subject.loss.coefficients, subject.loss.length, subject.loss.over_budget.responses
-    budget, beta, responses = c.token_budget or 0, c.budget_penalty_coef, subject.responses
+    c, length, over = dump.loss.coefficients, dump.loss.length, dump.loss.over_budget.responses
+    budget, beta, responses = c.token_budget or 0, c.budget_penalty_coef, dump.responses
     if over == 0 and length.max:
         message = f"no response is over the budget of {budget:,} tokens; the longest has {length.max:,.0f}"
         yield finding("budget-never-reached", message, responses, responses, "responses")
@@ -19,26 +20,26 @@ def check(subject: CheckInput) -> Findings:
             f"all {responses:,} responses are over the budget of {budget:,} tokens; the shortest has {length.min:,.0f}"
         )
         yield finding("budget-always-exceeded", message, responses, responses, "responses")
-    least, most = subject.loss.reward.min, subject.loss.reward.max
+    least, most = dump.loss.reward.min, dump.loss.reward.max
     if least is not None and most is not None and most > least:
-        spread, times = most - least, subject.threshold("penalty-outweighs-reward.times")
-        penalty = beta * np.maximum(0, subject.groups.column("L_max") - budget)
+        spread, times = most - least, dump.threshold("penalty-outweighs-reward.times")
+        penalty = beta * np.maximum(0, dump.groups.column("L_max") - budget)
         crushed = penalty > times * spread
         if crushed.any():
-            count, prompts = int(crushed.sum()), len(subject.groups)
+            count, prompts = int(crushed.sum()), len(dump.groups)
             message = (
                 f"penalties reach {float(penalty.max()):.3g} and rewards differ by {spread:.3g} at most; a penalty is"
                 f" larger in {count:,} of {counted(prompts, 'prompt')}"
             )
-            yield finding("penalty-outweighs-reward", message, count, prompts, "prompts", subject.prompts(crushed))
-    yield from _already_in_reward(subject)
+            yield finding("penalty-outweighs-reward", message, count, prompts, "prompts", dump.prompts(crushed))
+    yield from _already_in_reward(dump)
 
 
-def _already_in_reward(subject: CheckInput) -> Findings:
+def _already_in_reward(dump: CheckInput) -> Findings:
     """Few values within the budget, and others, lower ones, over it."""
-    values, budget = subject.seen.values, subject.loss.coefficients.token_budget
+    values, budget = dump.counters.values, dump.loss.coefficients.token_budget
     within, over = values.get(f"reward_within@{budget}", {}), values.get(f"reward_over@{budget}", {})
-    if not within or None in within or len(within) > subject.threshold("penalty-in-reward.values"):
+    if not within or None in within or len(within) > dump.threshold("penalty-in-reward.values"):
         return
     new = {value: number for value, number in over.items() if value not in within}
     top = max(value for value in within if isinstance(value, float))
@@ -46,6 +47,6 @@ def _already_in_reward(subject: CheckInput) -> Findings:
         return
     count, of = sum(new.values()), sum(over.values())
     said = ", ".join(f"{value:g}" for value in sorted(value for value in within if isinstance(value, float)))
-    others = f"{count:,} ({share(count, of)}) have others, and none a higher one"
+    others = f"{count:,} ({percent(count, of)}) have others, and none a higher one"
     message = f"within the budget rewards are {said}; of the {counted(of, 'response')} over it {others}"
     yield finding("penalty-in-reward", message, count, of, "responses")

@@ -26,7 +26,7 @@ class Severity(IntEnum):
 
 
 class Evidence(NamedTuple):
-    """Where it was seen."""
+    """Where it was counters."""
 
     source: str | None
     line: int | None  # 1-based
@@ -60,16 +60,16 @@ class CheckInput(NamedTuple):
 
     loss: Loss
     groups: Groups
-    seen: Counters
-    kept: PerPrompt | None  # None: there is a summary among the files, which has none
+    counters: Counters
+    per_prompt: PerPrompt | None  # None: one of the files is a summary, which holds no single records
     tally: Tally
     rejections: Sequence[Rejection]
-    sources: Sequence[str]  # by their number in a place
-    begun_at: Sequence[int]  # the row of the first prompt that each of them brought
+    sources: Sequence[str]  # names, by source number
+    first_rows: Sequence[int]  # per source, the row of the first prompt that it added
     thresholds: Mapping[str, float]
-    texts: bool | None  # whether there are any; None: they were not asked for
-    places: int  # lines of a source that places tell apart
-    keys: bool  # whether keys that occur twice were looked for
+    has_texts: bool | None  # None: texts were not read
+    lines_per_source: int  # a place is source number · lines_per_source + line
+    duplicate_keys: bool  # True if duplicate keys were looked for
 
     def threshold(self, name: str) -> float:
         """The threshold of this name."""
@@ -98,8 +98,8 @@ class CheckInput(NamedTuple):
 
     def row(self, name: str) -> Any:
         """What was kept of each prompt, where something was; shape (prompts,)."""
-        assert self.kept is not None
-        return self.kept.row(name, len(self.groups))
+        assert self.per_prompt is not None
+        return self.per_prompt.row(name, len(self.groups))
 
     def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
         """The first of the prompts where the mask is true, each at its first response, or at no place.
@@ -107,21 +107,21 @@ class CheckInput(NamedTuple):
         Of a response that is in a summary no more is known than its source.
         """
         rows = np.flatnonzero(mask)[:FEW].tolist()
-        if not placed or self.kept is None:
-            sources = [self.sources[bisect_right(self.begun_at, row) - 1] if placed else None for row in rows]
+        if not placed or self.per_prompt is None:
+            sources = [self.sources[bisect_right(self.first_rows, row) - 1] if placed else None for row in rows]
             keys = self.groups.keys()
             return tuple(Evidence(source, None, None, keys[row]) for source, row in zip(sources, rows, strict=True))
         return self.evidence(Location(int(self.row("place")[row]), row) for row in rows)
 
     def occurrences(self, name: str) -> tuple[Evidence, ...]:
         """The first responses that show something."""
-        return self.evidence(self.seen.occurrences[name].first) if name in self.seen.occurrences else ()
+        return self.evidence(self.counters.occurrences[name].first) if name in self.counters.occurrences else ()
 
-    def evidence(self, seen: Iterable[Location]) -> tuple[Evidence, ...]:
+    def evidence(self, locations: Iterable[Location]) -> tuple[Evidence, ...]:
         """Where things were seen: sources, lines and prompt ids."""
         keys, found = self.groups.keys(), []
-        for place, row in seen:
-            source, line = divmod(place, self.places)
+        for place, row in locations:
+            source, line = divmod(place, self.lines_per_source)
             found.append(Evidence(self.sources[source], line, None, keys[row] if row >= 0 else None))
         return tuple(found)
 
@@ -141,14 +141,3 @@ def finding(
     """A finding with the words of the catalogue; its severity is the check's own unless said otherwise."""
     check = catalogue.CHECKS[code]
     return Finding(code, severity or check.severity, message, check.why, check.remedy, count, of, unit, tuple(evidence))
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 prompt`, `2 prompts`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def share(part: float, whole: float) -> str:
-    """`25%`, `0.4%`."""
-    percent = 100 * part / whole if whole else 0.0
-    return f"{percent:.0f}%" if percent >= 10 or percent == 0 else f"{percent:.2g}%"

@@ -5,35 +5,34 @@ import math
 import numpy as np
 
 from budget_cli import objective
-from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
+from budget_cli.analysis.numbers import counted, percent
 
 A_FEW = 4  # prompts; of fewer a share says nothing
 
 
-def check(subject: CheckInput) -> Findings:
+def check(dump: CheckInput) -> Findings:
     """What is wrong or suspicious about the groups."""
-    if subject.responses:
-        yield from _variance(subject)
-        yield from _penalised(subject)
-        yield from _sizes(subject)
-        if subject.kept is not None:
-            yield from _stored_advantages(subject)
+    if dump.responses:
+        yield from _variance(dump)
+        yield from _penalised(dump)
+        yield from _sizes(dump)
+        if dump.per_prompt is not None:
+            yield from _stored_advantages(dump)
 
 
-def _variance(subject: CheckInput) -> Findings:
-    groups, n = subject.groups, subject.groups.column("n")
+def _variance(dump: CheckInput) -> Findings:
+    groups, n = dump.groups, dump.groups.column("n")
     low, high = groups.column("r_min"), groups.column("r_max")
     least, most = float(low.min()), float(high.max())
     several, alike = n > 1, (n > 1) & (low == high)
     prompts, found = int(several.sum()), int(alike.sum())
     if least == most:
-        if subject.responses > 1:
-            message = f"every reward is {least:g}, in all {subject.responses:,} responses"
-            yield finding(
-                "constant-reward", message, subject.responses, subject.responses, "responses", subject.prompts(n > 0)
-            )
+        if dump.responses > 1:
+            message = f"every reward is {least:g}, in all {dump.responses:,} responses"
+            yield finding("constant-reward", message, dump.responses, dump.responses, "responses", dump.prompts(n > 0))
         return
-    rewards = subject.seen.values.get("reward", {})
+    rewards = dump.counters.values.get("reward", {})
     is_binary = set(rewards) == {least, most}
     lowest, highest = int((alike & (high == least)).sum()), int((alike & (low == most)).sum())
     parts = ((lowest, f"all {least:g}"), (highest, f"all {most:g}"), (found - lowest - highest, "between"))
@@ -41,25 +40,25 @@ def _variance(subject: CheckInput) -> Findings:
     message = f"{found:,} of {counted(prompts, 'prompt')} have equal rewards" + (f" ({split})" if split else "")
     as_expected = False
     if is_binary and prompts:
-        rate = rewards[most] / subject.responses
+        rate = rewards[most] / dump.responses
         sizes, numbers = np.unique(n[several], return_counts=True)
         chances = rate**sizes + (1 - rate) ** sizes
         expected, spread = float(numbers @ chances), math.sqrt(float(numbers @ (chances * (1 - chances))))
         as_expected = abs(found - expected) <= 2 * spread
-        message += f"; chance alone, at a pass rate of {share(rate, 1)}, gives {expected:.1f}"
+        message += f"; chance alone, at a pass rate of {percent(rate, 1)}, gives {expected:.1f}"
         if expected - found > 3 * max(spread, 1):
             yield finding("zero-variance-filtered", message, found, prompts, "prompts")
     if found:
-        many = prompts >= A_FEW and found >= subject.threshold("zero-variance.share") * prompts and not as_expected
+        many = prompts >= A_FEW and found >= dump.threshold("zero-variance.share") * prompts and not as_expected
         yield finding(
-            "zero-variance", message, found, prompts, "prompts", subject.prompts(alike), "warning" if many else "info"
+            "zero-variance", message, found, prompts, "prompts", dump.prompts(alike), "warning" if many else "info"
         )
 
 
-def _penalised(subject: CheckInput) -> Findings:
-    if not subject.is_penalised:
+def _penalised(dump: CheckInput) -> Findings:
+    if not dump.is_penalised:
         return
-    groups, c = subject.groups, subject.loss.coefficients
+    groups, c = dump.groups, dump.loss.coefficients
     beta, budget = c.budget_penalty_coef, c.token_budget or 0
     n, alike = groups.column("n"), groups.column("r_min") == groups.column("r_max")
     phantom = (n > 1) & alike & (groups.column("ee", 0) > 0)
@@ -70,29 +69,29 @@ def _penalised(subject: CheckInput) -> Findings:
         count = int(phantom.sum())
         verb = "has equal rewards but unequal penalties" if count == 1 else "have equal rewards but unequal penalties"
         message = f"{counted(count, 'prompt')} {verb}, from {least:.3g} to {most:.3g}"
-        yield finding("phantom-advantage", message, count, prompts, "prompts", subject.prompts(phantom))
+        yield finding("phantom-advantage", message, count, prompts, "prompts", dump.prompts(phantom))
     rr, re, ee = groups.column("rr"), groups.column("re", 0), groups.column("ee", 0)
     cancels = (n > 1) & ~alike & (objective.adjusted_scatter(rr, re, ee, beta) == 0)
     if cancels.any():
         count = int(cancels.sum())
         message = f"in {counted(count, 'prompt')} the penalty makes up exactly for the difference between the rewards"
-        yield finding("penalty-cancels", message, count, prompts, "prompts", subject.prompts(cancels))
-    if subject.kept is not None:
-        yield from _best_changes(subject)
+        yield finding("penalty-cancels", message, count, prompts, "prompts", dump.prompts(cancels))
+    if dump.per_prompt is not None:
+        yield from _best_changes(dump)
 
 
-def _best_changes(subject: CheckInput) -> Findings:
-    n, prompts = subject.groups.column("n"), len(subject.groups)
-    best, of_best = subject.row("a_max"), subject.row("a_of_best")
+def _best_changes(dump: CheckInput) -> Findings:
+    n, prompts = dump.groups.column("n"), len(dump.groups)
+    best, of_best = dump.row("a_max"), dump.row("a_of_best")
     changes = (n > 1) & (best - of_best > 1e-12 * np.maximum(1, np.abs(best)))
     if changes.any():
         count = int(changes.sum())
         message = f"in {count:,} of {counted(prompts, 'prompt')} the best response is another one after the penalty"
-        yield finding("best-response-changes", message, count, prompts, "prompts", subject.prompts(changes))
+        yield finding("best-response-changes", message, count, prompts, "prompts", dump.prompts(changes))
 
 
-def _sizes(subject: CheckInput) -> Findings:
-    n, prompts = subject.groups.column("n"), len(subject.groups)
+def _sizes(dump: CheckInput) -> Findings:
+    n, prompts = dump.groups.column("n"), len(dump.groups)
     single = n == 1
     if single.any():
         count = int(single.sum())
@@ -102,7 +101,7 @@ def _sizes(subject: CheckInput) -> Findings:
             )
         else:
             message = f"{count:,} of {counted(prompts, 'prompt')} {'has' if count == 1 else 'have'} a single response"
-        yield finding("singleton", message, count, prompts, "prompts", subject.prompts(single))
+        yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single))
     sizes, numbers = np.unique(n[~single], return_counts=True)
     if sizes.size < 2:
         return
@@ -114,7 +113,7 @@ def _sizes(subject: CheckInput) -> Findings:
         least, most = int(n[doubled].min()), int(n[doubled].max())
         sizes_told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         message = f"{counted(count, 'prompt')} with a multiple of the usual {usual:.0f} responses: {sizes_told}"
-        yield finding("doubled-group", message, count, prompts, "prompts", subject.prompts(doubled))
+        yield finding("doubled-group", message, count, prompts, "prompts", dump.prompts(doubled))
     uneven = ~single & ~doubled & (n != usual)
     if uneven.any():
         count = int(uneven.sum())
@@ -122,18 +121,18 @@ def _sizes(subject: CheckInput) -> Findings:
         shown = ", ".join(f"{size:,.0f} in {number:,}" for number, size in ranked[:4])
         more = ", …" if len(ranked) > 4 else ""
         message = f"prompts have unequal numbers of responses: {shown}{more}"
-        yield finding("uneven-groups", message, count, prompts, "prompts", subject.prompts(uneven))
+        yield finding("uneven-groups", message, count, prompts, "prompts", dump.prompts(uneven))
 
 
-def _stored_advantages(subject: CheckInput) -> Findings:
-    n, known = subject.groups.column("n"), subject.row("with_advantage")
+def _stored_advantages(dump: CheckInput) -> Findings:
+    n, known = dump.groups.column("n"), dump.row("with_advantage")
     judged = (n > 1) & (known == n)
     if not judged.any():
         return
-    total, squares = subject.row("advantage"), subject.row("advantage_squares")
+    total, squares = dump.row("advantage"), dump.row("advantage_squares")
     typical = np.sqrt(squares / n)
-    off = judged & (np.abs(total) / n > np.maximum(1e-6, subject.threshold("stored-advantage.share") * typical))
-    flat = judged & (squares == 0) & (subject.groups.column("rr") > 0)
+    off = judged & (np.abs(total) / n > np.maximum(1e-6, dump.threshold("stored-advantage.share") * typical))
+    flat = judged & (squares == 0) & (dump.groups.column("rr") > 0)
     wrong = off | flat
     if wrong.any():
         count, of = int(wrong.sum()), int(judged.sum())
@@ -141,4 +140,4 @@ def _stored_advantages(subject: CheckInput) -> Findings:
         said = [f"in {int(off.sum()):,} {of_all} do not add up to 0"] if off.any() else []
         said += [f"in {int(flat.sum()):,} {of_all} are all 0, and rewards differ"] if flat.any() else []
         message = "; ".join(said)
-        yield finding("stored-advantage", message, count, of, "prompts", subject.prompts(wrong))
+        yield finding("stored-advantage", message, count, of, "prompts", dump.prompts(wrong))

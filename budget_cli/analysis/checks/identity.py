@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
+from budget_cli.analysis.numbers import counted, percent
 from budget_cli.evidence.counters import FEW, Location
 from budget_cli.evidence.distinct_sample import KEPT
 from budget_cli.evidence.per_prompt import PerPrompt
@@ -12,16 +13,16 @@ from budget_cli.evidence.per_prompt import PerPrompt
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
 
-def check(subject: CheckInput) -> Findings:
+def check(dump: CheckInput) -> Findings:
     """What is wrong or suspicious about what belongs to what."""
-    yield from _id_types(subject)
-    if subject.kept is not None:
-        yield from _prompt_texts(subject)
-        yield from _equal_responses(subject, subject.kept)
+    yield from _id_types(dump)
+    if dump.per_prompt is not None:
+        yield from _prompt_texts(dump)
+        yield from _equal_responses(dump, dump.per_prompt)
 
 
-def _id_types(subject: CheckInput) -> Findings:
-    keys = subject.groups.keys()
+def _id_types(dump: CheckInput) -> Findings:
+    keys = dump.groups.keys()
     if len(set(map(type, keys))) < 2:
         return
     integers = np.fromiter((type(key) is int for key in keys), dtype=np.bool_, count=len(keys))
@@ -31,23 +32,23 @@ def _id_types(subject: CheckInput) -> Findings:
     message = f"{counted(count, 'prompt id')} are integers and {len(keys) - count:,} are strings"
     message += f"; {both:,} occur as both, which are different prompts" if both else ""
     rarer = integers if count * 2 <= len(keys) else ~integers
-    yield finding("mixed-id-types", message, int(rarer.sum()), len(keys), "prompts", subject.prompts(rarer))
+    yield finding("mixed-id-types", message, int(rarer.sum()), len(keys), "prompts", dump.prompts(rarer))
 
 
-def _prompt_texts(subject: CheckInput) -> Findings:
-    text = subject.row("text")
+def _prompt_texts(dump: CheckInput) -> Findings:
+    text = dump.row("text")
     known = np.flatnonzero(text)
     if not known.size:
         return
-    other = subject.row("text_place")
+    other = dump.row("text_place")
     if other.any():
         count = int(np.count_nonzero(other))
         message = f"{count:,} of {counted(known.size, 'prompt id')} stand for more than one prompt text"
         rows = np.flatnonzero(other)[:FEW].tolist()
-        evidence = subject.evidence(Location(int(other[row]), row) for row in rows)
+        evidence = dump.evidence(Location(int(other[row]), row) for row in rows)
         yield finding("id-over-texts", message, count, known.size, "prompts", evidence)
     # the same prompt in another step is another group
-    of_step = text[known] ^ (subject.row("step")[known] * SPREAD)
+    of_step = text[known] ^ (dump.row("step")[known] * SPREAD)
     _, place, numbers = np.unique(of_step, return_inverse=True, return_counts=True)
     shared = numbers[place] > 1
     if shared.any():
@@ -64,12 +65,12 @@ def _prompt_texts(subject: CheckInput) -> Findings:
             count,
             known.size,
             "prompts",
-            subject.prompts(mask),
+            dump.prompts(mask),
             "info" if everywhere else "warning",
         )
 
 
-def _equal_responses(subject: CheckInput, kept: PerPrompt) -> Findings:
+def _equal_responses(dump: CheckInput, kept: PerPrompt) -> Findings:
     sample = kept.sample
     if not sample.digest.size:
         return
@@ -86,7 +87,7 @@ def _equal_responses(subject: CheckInput, kept: PerPrompt) -> Findings:
     if times.max() == 1:
         return
     weight = 2**sample.level
-    prompts = len(subject.groups)
+    prompts = len(dump.groups)
     copied = _copied_prompts(sample.row, sample.record, prompts)
     again = ~is_first
     for code, wanted in (("duplicate-records", copied[row]), ("identical-responses", ~copied[row])):
@@ -96,7 +97,7 @@ def _equal_responses(subject: CheckInput, kept: PerPrompt) -> Findings:
         count, of = int(found.size) * weight, kept.digested
         about = f"about {count:,}" if weight > 1 else f"{count:,}"
         first = found[np.argsort(place[found], kind="stable")[:FEW]]
-        evidence = subject.evidence(Location(int(place[i]), int(row[i])) for i in first)
+        evidence = dump.evidence(Location(int(place[i]), int(row[i])) for i in first)
         if code == "duplicate-records":
             often = int(times[copied[row[starts]]].max())
             several = int(np.count_nonzero(copied))
@@ -104,9 +105,9 @@ def _equal_responses(subject: CheckInput, kept: PerPrompt) -> Findings:
             severity = None
         else:
             message = (
-                f"{about} of {counted(of, 'response')} ({share(count, of)}) repeat another response to their prompt"
+                f"{about} of {counted(of, 'response')} ({percent(count, of)}) repeat another response to their prompt"
             )
-            severity = "warning" if count >= subject.threshold("identical-responses.share") * of else "info"
+            severity = "warning" if count >= dump.threshold("identical-responses.share") * of else "info"
         message += f" (in a sample of {KEPT:,})" if weight > 1 else ""
         yield finding(code, message, count, of, "responses", evidence, severity)
 

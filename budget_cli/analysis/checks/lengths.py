@@ -2,50 +2,49 @@
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import CheckInput, Findings, counted, finding, share
+from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
+from budget_cli.analysis.numbers import counted, percent
 
 BEYOND = 1.5  # tokens a character: more are neither tokens of this text nor its characters
 TELLING = 20  # characters of a text, in the mean, from which on their number says something
 
 
-def check(subject: CheckInput) -> Findings:
+def check(dump: CheckInput) -> Findings:
     """What is wrong or suspicious about the lengths."""
-    responses = subject.responses
-    known = subject.groups.with_length
+    responses = dump.responses
+    known = dump.groups.with_length
     if 0 < known < responses:
         count = responses - known
         message = f"{count:,} of {counted(responses, 'response')} have no length"
-        yield finding(
-            "some-without-length", message, count, responses, "responses", subject.occurrences("without_length")
-        )
-    yield from _zero(subject, known)
-    yield from _tokens(subject)
-    yield from _unit(subject)
-    yield from _cut_off(subject)
+        yield finding("some-without-length", message, count, responses, "responses", dump.occurrences("without_length"))
+    yield from _zero(dump, known)
+    yield from _tokens(dump)
+    yield from _unit(dump)
+    yield from _cut_off(dump)
 
 
-def _zero(subject: CheckInput, known: int) -> Findings:
-    zero = subject.seen.count("zero_length")
+def _zero(dump: CheckInput, known: int) -> Findings:
+    zero = dump.counters.count("zero_length")
     if not zero:
         return
-    evidence = subject.occurrences("zero_length")
+    evidence = dump.occurrences("zero_length")
     if zero == known:
         message = f"every length is 0, in all {counted(known, 'response')}"
-        severity = "error" if subject.loss.coefficients.token_budget is not None else "warning"
+        severity = "error" if dump.loss.coefficients.token_budget is not None else "warning"
         yield finding("all-lengths-zero", message, zero, known, "responses", evidence, severity)
     else:
         message = f"{zero:,} of {counted(known, 'response')} {'is' if zero == 1 else 'are'} 0 tokens long"
         yield finding("zero-length", message, zero, known, "responses", evidence)
 
 
-def _tokens(subject: CheckInput) -> Findings:
+def _tokens(dump: CheckInput) -> Findings:
     """The length that is given beside the number of log-probs."""
-    count = subject.seen.count("other_tokens")
+    count = dump.counters.count("other_tokens")
     if not count:
         return
-    by_one = max(subject.seen.total("off_by_one_more"), subject.seen.total("off_by_one_less"))
-    far, severity = subject.seen.total("far_off"), "error"
-    message = f"in {count:,} of {counted(subject.responses, 'response')} the length is not the number of log-probs"
+    by_one = max(dump.counters.total("off_by_one_more"), dump.counters.total("off_by_one_less"))
+    far, severity = dump.counters.total("far_off"), "error"
+    message = f"in {count:,} of {counted(dump.responses, 'response')} the length is not the number of log-probs"
     if by_one == count:
         message, severity = f"{message}, by one token each", "warning"
     elif far > count / 2:
@@ -54,58 +53,58 @@ def _tokens(subject: CheckInput) -> Findings:
         "token-count-differs",
         message,
         count,
-        subject.responses,
+        dump.responses,
         "responses",
-        subject.occurrences("other_tokens"),
+        dump.occurrences("other_tokens"),
         severity,
     )
 
 
-def _unit(subject: CheckInput) -> Findings:
-    seen = subject.seen
-    texts, characters, tokens = seen.total("texts"), seen.total("characters"), seen.total("length_of_texts")
+def _unit(dump: CheckInput) -> Findings:
+    counters = dump.counters
+    texts, characters, tokens = counters.total("texts"), counters.total("characters"), counters.total("length_of_texts")
     if not texts or not tokens or characters < TELLING * texts:
         return
-    equal, each = seen.total("as_many_characters"), tokens / characters if characters else 0
-    if equal > texts / 2 or subject.threshold("length-is-characters.share") < each < BEYOND:
-        message = f"lengths add up to {share(each, 1)} of the characters of the texts"
+    equal, each = counters.total("as_many_characters"), tokens / characters if characters else 0
+    if equal > texts / 2 or dump.threshold("length-is-characters.share") < each < BEYOND:
+        message = f"lengths add up to {percent(each, 1)} of the characters of the texts"
         message += f"; in {equal:,.0f} of {counted(int(texts), 'text')} they are equal" if equal else ""
         yield finding("length-is-characters", message, int(equal or texts), int(texts), "responses")
-    if characters > subject.threshold("length-is-turns.characters") * tokens:
+    if characters > dump.threshold("length-is-turns.characters") * tokens:
         message = f"a token would be {characters / tokens:,.0f} characters long, over {counted(int(texts), 'text')}"
         yield finding("length-is-turns", message, int(texts), int(texts), "responses")
 
 
-def _cut_off(subject: CheckInput) -> Findings:
-    seen, responses = subject.seen, subject.responses
-    reasons = seen.values.get("finish_reason", {})
+def _cut_off(dump: CheckInput) -> Findings:
+    counters, responses = dump.counters, dump.responses
+    reasons = counters.values.get("finish_reason", {})
     told = sum(reasons.values())
     if told:
-        count = seen.count("truncated")
+        count = counters.count("truncated")
         if count:
             message = (
-                f"{count:,} of {counted(told, 'response')} ({share(count, told)}) were cut off by the length limit"
+                f"{count:,} of {counted(told, 'response')} ({percent(count, told)}) were cut off by the length limit"
             )
-            many = count >= subject.threshold("truncated.share") * told
+            many = count >= dump.threshold("truncated.share") * told
             yield finding(
                 "truncated",
                 message,
                 count,
                 told,
                 "responses",
-                subject.occurrences("truncated"),
+                dump.occurrences("truncated"),
                 "warning" if many else "info",
             )
         return
-    lengths, numbers = subject.groups.lengths.items()
+    lengths, numbers = dump.groups.lengths.items()
     if lengths.size < 2:
         return
     longest, count = int(lengths[-1]), int(numbers[-1])
     near = numbers[:-1][lengths[:-1] >= 0.9 * longest]
     is_spike = count >= 3 and count >= 3 * np.max(near, initial=0) and longest >= 16
-    if is_spike and count >= subject.threshold("at-maximum.share") * responses:
+    if is_spike and count >= dump.threshold("at-maximum.share") * responses:
         message = (
-            f"{count:,} of {counted(responses, 'response')} ({share(count, responses)}) have the same maximum length,"
+            f"{count:,} of {counted(responses, 'response')} ({percent(count, responses)}) have the same maximum length,"
             f" {longest:,} tokens"
         )
         yield finding(
@@ -114,5 +113,5 @@ def _cut_off(subject: CheckInput) -> Findings:
             count,
             responses,
             "responses",
-            subject.prompts(subject.groups.column("L_max") == longest, placed=False),
+            dump.prompts(dump.groups.column("L_max") == longest, placed=False),
         )

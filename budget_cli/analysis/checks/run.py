@@ -11,63 +11,63 @@ SCHEMA = "budget-cli/check/1"
 TOPICS = (records, groups, budget, lengths, log_probs, identity)
 
 
-class Unchecked(NamedTuple):
+class SkippedChecks(NamedTuple):
     """Checks that could not be made, and what they need."""
 
     codes: tuple[str, ...]
     reason: str
 
 
-class Audit(NamedTuple):
+class CheckRun(NamedTuple):
     """What the checks found."""
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
-    unchecked: tuple[Unchecked, ...]
+    unchecked: tuple[SkippedChecks, ...]
 
 
 @quiet_overflow
-def run_checks(subject: CheckInput, wanted: Collection[str]) -> Audit:
+def run_checks(dump: CheckInput, wanted: Collection[str]) -> CheckRun:
     """Every finding whose code is wanted; within a severity in the order of the catalogue."""
     order = list(catalogue.CHECKS)
-    found = [one for topic in TOPICS for one in topic.check(subject) if one.code in wanted]
+    found = [one for topic in TOPICS for one in topic.check(dump) if one.code in wanted]
     found.sort(key=lambda one: (-one.rank, order.index(one.code)))
     unchecked, without = [], set()
-    for reason, needs in _lacking(subject).items():
+    for reason, needs in _unmet_needs(dump).items():
         codes = [code for code in order if code in wanted and needs & set(catalogue.CHECKS[code].needs)]
         codes = [code for code in codes if code not in without]
         without |= set(codes)
         if codes:
-            unchecked.append(Unchecked(tuple(codes), reason))
-    return Audit(
+            unchecked.append(SkippedChecks(tuple(codes), reason))
+    return CheckRun(
         tuple(found), tuple(code for code in order if code in wanted and code not in without), tuple(unchecked)
     )
 
 
-def _lacking(subject: CheckInput) -> dict[str, set[str]]:
+def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
     """What the dump or the command line does not give: how to say it → what checks need of it."""
-    c, seen = subject.loss.coefficients, subject.seen
+    c, counters = dump.loss.coefficients, dump.counters
     reasons = {}
-    if subject.kept is None:
+    if dump.per_prompt is None:
         reasons["a summary holds no single records"] = {"records"}
     if c.token_budget is None:
         reasons["no budget: give -B TOKENS"] = {"budget"}
     elif c.budget_penalty_coef <= 0:
         reasons["no penalty: --budget-penalty-coef is 0"] = {"budget"}
-    if not subject.groups.with_length:
+    if not dump.groups.with_length:
         reasons["no lengths in these records"] = {"length", "budget"}
-    elif not subject.has_lengths:
+    elif not dump.has_lengths:
         reasons["not every response has a length"] = {"budget"}
-    if subject.seen.count("without_log_prob") == subject.responses:
+    if dump.counters.count("without_log_prob") == dump.responses:
         reasons["no log-probs in these records"] = {"log_prob", "log_ratio"}
-    elif not subject.groups.with_log_ratio:
+    elif not dump.groups.with_log_ratio:
         reasons["no log-probs of the reference in these records"] = {"log_ratio"}
-    if not subject.texts:
-        reasons["texts are read with --text only" if subject.texts is None else "no texts in these records"] = {"text"}
-    if not subject.keys:
+    if not dump.has_texts:
+        reasons["texts are read with --text only" if dump.has_texts is None else "no texts in these records"] = {"text"}
+    if not dump.duplicate_keys:
         reasons["keys are compared with --duplicate-keys only"] = {"keys"}
-    if not seen.values.get("finish_reason"):
+    if not counters.values.get("finish_reason"):
         reasons["no finish reason in these records"] = {"finish_reason"}
-    if subject.kept is not None and not subject.row("with_advantage").any():
+    if dump.per_prompt is not None and not dump.row("with_advantage").any():
         reasons["no stored advantages in these records"] = {"advantage"}
     return reasons

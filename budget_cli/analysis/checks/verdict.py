@@ -2,13 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from budget_cli.analysis import verdict
 from budget_cli.analysis.baseline import KnownFinding, is_no_worse
 from budget_cli.analysis.checks import catalogue
-from budget_cli.analysis.checks.findings import Finding, Severity, counted
+from budget_cli.analysis.checks.findings import Finding, Severity
+from budget_cli.analysis.checks.run import CheckRun
+from budget_cli.analysis.loss import Loss
+from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Allowance
 from budget_cli.records.columns import Tally
+
+
+class CheckResult(NamedTuple):
+    """The answer of `budget-cli check`."""
+
+    run: CheckRun
+    loss: Loss
+    reasons: Sequence[str]  # why the verdict is fail; none if it is pass
+    incomplete: Sequence[str]  # files that could not be read to their end
+    sources: Sequence[str]  # names of the files
+    thresholds: Mapping[str, float]
+    fail_on: Severity
+
+    @property
+    def status(self) -> str:
+        """`pass` or `fail`."""
+        return "fail" if self.reasons else "pass"
+
+    def fails(self, finding: Finding) -> bool:
+        """Return True if this finding makes the verdict fail."""
+        return finding.accepted is None and finding.rank >= self.fail_on
 
 
 def judge(

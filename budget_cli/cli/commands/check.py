@@ -10,7 +10,7 @@ from budget_cli.cli import console, options
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
-    from budget_cli.rendering.check import Answer
+    from budget_cli.analysis.checks.verdict import CheckResult
     from budget_cli.scanning.state import Scan
 
 EPILOG = """Examples:
@@ -135,13 +135,12 @@ def command(
     from budget_cli.analysis import gates, verdict
     from budget_cli.analysis.checks import run
     from budget_cli.analysis.checks.findings import Severity
-    from budget_cli.analysis.checks.verdict import judge
+    from budget_cli.analysis.checks.verdict import CheckResult, judge
     from budget_cli.analysis.loss import Coefficients, compute_loss, judge_gates, number_names
     from budget_cli.cli import outcome
     from budget_cli.cli.session import as_typed, find, placed, require_records, scanned, watch_of, with_those_there
     from budget_cli.evidence.counters import FEW
     from budget_cli.records.columns import RejectionLimit
-    from budget_cli.rendering.check import Answer
     from budget_cli.schema.fields import Fields
 
     wanted = _wanted(select or [], ignore or [])
@@ -186,7 +185,7 @@ def command(
     reasons = [*reasons, *verdict.failed_gates(judge_gates(loss, wanted_gates))]
     incomplete = [str(problem) for problem in scan.problems]
     names = [source.name for source in found]
-    answer = Answer(
+    answer = CheckResult(
         audited._replace(findings=findings), loss, [*incomplete, *reasons], incomplete, names, thresholds, severity
     )
     console.write(_rendered(answer, format, output, color, verbose), output)
@@ -263,7 +262,7 @@ def _content(path: str) -> bytes:
         raise UsageProblem(f"--baseline {path}: cannot be read: {error.strerror}") from None
 
 
-def _rendered(answer: "Answer", format: Format, output: str | None, color: options.Colour, verbose: bool) -> bytes:
+def _rendered(answer: "CheckResult", format: Format, output: str | None, color: options.Colour, verbose: bool) -> bytes:
     """The findings in the format asked for."""
     from budget_cli.rendering import check
 
@@ -284,7 +283,7 @@ def _rendered(answer: "Answer", format: Format, output: str | None, color: optio
     return console.drawn(check.screen(answer, verbose), output, color)
 
 
-def _tell(scan: "Scan", answer: "Answer", format: Format, quiet: bool) -> None:
+def _tell(scan: "Scan", answer: "CheckResult", format: Format, quiet: bool) -> None:
     """On standard error: notes, and why it failed where the result itself is not for people."""
     if not quiet:
         for note in scan.notes:
