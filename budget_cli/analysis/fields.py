@@ -58,7 +58,7 @@ def take_inventory(
         cannot.append(f"--kl-coef: give 0, or say where the log-probs are with {mappings}")
     if "response_length" not in there and not any(_has_tokens(f) for f in found):
         cannot.append("--budget-penalty-coef: give 0, or say where the length is with --field response_length=…")
-    doubts = [detection.lengths_are_characters(samples, fields)]
+    doubts = [detection.character_length_warning(samples, fields)]
     if _all_zero(samples, fields):
         doubts.append("response_length is 0 in every sample: these are no token counts")
     near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near)

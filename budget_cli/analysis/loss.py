@@ -218,7 +218,7 @@ def compute_loss(
         coverage=Coverage(
             groups.with_length,
             groups.with_log_ratio,
-            *(tally.lacking[name] for name in ("response_length", "log_prob", "old_log_prob")),
+            *(tally.by_absent_field[name] for name in ("response_length", "log_prob", "old_log_prob")),
         ),
         records=Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped),
     )

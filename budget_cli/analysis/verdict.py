@@ -68,21 +68,22 @@ def _without(tally: Tally) -> list[str]:
     if not tally.used:
         return []
     return [
-        f"{name} is missing in {tally.lacking[name]:,} of {tally.read:,}: give {coefficient} 0, or"
+        f"{name} is missing in {tally.by_absent_field[name]:,} of {tally.read:,}: give {coefficient} 0, or"
         f" --max-errors {tally.rejected} for the other {tally.used:,}"
         for name, coefficient in NEEDED_BY.items()
-        if tally.lacking[name]
+        if tally.by_absent_field[name]
     ]
 
 
 def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> str | None:
     """What is wrong with all, where every record lacks the same field: one message says more than ten."""
-    if tally.used or len(tally.lacking) != 1 or tally.lacking.total() != tally.read - tally.skipped or tally.read < 2:
+    absent = tally.by_absent_field
+    if tally.used or len(absent) != 1 or absent.total() != tally.read - tally.skipped or tally.read < 2:
         return None
     first = rejections[0]
     if first.code == "missing":
         return f"{first.field} is in no record: {first.message}"
-    name = next(iter(tally.lacking))
+    name = next(iter(absent))
     without = f"{NEEDED_BY[name]} 0 does without it, or " if name in NEEDED_BY else ""
     return f"{first.field} is null in every record: {without}give --field {name}=PATH"
 

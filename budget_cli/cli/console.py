@@ -167,7 +167,7 @@ def _shown(output: str) -> str:
         return output
     from budget_cli.sources import remote
 
-    return remote.shown(output)
+    return remote.redacted(output)
 
 
 def _elsewhere(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
@@ -181,7 +181,7 @@ def _elsewhere(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
 
     def send() -> None:
         file.flush()
-        remote.put(file.name, url)
+        remote.upload(file.name, url)
 
     return file.file, send
 

@@ -143,8 +143,8 @@ def placed(
     as_told = fields.with_mappings(mappings)
     where = found[0].name + (f" and {len(found) - 1} more" if len(found) > 1 else "")
     if preset is None:
-        record = detection.canonical_at_once(found, as_told)
-        if record is not None and detection.lengths_are_characters([record], as_told) is None:
+        record = detection.canonical_first_record(found, as_told)
+        if record is not None and detection.character_length_warning([record], as_told) is None:
             return as_told
     from budget_cli.schema import presets
 
@@ -154,13 +154,13 @@ def placed(
     if chosen is None:
         _doubt(begun, as_told, where, quiet)
         return as_told
-    fields = chosen.applied(fields).with_mappings(mappings)
-    if fields.per_file is not None and not in_full:
-        fields = replace(fields, per_file=_common(found) if len(found) > 1 else None)
+    fields = chosen.apply_to(fields).with_mappings(mappings)
+    if fields.id_file_prefix is not None and not in_full:
+        fields = replace(fields, id_file_prefix=_common(found) if len(found) > 1 else None)
     if not quiet:
         console.say(f"{where}: reading as {chosen.name}: {chosen.summary(fields)}")
-    if fields.lacking:
-        raise UsageProblem(_lacking(chosen.name, fields, detection.number_keys(begun, chosen)))
+    if fields.unmapped:
+        raise UsageProblem(_lacking(chosen.name, fields, detection.numeric_keys(begun, chosen)))
     _doubt(begun, fields, where, quiet)
     return fields
 
@@ -196,7 +196,7 @@ def _doubt(begun: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
     from budget_cli.records import detection
 
     if fields.needs_length and not quiet:
-        doubt = detection.lengths_are_characters(detection.samples(begun.values, fields), fields)
+        doubt = detection.character_length_warning(detection.samples(begun.values, fields), fields)
         if doubt is not None:
             console.say(f"{where}: warning: {doubt}")
 
@@ -225,10 +225,10 @@ def preset_of(
     if name == presets.CANONICAL:
         return None
     if name is not None:
-        return presets.named(name, known)
+        return presets.find(name, known)
     if is_told_whole(as_told, mappings):
         return None
-    return detection.detect_preset(begun, known, as_told, in_part=bool(_said(as_told, mappings)))
+    return detection.detect_preset(begun, known, as_told, some_mapped=bool(_said(as_told, mappings)))
 
 
 def _lacking(preset: str, fields: Fields, numbers: list[str]) -> str:
@@ -238,7 +238,7 @@ def _lacking(preset: str, fields: Fields, numbers: list[str]) -> str:
         give.append("--kl-coef 0")
     if "response_length" not in fields.known and fields.needs_length:
         give.append("--budget-penalty-coef 0")
-    lacking = fields.lacking
+    lacking = fields.unmapped
     if "reward" in lacking and numbers:
         weights = ",".join(f"{name}=1" for name in numbers)
         give.insert(0, f"--reward-weights {shlex.quote(weights)} with the weights of the run")
@@ -248,7 +248,7 @@ def _lacking(preset: str, fields: Fields, numbers: list[str]) -> str:
         ways = [f"give {' '.join(give)} to do without"] if give else []
     if lacking:
         ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in lacking))
-    return f"a dump of {preset} holds no {' and no '.join(fields.lacking)}: {', or '.join(ways)}"
+    return f"a dump of {preset} holds no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ class RejectionLimit(NamedTuple):
         """Whether one more is kept, after so many that were kept, and so many with its code."""
         return self.first is None or kept < self.first or of_code < self.of_each
 
-    def extend(self, kept: list[Rejection], later: Sequence[Rejection]) -> None:
+    def merge(self, kept: list[Rejection], later: Sequence[Rejection]) -> None:
         """Add those of a later part of the input; what the part itself did not keep would not be kept here either."""
         if self.first is None:
             kept += later
@@ -57,7 +57,7 @@ FIRST_TEN, ALL_REJECTIONS = RejectionLimit(), RejectionLimit(None)
 
 
 @dataclass
-class Labels:
+class LabelColumn:
     """A string or an integer a response."""
 
     values: Sequence[Key]  # the distinct ones, first seen first
@@ -65,18 +65,18 @@ class Labels:
 
 
 @dataclass
-class Texts:
+class TextColumn:
     """What stands for a text a response."""
 
     digest: NDArray[np.uint64]  # equal texts, equal digests; 0: the response has none
     characters: NDArray[np.int64]  # how long it is; -1: it has none, or is no text but a list of tokens
 
 
-Extra = Floats | Labels | Texts  # numbers: NaN where a response has none
+ExtraColumn = Floats | LabelColumn | TextColumn  # numbers: NaN where a response has none
 
 
 @dataclass
-class Columns:
+class ResponseColumns:
     """The responses of a block; every array has one entry a response."""
 
     keys: Sequence[Key]  # the distinct prompt ids, first seen first
@@ -87,7 +87,7 @@ class Columns:
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
     tokens: Floats | None  # how many a list of log-probs had; NaN and None as above
-    extras: dict[str, Extra] = field(default_factory=dict)  # those asked for, whether a response has them or not
+    extras: dict[str, ExtraColumn] = field(default_factory=dict)  # those asked for, whether a response has them or not
 
     @property
     def log_ratio(self) -> Floats | None:
@@ -97,13 +97,13 @@ class Columns:
         with np.errstate(over="ignore"):  # beyond a double: the report says null
             return self.log_prob - self.old_log_prob
 
-    def at(self, rows: NDArray[Any]) -> "Columns":
+    def select(self, rows: NDArray[Any]) -> "ResponseColumns":
         """These rows only, by their places or by a mask; keys and labels stay."""
 
         def of(array: Floats | None) -> Floats | None:
             return None if array is None else array[rows]
 
-        return Columns(
+        return ResponseColumns(
             self.keys,
             self.codes[rows],
             self.line[rows],
@@ -116,10 +116,10 @@ class Columns:
         )
 
 
-def _extra_at(one: Extra, rows: NDArray[Any]) -> Extra:
-    if isinstance(one, Labels):
-        return Labels(one.values, one.codes[rows])
-    return Texts(one.digest[rows], one.characters[rows]) if isinstance(one, Texts) else one[rows]
+def _extra_at(one: ExtraColumn, rows: NDArray[Any]) -> ExtraColumn:
+    if isinstance(one, LabelColumn):
+        return LabelColumn(one.values, one.codes[rows])
+    return TextColumn(one.digest[rows], one.characters[rows]) if isinstance(one, TextColumn) else one[rows]
 
 
 @dataclass
@@ -132,9 +132,9 @@ class Tally:
     blank: int = 0
     skipped: int = 0  # lines that are no samples
     by_code: Counter[str] = field(default_factory=Counter)
-    lacking: Counter[str] = field(default_factory=Counter)  # rejected for want of this field: missing or null
+    by_absent_field: Counter[str] = field(default_factory=Counter)  # rejected because this field is missing or null
 
-    def add(self, other: "Tally") -> None:
+    def merge(self, other: "Tally") -> None:
         """Count the other's records too."""
         self.read += other.read
         self.used += other.used
@@ -142,24 +142,24 @@ class Tally:
         self.blank += other.blank
         self.skipped += other.skipped
         self.by_code += other.by_code
-        self.lacking += other.lacking
+        self.by_absent_field += other.by_absent_field
 
 
 @dataclass
 class Decoded:
     """A block as read: `rejections` carry line numbers that count from the block's first line."""
 
-    columns: Columns
+    columns: ResponseColumns
     tally: Tally
     lines: int  # physical lines
     rejections: list[Rejection]
 
 
-def concatenate(slices: list[Columns], ids: Ids) -> Columns:
+def concatenate(slices: list[ResponseColumns], ids: Ids) -> ResponseColumns:
     """The columns of slices whose codes come from the same ids, one after the other."""
     if len(slices) == 1:
         return replace(slices[0], keys=ids.all())
-    return Columns(
+    return ResponseColumns(
         ids.all(),
         np.concatenate([part.codes for part in slices]),
         np.concatenate([part.line for part in slices]),
@@ -172,38 +172,38 @@ def concatenate(slices: list[Columns], ids: Ids) -> Columns:
     )
 
 
-def _joined_extra(parts: list[Any]) -> Extra:
-    if isinstance(parts[0], Texts):
-        return Texts(
+def _joined_extra(parts: list[Any]) -> ExtraColumn:
+    if isinstance(parts[0], TextColumn):
+        return TextColumn(
             np.concatenate([part.digest for part in parts]), np.concatenate([part.characters for part in parts])
         )
-    if isinstance(parts[0], Labels):
+    if isinstance(parts[0], LabelColumn):
         values = Ids()
         # a last place for -1 to point to
         places = [np.append(values.places(part.values), -1)[part.codes] for part in parts]
-        return Labels(list(values.all()), np.concatenate(places))
+        return LabelColumn(list(values.all()), np.concatenate(places))
     return np.concatenate(parts)
 
 
-def _joined(arrays: list[Floats | None], slices: list[Columns]) -> Floats | None:
+def _joined(arrays: list[Floats | None], slices: list[ResponseColumns]) -> Floats | None:
     if all(array is None for array in arrays):
         return None
     pairs = zip(arrays, slices, strict=True)
     return np.concatenate([np.full(part.reward.size, np.nan) if array is None else array for array, part in pairs])
 
 
-def sort_by_line(joined: Columns) -> Columns:
+def sort_by_line(joined: ResponseColumns) -> ResponseColumns:
     """The same responses as one reading from top to bottom gives them: rows, keys and labels in the order of lines."""
-    rows = compact_keys(joined.at(np.argsort(joined.line, kind="stable")))
+    rows = compact_keys(joined.select(np.argsort(joined.line, kind="stable")))
     labels = {
-        name: Labels(*_first_seen_first(one.values, one.codes))
+        name: LabelColumn(*_first_seen_first(one.values, one.codes))
         for name, one in rows.extras.items()
-        if isinstance(one, Labels)
+        if isinstance(one, LabelColumn)
     }
     return replace(rows, extras={**rows.extras, **labels})
 
 
-def compact_keys(rows: Columns) -> Columns:
+def compact_keys(rows: ResponseColumns) -> ResponseColumns:
     """The same responses, with no keys but theirs, first seen first."""
     keys, codes = _first_seen_first(rows.keys, rows.codes)
     return replace(rows, keys=keys, codes=codes)
@@ -219,7 +219,7 @@ def _first_seen_first(values: Sequence[Key], codes: NDArray[np.intp]) -> tuple[l
     return keys_at(values, order.tolist()), place[codes]
 
 
-def without_empty(made: Columns) -> Columns:
+def drop_empty(made: ResponseColumns) -> ResponseColumns:
     """The same columns, None for those of which every number is missing."""
 
     def of(array: Floats | None) -> Floats | None:
@@ -229,14 +229,14 @@ def without_empty(made: Columns) -> Columns:
     return replace(made, length=length, log_prob=log_prob, old_log_prob=old_log_prob, tokens=of(made.tokens))
 
 
-def optional(values: Sequence[float | None]) -> Floats | None:
+def optional_column(values: Sequence[float | None]) -> Floats | None:
     """Numbers, some of which are not there → NaN in their place, or None when none is there."""
     if values.count(None) == len(values):
         return None
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def extra(kind: ExtraKind, values: Sequence[Any]) -> Extra:
+def extra_column(kind: ExtraKind, values: Sequence[Any]) -> ExtraColumn:
     """The column of an extra, from each response's value: a number, a label, (digest, characters), or None."""
     if kind == "number":
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
@@ -245,9 +245,9 @@ def extra(kind: ExtraKind, values: Sequence[Any]) -> Extra:
         there = distinct.places([value for value in values if value is not None])
         codes = np.full(len(values), -1, dtype=np.intp)
         codes[[value is not None for value in values]] = there
-        return Labels(list(distinct.all()), codes)
+        return LabelColumn(list(distinct.all()), codes)
     pairs = [(0, -1) if value is None else value for value in values]
-    return Texts(
+    return TextColumn(
         np.array([digest for digest, _ in pairs], dtype=np.uint64),
         np.array([characters for _, characters in pairs], dtype=np.int64),
     )

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from budget_cli.ids import Ids, Key, Packed, keys_at
 from budget_cli.native.reader import Reader
 from budget_cli.records import columns, values
-from budget_cli.records.columns import Columns, Decoded, Extra, Floats, Labels, RejectionLimit
+from budget_cli.records.columns import Decoded, ExtraColumn, Floats, LabelColumn, RejectionLimit, ResponseColumns
 from budget_cli.records.reader_plan import ID, LOG_PROB, NUMBER_ARRAY, SPAN, ReaderPlan, plan_for
-from budget_cli.records.record import composite, extra
+from budget_cli.records.record import composite, extra_value
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
 from budget_cli.schema.json_values import Invalid
@@ -61,7 +61,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         return SlotValues.from_bytes(line.size, plan.slots[slot][0], *slots[slot])
 
     found = {name: told(plan.slot_of[name]) for name in (*KINDS, *fields.extras) if name in plan.slot_of}
-    extras: dict[str, Extra] = {}
+    extras: dict[str, ExtraColumn] = {}
     readable = np.ones(line.size, dtype=bool)
     if plan.roots:
         spans = {root: told(slot).values.tolist() for root, slot in plan.roots.items()}
@@ -83,7 +83,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     if not understood:
         left = sorted(left + _places(buffer, start, stop, line[~used]))
     for number, begin, end in left:
-        careful.read(number, bytes(memoryview(buffer)[start + begin : start + end]), torn and number == count)
+        careful.read_line(number, bytes(memoryview(buffer)[start + begin : start + end]), torn and number == count)
     careful.tally.blank += blank
     careful.tally.read += int(used.sum())
     careful.tally.used += int(used.sum())
@@ -94,7 +94,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     return Decoded(together, careful.tally, count, careful.rejections)
 
 
-def _together(parts: list[Columns], keys: Sequence[Key], careful: ReferenceReader) -> Columns:
+def _together(parts: list[ResponseColumns], keys: Sequence[Key], careful: ReferenceReader) -> ResponseColumns:
     """The parts, whose codes are places among these keys, and what was read carefully, in the order of the lines."""
     ids = Ids()
     places = ids.places(keys)
@@ -183,15 +183,15 @@ class SlotValues:
 
 
 def _responses(
-    found: dict[str, SlotValues], fields: Fields, line: Integers, computed: dict[str, Extra], readable: Mask
-) -> tuple[Columns | None, Mask]:
+    found: dict[str, SlotValues], fields: Fields, line: Integers, computed: dict[str, ExtraColumn], readable: Mask
+) -> tuple[ResponseColumns | None, Mask]:
     """The lines that are records of a response, and which they are; the rules are those of `records`."""
     prompt_id, reward, length = found["prompt_id"], found["reward"], found["response_length"]
     log_prob, old_log_prob = found["log_prob"], found["old_log_prob"]
     plain = not fields.extras and readable.all() and all(found[name].every == VALUE for name in SCALARS)
     if plain:  # as most blocks are
         numbers = length.values, log_prob.values, old_log_prob.values
-        return Columns([], prompt_id.values, line, reward.values, *numbers, None), readable
+        return ResponseColumns([], prompt_id.values, line, reward.values, *numbers, None), readable
     used = readable & (prompt_id.states == VALUE) & (reward.states == VALUE)
     for one in (log_prob, old_log_prob):
         used &= one.there() if fields.needs_log_probs else one.there() | one.absent()
@@ -210,15 +210,15 @@ def _responses(
     told = {name: _extra(one, EXTRAS[name]) for name, one in found.items() if name in fields.extras} | computed
     in_order = {name: told[name] for name in fields.extras}
     optionals = (lengths, log_prob.values, old_log_prob.values, np.where(tokens >= 0, tokens, np.nan))
-    made = Columns([], prompt_id.values, line, reward.values, *optionals, in_order)
-    return columns.without_empty(made if used.all() else made.at(used)), used
+    made = ResponseColumns([], prompt_id.values, line, reward.values, *optionals, in_order)
+    return columns.drop_empty(made if used.all() else made.select(used)), used
 
 
-def _extra(found: SlotValues, kind: ExtraKind) -> Extra:
-    return Labels(list(found.keys), found.values) if kind == "label" else found.values
+def _extra(found: SlotValues, kind: ExtraKind) -> ExtraColumn:
+    return LabelColumn(list(found.keys), found.values) if kind == "label" else found.values
 
 
-def _prompts(found: dict[str, SlotValues], fields: Fields, line: Integers) -> tuple[Columns | None, Mask]:
+def _prompts(found: dict[str, SlotValues], fields: Fields, line: Integers) -> tuple[ResponseColumns | None, Mask]:
     """The same of the lines that hold a prompt's arrays of plain numbers."""
     rewards = found["rewards"]
     used = (rewards.states == LIST) & (found["reward"].states == MISSING) & (found["prompt_id"].states == VALUE)
@@ -239,8 +239,8 @@ def _prompts(found: dict[str, SlotValues], fields: Fields, line: Integers) -> tu
         return np.where(there, one.values[np.where(there, np.repeat(starts, sizes) + within, 0)], np.nan)
 
     codes, of_line = np.repeat(found["prompt_id"].values[lines], sizes), np.repeat(line[lines], sizes)
-    made = Columns([], codes, of_line, rows(rewards), rows(length), rows(log_prob), rows(old_log_prob), None)
-    return columns.without_empty(made), used
+    made = ResponseColumns([], codes, of_line, rows(rewards), rows(length), rows(log_prob), rows(old_log_prob), None)
+    return columns.drop_empty(made), used
 
 
 # ---- what a path cannot say
@@ -261,8 +261,10 @@ def _computed(partial: list[dict[str, Any] | None], place: Expression, kind: Kin
     return _found([Invalid if record is None else _evaluated(record, place, kind) for record in partial], kind)
 
 
-def _computed_extra(partial: list[dict[str, Any] | None], fields: Fields, name: str) -> Extra:
-    return columns.extra(EXTRAS[name], [extra({} if record is None else record, fields, name) for record in partial])
+def _computed_extra(partial: list[dict[str, Any] | None], fields: Fields, name: str) -> ExtraColumn:
+    return columns.extra_column(
+        EXTRAS[name], [extra_value({} if record is None else record, fields, name) for record in partial]
+    )
 
 
 def _evaluated(record: dict[str, Any], expression: Expression, kind: Kind) -> Any:

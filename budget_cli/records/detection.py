@@ -8,9 +8,9 @@ import orjson
 
 from budget_cli.errors import InputProblem
 from budget_cli.schema.fields import Fields, names_for
-from budget_cli.schema.json_values import Invalid, characters
+from budget_cli.schema.json_values import Invalid, count_characters
 from budget_cli.schema.lookup import MISSING, NotASample, split_records, value_at
-from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, detected, fits, is_canonical
+from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, choose, is_canonical, rank
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Kind, Source
 
@@ -74,7 +74,7 @@ def _values_of_lines(head: bytes) -> list[Any]:
     return values
 
 
-def canonical_at_once(found: Sequence[Source], told: Fields) -> Any:
+def canonical_first_record(found: Sequence[Source], given: Fields) -> Any:
     """The first record of a file if it has the fields where they are told: then no preset need be looked at."""
     if not found[0].in_ranges:
         return None
@@ -86,16 +86,16 @@ def canonical_at_once(found: Sequence[Source], told: Fields) -> Any:
                 record = orjson.loads(file.readline(HEAD_BYTES))
     except (orjson.JSONDecodeError, OSError):
         return None
-    return record if is_canonical(record, told) else None
+    return record if is_canonical(record, given) else None
 
 
 def detect_preset(
-    begun: Sniffed, presets: Mapping[str, Preset], told: Fields = CANONICAL_FIELDS, in_part: bool = False
+    begun: Sniffed, presets: Mapping[str, Preset], given: Fields = CANONICAL_FIELDS, some_mapped: bool = False
 ) -> Preset | None:
     """The preset of a dump that begins so; None where the fields are as told, or nothing can be read.
 
     Raises:
-        UsageProblem: none fits, or several do; see `detected`.
+        UsageProblem: none fits, or several do; see `presets.choose`.
     """
     samples = [
         v for v in begun.values if isinstance(v, dict) or (isinstance(v, list) and any(isinstance(e, dict) for e in v))
@@ -103,12 +103,12 @@ def detect_preset(
     if not samples:
         return None
     known = {name: preset for name, preset in presets.items() if preset.document == begun.is_document}
-    if begun.is_document and not any(fit.fits for fit in fits(samples, known)):
+    if begun.is_document and not any(fit.fits for fit in rank(samples, known)):
         return None  # the scan says what is wrong with JSON that is not a record a line
-    return detected(samples, known, told, in_part)
+    return choose(samples, known, given, some_mapped)
 
 
-def number_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
+def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
     """The keys of the first records whose values are numbers, and that do not tell the preset: rewards by function."""
     known = {place.split(".")[0] for place in preset.detect} if preset is not None else set()
     found: dict[str, None] = {}
@@ -131,13 +131,13 @@ def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
     return [sample for sample in found if isinstance(sample, dict)]
 
 
-def lengths_are_characters(found: Sequence[dict[str, Any]], fields: Fields) -> str | None:
+def character_length_warning(found: Sequence[dict[str, Any]], fields: Fields) -> str | None:
     """That the lengths of these samples are those of a text in characters, in words; None: they are not."""
     lengths = [(sample, length) for sample in found if (length := _length(sample, fields)) is not None]
     if not lengths or max(length for _, length in lengths) < TELLING:
         return None
     for key in lengths[0][0]:
-        if all(characters(sample.get(key)) == length for sample, length in lengths):
+        if all(count_characters(sample.get(key)) == length for sample, length in lengths):
             samples = f"all {len(lengths):,} samples"
             return f"response_length is the number of characters of {key}, not of tokens, in {samples} looked at"
     return None

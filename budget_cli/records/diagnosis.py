@@ -14,7 +14,7 @@ from budget_cli.schema.paths import Expression, Place
 MAX_DEPTH = 1024  # orjson's limit on nesting
 
 
-def diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Any:
+def diagnose(line: bytes, error: orjson.JSONDecodeError) -> Any:
     """Why orjson refused the line, in plain words; or its value, if a double's range was the only trouble."""
     try:
         text = line.decode()
@@ -111,3 +111,25 @@ def _skip_space(text: str, at: int) -> int:
     while text[at] in " \t\r\n":
         at += 1
     return at
+
+
+def find_duplicate_keys(data: bytes) -> Iterator[tuple[int, list[str]]]:
+    """(line, counted from 1; the keys that occur more than once in an object of it), for every line that has one."""
+    repeated: list[str] = []
+
+    def noted(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            repeated.extend(dict.fromkeys(key for key in keys if keys.count(key) > 1))
+
+    decoder = json.JSONDecoder(object_pairs_hook=noted, parse_int=len, parse_float=len)
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.count(b'"') < 4:  # no two keys
+            continue
+        repeated.clear()
+        try:
+            decoder.decode(line.decode())
+        except (ValueError, RecursionError):  # the record is rejected for it
+            continue
+        if repeated:
+            yield number, list(dict.fromkeys(repeated))

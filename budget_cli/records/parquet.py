@@ -19,7 +19,15 @@ from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
 from budget_cli.errors import InputProblem
 from budget_cli.ids import Ids, Key
-from budget_cli.records.columns import Columns, Decoded, Extra, Floats, RejectionLimit, Tally, extra
+from budget_cli.records.columns import (
+    Decoded,
+    ExtraColumn,
+    Floats,
+    RejectionLimit,
+    ResponseColumns,
+    Tally,
+    extra_column,
+)
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.records.values import MAX_EXACT, exact_sum
 from budget_cli.schema.fields import EXTRAS, KINDS, ExtraKind, Fields, names_for
@@ -176,7 +184,7 @@ def _careful(
     unread = dict.fromkeys(every)
     for i in range(batch.num_rows):
         row = [column[i] for column in cells]
-        reading.row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
+        reading.read_row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
     return Decoded(reading.columns(Ids()), reading.tally, batch.num_rows, reading.rejections)
 
 
@@ -233,7 +241,7 @@ def _same(value: Any) -> Any:
 
 def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
     """The batch's columns if every row is a plain, valid response; None if anything is unexpected."""
-    if fields.records or fields.group or fields.skips or not batch.num_rows:
+    if fields.records or fields.group or fields.skip_unscored or not batch.num_rows:
         return None
     found: dict[str, Any] = {}
     for name in (*KINDS, *fields.extras):
@@ -263,14 +271,14 @@ def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded
         return None
     keys, codes = ids
     rows = batch.num_rows
-    extras: dict[str, Extra] = {}
+    extras: dict[str, ExtraColumn] = {}
     for name in fields.extras:
         made = _extra(found[name], EXTRAS[name], rows)
         if made is None:
             return None
         extras[name] = made
     line = np.arange(before + 1, before + rows + 1)
-    columns = Columns(keys, codes, line, reward, length, log_prob.sums, old_log_prob.sums, tokens, extras)
+    columns = ResponseColumns(keys, codes, line, reward, length, log_prob.sums, old_log_prob.sums, tokens, extras)
     return Decoded(columns, Tally(read=rows, used=rows), rows, [])
 
 
@@ -307,14 +315,14 @@ def _keys(column: pyarrow.Array) -> list[Any] | None:
     return None if pyarrow.types.is_int64(kind) and SMALLEST in values else values
 
 
-def _extra(column: pyarrow.Array | None, kind: ExtraKind, rows: int) -> Extra | None:
+def _extra(column: pyarrow.Array | None, kind: ExtraKind, rows: int) -> ExtraColumn | None:
     """A label or a number of each row, or of none."""
     if column is None or pyarrow.types.is_null(column.type):
-        return extra(kind, [None] * rows)
+        return extra_column(kind, [None] * rows)
     if kind == "number":
         return _numbers(column)
     labels = _keys(column) if kind == "label" else None
-    return None if labels is None else extra(kind, labels)
+    return None if labels is None else extra_column(kind, labels)
 
 
 def _numbers(column: pyarrow.Array | None) -> Floats | None:

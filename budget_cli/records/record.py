@@ -38,7 +38,7 @@ def responses(value: Any, fields: Fields, line: int) -> list[Response]:
     """
     found: list[Response] = []
     samples = split_records(value, fields)
-    if fields.skips and all(isinstance(sample, dict) and not _has_reward(sample, fields) for sample in samples):
+    if fields.skip_unscored and all(isinstance(sample, dict) and not _has_reward(sample, fields) for sample in samples):
         raise NotASample
     for record in samples:
         if not isinstance(record, dict):
@@ -96,7 +96,7 @@ def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Respon
         )
     tokens = tokens if tokens is not None else old_tokens
     length = _length(record, fields, "response_length", token_count, tokens)
-    extras = tuple(extra(record, fields, name) for name in fields.extras)
+    extras = tuple(extra_value(record, fields, name) for name in fields.extras)
     return [(key, reward, length, log_prob, old_log_prob, tokens, extras)]
 
 
@@ -134,7 +134,7 @@ def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
     ]
 
 
-def extra(record: dict[str, Any], fields: Fields, name: str) -> Any:
+def extra_value(record: dict[str, Any], fields: Fields, name: str) -> Any:
     """The value of an extra, None where there is none: it is never a reason to refuse a record."""
     return _read_extra(_extra_at(record, fields, name), name, fields)
 

@@ -11,8 +11,8 @@ import orjson
 
 from budget_cli.ids import Ids
 from budget_cli.records import columns, record
-from budget_cli.records.columns import Columns, Decoded, Rejection, RejectionLimit, Tally
-from budget_cli.records.diagnosis import column_of, diagnosed, is_torn
+from budget_cli.records.columns import Decoded, Rejection, RejectionLimit, ResponseColumns, Tally
+from budget_cli.records.diagnosis import column_of, diagnose, is_torn
 from budget_cli.records.record import responses
 from budget_cli.schema.fields import EXTRAS, Fields, singular
 from budget_cli.schema.json_values import Invalid
@@ -27,7 +27,7 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimi
     if not torn:
         lines.pop()
     for number, line in enumerate(lines, start=1):
-        reading.read(number, line, torn=torn and number == len(lines))
+        reading.read_line(number, line, torn=torn and number == len(lines))
     ids = Ids()
     return Decoded(reading.columns(ids), reading.tally, len(lines), reading.rejections)
 
@@ -42,14 +42,14 @@ class ReferenceReader:
         self._rows: list[record.Response] = []
         self._lines: list[int] = []  # of each row
 
-    def read(self, number: int, line: bytes, torn: bool) -> None:
+    def read_line(self, number: int, line: bytes, torn: bool) -> None:
         """One more line, without its newline; `torn`: it had none."""
         if len(line) <= self._max_line_bytes and not line.strip(b" \t\r"):
             self.tally.blank += 1
             return
         self._take(number, lambda: value_of(line, self._max_line_bytes), line, torn)
 
-    def row(self, number: int, value: Any) -> None:
+    def read_row(self, number: int, value: Any) -> None:
         """One more record that did not come as a line, or why it cannot be read; it has no columns to point at."""
         self._take(number, lambda: value, None, torn=False)
 
@@ -69,7 +69,7 @@ class ReferenceReader:
             tally.rejected += 1
             tally.by_code[bad.code] += 1
             if bad.code in ("missing", "null") and bad.field is not None:
-                tally.lacking[singular(bad.field.partition(" ")[0])] += 1
+                tally.by_absent_field[singular(bad.field.partition(" ")[0])] += 1
             if self._keep.wants(len(self.rejections), tally.by_code[bad.code] - 1):
                 column = None if line is None else bad.column or column_of(line, bad.path)
                 self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
@@ -83,21 +83,21 @@ class ReferenceReader:
         """Whether there is no response so far."""
         return not self._rows
 
-    def columns(self, ids: Ids) -> Columns:
+    def columns(self, ids: Ids) -> ResponseColumns:
         """The responses so far, their prompts' places among these ids."""
         rows = self._rows
         codes = ids.places([row[0] for row in rows])
         line = np.array(self._lines, dtype=np.intp)
         reward = np.array([row[1] for row in rows], dtype=np.float64)
-        length = columns.optional([row[2] for row in rows])
-        log_prob = columns.optional([row[3] for row in rows])
-        old_log_prob = columns.optional([row[4] for row in rows])
-        tokens = columns.optional([row[5] for row in rows])
+        length = columns.optional_column([row[2] for row in rows])
+        log_prob = columns.optional_column([row[3] for row in rows])
+        old_log_prob = columns.optional_column([row[4] for row in rows])
+        tokens = columns.optional_column([row[5] for row in rows])
         extras = {
-            name: columns.extra(EXTRAS[name], [row[6][place] for row in rows])
+            name: columns.extra_column(EXTRAS[name], [row[6][place] for row in rows])
             for place, name in enumerate(self._fields.extras)
         }
-        return Columns(ids.all(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
+        return ResponseColumns(ids.all(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
 def value_of(line: bytes, max_line_bytes: int) -> Any:
@@ -111,4 +111,4 @@ def value_of(line: bytes, max_line_bytes: int) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return diagnosed(line, error)
+        return diagnose(line, error)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from budget_cli.ids import Key
-from budget_cli.schema.json_values import Invalid, canonical, characters, type_name
+from budget_cli.schema.json_values import Invalid, canonical, count_characters, type_name
 
 MAX_EXACT = 2**53  # the largest integer up to which a float is exact
 
@@ -109,7 +109,7 @@ def text_digest(value: Any) -> tuple[int, int]:
 
     whole_text = value if isinstance(value, str) else canonical(value)
     digest = hashlib.blake2b(whole_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1, characters(value)
+    return int.from_bytes(digest, "little") or 1, count_characters(value)
 
 
 def _not_finite(value: float) -> str:

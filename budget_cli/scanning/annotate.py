@@ -17,7 +17,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.records import reference
-from budget_cli.records.columns import Columns, Tally
+from budget_cli.records.columns import ResponseColumns, Tally
 from budget_cli.records.insertion import Insertion
 from budget_cli.records.jsonl import UTF8_BOM
 from budget_cli.records.record import is_prompt_record
@@ -80,7 +80,7 @@ def annotate(
     for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=False):
         if isinstance(outcome, InputProblem):
             raise outcome
-        so_far.tally.add(outcome.tally)
+        so_far.tally.merge(outcome.tally)
         so_far.bytes += outcome.bytes
         yield outcome
         if progress is not None:
@@ -115,7 +115,7 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
 
 
 @quiet_overflow
-def _terms(columns: Columns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
+def _terms(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
     """The terms of these responses, shape (responses,) each; `rows`: where each one's prompt is."""
     n = groups.column("n")[rows]
     r, e = columns.reward, np.zeros_like(columns.reward)
@@ -155,7 +155,7 @@ def _joined(lines: list[bytes]) -> bytes:
 
 
 def _written(
-    lines: list[bytes], columns: Columns, terms: objective.Terms, rejected: dict[int, str], plan: Plan
+    lines: list[bytes], columns: ResponseColumns, terms: objective.Terms, rejected: dict[int, str], plan: Plan
 ) -> list[bytes]:
     """Every line that is not rejected, with the terms of its responses where it has any."""
     insertion = _insertion(plan.fields)
@@ -199,7 +199,7 @@ def _listed(values: Floats) -> list[float | None]:
     return listed
 
 
-def _is_a_response_a_line(lines: list[bytes], columns: Columns, fields: Fields) -> bool:
+def _is_a_response_a_line(lines: list[bytes], columns: ResponseColumns, fields: Fields) -> bool:
     """Whether every line is the record of one response: no arrays, no blank or rejected line, no list of samples."""
     rewards = fields.paths["rewards"]
     if fields.records or isinstance(rewards, Expression):

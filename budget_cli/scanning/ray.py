@@ -140,7 +140,7 @@ class _Driver:
         """Wait until no more than so many tasks are handed out, and fold the sources that are done."""
         while len(self._handed_out) > most:
             tally, size = self._got(self._handed_out.popleft())
-            self._so_far.tally.add(tally)
+            self._so_far.tally.merge(tally)
             self._so_far.bytes += size
             if self._progress is not None:
                 self._progress(self._so_far)
@@ -310,7 +310,7 @@ def _span(
         parts.append(part)
         if isinstance(part, InputProblem):
             break
-        tally.add(part.tally)
+        tally.merge(part.tally)
         size += part.bytes
     return parts, (tally, size)
 

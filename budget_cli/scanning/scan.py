@@ -18,7 +18,7 @@ from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import Responses
 from budget_cli.groups.groups import Groups
 from budget_cli.records import jsonl
-from budget_cli.records.columns import Columns, Decoded, Label, Labels, Tally, compact_keys
+from budget_cli.records.columns import Decoded, Label, LabelColumn, ResponseColumns, Tally, compact_keys
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning import summary, workers
 from budget_cli.scanning.state import Part, Plan, Scan, Summary, Task
@@ -79,7 +79,7 @@ def finish(result: Scan, found: Sequence[Source], plan: Plan) -> None:
         result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
     result.problems += _changed([source for source in found if source.at_once and source not in result.broken])
     for source in found:
-        if grown := sources.grown(source):
+        if grown := sources.growth(source):
             result.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
 
 
@@ -94,7 +94,7 @@ def tasks(
         if source.remote is not None:
             from budget_cli.sources import remote
 
-            remote.expect([each.remote for each in found[at : at + remote.AHEAD] if each.remote is not None])
+            remote.prefetch([each.remote for each in found[at : at + remote.AHEAD] if each.remote is not None])
         if source.kind is Kind.SUMMARY:
             yield Task(source, None)
             continue
@@ -155,9 +155,9 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
         return problem
     part = _part(decoded, task.source, len(block), plan)
     if part.observations is not None and plan.repeated_keys:
-        from budget_cli.records import duplicate_keys
+        from budget_cli.records import diagnosis
 
-        part.observations.counters.note("repeated_keys", list(duplicate_keys.find_duplicate_keys(bytes(block.view))))
+        part.observations.counters.note("repeated_keys", list(diagnosis.find_duplicate_keys(bytes(block.view))))
     return part
 
 
@@ -175,9 +175,9 @@ def _of_rows(task: Task, plan: Plan) -> Part:
             seen.fold(part.observations, rows, 0)  # its rows are numbered from the row group's first already
         for label, groups in part.by.items():
             whole.by.setdefault(label, Groups(plan.layout)).fold(groups)
-            whole.tallies.setdefault(label, Tally()).add(part.tallies[label])
-        whole.tally.add(part.tally)
-        plan.limits.keep.extend(whole.rejections, part.rejections)
+            whole.tallies.setdefault(label, Tally()).merge(part.tallies[label])
+        whole.tally.merge(part.tally)
+        plan.limits.keep.merge(whole.rejections, part.rejections)
     return whole
 
 
@@ -198,11 +198,11 @@ def _by_label(
         return {source.name: groups}, {source.name: decoded.tally}
     columns = decoded.columns
     labels = columns.extras[plan.by]
-    assert isinstance(labels, Labels)
+    assert isinstance(labels, LabelColumn)
     by: dict[Label, Groups] = {}
     tallies: dict[Label, Tally] = {}
     for code in np.unique(labels.codes).tolist():
-        of_label = compact_keys(columns.at(labels.codes == code))
+        of_label = compact_keys(columns.select(labels.codes == code))
         label = labels.values[code] if code >= 0 else None
         lines = np.unique(of_label.line).size
         by[label], tallies[label] = groups_of(of_label, plan), Tally(read=lines, used=lines)
@@ -238,19 +238,19 @@ def _under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:
     if plan.fields.group == "file":
         columns.keys = [source.name for _ in columns.keys[:1]]
         columns.codes = np.zeros_like(columns.codes)
-    elif plan.fields.per_file is not None:
-        name = source.name.removeprefix(plan.fields.per_file)
+    elif plan.fields.id_file_prefix is not None:
+        name = source.name.removeprefix(plan.fields.id_file_prefix)
         columns.keys = [f"{name}:{part_of_id(key)}" for key in columns.keys]
     return decoded
 
 
-def groups_of(columns: Columns, plan: Plan) -> Groups:
+def groups_of(columns: ResponseColumns, plan: Plan) -> Groups:
     """The moments of these responses."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
     return Groups.from_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
 
 
-def _responses(columns: Columns) -> Responses:
+def _responses(columns: ResponseColumns) -> Responses:
     """A block's columns as what is observed of them, which does not know how they were read."""
     extras: Any = columns.extras
     finish_reason, step = extras.get("finish_reason"), extras.get("step")

@@ -151,11 +151,11 @@ class Scan:
             so_far.observations.fold(part.observations, rows, before)
         for label, groups in part.by.items():
             so_far.by.setdefault(label, Groups(plan.layout)).fold(groups)
-            self.tallies.setdefault(label, Tally()).add(part.tallies[label])
-        self.tally.add(part.tally)
+            self.tallies.setdefault(label, Tally()).merge(part.tallies[label])
+        self.tally.merge(part.tally)
         self.bytes += part.bytes
         rejections = [one._replace(source=source.name, line=before + one.line) for one in part.rejections]
-        plan.limits.keep.extend(self.rejections, rejections)
+        plan.limits.keep.merge(self.rejections, rejections)
         self.lines[source.name] += part.lines
 
     def take(self, summary: Summary, plan: Plan) -> None:
@@ -163,9 +163,9 @@ class Scan:
         for part in summary.parts:
             self.settle(plan)
             self._of_source = part
-        self.tally.add(summary.tally)
+        self.tally.merge(summary.tally)
         self.bytes += summary.bytes
-        plan.limits.keep.extend(self.rejections, summary.rejections)
+        plan.limits.keep.merge(self.rejections, summary.rejections)
         self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
 
     def settle(self, plan: Plan) -> None:
@@ -198,11 +198,11 @@ class Scan:
             for name in later.sources:  # none, if it is empty
                 self._of_source = SourceResult(name, later.groups, later.observations, later.by)
             self.settle(plan)
-        self.tally.add(later.tally)
+        self.tally.merge(later.tally)
         for label, tally in later.tallies.items():
-            self.tallies.setdefault(label, Tally()).add(tally)
+            self.tallies.setdefault(label, Tally()).merge(tally)
         self.bytes += later.bytes
-        plan.limits.keep.extend(self.rejections, later.rejections)
+        plan.limits.keep.merge(self.rejections, later.rejections)
         self.problems += later.problems
         self.notes += later.notes
         self.lines.update(later.lines)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from budget_cli.scanning.state import Scan
 
 SCHEMA = f"budget-cli/{SUMMARY}"
-COUNTERS = ("by_code", "lacking")  # of a tally
+COUNTERS = ("by_code", "by_absent_field")  # of a tally
 # what checks call the thresholds that are used while records are read, and what a Watch calls them
 THRESHOLDS = {"positive-log-prob.nats": "positive", "log-ratio-outlier.nats": "outlier"}
 CHUNK = 1 << 13  # prompts turned into Python's numbers at a time
@@ -73,7 +73,7 @@ def write(found: "Scan", fields: Fields, layout: Layout, watch: ObservationSpec 
         "lengths": np.stack(total.items(), axis=1).tolist(),
         "records": {name: getattr(found.tally, name) for name in Tally.__dataclass_fields__ if name not in COUNTERS},
         "rejected": dict(found.tally.by_code),
-        "lacking": dict(found.tally.lacking),
+        "lacking": dict(found.tally.by_absent_field),
         "rejections": [{**one._asdict(), "source": _utf8(one.source)} for one in found.rejections],
         "incomplete": [[_utf8(problem.source), _utf8(problem.problem)] for problem in found.problems],
     }
@@ -247,7 +247,7 @@ def read(source: Source, layout: Layout, watch: ObservationSpec | None = None) -
         raise InputProblem(source.name, f"a summary that is cut off: {prompts:,} prompts of {header['prompts']:,}")
     told, ids = _told(source, header, watch), Packed.concatenate(keys)
     parts = _parts(source, header, layout, ids, np.concatenate(places), np.concatenate(rows), told)
-    tally = Tally(**header["records"], by_code=Counter(header["rejected"]), lacking=Counter(header["lacking"]))
+    tally = Tally(**header["records"], by_code=Counter(header["rejected"]), by_absent_field=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     return Summary(parts, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
 

@@ -121,7 +121,7 @@ def _compiled(text: str) -> Any:
     return jmespath.compile(text)
 
 
-def check(text: str) -> None:
+def require_valid(text: str) -> None:
     """That this is an expression, and calls only functions that there are.
 
     Raises:

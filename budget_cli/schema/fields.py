@@ -57,10 +57,9 @@ class Fields:
     records: str = ""  # a line is a record; "[]": a list of them, "columns": arrays side by side, PATH[]: a list inside
     group: str = ""  # "": prompt_id says; "line" or "file": those are the prompts
     known: frozenset[str] = frozenset(KINDS)  # the fields that a preset places, or somebody with --field
-    per_file: str | None = (
-        None  # an id counts within its file, which is named without this beginning; None: it does not
-    )
-    skips: bool = False  # a line without a reward is no sample (a header, a summary): counted, not rejected
+    # ids are unique within their file only, so its name without this prefix is part of them; None: within the dump
+    id_file_prefix: str | None = None
+    skip_unscored: bool = False  # a line without a reward is no sample (a header, a summary): counted, not rejected
     needs_length: bool = True
     needs_log_probs: bool = True
     extras: tuple[str, ...] = ()  # which of EXTRAS are to be read
@@ -77,7 +76,7 @@ class Fields:
         return self.needs_length if name == "response_length" else True
 
     @cached_property
-    def lacking(self) -> list[str]:
+    def unmapped(self) -> list[str]:
         """The fields that are needed and that dumps of this preset do not hold."""
         return [name for name in KINDS if self.required(name) and name not in self.known]
 
@@ -93,7 +92,7 @@ class Fields:
             self,
             places=tuple({**self.paths, **places}.items()),
             known=self.known | mapped,
-            per_file=None if "prompt_id" in mapped else self.per_file,
+            id_file_prefix=None if "prompt_id" in mapped else self.id_file_prefix,
         )
 
     def with_mappings(self, mappings: Sequence[str]) -> "Fields":

@@ -5,7 +5,7 @@ from typing import Any
 
 from budget_cli.schema.paths import Place
 
-SAID = ("content", "text", "reasoning_content")  # the keys of a message that hold what it says
+MESSAGE_TEXT_KEYS = ("content", "text", "reasoning_content")  # the keys of a message that hold what it says
 
 
 class Invalid(Exception):
@@ -21,13 +21,13 @@ def canonical(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def characters(value: Any) -> int:
+def count_characters(value: Any) -> int:
     """Of a string, or of what the messages say; -1 where nothing is a string."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        value = [value[key] for key in SAID if key in value]
-    lengths = [characters(part) for part in value] if isinstance(value, list) else []
+        value = [value[key] for key in MESSAGE_TEXT_KEYS if key in value]
+    lengths = [count_characters(part) for part in value] if isinstance(value, list) else []
     return sum(length for length in lengths if length >= 0) if max(lengths, default=-1) >= 0 else -1
 
 

@@ -59,7 +59,7 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
     path = fields.records_place
     inner = value_at(value, path)
     if inner is MISSING:
-        if fields.skips:
+        if fields.skip_unscored:
             raise NotASample
         raise Invalid("missing", "missing: there should be a list of samples", fields.records, path)
     return [{**value, **sample} if isinstance(sample, dict) else sample for sample in inner]
@@ -70,7 +70,7 @@ def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
     read = list(dict.fromkeys(root for name in KINDS for root in root_keys(fields.paths[name]) or value))
     size = max((len(value[key]) for key in read if isinstance(value.get(key), list)), default=None)
     if size is None:
-        if fields.skips:
+        if fields.skip_unscored:
             raise NotASample
         raise Invalid("wrong-type", "expected arrays with an element for each response, found none", column=1)
     for key in read:

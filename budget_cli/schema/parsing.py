@@ -20,7 +20,7 @@ def parse_place(text: str) -> Place:
     if re.search(r"[()|?*@&{}'`,]|\[[^\]]", re.sub(r"\\.", "", text)):
         from budget_cli.schema import expressions
 
-        expressions.check(text)
+        expressions.require_valid(text)
         return Expression(text)
     problem = UsageProblem(f"path {text!r}: expected keys joined by dots, with [] after a list, as in a.b[].c")
     steps = []

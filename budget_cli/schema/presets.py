@@ -35,11 +35,11 @@ class Preset(NamedTuple):
     extras: tuple[tuple[str, str], ...] = ()  # the same of what is only read if asked for
     records: str = ""
     group: str = ""
-    skips: bool = False
+    skip_unscored: bool = False
     document: bool = False
-    per_file: bool = False
+    ids_are_per_file: bool = False
 
-    def applied(self, fields: Fields) -> Fields:
+    def apply_to(self, fields: Fields) -> Fields:
         """The fields of such a dump; what it does not hold stays under its canonical name."""
         wanted = [(name, place) for name, place in self.extras if name in fields.extras]
         mapped = fields.with_mappings([f"{name}={place}" for name, place in (*self.places, *wanted)])
@@ -52,8 +52,8 @@ class Preset(NamedTuple):
             known=frozenset(known),
             records=self.records,
             group=group,
-            per_file="" if self.per_file else None,
-            skips=self.skips,
+            id_file_prefix="" if self.ids_are_per_file else None,
+            skip_unscored=self.skip_unscored,
             document=self.document,
         )
 
@@ -64,7 +64,7 @@ class Preset(NamedTuple):
         said = {name: place_text(fields.paths[name]) for name in names}
         if fields.group:
             said = {"prompt_id": f"each {fields.group}"} | {n: place for n, place in said.items() if n != "prompt_id"}
-        elif fields.per_file is not None:
+        elif fields.id_file_prefix is not None:
             said["prompt_id"] += " in each file"
         return ", ".join(f"{name}←{place}" for name, place in said.items())
 
@@ -139,7 +139,7 @@ def _require_places(where: str, stanza: Mapping[str, Any]) -> None:
             raise UsageProblem(f"{where}: {key}: {problem}") from None
 
 
-def named(name: str, presets: Mapping[str, Preset]) -> Preset:
+def find(name: str, presets: Mapping[str, Preset]) -> Preset:
     """The preset of this name.
 
     Raises:
@@ -169,7 +169,7 @@ class Fit(NamedTuple):
         return 0 < len(self.missing) * 2 < len(self.preset.detect)
 
 
-def fits(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
+def rank(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
     """Each preset that says what to detect it by, with what it misses in these lines' values; the best first."""
     judged = []
     for preset in presets.values():
@@ -179,24 +179,24 @@ def fits(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
     return sorted(judged, key=lambda fit: (len(fit.missing), -len(fit.preset.detect)))
 
 
-def detected(
-    values: Sequence[Any], presets: Mapping[str, Preset], told: Fields = CANONICAL_FIELDS, in_part: bool = False
+def choose(
+    values: Sequence[Any], presets: Mapping[str, Preset], given: Fields = CANONICAL_FIELDS, some_mapped: bool = False
 ) -> Preset | None:
     """The preset that these lines' values fit; None where they have the canonical fields.
 
     Args:
         values: of the first lines.
         presets: by name.
-        told: where the fields are by their canonical names and by what the user says.
-        in_part: the user says where some are, so where no preset fits the others may have their canonical names.
+        given: where the fields are by their canonical names and by what the user says.
+        some_mapped: the user says where some are, so where no preset fits the others may have their canonical names.
 
     Raises:
         UsageProblem: none fits, or several do: which came near, and what to give.
     """
-    if any(is_canonical(value, told) for value in values):
+    if any(is_canonical(value, given) for value in values):
         return None
-    asks = not in_part or not any(_is_whole(value, told) for value in values)
-    judged = fits(values, presets)
+    asks = not some_mapped or not any(_is_whole(value, given) for value in values)
+    judged = rank(values, presets)
     fitting = [fit.preset for fit in judged if fit.fits]
     best = [preset for preset in fitting if not any(set(preset.detect) < set(other.detect) for other in fitting)]
     if len(best) == 1:
@@ -204,7 +204,7 @@ def detected(
     if best and asks:
         names = " and ".join(preset.name for preset in best)
         raise UsageProblem(f"these records fit {names}: say which, as in --preset {best[0].name}")
-    if in_part:
+    if some_mapped:
         return None
     near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near][:3]
     there = next((list(value)[:12] for value in values if isinstance(value, dict)), [])
@@ -218,30 +218,30 @@ def detected(
     )
 
 
-def is_canonical(value: Any, told: Fields = CANONICAL_FIELDS) -> bool:
-    """Whether a record has a `prompt_id`, as no framework calls it, and a reward where it is told."""
-    return isinstance(value, dict) and "prompt_id" in value and _has_field(value, "reward", told)
+def is_canonical(value: Any, given: Fields = CANONICAL_FIELDS) -> bool:
+    """Whether a record has a `prompt_id`, as no framework calls it, and a reward where it is given."""
+    return isinstance(value, dict) and "prompt_id" in value and _has_field(value, "reward", given)
 
 
-def _is_whole(value: Any, told: Fields) -> bool:
+def _is_whole(value: Any, given: Fields) -> bool:
     """Whether a record has, where it is told, what nothing can do without."""
-    return (bool(told.group) or _has_field(value, "prompt_id", told)) and _has_field(value, "reward", told)
+    return (bool(given.group) or _has_field(value, "prompt_id", given)) and _has_field(value, "reward", given)
 
 
-def _has_field(value: Any, field: str, told: Fields) -> bool:
-    return any(_is_at(value, told.paths[name]) for name in names_for(field))
+def _has_field(value: Any, field: str, given: Fields) -> bool:
+    return any(_is_at(value, given.paths[name]) for name in names_for(field))
 
 
 def _missing(values: Sequence[Any], preset: Preset) -> list[str]:
     """The paths of `detect` that a sample lacks, and those of `unless` that one has."""
-    fields = preset.applied(Fields())
+    fields = preset.apply_to(Fields())
     samples: list[Any] = []
     for value in values:
         try:
             samples += split_records(value, fields)
         except Invalid:
             return list(preset.detect)
-    if preset.skips and len(samples) > 1:
+    if preset.skip_unscored and len(samples) > 1:
         samples = samples[1:]
     if not samples:
         return list(preset.detect)

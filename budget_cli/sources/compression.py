@@ -82,7 +82,7 @@ class _ZstdMember:
         return bytes(self._frame.decompress(portion))
 
 
-def unzipped(source: str, path: str) -> Iterator[bytes]:
+def unzip(source: str, path: str) -> Iterator[bytes]:
     """The bytes of the one file in a zip archive.
 
     Raises:
@@ -104,7 +104,7 @@ def unzipped(source: str, path: str) -> Iterator[bytes]:
         raise InputProblem(source, f"damaged zip archive ({error}): what came before was read") from None
 
 
-def decompressed(source: str, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+def decompress(source: str, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The bytes inside, in pieces of bounded size, whatever the ratio.
 
     Raises:

@@ -266,9 +266,9 @@ def _unpacked(source: Source, raw: Iterator[bytes]) -> Iterator[bytes]:
     if start.startswith(compression.ZIP):
         if source.path is None or source.size is None:
             raise InputProblem(source.name, "a zip archive cannot be read from a pipe or a URL: give it as a file")
-        yield from compression.unzipped(source.name, source.path)
+        yield from compression.unzip(source.name, source.path)
     else:
-        plain = rest if codec is None else compression.decompressed(source.name, codec, rest)
+        plain = rest if codec is None else compression.decompress(source.name, codec, rest)
         yield from _no_parquet(source, codec, plain)
 
 
@@ -348,7 +348,7 @@ def require_unchanged(source: Source) -> None:
         raise InputProblem(source.name, f"became shorter while being read: {source.size:,} bytes, now {now.st_size:,}")
 
 
-def grown(source: Source) -> int:
+def growth(source: Source) -> int:
     """By how many bytes a file has grown since the scan began; those were not read."""
     if source.path is None or source.size is None:
         return 0

@@ -58,7 +58,7 @@ class _WrongSize(Exception):
     """The answer has not the bytes that were asked for."""
 
 
-def shown(url: str) -> str:
+def redacted(url: str) -> str:
     """The URL without what may be secret: user and password, and the query, which may be a signature."""
     scheme, _, rest = url.partition("://")
     if scheme.lower() not in ("http", "https"):
@@ -81,7 +81,7 @@ def find(url: str) -> list[Remote]:
         InputProblem: there is none, or it cannot be read.
         UsageProblem: no such protocol.
     """
-    name = shown(url)
+    name = redacted(url)
     fs, path = _opened(url)
     if _is_http(url):
         if "*" not in url and not url.endswith("/"):
@@ -104,8 +104,8 @@ def find(url: str) -> list[Remote]:
 
 def _looked_at(url: str, info: dict[str, Any] | None) -> Remote:
     if info is None:
-        return _tried(shown(url), lambda: _asked(url))
-    name, size = shown(url), info.get("size")
+        return _tried(redacted(url), lambda: _asked(url))
+    name, size = redacted(url), info.get("size")
     if size is None:
         raise InputProblem(name, "its size is not known, so it cannot be read in ranges: download it first")
     start = _range(url, name, 0, min(HEAD_BYTES, size)) if size else b""
@@ -114,7 +114,7 @@ def _looked_at(url: str, info: dict[str, Any] | None) -> Remote:
 
 def _asked(url: str) -> Remote:
     """What an HTTP server says of it, by the answer to a request for the first bytes, which any link allows."""
-    name = shown(url)
+    name = redacted(url)
     try:
         with _stream(url, {"Range": f"bytes=0-{HEAD_BYTES - 1}"}) as file:
             headers, status = file.r.headers, file.r.status
@@ -197,7 +197,7 @@ def _streamed(remote: Remote) -> Iterator[bytes]:
             _again_or_raise(remote.name, error, attempt)
 
 
-def expect(soon: Sequence[Remote]) -> None:
+def prefetch(soon: Sequence[Remote]) -> None:
     """Have the beginnings of these objects fetched, for they are read next."""
     for remote in soon[:AHEAD]:
         if remote.in_ranges and remote.size:
@@ -295,11 +295,11 @@ def require_writable(url: str, option: str) -> None:
         InputProblem: a package is missing.
     """
     if _is_http(url):
-        raise UsageProblem(f"{option} {shown(url)}: an HTTP server takes no files; there are s3://, gs:// and hf://")
+        raise UsageProblem(f"{option} {redacted(url)}: an HTTP server takes no files; there are s3://, gs:// and hf://")
     _opened(url)
 
 
-def put(path: str, url: str) -> None:
+def upload(path: str, url: str) -> None:
     """The file as an object, which is there only once it is whole.
 
     Raises:
@@ -307,7 +307,7 @@ def put(path: str, url: str) -> None:
     """
     try:
         fs, target = _opened(url)
-        _tried(shown(url), lambda: fs.put_file(path, target))
+        _tried(redacted(url), lambda: fs.put_file(path, target))
     except InputProblem as problem:
         raise OutputProblem(f"{problem.source}: the result could not be written: {problem.problem}") from None
 
@@ -321,7 +321,7 @@ def _is_http(url: str) -> bool:
 
 def _opened(url: str) -> tuple[Any, str]:
     """The file system that a URL names, and the path there."""
-    name, protocol = shown(url), url.partition("://")[0].lower()
+    name, protocol = redacted(url), url.partition("://")[0].lower()
     try:
         import fsspec
         from fsspec.core import url_to_fs

@@ -46,7 +46,7 @@ RESPONSES: list[Response] = [
 ]
 COEFFICIENTS = Coefficients(100, 0.01, 0.5)
 LACKING = Counter({"old_log_prob": 2, "response_length": 1})
-TALLY = Tally(read=13, used=8, rejected=3, blank=1, skipped=2, lacking=LACKING)
+TALLY = Tally(read=13, used=8, rejected=3, blank=1, skipped=2, by_absent_field=LACKING)
 K3 = sum(math.exp(-k) - 1 + k for k in (0.2, -0.2, 0.6, 0, 0, 0.1, 0.1, -0.4)) / 8
 
 ON_PAPER: dict[str, float | None] = {

@@ -107,13 +107,13 @@ BAD = b'{"prompt_id": "p", "reward": NaN, "log_prob": -1.5, "old_log_prob": -2.0
 def careful_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the lines that the careful reading was asked for."""
     asked: list[int] = []
-    read = reference.ReferenceReader.read
+    read = reference.ReferenceReader.read_line
 
     def noted(self: reference.ReferenceReader, number: int, line: bytes, torn: bool) -> None:
         asked.append(number)
         read(self, number, line, torn)
 
-    monkeypatch.setattr(reference.ReferenceReader, "read", noted)
+    monkeypatch.setattr(reference.ReferenceReader, "read_line", noted)
     return asked
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_cli.records import duplicate_keys
+from budget_cli.records import diagnosis
 
 LINES: list[tuple[bytes, list[str]]] = [
     (b'{"a": 1, "b": 2}', []),
@@ -23,4 +23,4 @@ LINES: list[tuple[bytes, list[str]]] = [
 @pytest.mark.parametrize(("line", "keys"), LINES)
 def test_the_keys_that_an_object_has_twice_are_named(line: bytes, keys: list[str]) -> None:
     expected = [(1, keys), (3, keys)] if keys else []
-    assert list(duplicate_keys.find_duplicate_keys(line + b'\n{"x": 1}\n' + line)) == expected
+    assert list(diagnosis.find_duplicate_keys(line + b'\n{"x": 1}\n' + line)) == expected

@@ -10,7 +10,7 @@ from written_json import extra_bits
 
 from budget_cli.ids import Ids
 from budget_cli.records import columns, reference
-from budget_cli.records.columns import ALL_REJECTIONS, Columns, Labels, Texts
+from budget_cli.records.columns import ALL_REJECTIONS, LabelColumn, ResponseColumns, TextColumn
 from budget_cli.schema.fields import EXTRAS, Fields
 
 WANTED = tuple(EXTRAS)
@@ -25,18 +25,18 @@ PROMPT: dict[str, Any] = {
 NONE_OF: dict[str, Any] = {"number": None, "label": None, "text": (0, -1)}
 
 
-def read(*records: dict[str, Any], mappings: tuple[str, ...] = (), wanted: tuple[str, ...] = WANTED) -> Columns:
+def read(*records: dict[str, Any], mappings: tuple[str, ...] = (), wanted: tuple[str, ...] = WANTED) -> ResponseColumns:
     data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
     decoded = reference.decode(data, Fields(extras=wanted).with_mappings(mappings), 1 << 20, ALL_REJECTIONS)
     assert decoded.rejections == []
     return decoded.columns
 
 
-def values(found: Columns, name: str) -> list[Any]:
+def values(found: ResponseColumns, name: str) -> list[Any]:
     extra = found.extras[name]
-    if isinstance(extra, Labels):
+    if isinstance(extra, LabelColumn):
         return [None if code < 0 else extra.values[code] for code in extra.codes]
-    if isinstance(extra, Texts):
+    if isinstance(extra, TextColumn):
         return list(zip(extra.digest.tolist(), extra.characters.tolist(), strict=True))
     return [None if math.isnan(value) else value for value in extra.tolist()]
 
@@ -89,7 +89,7 @@ def test_an_extra_whose_place_is_no_place_in_this_record_is_absent() -> None:
 
 def test_labels_are_numbered_as_they_come_and_1_is_not_the_string_1() -> None:
     labels = read(*({**RESPONSE, "step": step} for step in (2, "2", 2, None, "a"))).extras["step"]
-    assert isinstance(labels, Labels)
+    assert isinstance(labels, LabelColumn)
     assert (labels.values, labels.codes.tolist()) == ([2, "2", "a"], [0, 1, 0, -1, 2])
 
 

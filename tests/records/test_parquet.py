@@ -21,7 +21,15 @@ from pyarrow.parquet import ParquetFile, write_table
 from budget_cli.errors import InputProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.records import parquet
-from budget_cli.records.columns import ALL_REJECTIONS, Columns, Decoded, Extra, Labels, RejectionLimit, Texts
+from budget_cli.records.columns import (
+    ALL_REJECTIONS,
+    Decoded,
+    ExtraColumn,
+    LabelColumn,
+    RejectionLimit,
+    ResponseColumns,
+    TextColumn,
+)
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Plan, Scan
@@ -268,15 +276,15 @@ def tables(draw: st.DrawFn) -> pyarrow.Table:
     return pyarrow.table(columns or {"prompt_id": ["a"] * rows})
 
 
-def plain(one: Extra) -> Any:
-    if isinstance(one, Labels):
+def plain(one: ExtraColumn) -> Any:
+    if isinstance(one, LabelColumn):
         return one.values, one.codes.tolist()
-    if isinstance(one, Texts):
+    if isinstance(one, TextColumn):
         return one.digest.tolist(), one.characters.tolist()
     return [None if math.isnan(value) else value for value in one.tolist()]
 
 
-def same(a: Columns, b: Columns) -> bool:
+def same(a: ResponseColumns, b: ResponseColumns) -> bool:
     arrays = ("codes", "line", "reward", "length", "log_prob", "old_log_prob")
     pairs = [(getattr(a, name), getattr(b, name)) for name in arrays]
     extras = [{name: plain(one) for name, one in columns.extras.items()} for columns in (a, b)]

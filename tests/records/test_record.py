@@ -20,8 +20,10 @@ from budget_cli.sources import local as sources
 Read = list[tuple[Any, float]]  # prompt id and reward of each response
 
 
-def rewards_alone(records: str = "", group: str = "", skips: bool = False, *mappings: str) -> Fields:
-    fields = Fields(records=records, group=group, skips=skips, needs_length=False, needs_log_probs=False)
+def rewards_alone(records: str = "", group: str = "", skip_unscored: bool = False, *mappings: str) -> Fields:
+    fields = Fields(
+        records=records, group=group, skip_unscored=skip_unscored, needs_length=False, needs_log_probs=False
+    )
     return fields.with_mappings(mappings)
 
 
@@ -131,9 +133,10 @@ SKIPPED: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("records", "value"), SKIPPED)
 def test_a_line_without_a_reward_is_skipped_only_where_that_is_said(records: str, value: Any) -> None:
-    for skips in (True, False):
-        tally = read(value, rewards_alone(records, "", skips)).tally
-        assert (tally.read, tally.used, tally.skipped, tally.rejected) == (1, 0, int(skips), int(not skips))
+    for skip_unscored in (True, False):
+        tally = read(value, rewards_alone(records, "", skip_unscored)).tally
+        skipped = int(skip_unscored)
+        assert (tally.read, tally.used, tally.skipped, tally.rejected) == (1, 0, skipped, 1 - skipped)
 
 
 @pytest.mark.parametrize("value", [3, [], None, one("a", None), one("a", True), {"reward": 1}, {"rewards": []}])

@@ -451,8 +451,8 @@ def test_the_first_rejections_and_a_few_of_each_code_are_kept_wherever_the_input
     keep, kept = RejectionLimit(first, of_each), []
     for begin, end in pairwise([0, *sorted(cuts), 30]):
         part: list[Rejection] = []
-        keep.extend(part, whole[begin:end])
-        keep.extend(kept, part)
+        keep.merge(part, whole[begin:end])
+        keep.merge(kept, part)
     assert kept == [
         one
         for place, one in enumerate(whole)

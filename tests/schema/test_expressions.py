@@ -83,7 +83,7 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [  # expression, record, what it
 
 @pytest.mark.parametrize(("expression", "record", "value"), VALUES)
 def test_a_function_finds_what_is_worked_out_by_hand(expression: str, record: dict[str, Any], value: Any) -> None:
-    expressions.check(expression)
+    expressions.require_valid(expression)
     assert expressions.evaluate(expression, record) == value
 
 

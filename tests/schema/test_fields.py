@@ -64,7 +64,7 @@ def test_extras_are_mapped_like_any_field_and_change_nothing_that_the_loss_needs
     assert place_text(mapped.paths["response_texts"]) == "answers"
     assert place_text(mapped.paths["by"]) == "meta.step"
     assert mapped.extras == ()
-    assert mapped.lacking == Fields().lacking == []
+    assert mapped.unmapped == Fields().unmapped == []
 
 
 def test_a_path_may_hold_an_equals_sign() -> None:
@@ -73,7 +73,7 @@ def test_a_path_may_hold_an_equals_sign() -> None:
 
 def test_mappings_parsed_once_give_the_same_fields_as_their_text() -> None:
     texts = ["prompt_id=uid", "rewards=scores[].total", "response_length=minus(a, b)"]
-    fields = Fields(known=frozenset(), per_file="runs/")
+    fields = Fields(known=frozenset(), id_file_prefix="runs/")
     places = parse_mappings(texts)
     assert fields.with_places(places) == fields.with_mappings(texts)
     assert fields.with_places(places).known == {"prompt_id", "reward", "response_length"}

@@ -187,8 +187,8 @@ def test_where_a_dump_has_both_log_probabilities_the_log_ratios_are_those_of_the
 def test_no_dump_is_claimed_by_two_presets(name: str) -> None:
     values, is_document = detection.sniff(sources.find([str(dump(name))]))
     known = {n: preset for n, preset in presets.load().items() if preset.document == is_document}
-    fitting = [fit.preset.name for fit in presets.fits(values, known) if fit.fits]
-    best = presets.detected(values, known)
+    fitting = [fit.preset.name for fit in presets.rank(values, known) if fit.fits]
+    best = presets.choose(values, known)
     assert best is not None
     assert best.name == name
     assert name in fitting
@@ -272,7 +272,7 @@ def extras_of(path: Path, fields: Fields) -> dict[str, Any]:
 @pytest.mark.parametrize("name", MORE)
 def test_what_a_dump_holds_beside_the_loss_is_read_where_it_is_wanted(name: str) -> None:
     wanted = ("finish_reason", "step", "advantage", "prompt_text", "response_text")
-    fields = presets.load()[name].applied(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
+    fields = presets.load()[name].apply_to(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
     if EXPECTED[name].mappings:
         fields = fields.with_mappings(EXPECTED[name].mappings)
     extras = extras_of(dump(name), fields)
@@ -424,7 +424,7 @@ def test_a_reward_that_a_function_did_not_give_refuses_the_record(tmp_path: Path
 # ---- ids in several files
 
 
-@pytest.mark.parametrize("name", [name for name, preset in presets.load().items() if preset.per_file])
+@pytest.mark.parametrize("name", [name for name, preset in presets.load().items() if preset.ids_are_per_file])
 def test_an_id_without_a_step_counts_within_its_file(name: str, tmp_path: Path) -> None:
     other = tmp_path / dump(name).name
     other.write_bytes(dump(name).read_bytes())
@@ -518,7 +518,7 @@ def test_a_text_whose_characters_are_the_length_is_named(
     records: list[dict[str, Any]], place: str, said: str | None
 ) -> None:
     fields = Fields().with_mappings([f"response_length={place}"])
-    found = detection.lengths_are_characters(records, fields)
+    found = detection.character_length_warning(records, fields)
     assert (found or "").startswith(f"response_length is the number of characters of {said}" if said else "")
     assert (found is None) is (said is None)
 
@@ -601,7 +601,7 @@ def test_records_with_the_canonical_fields_are_read_by_those(record: dict[str, A
     path = tmp_path / "dump.jsonl"
     path.write_text(json.dumps(record) + "\n", encoding="utf-8")
     found = sources.find([str(path)])
-    assert detection.canonical_at_once(found, Fields()) == record
+    assert detection.canonical_first_record(found, Fields()) == record
     assert detection.detect_preset(detection.sniff(found), presets.load()) is None
     done = run("-", *REWARD_ONLY, "-f", "json", stdin=path.read_bytes())
     assert done.stderr == b""
@@ -644,7 +644,7 @@ def test_where_two_presets_fit_equally_the_user_is_asked_which() -> None:
     known = presets.load()
     record = {"rollout_id": "r", "prompt": "p", "response": "a", "reward": 1.0, "gen_step": 1, "completion": "a"}
     with pytest.raises(UsageProblem) as caught:
-        presets.detected([record], known)
+        presets.choose([record], known)
     assert str(caught.value) == (
         "these records fit agent-lightning and ms-swift-ray: say which, as in --preset agent-lightning"
     )

@@ -36,7 +36,7 @@ def unpacked(codec: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
     """What came out, and what the problem was."""
     out = b""
     try:
-        for piece in compression.decompressed("a", codec, pieces):
+        for piece in compression.decompress("a", codec, pieces):
             out += piece
     except InputProblem as problem:
         return out, problem.problem
@@ -123,7 +123,7 @@ def test_no_flipped_bit_of_the_data_goes_unseen(codec: str) -> None:
 @pytest.mark.parametrize("codec", PACK)
 def test_what_expands_a_thousandfold_comes_in_pieces_of_bounded_size(codec: str) -> None:
     packed = PACK[codec](b"\n" * (8 << 20))
-    sizes = [len(piece) for piece in compression.decompressed("a", codec, [packed])]
+    sizes = [len(piece) for piece in compression.decompress("a", codec, [packed])]
     assert sum(sizes) == 8 << 20
     assert max(sizes) <= compression.PIECE_BYTES
 

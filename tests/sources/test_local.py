@@ -217,11 +217,11 @@ def test_a_file_that_becomes_shorter_is_told_of() -> None:
 def test_what_a_file_grows_by_is_not_read_but_counted() -> None:
     for name in (made("a.jsonl"), made("a.gz", gzip.compress(GOOD))):
         (source,) = sources.find([name])
-        assert sources.grown(source) == 0
+        assert sources.growth(source) == 0
         with open(name, "ab") as file:
             file.write(b"more\n")
         assert b"".join(sources.pieces(source)) == GOOD
-        assert sources.grown(source) == 5
+        assert sources.growth(source) == 5
 
 
 @pytest.mark.parametrize("size", [1, 3, 1 << 20])

@@ -13,7 +13,7 @@ import pytest
 from budget_cli.errors import InputProblem, OutputProblem, UsageProblem
 from budget_cli.sources import blocks, remote
 from budget_cli.sources import local as sources
-from budget_cli.sources.remote import shown
+from budget_cli.sources.remote import redacted
 
 fsspec = pytest.importorskip("fsspec")  # in the dev extra
 
@@ -62,7 +62,7 @@ def content(url: str) -> bytes:
     ],
 )
 def test_a_name_holds_no_secret(url: str, name: str) -> None:
-    assert shown(url) == name
+    assert redacted(url) == name
     assert "secret" not in name
 
 
@@ -185,7 +185,7 @@ def test_the_same_object_twice_is_refused_and_names_that_look_alike_are_numbered
 
 def test_not_even_the_description_of_a_source_holds_a_secret() -> None:
     url = "https://me:secret@host/a?sig=secret"
-    found = remote.Remote(url, shown(url), 0, True, "", b"")
+    found = remote.Remote(url, redacted(url), 0, True, "", b"")
     assert "secret" not in repr(sources.Source(found.name, None, 0, True, url, remote=found))
 
 
@@ -253,7 +253,7 @@ def test_what_is_read_soon_is_fetched_once_and_ahead(memory: Any, monkeypatch: p
         memory.pipe(f"/{name}", b"" if name == "empty" else b"0123456789" * 15)
     found = [remote.find(f"memory://{name}")[0] for name in ("a", "b", "empty")]
     monkeypatch.setattr(type(memory), "cat_file", seen)
-    remote.expect(found)
+    remote.prefetch(found)
     assert b"".join(remote.pieces(found[1])) == b"0123456789" * 15
     assert b"".join(remote.pieces(found[0])) == b"0123456789" * 15
     assert sorted(asked) == [("/a", 0, 100), ("/a", 100, 150), ("/b", 0, 100), ("/b", 100, 150)]
@@ -336,7 +336,7 @@ def test_a_look_at_an_object_fetches_its_beginning_only(memory: Any, monkeypatch
 def test_a_result_is_an_object_once_it_is_whole(memory: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     result = tmp_path / "result"
     result.write_bytes(b"whole")
-    remote.put(str(result), "memory://out")
+    remote.upload(str(result), "memory://out")
     assert memory.cat("/out") == b"whole"
 
     def refuse(self: Any, source: str, target: str) -> None:
@@ -344,7 +344,7 @@ def test_a_result_is_an_object_once_it_is_whole(memory: Any, tmp_path: Any, monk
 
     monkeypatch.setattr(type(memory), "put_file", refuse)
     with pytest.raises(OutputProblem) as raised:
-        remote.put(str(result), "memory://out2")
+        remote.upload(str(result), "memory://out2")
     denied = "access denied (HTTP 403): these credentials may not do this"
     assert str(raised.value) == f"memory://out2: the result could not be written: {denied}"
     with pytest.raises(UsageProblem, match=r"^-o https://host/a\?…: an HTTP server takes no files"):

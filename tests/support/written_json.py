@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from budget_cli.records.columns import Decoded, Extra, Key, Labels, Texts
+from budget_cli.records.columns import Decoded, ExtraColumn, Key, LabelColumn, TextColumn
 from budget_cli.schema.paths import Path
 from budget_cli.sources.blocks import Block
 
@@ -80,11 +80,11 @@ def bits(decoded: Decoded) -> dict[str, object]:
     }
 
 
-def extra_bits(extra: Extra) -> tuple[object, ...]:
+def extra_bits(extra: ExtraColumn) -> tuple[object, ...]:
     """The same of an extra's column."""
-    if isinstance(extra, Labels):
+    if isinstance(extra, LabelColumn):
         return _typed(extra.values), _bits(extra.codes)
-    if isinstance(extra, Texts):
+    if isinstance(extra, TextColumn):
         return _bits(extra.digest), _bits(extra.characters)
     return (_bits(extra),)
 

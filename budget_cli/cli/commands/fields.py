@@ -64,7 +64,7 @@ def command(
     begun = detection.sniff(found)
     if not begun.values:
         console.say(_why_nothing(found))
-    name, judged = known_presets.CANONICAL, known_presets.fits(begun.values, known)
+    name, judged = known_presets.CANONICAL, known_presets.rank(begun.values, known)
     try:
         chosen = preset_of(begun, known, preset, fields, mappings)
     except UsageProblem:
@@ -72,9 +72,9 @@ def command(
             raise
         chosen, name = None, "none"
     if chosen is not None:
-        fields, name = chosen.applied(bare).with_mappings(mappings), chosen.name
+        fields, name = chosen.apply_to(bare).with_mappings(mappings), chosen.name
     near = [] if chosen or name == known_presets.CANONICAL else judged
-    taken = take_inventory(begun.values, fields, name, near, detection.number_keys(begun, chosen))
+    taken = take_inventory(begun.values, fields, name, near, detection.numeric_keys(begun, chosen))
     from budget_cli.rendering import fields as rendering
 
     result = rendering.json(taken) if format is Format.JSON else console.drawn(rendering.screen(taken), output, color)
