@@ -211,7 +211,7 @@ def _is_plain(start: bytes) -> bool:
     )
 
 
-# streams whose first pieces were looked at, and what went wrong then
+# streams whose beginning was looked at: the stored bytes that were read, the rest, and what went wrong then
 _begun: dict[Source, tuple[list[bytes], Iterator[bytes], InputProblem | None]] = {}
 
 
@@ -224,16 +224,28 @@ def head(source: Source, most: int) -> bytes:
         begun = b"".join(_until_problem(_unpacked(source, iter([source.remote.start]))))
         if len(begun) >= most or len(source.remote.start) == source.size:
             return begun
-    rest = pieces(source)
+    raw = _raw(source)
+    stored: list[bytes] = []
+    wrong: InputProblem | None = None
+
+    def recorded() -> Iterator[bytes]:
+        nonlocal wrong
+        try:
+            for piece in raw:
+                stored.append(piece)
+                yield piece
+        except InputProblem as problem:
+            wrong = problem
+            raise
+
     seen: list[bytes] = []
-    wrong = None
-    try:
-        while sum(map(len, seen)) < most and (piece := next(rest, b"")):
+    with contextlib.suppress(InputProblem):
+        for piece in _unpacked(source, recorded()):
             seen.append(piece)
-    except InputProblem as problem:
-        wrong = problem
+            if sum(map(len, seen)) >= most:
+                break
     if source.size is None:
-        _begun[source] = (seen, rest, wrong)
+        _begun[source] = (stored, raw, wrong)
     return b"".join(seen)
 
 
@@ -243,13 +255,6 @@ def pieces(source: Source) -> Iterator[bytes]:
     Raises:
         InputProblem: not all of them can be had.
     """
-    if source in _begun:
-        seen, rest, wrong = _begun.pop(source)
-        yield from seen
-        if wrong is not None:
-            raise wrong
-        yield from rest
-        return
     yield from _unpacked(source, _raw(source))
     require_unchanged(source)
 
@@ -292,6 +297,13 @@ def spool(source: Source, file: IO[bytes]) -> Source:
 
 def _raw(source: Source) -> Iterator[bytes]:
     """The bytes as they are stored."""
+    if source in _begun:
+        stored, rest, wrong = _begun.pop(source)
+        yield from stored
+        if wrong is not None:
+            raise wrong
+        yield from rest
+        return
     if source.remote is not None:
         from budget_cli.sources import remote
 

@@ -1,0 +1,296 @@
+"""If this fails, a browser shows other numbers than the command, asks somebody for something, or runs a prompt's id."""
+
+import json
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+
+from budget_cli.analysis.sweep import VARYING
+
+pytest.importorskip("vl_convert", reason="the page's pictures need the extra: pip install 'budget-cli[report]'")
+webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven by selenium: pip install selenium")
+
+CHROMIUM, DRIVER = which("chromium") or which("chromium-browser"), which("chromedriver")
+if CHROMIUM is None or DRIVER is None:
+    pytest.skip(
+        "no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)", allow_module_level=True
+    )
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+LossJson = Callable[..., dict[str, Any]]
+
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+GOOD = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -1.5, "response_length": 120}
+ALL = {"lengths", "against", "parts", "advantages", "rates", "share"}
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        alerts = "window.alerts = []; window.alert = (x) => window.alerts.push(x);"
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": alerts})
+        yield driver
+        driver.quit()
+
+
+class Page:
+    """A page that the browser has opened from disk and drawn."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1280) -> None:
+        self.browser = browser
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        browser.get_log("browser")
+        browser.get_log("performance")
+        browser.get(path.as_uri())
+        self.settle("document.documentElement.dataset.drawn === 'yes'")
+
+    def settle(self, condition: str) -> None:
+        """Wait until this holds."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.browser, 20, 0.02).until(lambda _: self.run(f"return {condition}"))
+
+    def run(self, script: str, *arguments: object) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def numbers(self) -> dict[str, float | None]:
+        """Every number that is shown, unrounded, by its dotted name."""
+        cells = "[...document.querySelectorAll('main [data-number]')]"
+        script = f"return {cells}.map((cell) => [cell.dataset.number, cell.dataset.value])"
+        return {name: json.loads(value) for name, value in self.run(script)}
+
+    def text(self, selector: str) -> str:
+        text: str = self.run("return document.querySelector(arguments[0]).textContent", selector)
+        return text
+
+    def slide(self, name: str, place: int) -> None:
+        self.run(
+            "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
+            " s.dispatchEvent(new Event('input', {bubbles: true}))",
+            name,
+            place,
+        )
+        self.run("window.frames_ = 0; requestAnimationFrame(() => requestAnimationFrame(() => { window.frames_ = 1 }))")
+        self.settle("window.frames_ === 1")
+
+    def data(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.text("#data"))
+        return found
+
+    def pictures(self) -> dict[str, str]:
+        """The picture in each figure that is shown, as SVG."""
+        script = (
+            "return [...document.querySelectorAll('figure:not([hidden])')].map((f) =>"
+            " [f.id, f.querySelector('svg')?.outerHTML ?? ''])"
+        )
+        return dict(self.run(script))
+
+    def errors(self) -> list[dict[str, Any]]:
+        return list(self.browser.get_log("browser"))
+
+    def asked_for(self) -> list[str]:
+        """The address of every request."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
+        return [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, budget_cli: Run, tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """The page of `budget-cli report ARGUMENTS…`, in the browser."""
+
+    def run(*arguments: str | Path, stdin: bytes | None = None, exits: int = 0, width: int = 1280) -> Page:
+        path = tmp_path_factory.mktemp("page") / "report.html"
+        done = budget_cli("report", *arguments, "-o", path, stdin=stdin)
+        assert done.returncode == exits, done.stderr.decode()
+        return Page(browser, path, width)
+
+    return run
+
+
+def lines(*records: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_is_drawn_without_an_error_a_request_or_a_sideways_scroll(opened: Open, width: int) -> None:
+    page = opened(SAMPLE, "-B", "1024", width=width)
+    assert page.errors() == []
+    assert {address.partition(":")[0] for address in page.asked_for()} <= {"file", "data"}
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    pictures = page.pictures()
+    assert set(pictures) == {f"figure-{name}" for name in ALL}
+    assert all("mark-" in svg for svg in pictures.values())
+
+
+@pytest.mark.parametrize("aggregate", ["response", "prompt"])
+def test_wherever_the_sliders_stand_the_numbers_are_those_of_the_command(
+    opened: Open, loss_json: LossJson, aggregate: str
+) -> None:
+    page = opened(SAMPLE, "-B", "1024", "--aggregate", aggregate)
+    grid = page.data()["grid"]
+    places = [(n, len(grid[n])) for n in ("token_budget", "budget_penalty_coef", "kl_coef")]
+    for budget, beta, alpha in [
+        (0, 0, 0),
+        (3, 20, 12),
+        (8, 33, 1),
+        (places[0][1] - 1, 45, 30),
+        (5, places[1][1] - 1, 51),
+    ]:
+        for (name, _), place in zip(places, (budget, beta, alpha), strict=True):
+            page.slide(name, place)
+        command, *arguments = shlex.split(page.text("#command"))
+        assert (command, arguments[0]) == ("budget-cli", "loss")
+        loss = loss_json(*arguments[1:], "--precision", "17")
+        assert list(loss["coefficients"].values()) == [
+            grid[name][place] for (name, _), place in zip(places, (budget, beta, alpha), strict=True)
+        ]
+        found = page.numbers()
+        assert set(VARYING) <= set(found)
+        for path, value in found.items():
+            expected: Any = loss
+            for name in path.split("."):
+                expected = expected[name]
+            if expected is None or isinstance(expected, int):
+                assert (path, value) == (path, expected), arguments
+            else:
+                assert value == pytest.approx(expected, rel=1e-9, abs=1e-12), (path, arguments)
+    assert page.errors() == []
+
+
+def test_a_moved_slider_changes_every_picture_that_depends_on_it(opened: Open) -> None:
+    page = opened(SAMPLE, "-B", "1024")
+    before, row = page.pictures(), page.text("#prompts tbody")
+    page.slide("token_budget", 2)
+    page.settle("document.querySelectorAll('#figure-lengths .mark-rect path[fill=\"#d9822b\"]').length > 20")
+    after = page.pictures()
+    assert {name for name in before if before[name] == after[name]} == {"figure-rates"}
+    assert page.text("#prompts tbody") != row
+    page.run("document.getElementById('reset').click()")
+    page.settle("document.querySelectorAll('#figure-lengths .mark-rect path[fill=\"#d9822b\"]').length < 12")
+    assert page.text("#prompts tbody") == row
+    assert page.text("#token_budget-value") == "1,024"
+
+
+def test_the_sliders_are_named_and_move_by_keyboard(opened: Open) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page = opened(SAMPLE, "-B", "1024")
+    slider = page.browser.find_element(By.ID, "budget_penalty_coef")
+    assert slider.accessible_name.startswith("β, reward per token over it")
+    assert slider.get_attribute("aria-valuetext") == "0.01 reward per token"
+    before = page.numbers()["loss"]
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert slider.get_attribute("aria-valuetext") == "0.0126 reward per token"
+    assert (page.numbers()["loss"] or 0) > (before or 0)
+    slider.send_keys(Keys.HOME)
+    assert slider.get_attribute("aria-valuetext") == "0 reward per token"
+
+
+def test_hostile_strings_are_text_and_run_nothing(opened: Open, tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x onerror=alert(3)>.jsonl"
+    records = [{**GOOD, "prompt_id": HOSTILE, "response_length": n} for n in (100, 300)]
+    path.write_bytes(lines(*records, {**GOOD, "reward": "<img src=x onerror=alert(4)>"}))
+    page = opened(path, "-B", "200", exits=1)
+    assert page.run("return window.alerts") == []
+    assert page.errors() == []
+    assert page.run("return document.querySelectorAll('img, main script').length") == 0
+    assert page.text("#prompts tbody th") == HOSTILE
+    assert HOSTILE in page.text(".findings")
+    assert "onerror=alert(3)" in page.text("h1 + p")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "records", "exits", "figures"),
+    [
+        pytest.param(("-B", "9"), [], 1, set(), id="no records"),
+        pytest.param(("-B", "9"), [GOOD], 0, ALL, id="one"),
+        pytest.param(
+            ("--beta", "0", "--alpha", "0"),
+            [{"prompt_id": 1, "reward": r} for r in (0, 1)],
+            0,
+            {"advantages", "rates"},
+            id="rewards alone",
+        ),
+        pytest.param(
+            ("-B", "9", "--alpha", "0"),
+            [{"prompt_id": 1, "reward": r, "response_length": 9 + r} for r in (0, 1)],
+            0,
+            ALL,
+            id="no log-probs",
+        ),
+        pytest.param(("-B", "9"), [{**GOOD, "reward": r} for r in (1e200, -1e200)], 1, ALL, id="beyond a double"),
+    ],
+)
+def test_a_dump_of_little_has_a_page_too(
+    opened: Open, arguments: tuple[str, ...], records: list[dict[str, Any]], exits: int, figures: set[str]
+) -> None:
+    page = opened(*arguments, stdin=lines(*records), exits=exits)
+    assert [each for each in page.errors() if each["level"] == "SEVERE"] == []
+    assert {name.removeprefix("figure-") for name in page.pictures()} == figures
+
+
+def test_files_in_a_row_are_a_trend(opened: Open, tmp_path: Path) -> None:
+    records = SAMPLE.read_bytes().splitlines(keepends=True)
+    for step in range(3):
+        (tmp_path / f"step-{step}.jsonl").write_bytes(b"".join(records[step::3]))
+    page = opened(tmp_path, "-B", "1024")
+    assert page.errors() == []
+    trend = page.pictures()["figure-trend"]
+    assert "mark-line" in trend
+    assert "step-1.jsonl" in trend
+
+
+def test_a_field_can_be_what_the_trend_is_along(opened: Open) -> None:
+    records = [{**GOOD, "epoch": HOSTILE if i < 2 else i // 2, "reward": i % 2, "prompt_id": i // 2} for i in range(40)]
+    page = opened("-B", "100", "--by", "epoch", stdin=lines(*records))
+    assert page.errors() == []
+    assert "Loss by epoch" in page.text("#figure-trend figcaption")
+    assert [part["label"] for part in page.data()["parts"]] == [*map(str, range(1, 20)), HOSTILE]
+    page.slide("budget_penalty_coef", 40)
+    assert (page.run("return window.alerts"), page.errors()) == ([], [])
+
+
+def test_dark_and_print_have_their_own_colours(opened: Open) -> None:
+    page = opened(SAMPLE, "-B", "1024")
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    ink = "return getComputedStyle(document.querySelector('#figure-lengths svg text')).fill"
+    light = page.run(paper), page.run(ink)
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert light == ("rgb(255, 255, 255)", "rgb(28, 36, 48)")
+    assert (page.run(paper), page.run(ink)) == ("rgb(18, 22, 28)", "rgb(230, 234, 240)")
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {**dark, "media": "print"})
+    assert (page.run(paper), page.run(ink)) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
+    assert page.run("return getComputedStyle(document.getElementById('kl_coef')).display") == "none"
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
