@@ -19,11 +19,11 @@ from budget_cli.rendering.text import PASS, WIDTH, Line, Piece, failures
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
-TEXT = 600  # characters of a sentence that may hold strings of the data
+TEXT = 600  # characters of a sentence that may contain strings of the data
 
 
 def screen(result: CheckResult, verbose: bool) -> Iterator[Line]:
-    """Each finding with its place, what it is, why it matters and what to do; then the verdict."""
+    """Yield each finding with its location, why it matters and what to do; then the verdict."""
     for finding in result.run.findings:
         yield from _finding(finding, result.sources, verbose)
     yield from _closing(result)
@@ -64,14 +64,14 @@ def _line(evidence: Evidence) -> str:
 
 
 def _also(evidence: Evidence, before: Evidence) -> str:
-    """Another place: the source and the prompt only where they are not those of the place before."""
+    """Return another location; its source and prompt only if they differ from those of the one before."""
     source = "" if evidence.source in (before.source, None) else for_terminal(evidence.source, 200)
     prompt = "" if evidence.prompt_id == before.prompt_id else _prompt(evidence)
     return f"{source}{_line(evidence)} {prompt}".strip()
 
 
 def _prompt(evidence: Evidence) -> str:
-    """The prompt's id, unless it is no more than its place (where a line or a file is the prompt)."""
+    """Return the prompt id; "" if it only repeats the location, as it does when each line or file is one prompt."""
     if evidence.prompt_id is None or (evidence.source and str(evidence.prompt_id).startswith(evidence.source)):
         return ""
     return for_terminal(evidence.prompt_id, 30)
@@ -89,7 +89,7 @@ def _closing(result: CheckResult) -> Iterator[Line]:
         yield []
     for unchecked in run.unchecked:
         text = f"{counted(len(unchecked.codes), 'check')}: {unchecked.reason}"
-        yield [Piece("not made  ", "dim"), Piece(text, "dim")]
+        yield [Piece("skipped   ", "dim"), Piece(text, "dim")]
     counts = Counter(finding.severity for finding in run.findings)
     summary = ", ".join(counted(counts[s], s) if s != "info" else f"{counts[s]} info" for s in STYLES if counts[s])
     summary = f"{counted(len(run.findings), 'finding')}: {summary}" if counts else "nothing"
@@ -104,7 +104,7 @@ def _closing(result: CheckResult) -> Iterator[Line]:
 
 
 def json(result: CheckResult) -> bytes:
-    """One JSON object and a newline; a baseline for another run."""
+    """Return one JSON object, which can be the baseline of a later run."""
     run, loss = result.run, result.loss
     counts = Counter(finding.severity for finding in run.findings)
     document = {
@@ -136,21 +136,23 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
 
 
 def markdown(result: CheckResult) -> bytes:
-    """The verdict and a row a finding."""
-    lead = f"**{result.status}**: " + ("; ".join(for_markdown(reason, TEXT) for reason in result.reasons) or "all held")
+    """Return the verdict and one row per finding."""
+    lead = f"**{result.status}**: " + (
+        "; ".join(for_markdown(reason, TEXT) for reason in result.reasons) or "all checks passed"
+    )
     lines = [lead, ""]
     if result.run.findings:
-        lines += ["| severity | check | found | first at | what to do |", "| --- | --- | --- | --- | --- |"]
+        lines += ["| severity | check | finding | first location | what to do |", "| --- | --- | --- | --- | --- |"]
     for finding in result.run.findings:
         first = _place(finding.evidence[0], result.sources) if finding.evidence else ""
-        said = finding.message + (f" ({finding.accepted})" if finding.accepted else "")
-        cells = [for_markdown(cell, TEXT) for cell in (finding.severity, finding.code, said, first, finding.remedy)]
+        message = finding.message + (f" ({finding.accepted})" if finding.accepted else "")
+        cells = [for_markdown(cell, TEXT) for cell in (finding.severity, finding.code, message, first, finding.remedy)]
         lines.append(f"| {' | '.join(cells)} |")
     return "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
 def annotations(result: CheckResult) -> list[Annotation]:
-    """One a finding, at its first place; and one for each reason to fail that is no finding."""
+    """Return one annotation per finding, at its first location; and one per reason to fail that is not a finding."""
     notes = [
         Annotation("error", "budget-cli check", reason) for reason in result.reasons if reason in result.incomplete
     ]
@@ -166,7 +168,7 @@ def annotations(result: CheckResult) -> list[Annotation]:
 
 
 def cases(result: CheckResult) -> list[Case]:
-    """One a check: it fails if a finding of it makes the verdict fail; and one that everything was read."""
+    """Return one case per check, failed if a finding makes the verdict fail; and one for reading the files."""
     by_code: dict[str, list[Finding]] = {}
     for finding in result.run.findings:
         by_code.setdefault(finding.code, []).append(finding)
@@ -211,23 +213,24 @@ NEEDS = {
 }
 LEAD = """# Checks
 
-`budget-cli check FILES` looks for what is wrong or suspicious in a dump. Each finding has a code; this page has a
-section for each, and `budget-cli check --explain CODE` prints it. (The page is made from
+`budget-cli check FILES` looks for anything wrong or suspicious in a dump. Each finding has a code; this page has a
+section for each, and `budget-cli check --explain CODE` prints it. (This page is generated from
 `budget_cli/analysis/checks/catalogue.py`: `budget-cli check --explain all -o docs/checks.md`.)
 
-- **Severity**: an *error* cannot be right, a *warning* mostly is not, an *info* is good to know. `--fail-on` says from
-  which on the exit code is 1; by default from *error* on. Rejected records follow `--max-errors`, as in `loss`.
+- **Severity**: an *error* cannot be right, a *warning* usually is not, an *info* is good to know. `--fail-on` sets the
+  severity from which the exit code is 1; the default is *error*. Rejected records follow `--max-errors`, as in `loss`.
 - **`--select` and `--ignore`** take codes and topics (%s).
-- **`--threshold NAME=VALUE`** changes a threshold; its default and where it comes from are below.
-- **`--text`** reads the texts of prompts and responses, too, which takes longer; some checks need them.
-- **Summaries** (`budget-cli summarize`) may stand in place of records and have the findings of one scan of their files.
-  What needs single records is not checked then, and that is said; a prompt has its file, and no line.
-- **`--baseline FILE`** takes the JSON of an earlier check: what was found there, and is not worse now, does not fail.
+- **`--threshold NAME=VALUE`** changes a threshold; the defaults and their sources are below.
+- **`--text`** also reads the texts of prompts and responses, which takes longer; some checks need them.
+- **Summaries** (`budget-cli summarize`) can stand in for records and give the findings of one scan of their files.
+  Checks that need single records are then skipped, and listed as such; a prompt is located by its file, without a line.
+- **`--baseline FILE`** takes the JSON of an earlier check: a finding that it contains and that is no worse now does not
+  fail the run.
 - **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
   `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts or records), `accepted` (why it does not
   count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then `coefficients`,
-  `prompts`, `responses`, `records`, the codes `checked`, those `unchecked` with the reason, `thresholds`, `reasons` to
-  fail, and what is `incomplete`. More may be added.
+  `prompts`, `responses`, `records`, the codes `checked`, those `unchecked` with the reason, `thresholds`, the `reasons`
+  for failing, and what is `incomplete`. More keys may be added.
 """
 
 
@@ -242,7 +245,7 @@ def explain_all() -> str:
 
 
 def _index() -> Iterator[str]:
-    yield "| code | severity | when |"
+    yield "| code | severity | finding |"
     yield "|---|---|---|"
     for check in CHECKS.values():
         yield f"| [`{check.code}`](#{check.code}) | {check.severity} | {check.title} |"

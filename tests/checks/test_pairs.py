@@ -186,7 +186,7 @@ PAIRS: dict[str, list[Pair]] = {
             wrong(b'{"prompt_id": "p", "reward": 0, "x": {"reward": 1, "a": {"a": 2}}}'),
             "warning",
             1,
-            "1 record of 3 with a key twice: a, reward",
+            "1 record of 3 with a duplicate key: a, reward",
             KEYS,
             2,
         ),
@@ -276,7 +276,7 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             72,
-            "every prompt has a single response (72 prompts): is the id one of its own a response?",
+            "every prompt has a single response (72 prompts): does the id identify responses?",
         ),
     ],
     "uneven-groups": [
@@ -298,22 +298,22 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             12,
-            "in 12 of 12 prompts the stored advantages do not add up to 0",
+            "in 12 of 12 prompts the stored advantages do not sum to 0",
         ),
         Pair(
             change(GOOD, advantage=lambda r: 0.0),
             GOOD,
             "warning",
             12,
-            "in 12 of 12 prompts the stored advantages are all 0, and rewards differ",
+            "in 12 of 12 prompts the stored advantages are all 0 although rewards differ",
         ),
-        # divided by the standard deviation they still add up to 0
+        # divided by the standard deviation they still sum to 0
         Pair(
             change(GOOD, advantage=lambda r: r["advantage"] + 0.1),
             change(GOOD, advantage=lambda r: r["advantage"] * 2.5),
             "warning",
             12,
-            "in 12 of 12 prompts the stored advantages do not add up to 0",
+            "in 12 of 12 prompts the stored advantages do not sum to 0",
         ),
     ],
     "budget-never-reached": [
@@ -342,7 +342,7 @@ PAIRS: dict[str, list[Pair]] = {
             groups(MIXED, MIXED, lengths=[[10, 20, 30, 40], [10, 20, 30, 2024]]),
             "warning",
             1,
-            "penalties reach 1 and rewards differ by 1 at most; a penalty is larger in 1 of 2 prompts",
+            "penalties reach 1 but rewards differ by at most 1; a penalty exceeds that in 1 of 2 prompts",
             line=5,
         ),
     ],
@@ -352,7 +352,7 @@ PAIRS: dict[str, list[Pair]] = {
             SHAPED,
             "warning",
             OVER,
-            f"within the budget rewards are 0, 1; of the {OVER} responses over it {OVER} (100%) have",
+            f"within the budget, rewards are 0, 1; of the {OVER} responses over it {OVER} (100%) have",
         ),
     ],
     "some-without-length": [
@@ -380,7 +380,7 @@ PAIRS: dict[str, list[Pair]] = {
             change(GOOD[:6], log_prob=lambda r: [-0.4] * r["response_length"]),
             "error",
             6,
-            "in 6 of 6 responses the length is not the number of log-probs",
+            "in 6 of 6 responses the length differs from the number of log-probs",
             ("--ignore", "records"),
             1,
         ),
@@ -389,7 +389,7 @@ PAIRS: dict[str, list[Pair]] = {
             change(GOOD[:6], log_prob=lambda r: [-0.4] * r["response_length"]),
             "warning",
             6,
-            "in 6 of 6 responses the length is not the number of log-probs, by one token each",
+            "in 6 of 6 responses the length differs from the number of log-probs, by one token each",
             (),
             1,
         ),
@@ -398,7 +398,7 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             6,
-            "those lists are not a token's each",
+            "the lists do not hold one log-prob per token",
             (),
             1,
         ),
@@ -409,7 +409,7 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             72,
-            "lengths add up to 100% of the characters of the texts; in 72 of 72 texts they are equal",
+            "lengths sum to 100% of the characters of the texts; in 72 of 72 texts they are equal",
         ),
     ],
     "length-is-turns": [
@@ -427,7 +427,7 @@ PAIRS: dict[str, list[Pair]] = {
             one("finish_reason", "eos"),
             "info",
             1,
-            "1 of 72 responses (1.4%) were cut off by the length limit",
+            "1 of 72 responses (1.4%) were cut off at the length limit",
             line=4,
         ),
         Pair(
@@ -435,7 +435,7 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             LONG,
-            f"{LONG} of 72 responses (29%) were cut off by the length limit",
+            f"{LONG} of 72 responses (29%) were cut off at the length limit",
         ),
     ],
     "at-maximum": [
@@ -491,7 +491,7 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             72,
-            f"log_prob is 0.33 nats below 0 in the mean, over {TOKENS:.0f} tokens: {0.33 / TOKENS:.2g} a token",
+            f"log_prob averages -0.33 nats over {TOKENS:.0f} tokens: {0.33 / TOKENS:.2g} nats per token",
         ),
         # small, but it grows with the length: the policy is almost certain
         Pair(
@@ -503,7 +503,7 @@ PAIRS: dict[str, list[Pair]] = {
         ),
     ],
     "implausible-log-prob": [
-        Pair(change(GOOD, response_length=lambda r: 3), GOOD, "warning", 72, "nats below 0 in the mean, over 3 tokens"),
+        Pair(change(GOOD, response_length=lambda r: 3), GOOD, "warning", 72, "nats over 3 tokens"),
     ],
     "log-ratio-large": [
         Pair(
@@ -511,7 +511,7 @@ PAIRS: dict[str, list[Pair]] = {
             change(GOOD, old_log_prob=lambda r: r["log_prob"] - 0.03 * r["response_length"]),
             "warning",
             72,
-            "the log-ratio is 0.06 nats a token: policy and reference differ by 6.2% in a token's probability",
+            "the log-ratio is 0.06 nats per token: policy and reference differ by 6.2% in a token's probability",
         ),
     ],
     "log-ratio-outlier": [
@@ -539,7 +539,7 @@ PAIRS: dict[str, list[Pair]] = {
             GOOD,
             "warning",
             1,
-            "1 prompt id are integers and 11 are strings",
+            "prompt ids are of two types: 1 integer and 11 strings",
             line=19,
         ),
         Pair(
@@ -547,7 +547,7 @@ PAIRS: dict[str, list[Pair]] = {
             change(GOOD, prompt_id=lambda r: int(r["prompt_id"][1:])),
             "warning",
             1,
-            "; 1 occur as both, which are different prompts",
+            "; 1 occurs as both, and these are different prompts",
             line=19,
         ),
     ],
@@ -585,9 +585,9 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(change(GOOD, prompt_text=lambda r: "play"), GOOD, "info", 12, "12 of 12 prompt ids share their text"),
     ],
     "duplicate-records": [
-        Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response of 1 prompt is there 2 times: 6 copies", line=73),
+        Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response to 1 prompt occurs 2 times: 6 copies", line=73),
         # told by their numbers where texts are not read
-        Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response of 1 prompt is there 2 times", BUDGET, 73),
+        Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response to 1 prompt occurs 2 times", BUDGET, 73),
     ],
     "identical-responses": [
         Pair(

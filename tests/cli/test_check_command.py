@@ -38,12 +38,12 @@ EXITS = [
     (GOOD + BAD, ("--select", "groups"), 1, ["1 record of 3 rejected"]),
     (GOOD + GOOD[:20], (), 1, ["1 record of 3 rejected"]),
     (GOOD + GOOD[:20], ("--allow-truncated-tail",), 0, []),
-    (GOOD + HOT, (), 1, ["1 error, where --fail-on is error"]),
+    (GOOD + HOT, (), 1, ["1 error, with --fail-on error"]),
     (GOOD + HOT, ("--ignore", "positive-log-prob"), 0, []),
     (GOOD + HOT, ("--threshold", "positive-log-prob.nats=3"), 0, []),
-    (GOOD + HOT, ("--fail-on", "warning"), 1, ["1 error and 1 warning, where --fail-on is warning"]),
+    (GOOD + HOT, ("--fail-on", "warning"), 1, ["1 error and 1 warning, with --fail-on warning"]),
     (GOOD + HOT, ("--fail-on", "warning", "--select", "budget"), 0, []),
-    (GOOD[:32], ("--fail-on", "warning"), 1, ["1 warning, where --fail-on is warning"]),
+    (GOOD[:32], ("--fail-on", "warning"), 1, ["1 warning, with --fail-on warning"]),
     (b"", (), 1, ["no records at all"]),
     (b"", ("--allow-empty",), 0, []),
     (BAD, ("--max-errors", "1"), 1, ["no record could be used"]),
@@ -152,7 +152,7 @@ def test_a_reason_has_its_place_however_many_others_come_before(budget_cli: Run)
 def test_numbers_near_the_end_of_a_double_make_no_noise(budget_cli: Run) -> None:
     far = b'{"prompt_id": "p", "reward": %s, "log_prob": -1e200, "old_log_prob": %s, "response_length": 9}\n'
     done = budget_cli("check", "-B", "4", "-f", "json", stdin=far % (b"1", b"-1e308") + far % (b"1e308", b"1.7e308"))
-    assert (done.returncode, done.stderr.decode()) == (1, "budget-cli: fail: 1 error, where --fail-on is error\n")
+    assert (done.returncode, done.stderr.decode()) == (1, "budget-cli: fail: 1 error, with --fail-on error\n")
     assert {"positive-log-prob", "implausible-log-prob", "log-ratio-large"} <= set(found(done))
 
 
@@ -200,8 +200,8 @@ def test_the_screen_says_that_a_summary_holds_no_single_records(budget_cli: Run,
     assert max(map(len, lines)) <= 80
     assert "sample_data/steps/42.jsonl:5  info  truncated  primes-128" in lines
     assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  geometry-203" in lines
-    assert [line for line in lines if line.startswith("not made")] == [
-        "not made  9 checks: a summary holds no single records"
+    assert [line for line in lines if line.startswith("skipped")] == [
+        "skipped   9 checks: a summary holds no single records"
     ]
     assert lines[-1] == "pass      72 records read, none rejected"
 
@@ -326,7 +326,7 @@ def test_what_the_baseline_knows_does_not_fail_and_what_got_worse_does(budget_cl
     better = budget_cli("check", "--baseline", base, stdin=OLD + COLD)
     assert better.returncode == 0
     worse = budget_cli("check", "--baseline", base, "-f", "json", stdin=OLD + HOT)
-    assert (worse.returncode, of_json(worse)["reasons"]) == (1, ["1 error, where --fail-on is error"])
+    assert (worse.returncode, of_json(worse)["reasons"]) == (1, ["1 error, with --fail-on error"])
     # 3 of 21 after 2 of 20 is half as much again
     assert budget_cli("check", "--baseline", base, "--tolerance", "42%", stdin=OLD + HOT).returncode == 1
     assert budget_cli("check", "--baseline", base, "--tolerance", "43%", stdin=OLD + HOT).returncode == 0
@@ -368,7 +368,7 @@ def test_the_screen_stays_within_80_columns_and_says_what_was_not_checked(budget
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0
     assert max(map(len, lines)) <= 80
-    assert any(re.fullmatch(r"not made  \d+ checks: no budget: give -B TOKENS", line) for line in lines)
+    assert any(re.fullmatch(r"skipped   \d+ checks: no budget: give -B TOKENS", line) for line in lines)
     assert lines[-1] == "pass      48 records read, none rejected"
 
 
@@ -415,7 +415,7 @@ def test_junit_has_a_case_for_every_check(budget_cli: Run) -> None:
     assert cases["singleton"].find("failure") is None
     skipped = cases["id-over-texts"].find("skipped")
     assert skipped is not None
-    assert skipped.get("message") == "texts are read with --text only"
+    assert skipped.get("message") == "texts are read only with --text"
 
 
 def test_a_result_can_go_to_a_file(budget_cli: Run, tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_a_check_is_explained_by_its_section_of_the_page(budget_cli: Run) -> Non
     done = budget_cli("check", "--explain", "phantom-advantage")
     section = done.stdout.decode()
     assert done.returncode == 0
-    assert section.startswith("### phantom-advantage\n\nPrompts with equal rewards and unequal penalties")
+    assert section.startswith("### phantom-advantage\n\nPrompts with equal rewards but unequal penalties")
     assert max(map(len, section.splitlines())) <= 80
     assert section in (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
 

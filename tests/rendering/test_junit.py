@@ -14,7 +14,7 @@ def test_a_case_passed_failed_or_was_skipped() -> None:
         [
             Case("singleton", "groups"),
             Case("non-finite", "records", failure="2 records\na.jsonl:3"),
-            Case("id-over-texts", "identity", skipped="texts are read with --text only"),
+            Case("id-over-texts", "identity", skipped="texts are read only with --text"),
             Case("truncated", "lengths", output='1 of "48" <responses> & more'),
         ],
     ).decode()
@@ -27,7 +27,7 @@ def test_a_case_passed_failed_or_was_skipped() -> None:
         '      <failure message="2 records" type="failure">2 records\na.jsonl:3</failure>\n'
         "    </testcase>\n"
         '    <testcase name="id-over-texts" classname="identity">\n'
-        '      <skipped message="texts are read with --text only"/>\n'
+        '      <skipped message="texts are read only with --text"/>\n'
         "    </testcase>\n"
         '    <testcase name="truncated" classname="lengths">\n'
         "      <system-out>1 of &quot;48&quot; &lt;responses&gt; &amp; more</system-out>\n"

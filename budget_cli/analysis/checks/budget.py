@@ -1,4 +1,4 @@
-"""Excess and rewards → whether the budget does what a budget is for."""
+"""Excess and rewards → findings on whether the budget has the effect that it should."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from budget_cli.analysis.numbers import counted, percent
 
 
 def check(dump: CheckInput) -> Findings:
-    """What is wrong or suspicious about the budget and its penalty."""
+    """Yield the findings on the budget and its penalty."""
     if not dump.is_penalised:
         return
     c, length, over = dump.loss.coefficients, dump.loss.length, dump.loss.over_budget.responses
@@ -28,15 +28,15 @@ def check(dump: CheckInput) -> Findings:
         if crushed.any():
             count, prompts = int(crushed.sum()), len(dump.groups)
             message = (
-                f"penalties reach {float(penalty.max()):.3g} and rewards differ by {spread:.3g} at most; a penalty is"
-                f" larger in {count:,} of {counted(prompts, 'prompt')}"
+                f"penalties reach {float(penalty.max()):.3g} but rewards differ by at most {spread:.3g}; a penalty"
+                f" exceeds that in {count:,} of {counted(prompts, 'prompt')}"
             )
             yield finding("penalty-outweighs-reward", message, count, prompts, "prompts", dump.prompts(crushed))
     yield from _already_in_reward(dump)
 
 
 def _already_in_reward(dump: CheckInput) -> Findings:
-    """Few values within the budget, and others, lower ones, over it."""
+    """Yield a finding if rewards over the budget look as if the penalty had already been subtracted."""
     values, budget = dump.counters.values, dump.loss.coefficients.token_budget
     within, over = values.get(f"reward_within@{budget}", {}), values.get(f"reward_over@{budget}", {})
     if not within or None in within or len(within) > dump.threshold("penalty-in-reward.values"):
@@ -46,7 +46,7 @@ def _already_in_reward(dump: CheckInput) -> Findings:
     if len(new) <= len(within) or any(isinstance(value, float) and value > top for value in new):
         return
     count, of = sum(new.values()), sum(over.values())
-    said = ", ".join(f"{value:g}" for value in sorted(value for value in within if isinstance(value, float)))
-    others = f"{count:,} ({percent(count, of)}) have others, and none a higher one"
-    message = f"within the budget rewards are {said}; of the {counted(of, 'response')} over it {others}"
+    rewards = ", ".join(f"{value:g}" for value in sorted(value for value in within if isinstance(value, float)))
+    others = f"{count:,} ({percent(count, of)}) have other rewards, none of them higher"
+    message = f"within the budget, rewards are {rewards}; of the {counted(of, 'response')} over it {others}"
     yield finding("penalty-in-reward", message, count, of, "responses")

@@ -1,4 +1,4 @@
-"""What a check looks at, and what it says. No check is here."""
+"""The input of the checks, and their findings: data only. Contains no check."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from budget_cli.records.columns import Rejection, Tally
 
 
 class Severity(IntEnum):
-    """How bad it is; the larger the worse."""
+    """The severity of a finding; a larger value is worse."""
 
     info = 0
     warning = 1
@@ -26,7 +26,7 @@ class Severity(IntEnum):
 
 
 class Evidence(NamedTuple):
-    """Where it was counters."""
+    """A location that shows a finding."""
 
     source: str | None
     line: int | None  # 1-based
@@ -36,27 +36,27 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong or suspicious."""
+    """Something wrong or suspicious in a dump."""
 
     code: str
     severity: str
-    message: str  # what, with its numbers
-    why: str  # it matters
+    message: str  # what was found, with numbers
+    why: str  # why it matters
     remedy: str
     count: int
     of: int
     unit: str  # responses, prompts or records
     evidence: tuple[Evidence, ...]
-    accepted: str | None = None  # why it does not count for the verdict
+    accepted: str | None = None  # why it does not count towards the verdict
 
     @property
     def rank(self) -> Severity:
-        """Its severity, to be compared."""
+        """The severity as a comparable value."""
         return Severity[self.severity]
 
 
 class CheckInput(NamedTuple):
-    """What the checks look at."""
+    """Everything that the checks look at."""
 
     loss: Loss
     groups: Groups
@@ -72,39 +72,39 @@ class CheckInput(NamedTuple):
     duplicate_keys: bool  # True if duplicate keys were looked for
 
     def threshold(self, name: str) -> float:
-        """The threshold of this name."""
+        """Return the threshold of this name."""
         return self.thresholds[name]
 
     @property
     def responses(self) -> int:
-        """All of them."""
+        """The number of responses."""
         return self.loss.responses
 
     @property
     def has_lengths(self) -> bool:
-        """Whether every response has a length."""
+        """True if every response has a length."""
         return 0 < self.responses == self.groups.with_length
 
     @property
     def has_log_ratios(self) -> bool:
-        """Whether every response has both log-probs."""
+        """True if every response has both log-probs."""
         return 0 < self.responses == self.groups.with_log_ratio
 
     @property
     def is_penalised(self) -> bool:
-        """Whether there are penalties to be looked at."""
+        """True if there is a budget, β is above 0, and every response has a length."""
         c = self.loss.coefficients
         return c.token_budget is not None and c.budget_penalty_coef > 0 and self.has_lengths
 
     def row(self, name: str) -> Any:
-        """What was kept of each prompt, where something was; shape (prompts,)."""
+        """Return one per-prompt quantity, which requires that no file is a summary; shape (prompts,)."""
         assert self.per_prompt is not None
         return self.per_prompt.row(name, len(self.groups))
 
     def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
-        """The first of the prompts where the mask is true, each at its first response, or at no place.
+        """Return the first prompts for which the mask is true, each at its first response.
 
-        Of a response that is in a summary no more is known than its source.
+        The evidence holds no location if `placed` is false, and only a source if one of the files is a summary.
         """
         rows = np.flatnonzero(mask)[:FEW].tolist()
         if not placed or self.per_prompt is None:
@@ -114,11 +114,11 @@ class CheckInput(NamedTuple):
         return self.evidence(Location(int(self.row("place")[row]), row) for row in rows)
 
     def occurrences(self, name: str) -> tuple[Evidence, ...]:
-        """The first responses that show something."""
+        """Return the first responses that a counter has counted."""
         return self.evidence(self.counters.occurrences[name].first) if name in self.counters.occurrences else ()
 
     def evidence(self, locations: Iterable[Location]) -> tuple[Evidence, ...]:
-        """Where things were seen: sources, lines and prompt ids."""
+        """Return the source, line and prompt id of each location."""
         keys, found = self.groups.keys(), []
         for place, row in locations:
             source, line = divmod(place, self.lines_per_source)
@@ -138,6 +138,6 @@ def finding(
     evidence: Sequence[Evidence] = (),
     severity: str | None = None,
 ) -> Finding:
-    """A finding with the words of the catalogue; its severity is the check's own unless said otherwise."""
+    """Return a finding worded as in the catalogue; its severity is the check's own unless `severity` is given."""
     check = catalogue.CHECKS[code]
     return Finding(code, severity or check.severity, message, check.why, check.remedy, count, of, unit, tuple(evidence))

@@ -1,4 +1,4 @@
-"""Prompts → what their rewards teach: nothing, or only length; and whether they are the groups that they seem."""
+"""Prompts → findings on what their rewards teach (nothing, or only length) and on whether the groups are right."""
 
 import math
 
@@ -8,11 +8,11 @@ from budget_cli import objective
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
 
-A_FEW = 4  # prompts; of fewer a share says nothing
+FEWEST = 4  # prompts, below which a share means nothing
 
 
 def check(dump: CheckInput) -> Findings:
-    """What is wrong or suspicious about the groups."""
+    """Yield the findings on groups."""
     if dump.responses:
         yield from _variance(dump)
         yield from _penalised(dump)
@@ -49,7 +49,7 @@ def _variance(dump: CheckInput) -> Findings:
         if expected - found > 3 * max(spread, 1):
             yield finding("zero-variance-filtered", message, found, prompts, "prompts")
     if found:
-        many = prompts >= A_FEW and found >= dump.threshold("zero-variance.share") * prompts and not as_expected
+        many = prompts >= FEWEST and found >= dump.threshold("zero-variance.share") * prompts and not as_expected
         yield finding(
             "zero-variance", message, found, prompts, "prompts", dump.prompts(alike), "warning" if many else "info"
         )
@@ -74,7 +74,7 @@ def _penalised(dump: CheckInput) -> Findings:
     cancels = (n > 1) & ~alike & (objective.adjusted_scatter(rr, re, ee, beta) == 0)
     if cancels.any():
         count = int(cancels.sum())
-        message = f"in {counted(count, 'prompt')} the penalty makes up exactly for the difference between the rewards"
+        message = f"in {counted(count, 'prompt')} the penalty exactly cancels the difference between the rewards"
         yield finding("penalty-cancels", message, count, prompts, "prompts", dump.prompts(cancels))
     if dump.per_prompt is not None:
         yield from _best_changes(dump)
@@ -86,7 +86,7 @@ def _best_changes(dump: CheckInput) -> Findings:
     changes = (n > 1) & (best - of_best > 1e-12 * np.maximum(1, np.abs(best)))
     if changes.any():
         count = int(changes.sum())
-        message = f"in {count:,} of {counted(prompts, 'prompt')} the best response is another one after the penalty"
+        message = f"in {count:,} of {counted(prompts, 'prompt')} the best response is a different one after the penalty"
         yield finding("best-response-changes", message, count, prompts, "prompts", dump.prompts(changes))
 
 
@@ -97,7 +97,7 @@ def _sizes(dump: CheckInput) -> Findings:
         count = int(single.sum())
         if count == prompts:
             message = (
-                f"every prompt has a single response ({counted(count, 'prompt')}): is the id one of its own a response?"
+                f"every prompt has a single response ({counted(count, 'prompt')}): does the id identify responses?"
             )
         else:
             message = f"{count:,} of {counted(prompts, 'prompt')} {'has' if count == 1 else 'have'} a single response"
@@ -111,8 +111,8 @@ def _sizes(dump: CheckInput) -> Findings:
     if doubled.any():
         count = int(doubled.sum())
         least, most = int(n[doubled].min()), int(n[doubled].max())
-        sizes_told = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        message = f"{counted(count, 'prompt')} with a multiple of the usual {usual:.0f} responses: {sizes_told}"
+        multiples = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        message = f"{counted(count, 'prompt')} with a multiple of the usual {usual:.0f} responses: {multiples}"
         yield finding("doubled-group", message, count, prompts, "prompts", dump.prompts(doubled))
     uneven = ~single & ~doubled & (n != usual)
     if uneven.any():
@@ -136,8 +136,8 @@ def _stored_advantages(dump: CheckInput) -> Findings:
     wrong = off | flat
     if wrong.any():
         count, of = int(wrong.sum()), int(judged.sum())
-        of_all = f"of {counted(of, 'prompt')} the stored advantages"
-        said = [f"in {int(off.sum()):,} {of_all} do not add up to 0"] if off.any() else []
-        said += [f"in {int(flat.sum()):,} {of_all} are all 0, and rewards differ"] if flat.any() else []
-        message = "; ".join(said)
+        among = f"of {counted(of, 'prompt')} the stored advantages"
+        problems = [f"in {int(off.sum()):,} {among} do not sum to 0"] if off.any() else []
+        problems += [f"in {int(flat.sum()):,} {among} are all 0 although rewards differ"] if flat.any() else []
+        message = "; ".join(problems)
         yield finding("stored-advantage", message, count, of, "prompts", dump.prompts(wrong))

@@ -1,4 +1,4 @@
-"""Prompt ids, texts and responses → whether things that should be different are, and equal ones equal."""
+"""Prompt ids, texts and responses → findings on duplicates, and on ids that do not match their texts."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses n
 
 
 def check(dump: CheckInput) -> Findings:
-    """What is wrong or suspicious about what belongs to what."""
+    """Yield the findings on identity."""
     yield from _id_types(dump)
     if dump.per_prompt is not None:
         yield from _prompt_texts(dump)
@@ -29,8 +29,9 @@ def _id_types(dump: CheckInput) -> Findings:
     count = int(integers.sum())
     written = {str(key) for key in keys if type(key) is int}
     both = sum(type(key) is str and key in written for key in keys)
-    message = f"{counted(count, 'prompt id')} are integers and {len(keys) - count:,} are strings"
-    message += f"; {both:,} occur as both, which are different prompts" if both else ""
+    message = f"prompt ids are of two types: {counted(count, 'integer')} and {counted(len(keys) - count, 'string')}"
+    if both:
+        message += f"; {both:,} {'occurs' if both == 1 else 'occur'} as both, and these are different prompts"
     rarer = integers if count * 2 <= len(keys) else ~integers
     yield finding("mixed-id-types", message, int(rarer.sum()), len(keys), "prompts", dump.prompts(rarer))
 
@@ -101,7 +102,7 @@ def _equal_responses(dump: CheckInput, kept: PerPrompt) -> Findings:
         if code == "duplicate-records":
             often = int(times[copied[row[starts]]].max())
             several = int(np.count_nonzero(copied))
-            message = f"every response of {counted(several, 'prompt')} is there {often} times: {about} copies"
+            message = f"every response to {counted(several, 'prompt')} occurs {often} times: {about} copies"
             severity = None
         else:
             message = (
@@ -113,14 +114,14 @@ def _equal_responses(dump: CheckInput, kept: PerPrompt) -> Findings:
 
 
 def _copied_prompts(row: Any, record: Any, prompts: int) -> Any:
-    """Whether a prompt has several distinct records, each of them equally often, and more than once."""
+    """Return a mask of the prompts with several distinct records that occur equally often, and more than once."""
     order = np.lexsort((record, row))
     row, record = row[order], record[order]
     is_first = np.ones(row.size, dtype=np.bool_)
     is_first[1:] = (row[1:] != row[:-1]) | (record[1:] != record[:-1])
     starts = np.flatnonzero(is_first)
     times = np.diff(np.append(starts, row.size))
-    times[record[starts] == 0] = 1  # they cannot be told apart
+    times[record[starts] == 0] = 1  # without a digest, records cannot be compared
     least, most = np.full(prompts, np.iinfo(np.int64).max), np.zeros(prompts, dtype=np.int64)
     np.minimum.at(least, row[starts], times)
     np.maximum.at(most, row[starts], times)

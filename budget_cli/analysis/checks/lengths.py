@@ -1,16 +1,16 @@
-"""Response lengths → whether they are token counts, and how many responses were cut off."""
+"""Response lengths → findings on whether they are token counts, and on responses that were truncated."""
 
 import numpy as np
 
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
 
-BEYOND = 1.5  # tokens a character: more are neither tokens of this text nor its characters
-TELLING = 20  # characters of a text, in the mean, from which on their number says something
+BEYOND = 1.5  # tokens per character; more are neither the tokens nor the characters of the text
+TELLING = 20  # mean characters per text, below which their number means nothing
 
 
 def check(dump: CheckInput) -> Findings:
-    """What is wrong or suspicious about the lengths."""
+    """Yield the findings on lengths."""
     responses = dump.responses
     known = dump.groups.with_length
     if 0 < known < responses:
@@ -20,7 +20,7 @@ def check(dump: CheckInput) -> Findings:
     yield from _zero(dump, known)
     yield from _tokens(dump)
     yield from _unit(dump)
-    yield from _cut_off(dump)
+    yield from _truncated(dump)
 
 
 def _zero(dump: CheckInput, known: int) -> Findings:
@@ -38,17 +38,20 @@ def _zero(dump: CheckInput, known: int) -> Findings:
 
 
 def _tokens(dump: CheckInput) -> Findings:
-    """The length that is given beside the number of log-probs."""
+    """Yield a finding if lengths differ from the number of log-probs in the same record."""
     count = dump.counters.count("other_tokens")
     if not count:
         return
     by_one = max(dump.counters.total("off_by_one_more"), dump.counters.total("off_by_one_less"))
     far, severity = dump.counters.total("far_off"), "error"
-    message = f"in {count:,} of {counted(dump.responses, 'response')} the length is not the number of log-probs"
+    message = f"in {count:,} of {counted(dump.responses, 'response')} the length differs from the number of log-probs"
     if by_one == count:
         message, severity = f"{message}, by one token each", "warning"
     elif far > count / 2:
-        message, severity = f"{message}, by more than a factor of 2: those lists are not a token's each", "warning"
+        message, severity = (
+            f"{message}, by more than a factor of 2: the lists do not hold one log-prob per token",
+            "warning",
+        )
     yield finding(
         "token-count-differs",
         message,
@@ -67,7 +70,7 @@ def _unit(dump: CheckInput) -> Findings:
         return
     equal, each = counters.total("as_many_characters"), tokens / characters if characters else 0
     if equal > texts / 2 or dump.threshold("length-is-characters.share") < each < BEYOND:
-        message = f"lengths add up to {percent(each, 1)} of the characters of the texts"
+        message = f"the lengths sum to {percent(each, 1)} of the characters of the texts"
         message += f"; in {equal:,.0f} of {counted(int(texts), 'text')} they are equal" if equal else ""
         yield finding("length-is-characters", message, int(equal or texts), int(texts), "responses")
     if characters > dump.threshold("length-is-turns.characters") * tokens:
@@ -75,22 +78,22 @@ def _unit(dump: CheckInput) -> Findings:
         yield finding("length-is-turns", message, int(texts), int(texts), "responses")
 
 
-def _cut_off(dump: CheckInput) -> Findings:
+def _truncated(dump: CheckInput) -> Findings:
     counters, responses = dump.counters, dump.responses
     reasons = counters.values.get("finish_reason", {})
-    told = sum(reasons.values())
-    if told:
+    known = sum(reasons.values())
+    if known:
         count = counters.count("truncated")
         if count:
             message = (
-                f"{count:,} of {counted(told, 'response')} ({percent(count, told)}) were cut off by the length limit"
+                f"{count:,} of {counted(known, 'response')} ({percent(count, known)}) were cut off at the length limit"
             )
-            many = count >= dump.threshold("truncated.share") * told
+            many = count >= dump.threshold("truncated.share") * known
             yield finding(
                 "truncated",
                 message,
                 count,
-                told,
+                known,
                 "responses",
                 dump.occurrences("truncated"),
                 "warning" if many else "info",

@@ -1,4 +1,4 @@
-"""Log-probs → whether they can be sums of token log-probs, and whether the two policies belong together. In nats."""
+"""Log-probs → findings on whether they can be sums over tokens, and whether the two policies match. In nats."""
 
 import math
 
@@ -12,7 +12,7 @@ BOTH = ("log_prob", "old_log_prob")
 
 
 def check(dump: CheckInput) -> Findings:
-    """What is wrong or suspicious about the log-probs."""
+    """Yield the findings on log-probs."""
     yield from _missing(dump)
     yield from _impossible(dump)
     yield from _scale(dump)
@@ -22,7 +22,7 @@ def check(dump: CheckInput) -> Findings:
 def _missing(dump: CheckInput) -> Findings:
     counts = {name: dump.counters.count(f"without_{name}") for name in BOTH}
     partial = {name: count for name, count in counts.items() if 0 < count < dump.responses}
-    if len(set(partial.values())) == 1:  # mostly the same responses
+    if len(set(partial.values())) == 1:  # these are mostly the same responses
         partial = {" and no ".join(partial): next(iter(partial.values()))}
     for names, count in partial.items():
         message = f"{count:,} of {counted(dump.responses, 'response')} have no {names}"
@@ -45,7 +45,7 @@ def _impossible(dump: CheckInput) -> Findings:
     for name in BOTH:
         known, above = _known(dump, name), counters.count(f"positive_{name}")
         if above:
-            message = f"{name} is above 0 in {above:,} of {counted(known, 'response')}: no probability is above 1"
+            message = f"{name} is above 0 in {above:,} of {counted(known, 'response')}: no probability exceeds 1"
             yield finding("positive-log-prob", message, above, known, "responses", dump.occurrences(f"positive_{name}"))
         zero = int(counters.total(f"zero_{name}"))
         if zero and zero == known:
@@ -65,22 +65,22 @@ def _first(dump: CheckInput) -> tuple[Evidence, ...]:
 
 
 def _scale(dump: CheckInput) -> Findings:
-    """Log-probs given as one number: too small or too large to be the sum over so many tokens."""
+    """Yield a finding if log-probs given as one number are too small or too large to be sums over their tokens."""
     total = dump.counters.total
     n, tokens, nats = total("grows_n"), total("grows_L"), total("grows_p")
     if not n or not tokens or not nats:
         return
     each = nats / tokens
-    said = f"log_prob is {nats / n:.3g} nats below 0 in the mean, over {tokens / n:,.0f} tokens: {each:.2g} a token"
+    summary = f"log_prob averages {-nats / n:.3g} nats over {tokens / n:,.0f} tokens: {each:.2g} nats per token"
     if each > dump.threshold("implausible-log-prob.nats"):
-        yield finding("implausible-log-prob", said, int(n), int(n), "responses")
+        yield finding("implausible-log-prob", summary, int(n), int(n), "responses")
     if n < 8 or tokens / n < dump.threshold("averaged-log-prob.tokens"):
         return
     shared = total("grows_pL") - nats * tokens / n
     spread = (total("grows_pp") - nats * nats / n) * (total("grows_LL") - tokens * tokens / n)
     correlation = shared / math.sqrt(spread) if spread > 0 else 0.0
     if each < dump.threshold("averaged-log-prob.nats") and correlation < 0.3:
-        message = f"{said}, and it does not grow with the length (correlation {correlation:.2f})"
+        message = f"{summary}, and it does not grow with the length (correlation {correlation:.2f})"
         yield finding("averaged-log-prob", message, int(n), int(n), "responses")
 
 
@@ -98,7 +98,7 @@ def _log_ratio(dump: CheckInput) -> Findings:
     is_large = tokens > 0 and nats > limit * tokens
     if is_large:
         differ = f"policy and reference differ by {_factor(nats / tokens)}"
-        message = f"the log-ratio is {nats / tokens:.2g} nats a token: {differ}"
+        message = f"the log-ratio is {nats / tokens:.2g} nats per token: {differ}"
         yield finding("log-ratio-large", message, known, known, "responses")
     outliers, limit = counters.count("outlier"), dump.threshold("log-ratio-outlier.nats")
     if outliers and outliers <= dump.threshold("log-ratio-outlier.share") * known and not is_large:
@@ -108,13 +108,16 @@ def _log_ratio(dump: CheckInput) -> Findings:
     if dump.has_log_ratios:
         mean, error = clustered_mean(dump.groups)
         if mean < 0 and error > 0 and mean < -dump.threshold("negative-k1.standard-errors") * error:
-            message = f"k1, the mean log-ratio, is {mean:.3g} ± {error:.2g} nats; a KL divergence is 0 or more"
+            message = f"k1, the mean log-ratio, is {mean:.3g} ± {error:.2g} nats; a KL divergence is never negative"
             yield finding("negative-k1", message, known, known, "responses")
 
 
 def clustered_mean(groups: Groups) -> tuple[float, float]:
-    """The mean log-ratio and its standard error, which takes the responses to a prompt as one draw (Liang and Zeger,
-    1986); 0 where there are fewer than two prompts."""
+    """Return the mean log-ratio and its standard error, in nats.
+
+    The standard error treats the responses to a prompt as one draw (Liang and Zeger, 1986); with fewer than two
+    prompts it is 0.
+    """
     n = groups.column("n")
     sums = n * groups.column("k0") + groups.column("k1")
     mean, prompts = float(sums.sum() / n.sum()), n.size

@@ -1,4 +1,4 @@
-"""Rejected records → a finding for each reason; and keys that occur twice, of which the last one counted."""
+"""Rejected records → one finding per reason; and objects with duplicate keys, of which the last one counted."""
 
 from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, finding
 from budget_cli.analysis.numbers import counted
@@ -6,23 +6,23 @@ from budget_cli.evidence.counters import FEW
 
 
 def check(dump: CheckInput) -> Findings:
-    """What could not be used, by its code; the most frequent first."""
+    """Yield one finding per reason to reject records, the most frequent first; then duplicate keys."""
     for code, count in sorted(dump.tally.by_code.items(), key=lambda pair: (-pair[1], pair[0])):
         first = [rejection for rejection in dump.rejections if rejection.code == code][:FEW]
-        said = ""
+        example = ""
         if first:
-            said = f": {first[0].field}: {first[0].message}" if first[0].field else f": {first[0].message}"
-        message = f"{counted(count, 'record')} of {dump.tally.read:,}{said}"
+            example = f": {first[0].field}: {first[0].message}" if first[0].field else f": {first[0].message}"
+        message = f"{counted(count, 'record')} of {dump.tally.read:,}{example}"
         evidence = [Evidence(one.source, one.line, one.column, None) for one in first]
         yield finding(code, message, count, dump.tally.read, "records", evidence)
-    yield from _repeated_keys(dump)
+    yield from _duplicate_keys(dump)
 
 
-def _repeated_keys(dump: CheckInput) -> Findings:
+def _duplicate_keys(dump: CheckInput) -> Findings:
     count = dump.counters.count("repeated_keys")
     if not count:
         return
     names = [str(name) for name in dump.counters.values["repeated_keys"] if name is not None]
     more = ", …" if len(names) > FEW else ""
-    message = f"{counted(count, 'record')} of {dump.tally.read:,} with a key twice: {', '.join(names[:FEW])}{more}"
+    message = f"{counted(count, 'record')} of {dump.tally.read:,} with a duplicate key: {', '.join(names[:FEW])}{more}"
     yield finding("duplicate-keys", message, count, dump.tally.read, "records", dump.occurrences("repeated_keys"))

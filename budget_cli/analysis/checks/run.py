@@ -1,4 +1,4 @@
-"""What a scan saw, and which checks are wanted → all findings, the worst first."""
+"""The evidence of a scan, and the codes of the wanted checks → their findings, the worst first."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -12,14 +12,14 @@ TOPICS = (records, groups, budget, lengths, log_probs, identity)
 
 
 class SkippedChecks(NamedTuple):
-    """Checks that could not be made, and what they need."""
+    """Checks that could not run, and why."""
 
     codes: tuple[str, ...]
     reason: str
 
 
 class CheckRun(NamedTuple):
-    """What the checks found."""
+    """What the checks found, and which of them ran."""
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
@@ -28,7 +28,7 @@ class CheckRun(NamedTuple):
 
 @quiet_overflow
 def run_checks(dump: CheckInput, wanted: Collection[str]) -> CheckRun:
-    """Every finding whose code is wanted; within a severity in the order of the catalogue."""
+    """Run the checks; within a severity, findings follow the order of the catalogue."""
     order = list(catalogue.CHECKS)
     found = [one for topic in TOPICS for one in topic.check(dump) if one.code in wanted]
     found.sort(key=lambda one: (-one.rank, order.index(one.code)))
@@ -45,7 +45,7 @@ def run_checks(dump: CheckInput, wanted: Collection[str]) -> CheckRun:
 
 
 def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
-    """What the dump or the command line does not give: how to say it → what checks need of it."""
+    """Map each reason why something is unavailable to the needs of checks that it leaves unmet."""
     c, counters = dump.loss.coefficients, dump.counters
     reasons = {}
     if dump.per_prompt is None:
@@ -63,9 +63,9 @@ def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
     elif not dump.groups.with_log_ratio:
         reasons["no log-probs of the reference in these records"] = {"log_ratio"}
     if not dump.has_texts:
-        reasons["texts are read with --text only" if dump.has_texts is None else "no texts in these records"] = {"text"}
+        reasons["texts are read only with --text" if dump.has_texts is None else "no texts in these records"] = {"text"}
     if not dump.duplicate_keys:
-        reasons["keys are compared with --duplicate-keys only"] = {"keys"}
+        reasons["keys are compared only with --duplicate-keys"] = {"keys"}
     if not counters.values.get("finish_reason"):
         reasons["no finish reason in these records"] = {"finish_reason"}
     if dump.per_prompt is not None and not dump.row("with_advantage").any():

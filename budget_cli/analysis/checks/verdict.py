@@ -1,4 +1,4 @@
-"""Findings, and what may be found → which of them count, and why the verdict is fail."""
+"""Findings and the allowance → which findings count, and why the verdict is fail."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,10 +44,10 @@ def judge(
     known: Mapping[str, KnownFinding],
     tolerance: float,
 ) -> tuple[tuple[Finding, ...], list[str]]:
-    """The findings, those that do not count marked with the reason; and why the verdict is fail, if it is.
+    """Return the findings, with a reason on each that does not count; and the reasons why the verdict is fail.
 
-    Rejected records fail as they do everywhere, by the allowance; whatever else was found, by its severity. What the
-    baseline knows, and is no worse now, does neither.
+    Rejected records count if there are more than the allowance, as in every command; other findings count by their
+    severity. A finding that is in the baseline and is no worse now does not count.
     """
     too_many = verdict.too_many_rejected(tally, allowance)
     marked = []
@@ -65,13 +65,13 @@ def judge(
         if finding.accepted is None and finding.rank >= fail_on and not is_rejection(finding):
             count[finding.severity] = count.get(finding.severity, 0) + 1
     if count:
-        said = " and ".join(
+        summary = " and ".join(
             f"{number} info" if severity == "info" else counted(number, severity) for severity, number in count.items()
         )
-        reasons.append(f"{said}, where --fail-on is {fail_on.name}")
+        reasons.append(f"{summary}, with --fail-on {fail_on.name}")
     return tuple(marked), reasons
 
 
 def is_rejection(finding: Finding) -> bool:
-    """Whether it is about records that were rejected."""
+    """Return True if the finding is about rejected records."""
     return catalogue.CHECKS[finding.code].topic == "records"
