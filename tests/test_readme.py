@@ -3,24 +3,12 @@
 import contextlib
 import io
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "sample_data/README.md", "docs/summaries.md", "docs/story.md")
-
-
-def fenced(page: str, language: str) -> list[str]:
-    """The contents of the page's blocks in this language."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+from command import LossJson
+from pages import ROOT, fenced
 
 
 def table(page: str, header: str) -> list[list[str]]:
@@ -30,23 +18,6 @@ def table(page: str, header: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def shell() -> dict[str, str]:
-    """The environment of a plain terminal in which budget-cli is installed."""
-    changed = ("NO_COLOR", "FORCE_COLOR", "COLUMNS")
-    kept = {k: v for k, v in os.environ.items() if k not in changed and not k.startswith("BUDGET_CLI_")}
-    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
-
-
-def run(commands: list[str], cwd: Path) -> list[str]:
-    """What each command says, on standard output and error; `$?` is that of the one before."""
-    script = "exec 2>&1\nstatus=0\n"
-    script += "".join(f"(exit $status)\n{command}\nstatus=$?; printf '\\001'\n" for command in commands)
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=cwd, env=shell(), stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    return done.stdout.decode().split("\1")[:-1]
-
-
 def leaves(value: Any, above: str = "") -> set[str]:
     """`a.b` of everything in a JSON object; a list of objects counts as the first of them."""
     if isinstance(value, list) and value:
@@ -54,18 +25,6 @@ def leaves(value: Any, above: str = "") -> set[str]:
     if not isinstance(value, dict):
         return {above}
     return set().union(*(leaves(inner, f"{above}.{key}" if above else key) for key, inner in value.items()))
-
-
-@pytest.mark.parametrize(
-    ("page", "block"),
-    [pytest.param(page, block, id=f"{page}-{i}") for page in PAGES for i, block in enumerate(fenced(page, "console"))],
-)
-def test_every_command_says_what_the_page_shows(page: str, block: str, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
-    shutil.copytree(ROOT / "tests" / "dumps", tmp_path / "tests/dumps")
-    commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
-    said = run(commands, tmp_path)
-    assert "".join(f"$ {command}\n{text}" for command, text in zip(commands, said, strict=True)) == block
 
 
 @pytest.mark.parametrize("block", fenced("README.md", "python"))
@@ -87,16 +46,10 @@ def test_make_targets_that_a_page_names_exist(page: str) -> None:
     assert all(command == "make" and target in targets for command, target in named)
 
 
-def test_the_table_of_numbers_names_every_number_of_the_json_and_no_other(tmp_path: Path) -> None:
+def test_the_table_of_numbers_names_every_number_of_the_json_and_no_other(loss_json: LossJson) -> None:
     whole, damaged = (
-        json.loads(out)
-        for out in run(
-            [
-                f"budget-cli loss '{ROOT}/sample_data/{name}' -B 1024 --format json --fail-if 'loss < 0' 2>/dev/null"
-                for name in ("rollouts.jsonl", "damaged.jsonl")
-            ],
-            tmp_path,
-        )
+        loss_json(ROOT / "sample_data" / name, "-B", "1024", "--fail-if", "loss < 0", exits=exits)
+        for name, exits in (("rollouts.jsonl", 0), ("damaged.jsonl", 1))
     )
     in_table = set()
     for thing, names, _ in table("README.md", "| object | names | |"):

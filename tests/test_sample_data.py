@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import run
 
 from budget_cli import rl_budget_loss
 
@@ -49,8 +48,7 @@ DAMAGE = {
 
 def loss(name: str, *options: str) -> dict[str, Any]:
     """The JSON of `budget-cli loss` on a sample, numbers as good as unrounded."""
-    command = [sys.executable, "-m", "budget_cli", "loss", str(SAMPLES / name), "-B", "1024", "--format", "json"]
-    done = subprocess.run([*command, "--precision", "15", *options], capture_output=True, check=False)
+    done = run("loss", SAMPLES / name, "-B", "1024", "--format", "json", "--precision", "15", *options)
     assert done.returncode in (0, 1), done.stderr.decode()
     result: dict[str, Any] = json.loads(done.stdout)
     return result

@@ -3,17 +3,16 @@
 import gzip
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run, lines
+from command import Run
+from samples import lines
 from test_real_dumps import DUMPS, PRIME_RL
 
-from budget_cli.sources import blocks
+from budget_cli.cli import session
 
 ROOT = Path(__file__).parents[2]
 TERMS = ["penalty", "adjusted_reward", "baseline", "advantage", "log_ratio", "loss"]
@@ -218,12 +217,6 @@ def test_standard_input_is_read_twice_and_leaves_no_file_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pipe_with_a_name_is_read_twice_too(small: Path, budget_cli: Run) -> None:
-    command = f"'{sys.executable}' -m budget_cli annotate -B 1000 <(cat '{small}')"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (0, budget_cli("annotate", small, "-B", "1000").stdout)
-
-
 def test_nothing_is_written_where_not_all_bytes_can_be_read(budget_cli: Run, small: Path, tmp_path: Path) -> None:
     cut, out = tmp_path / "cut.gz", tmp_path / "out.jsonl"
     cut.write_bytes(gzip.compress(small.read_bytes())[:-9])
@@ -233,36 +226,36 @@ def test_nothing_is_written_where_not_all_bytes_can_be_read(budget_cli: Run, sma
     assert done.stderr.endswith(b"nothing was annotated: a baseline needs all of its prompt's responses\n")
 
 
-CHANGES = {  # what happens to the file between the two readings
-    "another prompt": ("path.write_bytes(data.replace(b'p1', b'q1'))", "changed between the two readings"),
-    "a record less": ("path.write_bytes(data.replace(b'{', b' ', 1))", "changed between the two readings"),
-    "shorter": ("path.write_bytes(data[:-50])", "became shorter while being read"),
+CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # what happens to the file between the two readings
+    "another prompt": (lambda data: data.replace(b"p1", b"q1"), "changed between the two readings"),
+    "a record less": (lambda data: data.replace(b"{", b" ", 1), "changed between the two readings"),
+    "shorter": (lambda data: data[:-50], "became shorter while being read"),
 }
 
 
 @pytest.mark.parametrize(("change", "said"), CHANGES.values(), ids=CHANGES)
 def test_a_file_that_changes_between_the_two_readings_is_noticed(
-    budget_cli: Run, small: Path, tmp_path: Path, change: str, said: str
+    budget_cli: Run,
+    small: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[bytes], bytes],
+    said: str,
 ) -> None:
     path, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
     path.write_bytes(small.read_bytes())
-    patch = (
-        "from pathlib import Path\nfrom budget_cli.cli import session\nscan = session.scanned\n"
-        f"def changed(*a):\n    found = scan(*a); path = Path({str(path)!r}); data = path.read_bytes(); {change}\n"
-        "    return found\nsession.scanned = changed"
-    )
-    done = budget_cli("annotate", path, "-B", "1000", "-o", out, patch=patch)
+    first_reading = session.scanned
+
+    def scanned(*arguments: Any) -> Any:
+        found = first_reading(*arguments)
+        path.write_bytes(change(path.read_bytes()))
+        return found
+
+    monkeypatch.setattr(session, "scanned", scanned)
+    done = budget_cli("annotate", path, "-B", "1000", "-o", out)
     assert (done.returncode, out.exists()) == (3, False), done.stderr
     assert said in done.stderr.decode()
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_reader_that_goes_ends_it_quietly(small: Path, tmp_path: Path) -> None:
-    path = tmp_path / "long.jsonl"
-    path.write_bytes(small.read_bytes() * (3 * blocks.BLOCK_BYTES // small.stat().st_size))
-    command = f"set -o pipefail; '{sys.executable}' -m budget_cli annotate -B 9 '{path}' --jobs 1 | head -1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
-    assert (done.returncode, done.stderr, done.stdout.count(b"\n")) == (141, b"", 1)
 
 
 def test_an_output_that_cannot_take_it_all_is_one_line(budget_cli: Run, small: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run, lines, response
+from command import Run
+from samples import lines, response
 
 from budget_cli.sources import blocks
 

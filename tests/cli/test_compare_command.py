@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run, lines
+from command import Run
+from samples import lines
 
 RESULT = tuple[int, str, str]
 

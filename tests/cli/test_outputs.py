@@ -1,11 +1,13 @@
 """If this fails, a result takes the place of a dump, records count twice, or a name means what it does not say."""
 
 import gzip
+import json
 import os
 from pathlib import Path
 
 import pytest
 from command import Run
+from samples import GOOD, lines
 
 DAMAGED = Path(__file__).parents[2] / "sample_data" / "damaged.jsonl"
 
@@ -130,3 +132,45 @@ def test_every_command_with_the_loss_has_its_gates(budget_cli: Run, dump: Path, 
     done = budget_cli(*arguments, "responses > 59")
     assert done.returncode == 1
     assert b"gate responses &gt; 59: it is 60" in out.read_bytes().replace(b"> 59", b"&gt; 59")
+
+
+def test_a_full_disk_at_o_is_exit_3_too(budget_cli: Run, small: Path) -> None:
+    done = budget_cli("loss", small, "-B", "9", "-o", "/dev/full")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.decode().count("\n") == 1
+
+
+def test_o_writes_the_same_bytes_and_leaves_nothing_beside(budget_cli: Run, tmp_path: Path, small: Path) -> None:
+    target = tmp_path / "loss.json"
+    target.write_text("old")
+    arguments = ("loss", small, "-B", "1000", "-f", "json")
+    done = budget_cli(*arguments, "-o", target)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (0, b"", "")
+    assert target.read_bytes() == budget_cli(*arguments).stdout
+    assert os.listdir(tmp_path) == ["loss.json"]
+    link = tmp_path / "link.json"
+    link.symlink_to(target)
+    assert budget_cli("loss", small, "-B", "5", "-f", "json", "-o", link).returncode == 0
+    assert link.is_symlink()
+    assert json.loads(target.read_bytes())["coefficients"]["token_budget"] == 5
+
+
+def test_o_keeps_what_was_there_when_there_is_no_result(
+    budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "loss.json"
+    target.write_text("old")
+    assert budget_cli("loss", "missing.jsonl", "-B", "9", "-o", target).returncode == 3
+    assert (target.read_text(), os.listdir(tmp_path)) == ("old", ["loss.json"])
+    monkeypatch.setattr(os, "replace", None)  # a bug at the very end
+    assert budget_cli("loss", "-B", "9", "-o", target, stdin=lines([GOOD])).returncode == 70
+    assert (target.read_text(), os.listdir(tmp_path)) == ("old", ["loss.json"])
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_reading(
+    budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = budget_cli("loss", "missing.jsonl", "-B", "9", "-o", tmp_path / "x")
+    assert done.returncode == 3
+    assert "cannot be written to" in done.stderr.decode()

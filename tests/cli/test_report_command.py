@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -227,8 +228,9 @@ def test_what_makes_no_sense_is_said_before_anything_is_read(
     assert done.stderr.decode().startswith(f"budget-cli: {message}")
 
 
-def test_without_the_extra_it_says_what_to_install(budget_cli: Run) -> None:
-    done = budget_cli("report", SAMPLE, "-B", "1024", patch="sys.modules['vl_convert'] = None")
+def test_without_the_extra_it_says_what_to_install(budget_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    done = budget_cli("report", SAMPLE, "-B", "1024")
     assert done.returncode == 2
     assert done.stderr.decode() == "budget-cli: the pictures need the extra: pip install 'budget-cli[report]'\n"
 

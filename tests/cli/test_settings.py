@@ -150,13 +150,6 @@ def test_another_file_or_none_may_be_named(budget_cli: Run, tmp_path: Path) -> N
     assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: --config {other}: has no [tool.budget-cli]\n")
 
 
-def test_without_a_file_nothing_is_imported_for_it(budget_cli: Run, tmp_path: Path) -> None:
-    patch = "import sys, atexit; atexit.register(lambda: print('tomllib' in sys.modules, 'numpy' in sys.modules))"
-    leave = "import os; os._exit = sys.exit"
-    done = budget_cli("loss", DUMP, cwd=tmp_path, patch=f"{patch}\n{leave}")
-    assert (done.returncode, done.stdout) == (2, b"False False\n")
-
-
 def test_the_file_that_the_readme_shows_is_one(budget_cli: Run, tmp_path: Path) -> None:
     (shown,) = re.findall(
         r"^```toml\n(# budget-cli.toml\n.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.M | re.S

@@ -4,7 +4,6 @@ import decimal
 import io
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
+from command import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow.parquet import ParquetFile, write_table
@@ -411,8 +411,7 @@ def test_rows_are_checked_as_lines_are(tmp_path: Path) -> None:
     lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     found = []
     for path in (lines, *(written(tmp_path / f"{n}.parquet", records, row_group_size=n) for n in (7, 1000))):
-        command = [sys.executable, "-m", "budget_cli", "check", str(path), "-B", "1024", "--text", "-f", "json"]
-        said = subprocess.run(command, capture_output=True, check=False, timeout=120).stdout.decode()
+        said = run("check", path, "-B", "1024", "--text", "-f", "json").stdout.decode()
         answer = json.loads(said.replace(str(path), "a"))
         found.append([(one["code"], one["message"], one["evidence"]) for one in answer["findings"]])
     assert found[0]

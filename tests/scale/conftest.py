@@ -6,13 +6,13 @@ from pathlib import Path
 
 import command
 import pytest
-from command import Run
+from command import Start
 from servers import Server, serving
 
 
 @pytest.fixture(scope="session")
-def budget_cli() -> Run:
-    return command.run
+def budget_cli() -> Start:
+    return command.start
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run
+from command import Start
 from servers import Server
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[2] / "benchmarks"))
@@ -128,7 +128,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
             cluster.end(node)
 
 
-def both(budget_cli: Run, nodes: Nodes, *arguments: Any, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def both(budget_cli: Start, nodes: Nodes, *arguments: Any, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """What one process says, once the cluster has said the same."""
     alone = budget_cli(*arguments, **environment)
     together = budget_cli(*arguments, "--engine", "ray", RAY_ADDRESS=nodes.address, **environment)
@@ -139,7 +139,9 @@ def both(budget_cli: Run, nodes: Nodes, *arguments: Any, **environment: str) -> 
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_the_benchmarks_give_the_bytes_of_one_process(budget_cli: Run, nodes: Nodes, name: str, tmp_path: Path) -> None:
+def test_the_benchmarks_give_the_bytes_of_one_process(
+    budget_cli: Start, nodes: Nodes, name: str, tmp_path: Path
+) -> None:
     records = WORKLOADS[name]
     dump = tmp_path / "dump.jsonl"
     with dump.open("w", encoding="utf-8") as file:
@@ -147,7 +149,9 @@ def test_the_benchmarks_give_the_bytes_of_one_process(budget_cli: Run, nodes: No
     assert both(budget_cli, nodes, "loss", dump, *OPTIONS, "--per-prompt").returncode == 0
 
 
-def test_many_sources_of_all_kinds_give_the_bytes_of_one_process(budget_cli: Run, nodes: Nodes, tmp_path: Path) -> None:
+def test_many_sources_of_all_kinds_give_the_bytes_of_one_process(
+    budget_cli: Start, nodes: Nodes, tmp_path: Path
+) -> None:
     sample = Path(__file__).parents[2] / "sample_data"
     for number in range(20):
         (tmp_path / f"{number}.jsonl").write_bytes((sample / "steps" / f"{41 + number % 4}.jsonl").read_bytes())
@@ -178,7 +182,7 @@ cluster._Driver._share_out = lambda driver: (begin(driver), print("in shares", f
 
 
 def test_many_prompts_are_folded_in_shares_to_the_bytes_of_one_process(
-    budget_cli: Run, nodes: Nodes, tmp_path: Path
+    budget_cli: Start, nodes: Nodes, tmp_path: Path
 ) -> None:
     for number in range(24):
         with (tmp_path / f"{number}.jsonl").open("w", encoding="utf-8") as file:
@@ -195,7 +199,7 @@ def test_many_prompts_are_folded_in_shares_to_the_bytes_of_one_process(
 
 
 def test_a_node_that_dies_in_the_middle_changes_nothing(
-    budget_cli: Run, nodes: Nodes, server: Server, dump: Path
+    budget_cli: Start, nodes: Nodes, server: Server, dump: Path
 ) -> None:
     data = dump.read_bytes()
     urls = []
@@ -224,7 +228,7 @@ def test_a_node_that_dies_in_the_middle_changes_nothing(
     assert server.got.count(lost[0]) > 1  # what it was reading was read again
 
 
-def test_no_cluster_is_a_usage_error_and_none_is_started(budget_cli: Run, tmp_path: Path) -> None:
+def test_no_cluster_is_a_usage_error_and_none_is_started(budget_cli: Start, tmp_path: Path) -> None:
     dump = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
     address = f"127.0.0.1:{free_port()}"
     done = budget_cli("loss", dump, *OPTIONS, "--engine", "ray", RAY_ADDRESS=address)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run, lines
+from command import Start
+from samples import lines
 from servers import Server, fails, hangs_up, serving, stalls, truncates
 
 pytestmark = pytest.mark.scale
@@ -66,7 +67,7 @@ def unnamed(result: bytes) -> Any:
 
 
 @pytest.fixture(scope="module")
-def here(budget_cli: Run, dump: Path) -> Any:
+def here(budget_cli: Start, dump: Path) -> Any:
     """What the dump says, read from a file."""
     done = budget_cli("loss", dump, *OPTIONS)
     assert done.returncode == 0
@@ -76,7 +77,7 @@ def here(budget_cli: Run, dump: Path) -> Any:
 
 
 def test_an_object_of_200_mb_gives_the_same_result_whatever_goes_wrong_on_the_way(
-    budget_cli: Run, s3: Any, proxy: Server, dump: Path, here: Any
+    budget_cli: Start, s3: Any, proxy: Server, dump: Path, here: Any
 ) -> None:
     s3[0].upload_file(str(dump), "dumps", "run/dump.jsonl")
     proxy.faults = [fails, truncates, lambda _: False, stalls, hangs_up, fails, fails, truncates]
@@ -89,7 +90,7 @@ def test_an_object_of_200_mb_gives_the_same_result_whatever_goes_wrong_on_the_wa
 
 @pytest.mark.parametrize("fault", [fails, truncates, stalls, hangs_up])
 def test_what_never_comes_is_exit_3_and_no_result_that_passes(
-    budget_cli: Run, s3: Any, proxy: Server, fault: Any
+    budget_cli: Start, s3: Any, proxy: Server, fault: Any
 ) -> None:
     s3[0].put_object(Bucket="dumps", Key="short/a.jsonl", Body=lines([GOOD] * 1000))
     proxy.faults = [fault] * 30  # aiohttp asks again by itself where a connection is closed
@@ -103,7 +104,7 @@ def test_what_never_comes_is_exit_3_and_no_result_that_passes(
 
 
 def test_patterns_prefixes_compression_and_a_result_written_there(
-    budget_cli: Run, s3: Any, proxy: Server, tmp_path: Path
+    budget_cli: Start, s3: Any, proxy: Server, tmp_path: Path
 ) -> None:
     for number in range(12):
         body = lines([GOOD | {"prompt_id": number, "reward": number}, GOOD | {"prompt_id": number}] * 10)
@@ -119,7 +120,7 @@ def test_patterns_prefixes_compression_and_a_result_written_there(
 
 
 def test_a_result_that_cannot_be_written_is_exit_3_and_not_there(
-    budget_cli: Run, s3: Any, proxy: Server, tmp_path: Path
+    budget_cli: Start, s3: Any, proxy: Server, tmp_path: Path
 ) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines([GOOD]))
     done = budget_cli("loss", tmp_path, *OPTIONS, "-o", "s3://nowhere/loss.json", patch=QUICK, **keys(proxy))
@@ -127,7 +128,7 @@ def test_a_result_that_cannot_be_written_is_exit_3_and_not_there(
     assert done.stderr.startswith(b"budget-cli: s3://nowhere/loss.json: the result could not be written: ")
 
 
-def test_no_object_and_no_access_are_one_line(budget_cli: Run, s3: Any, proxy: Server) -> None:
+def test_no_object_and_no_access_are_one_line(budget_cli: Start, s3: Any, proxy: Server) -> None:
     done = budget_cli("loss", "s3://dumps/nothing.jsonl", *OPTIONS, **keys(proxy))
     assert (done.returncode, done.stderr) == (3, b"budget-cli: s3://dumps/nothing.jsonl: there is no such object\n")
 
@@ -138,7 +139,7 @@ def test_no_object_and_no_access_are_one_line(budget_cli: Run, s3: Any, proxy: S
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_server_without_ranges_gives_the_same(
-    budget_cli: Run, server: Server, dump: Path, here: Any, ranges: bool, jobs: int
+    budget_cli: Start, server: Server, dump: Path, here: Any, ranges: bool, jobs: int
 ) -> None:
     server.objects["/dump.jsonl"] = dump.read_bytes()
     server.ranges = ranges
@@ -148,7 +149,7 @@ def test_a_server_without_ranges_gives_the_same(
     assert b"secret" not in done.stdout + done.stderr
 
 
-def test_a_server_that_stops_giving_ranges_gives_no_wrong_dump(budget_cli: Run, server: Server) -> None:
+def test_a_server_that_stops_giving_ranges_gives_no_wrong_dump(budget_cli: Start, server: Server) -> None:
     server.objects["/a.jsonl"] = lines([GOOD] * 200_000)
 
     def ignore(_: Any) -> bool:
@@ -161,7 +162,7 @@ def test_a_server_that_stops_giving_ranges_gives_no_wrong_dump(budget_cli: Run, 
     assert b"bytes where 8,388,608 were asked for, from byte " in done.stderr
 
 
-def test_an_object_that_is_replaced_meanwhile_is_exit_3(budget_cli: Run, server: Server) -> None:
+def test_an_object_that_is_replaced_meanwhile_is_exit_3(budget_cli: Start, server: Server) -> None:
     server.objects["/a.jsonl"] = lines([GOOD] * 1000)
 
     def replace(_: Any) -> bool:
@@ -174,7 +175,7 @@ def test_an_object_that_is_replaced_meanwhile_is_exit_3(budget_cli: Run, server:
     assert b"/a.jsonl: was replaced by another object while being read" in done.stderr
 
 
-def test_an_answer_whose_end_nobody_can_tell_is_refused(budget_cli: Run, server: Server) -> None:
+def test_an_answer_whose_end_nobody_can_tell_is_refused(budget_cli: Start, server: Server) -> None:
     server.objects["/a.jsonl"] = lines([GOOD] * 100)
     server.ranges = server.says_length = False
     done = budget_cli("loss", f"{server.url}/a.jsonl", *OPTIONS, patch=QUICK)
@@ -183,13 +184,13 @@ def test_an_answer_whose_end_nobody_can_tell_is_refused(budget_cli: Run, server:
 
 
 @pytest.mark.parametrize("data", [b"", gzip.compress(lines([GOOD] * 5)), lines([GOOD] * 5)])
-def test_small_and_compressed_objects(budget_cli: Run, server: Server, data: bytes) -> None:
+def test_small_and_compressed_objects(budget_cli: Start, server: Server, data: bytes) -> None:
     server.objects["/a"] = data
     done = budget_cli("loss", f"{server.url}/a", *OPTIONS, "--allow-empty", patch=QUICK)
     assert (done.returncode, json.loads(done.stdout)["records"]["used"]) == (0, 5 if data else 0), done.stderr.decode()
 
 
-def test_a_password_is_not_shown(budget_cli: Run, server: Server) -> None:
+def test_a_password_is_not_shown(budget_cli: Start, server: Server) -> None:
     url = server.url.replace("http://", "http://me:secret@")
     done = budget_cli("loss", f"{url}/a.jsonl?sig=secret", *OPTIONS, patch=QUICK)
     port = server.server_address[1]

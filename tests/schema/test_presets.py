@@ -3,19 +3,23 @@
 `tests/dumps` holds a small dump a preset, in the shape and with the keys that its writer gives it.
 """
 
+import contextlib
+import io
 import json
 import math
 import pickle
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import command
 import pytest
+from command import Done
 
 from budget_cli.analysis.loss import Coefficients, Loss, compute_loss
 from budget_cli.cli.session import placed
@@ -126,19 +130,18 @@ def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0
     return name, compute_loss(scanned.groups, Coefficients(3, 0.0, kl_coef), scanned.tally, "response")
 
 
-def run(*arguments: str | Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    command = [sys.executable, "-m", "budget_cli", "loss", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False, **source)
+def run(*arguments: str | Path, stdin: bytes | None = None, cwd: Path | None = None) -> Done:
+    """`budget-cli loss ARGUMENTS…`"""
+    return command.run("loss", *arguments, stdin=stdin, cwd=cwd)
 
 
-def of_json(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+def of_json(done: Done) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr.decode()
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
-def last_line(done: subprocess.CompletedProcess[bytes]) -> str:
+def last_line(done: Done) -> str:
     return done.stderr.decode().splitlines()[-1]
 
 
@@ -450,16 +453,12 @@ def test_ids_of_several_files_are_the_file_s_name_and_the_id_and_that_is_said(tm
 
 
 def test_steps_that_are_summarized_one_by_one_keep_their_ids_apart_too(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "budget_cli"]
     for step in ("1", "2"):
         (tmp_path / step).mkdir()
         (tmp_path / step / "results.jsonl").write_bytes(dump("verifiers").read_bytes())
-        summarize = ["summarize", step, *REWARD_ONLY, "-o", f"{step}.summary"]
-        subprocess.run([*command, *summarize], cwd=tmp_path, capture_output=True, check=True)
+        command.run("summarize", step, *REWARD_ONLY, "-o", f"{step}.summary", cwd=tmp_path)
     said = [
-        subprocess.run(
-            [*command, "loss", *paths, *REWARD_ONLY, "-f", "json"], cwd=tmp_path, capture_output=True, check=True
-        ).stdout
+        run(*paths, *REWARD_ONLY, "-f", "json", cwd=tmp_path).stdout
         for paths in (("1", "2"), ("1.summary", "2.summary"))
     ]
     assert said[0] == said[1]
@@ -471,8 +470,7 @@ def test_the_same_files_of_two_folders_have_the_same_ids(tmp_path: Path) -> None
         (tmp_path / folder).mkdir()
         for name in ("1.jsonl", "2.jsonl"):
             (tmp_path / folder / name).write_bytes(dump("verifiers").read_bytes())
-    command = [sys.executable, "-m", "budget_cli", "compare", "monday", "tuesday", *REWARD_ONLY, "-f", "json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    done = command.run("compare", "monday", "tuesday", *REWARD_ONLY, "-f", "json", cwd=tmp_path)
     assert json.loads(done.stdout)["prompts"]["paired"] == 2 * EXPECTED["verifiers"].prompts
 
 
@@ -557,24 +555,33 @@ def test_the_page_about_dumps_has_a_row_for_every_preset() -> None:
     assert {Path(command.split()[0]).stem.rstrip("*") for command in ON_THE_PAGE} == set(EXPECTED)
 
 
-@pytest.mark.parametrize("command", ON_THE_PAGE)
-def test_the_commands_on_the_page_about_dumps_work(command: str) -> None:
+@pytest.mark.parametrize("shown", ON_THE_PAGE)
+def test_the_commands_on_the_page_about_dumps_work(shown: str) -> None:
     arguments: list[str] = []
-    for word in shlex.split(command):
+    for word in shlex.split(shown):
         arguments += map(str, sorted(DUMPS.parent.parent.glob(word))) if word.startswith("tests/") else [word]
     assert isinstance(of_json(run(*arguments, "-f", "json"))["loss"], float)
 
 
-def test_the_lines_that_convert_a_pickle_make_records_that_can_be_read(tmp_path: Path) -> None:
+def test_the_lines_that_convert_a_pickle_make_records_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (script,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
     (tmp_path / "convert.py").write_text(script, encoding="utf-8")
-    stand_in = "import pickle\ndef load(path, weights_only): return pickle.load(open(path, 'rb'))\n"
+    stand_in = (
+        "import pickle\ndef load(path, weights_only):\n    with open(path, 'rb') as file: return pickle.load(file)\n"
+    )
     (tmp_path / "torch.py").write_text(stand_in, encoding="utf-8")
     sample = {"group_index": 3, "reward": 1.0, "response_length": 2, "rollout_log_probs": [-1.0, -0.5], "tokens": [7]}
     dumped = {"rollout_id": 7, "samples": [sample, sample | {"reward": 0.0}]}
     (tmp_path / "7.pt").write_bytes(pickle.dumps(dumped))
-    command = [sys.executable, "convert.py", "7.pt"]
-    converted = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["convert.py", "7.pt"])
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        runpy.run_path("convert.py", run_name="__main__")
+    monkeypatch.delitem(sys.modules, "torch")
+    converted = printed.getvalue().encode()
     (options,) = re.findall(r"`python convert.py 7.pt \| budget-cli loss - ([^`]*)`", PAGE)
     answer = of_json(run("-", *shlex.split(options), "-f", "json", stdin=converted))
     assert (answer["loss"], answer["prompts"], answer["length"]["mean"]) == (0.25, 1, 2.0)

@@ -1,0 +1,77 @@
+"""If this fails, a field that records do not have is not named, or not every way out is."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import Run
+from samples import lines, response
+
+
+def test_what_no_record_has_is_one_message_with_both_ways_out(budget_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"prompt_id": 1, "reward": 1, "response_length": 3}\n' * 30)
+    done = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines()[3:] == [
+        "fail      log_prob is in no record: missing (there are prompt_id, reward, response_length);"
+        " --kl-coef 0 does without it, or give --field log_prob=PATH",
+        "fail      30 records of 30 rejected",
+        "fail      no record could be used",
+    ]
+
+
+def test_what_is_null_in_every_record_is_one_message_with_both_ways_out(budget_cli: Run, tmp_path: Path) -> None:
+    record = {"prompt_id": 1, "reward": 1, "log_prob": -1, "old_log_prob": None}
+    (tmp_path / "a.jsonl").write_bytes(lines([record] * 30))
+    done = budget_cli("loss", "a.jsonl", "--beta", "0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines()[3] == (
+        "fail      old_log_prob is null in every record: --kl-coef 0 does without it, or give --field old_log_prob=PATH"
+    )
+
+
+PARTLY: list[tuple[dict[str, Any], str, str]] = [  # what every third record has, what lacks it, what does without
+    ({"old_log_prob": None}, "old_log_prob", "--kl-coef 0"),
+    ({"log_prob": None}, "log_prob", "--kl-coef 0"),
+    ({"response_length": None}, "response_length", "--budget-penalty-coef 0"),
+]
+
+
+@pytest.mark.parametrize(("lacks", "name", "without"), PARTLY)
+def test_where_some_records_lack_what_a_coefficient_needs_it_is_said_how_many_and_both_ways_out(
+    budget_cli: Run, tmp_path: Path, lacks: dict[str, Any], name: str, without: str
+) -> None:
+    chance = random.Random(7)
+    records = [response(number, chance) | (lacks if number % 3 == 0 else {}) for number in range(60)]
+    (tmp_path / "a.jsonl").write_bytes(lines(records))
+    failed = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stdout.decode().splitlines()[-2:] == [
+        "fail      20 records of 60 rejected",
+        f"fail      {name} is missing in 20 of 60: give {without}, or --max-errors 20 for the other 40",
+    ]
+    allowed = budget_cli("loss", "a.jsonl", "-B", "9", "--max-errors", "20", cwd=tmp_path)
+    assert allowed.returncode == 0
+    text = allowed.stdout.decode()
+    assert f"warning   20 records of 60 without {name}: the loss is over the others\n" in text
+    assert text.endswith("pass      60 records read, 20 rejected as allowed\n")
+    answer = json.loads(budget_cli("loss", "a.jsonl", "-B", "9", "-f", "json", cwd=tmp_path).stdout)
+    expected = {"no_length": 0, "no_log_prob": 0, "no_old_log_prob": 0}
+    expected["no_" + name.removeprefix("response_")] = 20
+    assert answer["coverage"] == {"length": 40, "log_ratio": 40} | expected
+    gated = budget_cli(
+        "loss",
+        "a.jsonl",
+        "-B",
+        "9",
+        "--max-errors",
+        "20",
+        "--fail-if",
+        f"coverage.no_{name.removeprefix('response_')} > 10",
+        cwd=tmp_path,
+    )
+    assert gated.returncode == 1
+    done = budget_cli("loss", "a.jsonl", "-B", "9", *without.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout.decode()

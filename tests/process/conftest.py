@@ -1,0 +1,10 @@
+"""Here the command is a process of its own."""
+
+import command
+import pytest
+from command import Start
+
+
+@pytest.fixture(scope="session")
+def budget_cli() -> Start:
+    return command.start

@@ -1,0 +1,33 @@
+"""If this fails, the README or another page shows something that the program does not do."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from command import ENVIRONMENT
+from pages import ROOT, fenced
+
+PAGES = ("README.md", "sample_data/README.md", "docs/summaries.md", "docs/story.md")
+
+
+def run(commands: list[str], cwd: Path) -> list[str]:
+    """What each command says, on standard output and error; `$?` is that of the one before."""
+    script = "exec 2>&1\nstatus=0\n"
+    script += "".join(f"(exit $status)\n{command}\nstatus=$?; printf '\\001'\n" for command in commands)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return done.stdout.decode().split("\1")[:-1]
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(page, block, id=f"{page}-{i}") for page in PAGES for i, block in enumerate(fenced(page, "console"))],
+)
+def test_every_command_says_what_the_page_shows(page: str, block: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
+    shutil.copytree(ROOT / "tests" / "dumps", tmp_path / "tests/dumps")
+    commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    said = run(commands, tmp_path)
+    assert "".join(f"$ {command}\n{text}" for command, text in zip(commands, said, strict=True)) == block

@@ -1,0 +1,92 @@
+"""If this fails, the entry point is broken, a start takes longer than it must, or the hash seed shows in a result."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from command import ENVIRONMENT, Start, run
+from samples import ROOT, SAMPLE
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("loss", "--help"), ("loss",), ("loss", "--nope")])
+def test_what_reads_nothing_imports_no_numpy_and_no_rich(budget_cli: Start, arguments: tuple[str, ...]) -> None:
+    done = budget_cli(*arguments, PYTHONPROFILEIMPORTTIME="1")
+    imported = {
+        line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines() if line.startswith("import time:")
+    }
+    assert "budget_cli.cli.app" in imported
+    assert not imported & {"numpy", "rich", "rich.table", "msgspec", "orjson", "pydantic", "multiprocessing"}
+    assert b"Traceback" not in done.stderr
+    if arguments == ("--version",):
+        assert done.stdout.startswith(b"budget-cli ")
+
+
+def test_without_a_file_nothing_is_imported_for_it(budget_cli: Start, tmp_path: Path) -> None:
+    patch = "import sys, atexit; atexit.register(lambda: print('tomllib' in sys.modules, 'numpy' in sys.modules))"
+    leave = "import os; os._exit = sys.exit"
+    done = budget_cli("loss", SAMPLE, cwd=tmp_path, patch=f"{patch}\n{leave}")
+    assert (done.returncode, done.stdout) == (2, b"False False\n")
+
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("--version",),
+    ("--help",),
+    ("loss", "sample_data/rollouts.jsonl", "-B", "1024"),
+    ("loss", "sample_data/rollouts.jsonl", "-B", "1024", "-f", "json", "--per-prompt"),
+    ("loss", "sample_data/damaged.jsonl", "-B", "1024", "-f", "csv", "--max-errors", "3"),
+    ("loss", "sample_data/rollouts.jsonl", "-B", "1024", "-f", "markdown", "--fail-if", "loss > 0.1"),
+    ("loss", "sample_data/rollouts.jsonl", "-B", "1024", "--by", "step", "--color", "always"),
+    ("loss", "no-such-file", "-B", "1024"),
+    ("loss", "sample_data/rollouts.jsonl"),
+    ("check", "sample_data/rollouts.jsonl", "-B", "1024", "--text"),
+    ("check", "sample_data/rollouts.jsonl", "-B", "1024", "-f", "json"),
+    ("check", "--explain", "all"),
+    ("sweep", "sample_data/rollouts.jsonl", "-B", "256:2048:4"),
+    ("sweep", "sample_data/rollouts.jsonl", "--suggest"),
+    ("compare", "sample_data/steps/41.jsonl", "sample_data/steps/42.jsonl", "-B", "1024"),
+    ("annotate", "sample_data/rollouts.jsonl", "-B", "1024"),
+    ("summarize", "sample_data/steps", "-B", "1024"),
+    ("fields", "sample_data/rollouts_nested.jsonl"),
+    ("fields", "tests/dumps/trl.parquet"),
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_a_process_gives_what_the_command_gives_in_the_process_of_the_tests(
+    budget_cli: Start, arguments: tuple[str, ...]
+) -> None:
+    alone, within = budget_cli(*arguments, cwd=ROOT), run(*arguments, cwd=ROOT)
+    assert (alone.returncode, alone.stdout, alone.stderr) == (within.returncode, within.stdout, within.stderr)
+
+
+def test_records_that_are_piped_in_are_read_as_in_the_process_of_the_tests(budget_cli: Start) -> None:
+    arguments, data = ("loss", "-B", "1024", "-f", "json"), SAMPLE.read_bytes()
+    alone, within = budget_cli(*arguments, stdin=data), run(*arguments, stdin=data)
+    assert (alone.returncode, alone.stdout, alone.stderr) == (within.returncode, within.stdout, within.stderr)
+    assert json.loads(alone.stdout)["responses"] == 48
+
+
+def test_the_installed_script_is_the_command() -> None:
+    done = subprocess.run(["budget-cli", "--version"], env=ENVIRONMENT, capture_output=True, check=True)
+    assert re.fullmatch(rb"budget-cli [\d.]+\n", done.stdout)
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_the_hash_seed_does_not_show_in_the_result(budget_cli: Start, large_damaged: Path, jobs: str) -> None:
+    arguments = ("loss", large_damaged, "-B", "1000", "-f", "json", "--per-prompt", "-v", "--jobs", jobs)
+    one, other = (budget_cli(*arguments, PYTHONHASHSEED=seed) for seed in ("1", "2"))
+    assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
+    assert len(json.loads(one.stdout)["per_prompt"]) == 37
+
+
+def test_a_bash_that_has_the_script_completes(tmp_path: Path) -> None:
+    script = (
+        'eval "$(_BUDGET_CLI_COMPLETE=source_bash budget-cli)"; COMP_WORDS=(budget-cli loss --aggregate p)'
+        '; COMP_CWORD=3; _budget_cli_completion budget-cli; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], env={"PATH": ENVIRONMENT["PATH"]}, capture_output=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == b"prompt\n"

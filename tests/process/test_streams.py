@@ -1,0 +1,89 @@
+"""If this fails, a terminal, a named pipe, a full disk or a closed stream is a traceback, or a wrong exit code."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import Start
+
+from budget_cli.sources import blocks
+
+
+def test_no_files_and_a_keyboard_is_a_mistake(small: Path) -> None:
+    main, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "budget_cli", "loss", "-B", "9"], stdin=terminal, capture_output=True, check=False
+        )
+    finally:
+        os.close(main)
+        os.close(terminal)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("budget-cli: no files: name some, or a directory, or pipe records in")
+
+
+def test_a_named_pipe_is_read_like_a_file(budget_cli: Start, tmp_path: Path, small: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = subprocess.Popen(["sh", "-c", 'cat "$0" "$0" > "$1"', small, pipe])
+    done = budget_cli("loss", pipe, "-B", "9", "-f", "json")
+    assert writer.wait() == 0
+    assert json.loads(done.stdout)["responses"] == 120
+
+
+def test_a_full_disk_is_one_line_and_exit_3(budget_cli: Start, small: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = budget_cli("loss", small, "-B", "9", stdout=full)
+    assert done.returncode == 3
+    assert done.stderr.decode() == (
+        "budget-cli: standard output: the result could not be written: No space left on device\n"
+    )
+
+
+def test_a_closed_pipe_is_silent(budget_cli: Start, small: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = budget_cli("loss", small, "-B", "9", stdout=write_end)
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr.decode()) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("closed", "exits", "message"),
+    [
+        (">&-", 3, "budget-cli: standard output: the result could not be written: "),
+        ("<&-", 3, "budget-cli: <stdin>: cannot be read: "),
+        ("2>&-", 0, ""),
+    ],
+)
+def test_a_closed_stream_is_no_traceback(small: Path, closed: str, exits: int, message: str) -> None:
+    name = "-" if closed == "<&-" else str(small)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "budget_cli", "loss", name, "-B", "9"],
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == exits
+    assert done.stderr.decode().startswith(message)
+    assert done.stderr.decode().count("\n") == bool(message)
+
+
+def test_a_pipe_with_a_name_is_read_twice_too(small: Path, budget_cli: Start) -> None:
+    command = f"'{sys.executable}' -m budget_cli annotate -B 1000 <(cat '{small}')"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, budget_cli("annotate", small, "-B", "1000").stdout)
+
+
+def test_a_reader_that_goes_ends_it_quietly(small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_bytes(small.read_bytes() * (3 * blocks.BLOCK_BYTES // small.stat().st_size))
+    command = f"set -o pipefail; '{sys.executable}' -m budget_cli annotate -B 9 '{path}' --jobs 1 | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout.count(b"\n")) == (141, b"", 1)
