@@ -1,18 +1,21 @@
-/* The hash by which ids are looked up; of the same bytes the same on every machine. */
+/* The hash by which ids are looked up. The same bytes have the same hash on every machine. */
 
-#include <stdint.h>
-#include <string.h>
+#ifndef BUDGET_CLI_HASH_H
+#define BUDGET_CLI_HASH_H
 
-static inline uint64_t hash_of(const unsigned char *p, size_t size) {
-    const uint64_t odd = 0x9E3779B97F4A7C15u;
+#include "portable.h"
+
+static inline uint64_t hash_of(Text p, size_t size) {
+    const uint64_t multiplier = 0x9E3779B97F4A7C15u; /* odd, hence a bijection: 2^64 over the golden ratio */
     uint64_t hash = size, eight;
     for (; size >= 8; p += 8, size -= 8) {
-        memcpy(&eight, p, 8);
-        hash = (hash ^ eight) * odd;
+        hash = (hash ^ load8(p)) * multiplier;
         hash ^= hash >> 32;
     }
     eight = 0;
-    memcpy(&eight, p, size);
-    hash = (hash ^ eight) * odd;
+    if (size) memcpy(&eight, p, size);
+    hash = (hash ^ eight) * multiplier;
     return hash ^ hash >> 32;
 }
+
+#endif
