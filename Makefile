@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-SOURCES := $(wildcard budget_cli/native/*.[ch])
+SOURCES := setup.py $(wildcard budget_cli/native/*.[ch])
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help

@@ -1,6 +1,9 @@
-"""If this fails, two prompts are taken for one, one for two, or a prompt is shown under another's name."""
+"""If this fails, two prompts are counted as one, one as two, or a prompt is shown under the id of another."""
 
+import contextlib
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,3 +100,31 @@ def test_more_ids_than_the_first_table_holds_are_found_again() -> None:
 def test_ends_beyond_the_texts_are_refused(ends: list[int]) -> None:
     with pytest.raises(ValueError, match="expected the end of each text"):
         native.ids.Table().places(b"1,", np.array(ends, dtype=np.int64))
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="nothing was compiled here")
+@pytest.mark.parametrize(
+    "ends", [np.array([2.0]), np.array([2], dtype=np.int32), np.array([2], dtype=">i8"), b"\2" * 8]
+)
+def test_ends_of_another_type_are_refused(ends: Any) -> None:
+    with pytest.raises(TypeError, match="ends: expected an array of int64"):
+        native.ids.Table().places(b"1,", ends)
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="nothing was compiled here")
+def test_an_empty_text_is_a_text() -> None:
+    table, ends = native.ids.Table(), np.zeros(2, dtype=np.int64)
+    assert np.frombuffer(table.places(b"", ends), dtype=np.int64).tolist() == [0, 0]
+    assert (table.texts(), len(table)) == ((b"", bytes(8)), 1)
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="nothing was compiled here")
+def test_a_table_at_work_in_another_thread_is_refused_or_whole() -> None:
+    many, table = Packed.from_ids(range(200_000)), native.ids.Table()
+    whole = {(b"", b""), (many.texts, many.ends.tobytes())}
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(table.places, many.texts, many.ends)
+        while not adding.done():
+            with contextlib.suppress(RuntimeError):
+                assert table.texts() in whole
+    assert table.texts() == (many.texts, many.ends.tobytes())

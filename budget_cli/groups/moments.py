@@ -54,6 +54,9 @@ IDENTITY = {
     "L_worst": np.inf,
 }
 
+if native.AVAILABLE and (native.moments.PROMPT, native.moments.BUDGET) != (PROMPT, BUDGET):
+    raise ImportError("the compiled moments are of another version: install budget-cli again")
+
 
 @dataclass(frozen=True)
 class Layout:

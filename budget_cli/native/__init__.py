@@ -1,6 +1,6 @@
-"""The compiled extensions: `ids`, `moments` and `reader`. The only place that knows whether there are any.
+"""The compiled extensions `ids`, `moments` and `reader`: the only place that knows whether there are any.
 
-Where budget-cli was installed without a C compiler, all three are absent, `AVAILABLE` is false, and their plain
+If budget-cli was installed without a C compiler, all three are absent, `AVAILABLE` is False, and their plain
 counterparts serve: the dictionary of `ids`, the formulas of `groups.moments`, the reference reader of `records`.
 Imports no other module of the package.
 """

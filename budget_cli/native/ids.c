@@ -1,33 +1,35 @@
-/* Texts -> their places among the distinct ones, first seen first. Knows nothing of what they are.
+/* Texts -> their places among the distinct texts, in order of first occurrence. Knows nothing of what they mean.
 
-Texts come and go one after the other, with the end of each (int64, in bytes from the first one's beginning). What is
-kept of one is its bytes, its end, four bytes of its hash, and eight to sixteen in the table: a Python dict of strings
-and integers takes five times as much. */
+Texts are passed concatenated, with the end of each (int64, bytes from the beginning of the first). Of each text the table
+keeps its bytes, its end, four bytes of its hash, and eight to sixteen bytes of slots: a Python dict of strings and integers
+takes five times as much. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <stdlib.h>
 
+#include "buffers.h"
 #include "hash.h"
 
-enum { TOGETHER = 64 };
+enum { BATCH = 64 }; /* texts whose slots are prefetched together */
 
 typedef struct {
     PyObject_HEAD
-    unsigned char *texts;
-    int64_t *ends;
-    uint32_t *hashes;
-    uint32_t *slots;     /* by hash, open addressing: a place and one, 0: free */
-    size_t room;         /* of `slots`, a power of two */
-    size_t size, capacity; /* of `texts`, in bytes */
-    size_t count, most;  /* of `ends` and `hashes` */
-    int busy;            /* at work without the interpreter's lock */
+    unsigned char *texts;  /* owned; the distinct texts, concatenated */
+    int64_t *ends;         /* owned; the end of each in `texts` */
+    uint32_t *hashes;      /* owned; the low half of the hash of each */
+    uint32_t *slots;       /* owned; by hash, open addressing: a place plus one, 0 if free */
+    size_t room;           /* of `slots`, a power of two */
+    size_t size, capacity; /* of `texts`, bytes */
+    size_t count, most;    /* of `ends` and `hashes` */
+    int busy;              /* at work without the interpreter's lock */
 } Table;
 
 static int64_t begin_of(const int64_t *ends, size_t place) { return place ? ends[place - 1] : 0; }
 
-/* A fifth more than is needed; what is not touched yet takes no memory where the allocator maps large pieces. */
+/* Makes room for `needed` items, and for a fifth more: pages that are not touched yet take no memory if the allocator maps
+large pieces. */
 static int grow(void **data, size_t *room, size_t needed, size_t each) {
     if (needed <= *room) return 1;
     size_t more = needed + needed / 5 + 64;
@@ -55,14 +57,14 @@ static int make_slots(Table *table, size_t count) {
     return 1;
 }
 
-/* Where the text is in `slots`, or the free slot that is to have it. */
+/* Returns the slot of the text, or the free slot where it belongs. */
 static size_t slot_of(const Table *table, const unsigned char *text, size_t size, uint32_t hash) {
     size_t at = hash & (table->room - 1);
     for (; table->slots[at]; at = (at + 1) & (table->room - 1)) {
         size_t place = table->slots[at] - 1;
         int64_t begin = begin_of(table->ends, place);
         if (table->hashes[place] == hash && (size_t)(table->ends[place] - begin) == size &&
-            !memcmp(table->texts + begin, text, size))
+            (!size || !memcmp(table->texts + begin, text, size)))
             break;
     }
     return at;
@@ -74,7 +76,7 @@ static int add(Table *table, size_t at, const unsigned char *text, size_t size, 
         !grow((void **)&table->hashes, &most, table->count + 1, sizeof *table->hashes) ||
         !grow((void **)&table->ends, &table->most, table->count + 1, sizeof *table->ends))
         return 0;
-    memcpy(table->texts + table->size, text, size);
+    if (size) memcpy(table->texts + table->size, text, size);
     table->size += size;
     table->ends[table->count] = (int64_t)table->size;
     table->hashes[table->count] = hash;
@@ -82,13 +84,13 @@ static int add(Table *table, size_t at, const unsigned char *text, size_t size, 
     return 1;
 }
 
-/* Hashes first, some at a time, so that the table's lines are on their way when they are looked at. */
+/* Puts the place of each text, or -1. Hashes a batch first, so that its slots are in the cache when they are read. */
 static int look_up(Table *table, const unsigned char *texts, const int64_t *ends, size_t count, int64_t *places,
                    int adds) {
-    uint32_t hashes[TOGETHER];
+    uint32_t hashes[BATCH];
     if (!make_slots(table, table->count + (adds ? count : 1))) return 0;
-    for (size_t first = 0; first < count; first += TOGETHER) {
-        size_t some = count - first < TOGETHER ? count - first : TOGETHER;
+    for (size_t first = 0; first < count; first += BATCH) {
+        size_t some = count - first < BATCH ? count - first : BATCH;
         for (size_t i = 0; i < some; i++) {
             int64_t begin = begin_of(ends, first + i);
             hashes[i] = (uint32_t)hash_of(texts + begin, (size_t)(ends[first + i] - begin));
@@ -105,47 +107,60 @@ static int look_up(Table *table, const unsigned char *texts, const int64_t *ends
     return 1;
 }
 
+/* True if the ends rise and stay within the texts. */
 static int are_ends(const Py_buffer *texts, const Py_buffer *ends) {
     const int64_t *end = (const int64_t *)ends->buf;
     int64_t before = 0;
-    if (ends->len % 8) return 0;
     for (Py_ssize_t i = 0; i < ends->len / 8; before = end[i++])
         if (end[i] < before || end[i] > texts->len) return 0;
     return 1;
 }
 
-static PyObject *looked_up(Table *table, PyObject *args, int adds) {
-    Py_buffer texts, ends;
-    PyObject *found = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*", &texts, &ends)) return NULL;
-    if (table->busy) {
-        PyErr_SetString(PyExc_RuntimeError, "a table does one thing at a time");
-    } else if (!are_ends(&texts, &ends)) {
-        PyErr_SetString(PyExc_ValueError, "expected the end of each text");
-    } else if ((found = PyBytes_FromStringAndSize(NULL, ends.len))) {
-        int done;
-        int64_t *places = (int64_t *)PyBytes_AsString(found);
-        table->busy = 1;
-        Py_BEGIN_ALLOW_THREADS
-        done = look_up(table, texts.buf, ends.buf, ends.len / 8, places, adds);
-        Py_END_ALLOW_THREADS
-        table->busy = 0;
-        if (!done) {
-            Py_CLEAR(found);
-            PyErr_NoMemory();
-        }
-    }
-    PyBuffer_Release(&texts);
-    PyBuffer_Release(&ends);
-    return found;
+/* True, with an exception, if another thread is at work on the table. */
+static int is_busy(const Table *table) {
+    if (table->busy) PyErr_SetString(PyExc_RuntimeError, "a table does one thing at a time");
+    return table->busy;
 }
 
-static PyObject *Table_places(Table *table, PyObject *args) { return looked_up(table, args, 1); }
+static PyObject *places_of(Table *table, const Py_buffer *texts, const Py_buffer *ends, int adds) {
+    if (is_busy(table)) return NULL;
+    if (!are_ends(texts, ends)) {
+        PyErr_SetString(PyExc_ValueError, "expected the end of each text");
+        return NULL;
+    }
+    PyObject *result = PyBytes_FromStringAndSize(NULL, ends->len);
+    if (!result) return NULL;
+    int64_t *places = (int64_t *)PyBytes_AsString(result);
+    int done;
+    table->busy = 1;
+    Py_BEGIN_ALLOW_THREADS
+    done = look_up(table, texts->buf, ends->buf, (size_t)ends->len / 8, places, adds);
+    Py_END_ALLOW_THREADS
+    table->busy = 0;
+    if (!done) {
+        Py_DECREF(result);
+        return PyErr_NoMemory();
+    }
+    return result;
+}
 
-static PyObject *Table_find(Table *table, PyObject *args) { return looked_up(table, args, 0); }
+static PyObject *places_of_args(Table *table, PyObject *args, int adds) {
+    Py_buffer texts, ends = {0};
+    PyObject *array, *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*O", &texts, &array)) return NULL;
+    if (get_array(array, "ends", 'i', 0, &ends)) result = places_of(table, &texts, &ends, adds);
+    if (ends.obj) PyBuffer_Release(&ends);
+    PyBuffer_Release(&texts);
+    return result;
+}
+
+static PyObject *Table_places(Table *table, PyObject *args) { return places_of_args(table, args, 1); }
+
+static PyObject *Table_find(Table *table, PyObject *args) { return places_of_args(table, args, 0); }
 
 static PyObject *Table_texts(Table *table, PyObject *unused) {
     (void)unused;
+    if (is_busy(table)) return NULL;
     return Py_BuildValue("(NN)", PyBytes_FromStringAndSize((const char *)table->texts, (Py_ssize_t)table->size),
                          PyBytes_FromStringAndSize((const char *)table->ends, (Py_ssize_t)(8 * table->count)));
 }
@@ -162,9 +177,15 @@ static void Table_dealloc(Table *table) {
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(places_doc, "places(texts, ends)\n--\n\nThe place of each text (int64, as bytes); an unknown one gets the next.");
-PyDoc_STRVAR(find_doc, "find(texts, ends)\n--\n\nThe same, -1 for an unknown one, which stays so.");
-PyDoc_STRVAR(texts_doc, "texts()\n--\n\nThe distinct texts, first seen first, and their ends.");
+PyDoc_STRVAR(places_doc,
+             "places(texts, ends)\n--\n\n"
+             "Return the place of each text (int64, as bytes), adding the unknown ones. Nobody may write to the arrays meanwhile.");
+PyDoc_STRVAR(find_doc,
+             "find(texts, ends)\n--\n\n"
+             "Return the place of each text (int64, as bytes), or -1 if it is unknown. Adds none.");
+PyDoc_STRVAR(texts_doc,
+             "texts()\n--\n\n"
+             "Return the distinct texts in order of first occurrence, concatenated, and their ends (int64, as bytes).");
 
 static PyMethodDef methods[] = {{"places", (PyCFunction)Table_places, METH_VARARGS, places_doc},
                                 {"find", (PyCFunction)Table_find, METH_VARARGS, find_doc},

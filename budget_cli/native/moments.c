@@ -1,31 +1,42 @@
-/* Columns of a block -> the moments of its prompts: what `moments._Part` computes, to the same bits, a prompt at a time.
+/* Columns of a block -> the moments of its prompts: those of the numpy formulas in groups/moments.py, to the last bit.
 
-Every sum runs over a prompt's responses in their order and every product is rounded before it is added (compiled without
-fused operations), so that the numbers do not depend on who took them. Nothing here knows an id. */
+Every sum runs over the responses of a prompt in their order, and every product is rounded before it is added (compiled
+without fused operations), so that the numbers do not depend on which of the two computed them. Knows no ids. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* as in moments.py */
-enum { N, R0, R1, RR, R_MIN, R_MAX, K0, K1, KK, RK, K3, L_SUM, L_MIN, L_MAX, L_BEST, L_WORST, PROMPT };
-enum { E0, E1, EE, RE, EK, OVER, BUDGET };
+#include "buffers.h"
+
+/* The columns of a row, and of each budget in a row: order and names. groups/moments.py compares them with its own. */
+#define PROMPT_COLUMNS(X)                                                                                              \
+    X(N, "n") X(R0, "r0") X(R1, "r1") X(RR, "rr") X(R_MIN, "r_min") X(R_MAX, "r_max") X(K0, "k0") X(K1, "k1")          \
+    X(KK, "kk") X(RK, "rk") X(K3, "k3") X(L_SUM, "L_sum") X(L_MIN, "L_min") X(L_MAX, "L_max") X(L_BEST, "L_best")      \
+    X(L_WORST, "L_worst")
+#define BUDGET_COLUMNS(X) X(E0, "e0") X(E1, "e1") X(EE, "ee") X(RE, "re") X(EK, "ek") X(OVER, "over")
+
+#define PLACE(place, name) place,
+#define NAME(place, name) name,
+enum { PROMPT_COLUMNS(PLACE) PROMPT };
+enum { BUDGET_COLUMNS(PLACE) BUDGET };
+static const char *const PROMPT_NAMES[] = {PROMPT_COLUMNS(NAME)};
+static const char *const BUDGET_NAMES[] = {BUDGET_COLUMNS(NAME)};
+
 static const double EXACT = 9007199254740992.0; /* 2^53 */
 
 typedef struct {
-    const double *reward, *length, *log_ratio, *k3; /* of all responses, those of a prompt together; or NULL */
-    double *r, *k, *e;                              /* of a prompt: centred, and above the smallest excess */
-    const int64_t *budgets;
+    const double *reward, *length, *log_ratio, *k3; /* borrowed, or NULL; of all responses, those of a prompt together */
+    double *r, *k, *e;                              /* borrowed; of a prompt: centred, and above the smallest excess */
+    const int64_t *budgets;                         /* borrowed */
     size_t budget_count;
 } Block;
 
 static inline double known(double value) { return isnan(value) ? 0 : value; }
 
-/* Puts the pivot, the sum about it and the scatter, and leaves x - mean in `centred`. */
+/* Puts the pivot and the sum about it, and leaves x - mean in `centred`. */
 static void centre(const double *x, size_t n, double *centred, double *x0, double *x1) {
     double pivot = known(x[0]), sum = 0;
     for (size_t i = 0; i < n; i++) sum += centred[i] = known(x[i]) - pivot;
@@ -41,7 +52,9 @@ static double dot(const double *a, const double *b, size_t n) {
     return sum;
 }
 
-static void put_excess(const Block *block, const double *length, size_t n, double shortest, double budget, double *row) {
+/* Puts the columns of one budget. */
+static void put_excess(const Block *block, const double *length, size_t n, double shortest, double budget,
+                       double *row) {
     double start = shortest > budget ? shortest : budget, sum = 0, squares = 0, over = 0;
     double *e = block->e;
     for (size_t i = 0; i < n; i++) {
@@ -57,7 +70,7 @@ static void put_excess(const Block *block, const double *length, size_t n, doubl
     row[OVER] = shortest > budget ? (double)n : over;
     row[RE] = dot(block->r, e, n);
     row[EK] = block->log_ratio ? dot(block->k, e, n) : 0;
-    if ((double)n * squares < EXACT) { /* whole numbers: nothing is lost in the difference */
+    if ((double)n * squares < EXACT) { /* whole numbers, so the difference is exact */
         row[EE] = ((double)n * squares - sum * sum) / (double)n;
     } else {
         for (size_t i = 0; i < n; i++) e[i] -= mean;
@@ -65,7 +78,7 @@ static void put_excess(const Block *block, const double *length, size_t n, doubl
     }
 }
 
-/* The row of the prompt whose n responses begin at `first`. */
+/* Puts the row of the prompt whose n responses begin at `first`. */
 static void put(const Block *block, size_t first, size_t n, double *row) {
     const double *reward = block->reward + first;
     memset(row, 0, (PROMPT + BUDGET * block->budget_count) * sizeof *row);
@@ -102,7 +115,7 @@ static void put(const Block *block, size_t first, size_t n, double *row) {
         put_excess(block, length, n, row[L_MIN], (double)block->budgets[i], row + PROMPT + BUDGET * i);
 }
 
-/* The column with the responses of each prompt together, in their order. */
+/* Returns the column with the responses of each prompt together, in their order, in `room`. */
 static const double *together(const double *column, const int64_t *codes, const size_t *starts, size_t *next,
                               size_t prompts, size_t responses, double *room) {
     if (!column) return NULL;
@@ -111,9 +124,10 @@ static const double *together(const double *column, const int64_t *codes, const 
     return room;
 }
 
-enum Done { FINE, NO_MEMORY, NO_ROWS };
+enum Outcome { DONE, NO_MEMORY, NO_ROWS };
 
-static enum Done put_all(Block *block, const int64_t *codes, size_t responses, size_t prompts, double *table) {
+/* Puts all rows; NO_ROWS if some code is not that of a row, or some row has no response. */
+static enum Outcome put_all(Block *block, const int64_t *codes, size_t responses, size_t prompts, double *table) {
     size_t width = PROMPT + BUDGET * block->budget_count, most = 0;
     int in_order = 1, are_rows = 1;
     size_t *starts = calloc(2 * prompts + 1, sizeof *starts), *next = starts ? starts + prompts + 1 : NULL;
@@ -147,62 +161,107 @@ static enum Done put_all(Block *block, const int64_t *codes, size_t responses, s
     }
     free(room);
     free(starts);
-    return room ? FINE : NO_MEMORY;
+    return room ? DONE : NO_MEMORY;
 }
 
 /* ---- to and from Python */
 
-static int column(PyObject *given, Py_buffer *view, size_t responses, const double **values) {
-    *values = NULL;
-    if (given == Py_None) return 1;
-    if (PyObject_GetBuffer(given, view, PyBUF_SIMPLE) < 0) return 0;
-    if ((size_t)view->len != 8 * responses) {
-        PyErr_SetString(PyExc_ValueError, "expected a number for each response");
-        return 0;
+enum { TABLE, BUDGETS, CODES, REWARD, LENGTH, LOG_RATIO, K3_TERMS, ARRAYS };
+
+/* What fill expects of its arrays, in their order. */
+static const struct {
+    const char *name;
+    char type;
+    int flags, dimensions, may_be_none;
+} expected[ARRAYS] = {{"table", 'f', PyBUF_WRITABLE, 2, 0}, {"budgets", 'i', 0, 1, 0}, {"codes", 'i', 0, 1, 0},
+                      {"reward", 'f', 0, 1, 0},             {"length", 'f', 0, 1, 1},  {"log_ratio", 'f', 0, 1, 1},
+                      {"k3", 'f', 0, 1, 1}};
+
+static int get_arrays(PyObject *arrays[ARRAYS], Py_buffer views[ARRAYS]) {
+    for (int i = 0; i < ARRAYS; i++) {
+        if (arrays[i] == Py_None && expected[i].may_be_none) continue;
+        if (!get_array(arrays[i], expected[i].name, expected[i].type, expected[i].flags, &views[i])) return 0;
+        if (views[i].ndim != expected[i].dimensions) {
+            PyErr_Format(PyExc_ValueError, "%s: expected an array of %d dimensions", expected[i].name,
+                         expected[i].dimensions);
+            return 0;
+        }
+        if (i >= REWARD && views[i].shape[0] != views[CODES].shape[0]) {
+            PyErr_Format(PyExc_ValueError, "%s: expected a number for each response", expected[i].name);
+            return 0;
+        }
     }
-    *values = view->buf;
     return 1;
+}
+
+static PyObject *fill_arrays(const Py_buffer views[ARRAYS]) {
+    Block block = {.reward = views[REWARD].buf,
+                   .length = views[LENGTH].buf,
+                   .log_ratio = views[LOG_RATIO].buf,
+                   .k3 = views[K3_TERMS].buf,
+                   .budgets = views[BUDGETS].buf,
+                   .budget_count = (size_t)views[BUDGETS].shape[0]};
+    if ((size_t)views[TABLE].shape[1] != PROMPT + BUDGET * block.budget_count) {
+        PyErr_SetString(PyExc_ValueError, "table: expected a column for each moment and each of the budgets");
+        return NULL;
+    }
+    if (!views[LOG_RATIO].obj != !views[K3_TERMS].obj) {
+        PyErr_SetString(PyExc_ValueError, "expected both log_ratio and k3, or neither");
+        return NULL;
+    }
+    enum Outcome outcome;
+    Py_BEGIN_ALLOW_THREADS
+    outcome = put_all(&block, views[CODES].buf, (size_t)views[CODES].shape[0], (size_t)views[TABLE].shape[0],
+                      views[TABLE].buf);
+    Py_END_ALLOW_THREADS
+    if (outcome == NO_MEMORY) return PyErr_NoMemory();
+    if (outcome == NO_ROWS) {
+        PyErr_SetString(PyExc_ValueError, "expected rows, and one or more responses for each");
+        return NULL;
+    }
+    return Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(fill_doc,
              "fill(table, budgets, codes, reward, length, log_ratio, k3)\n--\n\n"
-             "Put the moments of every prompt into its row of `table`; arrays are contiguous, int64 or float64, and the\n"
-             "last three may be None. `k3` has the terms of the log-ratios.");
+             "Put the moments of every prompt into its row of `table`.\n\n"
+             "All are contiguous arrays: int64 the budgets and the codes (the row of each response), float64 the others. The\n"
+             "last three may be None; `k3` has the terms of the log-ratios. Nobody may write to them meanwhile.");
 
 static PyObject *fill(PyObject *module, PyObject *args) {
-    PyObject *given[4], *result = NULL;
-    Py_buffer table, budgets, codes, views[4] = {{0}};
-    Block block = {0};
+    PyObject *arrays[ARRAYS], *result = NULL;
+    Py_buffer views[ARRAYS] = {{0}};
     (void)module;
-    if (!PyArg_ParseTuple(args, "w*y*y*OOOO", &table, &budgets, &codes, &given[0], &given[1], &given[2], &given[3]))
+    if (!PyArg_ParseTuple(args, "OOOOOOO", &arrays[TABLE], &arrays[BUDGETS], &arrays[CODES], &arrays[REWARD],
+                          &arrays[LENGTH], &arrays[LOG_RATIO], &arrays[K3_TERMS]))
         return NULL;
-    block.budgets = budgets.buf;
-    block.budget_count = (size_t)budgets.len / 8;
-    size_t width = PROMPT + BUDGET * block.budget_count, responses = (size_t)codes.len / 8;
-    size_t prompts = (size_t)table.len / 8 / width;
-    const double **columns[] = {&block.reward, &block.length, &block.log_ratio, &block.k3};
-    int fine = 1;
-    for (int i = 0; i < 4 && fine; i++) fine = column(given[i], &views[i], responses, columns[i]);
-    enum Done done = NO_ROWS;
-    if (fine && block.reward && !block.log_ratio == !block.k3 && (size_t)table.len == 8 * width * prompts) {
-        Py_BEGIN_ALLOW_THREADS
-        done = put_all(&block, codes.buf, responses, prompts, table.buf);
-        Py_END_ALLOW_THREADS
-    }
-    if (done == FINE) result = Py_NewRef(Py_None);
-    else if (done == NO_MEMORY) PyErr_NoMemory();
-    else if (fine) PyErr_SetString(PyExc_ValueError, "expected rows, and one or more responses for each");
-    for (int i = 0; i < 4; i++)
+    if (get_arrays(arrays, views)) result = fill_arrays(views);
+    for (int i = 0; i < ARRAYS; i++)
         if (views[i].obj) PyBuffer_Release(&views[i]);
-    PyBuffer_Release(&table);
-    PyBuffer_Release(&budgets);
-    PyBuffer_Release(&codes);
     return result;
+}
+
+/* ---- the module */
+
+static int add_names(PyObject *module, const char *name, const char *const *names, Py_ssize_t count) {
+    PyObject *tuple = PyTuple_New(count);
+    for (Py_ssize_t i = 0; tuple && i < count; i++) {
+        PyObject *column = PyUnicode_FromString(names[i]);
+        if (!column || PyTuple_SetItem(tuple, i, column) < 0) Py_CLEAR(tuple);
+    }
+    int added = tuple ? PyModule_AddObjectRef(module, name, tuple) : -1;
+    Py_XDECREF(tuple);
+    return added;
+}
+
+static int execute(PyObject *module) {
+    if (add_names(module, "PROMPT", PROMPT_NAMES, PROMPT) < 0) return -1;
+    return add_names(module, "BUDGET", BUDGET_NAMES, BUDGET);
 }
 
 static PyMethodDef methods[] = {{"fill", fill, METH_VARARGS, fill_doc}, {NULL, NULL, 0, NULL}};
 
-static PyModuleDef_Slot module_slots[] = {{0, NULL}};
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, execute}, {0, NULL}};
 
 static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "moments", "The moments of a block.", 0,
                                  methods, module_slots, NULL, NULL, NULL};

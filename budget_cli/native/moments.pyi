@@ -3,6 +3,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+PROMPT: tuple[str, ...]  # the columns of a row
+BUDGET: tuple[str, ...]  # the columns of each budget in a row
+
 def fill(
     table: Floats,
     budgets: NDArray[np.int64],

@@ -636,7 +636,7 @@ static const char *plan_fault(const Node *nodes, Py_ssize_t node_count, const Sl
         if (node->children < 0 || node->children > MAX_CHILDREN) return "too many children";
         if (node->children && node->first_child != next) return "children do not follow one another";
         if (node->children > node_count - next) return "no such child";
-        if (depth[i] == MAX_DEPTH) return "the plan is too deep";
+        if (depth[i] > MAX_DEPTH) return "the plan is too deep";
         for (int child = 0; child < node->children; child++) depth[next + child] = depth[i] + 1;
         next += node->children;
         if (node->slot < -1 || node->slot >= slot_count || node->span < -1 || node->span >= slot_count)

@@ -1,19 +1,28 @@
-"""Fields → the tree of keys and the slots of the compiled reader (`native/reader.c`). Knows no bytes and no values."""
+"""Fields → the trie of keys and the slots of the compiled reader (`native/reader.c`). Knows no bytes and no values."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import orjson
 
+from budget_cli.native.reader import (
+    ID,
+    LOG_PROB,
+    MAX_CHILDREN,
+    MAX_DEPTH,
+    NUMBER,
+    NUMBER_ARRAY,
+    SPAN,
+    TOKENS,
+    TOKENS_ARRAY,
+)
 from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
 from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.paths import Expression, Path, traverses_list
 
-ID, NUMBER, TOKENS, LOG_PROB, NUMBER_ARRAY, TOKENS_ARRAY, SPAN = range(7)  # what a slot takes, as in native/reader.c
 SCALAR_KINDS: dict[Kind, int] = {"id": ID, "number": NUMBER, "tokens": TOKENS, "log_prob": LOG_PROB}
-LIST_KINDS: dict[Kind, int] = {"number": NUMBER_ARRAY, "tokens": TOKENS_ARRAY, "log_prob": NUMBER_ARRAY}
-EXTRA_KINDS: dict[ExtraKind, int] = {"number": NUMBER, "label": ID}  # a text takes Python
-MAX_CHILDREN = 64
+ARRAY_KINDS: dict[Kind, int] = {"number": NUMBER_ARRAY, "tokens": TOKENS_ARRAY, "log_prob": NUMBER_ARRAY}
+EXTRA_KINDS: dict[ExtraKind, int] = {"number": NUMBER, "label": ID}  # texts are read in Python
 
 Node = tuple[bytes, int, int, int, int, int]  # key, each, slot, span, first child, children
 Slot = tuple[int, int, int]  # kind, joins, lenient
@@ -21,27 +30,29 @@ Slot = tuple[int, int, int]  # kind, joins, lenient
 
 @dataclass
 class ReaderPlan:
-    """What the reader is to look for, and where it puts what it finds."""
+    """The keys that the reader looks for, and the slots for their values."""
 
     nodes: list[Node]
     slots: list[Slot]
     slot_of: dict[str, int]
     expressions: dict[str, Expression]
-    extras: list[str]  # those that are computed from parts of the record, like the expressions
-    roots: dict[str, int]  # the keys of these parts: the slots of their spans
+    extras: list[str]  # those computed from parts of the record, like the expressions
+    roots: dict[str, int]  # the keys of these parts → the slots of their spans
 
 
 @dataclass
 class TrieNode:
-    """A key of the record, and what is below it."""
+    """A key of the record, and the keys below it."""
 
     each: bool = False
     slot: int = -1
     span: int = -1
     below: dict[str, "TrieNode"] = field(default_factory=dict)
 
-    def place(self, path: Path) -> "TrieNode | None":
-        """The node at the path, made if it is not there; None where another path uses one of its keys otherwise."""
+    def insert(self, path: Path) -> "TrieNode | None":
+        """Return the node at the path, adding what is missing; None if another path uses one of its keys otherwise."""
+        if len(path) > MAX_DEPTH:
+            return None
         node = self
         for step in path:
             known = step.key in node.below
@@ -53,30 +64,30 @@ class TrieNode:
 
 @lru_cache(maxsize=4)
 def plan_for(fields: Fields) -> ReaderPlan | None:
-    """How to read these fields; None where the compiled reader cannot."""
+    """Plan how to read these fields; None if the compiled reader cannot."""
     if fields.records or fields.group:
         return None
-    tree = TrieNode()
+    trie = TrieNode()
     slots: list[Slot] = []
     slot_of: dict[str, int] = {}
-    taken: dict[Path, tuple[int, int]] = {}
+    by_path: dict[Path, tuple[int, int]] = {}  # kind and number of its slot
 
     def has_slot(name: str, kind: int, lenient: bool) -> bool:
-        """Whether the reader can fill a slot with this field."""
+        """True if a slot can hold this field."""
         place = fields.paths[name]
         if isinstance(place, Expression) or (lenient and traverses_list(place)):
             return False
-        if place not in taken:
-            node = tree.place(place)
+        if place not in by_path:
+            node = trie.insert(place)
             if node is None:
                 return False
             node.slot = len(slots)
-            taken[place] = (kind, node.slot)
+            by_path[place] = (kind, node.slot)
             slots.append((kind, traverses_list(place), lenient))
-        kind_there, slot = taken[place]
-        if kind_there == kind:
+        slot_kind, slot = by_path[place]
+        if slot_kind == kind:
             slot_of[name] = slot
-        return kind_there == kind
+        return slot_kind == kind
 
     expressions: dict[str, Expression] = {}
     for name, kind in KINDS.items():
@@ -85,31 +96,31 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
             expressions[name] = place
         elif not has_slot(name, SCALAR_KINDS[kind], lenient=False):
             return None
-    if not all(has_slot(many, LIST_KINDS[KINDS[name]], lenient=True) for name, many in PLURALS.items()):
+    if not all(has_slot(plural, ARRAY_KINDS[KINDS[name]], lenient=True) for name, plural in PLURALS.items()):
         return None
     extras = []
     for name in fields.extras:
-        kind_of_slot = EXTRA_KINDS.get(EXTRAS[name])
-        if kind_of_slot is None or not has_slot(name, kind_of_slot, lenient=True):
+        slot_kind = EXTRA_KINDS.get(EXTRAS[name])
+        if slot_kind is None or not has_slot(name, slot_kind, lenient=True):
             extras.append(name)
     roots: dict[str, int] = {}
     for place in (*expressions.values(), *(fields.paths[name] for name in extras)):
-        looked_at = root_keys(place)
-        if not looked_at:
+        keys = root_keys(place)
+        if not keys:
             return None
-        for key in looked_at:
+        for key in keys:
             if key not in roots:
-                roots[key] = tree.below.setdefault(key, TrieNode()).span = len(slots)
+                roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
                 slots.append((SPAN, 0, 0))
-    nodes = _nodes(tree)
+    nodes = _nodes(trie)
     return None if nodes is None else ReaderPlan(nodes, slots, slot_of, expressions, extras, roots)
 
 
-def _nodes(tree: TrieNode) -> list[Node] | None:
-    """The tree as the reader takes it: the children of each node side by side. None where a key is never written so."""
+def _nodes(trie: TrieNode) -> list[Node] | None:
+    """Lay the trie out as the reader takes it, siblings side by side; None if a key is not written as it stands."""
     nodes: list[Node] = [(b'"', 0, -1, -1, 1, 0)]
-    queue = [tree]
-    for place, node in enumerate(queue):  # grows while it is read
+    queue = [trie]
+    for place, node in enumerate(queue):  # grows during the loop
         if len(node.below) > MAX_CHILDREN:
             return None
         nodes[place] = (*nodes[place][:4], len(nodes), len(node.below))

@@ -268,7 +268,7 @@ def _parsed(source: Source, data: bytes) -> tuple[Sequence[Key], NDArray[np.int6
     if native.AVAILABLE:
         from budget_cli.records import compiled
 
-        plain = compiled.rows_by_key(data, "prompt_id", "row")
+        plain = compiled.ids_and_rows(data, "prompt_id", "row")
         if plain is not None:
             return plain
     try:

@@ -1,7 +1,8 @@
-"""If this fails, the same dump has another loss where there was a C compiler."""
+"""If this fails, the same dump has another loss if there was a C compiler."""
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,11 +60,66 @@ def test_compiled_moments_are_those_of_numpy_to_the_last_bit(
 
 @pytest.mark.parametrize(
     ("codes", "reward", "rows"),
-    [([0, 2], [1.0, 1.0], 2), ([0, -1], [1.0, 1.0], 2), ([0, 0], [1.0, 1.0], 2), ([0, 1], [1.0], 2), ([0], None, 1)],
+    [([0, 2], [1.0, 1.0], 2), ([0, -1], [1.0, 1.0], 2), ([0, 0], [1.0, 1.0], 2), ([0, 1], [1.0], 2)],
 )
-def test_what_is_no_response_of_a_row_is_refused(codes: list[int], reward: list[float] | None, rows: int) -> None:
+def test_responses_that_do_not_fit_the_rows_are_refused(codes: list[int], reward: list[float], rows: int) -> None:
     table, at = np.zeros((rows, Layout().width)), np.array(codes, dtype=np.intp)
     with pytest.raises(ValueError, match=r"expected .* for each"):
-        native.moments.fill(
-            table, np.zeros(0, dtype=np.int64), at, None if reward is None else np.array(reward), None, None, None
-        )
+        native.moments.fill(table, np.zeros(0, dtype=np.int64), at, np.array(reward), None, None, None)
+
+
+def arrays(**changed: Any) -> list[Any]:
+    """Make the arguments of `fill` for two responses of one prompt and one budget, some of them changed."""
+    fitting = {
+        "table": np.zeros((1, Layout((8,)).width)),
+        "budgets": np.array([8]),
+        "codes": np.zeros(2, dtype=np.int64),
+        **{name: np.zeros(2) for name in ("reward", "length", "log_ratio", "k3")},
+    }
+    return list((fitting | changed).values())
+
+
+def test_arrays_that_fit_are_taken() -> None:
+    native.moments.fill(*arrays())
+    native.moments.fill(*arrays(length=None, log_ratio=None, k3=None))
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "reason"),
+    [
+        ({"table": np.zeros((1, 22), dtype=np.int64)}, TypeError, "table: expected an array of float64"),
+        ({"budgets": np.zeros(1)}, TypeError, "budgets: expected an array of int64"),
+        ({"budgets": np.zeros(2, dtype=np.int32)}, TypeError, "budgets: expected an array of int64"),
+        ({"codes": np.zeros(2)}, TypeError, "codes: expected an array of int64"),
+        ({"codes": np.zeros(2, dtype=np.uint64)}, TypeError, "codes: expected an array of int64"),
+        ({"codes": np.zeros(2, dtype=">i8")}, TypeError, "codes: expected an array of int64"),
+        ({"reward": np.zeros(2, dtype=np.int64)}, TypeError, "reward: expected an array of float64"),
+        ({"reward": np.zeros(4, dtype=np.float32)}, TypeError, "reward: expected an array of float64"),
+        ({"reward": bytes(16)}, TypeError, "reward: expected an array of float64"),
+        ({"reward": None}, TypeError, "None"),
+        ({"length": np.zeros(2, dtype=np.int64)}, TypeError, "length: expected an array of float64"),
+        ({"k3": np.zeros(2, dtype=np.complex64)}, TypeError, "k3: expected an array of float64"),
+        ({"table": np.zeros(22)}, ValueError, "table: expected an array of 2 dimensions"),
+        ({"reward": np.zeros((2, 1))}, ValueError, "reward: expected an array of 1 dimensions"),
+        ({"reward": np.zeros(4)[::2]}, ValueError, "contiguous"),
+        ({"table": np.zeros((1, 16))}, ValueError, "table: expected a column for each moment"),
+        ({"log_ratio": None}, ValueError, "expected both log_ratio and k3"),
+        ({"k3": None}, ValueError, "expected both log_ratio and k3"),
+    ],
+)
+def test_arrays_of_another_type_or_shape_are_refused(
+    changed: dict[str, Any], error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        native.moments.fill(*arrays(**changed))
+
+
+def test_a_table_that_may_not_be_written_is_refused() -> None:
+    table = np.zeros((1, Layout((8,)).width))
+    table.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        native.moments.fill(*arrays(table=table))
+
+
+def test_the_compiled_columns_are_those_of_a_layout() -> None:
+    assert (native.moments.PROMPT, native.moments.BUDGET) == (moments.PROMPT, moments.BUDGET)

@@ -1,6 +1,12 @@
-"""If this fails, the compiled reader makes another number of a text than Python, or leaves lines that it could read."""
+"""If this fails, the compiled reader reads other numbers than Python, defers lines needlessly, or can be crashed."""
 
 import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -14,22 +20,22 @@ from budget_cli import native
 if not native.AVAILABLE:
     pytest.skip("there was no C compiler", allow_module_level=True)
 
-from budget_cli.native.reader import Reader
+from budget_cli.native.reader import ID, LOG_PROB, MAX_CHILDREN, MAX_DEPTH, NUMBER, SPAN, Reader
 from budget_cli.records import compiled, jsonl, reference
 from budget_cli.records.columns import FIRST_TEN
-from budget_cli.records.reader_plan import LOG_PROB, NUMBER
 from budget_cli.schema.fields import Fields
 
 MANY = 1 << 20
 
 
 def read_one(kind: int, *texts: str) -> list[float | None]:
-    """The values of `x` in lines that hold these; None for an odd line."""
+    """Read lines whose `x` is each of these texts; None for a deferred line."""
     reader = Reader([(b'"', 0, -1, -1, 1, 1), (b'x"', 0, 0, -1, 0, 0)], [(kind, 0, 0)])
     data = "".join(f'{{"x": {text}}}\n' for text in texts).encode()
-    _, _, lines, _, slots = reader.read(data, 0, len(data), MANY)
-    read = dict(zip(np.frombuffer(lines, dtype=np.int64).tolist(), np.frombuffer(slots[0][1]).tolist(), strict=True))
-    return [read.get(number) for number in range(1, len(texts) + 1)]
+    read = reader.read(data, 0, len(data), MANY)
+    numbers = np.frombuffer(read.numbers, dtype=np.int64).tolist()
+    by_line = dict(zip(numbers, np.frombuffer(read.slots[0].values).tolist(), strict=True))
+    return [by_line.get(number) for number in range(1, len(texts) + 1)]
 
 
 DIGITS = st.text("0123456789", min_size=1, max_size=24)
@@ -39,7 +45,7 @@ EXPONENT = st.integers(-330, 330) | st.integers(-30, 30)
 
 @st.composite
 def decimals(draw: st.DrawFn) -> str:
-    """A number as JSON may write it, whatever its digits and exponent."""
+    """Write a number as JSON may, with any digits and exponent."""
     text = draw(st.sampled_from(["", "-"])) + draw(WHOLE_PART)
     if draw(st.booleans()):
         text += "." + draw(DIGITS)
@@ -75,7 +81,7 @@ def test_a_number_is_the_double_that_python_reads(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["01", "-", "1.", ".5", "1e", "1e+", "+1", "0x1", "1_0", "٣", "--1", "1e5.0", "NaN"])
-def test_what_json_does_not_call_a_number_is_odd(text: str) -> None:
+def test_what_is_not_a_number_in_json_is_deferred(text: str) -> None:
     assert read_one(NUMBER, text) == [None]
 
 
@@ -88,13 +94,13 @@ LOG_PROBS = st.floats(-50, 0) | st.floats(-1e300, 1e300) | st.integers(-(2**60),
 @example([1e16, 1.0, -1e16])
 @example([-0.0])
 @example([1e308, 1e308, -1e308])
-def test_a_sum_of_log_probs_is_rounded_once_or_left_to_the_careful_reading(tokens: list[float]) -> None:
+def test_a_sum_of_log_probs_is_rounded_once_or_deferred(tokens: list[float]) -> None:
     (total,) = read_one(LOG_PROB, "[" + ", ".join(map(repr, tokens)) + "]")
     if total is not None:
         assert np.float64(total).tobytes() == np.float64(math.fsum(tokens) + 0.0).tobytes()
 
 
-def test_a_sum_is_not_left_for_its_ties() -> None:
+def test_a_sum_is_not_deferred_for_a_tie() -> None:
     tokens = [k / 2**30 for k in range(-2000, 0)]  # on a coarse grid, as single precision gives: ties are common
     assert None not in read_one(LOG_PROB, *(str(tokens[i:]) for i in range(1500)))
 
@@ -104,37 +110,39 @@ BAD = b'{"prompt_id": "p", "reward": NaN, "log_prob": -1.5, "old_log_prob": -2.0
 
 
 @pytest.fixture
-def careful_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of the lines that the careful reading was asked for."""
-    asked: list[int] = []
+def deferred_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Collect the numbers of the lines that the reference reader reads."""
+    numbers: list[int] = []
     read = reference.ReferenceReader.read_line
 
-    def noted(self: reference.ReferenceReader, number: int, line: bytes, torn: bool) -> None:
-        asked.append(number)
+    def spy(self: reference.ReferenceReader, number: int, line: bytes, torn: bool) -> None:
+        numbers.append(number)
         read(self, number, line, torn)
 
-    monkeypatch.setattr(reference.ReferenceReader, "read_line", noted)
-    return asked
+    monkeypatch.setattr(reference.ReferenceReader, "read_line", spy)
+    return numbers
 
 
-def test_only_the_line_that_is_wrong_is_read_again(careful_lines: list[int]) -> None:
+def test_only_the_malformed_line_is_deferred(deferred_lines: list[int]) -> None:
     data = b"".join(GOOD % (i % 9) for i in range(40)) + BAD + b"".join(GOOD % i for i in range(40))
     read = compiled.decode(block_of(data), Fields(), MANY, FIRST_TEN)
     assert read is not None
-    assert careful_lines == [41]
+    assert deferred_lines == [41]
     assert (read.tally.read, read.tally.used) == (81, 80)
     assert [(rejection.line, rejection.code) for rejection in read.rejections] == [(41, "non-finite")]
 
 
-def test_keys_that_escapes_spell_in_two_ways_are_one_prompt() -> None:
+def test_ids_that_escapes_spell_in_two_ways_are_one_prompt() -> None:
     data = GOOD.replace(b"p%d", b"\\u0070") + GOOD.replace(b"p%d", b"p") + GOOD.replace(b"p%d", b"q")
     read = compiled.decode(block_of(data), Fields(), MANY, FIRST_TEN)
     assert read is not None
     assert (read.columns.keys, read.columns.codes.tolist()) == (["p", "q"], [0, 0, 1])
 
 
-@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (0, 0), (0, 99), (0, 2)])
-def test_the_reader_refuses_what_is_no_whole_lines(start: int, stop: int) -> None:
+@pytest.mark.parametrize(
+    ("start", "stop"), [(-1, 3), (0, 0), (0, 99), (0, 2), (3, 3), (-sys.maxsize - 1, 3), (sys.maxsize - 1, sys.maxsize)]
+)
+def test_the_reader_refuses_anything_but_whole_lines(start: int, stop: int) -> None:
     reader = Reader([(b'"', 0, -1, -1, 1, 0)], [])
     with pytest.raises(ValueError, match="expected whole lines"):
         reader.read(b"{}\n", start, stop, MANY)
@@ -156,7 +164,7 @@ def test_without_a_c_compiler_the_same_is_read(compiler: bool, monkeypatch: pyte
     "fields",
     [Fields().with_mappings(["reward=minus(reward, `0`)"]), Fields(extras=("response_text", "prompt_text"))],
 )
-def test_a_number_beyond_a_double_in_what_python_looks_at_is_left_to_the_careful_reading(fields: Fields) -> None:
+def test_a_number_beyond_a_double_in_a_part_that_python_evaluates_is_deferred(fields: Fields) -> None:
     data = GOOD + GOOD.replace(b"1.0", b"1e400") + GOOD[:-2] + b', "prompt_text": "a", "response_text": 1e400}\n'
     read = compiled.decode(block_of(data), fields, MANY, FIRST_TEN)
     assert read is not None
@@ -186,7 +194,7 @@ PLAIN = st.integers(0, 70).map(lambda size: b"x" * size)
     st.lists(st.tuples(st.integers(0, 60), st.sampled_from(BROKEN)), max_size=1),
     st.integers(0, 130),
 )
-def test_a_string_is_read_or_odd_as_it_is_json_or_not(
+def test_a_string_is_read_if_it_is_json_and_else_deferred(
     pieces: list[bytes], broken: list[tuple[int, bytes]], after: int
 ) -> None:
     for place, piece in broken:
@@ -199,5 +207,135 @@ def test_a_string_is_read_or_odd_as_it_is_json_or_not(
         is_json = False
     reader = Reader([(b'"', 0, -1, -1, 1, 0)], [])
     data = line + b"\n" + b" " * after + b"\n"
-    _, _, lines, odd, _ = reader.read(data, 0, len(data), MANY)
-    assert (len(lines), len(odd)) == ((8, 0) if is_json else (0, 24))
+    read = reader.read(data, 0, len(data), MANY)
+    assert (len(read.numbers), len(read.deferred)) == ((8, 0) if is_json else (0, 24))
+
+
+# ---- the results have names
+
+
+def test_the_result_of_a_read_has_names() -> None:
+    reader = Reader([(b'"', 0, -1, -1, 1, 1), (b'x"', 0, 0, -1, 0, 0)], [(ID, 0, 0)])
+    data = b'{"x": "a"}\n\n{"x": tru}\n{"x": 7}\n'
+    read = reader.read(data, 0, len(data), MANY)
+    assert (read.lines, read.blank) == (4, 1)
+    assert np.frombuffer(read.numbers, dtype=np.int64).tolist() == [1, 4]
+    assert np.frombuffer(read.deferred, dtype=np.int64).tolist() == [3, 12, 22]
+    (slot,) = read.slots
+    assert (slot.states, slot.counts, slot.id_texts) == (bytes([native.reader.VALUE]), b"", b'"a",7,')
+    assert np.frombuffer(slot.values, dtype=np.int64).tolist() == [0, 1]
+    assert np.frombuffer(slot.id_ends, dtype=np.int64).tolist() == [4, 6]
+
+
+# ---- misuse: an exception, not a crash
+
+ROOT = (b'"', 0, -1, -1, 1, 1)
+LEAF = (b'x"', 0, 0, -1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "slots", "reason"),
+    [
+        ([ROOT, (b'x"', 1, -1, -1, 0, 0)], [(NUMBER, 1, 0)], "the elements of a list need a slot or children"),
+        ([ROOT, (b'x"', 0, 1, -1, 0, 0)], [(NUMBER, 0, 0)], "no such slot"),
+        ([ROOT, (b'x"', 0, -2, -1, 0, 0)], [(NUMBER, 0, 0)], "no such slot"),
+        ([ROOT, (b'x"', 0, -1, 1, 0, 0)], [(SPAN, 0, 0)], "no such slot"),
+        ([ROOT, LEAF], [(SPAN, 0, 0)], "a value needs another kind of slot"),
+        ([ROOT, (b'x"', 0, -1, 0, 0, 0)], [(ID, 0, 0)], "a span needs a slot of its kind"),
+        ([ROOT, LEAF], [(7, 0, 0)], "no kind of slot is 7"),
+        ([ROOT, LEAF], [(-1, 0, 0)], "no kind of slot is -1"),
+        ([ROOT, (b"", 0, 0, -1, 0, 0)], [(NUMBER, 0, 0)], "a key has at least its closing quote"),
+        ([(b'"', 0, -1, -1, 0, 1)], [], "children do not follow one another"),  # its own child
+        ([ROOT, (b'x"', 0, -1, -1, 0, 2)], [], "children do not follow one another"),  # its parent's parent
+        ([(b'"', 0, -1, -1, 1, 2), LEAF], [(NUMBER, 0, 0)], "no such child"),
+        ([(b'"', 0, -1, -1, 1, -1)], [], "too many children"),
+        ([(b'"', 0, -1, -1, 1, MAX_CHILDREN + 1)], [], "too many children"),
+        ([ROOT, LEAF, LEAF], [(NUMBER, 0, 0)], "a node without a parent"),
+        ([], [], "a node without a parent"),
+        ([(b'x"', 0, -1, -1, i + 1, 1) for i in range(MAX_DEPTH + 1)] + [LEAF], [(NUMBER, 0, 0)], "too deep"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(nodes: list[Any], slots: list[Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Reader(nodes, slots)
+
+
+@pytest.mark.parametrize("items", [([ROOT, None], []), ([ROOT], [None]), ([list(ROOT)], [])])
+def test_a_node_or_a_slot_that_is_not_a_tuple_is_refused(items: tuple[list[Any], list[Any]]) -> None:
+    with pytest.raises(TypeError, match="expected a tuple for each"):
+        Reader(*items)
+
+
+def test_a_reader_without_a_plan_does_not_read() -> None:
+    reader = Reader.__new__(Reader)
+    with pytest.raises(RuntimeError, match="the reader has no plan"):
+        reader.read(b"{}\n", 0, 3, MANY)
+    with pytest.raises(TypeError):
+        reader.__init__([ROOT, (b'x"', 0, 0, -1, 0, "0")], [(NUMBER, 0, 0)])  # type: ignore[misc, list-item]  # misuse
+    with pytest.raises(RuntimeError, match="the reader has no plan"):
+        reader.read(b'{"x": 1}\n', 0, 9, MANY)
+    reader.__init__([ROOT, LEAF], [(NUMBER, 0, 0)])  # type: ignore[misc]  # after a failure it may be called again
+    assert reader.read(b'{"x": 1}\n', 0, 9, MANY).lines == 1
+    with pytest.raises(TypeError, match="made once"):
+        reader.__init__([ROOT, LEAF], [(NUMBER, 0, 0)])  # type: ignore[misc]  # misuse
+
+
+class Emptying:
+    """The integer 0, which empties a list when it is read."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __index__(self) -> int:
+        self.items.clear()
+        return 0
+
+
+def test_a_list_that_changes_while_it_is_read_is_read_as_it_was() -> None:
+    nodes: list[Any] = []
+    key = b"".join([b"x" * 40, b'"'])  # held by nothing but its tuple, which is held by nothing but the list
+    nodes += [ROOT, (key, Emptying(nodes), 0, -1, 0, 0)]
+    del key
+    slots: list[Any] = []
+    slots += [(NUMBER, 0, Emptying(slots)), (NUMBER, 0, 0)]
+    reader = Reader(nodes, slots)
+    line = b'{"%b": 1.5}\n' % (b"x" * 40)
+    assert (nodes, slots) == ([], [])
+    assert np.frombuffer(reader.read(line, 0, len(line), MANY).slots[0].values).tolist() == [1.5]
+
+
+@pytest.mark.parametrize("levels", [2, MAX_DEPTH, MAX_DEPTH + 1, 600])
+def test_a_field_however_deep_is_read(levels: int) -> None:
+    path, value = ".".join(["a"] * levels), b'{"a": ' * (levels - 1) + b'{"a": 0.5}' + b"}" * (levels - 1)
+    fields = Fields(needs_length=False, needs_log_probs=False).with_mappings([f"reward={path}"])
+    data = b'{"prompt_id": "p", ' + value[1:] + b"\n"
+    read = jsonl.decode(block_of(data), fields, jsonl.Limits())
+    assert read.columns.reward.tolist() == [0.5]
+    assert bits(read) == bits(reference.decode(data, fields, MANY, FIRST_TEN))
+
+
+# ---- the locale
+
+IN_A_LOCALE = """
+import locale, sys
+from budget_cli.native.reader import NUMBER, Reader
+locale.setlocale(locale.LC_NUMERIC, sys.argv[1])
+assert locale.localeconv()["decimal_point"] == ","
+reader = Reader([(b'"', 0, -1, -1, 1, 1), (b'x"', 0, 0, -1, 0, 0)], [(NUMBER, 0, 0)])
+for text in sys.argv[2:]:
+    line = b'{"x": %b}\\n' % text.encode()
+    read = reader.read(line, 0, len(line), len(line))
+    assert read.slots[0].values == __import__("array").array("d", [float(text)]).tobytes(), text
+"""
+
+
+@pytest.mark.skipif(shutil.which("localedef") is None, reason="no localedef, with which to make a locale")
+def test_numbers_have_a_point_whatever_the_locale(tmp_path: Path) -> None:
+    made = subprocess.run(
+        ["localedef", "--force", "-i", "de_DE", "-f", "UTF-8", str(tmp_path / "comma")], capture_output=True, text=True
+    )
+    if not (tmp_path / "comma").exists():
+        pytest.skip(f"no locale with a decimal comma could be made: {made.stderr}")
+    env = {**os.environ, "LOCPATH": str(tmp_path)}
+    hard = ["0.1234567890123456789012", "-1.5e-300", "1.5e300"]  # those that are left to the C library
+    subprocess.run([sys.executable, "-c", IN_A_LOCALE, "comma", *hard], env=env, check=True)

@@ -1,0 +1,32 @@
+"""The C extensions. With BUDGET_CLI_SANITIZE=1 they are built with AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+import os
+from glob import glob
+
+from setuptools import Extension, setup
+
+SANITIZE = os.environ.get("BUDGET_CLI_SANITIZE", "0") not in ("", "0")
+
+COMPILE = ["-O2", "-ffp-contract=off"]  # a fused multiply-add would give other bits than numpy
+LINK: list[str] = []
+OPTIONS = {}
+if SANITIZE:
+    LINK = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    COMPILE = [*COMPILE, *LINK, "-g", "-O1", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-Werror"]
+    OPTIONS = {"build": {"build_base": "build/sanitize"}}  # objects that were built without are not taken for these
+
+setup(
+    ext_modules=[
+        Extension(
+            f"budget_cli.native.{name}",
+            sources=[f"budget_cli/native/{name}.c"],
+            depends=glob("budget_cli/native/*.h"),
+            extra_compile_args=COMPILE,
+            extra_link_args=LINK,
+            py_limited_api=True,
+            optional=not SANITIZE,  # without a C compiler the installation goes on, and reading is many times slower
+        )
+        for name in ("ids", "moments", "reader")
+    ],
+    options=OPTIONS,
+)
