@@ -11,7 +11,7 @@ from budget_cli.cli import console
 from budget_cli.errors import Exit
 from budget_cli.groups.groups import Groups
 from budget_cli.records.columns import Rejection
-from budget_cli.scanning.state import PLACES, Scan
+from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 
 if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
@@ -63,10 +63,10 @@ def subject(
         scan.tally,
         scan.rejections,
         scan.sources,
-        scan.begun_at,
+        scan.first_rows,
         thresholds,
         texts,
-        PLACES,
+        LINES_PER_SOURCE,
         keys,
     )
 

@@ -286,7 +286,7 @@ def budgets_of_summaries(found: list[Source]) -> tuple[int, ...] | None:
 
 def uncounted(found: list[Source], watch: ObservationSpec) -> str | None:
     """Why checks cannot be made of the summaries among these sources."""
-    return summary.why_unchecked(_headers(found), watch)
+    return summary.missing_evidence(_headers(found), watch)
 
 
 def _headers(found: list[Source]) -> dict[str, dict[str, Any]]:
@@ -321,12 +321,21 @@ def scanned(
         _require_once(found, headers)
         summary.require_alike(headers, fields, budgets, len(headers) < len(found))
         if watch is not None and not apart:
-            reason = summary.why_unchecked(headers, watch)
+            reason = summary.missing_evidence(headers, watch)
             if reason is not None:
                 raise UsageProblem(reason)
             watch = watch._replace(per_prompt=False)
     limits = Limits(max_line_bytes, ALL_REJECTIONS if verbose else keep)
-    plan = Plan(fields, Layout(budgets), limits, by, sample, apart=apart, watch=watch, repeated_keys=repeated_keys)
+    plan = Plan(
+        fields,
+        Layout(budgets),
+        limits,
+        by,
+        sample,
+        keep_sources_apart=apart,
+        observe=watch,
+        look_for_duplicate_keys=repeated_keys,
+    )
     with progress_over(found, quiet) as update:
         if engine is Engine.RAY:
             from budget_cli.scanning import ray as cluster

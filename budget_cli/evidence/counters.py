@@ -48,7 +48,7 @@ class Occurrences:
     def __init__(self, count: int = 0, first: Sequence[Location] = ()) -> None:
         self.count, self.first = count, list(first)
 
-    def fold(self, later: "Occurrences", rows: NDArray[np.intp], offset: int) -> None:
+    def merge(self, later: "Occurrences", rows: NDArray[np.intp], offset: int) -> None:
         """Add what a later block holds, of whose prompts these are the rows, and whose places begin at `offset`."""
         self.count += later.count
         for place, row in later.first[: FEW - len(self.first)]:
@@ -65,14 +65,14 @@ class Counters:
 
     @classmethod
     @quiet_overflow
-    def from_responses(cls, watch: ObservationSpec, responses: Responses) -> "Counters":
+    def from_responses(cls, spec: ObservationSpec, responses: Responses) -> "Counters":
         """What this block shows; its places are its lines."""
         seen = cls()
         if responses.keys:
-            _Block(seen, watch, responses).observe()
+            _Block(seen, spec, responses).observe()
         return seen
 
-    def fold(self, later: "Counters", rows: NDArray[np.intp], offset: int) -> None:
+    def merge(self, later: "Counters", rows: NDArray[np.intp], offset: int) -> None:
         """Add what a later part shows.
 
         Args:
@@ -80,7 +80,7 @@ class Counters:
             offset: what makes a place of its lines.
         """
         for name, spotted in later.occurrences.items():
-            self.occurrences.setdefault(name, Occurrences()).fold(spotted, rows, offset)
+            self.occurrences.setdefault(name, Occurrences()).merge(spotted, rows, offset)
         for name, value in later.sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         for name, counts in later.values.items():
@@ -106,8 +106,8 @@ class Counters:
 class _Block:
     """One block under observation."""
 
-    def __init__(self, seen: Counters, watch: ObservationSpec, responses: Responses) -> None:
-        self.seen, self.watch, self.r = seen, watch, responses
+    def __init__(self, seen: Counters, spec: ObservationSpec, responses: Responses) -> None:
+        self.seen, self.spec, self.r = seen, spec, responses
 
     def observe(self) -> None:
         """Everything that the block's columns allow."""
@@ -143,13 +143,13 @@ class _Block:
             self._add("far_off", np.count_nonzero(far))
 
     def _log_probs(self) -> None:
-        r, watch = self.r, self.watch
+        r, spec = self.r, self.spec
         for name, log_prob in (("log_prob", r.log_prob), ("old_log_prob", r.old_log_prob)):
             if log_prob is None:
                 self._spot(f"without_{name}", np.ones(r.reward.size, dtype=np.bool_))
                 continue
             self._spot(f"without_{name}", np.isnan(log_prob))
-            self._spot(f"positive_{name}", log_prob > watch.positive)
+            self._spot(f"positive_{name}", log_prob > spec.positive)
             zero = log_prob == 0
             zeros = np.count_nonzero(zero)
             self._add(f"zero_{name}", zeros)
@@ -175,7 +175,7 @@ class _Block:
         known = ~np.isnan(size)
         self._add("with_log_ratio", np.count_nonzero(known))
         self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
-        self._spot("outlier", size > self.watch.outlier)
+        self._spot("outlier", size > self.spec.outlier)
         if length is not None:
             some = known & (length > 0)
             self._add("log_ratio_size", _where(some, size).sum())
@@ -183,7 +183,7 @@ class _Block:
 
     def _rewards(self) -> None:
         """The distinct rewards, where they are few: of all, and of those within and over each budget."""
-        reward, budgets = self.r.reward, sorted(self.watch.budgets)
+        reward, budgets = self.r.reward, sorted(self.spec.budgets)
         low, high = float(reward.min()), float(reward.max())
         is_high = reward == high
         if low == high:

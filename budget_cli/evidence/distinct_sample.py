@@ -33,14 +33,26 @@ class DistinctSample:
         row: NDArray[np.intp],
         place: NDArray[np.int64],
         record: NDArray[np.uint64],
-        level: int = 0,
     ) -> None:
-        """Add responses, of which those below `level` are not there."""
-        if level > self.level:
-            self._raise_to(level)
+        """Add responses: one entry each, in arrays of equal shape."""
         if digest.size:
             self._parts.append(_kept((digest, row, place, record), self.level))
             self._held += self._parts[-1][0].size
+        self._trim()
+
+    def merge(self, later: "DistinctSample", rows: NDArray[np.intp], offset: int) -> None:
+        """Add the sample of a later part.
+
+        Args:
+            later: the sample to add; its rows and places are those of its own part.
+            rows: maps a row of that part to a row of this one.
+            offset: added to its places.
+        """
+        if later.level > self.level:
+            self._raise_to(later.level)
+        self.add(later.digest, rows[later.row], later.place + offset, later.record)
+
+    def _trim(self) -> None:
         while self._held > KEPT and self.level < 63:
             self._raise_to(self.level + 1)
 

@@ -20,22 +20,22 @@ class Observations:
         self.per_prompt = PerPrompt() if per_prompt else None
 
     @classmethod
-    def from_responses(cls, watch: ObservationSpec, responses: Responses) -> "Observations":
+    def from_responses(cls, spec: ObservationSpec, responses: Responses) -> "Observations":
         """What this block shows; its places are its lines."""
         seen = cls(per_prompt=False)
-        seen.counters = Counters.from_responses(watch, responses)
-        if watch.per_prompt:
-            seen.per_prompt = PerPrompt.from_responses(watch, responses)
+        seen.counters = Counters.from_responses(spec, responses)
+        if spec.per_prompt:
+            seen.per_prompt = PerPrompt.from_responses(spec, responses)
         return seen
 
-    def fold(self, later: "Observations", rows: NDArray[np.intp], offset: int) -> None:
+    def merge(self, later: "Observations", rows: NDArray[np.intp], offset: int) -> None:
         """Add what a later part shows, which has per_prompt if this has.
 
         Args:
             rows: the row of each of its prompts among all.
             offset: what makes a place of its lines.
         """
-        self.counters.fold(later.counters, rows, offset)
+        self.counters.merge(later.counters, rows, offset)
         if self.per_prompt is not None:
             assert later.per_prompt is not None
-            self.per_prompt.fold(later.per_prompt, rows, offset)
+            self.per_prompt.merge(later.per_prompt, rows, offset)

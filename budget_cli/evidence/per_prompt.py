@@ -46,23 +46,22 @@ class PerPrompt:
 
     @classmethod
     @quiet_overflow
-    def from_responses(cls, watch: ObservationSpec, responses: Responses) -> "PerPrompt":
+    def from_responses(cls, spec: ObservationSpec, responses: Responses) -> "PerPrompt":
         """Those of this block; its places are its lines."""
         kept = cls()
         if responses.keys:
-            _Block(kept, watch, responses).observe()
+            _Block(kept, spec, responses).observe()
         return kept
 
-    def fold(self, later: "PerPrompt", rows: NDArray[np.intp], offset: int) -> None:
+    def merge(self, later: "PerPrompt", rows: NDArray[np.intp], offset: int) -> None:
         """Add those of a later part.
 
         Args:
             rows: the row of each of its prompts among all.
             offset: what makes a place of its lines.
         """
-        self._fold_rows({name: later.row(name, rows.size) for name in later.rows}, rows, offset)
-        sample = later.sample
-        self.sample.add(sample.digest, rows[sample.row], sample.place + offset, sample.record, sample.level)
+        self._merge_rows({name: later.row(name, rows.size) for name in later.rows}, rows, offset)
+        self.sample.merge(later.sample, rows, offset)
         self.digested += later.digested
 
     def row(self, name: str, prompts: int) -> NDArray[Any]:
@@ -70,7 +69,7 @@ class PerPrompt:
         held = self.rows.get(name, np.full(0, ROWS[name]))[:prompts]
         return np.concatenate([held, np.full(prompts - held.size, ROWS[name])]) if held.size < prompts else held
 
-    def _fold_rows(self, later: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], offset: int) -> None:
+    def _merge_rows(self, later: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], offset: int) -> None:
         if not rows.size:
             return
         first, size = int(rows.min()), int(rows.max()) + 1
@@ -119,8 +118,8 @@ def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict
 class _Block:
     """One block, of which something is kept."""
 
-    def __init__(self, kept: PerPrompt, watch: ObservationSpec, responses: Responses) -> None:
-        self.kept, self.watch, self.r = kept, watch, responses
+    def __init__(self, kept: PerPrompt, spec: ObservationSpec, responses: Responses) -> None:
+        self.kept, self.spec, self.r = kept, spec, responses
         steps = np.diff(responses.codes)
         self.starts = None  # where each prompt's responses begin, if they lie together
         if np.all(steps >= 0):
@@ -135,8 +134,8 @@ class _Block:
         else:
             place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
         self.kept.rows["place"] = place
-        if self.watch.budgets and self.watch.beta:
-            self._best(self.watch.budgets[0], self.watch.beta)
+        if self.spec.budgets and self.spec.beta:
+            self._best(self.spec.budgets[0], self.spec.beta)
         if r.advantage is not None:
             self._advantages(r.advantage)
         if r.prompt_text is not None:

@@ -71,7 +71,7 @@ class Groups:
         groups.responses = int(table[:, layout.at("n")].sum())
         return groups
 
-    def fold(self, later: "Groups") -> NDArray[np.intp]:
+    def merge(self, later: "Groups") -> NDArray[np.intp]:
         """Add what a later part of the input holds.
 
         Returns:

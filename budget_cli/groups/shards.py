@@ -23,10 +23,10 @@ class Shard:
         self.groups = groups
         self.first = first  # shape (prompts,), ascending: the number of the part that has it first, and its row there
 
-    def fold(self, later: "Shard") -> None:
+    def merge(self, later: "Shard") -> None:
         """Add the same share of a later part."""
         known = len(self.groups)
-        rows = self.groups.fold(later.groups)
+        rows = self.groups.merge(later.groups)
         self.first = np.concatenate([self.first, later.first[rows >= known]])
 
 

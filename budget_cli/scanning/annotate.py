@@ -22,7 +22,7 @@ from budget_cli.records.insertion import Insertion
 from budget_cli.records.jsonl import UTF8_BOM
 from budget_cli.records.record import is_prompt_record
 from budget_cli.scanning import scan, workers
-from budget_cli.scanning.state import Plan, Progressed, Scan, Task
+from budget_cli.scanning.state import Plan, ReadSoFar, Scan, Task
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.lookup import split_records, value_at
 from budget_cli.schema.paths import Expression
@@ -58,7 +58,7 @@ def annotate(
     terms: AnnotationPlan,
     first_pass: Scan,
     jobs: int | None = None,
-    progress: Callable[[Progressed], None] | None = None,
+    progress: Callable[[ReadSoFar], None] | None = None,
 ) -> Iterator[AnnotatedBlock]:
     """The lines of every source in order, each record with its terms, and the rejected ones apart.
 
@@ -74,7 +74,7 @@ def annotate(
         WorkerDied: a worker process was killed.
     """
     problems: list[InputProblem] = []
-    so_far = Progressed()
+    so_far = ReadSoFar()
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS
     stream = scan.tasks(found, terms.plan, problems, set())
     for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=False):

@@ -23,7 +23,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.shards import Shard
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import scan as scanning
-from budget_cli.scanning.state import Part, Plan, Progressed, Scan, Summary, Task
+from budget_cli.scanning.state import Part, Plan, ReadSoFar, Scan, Summary, Task
 from budget_cli.sources import blocks
 from budget_cli.sources.local import Kind, Source
 
@@ -42,7 +42,7 @@ def scan(
     found: Sequence[Source],
     plan: Plan,
     most: int | None = None,
-    progress: Callable[[Progressed], None] | None = None,
+    progress: Callable[[ReadSoFar], None] | None = None,
 ) -> Scan:
     """Read every source to its end, as `scanning.scan` does.
 
@@ -69,7 +69,7 @@ def scan(
 class _Driver:
     """Hands out tasks and takes what they give, in order."""
 
-    def __init__(self, ray: Any, plan: Plan, most: int | None, progress: Callable[[Progressed], None] | None) -> None:
+    def __init__(self, ray: Any, plan: Plan, most: int | None, progress: Callable[[ReadSoFar], None] | None) -> None:
         self._ray = ray
         self._cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._most = most or self._cpus * AHEAD
@@ -84,8 +84,8 @@ class _Driver:
         self._came = 0  # prompts, each as often as it came
         self._to_come = 0  # sources that are not handed out yet
         self._shares: _Shards | None = None
-        self._so_far = Progressed()
-        self._result = Scan.begun(plan)
+        self._so_far = ReadSoFar()
+        self._result = Scan.empty(plan)
 
     def scan(self, found: Sequence[Source]) -> Scan:
         many = len(found) >= self._cpus * AHEAD
@@ -103,7 +103,7 @@ class _Driver:
             else:
                 self._come(source, self._split(source))
         self._drain(0)
-        self._result.settle(self._plan)  # a summary, if it was the last
+        self._result.close_source(self._plan)  # a summary, if it was the last
         if self._shares is not None:
             self._result.groups = shards.join(list(map(self._got, self._shares.folded())), self._result.groups)
         if self._plan.by == "file":
@@ -151,19 +151,23 @@ class _Driver:
                 later = _own(later)
             if isinstance(later, Scan):
                 self._came += len(later.groups)
-                self._result.add(later, self._plan)
+                self._result.fold_scan(later, self._plan)
             else:
-                self._came += 0 if isinstance(later, InputProblem) else sum(len(part.groups) for part in later.parts)
-                self._result.receive(source, later, self._plan)
+                self._came += (
+                    0 if isinstance(later, InputProblem) else sum(len(part.groups) for part in later.source_results)
+                )
+                self._result.fold(source, later, self._plan)
             often = self._came >= max(MANY, OFTEN * len(self._result.groups))
             if self._shares is None and often and (self._results or self._to_come):
                 self._share_out()
 
     def _share_out(self) -> None:
         """From now on, tasks fold the prompts: those that are here, then those of the results that are to come."""
-        if self._plan.apart or self._plan.watch is not None:  # what is observed of a prompt is folded with it
+        if (
+            self._plan.keep_sources_apart or self._plan.observe is not None
+        ):  # what is observed of a prompt is folded with it
             return
-        self._result.settle(self._plan)
+        self._result.close_source(self._plan)
         groups = self._result.groups
         self._shares = _Shards(self._ray, min(MOST_SHARES, max(2, self._cpus)), groups)
         self._result.groups = groups.with_prompts((), groups.layout.empty(0))
@@ -285,7 +289,7 @@ def _whole(shared: tuple[Plan, str], source: Source, changed_at: int) -> tuple[S
     try:
         result = scanning.scan([_as_seen_here(source, changed_at)], plan, jobs=1)
     except InputProblem as problem:
-        result = Scan.begun(plan)
+        result = Scan.empty(plan)
         result.problems.append(problem)
         scanning.finish(result, [], replace(plan, by=""))
     return result, (result.tally, result.bytes)
@@ -324,10 +328,10 @@ def _folded(
 ) -> Scan:
     """The scan of a source so far, with its next spans; `at_end`: these are the last, and when it was changed."""
     plan, _ = shared
-    result = Scan.begun(plan) if state is None else _own(state)
+    result = Scan.empty(plan) if state is None else _own(state)
     for parts in spans:
         for part in parts:
-            result.receive(source, part, plan)
+            result.fold(source, part, plan)
     if at_end is not None:
         here = []
         try:
@@ -369,7 +373,7 @@ def _shared_out(found: Rest, number: int, part: int) -> tuple[Rest | list[Shard]
     if isinstance(found, Scan):
         found.groups = without(found.groups)
     elif isinstance(found, Summary):
-        for one in found.parts:
+        for one in found.source_results:
             one.groups = without(one.groups)
     return found, *found_shares
 
@@ -379,7 +383,7 @@ def _folded_share(state: Shard, *later: list[Shard]) -> Shard:
     state = _own(state)
     for parts in later:
         for share in parts:
-            state.fold(share)
+            state.merge(share)
     return state
 
 

@@ -57,13 +57,13 @@ def scan(
     Raises:
         WorkerDied: a worker process was killed.
     """
-    result = Scan.begun(plan)
+    result = Scan.empty(plan)
     wanted = jobs or available_cores()
     worth = jobs is not None or sum(source.size or 0 for source in found if source.at_once) >= WORTH_WORKERS
     threads = start_method is None and jsonl.is_compiled(plan.fields)
     stream = tasks(found, plan, result.problems, result.broken, shared=threads or wanted == 1)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, threads, start_method):
-        result.receive(task.source, outcome, plan)
+        result.fold(task.source, outcome, plan)
         if progress is not None:
             progress(result)
     _of_thread.__dict__.clear()  # the reader's memory: the report needs some, too
@@ -73,7 +73,7 @@ def scan(
 
 def finish(result: Scan, found: Sequence[Source], plan: Plan) -> None:
     """Close the scan of these sources, once all their tasks are done."""
-    result.settle(plan)
+    result.close_source(plan)
     if plan.by == "file":  # a source without records is a row, too
         result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
         result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
@@ -146,7 +146,7 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
     """Read the block and take its moments; what is wrong with its source is an answer, too."""
     try:
         if task.block is None:
-            return summary.read(task.source, plan.layout, plan.watch)
+            return summary.read(task.source, plan.layout, plan.observe)
         if task.source.kind is Kind.PARQUET:
             return _of_rows(task, plan)
         block = block_of(task, plan)
@@ -154,7 +154,7 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
     except InputProblem as problem:
         return problem
     part = _part(decoded, task.source, len(block), plan)
-    if part.observations is not None and plan.repeated_keys:
+    if part.observations is not None and plan.look_for_duplicate_keys:
         from budget_cli.records import diagnosis
 
         part.observations.counters.note("repeated_keys", list(diagnosis.find_duplicate_keys(bytes(block.view))))
@@ -167,14 +167,14 @@ def _of_rows(task: Task, plan: Plan) -> Part:
 
     assert isinstance(task.block, parquet.RowGroup)
     whole = Part(Groups(plan.layout, plan.sample), Tally(), task.block.rows, [], task.block.bytes, {}, {})
-    whole.observations = seen = plan.no_observations()
+    whole.observations = seen = plan.empty_observations()
     for decoded in parquet.decode(task.source, task.block, plan.fields, plan.limits.keep):
         part = _part(_under_prompts(decoded, task.source, plan), task.source, 0, plan)
-        rows = whole.groups.fold(part.groups)
+        rows = whole.groups.merge(part.groups)
         if seen is not None and part.observations is not None:
-            seen.fold(part.observations, rows, 0)  # its rows are numbered from the row group's first already
+            seen.merge(part.observations, rows, 0)  # its rows are numbered from the row group's first already
         for label, groups in part.by.items():
-            whole.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            whole.by.setdefault(label, Groups(plan.layout)).merge(groups)
             whole.tallies.setdefault(label, Tally()).merge(part.tallies[label])
         whole.tally.merge(part.tally)
         plan.limits.keep.merge(whole.rejections, part.rejections)
@@ -184,7 +184,7 @@ def _of_rows(task: Task, plan: Plan) -> Part:
 def _part(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     groups = groups_of(decoded.columns, plan)
     by, tallies = _by_label(decoded, groups, source, plan)
-    seen = None if plan.watch is None else Observations.from_responses(plan.watch, _responses(decoded.columns))
+    seen = None if plan.observe is None else Observations.from_responses(plan.observe, _responses(decoded.columns))
     return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies, seen)
 
 

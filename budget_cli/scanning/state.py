@@ -1,7 +1,7 @@
-"""What a scan is told, what it does next, and what it has so far. Reads nothing.
+"""A scan's data: what it is to do (Plan), its unit of work (Task), and what it has so far (Scan). Reads nothing.
 
-The order of folding is that of the bytes, whoever did the work, so the result is the same to the last bit for any
-number of workers: the blocks of a source are folded into that source's groups, and the sources into the total.
+Results are folded in the order of the bytes, no matter which worker produced them: the blocks of a source into that
+source's groups, and then the sources into the total. So the result has the same bits for any number of workers.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from budget_cli.sources.local import Source
 if TYPE_CHECKING:
     from budget_cli.records.parquet import RowGroup
 
-PLACES = 1 << 40  # a place is source number · PLACES + line
+LINES_PER_SOURCE = 1 << 40  # place = number of the source · LINES_PER_SOURCE + line
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class Plan:
     fields: Fields
     layout: Layout
     limits: Limits
-    by: str = ""  # "": no rows; "file": a row a source; else the label that is read as this extra
-    sample: int = 0  # responses to keep of some prompts
-    watch: ObservationSpec | None = None  # what to look for in single responses; None: nothing
-    repeated_keys: bool = False  # whether to look for keys that occur twice in an object
-    apart: bool = False  # what the sources give is kept side by side, for a summary, and makes no total
+    by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
+    sample: int = 0  # responses to keep in a sample of prompts
+    observe: ObservationSpec | None = None  # what to observe in single responses; None: nothing
+    look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
+    keep_sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
 
-    def no_observations(self) -> Observations | None:
-        """What is seen of no response, if single responses are looked at."""
-        return None if self.watch is None else Observations(self.watch.per_prompt)
+    def empty_observations(self) -> Observations | None:
+        """Observations of no response; None if the plan observes nothing."""
+        return None if self.observe is None else Observations(self.observe.per_prompt)
 
 
 class Task(NamedTuple):
-    """A block to be read: the block itself, or its number in a file read in ranges; a row group; None: a summary."""
+    """The unit of work: one block of a source."""
 
     source: Source
-    block: "Block | int | RowGroup | None"
+    block: "Block | int | RowGroup | None"  # int: its number in a file that is read in ranges; None: a whole summary
 
 
 @dataclass
 class Part:
-    """What one block gave."""
+    """The result of one block."""
 
     groups: Groups
     tally: Tally
@@ -62,25 +62,25 @@ class Part:
     rejections: list[Rejection]
     bytes: int
     by: dict[Label, Groups]  # the same responses, by label
-    tallies: dict[Label, Tally]  # their records; a rejected one has no label
+    tallies: dict[Label, Tally]  # their records; a rejected record has no label
     observations: Observations | None = None
 
 
 @dataclass
 class SourceResult:
-    """What one source gave."""
+    """The result of one source."""
 
     name: str
     groups: Groups
-    observations: Observations | None = None  # its places are lines; None: nobody looked
+    observations: Observations | None = None  # its places are lines; None: responses were not observed
     by: dict[Label, Groups] = field(default_factory=dict)  # the same responses, by label
 
 
 @dataclass
 class Summary:
-    """What a summary holds, ready to be folded."""
+    """The content of a summary, ready to be folded."""
 
-    parts: list[SourceResult]  # in order
+    source_results: list[SourceResult]  # in order
     tally: Tally
     rejections: list[Rejection]
     incomplete: list[tuple[str, str]]  # sources that could not be read to their end, and why
@@ -88,8 +88,8 @@ class Summary:
 
 
 @dataclass
-class Progressed:
-    """How far the second pass is."""
+class ReadSoFar:
+    """Records and bytes read so far, for the progress line."""
 
     tally: Tally = field(default_factory=Tally)
     bytes: int = 0
@@ -97,60 +97,62 @@ class Progressed:
 
 @dataclass
 class Scan:
-    """What all the sources gave."""
+    """The result of all sources that have been folded in.
 
-    groups: Groups  # the total, once the scan is done
-    parts: list[SourceResult] = field(default_factory=list)  # of each source, where the plan keeps them apart
+    `fold` takes the outcomes of tasks in the order of the tasks, `fold_scan` finished scans in the order of their
+    sources, and `close_source` ends the last source.
+    """
+
+    groups: Groups  # the total; complete once the last source is closed
+    source_results: list[SourceResult] = field(default_factory=list)  # if the plan keeps sources apart
     tally: Tally = field(default_factory=Tally)
-    rejections: list[Rejection] = field(default_factory=list)  # those that the plan keeps; tally has the counts
+    rejections: list[Rejection] = field(default_factory=list)  # as many as the plan keeps; `tally` counts all of them
     problems: list[InputProblem] = field(default_factory=list)  # sources that could not be read to their end
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
-    observations: Observations | None = None  # where the plan says what to watch for
-    sources: list[str] = field(default_factory=list)  # their names, by their number in a place
-    begun_at: list[int] = field(default_factory=list)  # how many prompts there were before each of them
+    observations: Observations | None = None  # None: the plan observes nothing
+    sources: list[str] = field(default_factory=list)  # names; the index is the number of the source in a place
+    first_rows: list[int] = field(default_factory=list)  # number of prompts before each source was added
+    broken: set[Source] = field(default_factory=set)  # sources that are not read any further
 
-    broken: set[Source] = field(default_factory=set)  # sources of which no more is read
-
-    _source: Source | None = None  # being read
-    _of_source: SourceResult | None = None  # what it gave so far
+    _source: Source | None = None  # the source being read
+    _current: SourceResult | None = None  # its result so far
 
     @classmethod
-    def begun(cls, plan: Plan) -> "Scan":
-        """Of no source yet."""
-        return cls(Groups(plan.layout, plan.sample), observations=plan.no_observations())
+    def empty(cls, plan: Plan) -> "Scan":
+        """Create the scan of no sources."""
+        return cls(Groups(plan.layout, plan.sample), observations=plan.empty_observations())
 
-    def receive(self, source: Source, outcome: "Part | Summary | InputProblem", plan: Plan) -> None:
-        """Add what became of the next task of this source."""
+    def fold(self, source: Source, outcome: "Part | Summary | InputProblem", plan: Plan) -> None:
+        """Add the outcome of the next task. After a problem, further outcomes of the same source are ignored."""
         if source in self.broken:
             return
         if isinstance(outcome, InputProblem):
             self.broken.add(source)
             self.problems.append(outcome)
         elif isinstance(outcome, Summary):
-            self.take(outcome, plan)
+            self._fold_summary(outcome, plan)
         else:
-            self.fold(source, outcome, plan)
+            self._fold_part(source, outcome, plan)
 
-    def fold(self, source: Source, part: Part, plan: Plan) -> None:
-        """Add the next block of this source."""
+    def _fold_part(self, source: Source, part: Part, plan: Plan) -> None:
         before = self.lines[source.name]
-        if plan.fields.group == "line":  # a worker knows only how far into its block a line is
+        if plan.fields.group == "line":  # a worker knows the line's number only within its block
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
-        if source != self._source or self._of_source is None:
-            self.settle(plan)
+        if source != self._source or self._current is None:
+            self.close_source(plan)
             empty = Groups(plan.layout, plan.sample)
-            self._source, self._of_source = source, SourceResult(source.name, empty, plan.no_observations())
-        so_far = self._of_source
-        rows = so_far.groups.fold(part.groups)
-        if so_far.observations is not None and part.observations is not None:
-            so_far.observations.fold(part.observations, rows, before)
+            self._source, self._current = source, SourceResult(source.name, empty, plan.empty_observations())
+        current = self._current
+        rows = current.groups.merge(part.groups)
+        if current.observations is not None and part.observations is not None:
+            current.observations.merge(part.observations, rows, before)
         for label, groups in part.by.items():
-            so_far.by.setdefault(label, Groups(plan.layout)).fold(groups)
+            current.by.setdefault(label, Groups(plan.layout)).merge(groups)
             self.tallies.setdefault(label, Tally()).merge(part.tallies[label])
         self.tally.merge(part.tally)
         self.bytes += part.bytes
@@ -158,46 +160,46 @@ class Scan:
         plan.limits.keep.merge(self.rejections, rejections)
         self.lines[source.name] += part.lines
 
-    def take(self, summary: Summary, plan: Plan) -> None:
-        """Add what was summarized elsewhere: source by source, as if they were read here."""
-        for part in summary.parts:
-            self.settle(plan)
-            self._of_source = part
+    def _fold_summary(self, summary: Summary, plan: Plan) -> None:
+        """Add a summary source by source, as if the sources were read here."""
+        for result in summary.source_results:
+            self.close_source(plan)
+            self._current = result
         self.tally.merge(summary.tally)
         self.bytes += summary.bytes
         plan.limits.keep.merge(self.rejections, summary.rejections)
         self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
 
-    def settle(self, plan: Plan) -> None:
-        """Fold what the source gave into the total, or put it beside what others gave."""
-        part, self._source, self._of_source = self._of_source, None, None
-        if part is None:
+    def close_source(self, plan: Plan) -> None:
+        """End the source being read: add its result to the total, or keep it apart if the plan says so."""
+        result, self._source, self._current = self._current, None, None
+        if result is None:
             return
-        if plan.apart:
-            self.parts.append(part)
+        if plan.keep_sources_apart:
+            self.source_results.append(result)
         else:
             before = len(self.groups)
             if self.groups.responses:
-                rows = self.groups.fold(part.groups)
+                rows = self.groups.merge(result.groups)
             else:
-                self.groups, rows = part.groups, np.arange(len(part.groups))
-            if self.observations is not None and part.observations is not None:
-                self.begun_at.append(before)
-                self.observations.fold(part.observations, rows, len(self.sources) * PLACES)
-        self.sources.append(part.name)
-        for label, groups in part.by.items():
-            self.by.setdefault(label, Groups(plan.layout)).fold(groups)
+                self.groups, rows = result.groups, np.arange(len(result.groups))
+            if self.observations is not None and result.observations is not None:
+                self.first_rows.append(before)
+                self.observations.merge(result.observations, rows, len(self.sources) * LINES_PER_SOURCE)
+        self.sources.append(result.name)
+        for label, groups in result.by.items():
+            self.by.setdefault(label, Groups(plan.layout)).merge(groups)
 
-    def add(self, later: "Scan", plan: Plan) -> None:
-        """Add the finished scan of one later source that holds records."""
-        self.settle(plan)
-        if plan.apart:
-            self.parts += later.parts
+    def fold_scan(self, later: "Scan", plan: Plan) -> None:
+        """Add the finished scan of the next source, which holds records and is no summary."""
+        self.close_source(plan)
+        if plan.keep_sources_apart:
+            self.source_results += later.source_results
             self.sources += later.sources
         else:
-            for name in later.sources:  # none, if it is empty
-                self._of_source = SourceResult(name, later.groups, later.observations, later.by)
-            self.settle(plan)
+            for name in later.sources:  # one name, or none if the source is empty
+                self._current = SourceResult(name, later.groups, later.observations, later.by)
+            self.close_source(plan)
         self.tally.merge(later.tally)
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)

@@ -47,9 +47,9 @@ LONGEST = 1 << 30  # bytes of a line: a prompt that occurs in a million files
 # ---- a scan → lines
 
 
-def write(found: "Scan", fields: Fields, layout: Layout, watch: ObservationSpec | None = None) -> Iterator[bytes]:
+def write(found: "Scan", fields: Fields, layout: Layout, spec: ObservationSpec | None = None) -> Iterator[bytes]:
     """The header, and the lines of the prompts, first seen first. The scan kept its sources apart."""
-    parts = [part.groups for part in found.parts]
+    parts = [part.groups for part in found.source_results]
     total = Lengths()
     for groups in parts:
         total.merge(groups.lengths)
@@ -66,7 +66,7 @@ def write(found: "Scan", fields: Fields, layout: Layout, watch: ObservationSpec 
         **_settings(fields),
         "columns": [name for name, has in zip(layout.names, told, strict=True) if has],
         "prompts": len(ids),
-        "sources": [_utf8(part.name) for part in found.parts],
+        "sources": [_utf8(part.name) for part in found.source_results],
         "responses": int(table[:, layout.at("n")].sum()),
         "with_length": sum(groups.with_length for groups in parts),
         "with_log_ratio": sum(groups.with_log_ratio for groups in parts),
@@ -77,9 +77,9 @@ def write(found: "Scan", fields: Fields, layout: Layout, watch: ObservationSpec 
         "rejections": [{**one._asdict(), "source": _utf8(one.source)} for one in found.rejections],
         "incomplete": [[_utf8(problem.source), _utf8(problem.problem)] for problem in found.problems],
     }
-    observed = [part.observations for part in found.parts if part.observations is not None]
-    if watch is not None and len(observed) == len(parts):  # else nobody looked, or not at all of them
-        header["thresholds"] = _thresholds(watch)
+    observed = [part.observations for part in found.source_results if part.observations is not None]
+    if spec is not None and len(observed) == len(parts):  # else nobody looked, or not at all of them
+        header["thresholds"] = _thresholds(spec)
         prompts = np.split(place, np.cumsum(sizes)[:-1])
         header["seen"] = [evidence_json.to_json(one.counters, of) for one, of in zip(observed, prompts, strict=False)]
     yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
@@ -96,9 +96,9 @@ def _settings(fields: Fields) -> dict[str, Any]:
     }
 
 
-def _thresholds(watch: ObservationSpec) -> dict[str, float]:
+def _thresholds(spec: ObservationSpec) -> dict[str, float]:
     """Those of the checks that are used while records are read."""
-    return {name: getattr(watch, called) for name, called in THRESHOLDS.items()}
+    return {name: getattr(spec, called) for name, called in THRESHOLDS.items()}
 
 
 def _utf8(text: str) -> str:
@@ -196,13 +196,13 @@ def _differing(one: Any, other: Any) -> tuple[str, str]:
     return tuple(", ".join(f"{name}={each.get(name)}" for name in names) for each in (one, other))  # type: ignore[return-value]
 
 
-def why_unchecked(headers: Mapping[str, dict[str, Any]], watch: ObservationSpec) -> str | None:
+def missing_evidence(headers: Mapping[str, dict[str, Any]], spec: ObservationSpec) -> str | None:
     """Why checks cannot be made of these summaries (by name): which does not know what was seen, and what to do."""
     for name, header in headers.items():
         counted = _counted_with(header)
         if counted is None:
             return f"{name}: a summary without what the checks count, from an earlier version: summarize again"
-        for threshold, asked in _thresholds(watch).items():
+        for threshold, asked in _thresholds(spec).items():
             used = counted[threshold]
             if used != asked:
                 return (
@@ -221,7 +221,7 @@ def _counted_with(header: dict[str, Any]) -> dict[str, float] | None:
     return used if all(type(value) in (int, float) for value in used.values()) else None
 
 
-def read(source: Source, layout: Layout, watch: ObservationSpec | None = None) -> Summary:
+def read(source: Source, layout: Layout, spec: ObservationSpec | None = None) -> Summary:
     """All of a summary, for the budgets of this layout; and what was seen of its responses, if it is wanted and known.
 
     Raises:
@@ -245,17 +245,17 @@ def read(source: Source, layout: Layout, watch: ObservationSpec | None = None) -
         prompts += len(found)
     if prompts != header["prompts"]:
         raise InputProblem(source.name, f"a summary that is cut off: {prompts:,} prompts of {header['prompts']:,}")
-    told, ids = _told(source, header, watch), Packed.concatenate(keys)
+    told, ids = _told(source, header, spec), Packed.concatenate(keys)
     parts = _parts(source, header, layout, ids, np.concatenate(places), np.concatenate(rows), told)
     tally = Tally(**header["records"], by_code=Counter(header["rejected"]), by_absent_field=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     return Summary(parts, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
 
 
-def _told(source: Source, header: dict[str, Any], watch: ObservationSpec | None) -> list[Any]:
-    """What the header says was seen of each source; None of each, where nobody looked as this watch does."""
+def _told(source: Source, header: dict[str, Any], spec: ObservationSpec | None) -> list[Any]:
+    """What the header says was seen of each source; None of each, where nobody looked as this spec does."""
     number = len(header["sources"])
-    if watch is None or _counted_with(header) != _thresholds(watch):
+    if spec is None or _counted_with(header) != _thresholds(spec):
         return [None] * number
     told = header["seen"]
     if not isinstance(told, list) or len(told) != number or None in told:

@@ -12,13 +12,13 @@ from budget_cli.evidence.responses import ObservationSpec, Responses
 NONE = np.nan
 
 
-def seen_of(watch: ObservationSpec, reward: list[float], length: list[float] | None, **more: list[float]) -> Counters:
+def seen_of(spec: ObservationSpec, reward: list[float], length: list[float] | None, **more: list[float]) -> Counters:
     """What responses to one prompt show."""
     size = len(reward)
     codes, line = np.zeros(size, dtype=np.intp), np.arange(1, size + 1, dtype=np.intp)
     columns = {name: np.array(values, dtype=np.float64) for name, values in more.items()}
     lengths = None if length is None else np.array(length, dtype=np.float64)
-    return Counters.from_responses(watch, Responses(["p"], codes, line, np.array(reward), lengths, **columns))
+    return Counters.from_responses(spec, Responses(["p"], codes, line, np.array(reward), lengths, **columns))
 
 
 def test_rewards_are_counted_within_and_over_every_budget() -> None:

@@ -22,7 +22,7 @@ def test_a_sample_holds_all_of_equal_digests_or_none_and_no_more_than_it_may(mon
             one = DistinctSample()
             piece = slice(at, at + size)
             one.add(digest[piece], place[piece].astype(np.intp), place[piece], digest[piece])
-            sample.add(one.digest, one.row, one.place, one.record, one.level)
+            sample.merge(one, np.arange(digest.size), 0)
         assert sample.digest.size <= 100
         samples.append((sample.level, sorted(sample.place.tolist())))
     assert samples[0] == samples[1] == samples[2]

@@ -16,7 +16,7 @@ from budget_cli.evidence.responses import ObservationSpec, Responses
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 
-WATCH = ObservationSpec(budgets=(100, 60), positive=0.5, outlier=3.0, beta=0.01)
+SPEC = ObservationSpec(budgets=(100, 60), positive=0.5, outlier=3.0, beta=0.01)
 NONE = np.nan
 REASONS = ["stop", "length", "eos"]
 
@@ -59,8 +59,8 @@ def folded(parts: Sequence[Sequence[dict[str, Any]]], before: int = 0) -> tuple[
     groups, seen = Groups(Layout()), Observations()
     for part in parts:
         made = block(part)
-        rows = groups.fold(Groups.from_responses(Layout(), list(made.keys), made.codes, made.reward, None, None))
-        seen.fold(Observations.from_responses(WATCH, made), rows, before)
+        rows = groups.merge(Groups.from_responses(Layout(), list(made.keys), made.codes, made.reward, None, None))
+        seen.merge(Observations.from_responses(SPEC, made), rows, before)
         before += len(part)
     return groups, seen
 
@@ -70,22 +70,22 @@ def folded_twice(sources: Sequence[Sequence[Sequence[dict[str, Any]]]]) -> tuple
     groups, seen, before = Groups(Layout()), Observations(), 0
     for parts in sources:
         of_source, seen_there = folded(parts, before)
-        seen.fold(seen_there, groups.fold(of_source), 0)
+        seen.merge(seen_there, groups.merge(of_source), 0)
         before += sum(map(len, parts))
     return groups, seen
 
 
 def state(seen: Observations, prompts: int) -> dict[str, Any]:
     """All that it holds, as plain values."""
-    sightings, particulars = seen.counters, seen.per_prompt
-    sample = particulars.sample
+    counters, per_prompt = seen.counters, seen.per_prompt
+    sample = per_prompt.sample
     return {
-        "spotted": {name: (one.count, one.first) for name, one in sightings.occurrences.items()},
-        "sums": {name: pytest.approx(value, rel=1e-12) for name, value in sightings.sums.items() if value},
-        "values": sightings.values,
-        "rows": {name: particulars.row(name, prompts).tolist() for name in KEPT},
+        "spotted": {name: (one.count, one.first) for name, one in counters.occurrences.items()},
+        "sums": {name: pytest.approx(value, rel=1e-12) for name, value in counters.sums.items() if value},
+        "values": counters.values,
+        "rows": {name: per_prompt.row(name, prompts).tolist() for name in KEPT},
         "sample": (
-            particulars.digested,
+            per_prompt.digested,
             sample.level,
             *(column.tolist() for column in (sample.digest, sample.row, sample.place, sample.record)),
         ),

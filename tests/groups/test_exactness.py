@@ -86,7 +86,7 @@ def ours(draw: Draw, aggregate: Aggregate, cuts: Sequence[int] = ()) -> Fraction
         keys = list(dict.fromkeys(one.prompt for one in part))
         codes = np.array([keys.index(one.prompt) for one in part], dtype=np.intp)
         reward, length, log_ratio = (np.array([one[i] for one in part], dtype=np.float64) for i in (1, 2, 3))
-        groups.fold(Groups.from_responses(layout, keys, codes, reward, length, log_ratio))
+        groups.merge(Groups.from_responses(layout, keys, codes, reward, length, log_ratio))
     loss = compute_loss(groups, draw.coefficients, Tally(), aggregate).loss
     assert loss is not None
     return Fraction(loss)

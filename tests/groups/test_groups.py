@@ -32,7 +32,7 @@ def groups_of(responses: Sequence[Response], layout: Layout = LAYOUT) -> Groups:
 def folded(of: Sequence[Sequence[Response]]) -> Groups:
     groups = Groups(LAYOUT)
     for one in of:
-        groups.fold(groups_of(one))
+        groups.merge(groups_of(one))
     return groups
 
 
@@ -87,12 +87,12 @@ def test_the_order_of_the_responses_changes_no_number(both: tuple[list[Response]
 @given(parts, parts, parts)
 def test_folding_is_associative(a: list[list[Response]], b: list[list[Response]], c: list[list[Response]]) -> None:
     left, right, last = folded(a), folded(b), folded(c)
-    left.fold(right)
-    left.fold(last)
+    left.merge(right)
+    left.merge(last)
     tail = folded(b)
-    tail.fold(folded(c))
+    tail.merge(folded(c))
     again = folded(a)
-    again.fold(tail)
+    again.merge(tail)
     assert_same_numbers(again, left)
 
 
@@ -101,7 +101,7 @@ def test_folding_is_associative(a: list[list[Response]], b: list[list[Response]]
 def test_the_same_parts_in_the_same_order_give_the_same_bits(of: list[list[Response]]) -> None:
     sent = Groups(LAYOUT)
     for one in of:
-        sent.fold(pickle.loads(pickle.dumps(groups_of(one))))
+        sent.merge(pickle.loads(pickle.dumps(groups_of(one))))
     assert bits(folded(of)) == bits(folded(of)) == bits(sent)
 
 
@@ -110,16 +110,16 @@ def test_the_same_parts_in_the_same_order_give_the_same_bits(of: list[list[Respo
 def test_the_empty_groups_are_an_exact_identity_on_both_sides(responses: list[Response]) -> None:
     expected = bits(groups_of(responses))
     before, after = Groups(LAYOUT), groups_of(responses)
-    before.fold(groups_of(responses))
-    after.fold(Groups(LAYOUT))
+    before.merge(groups_of(responses))
+    after.merge(Groups(LAYOUT))
     assert bits(before) == bits(after) == expected
 
 
 def test_folding_leaves_the_later_groups_as_they_were() -> None:
     one, later = groups_of([("a", 1, 10, 0.1)]), groups_of([("b", 2, 20, 0.2), ("a", 3, 30, 0.3)])
     before = bits(later)
-    one.fold(later)
-    one.fold(groups_of([("b", 9, 90, 0.9)]))
+    one.merge(later)
+    one.merge(groups_of([("b", 9, 90, 0.9)]))
     assert bits(later) == before
 
 
@@ -151,8 +151,8 @@ def test_groups_sent_to_another_process_arrive_the_same_and_can_be_added_to(prot
     assert bits(arrived) == bits(groups)
     assert arrived.layout == groups.layout
     more = groups_of([("a", 5, 10, 0.0), ("new", 6, 10, 0.0)])
-    arrived.fold(more)
-    groups.fold(more)
+    arrived.merge(more)
+    groups.merge(more)
     assert bits(arrived) == bits(groups)
 
 
@@ -161,7 +161,7 @@ def test_groups_with_other_budgets_refuse_to_join(budgets: tuple[int, ...]) -> N
     groups, other = groups_of([("a", 1, 700, 0.5)]), groups_of([("a", 1, 700, 0.5)], Layout(budgets))
     before = bits(groups)
     with pytest.raises(ValueError, match="cannot join") as refused:
-        groups.fold(other)
+        groups.merge(other)
     assert str(refused.value) == f"groups with budgets {budgets} cannot join those with (100, 500)"
     assert bits(groups) == before
 
@@ -183,5 +183,5 @@ def test_responses_without_a_length_or_a_log_ratio_are_counted_apart() -> None:
     assert some.lengths.items()[0].tolist() == [10, 30]
     none = Groups.from_responses(LAYOUT, keys, codes, r, None, None)
     assert (none.with_length, none.with_log_ratio) == (0, 0)
-    some.fold(none)
+    some.merge(none)
     assert (some.with_length, some.with_log_ratio, some.column("n").tolist()) == (2, 1, [4, 2])

@@ -21,8 +21,8 @@ def test_shares_together_are_what_was_folded_as_one(of: Sequence[Sequence[Respon
     for part, responses in enumerate(of, start=1):
         groups = groups_of(responses)
         for state, share in zip(states, shards.split(groups, number, part), strict=True):
-            state.fold(pickle.loads(pickle.dumps(share)))
-        rest.fold(groups.with_prompts((), LAYOUT.empty(0)))
+            state.merge(pickle.loads(pickle.dumps(share)))
+        rest.merge(groups.with_prompts((), LAYOUT.empty(0)))
     assert bits(shards.join(states, rest)) == bits(folded(of))
 
 

@@ -30,7 +30,7 @@ def loss_of(*rewards: float) -> Loss:
     groups = Groups(Layout(()))
     if rewards:
         codes = np.zeros(len(rewards), dtype=np.intp)
-        groups.fold(Groups.from_responses(Layout(()), ["p"], codes, np.array(rewards), None, None))
+        groups.merge(Groups.from_responses(Layout(()), ["p"], codes, np.array(rewards), None, None))
     return compute_loss(groups, Coefficients(None, 0.0, 0.0), Tally(read=len(rewards), used=len(rewards)))
 
 

@@ -14,7 +14,7 @@ from budget_cli.scanning import evidence_json
 PROMPTS = np.array([2, 3, 7])  # the numbers, in the summary, of this source's prompts
 
 
-def sightings(
+def counters(
     occurrences: dict[str, Occurrences] | None = None, sums: dict[str, float] | None = None, values: Any = None
 ) -> Counters:
     made = Counters()
@@ -36,13 +36,13 @@ def plain(told: Any, budgets: tuple[int, ...] = (100,)) -> Any:
 
 
 def test_a_source_without_anything_to_tell_is_an_empty_object() -> None:
-    assert evidence_json.to_json(sightings(sums={"zero_log_prob": 0.0}), PROMPTS) == {}
+    assert evidence_json.to_json(counters(sums={"zero_log_prob": 0.0}), PROMPTS) == {}
     assert plain({}) == ({}, {}, {})
 
 
 def test_how_it_is_written() -> None:
     told = evidence_json.to_json(
-        sightings(
+        counters(
             {"zero_length": Occurrences(9, [Location(12, 0), Location(40, 2)])},
             {"grows_n": 24.0, "grows_pp": float("inf"), "grows_pL": float("nan"), "far_off": 0.0},
             {"finish_reason": {"stop": 20, 1: 3, "1": 2, None: 5}, "reward": {0.0: 1, 1.0: 2}},
@@ -81,7 +81,7 @@ REWARDS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 def test_what_is_written_is_read_as_it_was(
     occurrences: dict[str, Occurrences], sums: dict[str, float], values: Any
 ) -> None:
-    told = orjson.loads(orjson.dumps(evidence_json.to_json(sightings(occurrences, sums, values), PROMPTS)))
+    told = orjson.loads(orjson.dumps(evidence_json.to_json(counters(occurrences, sums, values), PROMPTS)))
     assert plain(told) == (
         {name: (one.count, one.first) for name, one in occurrences.items()},
         {name: repr(value) for name, value in sums.items() if value},

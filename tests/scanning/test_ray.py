@@ -31,9 +31,11 @@ from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
-WATCHED = replace(PLAN, watch=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
+WATCHED = replace(PLAN, observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
 TWO = Layout((50, 100))
-SUMMARIZED = replace(PLAN, layout=TWO, apart=True, watch=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False))
+SUMMARIZED = replace(
+    PLAN, layout=TWO, keep_sources_apart=True, observe=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False)
+)
 LINE = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
 
 
@@ -140,14 +142,14 @@ def seen(observations: Observations | None) -> Any:
 def told(found: Scan) -> tuple[Any, ...]:
     """Everything that a scan says."""
     assert found.groups.sample is not None
-    apart = [(part.name, part.groups) for part in found.parts]
+    apart = [(part.name, part.groups) for part in found.source_results]
     groups = [(name, part.table.tobytes(), list(part.keys())) for name, part in (*apart, ("", found.groups))]
     rows = [(label, part.table.tobytes(), list(part.keys())) for label, part in found.by.items()]
     return (
         found.sources,
-        found.begun_at,
+        found.first_rows,
         seen(found.observations),
-        [seen(part.observations) for part in found.parts],
+        [seen(part.observations) for part in found.source_results],
         groups,
         rows,
         list(found.tallies.items()),
@@ -161,7 +163,9 @@ def told(found: Scan) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True), WATCHED, SUMMARIZED])
+@pytest.mark.parametrize(
+    "plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), WATCHED, SUMMARIZED]
+)
 def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) -> None:
     found = sources.find([str(dumps)])
     assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
@@ -174,8 +178,11 @@ def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) 
 def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, last: int, apart: bool) -> None:
     paths = [str(dumps / f"{name}.jsonl") for name in range(5)]
     part = scan(sources.find(paths[3:last]), SUMMARIZED, jobs=1)
-    (dumps / "summary").write_bytes(b"".join(summary.write(part, PLAN.fields, TWO, SUMMARIZED.watch)))
-    found, plan = sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]), replace(SUMMARIZED, apart=apart)
+    (dumps / "summary").write_bytes(b"".join(summary.write(part, PLAN.fields, TWO, SUMMARIZED.observe)))
+    found, plan = (
+        sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]),
+        replace(SUMMARIZED, keep_sources_apart=apart),
+    )
     answer = told(cluster.scan(found, plan))
     assert answer == told(scan(found, plan, jobs=1))
     whole = told(scan(sources.find(paths), plan, jobs=1))
@@ -183,7 +190,7 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
 
 
 @pytest.mark.parametrize("many", [1, 80, 1 << 20])
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, apart=True), WATCHED])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), WATCHED])
 def test_prompts_that_are_folded_in_shares_are_those_of_one_process(
     ray: StandIn, dumps: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, many: int
 ) -> None:
@@ -194,7 +201,7 @@ def test_prompts_that_are_folded_in_shares_are_those_of_one_process(
         (dumps / f"{name}.jsonl").write_text("".join(lines))
     found = sources.find([str(dumps)])
     assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
-    in_shares = many < 1 << 20 and not plan.apart and plan.watch is None
+    in_shares = many < 1 << 20 and not plan.keep_sources_apart and plan.observe is None
     assert ("_folded_share" in ray.calls) == in_shares
 
 
@@ -207,7 +214,9 @@ def test_summaries_are_folded_in_shares_too(
     folder = tmp_path / "parts"
     folder.mkdir()
     for name in ("1", "2", "4"):
-        part = scan(sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), replace(plan, apart=True))
+        part = scan(
+            sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), replace(plan, keep_sources_apart=True)
+        )
         (folder / f"{name}.summary.jsonl").write_bytes(b"".join(summary.write(part, plan.fields, plan.layout)))
     (folder / "2.jsonl").write_bytes((dumps / "2.jsonl").read_bytes())
     found = sources.find([str(folder)])

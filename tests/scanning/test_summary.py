@@ -28,12 +28,12 @@ from budget_cli.sources import local as sources
 LAYOUT = Layout((100, 500))
 
 
-WATCH = ObservationSpec(LAYOUT.budgets, positive=0.001, outlier=20.0, per_prompt=False)
+SPEC = ObservationSpec(LAYOUT.budgets, positive=0.001, outlier=20.0, per_prompt=False)
 
 
 def plan(fields: Fields = Fields(), layout: Layout = LAYOUT, apart: bool = False) -> Plan:  # noqa: B008
     limits = Limits(keep=RejectionLimit(3, 2))
-    return Plan(fields, layout, limits, apart=apart, watch=WATCH._replace(budgets=layout.budgets))
+    return Plan(fields, layout, limits, keep_sources_apart=apart, observe=SPEC._replace(budgets=layout.budgets))
 
 
 def told(found: Scan) -> tuple[Any, ...]:
@@ -50,7 +50,7 @@ def told(found: Scan) -> tuple[Any, ...]:
         found.tally,
         found.rejections,
         found.sources,
-        found.begun_at,
+        found.first_rows,
         {name: (one.count, one.first) for name, one in sightings.occurrences.items()},
         sightings.values,
         {name: value.hex() for name, value in sightings.sums.items() if value},
@@ -62,7 +62,7 @@ def scanned(paths: list[Path], apart: bool = False, layout: Layout = LAYOUT, fie
 
 
 def summarized(paths: list[Path], to: Path, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Path:  # noqa: B008
-    to.write_bytes(b"".join(summary.write(scanned(paths, True, layout, fields), fields, layout, WATCH)))
+    to.write_bytes(b"".join(summary.write(scanned(paths, True, layout, fields), fields, layout, SPEC)))
     return to
 
 
@@ -195,9 +195,9 @@ def test_a_damaged_account_of_what_was_seen_is_none(tmp_path: Path, seen: Any) -
     path.write_bytes(b'{"prompt_id": 1, "reward": 0.5, "log_prob": -1, "old_log_prob": -1, "response_length": 0}\n')
     made = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=seen))
     with pytest.raises(InputProblem) as caught:
-        summary.read(sources.find([str(made)])[0], LAYOUT, WATCH)
+        summary.read(sources.find([str(made)])[0], LAYOUT, SPEC)
     assert caught.value.problem == "a summary that is damaged: what its header says was seen cannot be"
-    assert len(summary.read(sources.find([str(made)])[0], LAYOUT).parts) == 1  # to those who do not ask
+    assert len(summary.read(sources.find([str(made)])[0], LAYOUT).source_results) == 1  # to those who do not ask
 
 
 def of_an_earlier_version(header: dict[str, Any]) -> None:
@@ -238,8 +238,8 @@ COUNTED = [
 @pytest.mark.parametrize(("change", "reason"), COUNTED)
 def test_why_checks_cannot_be_made_of_a_summary(tmp_path: Path, change: Any, reason: str | None) -> None:
     made = with_header(summarized(dumps(tmp_path, 5, 1), tmp_path / "s"), change)
-    assert summary.why_unchecked({"s": header(made)}, WATCH) == reason
-    (part,) = summary.read(sources.find([str(made)])[0], LAYOUT, WATCH).parts
+    assert summary.missing_evidence({"s": header(made)}, SPEC) == reason
+    (part,) = summary.read(sources.find([str(made)])[0], LAYOUT, SPEC).source_results
     assert (part.observations is None) == (reason is not None)
 
 
