@@ -1,4 +1,4 @@
-"""An earlier check's JSON → which findings are no worse than they were. Reads no files."""
+"""The JSON of an earlier check → whether a finding is no worse than it was. Reads no files."""
 
 import json
 import re
@@ -18,10 +18,10 @@ class KnownFinding(NamedTuple):
 
 
 def parse(name: str, text: bytes) -> dict[str, KnownFinding]:
-    """The findings of an earlier check, by code.
+    """Return the findings of an earlier check, by code.
 
     Raises:
-        UsageProblem: it is not the JSON of one.
+        UsageProblem: the text is not the JSON of a check.
     """
     problem = UsageProblem(f"--baseline {name}: expected the result of `budget-cli check --format json`")
     try:
@@ -33,19 +33,19 @@ def parse(name: str, text: bytes) -> dict[str, KnownFinding]:
     known: dict[str, KnownFinding] = {}
     try:
         for finding in earlier["findings"]:
-            severity, part = Severity[finding["severity"]], _fraction(finding["count"], finding["of"])
+            severity, share = Severity[finding["severity"]], _fraction(finding["count"], finding["of"])
             before = known.get(finding["code"], KnownFinding(severity, 0.0))
-            known[finding["code"]] = KnownFinding(max(severity, before.severity), max(part, before.share))
+            known[finding["code"]] = KnownFinding(max(severity, before.severity), max(share, before.share))
     except (KeyError, TypeError):
         raise problem from None
     return known
 
 
 def parse_tolerance(text: str) -> float:
-    """`10%` → 0.1.
+    """Parse a share: `10%` is 0.1.
 
     Raises:
-        UsageProblem: not a share.
+        UsageProblem: the text is not a share in percent.
     """
     form = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", text.strip())
     if form is None:
@@ -54,7 +54,10 @@ def parse_tolerance(text: str) -> float:
 
 
 def is_no_worse(finding: Finding, known: Mapping[str, KnownFinding], tolerance: float) -> bool:
-    """Whether it was there, as bad as now, in a share that has grown by no more than `tolerance` of itself."""
+    """Return True if the baseline has the finding, as severe as it is now and with a similar share.
+
+    The share may have grown by at most `tolerance` of itself.
+    """
     before = known.get(finding.code)
     if before is None or finding.rank > before.severity:
         return False

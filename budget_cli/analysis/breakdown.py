@@ -1,4 +1,4 @@
-"""Groups by label (a step, a file) → one loss a label, and gates over every one of them."""
+"""Groups by label (a step, a file) → one loss per label, with its gates."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from budget_cli.records.columns import Label, Tally
 
 
 class Row(NamedTuple):
-    """What the responses of one label give, each prompt's responses of this label being a group of their own."""
+    """The loss of the responses with one label; those to one prompt form a group of their own."""
 
     key: Label
     loss: Loss
@@ -26,7 +26,7 @@ def rows_by_label(
     gates: Sequence[Gate] = (),
     in_order: bool = False,
 ) -> list[Row]:
-    """A row a label: numbers before texts, 2 before 10, those without one last; `in_order`: as they come."""
+    """Return one row per label, in the order of `ordered`, or as they come if `in_order`."""
     labels = list(by) if in_order else ordered(by)
     rows = []
     for label in labels:
@@ -38,7 +38,7 @@ def rows_by_label(
 
 
 def ordered(labels: Iterable[Label]) -> list[Label]:
-    """Numbers before texts, 2 before 10, none last."""
+    """Sort labels: numbers before texts, `step 2` before `step 10`, and None last."""
     return sorted(labels, key=_rank)
 
 
@@ -52,18 +52,18 @@ def _rank(label: Label) -> tuple[int, list[tuple[int, int | str]]]:
 
 
 def trend(values: Sequence[float | None], bins: int) -> list[float | None]:
-    """The values as means of at most `bins` stretches of them, in their order; None where a stretch has none."""
+    """Return the means of at most `bins` consecutive stretches of the values; None for a stretch without any."""
     count = min(bins, len(values))
     means: list[float | None] = []
     for i in range(count):
         part = values[len(values) * i // count : len(values) * (i + 1) // count]
-        there = [value for value in part if value is not None]
-        means.append(sum(there) / len(there) if there else None)
+        present = [value for value in part if value is not None]
+        means.append(sum(present) / len(present) if present else None)
     return means
 
 
 def failed_gates(rows: Sequence[Row], shown: int = 3) -> list[str]:
-    """For each gate that does not hold in every row: in which it does not, in words."""
+    """Describe each gate that fails in some rows, with the first of them."""
     reasons = []
     for i in range(len(rows[0].gates) if rows else 0):
         wrong = [(row.key, row.gates[i].value) for row in rows if not row.gates[i].passed]

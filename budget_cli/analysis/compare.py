@@ -1,13 +1,13 @@
-"""Two dumps' groups → what differs between them, and how sure that is.
+"""The groups of two dumps → the differences between them, with standard errors.
 
-Prompts are the clusters: the responses of one prompt resemble each other, so it is prompts that are drawn, and a
-standard error from single responses would be too small. Where both dumps have a prompt, the two are compared on it.
+Prompts are the clusters: responses to one prompt resemble each other, so the prompts are the independent draws, and a
+standard error from single responses would be too small. Prompts that both dumps have are compared pairwise.
 
 Every quantity is a ratio M = Σ y_g / Σ n_g over prompts g (the mean reward: y sum of rewards, n responses; the share of
 zero-variance prompts: y 0 or 1, n 1). The influence of a prompt on M is u_g = (y_g − M·n_g) / Σ n. Over G prompts
 
     paired      se² = G/(G−1) · Σ_g (u_g,new − u_g,base)²
-    not paired  se² = the same of each dump alone, added
+    unpaired    se² = the sum of G/(G−1) · Σ_g u_g² over the two dumps
 
 the linearised variance of a ratio of sums over clusters (W. G. Cochran, Sampling Techniques, 3rd ed., 1977, ch. 6);
 for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (arXiv 2411.00640, 2024).
@@ -33,7 +33,7 @@ Order = Literal["loss", "reward", "length"]
 
 
 class Difference(NamedTuple):
-    """A quantity in both dumps; what cannot be known is None."""
+    """A quantity in both dumps; None stands for what cannot be computed."""
 
     base: float | None
     new: float | None
@@ -43,24 +43,24 @@ class Difference(NamedTuple):
 
 
 class PromptCounts(NamedTuple):
-    """Prompts by where they are."""
+    """Numbers of prompts, by the dump that has them."""
 
     base: int
     new: int
     paired: int
-    only_base: int | None  # None: not known, as of one dump there is only the result
+    only_base: int | None  # None: not available, as of one dump there is only the result
     only_new: int | None
 
 
 class ResponseCounts(NamedTuple):
-    """Those that are compared."""
+    """Numbers of responses that are compared."""
 
     base: int
     new: int
 
 
 class Moved(NamedTuple):
-    """A prompt that both dumps have; means over its responses, new − base."""
+    """A prompt that both dumps have: means over its responses, and new − base."""
 
     prompt_id: Key
     responses_base: int
@@ -77,7 +77,7 @@ class Moved(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two dumps, quantity by quantity."""
+    """Two dumps compared, quantity by quantity."""
 
     pairing: Literal["prompt", "none"]
     aggregate: Aggregate
@@ -97,7 +97,7 @@ QUANTITIES = tuple(name for name, kind in Comparison.__annotations__.items() if 
 
 
 class Pairing(NamedTuple):
-    """Where the prompts of two dumps are; `base[i]` and `new[i]` are the same prompt if they are paired."""
+    """Rows of the compared prompts of two dumps; if paired, `base[i]` and `new[i]` are the same prompt."""
 
     base: Rows
     new: Rows
@@ -107,7 +107,7 @@ class Pairing(NamedTuple):
 
 
 def pair(base: Groups, new: Groups) -> Pairing:
-    """The prompts that both have, in the order of `base`; where they share none, all prompts of each."""
+    """Pair the prompts that both dumps have, in the order of `base`; if they share none, take all prompts, unpaired."""
     places = new.rows(base.keys())
     in_base = np.flatnonzero(places >= 0)
     in_new = places[in_base]
@@ -122,13 +122,13 @@ def pair(base: Groups, new: Groups) -> Pairing:
 def compare_groups(
     base: Groups, new: Groups, pairing: Pairing, coefficients: Coefficients, aggregate: Aggregate = "response"
 ) -> Comparison:
-    """Two dumps compared on the prompts of the pairing.
+    """Compare two dumps on the prompts of a pairing.
 
     Args:
         base, new: moments by prompt, both with the budget of the coefficients.
-        pairing: which prompts.
+        pairing: the prompts to compare.
         coefficients: B, β and α, the same for both.
-        aggregate: as for the loss; it concerns the loss only.
+        aggregate: as in `compute_loss`; it affects the loss only.
     """
     one, two = PromptColumns(base, coefficients, 0), PromptColumns(new, coefficients, 0)
     of_base = _sums(base, one, pairing.base, aggregate)
@@ -150,9 +150,9 @@ def compare_groups(
 
 
 class EarlierResult(NamedTuple):
-    """What an earlier result says of its dump."""
+    """The comparable numbers of one loss: of an earlier result, or of a dump."""
 
-    quantities: dict[str, float | None]  # rounded as it was written
+    quantities: dict[str, float | None]  # by name, rounded if they were read from a file
     coefficients: Coefficients
     aggregate: Aggregate
     prompts: int
@@ -161,10 +161,10 @@ class EarlierResult(NamedTuple):
 
 
 def from_result(result: Mapping[str, Any]) -> EarlierResult:
-    """The comparable numbers of what `budget-cli loss --format json` wrote.
+    """Take the comparable numbers from the JSON of `budget-cli loss --format json`.
 
     Raises:
-        KeyError, TypeError: it is no such result.
+        KeyError, TypeError: the JSON is not such a result.
     """
     prompts, records = result["prompts"], result["records"]
     quantities = {
@@ -187,7 +187,7 @@ def from_result(result: Mapping[str, Any]) -> EarlierResult:
 
 
 def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
-    """The same of a loss that was computed just now."""
+    """Take the comparable numbers from a loss."""
     quantities = {
         "loss": loss.loss,
         "reward": loss.reward.mean,
@@ -203,7 +203,7 @@ def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
 def compare_results(
     base: EarlierResult, new: EarlierResult, coefficients: Coefficients, aggregate: Aggregate
 ) -> Comparison:
-    """Two results compared, of which one at least has no prompts any more: no pairs, and no standard errors."""
+    """Compare two results as wholes: without prompts there are no pairs and no standard errors."""
     differences = {}
     for name in QUANTITIES:
         one, two = base.quantities[name], new.quantities[name]
@@ -218,7 +218,7 @@ def compare_results(
 def moved(
     base: Groups, new: Groups, pairing: Pairing, coefficients: Coefficients, order: Order, most: int
 ) -> list[Moved]:
-    """The paired prompts that moved most by this quantity, the largest change first."""
+    """Return the paired prompts whose quantity `order` changed most, the largest change first."""
     if not pairing.paired:
         return []
     both = [
@@ -240,28 +240,28 @@ def moved(
     return found
 
 
-Sums = tuple[Floats, Floats]  # y and n of a quantity, a number a prompt
+Sums = tuple[Floats, Floats]  # y and n of a quantity, one number per prompt
 
 
 def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate) -> dict[str, Sums | None]:
-    """Each quantity's y and n at these rows; None where some responses lack what it needs."""
-    n, known = view.n[rows], view.known
+    """Return each quantity's y and n at these rows; None if some responses have no value for a field that it needs."""
+    n, available = view.n[rows], view.available
     each = np.ones_like(n)
     rewards = n * view.r_mean[rows]
     losses = view.loss_sums[rows]
-    lengths = groups.column("L_sum")[rows] if known.length else None
+    lengths = groups.column("L_sum")[rows] if available.length else None
     return (
         {
             "loss": (losses, n) if aggregate == "response" else (losses / n, each),
             "reward": (rewards, n),
             "adjusted_reward": (rewards - view.beta * n * view.e_mean[rows], n),
-            "log_ratio": (n * view.k_mean[rows], n) if known.log_ratio else None,
+            "log_ratio": (n * view.k_mean[rows], n) if available.log_ratio else None,
             "length": None if lengths is None else (lengths, n),
-            "over_budget": (groups.column("over", 0)[rows], n) if known.budgeted else None,
+            "over_budget": (groups.column("over", 0)[rows], n) if available.budgeted else None,
             "zero_variance": (view.zero_variance[rows].astype(np.float64), each),
         }
-        | ({} if known.loss else {"loss": None})
-        | ({} if known.adjustable else {"adjusted_reward": None})
+        | ({} if available.loss else {"loss": None})
+        | ({} if available.adjustable else {"adjusted_reward": None})
     )
 
 
@@ -277,7 +277,7 @@ def _difference(base: Sums | None, new: Sums | None, paired: bool) -> Difference
 
 
 def _ratio(sums: Sums | None) -> tuple[float | None, Floats | None]:
-    """M, and each prompt's influence on it."""
+    """Return M and each prompt's influence on it."""
     if sums is None or not sums[0].size:
         return None, None
     y, n = sums
@@ -287,24 +287,24 @@ def _ratio(sums: Sums | None) -> tuple[float | None, Floats | None]:
 
 
 def _variance(influence: Floats) -> float | None:
-    """G/(G−1) · Σ u²; None for a single prompt, which says nothing of how prompts differ."""
+    """Return G/(G−1) · Σ u²; None for a single prompt, which shows nothing of how prompts differ."""
     prompts = influence.size
     return finite_or_none((influence * influence).sum() * prompts / (prompts - 1)) if prompts > 1 else None
 
 
 def _means(groups: Groups, view: PromptColumns, rows: Rows) -> dict[str, Floats]:
-    """Of each prompt; NaN where there is none."""
+    """Return the means over the responses to each prompt; NaN if they cannot be computed."""
     n = view.n[rows]
     nothing = np.full_like(n, np.nan)
-    has_length = view.known.length
+    has_length = view.available.length
     return {
         "n": n,
-        "loss": view.loss_sums[rows] / n if view.known.loss else nothing,
+        "loss": view.loss_sums[rows] / n if view.available.loss else nothing,
         "reward": view.r_mean[rows],
         "length": groups.column("L_sum")[rows] / n if has_length else nothing,
     }
 
 
 def prompt_ids(groups: Groups, rows: Rows, most: int) -> list[Key]:
-    """The ids of the first of these prompts."""
+    """Return the ids of the first `most` of these prompts."""
     return keys_at(groups.keys(), rows[:most].tolist())

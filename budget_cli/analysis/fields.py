@@ -1,4 +1,4 @@
-"""The first records of a dump, and where its fields should be → which fields are there, and what that allows.
+"""The first records of a dump and the places of its fields → which fields are present, and what cannot be computed.
 
 The named tuples are the contract of `budget-cli fields --format json`.
 """
@@ -18,50 +18,58 @@ EXAMPLE = 60  # characters of an example value
 
 
 class FieldCoverage(NamedTuple):
-    """A canonical field: where it was looked for, and in how many samples it was."""
+    """A canonical field: its place, and the number of samples that have it."""
 
     name: str
-    place: str | None  # None: such a dump does not hold it
+    place: str | None  # None: dumps of this kind do not have it
     samples: int
     example: Any
 
 
 class Inventory(NamedTuple):
-    """What the first samples hold."""
+    """The fields of the first samples."""
 
     preset: str
     records: int  # lines looked at
     samples: int  # responses, or prompts with their arrays
     fields: tuple[FieldCoverage, ...]
-    near: tuple[str, ...]  # presets that would fit but for a path or two
-    unused: tuple[str, ...]  # keys of the samples that no field is read from
+    near: tuple[str, ...]  # presets that would fit except for one or two paths
+    unused: tuple[str, ...]  # keys of the samples that no field uses
     cannot: tuple[str, ...]  # what cannot be computed, and what to give
-    warnings: tuple[str, ...]  # what there is, and is not what it seems
+    warnings: tuple[str, ...]  # fields whose values are suspicious
 
 
 def take_inventory(
-    values: Sequence[Any], fields: Fields, preset: str, judged: Sequence[Fit], numbers: Sequence[str] = ()
+    values: Sequence[Any], fields: Fields, preset: str, fits: Sequence[Fit], numbers: Sequence[str] = ()
 ) -> Inventory:
-    """The inventory of these lines' values; `numbers`: their keys that might be rewards, where there is no total."""
+    """Take the inventory of the values of some lines.
+
+    Args:
+        values: one per line.
+        fields: the places of the fields.
+        preset: name of the preset in use.
+        fits: how well other presets fit.
+        numbers: keys of numbers that might be rewards, if there is no total.
+    """
     samples = detection.samples(values, fields)
     found = [_coverage(samples, fields, name) for name in KINDS]
     places = [fields.paths[n] for found_one in found if found_one.samples for n in names_for(found_one.name)]
     read = {root for place in places for root in root_keys(place)} | {place_text(place) for place in places}
     unused = tuple(key for key in dict.fromkeys(key for sample in samples for key in sample) if key not in read)
-    there = {f.name for f in found if f.samples}
+    present = {f.name for f in found if f.samples}
     cannot = []
-    if "reward" not in there:
+    if "reward" not in present:
         weights = f"--reward-weights {','.join(f'{name}=1' for name in numbers)} with the weights of the run, or "
         cannot.append(f"the loss: give {weights if numbers else ''}--field reward=…")
-    if absent := [name for name in ("log_prob", "old_log_prob") if name not in there]:
+    if absent := [name for name in ("log_prob", "old_log_prob") if name not in present]:
         mappings = " ".join(f"--field {name}=…" for name in absent)
-        cannot.append(f"--kl-coef: give 0, or say where the log-probs are with {mappings}")
-    if "response_length" not in there and not any(_has_tokens(f) for f in found):
-        cannot.append("--budget-penalty-coef: give 0, or say where the length is with --field response_length=…")
+        cannot.append(f"--kl-coef: give 0, or map the log-probs with {mappings}")
+    if "response_length" not in present and not any(_has_tokens(f) for f in found):
+        cannot.append("--budget-penalty-coef: give 0, or map the length with --field response_length=…")
     doubts = [detection.character_length_warning(samples, fields)]
     if _all_zero(samples, fields):
-        doubts.append("response_length is 0 in every sample: these are no token counts")
-    near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near)
+        doubts.append("response_length is 0 in every sample, so it is not a token count")
+    near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in fits if fit.is_near)
     return Inventory(
         preset, len(values), len(samples), tuple(found), near[:3], unused, tuple(cannot), tuple(filter(None, doubts))
     )
@@ -93,14 +101,14 @@ def _all_zero(samples: Sequence[Any], fields: Fields) -> bool:
 
 
 def _has_tokens(found: FieldCoverage) -> bool:
-    """Whether the field's values are lists of per-token log-probs, whose number is the length."""
+    """Return True if the values are lists of per-token log-probs, whose number gives the length."""
     return (
         found.name in ("log_prob", "old_log_prob") and isinstance(found.example, str) and found.example.startswith("[")
     )
 
 
 def _example(value: Any) -> Any:
-    """The value, or the beginning of a long one as text."""
+    """Return the value; if it is long, its beginning as text."""
     if isinstance(value, list):
         shown = ", ".join(str(element) for element in value[:3])
         return f"[{shown}{', …' if len(value) > 3 else ''}] ({len(value)} in all)"[:EXAMPLE]

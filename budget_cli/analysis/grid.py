@@ -1,7 +1,7 @@
-"""`512,1024` or `0.0001:0.1:log10` → the values of a coefficient, in ascending order, each once.
+"""`512,1024` or `0.0001:0.1:log10` → the distinct values of a coefficient, in ascending order.
 
-The grammar is a list of parts with commas between them. A part is a number; `a:b:n`, n numbers from a to b with equal
-steps; or `a:b:logn`, n numbers from a to b with equal ratios. Knows no flags but their names, for messages.
+The grammar is a comma-separated list of parts. A part is a number; `a:b:n`, n numbers from a to b in equal steps; or
+`a:b:logn`, n numbers from a to b in equal ratios. Knows flags only by name, for messages.
 """
 
 import math
@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from budget_cli.errors import UsageProblem
 
-CELLS = 1_000_000  # more are no answer to anybody
+CELLS = 1_000_000  # the most that anybody could use
 RANGE = re.compile(r"([^:]*):([^:]*):(log)?([0-9]+)")
 
 
 class Grid(NamedTuple):
-    """The values of B (tokens), β (reward per token) and α (reward per nat); a cell for each combination."""
+    """The values of B (tokens), β (reward per token) and α (reward per nat), with one cell per combination."""
 
     token_budget: tuple[int | None, ...]
     budget_penalty_coef: tuple[float, ...]
@@ -25,31 +25,31 @@ class Grid(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """How many of each."""
+        """The number of values of each coefficient."""
         return len(self.token_budget), len(self.budget_penalty_coef), len(self.kl_coef)
 
     @property
     def cells(self) -> int:
-        """How many combinations."""
+        """The number of combinations."""
         return math.prod(self.shape)
 
     def require_sane(self) -> None:
-        """That there are not too many cells.
+        """Require that the grid is not too large.
 
         Raises:
-            UsageProblem: there are.
+            UsageProblem: there are too many cells.
         """
         if self.cells > CELLS:
-            raise UsageProblem(f"a grid of {self.cells:,} cells, expected {CELLS:,} at most: give fewer values")
+            raise UsageProblem(f"a grid of {self.cells:,} cells, expected at most {CELLS:,}: give fewer values")
 
     def indices(self) -> Iterator[tuple[int, int, int]]:
-        """The place of every cell: B changes slowest, α fastest."""
+        """Yield the index of every cell; B changes slowest and α fastest."""
         b, beta, alpha = map(range, self.shape)
         return product(b, beta, alpha)
 
 
 class Overlong(NamedTuple):
-    """A penalty in DAPO's terms, and the budgets and β that it stands for (Yu et al., arXiv 2503.14476, eq. 13)."""
+    """A penalty in DAPO's terms (Yu et al., arXiv 2503.14476, eq. 13), and the budgets and β equivalent to it."""
 
     max_response_length: tuple[int, ...]  # tokens
     overlong_buffer: int  # tokens
@@ -59,10 +59,10 @@ class Overlong(NamedTuple):
 
 
 def overlong(length: str, buffer: int, penalty: str) -> Overlong:
-    """The budgets and β for each of these lengths and penalties.
+    """Convert DAPO's maximum lengths, buffer and penalties to budgets and β.
 
     Raises:
-        UsageProblem: one of them is not of the grammar, or the buffer is longer than a response may be.
+        UsageProblem: a text does not follow the grammar, or the buffer is longer than a response may be.
     """
     lengths, penalties = (
         parse_budgets("--max-response-length", length),
@@ -75,19 +75,19 @@ def overlong(length: str, buffer: int, penalty: str) -> Overlong:
 
 
 def parse_coefficients(flag: str, text: str) -> tuple[float, ...]:
-    """The numbers that this text writes.
+    """Parse the values of a coefficient.
 
     Raises:
-        UsageProblem: it is not of the grammar, or a number is not finite.
+        UsageProblem: the text does not follow the grammar, or a number is not finite.
     """
     return tuple(sorted({value for part in text.split(",") for value in _values(flag, text, part)}))
 
 
 def parse_budgets(flag: str, text: str) -> tuple[int, ...]:
-    """The numbers of tokens that this text writes; those of a range are rounded to whole ones.
+    """Parse numbers of tokens; those inside a range are rounded to whole numbers.
 
     Raises:
-        UsageProblem: it is not of the grammar, or a number is negative or not whole.
+        UsageProblem: the text does not follow the grammar, or a number is negative or not whole.
     """
     budgets = set()
     for part in text.split(","):
@@ -107,22 +107,22 @@ def _values(flag: str, text: str, part: str) -> list[float]:
     first, last, points = _parsed(flag, text, form[1]), _parsed(flag, text, form[2]), int(form[4])
     if points < 2 or not 0 < last - first < math.inf:
         raise UsageProblem(
-            f"{flag} {text!r}: expected two points or more from a smaller to a larger number in {part!r}"
+            f"{flag} {text!r}: expected at least two points from a smaller to a larger number, found {part!r}"
         )
     if points > CELLS:
-        raise UsageProblem(f"{flag} {text!r}: {points:,} points, expected {CELLS:,} at most")
+        raise UsageProblem(f"{flag} {text!r}: {points:,} points, expected at most {CELLS:,}")
     if not form[3]:
         inner = [first + (last - first) * (i / (points - 1)) for i in range(1, points - 1)]
         return [first, *(_without_noise(value, last - first) for value in inner), last]
     if first <= 0:
-        raise UsageProblem(f"{flag} {text!r}: a range with equal ratios begins above 0, found {first:g}")
+        raise UsageProblem(f"{flag} {text!r}: expected a range of equal ratios to begin above 0, found {first:g}")
     from_log, to_log = math.log(first), math.log(last)
     inner = [math.exp(from_log + (to_log - from_log) * (i / (points - 1))) for i in range(1, points - 1)]
     return [first, *(_without_noise(value, value) for value in inner), last]
 
 
 def _without_noise(value: float, scale: float) -> float:
-    """`value` without the digits that only rounding made: 0.15 and not 0.15000000000000002."""
+    """Return `value` without digits that come from rounding alone: 0.15 instead of 0.15000000000000002."""
     return round(value, max(0, 12 - math.floor(math.log10(scale))))
 
 
@@ -133,6 +133,6 @@ def _parsed(flag: str, text: str, written: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise UsageProblem(
-            f"{flag} {text!r}: expected numbers with commas between them, a:b:n or a:b:logn, found {written!r}"
+            f"{flag} {text!r}: expected numbers separated by commas, a:b:n or a:b:logn, found {written!r}"
         )
     return value

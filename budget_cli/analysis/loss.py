@@ -1,7 +1,7 @@
-"""Groups and coefficients → the loss and what it is made of.
+"""Groups and coefficients → the loss and its components. Knows no records and no files.
 
-The named tuples are the result's contract: their field names, in this order, are the names in the JSON, in the CSV
-and in gates. A number that does not exist is None, never 0. (Fifteen dataclasses would cost every start 8 ms.)
+The named tuples are the contract of the result: their field names, in this order, are the names in the JSON, in the CSV
+and in gates. A number that does not exist is None, never 0. (Fifteen dataclasses would add 8 ms to every start.)
 """
 
 import math
@@ -21,12 +21,12 @@ from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/loss/1"
-ROWS = 1 << 13  # prompts at a time: their columns fit a cache
+ROWS = 1 << 13  # prompts at a time, so that their columns fit in a cache
 Aggregate = Literal["response", "prompt"]
 
 
 class Coefficients(NamedTuple):
-    """B in tokens, β in reward per token, α in reward per nat."""
+    """The coefficients of the loss: B in tokens, β in reward per token, α in reward per nat."""
 
     token_budget: int | None
     budget_penalty_coef: float
@@ -34,7 +34,7 @@ class Coefficients(NamedTuple):
 
 
 class Reward(NamedTuple):
-    """Over responses; std with ddof 0."""
+    """Reward over responses; the standard deviation has ddof 0."""
 
     mean: float | None
     std: float | None
@@ -43,14 +43,14 @@ class Reward(NamedTuple):
 
 
 class AdjustedReward(NamedTuple):
-    """Reward minus β·excess, over responses; std with ddof 0."""
+    """Reward minus β·excess over responses; the standard deviation has ddof 0."""
 
     mean: float | None
     std: float | None
 
 
 class Advantage(NamedTuple):
-    """`budget_share` = β²·S_ee / (S_rr + β²·S_ee), summed over prompts; None when both are 0."""
+    """The advantage A; `budget_share` = β²·S_ee / (S_rr + β²·S_ee), summed over prompts, None if both are 0."""
 
     mean_square: float | None
     budget_share: float | None
@@ -62,11 +62,11 @@ class Kl(NamedTuple):
     k1: float | None
     k2: float | None
     k3: float | None
-    r2: float | None  # 1 − loss / mean A²: how much of the advantage α·k already explains
+    r2: float | None  # 1 − loss / mean A²: the share of the advantage that α·k explains
 
 
 class Length(NamedTuple):
-    """In tokens; percentiles by linear interpolation."""
+    """Response lengths in tokens; percentiles use linear interpolation."""
 
     mean: float | None
     min: float | None
@@ -82,7 +82,7 @@ class OverBudget(NamedTuple):
     responses: int | None
     fraction: float | None
     excess_tokens: int | None
-    excess_mean: float | None  # tokens, over the responses that are over
+    excess_mean: float | None  # tokens, over the responses that are over the budget
 
 
 class Size(NamedTuple):
@@ -94,19 +94,19 @@ class Size(NamedTuple):
 
 
 class GroupCounts(NamedTuple):
-    """Prompts by what their responses have in common."""
+    """Numbers of prompts whose responses have something in common."""
 
     size: Size
     singletons: int
-    doubled: int  # prompts of two, three, … times the usual number of responses: two groups under one id?
-    zero_variance: int  # two or more responses, all rewards equal
-    zero_variance_adjusted: int | None  # the same of the adjusted reward
-    phantom: int | None  # zero variance, but the penalties differ: an advantage made of length alone
-    reordered: int | None  # the longest of the best responses gets less than the shortest of the worst; null for β < 0
+    doubled: int  # a multiple of the usual number of responses, so perhaps two groups under one id
+    zero_variance: int  # two or more responses with equal rewards
+    zero_variance_adjusted: int | None  # two or more responses with equal adjusted rewards
+    phantom: int | None  # zero variance but unequal penalties: the advantage comes from length alone
+    reordered: int | None  # the worst response ends above the best, see `reorder_coefs`; None for β < 0
 
 
 class Records(NamedTuple):
-    """Lines by what became of them."""
+    """Numbers of records by what became of them."""
 
     read: int
     used: int
@@ -116,17 +116,17 @@ class Records(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """Responses that carry what only a coefficient other than 0 needs."""
+    """Numbers of responses with, and records without, the fields that only a coefficient other than 0 needs."""
 
     length: int
     log_ratio: int
-    no_length: int  # records rejected for want of it: missing or null
+    no_length: int  # records rejected because the field is missing or null
     no_log_prob: int
     no_old_log_prob: int
 
 
 class Loss(NamedTuple):
-    """The loss of a dump, and what it is made of."""
+    """The loss of a dump and its components."""
 
     loss: float | None
     aggregate: Aggregate
@@ -145,7 +145,7 @@ class Loss(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """One prompt's share; the same definitions, over its responses."""
+    """The same numbers over the responses to one prompt."""
 
     prompt_id: Key
     responses: int
@@ -167,23 +167,22 @@ class Prompt(NamedTuple):
 def compute_loss(
     groups: Groups, coefficients: Coefficients, tally: Tally, aggregate: Aggregate = "response", budget: int = 0
 ) -> Loss:
-    """The loss of these groups.
+    """Compute the loss of these groups.
 
     Args:
         groups: moments by prompt.
-        coefficients: B, β and α; B is that of the groups' layout at position `budget`.
-        tally: what became of the records, handed through.
-        aggregate: `response`: every response weighs the same; `prompt`: the mean over prompts of each prompt's mean.
-        budget: position in the layout.
+        coefficients: B, β and α; B is the budget at position `budget` of the groups' layout.
+        tally: what became of the records, which is passed through.
+        aggregate: `response` weighs all responses equally; `prompt` takes the mean over prompts of each prompt's mean.
+        budget: position of the budget in the groups' layout.
 
     Returns:
-        The loss; None where some responses lack what a coefficient other than 0 needs.
+        The loss. Numbers are None if some responses have no value for a field that they need.
     """
-    known = Availability.from_groups(groups, coefficients)
+    available = Availability.from_groups(groups, coefficients)
     total = Aggregates(groups, coefficients, aggregate, budget)
-    loss, square = total.weighed("loss", known.loss), total.weighed("square", known.adjustable)
-    over, excess = total.count("over", known.budgeted), total.count("excess", known.budgeted)
-    k2 = total.mean("kk", known.log_ratio)
+    loss = total.weighted_mean("loss", available.loss)
+    square = total.weighted_mean("square", available.adjustable)
     return Loss(
         loss=loss,
         aggregate=aggregate,
@@ -191,29 +190,19 @@ def compute_loss(
         prompts=len(groups),
         responses=groups.responses,
         reward=Reward(*total.reward(), finite_or_none(total.least["r_min"]), finite_or_none(total.most["r_max"])),
-        adjusted_reward=AdjustedReward(*(total.adjusted_reward() if known.adjustable else (None, None))),
-        advantage=Advantage(square, total.penalty_share() if known.adjustable else None),
-        kl=Kl(
-            k1=total.mean("k", known.log_ratio),
-            k2=k2 and k2 / 2,
-            k3=total.mean("k3", known.log_ratio),
-            r2=finite_or_none(1 - loss / square) if square and loss is not None and known.log_ratio else None,
-        ),
-        length=_length(groups, total) if known.length else Length(None, None, None, None, None, None),
-        over_budget=OverBudget(
-            over,
-            over / groups.responses if over is not None else None,
-            excess,
-            excess / over if over and excess is not None else None,
-        ),
+        adjusted_reward=AdjustedReward(*(total.adjusted_reward() if available.adjustable else (None, None))),
+        advantage=Advantage(square, total.budget_share() if available.adjustable else None),
+        kl=_kl(total, available, loss, square),
+        length=_length(groups, total) if available.length else Length(None, None, None, None, None, None),
+        over_budget=_over_budget(total, available, groups.responses),
         groups=GroupCounts(
             total.size(),
             total.sizes[1],
             _doubled(total.sizes),
             total.zero_variance,
-            total.count("zero_variance_adjusted", known.adjustable),
-            total.count("phantom", known.adjustable),
-            total.count("reordered", known.adjustable and coefficients.budget_penalty_coef >= 0),
+            total.count("zero_variance_adjusted", available.adjustable),
+            total.count("phantom", available.adjustable),
+            total.count("reordered", available.adjustable and coefficients.budget_penalty_coef >= 0),
         ),
         coverage=Coverage(
             groups.with_length,
@@ -225,45 +214,45 @@ def compute_loss(
 
 
 def judge_gates(loss: Loss, gates: Iterable[Gate]) -> list[Verdict]:
-    """What each of these gates says of the loss."""
+    """Evaluate gates on the loss."""
     return [Verdict(gate.expression, value := number_at(loss, gate.path), gate.passes(value)) for gate in gates]
 
 
 def phantom_prompts(groups: Groups, most: int, budget: int = 0) -> list[Key]:
-    """The first `most` prompts whose advantage, for any β above 0, is made of length alone."""
+    """Return the first `most` prompts whose advantage comes from length alone for any β above 0."""
     same_reward = groups.column("r_min") == groups.column("r_max")
     rows = np.flatnonzero(same_reward & (groups.column("ee", budget) > 0))
     return keys_at(groups.keys(), rows[:most].tolist())
 
 
 def per_prompt_losses(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
-    """The same numbers for each prompt, in the order in which they were first seen."""
+    """Yield the numbers of each prompt, in the order of their first responses."""
     view = PromptColumns(groups, coefficients, budget)
-    known, beta = view.known, coefficients.budget_penalty_coef
+    available, beta = view.available, coefficients.budget_penalty_coef
     n = view.n
     for i, key in enumerate(groups.keys()):
         size = float(n[i])
-        share = _budget_share(float(view.penalty_scatter[i]), float(view.rr[i])) if known.adjustable else None
+        share = _budget_share(float(view.penalty_scatter[i]), float(view.rr[i])) if available.adjustable else None
         yield Prompt(
             prompt_id=key,
             responses=int(size),
             loss=finite_or_none(view.loss_sums[i] / size),
             reward_mean=float(view.r_mean[i]),
             reward_std=finite_or_none(math.sqrt(view.rr[i] / size)),
-            adjusted_reward_mean=float(view.r_mean[i] - beta * view.e_mean[i]) if known.adjustable else None,
-            advantage_mean_square=finite_or_none(view.advantage_sums[i] / size) if known.adjustable else None,
+            adjusted_reward_mean=float(view.r_mean[i] - beta * view.e_mean[i]) if available.adjustable else None,
+            advantage_mean_square=finite_or_none(view.advantage_sums[i] / size) if available.adjustable else None,
             budget_share=share,
-            k1=finite_or_none(view.k_mean[i]) if known.log_ratio else None,
-            length_mean=float(view.column("L_sum")[i]) / size if known.length else None,
-            length_max=int(view.column("L_max")[i]) if known.length else None,
-            over_budget=int(view.at_budget("over")[i]) if known.budgeted else None,
+            k1=finite_or_none(view.k_mean[i]) if available.log_ratio else None,
+            length_mean=float(view.column("L_sum")[i]) / size if available.length else None,
+            length_max=int(view.column("L_max")[i]) if available.length else None,
+            over_budget=int(view.at_budget("over")[i]) if available.budgeted else None,
             zero_variance=bool(view.zero_variance[i]),
-            phantom=bool(view.phantom[i]) if known.adjustable else None,
+            phantom=bool(view.phantom[i]) if available.adjustable else None,
         )
 
 
 class Availability(NamedTuple):
-    """What can be said, as every response has what it needs."""
+    """The numbers that can be computed, because every response has the fields that they need."""
 
     length: bool
     budgeted: bool  # lengths, and a budget
@@ -273,7 +262,7 @@ class Availability(NamedTuple):
 
     @classmethod
     def from_groups(cls, groups: Groups, coefficients: Coefficients) -> "Availability":
-        """Of these groups; nothing but an adjusted reward where there is no response."""
+        """Determine what is available; without responses, at most the adjusted reward is."""
         length = 0 < groups.responses == groups.with_length
         log_ratio = 0 < groups.responses == groups.with_log_ratio
         budgeted = length and bool(groups.layout.budgets)
@@ -282,11 +271,11 @@ class Availability(NamedTuple):
 
 
 class PromptColumns:
-    """The columns that the formulas name, for one budget and some prompts; shape (prompts,) each."""
+    """The columns that the formulas use, for one budget and some prompts; each has shape (prompts,)."""
 
     @quiet_overflow
     def __init__(self, groups: Groups, coefficients: Coefficients, budget: int, rows: slice | None = None) -> None:
-        self.known = Availability.from_groups(groups, coefficients)
+        self.available = Availability.from_groups(groups, coefficients)
         self.beta = beta = coefficients.budget_penalty_coef
         self._budget, self._layout = budget, groups.layout
         self._table = groups.table if rows is None else np.asfortranarray(groups.table[rows])
@@ -308,17 +297,17 @@ class PromptColumns:
         self.phantom = self.zero_variance & (self.penalty_scatter > 0)
 
     def column(self, name: str) -> Floats:
-        """One quantity by its name in `moments`."""
+        """Return one moment, by its name in `moments`."""
         return self._table[:, self._layout.at(name)]
 
     def at_budget(self, name: str) -> Floats:
-        """One of the excess; 0 where there is no budget."""
+        """Return one moment of the excess; 0 if there is no budget."""
         if not self._layout.budgets:
             return np.zeros(len(self._table))
         return self._table[:, self._layout.at(name, self._budget)]
 
     def reorder_coefs(self) -> Floats:
-        """The β above which a prompt's best response gets less than its worst."""
+        """Return the β above which each prompt's worst response beats its best."""
         budgets = self._layout.budgets
         return reorder_coefs(
             self.column("r_max") - self.column("r_min"),
@@ -330,23 +319,24 @@ class PromptColumns:
 
 @np.errstate(divide="ignore", invalid="ignore")
 def reorder_coefs(gap: Floats, best: Floats, worst: Floats, budget: Any) -> Floats:
-    """The β above which a prompt's best response gets less than its worst; inf where none does.
+    """Return the β above which a prompt's worst response has a higher adjusted reward than its best; inf if none does.
 
     Args:
         gap: the prompt's highest reward minus its lowest.
-        best, worst: the longest response with the highest reward, the shortest with the lowest; tokens.
+        best, worst: length of the longest response with the highest reward, and of the shortest with the lowest;
+            tokens.
         budget: B, a number or an array that broadcasts.
 
     Returns:
-        gap / (e_best − e_worst). With two different rewards it is where any order first changes; with more, some may
-        before.
+        gap / (e_best − e_worst). With two distinct rewards this is where the first pair changes order; with more,
+        other pairs may change order before.
     """
     excess = np.maximum(best - budget, 0) - np.maximum(worst - budget, 0)
     return np.where((excess > 0) & (gap > 0), gap / excess, np.inf)
 
 
 class Aggregates:
-    """What all prompts add up to: over parts of ROWS first, so that every sum has two levels and keeps its digits."""
+    """Sums over all prompts, taken over parts of ROWS first, so that each sum has two levels and keeps its digits."""
 
     def __init__(self, groups: Groups, coefficients: Coefficients, aggregate: Aggregate, budget: int) -> None:
         self._responses, self._prompts = groups.responses, len(groups)
@@ -390,30 +380,30 @@ class Aggregates:
             self.most[name] = max(self.most[name], float(view.column(name).max()))
         sizes, numbers = np.unique(n, return_counts=True)
         self.sizes.update(dict(zip(map(int, sizes.tolist()), numbers.tolist(), strict=True)))
-        # differences of pivots keep the digits of close means
+        # differences between pivots keep the digits of close means
         self._rewards.append(_pool(n, (view.r0 - self._pivot) + view.r1 / n, view.rr))
         adjusted = (view.adjusted_r0 - self._adjusted_pivot) + view.adjusted_r1 / n
         self._adjusted_rewards.append(_pool(n, adjusted, view.advantage_sums))
 
-    def count(self, name: str, there: bool) -> int | None:
-        """A sum of whole numbers."""
-        return round(self._sums[name]) if there else None
+    def count(self, name: str, available: bool) -> int | None:
+        """Return a sum of whole numbers."""
+        return round(self._sums[name]) if available else None
 
     @property
     def zero_variance(self) -> int:
-        """Prompts."""
+        """The number of prompts with zero variance."""
         return round(self._sums["zero_variance"])
 
-    def weighed(self, name: str, there: bool) -> float | None:
-        """The mean of a sum over the prompts' responses, as the aggregate weighs them."""
-        return finite_or_none(self._sums[name] / self._weight) if there and self._weight else None
+    def weighted_mean(self, name: str, available: bool) -> float | None:
+        """Return the mean of a sum over responses, as the aggregate weighs them."""
+        return finite_or_none(self._sums[name] / self._weight) if available and self._weight else None
 
-    def mean(self, name: str, there: bool) -> float | None:
-        """Over responses."""
-        return finite_or_none(self._sums[name] / self._responses) if there and self._responses else None
+    def mean(self, name: str, available: bool) -> float | None:
+        """Return the mean over responses."""
+        return finite_or_none(self._sums[name] / self._responses) if available and self._responses else None
 
-    def penalty_share(self) -> float | None:
-        """Of the scatter."""
+    def budget_share(self) -> float | None:
+        """Return the share of the penalty in the scatter of the adjusted reward."""
         return _budget_share(self._sums["penalty"], self._sums["rr"])
 
     def reward(self) -> tuple[float | None, float | None]:
@@ -425,14 +415,14 @@ class Aggregates:
         return _mean_and_std(self._adjusted_pivot, self._adjusted_rewards)
 
     def size(self) -> Size:
-        """Of the groups."""
+        """Return the sizes of the groups."""
         if not self.sizes:
             return Size(None, None, None)
         return Size(min(self.sizes), self._responses / self._prompts, max(self.sizes))
 
 
 class _Pooled(NamedTuple):
-    """Of responses in groups: how many, their mean about a pivot, and their scatter."""
+    """Responses of several groups: their number, their mean about a pivot, and their scatter."""
 
     n: float
     mean: float
@@ -440,7 +430,7 @@ class _Pooled(NamedTuple):
 
 
 def _pool(n: Floats, mean: Floats, scatter: Floats) -> _Pooled:
-    """Of all, from that of each group (Chan, Golub & LeVeque, 1983)."""
+    """Pool the mean and scatter of groups (Chan, Golub & LeVeque, 1983)."""
     total = n.sum()
     of_all = (n * mean).sum() / total
     return _Pooled(total, of_all, scatter.sum() + (n * (mean - of_all) ** 2).sum())
@@ -453,6 +443,26 @@ def _mean_and_std(pivot: float, parts: Sequence[_Pooled]) -> tuple[float | None,
     return finite_or_none(pivot + mean), finite_or_none(math.sqrt(scatter / n))
 
 
+def _kl(total: Aggregates, available: Availability, loss: float | None, square: float | None) -> Kl:
+    k2 = total.mean("kk", available.log_ratio)
+    return Kl(
+        k1=total.mean("k", available.log_ratio),
+        k2=k2 and k2 / 2,
+        k3=total.mean("k3", available.log_ratio),
+        r2=finite_or_none(1 - loss / square) if square and loss is not None and available.log_ratio else None,
+    )
+
+
+def _over_budget(total: Aggregates, available: Availability, responses: int) -> OverBudget:
+    over, excess = total.count("over", available.budgeted), total.count("excess", available.budgeted)
+    return OverBudget(
+        responses=over,
+        fraction=over / responses if over is not None else None,
+        excess_tokens=excess,
+        excess_mean=excess / over if over and excess is not None else None,
+    )
+
+
 def _length(groups: Groups, total: Aggregates) -> Length:
     p50, p90, p99 = groups.lengths.percentiles([50, 90, 99])
     shortest, longest = whole_or_none(total.least["L_min"]), whole_or_none(total.most["L_max"])
@@ -460,12 +470,12 @@ def _length(groups: Groups, total: Aggregates) -> Length:
 
 
 def _budget_share(part: float, rest: float) -> float | None:
-    """Of two scatters, the first one's part of both."""
+    """Return the share of the first scatter in the sum of both."""
     return part / (part + rest) if 0 < part + rest < math.inf else None
 
 
 def _doubled(sizes: Mapping[int, int]) -> int:
-    """Prompts whose size is a multiple of the size that more than half of all prompts have."""
+    """Return the number of prompts whose size is a multiple of the size that more than half of all prompts have."""
     usual = max(sizes, key=lambda size: (sizes[size], -size), default=0)
     if usual < 2 or sizes[usual] * 2 <= sum(sizes.values()):
         return 0
@@ -473,7 +483,7 @@ def _doubled(sizes: Mapping[int, int]) -> int:
 
 
 def number_names(kind: type = Loss, prefix: str = "") -> list[str]:
-    """The dotted path of every number of a result, in its order."""
+    """Return the dotted path of every number of a result, in order."""
     names: list[str] = []
     for name, annotation in kind.__annotations__.items():
         options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
@@ -485,7 +495,7 @@ def number_names(kind: type = Loss, prefix: str = "") -> list[str]:
 
 
 def number_at(result: object, path: str) -> float | None:
-    """The number of a result at its dotted path."""
+    """Return the number of a result at its dotted path."""
     for name in path.split("."):
         result = getattr(result, name)
-    return result  # type: ignore[return-value]
+    return result  # type: ignore[return-value]  # the path names a number

@@ -1,7 +1,7 @@
-"""Groups → all that a page of one dump shows: its numbers now, and the sums that give them for other coefficients.
+"""Groups → the data of the page of one dump: its numbers, and the sums that give them for other coefficients.
 
-The page computes again what its reader asks for, so what is here is data for a program that sees no records: totals at
-each budget of a grid, the prompts that matter most with their moments, and the responses of a sample.
+The page recomputes its numbers as the sliders move and never sees records, so it holds totals at each budget of a grid,
+the moments of the prompts with the largest losses, and a sample of responses.
 """
 
 import bisect
@@ -24,15 +24,15 @@ from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Label, Tally
 
 SCHEMA = "budget-cli/report/1"
-SAMPLED = 4_000  # responses at most
-PROMPTS = 120  # prompts at most
+SAMPLED = 4_000  # responses, at most
+PROMPTS = 120  # at most
 BINS = 48
-PARTS = 200  # files or steps at most
+PARTS = 200  # files or steps, at most
 PER_DECADE = 10
 
 
 class Bins(NamedTuple):
-    """How many in each bin of equal width."""
+    """A histogram with bins of equal width."""
 
     first: float  # the left edge of the first bin
     width: float
@@ -40,7 +40,7 @@ class Bins(NamedTuple):
 
 
 class PromptMoments(NamedTuple):
-    """One prompt's row; the last five hold one number for each budget."""
+    """The moments of one prompt; the last five fields hold one number per budget."""
 
     prompt_id: Key
     n: int
@@ -59,22 +59,22 @@ class PromptMoments(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """The responses of one file, step or the like, taken as a dump of their own."""
+    """The totals of the responses with one label, such as a file or a step."""
 
     label: Label
     totals: Totals
 
 
 class PageData(NamedTuple):
-    """What a page shows."""
+    """The data of the page."""
 
     loss: Loss
-    grid: Grid  # what the sliders offer
-    at: tuple[int, int, int]  # where the loss's own coefficients are in the grid
-    totals: Totals | None  # None: no records
-    parts: list[Segment]  # in their order; of many, some; none, where there is one
+    grid: Grid  # values of the sliders
+    at: tuple[int, int, int]  # indices of the coefficients of `loss` in the grid
+    totals: Totals | None  # None if there are no records
+    parts: list[Segment]  # in order; evenly spaced ones if there are many, none if there is only one
     parts_in_all: int
-    phantoms: list[Key]  # the first of them
+    phantoms: list[Key]  # the first ones
     lengths: Bins | None
     rates: Bins | None  # prompts by their mean reward
     prompts: list[PromptMoments]
@@ -82,11 +82,11 @@ class PageData(NamedTuple):
 
 
 def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid:
-    """The values that the sliders offer: the coefficients themselves, and what lies about them.
+    """Return the values of the sliders: the coefficients themselves, and values around them.
 
     Args:
-        coefficients: of the page.
-        budgets: those to offer; none: from a quarter of B to four times B.
+        coefficients: those of the page.
+        budgets: the budgets to offer; if empty, from a quarter of B to four times B.
     """
     budget = coefficients.token_budget
     if budget is None:
@@ -104,7 +104,7 @@ def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid
 
 
 def _decades(first: int, last: int, own: float) -> tuple[float, ...]:
-    """0, the powers from 10^first to 10^last in equal ratios, and `own`."""
+    """Return 0, values from 10^first to 10^last in equal ratios, and `own`, in ascending order."""
     powers = {float(f"{10 ** (i / PER_DECADE):.3g}") for i in range(first * PER_DECADE, last * PER_DECADE + 1)}
     return tuple(sorted({0.0, own} | powers))
 
@@ -117,24 +117,24 @@ def build_page_data(
     tally: Tally,
     aggregate: Aggregate = "response",
 ) -> PageData:
-    """The overview of these groups, which know the grid's budgets and hold a sample.
+    """Build the data of the page.
 
     Args:
-        groups: moments by prompt.
-        by: the groups of each file, step or the like, in their order.
-        grid: what the sliders offer.
-        coefficients: the page's own, among the grid's.
-        tally: what became of the records, handed through.
-        aggregate: what weighs the same.
+        groups: moments by prompt, with the budgets of the grid and a sample of responses.
+        by: groups by label, such as a file or a step, in order.
+        grid: the values of the sliders.
+        coefficients: those of the page, which are in the grid.
+        tally: what became of the records, which is passed through.
+        aggregate: as in `compute_loss`.
     """
     at = tuple(
-        bisect.bisect_left(values, own) if own is not None else 0  # type: ignore[type-var]
+        bisect.bisect_left(values, own) if own is not None else 0  # type: ignore[type-var]  # the values of a grid are comparable with their coefficient
         for values, own in zip(grid, coefficients, strict=True)
     )
     loss = compute_loss(groups.at(at[0]), coefficients, tally, aggregate)
     longest = loss.length.max if loss.length.max is not None else math.inf
     shorter = sum(1 for budget in grid.token_budget if budget is None or budget < longest)
-    offered = max(at[0] + 1, min(shorter + 1, len(grid.token_budget)))  # beyond the longest response one is enough
+    offered = max(at[0] + 1, min(shorter + 1, len(grid.token_budget)))  # one beyond the longest response is enough
     totals = compute_totals(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
     return PageData(
         loss=loss,
@@ -163,7 +163,7 @@ def _parts(by: Mapping[Label, Groups], offered: int, aggregate: Aggregate) -> li
 
 
 def _lengths(lengths: Lengths) -> Bins | None:
-    """Responses by length, in bins of whole tokens."""
+    """Return a histogram of the lengths, in bins of whole tokens."""
     values, counts = lengths.items()
     if not values.size:
         return None
@@ -174,7 +174,7 @@ def _lengths(lengths: Lengths) -> Bins | None:
 
 @quiet_overflow
 def _rates(groups: Groups) -> Bins | None:
-    """Prompts by the mean reward of their responses."""
+    """Return a histogram of the mean reward per prompt."""
     means = groups.column("r0") + groups.column("r1") / groups.column("n")
     means = means[np.isfinite(means)]
     if not means.size:
@@ -186,31 +186,11 @@ def _rates(groups: Groups) -> Bins | None:
 
 @quiet_overflow
 def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficients) -> list[PromptMoments]:
-    """All prompts; of many, those with the largest loss.
-
-    That is at the page's budget (`at`) and at some others, with its β and ten times as much: in turn the first of each,
-    the second of each, until there is no more room.
-    """
+    """Return the moments of all prompts, or of those with the largest losses if there are many."""
     column = groups.column
-    n, k_mean = column("n"), column("k0") + column("k1") / column("n")
+    n = column("n")
     budgets = range(min(offered, len(groups.layout.budgets)))
-    chosen: dict[int, None] = {}
-    if len(groups) > PROMPTS:
-        beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
-        asked = [(i, beta * factor) for factor in (1, 10) for i in sorted({at, *budgets[::4]})]
-        nothing = np.zeros_like(n)
-        ranked = []
-        for i, each in asked:
-            re, ee, ek = (column(name, i) if budgets else nothing for name in ("re", "ee", "ek"))
-            sums = objective.loss_sum(n, column("rr"), re, ee, k_mean, column("kk"), column("rk"), ek, each, alpha)
-            sums = np.nan_to_num(sums / n)
-            most = np.argpartition(-sums, PROMPTS)[:PROMPTS]
-            ranked.append(most[np.argsort(-sums[most], kind="stable")].tolist())
-        for place in zip(*ranked, strict=True):
-            chosen |= dict.fromkeys(place)
-            if len(chosen) >= PROMPTS:
-                break
-    rows = np.array(sorted(list(chosen)[:PROMPTS] or range(len(groups))), dtype=np.intp)
+    rows = _top_rows(groups, at, budgets, coefficients) if len(groups) > PROMPTS else np.arange(len(groups))
     keys = keys_at(groups.keys(), rows.tolist())
     with_length = groups.with_length == n.sum()
     by_budget = {
@@ -218,11 +198,7 @@ def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficien
         for name in ("e0", "e1", "ee", "re", "ek", "over")
     }
     e_mean = by_budget["e0"] + by_budget["e1"] / n[rows, None]
-    r_mean = column("r0") + column("r1") / n
-
-    def listed(values: NDArray[np.float64], row: int) -> list[float]:
-        return [float(value) for value in values[row]]
-
+    r_mean, k_mean = column("r0") + column("r1") / n, column("k0") + column("k1") / n
     return [
         PromptMoments(
             prompt_id=key,
@@ -234,11 +210,36 @@ def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficien
             rk=float(column("rk")[row]),
             length_mean=float(column("L_sum")[row] / n[row]) if with_length else None,
             length_max=float(column("L_max")[row]) if with_length else None,
-            e_mean=listed(e_mean, i),
-            ee=listed(by_budget["ee"], i),
-            re=listed(by_budget["re"], i),
-            ek=listed(by_budget["ek"], i),
+            e_mean=e_mean[i].tolist(),
+            ee=by_budget["ee"][i].tolist(),
+            re=by_budget["re"][i].tolist(),
+            ek=by_budget["ek"][i].tolist(),
             over=[int(value) for value in by_budget["over"][i]],
         )
         for i, (row, key) in enumerate(zip(rows.tolist(), keys, strict=True))
     ]
+
+
+def _top_rows(groups: Groups, at: int, budgets: range, coefficients: Coefficients) -> NDArray[np.intp]:
+    """Return the rows of the PROMPTS prompts with the largest losses, in ascending order.
+
+    Losses are ranked at the budget of the page (`at`) and at some others, with its β and with ten times its β; the
+    first prompts of each ranking are taken, then the second ones, until there are enough.
+    """
+    column = groups.column
+    n, k_mean = column("n"), column("k0") + column("k1") / column("n")
+    beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
+    zeros = np.zeros_like(n)
+    rankings = []
+    for i, each in [(i, beta * factor) for factor in (1, 10) for i in sorted({at, *budgets[::4]})]:
+        re, ee, ek = (column(name, i) if budgets else zeros for name in ("re", "ee", "ek"))
+        losses = objective.loss_sum(n, column("rr"), re, ee, k_mean, column("kk"), column("rk"), ek, each, alpha)
+        losses = np.nan_to_num(losses / n)
+        most = np.argpartition(-losses, PROMPTS)[:PROMPTS]
+        rankings.append(most[np.argsort(-losses[most], kind="stable")].tolist())
+    chosen: dict[int, None] = {}
+    for rows in zip(*rankings, strict=True):
+        chosen |= dict.fromkeys(rows)
+        if len(chosen) >= PROMPTS:
+            break
+    return np.array(sorted(list(chosen)[:PROMPTS]), dtype=np.intp)

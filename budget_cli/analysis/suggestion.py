@@ -1,6 +1,6 @@
-"""Groups with a budget at each length percentile → a β for each, and why, in words.
+"""Groups with a budget at each percentile of the lengths → a β for each budget, and the reasons in words.
 
-β makes a chosen share of the advantage's variance: from share = β²·S_ee / (S_rr + β²·S_ee) follows
+β is chosen so that length makes a given share of the advantage's variance: share = β²·S_ee / (S_rr + β²·S_ee) gives
 β = √(share / (1 − share) · S_rr / S_ee), with S_rr and S_ee summed over prompts.
 """
 
@@ -18,42 +18,42 @@ PERCENTS = (50, 75, 90, 95, 99)
 
 
 class Suggestion(NamedTuple):
-    """A budget and a β, and what they do."""
+    """A budget, a β, and their effect."""
 
-    percentile: int  # of the lengths, where the budget lies
+    percentile: int  # of the lengths, at which the budget lies
     token_budget: int
-    budget_penalty_coef: float | None  # reward per token; None: no β does it
+    budget_penalty_coef: float | None  # reward per token; None if no β reaches the share
     over: int  # responses
     fraction: float
     budget_share: float | None
-    longest_penalty: float | None  # what the longest response loses, reward
+    longest_penalty: float | None  # reward that the longest response loses
     phantom: int | None  # prompts
     reordered: int | None
     reasons: list[str]
 
 
 def budgets(lengths: Lengths) -> dict[int, int]:
-    """Percentile → budget: the percentile in whole tokens; of equal budgets the first."""
-    found: dict[int, int] = {}
+    """Return the budget at each percentile, in whole tokens; of equal budgets only the first."""
+    budgets_by_percentile: dict[int, int] = {}
     for percent, value in zip(PERCENTS, lengths.percentiles(PERCENTS), strict=True):
-        if value is not None and round(value) not in found.values():
-            found[percent] = round(value)
-    return found
+        if value is not None and round(value) not in budgets_by_percentile.values():
+            budgets_by_percentile[percent] = round(value)
+    return budgets_by_percentile
 
 
 def suggest_budgets(groups: Groups, percentiles: dict[int, int], share: float, tally: Tally) -> list[Suggestion]:
-    """A suggestion for each budget of the groups' layout, in its order.
+    """Suggest a β for each budget of the groups' layout, in order.
 
     Args:
         groups: moments by prompt, at these budgets.
-        percentiles: percentile → budget.
-        share: the part of the advantage's variance that length is to make, between 0 and 1.
-        tally: what became of the records, handed through.
+        percentiles: budget by percentile.
+        share: the share of the advantage's variance that length should make, between 0 and 1.
+        tally: what became of the records, which is passed through.
     """
     if not len(groups):
         return []
     whole = compute_totals(groups, (0.0,), "response").whole
-    found = []
+    suggestions = []
     for i, (percent, budget) in enumerate(percentiles.items()):
         beta = _beta(share, whole.rr, whole.ee[i])
         loss = compute_loss(groups, Coefficients(budget, beta or 0.0, 0.0), tally, budget=i)
@@ -61,7 +61,7 @@ def suggest_budgets(groups: Groups, percentiles: dict[int, int], share: float, t
         over = loss.over_budget
         assert over.responses is not None
         assert over.fraction is not None
-        found.append(
+        suggestions.append(
             Suggestion(
                 percentile=percent,
                 token_budget=budget,
@@ -75,11 +75,11 @@ def suggest_budgets(groups: Groups, percentiles: dict[int, int], share: float, t
                 reasons=_reasons(loss, percent, longest, beta, float(whole.rr)),
             )
         )
-    return found
+    return suggestions
 
 
 def _beta(share: float, rr: float, ee: float) -> float | None:
-    """β for this share; None where nothing but length, or nothing by length, makes advantages."""
+    """Return the β for this share; None if advantages come from length alone, or not at all."""
     if not (rr > 0 and ee > 0):
         return None
     beta = math.sqrt(share / (1 - share) * rr / ee)
@@ -89,19 +89,22 @@ def _beta(share: float, rr: float, ee: float) -> float | None:
 def _reasons(loss: Loss, percent: int, longest: int, beta: float | None, rr: float) -> list[str]:
     over = loss.over_budget
     by = f", by {over.excess_mean:,.0f} tokens on average" if over.excess_mean is not None else ""
-    lies = f"p{percent}: {over.responses:,} of {loss.responses:,} responses ({over.fraction:.1%}) are over"
-    reasons = [lies + by]
+    share_over = f"p{percent}: {over.responses:,} of {loss.responses:,} responses ({over.fraction:.1%}) are over"
+    reasons = [share_over + by]
     if longest == 0:
-        return [*reasons, "every length is 0: the field was never filled, or another holds it (budget-cli fields)"]
+        return [
+            *reasons,
+            "every length is 0: the field was never filled, or another one has them (budget-cli fields)",
+        ]
     if beta is None and not rr > 0:
-        return [*reasons, "no prompt's rewards differ: length makes all of the advantage, or there is none"]
+        return [*reasons, "no prompt has unequal rewards: the advantage comes from length alone, or there is none"]
     if beta is None:
-        return [*reasons, "within each prompt all are equally far over it, or none is: no β makes a difference"]
+        return [*reasons, "within each prompt, all responses are equally far over it or none is: β makes no difference"]
     share, budget = loss.advantage.budget_share, loss.coefficients.token_budget
     assert share is not None
     assert budget is not None
     reasons.append(
-        f"length makes {share:.0%} of the advantage; the longest, {longest:,} tokens, loses "
+        f"length makes {share:.0%} of the advantage; the longest response ({longest:,} tokens) loses "
         f"{beta * max(0, longest - budget):.3g}"
     )
     phantom, reordered = loss.groups.phantom or 0, loss.groups.reordered or 0
@@ -110,5 +113,5 @@ def _reasons(loss: Loss, percent: int, longest: int, beta: float | None, rr: flo
     return [
         *reasons,
         f"{get} an advantage from length alone",
-        f"in {where} the worst response gets more than the best",
+        f"in {where} the worst response beats the best",
     ]

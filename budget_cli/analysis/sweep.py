@@ -1,7 +1,7 @@
 """Groups and a grid → every number of the loss in every cell, from the totals of one scan.
 
-A cell equals the loss of a run with its coefficients to 1e-12 of the terms that it is a sum of. Where these cancel to
-less than a twentieth, the prompts are asked again, one by one, as `report` does.
+A cell equals the loss of a run with its coefficients to 1e-12 of the terms of its sums. If these terms cancel to less
+than a twentieth, the cell is computed again from the single prompts.
 """
 
 import math
@@ -21,9 +21,9 @@ from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/sweep/1"
-CANCELS = 0.05  # a sum below this share of its terms is computed again without the totals
+CANCELS = 0.05  # share of its terms below which a sum is computed again from the prompts
 
-# the numbers that a cell shows unless all are asked for
+# the numbers of a cell unless --all-numbers is given
 SHOWN = (
     "coefficients.token_budget",
     "coefficients.budget_penalty_coef",
@@ -58,15 +58,15 @@ WHOLE = frozenset(
 
 
 class AtBudget(NamedTuple):
-    """What a budget does, whatever β > 0 and α are."""
+    """The effect of a budget, for any β > 0 and any α."""
 
     token_budget: int | None
     over: int | None  # responses
     fraction: float | None
     phantom: int | None  # prompts
-    turns_phantom: list[Key]  # those that are phantom here and not at the next larger budget
-    half_share_coef: float | None  # the β at which length makes half of the advantage's variance
-    reorder_coef: float | None  # the β above which some prompt's best response gets less than its worst
+    turns_phantom: list[Key]  # phantom here, but not at the next larger budget
+    half_share_coef: float | None  # the β at which half of the advantage's variance comes from length
+    reorder_coef: float | None  # the β above which some prompt's worst response beats its best
     reorder_prompt: Key | None  # the first such prompt
 
 
@@ -74,12 +74,14 @@ class Sweep(NamedTuple):
     """The numbers of a grid's cells."""
 
     grid: Grid
-    first: Loss  # of the first cell; what is not in `varying` is the same in all cells
-    varying: dict[str, NDArray[np.float64]]  # dotted path → shape (B, β, α); NaN is a number that does not exist
+    first: Loss  # of the first cell; numbers that are not in `varying` are the same in all cells
+    varying: dict[
+        str, NDArray[np.float64]
+    ]  # by dotted path, shape (B, β, α); NaN stands for a number that does not exist
     budgets: list[AtBudget]
 
     def numbers(self, name: str) -> list[float | None]:
-        """One number of every cell, in the order of `Grid.indices`; None where it does not exist."""
+        """Return one number of every cell, in the order of `Grid.indices`; None if it does not exist."""
         values = self.varying.get(name)
         if values is None:
             return [number_at(self.first, name)] * self.grid.cells
@@ -89,7 +91,7 @@ class Sweep(NamedTuple):
         return [None if number != number else number for number in numbers]
 
     def at(self, name: str) -> NDArray[np.float64]:
-        """One varying number, shape (B, β, α)."""
+        """Return one varying number, shape (B, β, α)."""
         return self.varying[name]
 
 
@@ -111,13 +113,13 @@ def failed_gates(sweep: Sweep, gates: Sequence[Gate]) -> list[str]:
 
 
 def compute_sweep(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "response") -> Sweep:
-    """The sweep of these groups over the grid, whose budgets are those of the groups' layout.
+    """Compute the loss of these groups in every cell of the grid.
 
     Args:
-        groups: moments by prompt.
-        grid: budgets, β and α; a budget of None: the groups know none, and every β is 0.
-        tally: what became of the records, handed through.
-        aggregate: what weighs the same.
+        groups: moments by prompt, with the budgets of the grid.
+        grid: budgets, β and α; if the only budget is None, the groups have no budget and every β is 0.
+        tally: what became of the records, which is passed through.
+        aggregate: as in `compute_loss`.
     """
     first = compute_loss(groups.at(0), _coefficients(grid, (0, 0, 0)), tally, aggregate)
     varying = {
@@ -143,7 +145,7 @@ def compute_sweep(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate
 @quiet_overflow
 @np.errstate(divide="ignore")
 def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
-    """What changes from cell to cell, in shapes that broadcast to the grid's; `cancels`: where not to believe it."""
+    """Return the numbers that vary, in shapes that broadcast to the grid's; `cancels` marks cells to compute again."""
     beta = np.array(grid.budget_penalty_coef)[None, :, None]
     alpha = np.array(grid.kl_coef)[None, None, :]
     mean, whole = _by_budget(summed.mean), _by_budget(summed.whole)
@@ -152,7 +154,7 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     budgeted = first.over_budget.responses is not None
     with_k = first.coverage.log_ratio == summed.responses
     adjustable = (beta == 0) | budgeted
-    there = adjustable & ((alpha == 0) | with_k)
+    available = adjustable & ((alpha == 0) | with_k)
 
     square = mean.rr - 2 * beta * mean.re + beta**2 * mean.ee
     square_terms = mean.rr + beta**2 * mean.ee
@@ -173,23 +175,23 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     }
     counts["groups.reordered"] = np.where(beta < 0, math.nan, counts["groups.reordered"])
     return {
-        "loss": _finite(loss, there),
+        "loss": _finite(loss, available),
         "adjusted_reward.mean": _finite(spread.r_mean - beta * e_mean, adjustable),
         "adjusted_reward.std": _finite(np.sqrt(np.maximum(variance, 0) / summed.responses), adjustable),
         "advantage.mean_square": _finite(square, adjustable),
         "advantage.budget_share": _finite(by_length / (whole.rr + by_length), adjustable),
-        "kl.r2": _finite(1 - loss / square, there & with_k & (square != 0)),
+        "kl.r2": _finite(1 - loss / square, available & with_k & (square != 0)),
         "over_budget.responses": _finite(over, budgeted),
         "over_budget.fraction": _finite(over / summed.responses, budgeted),
         "over_budget.excess_tokens": _finite(summed.excess_tokens[:, None, None], budgeted),
         "over_budget.excess_mean": _finite(summed.excess_tokens[:, None, None] / over, budgeted & (over > 0)),
         **counts,
-        "cancels": cancels & there,
+        "cancels": cancels & available,
     }
 
 
 def _by_budget(scatter: Scatter) -> Scatter:
-    """With the budgets along the grid's first axis."""
+    """Return the scatter with the budgets along the first axis of the grid."""
     return scatter._replace(**{name: getattr(scatter, name)[:, None, None] for name in ("ee", "re", "ek")})
 
 
@@ -200,14 +202,14 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
     keys = groups.keys() if same_reward.size or np.isfinite(summed.reorder_coef).any() else []
     rows = same_reward.tolist()
     known = dict(zip(rows, keys_at(keys, rows), strict=True))
-    found: list[AtBudget] = []
+    effects: list[AtBudget] = []
     larger = np.zeros(same_reward.size, dtype=np.bool_)
     for i in reversed(range(len(grid.token_budget))):
         phantom = groups.column("ee", i)[same_reward] > 0
         row, coef = int(summed.reorder_row[i]), float(summed.reorder_coef[i])
         reorders = math.isfinite(coef)
         half = math.sqrt(summed.whole.rr / summed.whole.ee[i]) if summed.whole.ee[i] > 0 else math.nan
-        found.append(
+        effects.append(
             AtBudget(
                 token_budget=grid.token_budget[i],
                 over=int(summed.over[i]),
@@ -220,11 +222,11 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
             )
         )
         larger = phantom
-    return found[::-1]
+    return effects[::-1]
 
 
 def _coefficients(grid: Grid, place: Sequence[int]) -> Coefficients:
-    return Coefficients(*(values[i] for values, i in zip(grid, place, strict=True)))  # type: ignore[arg-type]
+    return Coefficients(*(values[i] for values, i in zip(grid, place, strict=True)))  # type: ignore[arg-type]  # the grid has the fields of Coefficients
 
 
 def _broadcast(grid: Grid, values: Sequence[float], axis: int) -> Floats:
@@ -233,6 +235,6 @@ def _broadcast(grid: Grid, values: Sequence[float], axis: int) -> Floats:
     return np.array(np.broadcast_to(np.reshape(np.asarray(values, dtype=np.float64), shape), grid.shape))
 
 
-def _finite(values: Any, there: Any) -> Floats:
-    """`values` where they are `there` and a double holds them, else NaN."""
-    return np.where(there & np.isfinite(values), values, math.nan)
+def _finite(values: Any, available: Any) -> Floats:
+    """Return `values`, with NaN where they are not `available` or not finite."""
+    return np.where(available & np.isfinite(values), values, math.nan)

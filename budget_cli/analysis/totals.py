@@ -1,10 +1,10 @@
-"""Groups → totals: the sums over prompts from which the numbers of every (B, β, α) follow in constant time.
+"""Groups → totals, the sums over prompts that give the numbers of every (B, β, α) in constant time.
 
-A prompt's moments enter the loss linearly (objective.py), so the sums ΣS and Σ n·k̄² stand for all prompts. What is
-counted by prompt (ties, phantoms, reordered prompts) depends on B and β alone and is counted here for each pair. Knows
-no records and no files.
+The moments of a prompt enter the loss linearly (objective.py), so the sums ΣS and Σ n·k̄² stand for all prompts. Counts
+of prompts (ties, phantoms, reordered prompts) depend on B and β alone and are made here for each pair. Knows no records
+and no files.
 
-Symbols as in `moments`; shape (B,) means one for each budget, (B, β) one for each pair.
+Symbols are those of `moments`. Shape (B,) means one number per budget, and (B, β) one per pair.
 """
 
 import math
@@ -19,17 +19,17 @@ from budget_cli.analysis.loss import Aggregate, reorder_coefs
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, quiet_overflow
 
-ROWS = 2048  # prompts summed at a time: small enough for a cache, so that every sum has two levels and keeps its digits
-NEARLY = 1e-10  # how close to 1 the correlation of reward and excess must be for some β to make them tie
-AROUND = 1e-5  # and how close, relatively, β must then be
+ROWS = 2048  # prompts at a time: they fit in a cache, and each sum has two levels and keeps its digits
+NEARLY = 1e-10  # distance from 1 of the correlation of reward and excess within which some β may cause a tie
+AROUND = 1e-5  # relative distance of β from the tie within which it is checked exactly
 
 Counts = NDArray[np.int64]
 
 
 class Scatter(NamedTuple):
-    """Σ over prompts of their scatter, each prompt weighed as somebody asked."""
+    """Sums over prompts of their scatter, with some weight for each prompt."""
 
-    rr: Any  # a number each
+    rr: Any  # these four are scalars
     kk: Any
     rk: Any
     k2: Any  # Σ n·k̄²
@@ -39,7 +39,7 @@ class Scatter(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Of the prompts' means about the mean of all responses: Σ n·(x̄ − X)(ȳ − Y)."""
+    """Scatter of the means of prompts about the mean of all responses: Σ n·(x̄ − X)(ȳ − Y)."""
 
     r_mean: float
     e_mean: Floats  # tokens, shape (B,)
@@ -49,23 +49,23 @@ class Spread(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What a dump's prompts add up to."""
+    """The sums over all prompts of a dump."""
 
     prompts: int
     responses: int
-    mean: Scatter  # each prompt weighed so that sums are the means which the aggregate asks for
-    whole: Scatter  # each prompt with weight 1
+    mean: Scatter  # weighted so that the sums are the means that the aggregate asks for
+    whole: Scatter  # every prompt has weight 1
     spread: Spread
     over: Counts  # responses over the budget, shape (B,)
     excess_tokens: Floats  # shape (B,)
     zero_variance_adjusted: Counts  # prompts, shape (B, β)
     phantom: Counts
     reordered: Counts
-    reorder_coef: Floats  # the smallest β that reorders some prompt, inf where none does; shape (B,)
+    reorder_coef: Floats  # smallest β that reorders some prompt, inf if none does; shape (B,)
     reorder_row: NDArray[np.intp]  # the first such prompt
 
     def with_first_budgets(self, budgets: int) -> "Totals":
-        """The same for the first budgets only."""
+        """Return the totals of the first budgets only."""
 
         def cut(value: Any) -> Any:
             if hasattr(value, "_fields"):
@@ -77,12 +77,14 @@ class Totals(NamedTuple):
 
 @quiet_overflow
 def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> Totals:
-    """The totals for every budget of the groups' layout (or for none, as if nothing was over it) and these β.
+    """Compute the totals for every budget of the groups' layout and these β.
+
+    Without a budget, the totals are those of one that no response exceeds.
 
     Args:
-        groups: one prompt or more.
+        groups: at least one prompt.
         betas: shape (β,), finite.
-        aggregate: what weighs the same in `mean`.
+        aggregate: how `mean` is weighted.
     """
     parts = [_Chunk(groups, start, betas, aggregate) for start in range(0, len(groups), ROWS)]
     responses = sum(part.responses for part in parts)
@@ -113,7 +115,7 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
 
 
 class _Chunk:
-    """The same of some prompts, whose columns are laid out a row each."""
+    """Totals of some prompts, from a transposed copy of their columns."""
 
     def __init__(self, groups: Groups, start: int, betas: Sequence[float], aggregate: Aggregate) -> None:
         columns = np.ascontiguousarray(groups.table[start : start + ROWS].T)
@@ -132,7 +134,8 @@ class _Chunk:
         self.mean = self.whole if aggregate == "response" else Scatter(*((each / n).sum(axis=-1) for each in sums))
         self.spread = _spread(
             n,
-            (of["r0"] - groups.column("r0")[0]) + of["r1"] / n,  # differences of pivots keep the digits of close means
+            (of["r0"] - groups.column("r0")[0])
+            + of["r1"] / n,  # differences between pivots keep the digits of close means
             e0 + e1 / n,
         )
         self.over = over.sum(axis=-1).astype(np.int64)
@@ -158,7 +161,7 @@ def _added(parts: Sequence[Scatter]) -> Scatter:
 
 
 def _spread(n: Floats, r: Floats, e: Floats) -> Spread:
-    """Of these means, shape (prompts,) and (B, prompts), about theirs."""
+    """Return the scatter of means, of shapes (prompts,) and (B, prompts), about their weighted mean."""
     total = n.sum()
     r_mean, e_mean = (n * r).sum() / total, (n * e).sum(axis=-1) / total
     r, e = r - r_mean, e - e_mean[:, None]
@@ -166,7 +169,7 @@ def _spread(n: Floats, r: Floats, e: Floats) -> Spread:
 
 
 def _joined(groups: Groups, parts: Sequence[Spread], n: Floats) -> Spread:
-    """Of all, from that of parts with these numbers of responses (Chan, Golub & LeVeque, 1983)."""
+    """Merge the scatter of chunks with `n` responses each (Chan, Golub & LeVeque, 1983)."""
     r = np.array([part.r_mean for part in parts])
     e = np.stack([part.e_mean for part in parts], axis=-1)
     between = _spread(n, r, e)
@@ -181,10 +184,10 @@ def _joined(groups: Groups, parts: Sequence[Spread], n: Floats) -> Spread:
 
 
 def _ties(parts: Sequence[_Chunk], betas: Sequence[float]) -> Counts:
-    """Prompts of differing rewards whose adjusted rewards tie, shape (B, β).
+    """Count the prompts with unequal rewards whose adjusted rewards tie, shape (B, β).
 
-    Σ A² = S_rr − 2β·S_re + β²·S_ee can only vanish where reward and excess lie on a line, and then only at β near
-    S_re / S_ee: the few such prompts are asked one by one.
+    Σ A² = S_rr − 2β·S_re + β²·S_ee can vanish only if reward and excess are collinear, and then only at β near
+    S_re / S_ee; these few prompts are evaluated exactly.
     """
     counts = np.zeros((len(parts[0].over), len(betas)), dtype=np.int64)
     at, rr, re, ee = (np.concatenate(each) for each in zip(*(part.near_ties for part in parts), strict=True))

@@ -53,7 +53,7 @@ def test_budgets_are_whole_tokens(text: str, budgets: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected numbers with commas between them, a:b:n or a:b:logn, found ''"),
+        ("", "expected numbers separated by commas, a:b:n or a:b:logn, found ''"),
         ("1,,2", "found ''"),
         ("a", "found 'a'"),
         ("nan", "found 'nan'"),
@@ -63,10 +63,10 @@ def test_budgets_are_whole_tokens(text: str, budgets: tuple[int, ...]) -> None:
         ("0:1:2:3", "found '0:1:2:3'"),
         ("0:1:log", "found '0:1:log'"),
         ("0:inf:3", "found 'inf'"),
-        ("0:1:1", "expected two points or more from a smaller to a larger number in '0:1:1'"),
-        ("1:0:3", "expected two points or more from a smaller to a larger number in '1:0:3'"),
-        ("0:1:log3", "a range with equal ratios begins above 0, found 0"),
-        ("0:1:9999999", "9,999,999 points, expected 1,000,000 at most"),
+        ("0:1:1", "expected at least two points from a smaller to a larger number, found '0:1:1'"),
+        ("1:0:3", "expected at least two points from a smaller to a larger number, found '1:0:3'"),
+        ("0:1:log3", "expected a range of equal ratios to begin above 0, found 0"),
+        ("0:1:9999999", "9,999,999 points, expected at most 1,000,000"),
     ],
 )
 def test_what_is_no_list_of_numbers_is_refused(text: str, message: str) -> None:
@@ -92,6 +92,6 @@ def test_the_cells_of_a_grid_are_every_combination_with_alpha_changing_fastest()
 def test_a_grid_that_nobody_could_read_is_refused() -> None:
     many = tuple(float(i) for i in range(1001))
     Grid((1,), many[:1000], many[:1000]).require_sane()
-    with pytest.raises(UsageProblem, match="a grid of 1,002,001 cells, expected 1,000,000 at most"):
+    with pytest.raises(UsageProblem, match="a grid of 1,002,001 cells, expected at most 1,000,000"):
         Grid((1,), many, many).require_sane()
     assert math.prod(Grid((1,), many, many).shape) == 1_002_001

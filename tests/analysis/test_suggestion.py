@@ -40,9 +40,9 @@ def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
     (found,) = suggestion.suggest_budgets(groups_of(KNOWN, (100,)), {50: 100}, 0.5, Tally())
     assert found.reasons == [
         "p50: 2 of 4 responses (50.0%) are over, by 35 tokens on average",
-        "length makes 50% of the advantage; the longest, 140 tokens, loses 1.13",
+        "length makes 50% of the advantage; the longest response (140 tokens) loses 1.13",
         "no prompt gets an advantage from length alone",
-        "in 1 prompt the worst response gets more than the best",
+        "in 1 prompt the worst response beats the best",
     ]
     assert (found.phantom, found.reordered) == (0, 1)
 
@@ -52,15 +52,15 @@ def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
     [
         (
             [("a", 1, 140, 0), ("a", 1, 90, 0)],
-            "no prompt's rewards differ: length makes all of the advantage, or there is none",
+            "no prompt has unequal rewards: the advantage comes from length alone, or there is none",
         ),
         (
             [("a", 1, 140, 0), ("a", 0, 140, 0), ("b", 0, 90, 0)],
-            "within each prompt all are equally far over it, or none is: no β makes a difference",
+            "within each prompt, all responses are equally far over it or none is: β makes no difference",
         ),
         (
             [("a", 1, 0, 0), ("a", 0, 0, 0)],
-            "every length is 0: the field was never filled, or another holds it (budget-cli fields)",
+            "every length is 0: the field was never filled, or another one has them (budget-cli fields)",
         ),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None
         (("summarize", "{}"), "give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths"),
         (
             ("summarize", "{}", "-B", "x"),
-            "--token-budget 'x': expected numbers with commas between them, a:b:n or a:b:logn, found 'x'",
+            "--token-budget 'x': expected numbers separated by commas, a:b:n or a:b:logn, found 'x'",
         ),
         (
             ("loss", "{}", "-B", "9"),
