@@ -75,7 +75,7 @@ def rl_budget_loss(
 
 
 class Terms(NamedTuple):
-    """What the loss is made of, for one response or an array of them."""
+    """The terms of the loss, for one response or an array of them."""
 
     penalty: Number  # β·e
     adjusted_reward: Number  # r − β·e
@@ -96,13 +96,13 @@ def terms(
     beta: float,
     alpha: float,
 ) -> Terms:
-    """The terms of responses, given what their prompts' means are.
+    """Compute the terms of responses from their values and their prompts' means.
 
     Args:
         r, e: reward and excess.
-        k: log-ratio in nats; not looked at when α is 0.
+        k: log-ratio in nats; ignored if α is 0.
         r_mean, e_mean: means over the response's prompt.
-        r_centred, e_centred: r − r̄ and e − ē, taken from the caller, who may have more digits of them.
+        r_centred, e_centred: r − r̄ and e − ē, which the caller may know to more digits than a subtraction here gives.
         beta, alpha: β and α.
     """
     penalty = beta * e
@@ -119,7 +119,7 @@ def adjusted_scatter(rr: Number, re: Number, ee: Number, beta: float) -> Number:
         beta: β.
 
     Returns:
-        The sum, never below zero; what cancels to less than rounding leaves is exactly zero.
+        The sum, never below zero, and exactly zero where all but rounding cancels.
     """
     return _without_rounding_dust(rr - 2 * beta * re + beta * beta * ee, rr + beta * beta * ee)
 
@@ -155,7 +155,7 @@ def loss_sum(
 
 
 def _without_rounding_dust(value: Number, scale: Number) -> Number:
-    """`value`, or 0 where it is smaller than what rounding leaves of terms as large as `scale`.
+    """Return `value`, or 0 where it is no larger than the rounding error of terms as large as `scale`.
 
     A squared length cannot be negative, and a tie between adjusted rewards should be a tie: 1e-14 is 64 units in
     the last place of the terms that cancelled.

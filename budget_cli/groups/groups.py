@@ -1,7 +1,7 @@
-"""Moments of blocks → moments by prompt id: the one thing that a scan keeps.
+"""Moments of blocks → moments by prompt id: the one thing that every scan keeps.
 
-Memory is O(prompts): a row of the table (8 bytes a column, 22 columns with one budget), the id and its place. Knows no
-files and no JSON.
+Memory is O(prompts): a row of the table (8 bytes per column, 22 columns with one budget), the id and its place. Knows
+no files and no JSON.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,24 +15,24 @@ from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, Table
 from budget_cli.groups.prompt_sample import PromptSample
 from budget_cli.ids import Ids, Key
 
-LARGE = 256 << 20  # bytes of a table from which on it must not be there twice while it grows
+LARGE = 256 << 20  # bytes; a table of this size or more grows in place, as a copy would need the memory twice
 
 
 class Groups:
-    """Prompt id → row of moments, in the order in which the prompts were first seen; `fold` adds another's.
+    """Prompt id → row of moments, in the order in which the prompts first occur; `merge` adds another's.
 
-    Folding is associative up to rounding, the empty Groups is its identity, and the same parts folded in the same
+    Merging is associative up to rounding, the empty Groups is its identity, and the same parts merged in the same
     order give the same bits.
     """
 
     def __init__(self, layout: Layout, sample: int = 0) -> None:
         self.layout = layout
-        self.sample = PromptSample(sample) if sample else None  # of so many responses
+        self.sample = PromptSample(sample) if sample else None  # of at most `sample` responses
         self.lengths = Lengths()
         self.responses = 0
         self.with_length = 0  # responses whose length is known
         self.with_log_ratio = 0  # responses whose two log-probs are known
-        self._keys: Sequence[Key] | Ids = ()  # the ids; with their places, once somebody needs those
+        self._keys: Sequence[Key] | Ids = ()  # becomes Ids, which can be searched, when first needed
         self._table = layout.empty(0)
 
     @classmethod
@@ -46,7 +46,7 @@ class Groups:
         log_ratio: Floats | None,
         sample: int = 0,
     ) -> "Groups":
-        """The groups of one block: `codes` says which of the distinct `keys` each response belongs to."""
+        """Create the groups of one block; `codes` gives each response's index into the distinct `keys`."""
         groups = cls(layout, sample)
         if not keys:
             return groups
@@ -65,20 +65,25 @@ class Groups:
 
     @classmethod
     def from_rows(cls, layout: Layout, keys: Sequence[Key], table: Table) -> "Groups":
-        """The groups of which these are the ids and the rows; lengths and counts are the caller's to add."""
+        """Create groups with these ids and rows; the caller sets lengths, with_length and with_log_ratio."""
         groups = cls(layout)
         groups._keys, groups._table = keys, table
         groups.responses = int(table[:, layout.at("n")].sum())
         return groups
 
     def merge(self, later: "Groups") -> NDArray[np.intp]:
-        """Add what a later part of the input holds.
+        """Add the groups of a later part of the input.
 
         Returns:
-            The row of each of its prompts.
+            The row of each of the part's prompts in this table.
+
+        Raises:
+            ValueError: the budgets differ.
         """
         if later.layout != self.layout:
-            raise ValueError(f"groups with budgets {later.layout.budgets} cannot join those with {self.layout.budgets}")
+            raise ValueError(
+                f"groups with budgets {later.layout.budgets} cannot merge into those with {self.layout.budgets}"
+            )
         self.lengths.merge(later.lengths)
         self.responses += later.responses
         self.with_length += later.with_length
@@ -87,7 +92,7 @@ class Groups:
             self.sample.merge(later.sample)
         known, rows = len(self), self._ids().places(later.keys())
         self._reserve(known, len(self))
-        if len(self) == known + rows.size:  # all of them new, as in most dumps, whose prompts lie together
+        if len(self) == known + rows.size:  # all are new: in most dumps a prompt's responses lie together
             self._table[known : len(self)] = later.table
             return rows
         new = rows >= known
@@ -98,7 +103,7 @@ class Groups:
         return rows
 
     def rename(self, new: Callable[[Key], Key]) -> None:
-        """Give every prompt the id that `new` makes of its own; they must stay different."""
+        """Replace every prompt's id by `new(id)`; the new ids must differ, too."""
         self._keys = [new(key) for key in self.keys()]
         if self.sample is not None:
             self.sample.rename(new)
@@ -107,11 +112,11 @@ class Groups:
         held = self._table
         if prompts <= len(held):
             return
-        if held.nbytes < LARGE or not held.flags.owndata:  # what came from another process cannot grow in its place
-            # what is not touched yet takes no memory
+        if held.nbytes < LARGE or not held.flags.owndata:  # an array from another process cannot grow in place
+            # pages that are not touched yet take no memory
             self._table = np.empty((max(prompts, 2 * len(held)), self.layout.width))
             self._table[:known] = held[:known]
-        else:  # through realloc, which moves large arrays without a copy, but fills what is new with 0
+        else:  # by realloc, which moves large arrays without a copy, but fills the new part with zeros
             held.resize((max(prompts, len(held) * 9 // 8), self.layout.width), refcheck=False)
 
     def _ids(self) -> Ids:
@@ -121,15 +126,15 @@ class Groups:
         return self._keys
 
     def keys(self) -> Sequence[Key]:
-        """The prompt ids, first seen first; of many, look at few: they are packed."""
+        """Return the prompt ids in order of first occurrence; they are packed, so avoid iterating over many."""
         return self._keys.all() if isinstance(self._keys, Ids) else self._keys
 
     def rows(self, keys: Sequence[Key]) -> NDArray[np.intp]:
-        """Where each of these prompts is in `table`; -1 for one that is not here."""
+        """Return the row of each of these prompts in `table`; -1 if it has none."""
         return self._ids().find(keys)
 
     def at(self, budget: int) -> "Groups":
-        """The same for one budget of the layout alone, whose columns then lie close together; not to be folded."""
+        """Return a view for reading, not merging: only this budget of the layout, with its columns contiguous."""
         if len(self.layout.budgets) < 2:
             return self
         one = Groups(Layout(self.layout.budgets[budget : budget + 1]))
@@ -137,28 +142,28 @@ class Groups:
         one.with_length, one.with_log_ratio = self.with_length, self.with_log_ratio
         one._keys = self._keys
         first = self.layout.at(BUDGET[0], budget)
-        of_budget = self.table[:, first : first + len(BUDGET)]
-        one._table = np.concatenate([self.table[:, : len(PROMPT)], of_budget], axis=1)
+        columns = self.table[:, first : first + len(BUDGET)]
+        one._table = np.concatenate([self.table[:, : len(PROMPT)], columns], axis=1)
         return one
 
     def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
-        """The same lengths and counts, with these prompts in place of those that are here."""
+        """Return groups with the same lengths and counts, but these prompts instead."""
         return _rebuilt(self.layout, keys, table, self.lengths, self._counts(), self.sample)
 
     @property
     def table(self) -> Table:
-        """shape (prompts, layout.width), in the order of `keys`."""
+        """Moments, shape (prompts, layout.width), in the order of `keys`."""
         return self._table[: len(self)]
 
     def column(self, name: str, budget: int | None = None) -> Floats:
-        """One quantity of every prompt, by its name in `moments`; shape (prompts,)."""
+        """Return one quantity of every prompt by its name in `moments`; shape (prompts,)."""
         return self.table[:, self.layout.at(name, budget)]
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """To another process: the ids, whose order says their places."""
+        """Pickle the ids without their hash table: their order gives their places."""
         return _rebuilt, (self.layout, self.keys(), self.table, self.lengths, self._counts(), self.sample)
 
     def _counts(self) -> tuple[int, int, int]:

@@ -1,6 +1,7 @@
-"""Response lengths → an exact histogram that adds, for percentiles.
+"""Response lengths → exact counts by length, for percentiles and the histogram; counts merge.
 
-Every distinct length (tokens) is counted, nothing is binned, so the percentiles are those of the full list.
+Every distinct length (tokens) is counted and none is binned, so the percentiles are those of the full list. Knows no
+prompts and no files.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-DENSE = 1 << 16  # lengths below this have a slot of their own; a longer response is rare and goes to a dict
+DENSE = 1 << 16  # lengths below this have a slot of an array; longer responses are rare and go to a dict
 
 
 class Lengths:
@@ -20,7 +21,7 @@ class Lengths:
         self._long: dict[int, int] = {}
 
     def add(self, lengths: NDArray[np.float64]) -> None:
-        """Count these lengths, whole numbers of tokens."""
+        """Count these lengths, which are whole numbers of tokens."""
         short = lengths[lengths < DENSE] if lengths.size and lengths.max() >= DENSE else lengths
         self._add_dense(np.bincount(short.astype(np.intp)))
         if short.size < lengths.size:
@@ -29,7 +30,7 @@ class Lengths:
 
     @classmethod
     def from_items(cls, items: Sequence[tuple[int, int]]) -> "Lengths":
-        """The counts as `items` gives them: (length, responses)."""
+        """Create counts from pairs of (length, responses) in ascending order, as in a summary."""
         lengths = cls()
         dense = [item for item in items if item[0] < DENSE]
         if dense:
@@ -50,7 +51,7 @@ class Lengths:
         self._dense[: counts.size] += counts
 
     def items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The distinct lengths in ascending order, and how many responses have each."""
+        """Return the distinct lengths in ascending order, and the number of responses of each."""
         values = np.nonzero(self._dense)[0]
         long = sorted(self._long)
         return (
@@ -59,34 +60,34 @@ class Lengths:
         )
 
     def percentiles(self, percents: Sequence[float]) -> list[float | None]:
-        """Linear interpolation between the closest ranks, numpy's default; None where there are no lengths."""
+        """Return percentiles in tokens, interpolated linearly as by numpy; None if there are no lengths."""
         values, counts = self.items()
         if not values.size:
             return [None] * len(percents)
-        upto = np.cumsum(counts)
+        ranks_up_to = np.cumsum(counts)
 
         def ranked(rank: int) -> float:
-            return float(values[np.searchsorted(upto, rank, side="right")])
+            return float(values[np.searchsorted(ranks_up_to, rank, side="right")])
 
         answers: list[float | None] = []
         for percent in percents:
-            position = percent / 100 * (int(upto[-1]) - 1)
+            position = percent / 100 * (int(ranks_up_to[-1]) - 1)
             below = int(position)
-            low, high = ranked(below), ranked(min(below + 1, int(upto[-1]) - 1))
+            low, high = ranked(below), ranked(min(below + 1, int(ranks_up_to[-1]) - 1))
             answers.append(low + (high - low) * (position - below))
         return answers
 
 
 class Histogram(NamedTuple):
-    """Responses by length, in bins of equal width from 0 to the longest."""
+    """Number of responses by length, in bins of equal width from 0 to the longest."""
 
     longest: int  # tokens
     counts: tuple[int, ...]
-    budget_at: int | None  # the budget lies at the left edge of this bin, or inside it; None: beyond the longest
+    budget_at: int | None  # the bin that holds the budget; None: it is beyond the longest
 
 
 def length_histogram(lengths: Lengths, bins: int, budget: int | None) -> Histogram | None:
-    """The histogram in at most `bins` bins; None where no length is known."""
+    """Compute the histogram in at most `bins` bins; None if no length is known."""
     values, counts = lengths.items()
     if not values.size:
         return None

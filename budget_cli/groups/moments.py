@@ -1,8 +1,9 @@
 """Reward, length and log-ratio of responses → moments that add, one row per prompt.
 
-A row holds all that the report needs of a prompt: how many responses, centred sums of squares and products (the
-scatter S), extremes. Rows of two shards combine into the row of both (Chan, Golub & LeVeque, "Algorithms for Computing
-the Sample Variance", 1983, eq. 2.1), so a scan may cut its input anywhere. Knows no prompt ids and no files.
+A row holds all that the loss and the report need of a prompt: the number of responses, centred sums of squares and
+products (the scatter S), and extremes. The rows of two shards merge into the row of both (Chan, Golub & LeVeque,
+"Algorithms for Computing the Sample Variance", 1983, eq. 2.1), so a scan may split its input anywhere. Knows no prompt
+ids and no files.
 
 Every sum is taken about a pivot, the prompt's first value: x̄ = x0 + x1/n with x1 = Σ(x − x0). Deviations then keep all
 their digits when the mean is 1e9 times the spread, and a constant column has scatter exactly 0.
@@ -13,7 +14,6 @@ xy the centred sum of products. A row with n = 0 is the identity.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from budget_cli import native
 Floats = NDArray[np.float64]
 Table = NDArray[np.float64]  # shape (prompts, layout.width)
 
-quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # a decorator; what overflows the report gives as null
+quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # a decorator; a result that overflows is shown as null
 
 PROMPT = (
     "n",
@@ -40,11 +40,11 @@ PROMPT = (
     "L_sum",
     "L_min",
     "L_max",
-    "L_best",  # the longest of the responses with the prompt's highest reward,
-    "L_worst",  # the shortest of those with its lowest: where a penalty first sets the worst above the best
+    "L_best",  # the longest response with the prompt's highest reward
+    "L_worst",  # the shortest with its lowest: the pair that a growing penalty reorders first
 )
 BUDGET = ("e0", "e1", "ee", "re", "ek", "over")  # repeated for every budget of the scan
-EXACT = 2.0**53  # below it a double holds every whole number
+EXACT = 2.0**53  # below this a double holds every whole number
 IDENTITY = {
     "r_min": np.inf,
     "r_max": -np.inf,
@@ -60,13 +60,13 @@ if native.AVAILABLE and (native.moments.PROMPT, native.moments.BUDGET) != (PROMP
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column of a row holds what, for a scan that was told these budgets (tokens)."""
+    """The columns of a row, for a scan with these budgets (tokens)."""
 
     budgets: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
-        """Columns of a row."""
+        """Number of columns of a row."""
         return len(PROMPT) + len(BUDGET) * len(self.budgets)
 
     @cached_property
@@ -74,18 +74,18 @@ class Layout:
         return {name: i for i, name in enumerate(PROMPT)}
 
     def at(self, name: str, budget: int | None = None) -> int:
-        """The column of `name`; for a quantity of the excess, that of the budget at position `budget`."""
+        """Return the column of `name`; for a quantity of the excess, `budget` is the position of its budget."""
         if budget is None:
             return self._index[name]
         return len(PROMPT) + len(BUDGET) * budget + BUDGET.index(name)
 
     @property
     def names(self) -> list[str]:
-        """What the columns are called outside: `rr`, and `ee@1024` for a quantity of the excess over 1024 tokens."""
+        """Names of the columns in summaries: `rr`, and `ee@1024` for a quantity of the excess over 1024 tokens."""
         return [*PROMPT, *(f"{name}@{budget}" for budget in self.budgets for name in BUDGET)]
 
     def empty(self, prompts: int) -> Table:
-        """The identity, once for each of `prompts` rows."""
+        """Return a table of `prompts` rows, each the identity."""
         table = np.zeros((prompts, self.width))
         for name, value in IDENTITY.items():
             table[:, self.at(name)] = value
@@ -101,14 +101,14 @@ def from_responses(
     length: Floats | None,
     log_ratio: Floats | None,
 ) -> Table:
-    """The moments of a block of responses.
+    """Compute the moments of a block of responses.
 
     Args:
-        layout: the budgets, and where things go.
-        codes: shape (responses,), which of the `prompts` rows each response belongs to; every row has at least one.
+        layout: the budgets and the columns.
+        codes: shape (responses,), the row of each response's prompt; every row has at least one response.
         prompts: number of rows.
-        reward, length, log_ratio: shape (responses,); NaN or None where a response has no length or log-ratio, which
-            then counts as 0 (the caller keeps count of those).
+        reward, length, log_ratio: shape (responses,); NaN or None where a response has no length or log-ratio,
+            which then counts as 0 (the caller counts how many are known).
 
     Returns:
         shape (prompts, layout.width).
@@ -130,76 +130,78 @@ def _in_numpy(
     length: Floats | None,
     log_ratio: Floats | None,
 ) -> Table:
-    """The same moments to the last bit, each as a formula: `bincount` adds a prompt's values in their order."""
-    table = layout.empty(prompts)
+    """Compute the same moments to the last bit: `bincount`, like the C, adds a prompt's values in their order."""
     n = np.bincount(codes, minlength=prompts)
-    first = np.empty(prompts, dtype=np.intp)
-    first[codes[::-1]] = np.arange(codes.size)[::-1]  # of equal codes the last assignment stays
-
-    def put(name: str, values: NDArray[Any], budget: int | None = None) -> None:
-        table[:, layout.at(name, budget)] = values
+    first = np.empty(prompts, dtype=np.intp)  # the first response of each prompt
+    first[codes[::-1]] = np.arange(codes.size)[::-1]  # of repeated codes the last assignment stays
 
     def total(values: Floats) -> Floats:
         return np.asarray(np.bincount(codes, values, prompts))
 
-    def extreme(pick: np.ufunc, values: Floats, start: float) -> Floats:
-        found = np.full(prompts, start)
-        pick.at(found, codes, values)
+    def least(values: Floats) -> Floats:
+        found = np.full(prompts, np.inf)
+        np.minimum.at(found, codes, values)
         return found
 
-    def centred(name: str, values: Floats) -> Floats:
-        pivot = values[first]
-        about_pivot = values - pivot[codes]
-        put(f"{name}0", pivot)
-        put(f"{name}1", total(about_pivot))
-        return np.asarray(about_pivot - (table[:, layout.at(f"{name}1")] / n)[codes])
+    def greatest(values: Floats) -> Floats:
+        found = np.full(prompts, -np.inf)
+        np.maximum.at(found, codes, values)
+        return found
 
-    put("n", n)
-    r = centred("r", reward)
-    best, worst = extreme(np.maximum, reward, -np.inf), extreme(np.minimum, reward, np.inf)
-    put("rr", total(r * r))
-    put("r_min", worst)
-    put("r_max", best)
+    def centred(values: Floats) -> tuple[Floats, Floats, Floats]:
+        """x0 and x1, shape (prompts,), and x − x̄, shape (responses,)."""
+        x0 = values[first]
+        about_pivot = values - x0[codes]
+        x1 = total(about_pivot)
+        return x0, x1, about_pivot - (x1 / n)[codes]
+
+    r0, r1, r = centred(reward)
+    r_min, r_max = least(reward), greatest(reward)
+    columns = {"n": n, "r0": r0, "r1": r1, "rr": total(r * r), "r_min": r_min, "r_max": r_max}
     k = None
     if log_ratio is not None:
         log_ratio = np.nan_to_num(log_ratio, posinf=np.inf, neginf=-np.inf)
-        k = centred("k", log_ratio)
-        put("kk", total(k * k))
-        put("rk", total(r * k))
-        put("k3", total(k3_terms(log_ratio)))
-    if length is None:
-        return table
-    tokens = np.nan_to_num(length)
-    shortest = extreme(np.minimum, tokens, np.inf)
-    put("L_sum", total(tokens))
-    put("L_min", shortest)
-    put("L_max", extreme(np.maximum, tokens, -np.inf))
-    put("L_best", extreme(np.maximum, np.where(reward == best[codes], tokens, -np.inf), -np.inf))
-    put("L_worst", extreme(np.minimum, np.where(reward == worst[codes], tokens, np.inf), np.inf))
-    for i, budget in enumerate(layout.budgets):
-        # The pivot is the prompt's smallest excess: e − e_min = max(0, L − max(B, L_min)), whole tokens, not rounded.
-        start = np.maximum(shortest, budget)
-        above = np.maximum(tokens, start[codes]) - start[codes]
-        first_sum, squares = total(above), total(above * above)
-        scaled = n * squares
-        e = above - (first_sum / n)[codes]
-        exact = scaled < EXACT  # then nothing is lost in the difference of whole numbers
-        put("over", np.where(shortest > budget, n, total((above > 0).astype(np.float64))), i)
-        put("e0", start - budget, i)
-        put("e1", first_sum, i)
-        put("ee", np.where(exact, (scaled - first_sum * first_sum) / n, total(e * e)), i)
-        put("re", total(r * above), i)
-        if k is not None:
-            put("ek", total(k * above), i)
+        k0, k1, k = centred(log_ratio)
+        columns |= {"k0": k0, "k1": k1, "kk": total(k * k), "rk": total(r * k), "k3": total(k3_terms(log_ratio))}
+    if length is not None:
+        tokens = np.nan_to_num(length)
+        shortest = least(tokens)
+        columns |= {
+            "L_sum": total(tokens),
+            "L_min": shortest,
+            "L_max": greatest(tokens),
+            "L_best": greatest(np.where(reward == r_max[codes], tokens, -np.inf)),
+            "L_worst": least(np.where(reward == r_min[codes], tokens, np.inf)),
+        }
+        for budget in layout.budgets:
+            # The pivot is the prompt's smallest excess: e − e_min = max(0, L − max(B, L_min)), exact in whole tokens.
+            start = np.maximum(shortest, budget)
+            about_pivot = np.maximum(tokens, start[codes]) - start[codes]
+            e1, squares = total(about_pivot), total(about_pivot * about_pivot)
+            e = about_pivot - (e1 / n)[codes]
+            exact = n * squares < EXACT  # then the difference of whole numbers below loses nothing
+            columns |= {
+                f"e0@{budget}": start - budget,
+                f"e1@{budget}": e1,
+                f"ee@{budget}": np.where(exact, (n * squares - e1 * e1) / n, total(e * e)),
+                f"re@{budget}": total(r * about_pivot),
+                f"over@{budget}": np.where(shortest > budget, n, total((about_pivot > 0).astype(np.float64))),
+            }
+            if k is not None:
+                columns[f"ek@{budget}"] = total(k * about_pivot)
+    table = layout.empty(prompts)
+    for i, name in enumerate(layout.names):
+        if name in columns:
+            table[:, i] = columns[name]
     return table
 
 
 @quiet_overflow
 def merge(layout: Layout, a: Table, b: Table) -> Table:
-    """The moments of two shards taken together, row by row; `a` came first.
+    """Merge the moments of two shards, row by row; `a` came first.
 
     Args:
-        a, b: shape (prompts, layout.width); rows of n = 0 are identities on either side.
+        a, b: shape (prompts, layout.width); a row of n = 0 is the identity on either side.
 
     Returns:
         shape (prompts, layout.width); the pivots are those of `a`.
@@ -228,10 +230,10 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
         column = layout.at(name)
         both[:, column] = pick(a[:, column], b[:, column])
     for name, length, pick in (("r_max", "L_best", np.maximum), ("r_min", "L_worst", np.minimum)):
-        of, column = layout.at(name), layout.at(length)
+        reward, column = layout.at(name), layout.at(length)
         either = pick(a[:, column], b[:, column])
-        extreme = np.where(a[:, of] == both[:, of], a[:, column], b[:, column])  # of the side that has the reward
-        both[:, column] = np.where(a[:, of] == b[:, of], either, extreme)
+        winner = np.where(a[:, reward] == both[:, reward], a[:, column], b[:, column])
+        both[:, column] = np.where(a[:, reward] == b[:, reward], either, winner)
     empty_a, empty_b = n_a == 0, n_b == 0
     both[empty_a] = b[empty_a]
     both[empty_b] = a[empty_b]
@@ -239,10 +241,10 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
 
 
 def k3_terms(log_ratio: Floats) -> Floats:
-    """e^−k − 1 + k for each log-ratio k (nats): Schulman's k3 estimate of the KL divergence (blog post, 2020).
+    """Compute e^−k − 1 + k for each log-ratio k (nats): Schulman's k3 estimate of the KL divergence (blog post, 2020).
 
-    Unclamped: beyond k = −709 it is inf, which the report gives as null. Below |k| = 0.02 the series, where
-    subtracting would cancel the digits away.
+    Not clamped: below k = −709 it is inf, which is shown as null. For |k| < 0.02 it is computed by its series, because
+    the subtraction would cancel the digits.
     """
     with np.errstate(over="ignore"):
         terms = np.expm1(-log_ratio) + log_ratio

@@ -1,7 +1,7 @@
-"""Responses by prompt → all responses of some prompts, chosen by a hash of the prompt's id: a sample that adds.
+"""Responses by prompt → all responses of some prompts, chosen by a hash of the prompt's id; samples merge.
 
-Which prompts are kept depends on their ids and sizes alone, not on order, blocks or processes: the prompts whose hashes
-are smallest, as many as hold at most `limit` responses together. Knows no files.
+The choice depends on ids and sizes alone, not on order, blocks or processes: the prompts with the smallest hashes, as
+many as have at most `limit` responses together. Knows no files.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from budget_cli.ids import Key
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
 
-EVERY = 2**64 - 1  # no hash is above it
+EVERY = 2**64 - 1  # every hash is below
 
 
 class SampledPrompt(NamedTuple):
@@ -23,12 +23,12 @@ class SampledPrompt(NamedTuple):
 
     prompt_id: Key
     reward: Floats
-    length: Floats  # tokens; NaN: not known
-    log_ratio: Floats  # nats; NaN: not known
+    length: Floats  # tokens; NaN: unknown
+    log_ratio: Floats  # nats; NaN: unknown
 
 
 class PromptSample:
-    """The responses of the prompts with the smallest hashes; `merge` adds a later part's."""
+    """Responses of the prompts with the smallest hashes; `merge` adds a later part's."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit  # responses
@@ -45,12 +45,12 @@ class PromptSample:
         length: Floats | None,
         log_ratio: Floats | None,
     ) -> None:
-        """The responses of a block: `codes` says which of the distinct `keys` each belongs to."""
+        """Add the responses of a block; `codes` gives each one's index into the distinct `keys`."""
         hashes = np.fromiter(map(hash_key, keys), dtype=np.uint64, count=len(keys))
         small = hashes < self._below
         sizes = np.bincount(codes, minlength=len(keys))
         order = np.argsort(hashes)
-        small[order[np.cumsum(sizes[order]) - sizes[order] > self.limit]] = False  # cannot fit, whatever comes
+        small[order[np.cumsum(sizes[order]) - sizes[order] > self.limit]] = False  # cannot fit, whatever follows
         chosen = small[codes]
         unknown = np.full(codes.size, np.nan)
         values = np.stack([reward, *(unknown if each is None else each for each in (length, log_ratio))])
@@ -60,7 +60,7 @@ class PromptSample:
         self._trim()
 
     def merge(self, later: "PromptSample") -> None:
-        """Add what a later part of the input holds."""
+        """Add the sample of a later part of the input."""
         self._below = min(self._below, later._below)
         self._keys |= later._keys
         self._hashes = np.concatenate([self._hashes, later._hashes])
@@ -68,7 +68,7 @@ class PromptSample:
         self._trim()
 
     def rename(self, new: Callable[[Key], Key]) -> None:
-        """Give every prompt the id that `new` makes of its own; none of them occurs in another part."""
+        """Replace every prompt's id by `new(id)`; the ids must not occur in another part."""
         renamed = {old: new(key) for old, key in self._keys.items()}
         hashes = {old: hash_key(key) for old, key in renamed.items()}
         self._keys = {hashes[old]: key for old, key in renamed.items()}
@@ -76,24 +76,24 @@ class PromptSample:
         self._below = EVERY
 
     def _trim(self) -> None:
-        """Let go of the prompts that do not fit; of a prompt that alone is too large, keep the beginning."""
+        """Drop prompts that do not fit; of a single prompt beyond the limit, keep the first responses."""
         fits = self._hashes < self._below
         if fits.all() and self._hashes.size <= self.limit:
             return
         distinct, sizes = np.unique(self._hashes[fits], return_counts=True)
-        upto = np.cumsum(sizes)
-        kept = max(1, int(np.searchsorted(upto, self.limit, side="right")))
+        responses_up_to = np.cumsum(sizes)
+        kept = max(1, int(np.searchsorted(responses_up_to, self.limit, side="right")))
         if kept < distinct.size:
             self._below = min(self._below, int(distinct[kept]))
         fits &= self._hashes < self._below
         if fits.sum() > self.limit:
             fits[np.flatnonzero(fits)[self.limit :]] = False
         self._hashes, self._values = self._hashes[fits], self._values[:, fits]
-        there = set(np.unique(self._hashes).tolist())
-        self._keys = {hashed: key for hashed, key in self._keys.items() if hashed in there}
+        left = set(np.unique(self._hashes).tolist())
+        self._keys = {hashed: key for hashed, key in self._keys.items() if hashed in left}
 
     def prompts(self) -> list[SampledPrompt]:
-        """The sampled prompts, by their hashes."""
+        """Return the sampled prompts, ordered by hash."""
         order = np.argsort(self._hashes, kind="stable")
         hashes = self._hashes[order]
         first = np.flatnonzero(np.diff(hashes, prepend=hashes[:1] + np.uint64(1)))
@@ -102,8 +102,8 @@ class PromptSample:
 
 
 def hash_key(key: Key) -> int:
-    """A number below 2**64 that looks like chance and is always the same; of 1 and of "1" another."""
-    from hashlib import blake2b  # 2 ms of every start, for the few that sample
+    """Hash an id to a number below 2**64 - 1, the same in every process; 1 and "1" differ."""
+    from hashlib import blake2b  # takes 3 ms to import (OpenSSL), and only a sample needs it
 
     text = key if isinstance(key, str) else f"\0{key}"
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,7 +1,7 @@
-"""Groups → shares by a hash of the prompt, each to be folded apart from the others; and back, as if they were one.
+"""Groups → shards by a hash of the prompt id, which can be merged independently; and shards → groups again.
 
-A share knows where among all prompts each of its own was first seen, so that in the end they are in that order again:
-sums over prompts then have the same bits, however many shares there were.
+A shard records where among all prompts each of its own first occurred, so that `join` restores that order: sums over
+prompts then have the same bits for any number of shards. Knows no files and no cluster.
 """
 
 from collections.abc import Sequence
@@ -13,50 +13,51 @@ from numpy.typing import NDArray
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Packed
 
-AFTER = 1 << 32  # prompts of the part before, at most
+MOST_PROMPTS = 1 << 32  # of one part
 
 
 class Shard:
-    """Some prompts of parts of a dump, in the order of `first`; `fold` adds those of a later part."""
+    """Some prompts of consecutive parts of a dump, in the order of `first`; `merge` adds the shard of a later part."""
 
     def __init__(self, groups: Groups, first: NDArray[np.int64]) -> None:
         self.groups = groups
-        self.first = first  # shape (prompts,), ascending: the number of the part that has it first, and its row there
+        self.first = first  # shape (prompts,), ascending: number of the prompt's first part · MOST_PROMPTS + row there
 
     def merge(self, later: "Shard") -> None:
-        """Add the same share of a later part."""
+        """Add the same shard of a later part."""
         known = len(self.groups)
         rows = self.groups.merge(later.groups)
         self.first = np.concatenate([self.first, later.first[rows >= known]])
 
 
-def split(groups: Groups, shares: int, part: int, before: int = 0) -> list[Shard]:
-    """The prompts of these groups in so many shares.
+def split(groups: Groups, shards: int, part: int, before: int = 0) -> list[Shard]:
+    """Split the prompts of these groups into shards.
 
     Args:
-        groups: of a part of a dump, with `before` prompts before them in the same part.
-        shares: how many.
-        part: its number; later parts have larger ones.
+        groups: the groups of one part of a dump, or of a section of it.
+        shards: how many to make.
+        part: the number of the part; later parts have larger numbers.
+        before: the number of prompts in earlier sections of the same part.
     """
     ids, table = Packed.from_ids(groups.keys()), groups.table
-    share = np.fromiter((crc32(text) % shares for text in ids.split()), dtype=np.intp, count=len(ids))
-    found = []
-    for number in range(shares):
-        rows = np.flatnonzero(share == number)
+    shard_of = np.fromiter((crc32(text) % shards for text in ids.split()), dtype=np.intp, count=len(ids))
+    made = []
+    for number in range(shards):
+        rows = np.flatnonzero(shard_of == number)
         own = Groups.from_rows(groups.layout, ids.take(rows), table[rows])
-        found.append(Shard(own, part * AFTER + before + rows))
-    return found
+        made.append(Shard(own, part * MOST_PROMPTS + before + rows))
+    return made
 
 
-def join(shares: Sequence[Shard], rest: Groups) -> Groups:
-    """All prompts, first seen first; lengths and counts are those of `rest`."""
-    order = np.argsort(np.concatenate([share.first for share in shares]))
+def join(shards: Sequence[Shard], rest: Groups) -> Groups:
+    """Return all prompts in order of first occurrence, with the lengths and counts of `rest`."""
+    order = np.argsort(np.concatenate([shard.first for shard in shards]))
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
     table = np.empty((order.size, rest.layout.width))
     at = 0
-    for share in shares:
-        table[place[at : at + len(share.groups)]] = share.groups.table
-        at += len(share.groups)
-    ids = Packed.concatenate([Packed.from_ids(share.groups.keys()) for share in shares])
+    for shard in shards:
+        table[place[at : at + len(shard.groups)]] = shard.groups.table
+        at += len(shard.groups)
+    ids = Packed.concatenate([Packed.from_ids(shard.groups.keys()) for shard in shards])
     return rest.with_prompts(ids.take(order), table)

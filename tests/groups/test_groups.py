@@ -162,7 +162,7 @@ def test_groups_with_other_budgets_refuse_to_join(budgets: tuple[int, ...]) -> N
     before = bits(groups)
     with pytest.raises(ValueError, match="cannot join") as refused:
         groups.merge(other)
-    assert str(refused.value) == f"groups with budgets {budgets} cannot join those with (100, 500)"
+    assert str(refused.value) == f"groups with budgets {budgets} cannot merge into those with (100, 500)"
     assert bits(groups) == before
 
 
