@@ -1,1 +1,1 @@
-"""What single responses show that moments do not keep; for the checks."""
+"""Responses → the evidence that checks need and that moments do not keep."""

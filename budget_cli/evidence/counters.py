@@ -1,7 +1,7 @@
-"""Responses of a block → what they show: how many of them, the first few places, sums, and distinct values. It adds.
+"""Responses of a block → counters for the checks: occurrences with their first places, sums, and counts by value.
 
-Small whatever the size of the input, so it can go where the records do not. Knows no files: a place is a number that
-the scan makes of a source and a line.
+Small whatever the size of the input, so they can travel in a summary, without the records. Counters merge in the order
+of the input. Knows no files: a place is a number that the scan makes of a source and a line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from budget_cli.evidence.responses import Floats, ObservationSpec, Responses
 from budget_cli.groups.moments import quiet_overflow
 from budget_cli.ids import Key
 
-Counts = dict[Key | float | None, int]  # by value; under None those beyond MANY_VALUES
+Counts = dict[Key | float | None, int]  # by value; None: all values beyond the first MANY_VALUES
 
-FEW = 5  # places kept as evidence
-CELLS = 1 << 18  # rewards times budgets that are counted at a time
-MANY_VALUES = 32  # distinct rewards or labels that are told apart; beyond it they are many
-TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was cut off
+FEW = 5  # locations kept as evidence
+CELLS = 1 << 18  # size of a table of rewards by budgets that is counted at a time
+MANY_VALUES = 32  # distinct rewards or labels that are counted one by one
+TRUNCATED = frozenset(  # finish reasons, in lower case, of truncated responses
     {
         "length",
         "max_length",
@@ -36,27 +36,30 @@ TRUNCATED = frozenset(  # finish reasons, in lower case, of a response that was 
 
 
 class Location(NamedTuple):
-    """Where something was seen: a place, and the row of the prompt; -1: it is no prompt's."""
+    """A place, and the row of the prompt; row -1: no prompt."""
 
     place: int
     row: int = -1
 
 
 class Occurrences:
-    """How many responses show something, and the first few of them."""
+    """How often something occurs, and the first few locations."""
 
     def __init__(self, count: int = 0, first: Sequence[Location] = ()) -> None:
         self.count, self.first = count, list(first)
 
     def merge(self, later: "Occurrences", rows: NDArray[np.intp], offset: int) -> None:
-        """Add what a later block holds, of whose prompts these are the rows, and whose places begin at `offset`."""
+        """Add those of a later part; `rows` maps its rows to rows here, and `offset` is added to its places."""
         self.count += later.count
         for place, row in later.first[: FEW - len(self.first)]:
             self.first.append(Location(place + offset, int(rows[row]) if row >= 0 else row))
 
 
 class Counters:
-    """What responses show; `fold` adds a later part's."""
+    """Occurrences, sums and counts by value, each under a name; `merge` adds a later part's.
+
+    The names are part of the format of a summary.
+    """
 
     def __init__(self) -> None:
         self.occurrences: dict[str, Occurrences] = {}
@@ -66,77 +69,78 @@ class Counters:
     @classmethod
     @quiet_overflow
     def from_responses(cls, spec: ObservationSpec, responses: Responses) -> "Counters":
-        """What this block shows; its places are its lines."""
-        seen = cls()
+        """Count what this block shows; its places are its lines."""
+        counters = cls()
         if responses.keys:
-            _Block(seen, spec, responses).observe()
-        return seen
+            _Block(counters, spec, responses).observe()
+        return counters
 
     def merge(self, later: "Counters", rows: NDArray[np.intp], offset: int) -> None:
-        """Add what a later part shows.
+        """Add the counters of a later part.
 
         Args:
-            rows: the row of each of its prompts among all.
-            offset: what makes a place of its lines.
+            later: the counters to add.
+            rows: the row here of each prompt of the later part.
+            offset: added to its places.
         """
-        for name, spotted in later.occurrences.items():
-            self.occurrences.setdefault(name, Occurrences()).merge(spotted, rows, offset)
+        for name, occurrences in later.occurrences.items():
+            self.occurrences.setdefault(name, Occurrences()).merge(occurrences, rows, offset)
         for name, value in later.sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         for name, counts in later.values.items():
             _add_counts(self.values.setdefault(name, {}), counts)
 
     def note(self, name: str, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
-        """Lines of a block that show something, and what each of them shows."""
+        """Record lines of a block that show something of no prompt; `lines`: (line, the values found in it)."""
         if lines:
             self.occurrences[name] = Occurrences(len(lines), [Location(line) for line, _ in lines[:FEW]])
             counts = self.values.setdefault(name, {})
-            for _, shown in lines:
-                _add_counts(counts, dict.fromkeys(shown, 1))
+            for _, values in lines:
+                _add_counts(counts, dict.fromkeys(values, 1))
 
     def count(self, name: str) -> int:
-        """Responses that show it."""
+        """Return the number of occurrences under this name."""
         return self.occurrences[name].count if name in self.occurrences else 0
 
     def total(self, name: str) -> float:
-        """A sum; 0 where nothing was added."""
+        """Return the sum under this name; 0 if nothing was added."""
         return self.sums.get(name, 0.0)
 
 
 class _Block:
-    """One block under observation."""
+    """Fills empty counters from one block."""
 
-    def __init__(self, seen: Counters, spec: ObservationSpec, responses: Responses) -> None:
-        self.seen, self.spec, self.r = seen, spec, responses
+    def __init__(self, counters: Counters, spec: ObservationSpec, responses: Responses) -> None:
+        self.counters, self.spec, self.r = counters, spec, responses
 
     def observe(self) -> None:
-        """Everything that the block's columns allow."""
+        """Count everything that the block's columns allow."""
         self._lengths()
         self._log_probs()
         self._rewards()
         self._labels()
         self._texts()
 
-    def _spot(self, name: str, mask: NDArray[np.bool_]) -> None:
+    def _mark(self, name: str, mask: NDArray[np.bool_]) -> None:
         count = int(np.count_nonzero(mask))
         if count:
-            first = np.flatnonzero(mask)[:FEW].tolist()
-            r = self.r
-            self.seen.occurrences[name] = Occurrences(count, [Location(int(r.line[i]), int(r.codes[i])) for i in first])
+            r, first = self.r, np.flatnonzero(mask)[:FEW].tolist()
+            locations = [Location(int(r.line[i]), int(r.codes[i])) for i in first]
+            self.counters.occurrences[name] = Occurrences(count, locations)
 
     def _add(self, name: str, value: Any) -> None:
-        self.seen.sums[name] = float(value)
+        self.counters.sums[name] = float(value)
 
     def _lengths(self) -> None:
         r = self.r
         if r.length is None:
-            self._spot("without_length", np.ones(r.reward.size, dtype=np.bool_))
+            self._mark("without_length", np.ones(r.reward.size, dtype=np.bool_))
             return
-        self._spot("without_length", np.isnan(r.length))
-        self._spot("zero_length", r.length == 0)
+        self._mark("without_length", np.isnan(r.length))
+        self._mark("zero_length", r.length == 0)
         if r.tokens is not None:
             off = r.tokens - r.length
-            self._spot("other_tokens", (off != 0) & ~np.isnan(off))
+            self._mark("other_tokens", (off != 0) & ~np.isnan(off))
             self._add("off_by_one_more", np.count_nonzero(off == 1))
             self._add("off_by_one_less", np.count_nonzero(off == -1))
             far = (2 * r.tokens < r.length) | (r.tokens > 2 * r.length)
@@ -146,22 +150,22 @@ class _Block:
         r, spec = self.r, self.spec
         for name, log_prob in (("log_prob", r.log_prob), ("old_log_prob", r.old_log_prob)):
             if log_prob is None:
-                self._spot(f"without_{name}", np.ones(r.reward.size, dtype=np.bool_))
+                self._mark(f"without_{name}", np.ones(r.reward.size, dtype=np.bool_))
                 continue
-            self._spot(f"without_{name}", np.isnan(log_prob))
-            self._spot(f"positive_{name}", log_prob > spec.positive)
+            self._mark(f"without_{name}", np.isnan(log_prob))
+            self._mark(f"positive_{name}", log_prob > spec.positive)
             zero = log_prob == 0
             zeros = np.count_nonzero(zero)
             self._add(f"zero_{name}", zeros)
             if zeros and r.length is not None:
-                self._spot(f"zero_{name}", zero & (r.length > 1))
+                self._mark(f"zero_{name}", zero & (r.length > 1))
         if r.log_prob is not None and r.length is not None:
             self._against_length(r.log_prob, r.length)
         if r.log_prob is not None and r.old_log_prob is not None:
             self._log_ratios(r.log_prob - r.old_log_prob)
 
     def _against_length(self, log_prob: Floats, length: Floats) -> None:
-        """Σ of what tells whether a log-prob grows with its length; only those not summed here from a list."""
+        """Sums for the correlation of log-prob and length, without log-probs that were summed from a list."""
         some = ~(np.isnan(log_prob) | np.isnan(length))
         if self.r.tokens is not None:
             some &= np.isnan(self.r.tokens)
@@ -175,14 +179,14 @@ class _Block:
         known = ~np.isnan(size)
         self._add("with_log_ratio", np.count_nonzero(known))
         self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
-        self._spot("outlier", size > self.spec.outlier)
+        self._mark("outlier", size > self.spec.outlier)
         if length is not None:
             some = known & (length > 0)
             self._add("log_ratio_size", _where(some, size).sum())
             self._add("log_ratio_tokens", _where(some, length).sum())
 
     def _rewards(self) -> None:
-        """The distinct rewards, where they are few: of all, and of those within and over each budget."""
+        """Counts by reward: of all responses, and of those within and over each budget."""
         reward, budgets = self.r.reward, sorted(self.spec.budgets)
         low, high = float(reward.min()), float(reward.max())
         is_high = reward == high
@@ -190,40 +194,40 @@ class _Block:
             distinct, codes = np.array([low]), np.zeros(reward.size, dtype=np.intp)
         elif np.all(is_high | (reward == low)):
             distinct, codes = np.array([low, high]), is_high.astype(np.intp)
-        else:  # worth a sort
+        else:  # more than two: sort
             distinct, codes = np.unique(reward, return_inverse=True)
         every = np.bincount(codes, minlength=distinct.size)
         self._count("reward", distinct, every)
-        passed, at_once = self._passed(budgets), max(1, CELLS // distinct.size)
+        exceeded, at_once = self._exceeded(budgets), max(1, CELLS // distinct.size)
         for start in range(0, len(budgets), at_once):
             some = budgets[start : start + at_once]
-            cells = np.clip(passed - start, 0, len(some)) * distinct.size + codes
+            cells = np.clip(exceeded - start, 0, len(some)) * distinct.size + codes
             each = np.bincount(cells, minlength=(len(some) + 1) * distinct.size).reshape(-1, distinct.size)
             for budget, within in zip(some, np.cumsum(each, axis=0), strict=False):
                 self._count(f"reward_within@{budget}", distinct, within)
                 self._count(f"reward_over@{budget}", distinct, every - within)
 
-    def _passed(self, budgets: Sequence[int]) -> NDArray[np.intp]:
-        """How many of these budgets, the smallest first, each response is over; none, where it has no length."""
+    def _exceeded(self, budgets: Sequence[int]) -> NDArray[np.intp]:
+        """Number of budgets (ascending) that each response exceeds; 0 if its length is unknown."""
         length = self.r.length
         if length is None:
             return np.zeros(self.r.reward.size, dtype=np.intp)
         if len(budgets) == 1:
             return (length > budgets[0]).astype(np.intp)
-        passed = np.searchsorted(np.array(budgets, dtype=np.float64), length)
-        passed[np.isnan(length)] = 0
-        return passed
+        exceeded = np.searchsorted(np.array(budgets, dtype=np.float64), length)
+        exceeded[np.isnan(length)] = 0
+        return exceeded
 
     def _count(self, name: str, distinct: NDArray[Any], numbers: NDArray[np.intp]) -> None:
         first = np.flatnonzero(numbers[: 4 * MANY_VALUES])[:MANY_VALUES]
-        if first.size < MANY_VALUES:  # rare, where there are more
+        if first.size < MANY_VALUES:  # the first values may all be 0 here
             first = np.flatnonzero(numbers)[:MANY_VALUES]
         counts: Counts = dict(zip(distinct[first].tolist(), numbers[first].tolist(), strict=True))
         rest = int(numbers.sum() - numbers[first].sum())
         if rest:
             counts[None] = rest
         if counts:
-            self.seen.values[name] = counts
+            self.counters.values[name] = counts
 
     def _labels(self) -> None:
         reasons = self.r.finish_reason
@@ -233,7 +237,7 @@ class _Block:
         numbers = np.bincount(codes[codes >= 0], minlength=len(values))
         self._count("finish_reason", np.array(values, dtype=object), numbers)
         cut = np.array([str(value).lower() in TRUNCATED for value in values] + [False], dtype=np.bool_)
-        self._spot("truncated", cut[codes])
+        self._mark("truncated", cut[codes])
 
     def _texts(self) -> None:
         r = self.r
@@ -247,12 +251,12 @@ class _Block:
 
 
 def _where(mask: NDArray[np.bool_], values: Floats) -> Floats:
-    """The values where the mask is true; no copy of them, where it is everywhere."""
+    """Return the values where the mask is true, without a copy if it is true everywhere."""
     return values if mask.all() else values[mask]
 
 
 def _add_counts(counts: Counts, more: Mapping[Key | float | None, int]) -> None:
-    """Add counts of values; beyond MANY_VALUES of them the rest is counted together."""
+    """Add counts by value; values beyond the first MANY_VALUES are counted together under None."""
     for value, number in more.items():
         place = value if value in counts or len(counts) < MANY_VALUES else None
         counts[place] = counts.get(place, 0) + number

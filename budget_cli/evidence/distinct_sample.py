@@ -1,6 +1,6 @@
-"""Responses as 64 bits each → a sample in which equal ones can be looked for, and how numbers become such bits.
+"""Digests of responses (64 bits each) → a sample that holds all copies of a response or none; and how to make digests.
 
-Memory is bounded whatever the number of responses. Knows neither what the bits stand for nor any file.
+Memory is bounded whatever the number of responses; samples merge. Knows neither the text behind a digest nor any file.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Key = str | int
 
-KEPT = 1 << 18  # responses in which equal ones are looked for; of more than these, a sample
+KEPT = 1 << 18  # responses in a sample, at most
 
 
 class DistinctSample:
-    """Of any number of responses at most KEPT, chosen by their digests: equal ones are all in, or all out.
+    """At most KEPT responses, chosen by digest: responses with equal digests are all kept, or none is.
 
-    At level l those whose digest begins with l zero bits are kept, one in 2^l; the level is the lowest at which there
-    are no more than KEPT, however the parts were added (Gibbons, "Distinct Sampling", VLDB 2001).
+    Level l keeps the digests that begin with l zero bits, one in 2^l. The level is the lowest at which no more than
+    KEPT responses remain, in whatever order parts are merged (Gibbons, "Distinct Sampling", VLDB 2001).
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class DistinctSample:
         place: NDArray[np.int64],
         record: NDArray[np.uint64],
     ) -> None:
-        """Add responses: one entry each, in arrays of equal shape."""
+        """Add responses; shape (responses,) each."""
         if digest.size:
             self._parts.append(_kept((digest, row, place, record), self.level))
             self._held += self._parts[-1][0].size
@@ -44,8 +44,8 @@ class DistinctSample:
         """Add the sample of a later part.
 
         Args:
-            later: the sample to add; its rows and places are those of its own part.
-            rows: maps a row of that part to a row of this one.
+            later: the sample to add.
+            rows: the row here of each prompt of the later part.
             offset: added to its places.
         """
         if later.level > self.level:
@@ -68,27 +68,27 @@ class DistinctSample:
 
     @property
     def digest(self) -> NDArray[np.uint64]:
-        """Of each response in the sample."""
+        """Digest of each response in the sample."""
         return self._column(0, np.uint64)
 
     @property
     def row(self) -> NDArray[np.intp]:
-        """Its prompt's."""
+        """Row of the prompt of each."""
         return self._column(1, np.intp)
 
     @property
     def place(self) -> NDArray[np.int64]:
-        """Where it is."""
+        """Place of each."""
         return self._column(2, np.int64)
 
     @property
     def record(self) -> NDArray[np.uint64]:
-        """What stands for all that was read of it; 0 where that is too little to tell a record from another."""
+        """Digest of the whole record of each; 0 if the record holds too little to identify it."""
         return self._column(3, np.uint64)
 
 
 def _kept(part: tuple[NDArray[Any], ...], level: int) -> tuple[NDArray[Any], ...]:
-    """Those whose digest is low enough for this level."""
+    """Return the responses whose digest this level keeps."""
     if not level:
         return part
     stays = part[0] < np.uint64(1 << (64 - level))
@@ -96,15 +96,15 @@ def _kept(part: tuple[NDArray[Any], ...], level: int) -> tuple[NDArray[Any], ...
 
 
 def label_digest(label: Key) -> int:
-    """64 bits that stand for a label, the same in every process."""
-    import hashlib  # 2 ms of every start, for the few that need it
+    """Hash a label to 64 bits, never 0 and the same in every process."""
+    import hashlib  # takes 3 ms to import (OpenSSL), and only labels of steps need it
 
     text = f"{type(label).__name__}:{label}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
 
 
 def number_digests(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
-    """64 bits that stand for the numbers of each row; a column that is not there is one of NaN."""
+    """Hash the numbers of each row to 64 bits; a missing column counts as NaN."""
     mixed = np.zeros(size, dtype=np.uint64)
     for column, factor in zip(columns, FACTORS, strict=True):
         bits = np.full(size, NAN) if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
@@ -112,12 +112,12 @@ def number_digests(size: int, columns: Sequence[Floats | None]) -> NDArray[np.ui
     return mix(mixed)
 
 
-FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)  # any odd ones
+FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)  # any odd numbers
 NAN = np.uint64(0x7FF8000000000000)
 
 
 def mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Every bit of the input changes about half of the output's (the finaliser of SplitMix64, Steele et al., 2014)."""
+    """Mix bits: an input bit flips about half of the output bits (finaliser of SplitMix64, Steele et al., 2014)."""
     bits = bits + np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,7 +1,7 @@
-"""Responses of a block → all that single responses show and moments do not keep. It adds, in the order of the input.
+"""Responses of a block → all evidence of single responses; it merges in the order of the input.
 
-Two parts: sightings, which are small and count what responses show, and per_prompt, a little of each prompt, which
-are there only where they are wanted.
+Two parts: counters, which are small and can go into a summary, and per-prompt facts, which are kept only on request.
+Knows no files: a place is a number that the scan makes of a source and a line.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from budget_cli.evidence.responses import ObservationSpec, Responses
 
 
 class Observations:
-    """What a scan was told to watch for; `fold` adds a later part's."""
+    """The evidence of some responses; `merge` adds a later part's."""
 
     def __init__(self, per_prompt: bool = True) -> None:
         self.counters = Counters()
@@ -21,19 +21,20 @@ class Observations:
 
     @classmethod
     def from_responses(cls, spec: ObservationSpec, responses: Responses) -> "Observations":
-        """What this block shows; its places are its lines."""
-        seen = cls(per_prompt=False)
-        seen.counters = Counters.from_responses(spec, responses)
+        """Observe a block; its places are its lines."""
+        observed = cls(per_prompt=False)
+        observed.counters = Counters.from_responses(spec, responses)
         if spec.per_prompt:
-            seen.per_prompt = PerPrompt.from_responses(spec, responses)
-        return seen
+            observed.per_prompt = PerPrompt.from_responses(spec, responses)
+        return observed
 
     def merge(self, later: "Observations", rows: NDArray[np.intp], offset: int) -> None:
-        """Add what a later part shows, which has per_prompt if this has.
+        """Add the observations of a later part, which must have per-prompt facts if this has.
 
         Args:
-            rows: the row of each of its prompts among all.
-            offset: what makes a place of its lines.
+            later: the observations to add.
+            rows: the row here of each prompt of the later part.
+            offset: added to its places.
         """
         self.counters.merge(later.counters, rows, offset)
         if self.per_prompt is not None:

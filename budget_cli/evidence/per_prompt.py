@@ -1,7 +1,7 @@
-"""Responses of a block → a little of each prompt, and a sample of all responses. It adds, in the order of the input.
+"""Responses of a block → facts per prompt, and a sample of all responses; both merge in the order of the input.
 
-What checks need that compare responses with others to their prompt. Memory is O(prompts), and a bounded number of
-responses. Knows no files: a place is a number that the scan makes of a source and a line.
+Checks that compare the responses to a prompt need them. Memory is O(prompts) plus a bounded number of responses. Knows
+no files: a place is a number that the scan makes of a source and a line.
 """
 
 from collections.abc import Mapping
@@ -15,57 +15,58 @@ from budget_cli.evidence.distinct_sample import DistinctSample
 from budget_cli.evidence.responses import Floats, ObservationSpec, Responses
 from budget_cli.groups.moments import quiet_overflow
 
-LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a text from here on is hardly ever written twice
+LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a response of this size is hardly ever generated twice
 
-# what is kept of each prompt, and the value that says nothing
+# the facts of a prompt, and the value of each that means "none"
 ROWS: dict[str, Any] = {
-    "place": np.int64(0),  # of its first response
-    "r_max": -np.inf,  # the best reward,
-    "a_of_best": -np.inf,  # the best adjusted reward among those that have it,
-    "a_max": -np.inf,  # and among all
-    "advantage": 0.0,  # sums of the stored advantages and of their squares
-    "advantage_squares": 0.0,
-    "with_advantage": 0.0,  # responses
-    "text": np.uint64(0),  # digest of its prompt's text
-    "text_at": np.int64(0),  # and its place
-    "text_place": np.int64(0),  # where another text was first seen
-    "step": np.uint64(0),  # digest of its step
+    "place": np.int64(0),  # of the first response
+    "r_max": -np.inf,  # the highest reward
+    "a_of_best": -np.inf,  # the highest adjusted reward among the responses with that reward
+    "a_max": -np.inf,  # the highest adjusted reward of all responses
+    "advantage": 0.0,  # sum of the stored advantages
+    "advantage_squares": 0.0,  # sum of their squares
+    "with_advantage": 0.0,  # number of responses that have one
+    "text": np.uint64(0),  # digest of the first prompt text
+    "text_at": np.int64(0),  # place of that text
+    "text_place": np.int64(0),  # place of the first text that differs from it
+    "step": np.uint64(0),  # digest of the first step
 }
-PLACES = ("place", "text_at", "text_place")
-ADDED = ("advantage", "advantage_squares", "with_advantage")
+HOLD_PLACES = ("place", "text_at", "text_place")
+SUMS = ("advantage", "advantage_squares", "with_advantage")
 
 
 class PerPrompt:
-    """What is kept of each prompt, and the sample; `fold` adds a later part's."""
+    """Facts of each prompt, and the sample of responses; `merge` adds a later part's."""
 
     def __init__(self) -> None:
         self.rows: dict[str, NDArray[Any]] = {}
         self.sample = DistinctSample()
-        self.digested = 0  # responses that something stands for, in the sample or not
-        self._prompts = 0  # of which something is in the rows
+        self.digested = 0  # number of responses with a digest, sampled or not
+        self._prompts = 0  # number of prompts with facts
 
     @classmethod
     @quiet_overflow
     def from_responses(cls, spec: ObservationSpec, responses: Responses) -> "PerPrompt":
-        """Those of this block; its places are its lines."""
-        kept = cls()
+        """Gather the facts of this block; its places are its lines."""
+        facts = cls()
         if responses.keys:
-            _Block(kept, spec, responses).observe()
-        return kept
+            _Block(facts, spec, responses).observe()
+        return facts
 
     def merge(self, later: "PerPrompt", rows: NDArray[np.intp], offset: int) -> None:
-        """Add those of a later part.
+        """Add the facts of a later part.
 
         Args:
-            rows: the row of each of its prompts among all.
-            offset: what makes a place of its lines.
+            later: the facts to add.
+            rows: the row here of each prompt of the later part.
+            offset: added to its places.
         """
         self._merge_rows({name: later.row(name, rows.size) for name in later.rows}, rows, offset)
         self.sample.merge(later.sample, rows, offset)
         self.digested += later.digested
 
     def row(self, name: str, prompts: int) -> NDArray[Any]:
-        """What is kept of each prompt under this name, in the order of the groups' rows."""
+        """Return this fact of each prompt, in the order of the rows; shape (prompts,)."""
         held = self.rows.get(name, np.full(0, ROWS[name]))[:prompts]
         return np.concatenate([held, np.full(prompts - held.size, ROWS[name])]) if held.size < prompts else held
 
@@ -76,15 +77,16 @@ class PerPrompt:
         for name in later:
             held = self.rows.get(name)
             if held is None or held.size < size:
-                there = 0 if held is None else held.size
-                grown = np.empty(max(size, there * 3 // 2), dtype=np.asarray(ROWS[name]).dtype)
+                size_held = 0 if held is None else held.size
+                grown = np.empty(max(size, size_held * 3 // 2), dtype=np.asarray(ROWS[name]).dtype)
                 if held is not None:
-                    grown[:there] = held
-                grown[there:] = ROWS[name]
+                    grown[:size_held] = held
+                grown[size_held:] = ROWS[name]
                 self.rows[name] = grown
-        if first >= self._prompts and rows.size == size - first:  # all of them new, as in most dumps
+        if first >= self._prompts and rows.size == size - first:  # all are new, as in most dumps
             for name, values in later.items():
-                self.rows[name][first:size] = np.where(values > 0, values + offset, 0) if name in PLACES else values
+                moved = np.where(values > 0, values + offset, 0) if name in HOLD_PLACES else values
+                self.rows[name][first:size] = moved
         else:
             mine = {name: self.rows[name][rows] for name in later}
             for name, values in merged_rows(mine, later, offset).items():
@@ -93,8 +95,8 @@ class PerPrompt:
 
 
 def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict[str, Any]:
-    """What is kept of prompts in two parts, row by row; `a` came first, the places of `b` begin at `offset`."""
-    both = {name: a[name] + b[name] for name in ADDED if name in b}
+    """Merge the facts of two parts row by row; `a` came first, and `offset` is added to the places of `b`."""
+    both = {name: a[name] + b[name] for name in SUMS if name in b}
     both["place"] = np.where(a["place"] > 0, a["place"], b["place"] + offset)
     if "r_max" in b:
         a_best, b_best = a["a_of_best"], b["a_of_best"]
@@ -116,24 +118,24 @@ def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict
 
 
 class _Block:
-    """One block, of which something is kept."""
+    """Fills empty facts from one block."""
 
-    def __init__(self, kept: PerPrompt, spec: ObservationSpec, responses: Responses) -> None:
-        self.kept, self.spec, self.r = kept, spec, responses
+    def __init__(self, facts: PerPrompt, spec: ObservationSpec, responses: Responses) -> None:
+        self.facts, self.spec, self.r = facts, spec, responses
         steps = np.diff(responses.codes)
-        self.starts = None  # where each prompt's responses begin, if they lie together
+        self.starts = None  # index of each prompt's first response, if the responses of every prompt lie together
         if np.all(steps >= 0):
             self.starts = np.append(0, np.flatnonzero(steps) + 1)
 
     def observe(self) -> None:
-        """Everything that the block's columns allow."""
+        """Gather everything that the block's columns allow."""
         r = self.r
         place = np.zeros(len(r.keys), dtype=np.int64)
         if self.starts is not None:
             place[:] = r.line[self.starts]
         else:
-            place[r.codes[::-1]] = r.line[::-1]  # of equal codes the last assignment stays: the first response
-        self.kept.rows["place"] = place
+            place[r.codes[::-1]] = r.line[::-1]  # of repeated codes the last assignment stays: the first response
+        self.facts.rows["place"] = place
         if self.spec.budgets and self.spec.beta:
             self._best(self.spec.budgets[0], self.spec.beta)
         if r.advantage is not None:
@@ -143,19 +145,19 @@ class _Block:
         self._digests()
 
     def _best(self, budget: int, beta: float) -> None:
-        """The best reward of each prompt, the best adjusted reward, and that of the responses with the former."""
+        """Find the highest reward of each prompt, and the highest adjusted rewards of the two kinds in ROWS."""
         r = self.r
-        excess = np.zeros(r.reward.size)  # also of those without a length
+        excess = np.zeros(r.reward.size)  # stays 0 where the length is unknown
         if r.length is not None:
             np.maximum(0.0, r.length - budget, out=excess, where=~np.isnan(r.length))
         adjusted = r.reward - beta * excess
         r_max = self._greatest(r.reward)
         best = r.reward == r_max[r.codes]
         a_of_best = self._greatest(np.where(best, adjusted, -np.inf))
-        self.kept.rows |= {"r_max": r_max, "a_max": self._greatest(adjusted), "a_of_best": a_of_best}
+        self.facts.rows |= {"r_max": r_max, "a_max": self._greatest(adjusted), "a_of_best": a_of_best}
 
     def _greatest(self, values: Floats) -> Floats:
-        """Of each prompt's responses."""
+        """Highest value of each prompt; shape (prompts,)."""
         if self.starts is not None:
             return np.asarray(np.maximum.reduceat(values, self.starts))
         greatest = np.full(len(self.r.keys), -np.inf)
@@ -163,54 +165,54 @@ class _Block:
         return greatest
 
     def _advantages(self, advantage: Floats) -> None:
-        """Sums over each prompt."""
+        """Count and sum the stored advantages of each prompt."""
         known = ~np.isnan(advantage)
         codes, a = self.r.codes[known], advantage[known]
-        prompts, rows = len(self.r.keys), self.kept.rows
+        prompts, rows = len(self.r.keys), self.facts.rows
         rows["with_advantage"] = np.bincount(codes, minlength=prompts).astype(np.float64)
         rows["advantage"] = np.bincount(codes, a, prompts)
         rows["advantage_squares"] = np.bincount(codes, a * a, prompts)
 
     def _texts(self, prompt_text: NDArray[np.uint64]) -> None:
-        """What stands for each prompt's text and its step, and where another text was seen."""
-        r, rows, prompts = self.r, self.kept.rows, len(self.r.keys)
-        there = np.flatnonzero(prompt_text)[::-1]
+        """Digests of each prompt's text and step, and the place of the first differing text."""
+        r, rows, prompts = self.r, self.facts.rows, len(self.r.keys)
+        known = np.flatnonzero(prompt_text)[::-1]
         text = np.zeros(prompts, dtype=np.uint64)
-        text[r.codes[there]] = prompt_text[there]
-        differs = there[prompt_text[there] != text[r.codes[there]]]
+        text[r.codes[known]] = prompt_text[known]
+        differs = known[prompt_text[known] != text[r.codes[known]]]
         other = np.zeros(prompts, dtype=np.int64)
         other[r.codes[differs]] = r.line[differs]
         at = np.zeros(prompts, dtype=np.int64)
-        at[r.codes[there]] = r.line[there]
+        at[r.codes[known]] = r.line[known]
         rows |= {"text": text, "text_at": at, "text_place": other}
         if r.step is not None:
             values, codes = r.step
-            told = np.array([distinct_sample.label_digest(value) for value in values] + [0], dtype=np.uint64)[codes]
-            there = np.flatnonzero(told)[::-1]
+            digests = np.array([distinct_sample.label_digest(value) for value in values] + [0], dtype=np.uint64)[codes]
+            known = np.flatnonzero(digests)[::-1]
             step = np.zeros(prompts, dtype=np.uint64)
-            step[r.codes[there]] = told[there]
+            step[r.codes[known]] = digests[known]
             rows["step"] = step
 
     def _digests(self) -> None:
-        """What stands for each response: its text, or else its numbers where there is a log-prob among them."""
+        """Digest each response by its text, or by its numbers if they include a log-prob, and each record by both."""
         r = self.r
         numbers = distinct_sample.number_digests(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
-        tells = np.zeros(r.reward.size, dtype=np.bool_)
+        identifies = np.zeros(r.reward.size, dtype=np.bool_)  # True if only copies of a record have its digest
         if r.log_prob is not None:
-            tells = ~np.isnan(r.log_prob) & (r.log_prob != 0)
-        digest = np.where(tells, numbers, np.uint64(0))
+            identifies = ~np.isnan(r.log_prob) & (r.log_prob != 0)
+        digest = np.where(identifies, numbers, np.uint64(0))
         record = distinct_sample.mix(numbers ^ r.reward.view(np.uint64))
         if r.response_text is not None:
-            told = r.response_text > 0
+            has_text = r.response_text > 0
             if r.characters is not None:
-                told &= r.characters != 0
-                tells |= r.characters >= LONG_CHARACTERS
+                has_text &= r.characters != 0
+                identifies |= r.characters >= LONG_CHARACTERS
             if r.length is not None:
-                tells |= r.length >= LONG_TOKENS
-            digest = np.where(told, distinct_sample.mix(r.response_text), digest)
+                identifies |= r.length >= LONG_TOKENS
+            digest = np.where(has_text, distinct_sample.mix(r.response_text), digest)
             record = distinct_sample.mix(record ^ r.response_text)
         some = digest > 0
         if some.any():
-            record = np.where(tells, record, np.uint64(0))
-            self.kept.sample.add(digest[some], r.codes[some], r.line[some].astype(np.int64), record[some])
-            self.kept.digested = int(np.count_nonzero(some))
+            record = np.where(identifies, record, np.uint64(0))
+            self.facts.sample.add(digest[some], r.codes[some], r.line[some].astype(np.int64), record[some])
+            self.facts.digested = int(np.count_nonzero(some))

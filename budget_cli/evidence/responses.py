@@ -1,6 +1,6 @@
-"""A block's responses as those see them who observe more than moments, and what they look for. Computes nothing.
+"""Columns of a block → the responses that evidence is gathered from, and what to observe. Data only, no computation.
 
-Knows no files: a line counts from the block's first.
+Knows no files: lines are numbered from the first of the block.
 """
 
 from collections.abc import Sequence
@@ -15,29 +15,29 @@ Floats = NDArray[np.float64]
 
 
 class ObservationSpec(NamedTuple):
-    """What to look for."""
+    """What to observe in responses."""
 
     budgets: tuple[int, ...] = ()  # tokens
-    positive: float = 0.0  # nats from which on a log-prob is above 0
-    outlier: float = np.inf  # nats of a log-ratio
-    per_prompt: bool = True  # keep a little of each prompt, too
-    beta: float = 0.0  # reward per token: the best response of a prompt is told with this and the first budget
+    positive: float = 0.0  # nats above which a log-prob counts as positive
+    outlier: float = np.inf  # nats above which the size of a log-ratio is an outlier
+    per_prompt: bool = True  # True to keep per-prompt facts, too
+    beta: float = 0.0  # reward per token over the first budget, to find the best adjusted reward of a prompt
 
 
 class Responses(NamedTuple):
-    """The responses of a block; arrays have one entry a response, NaN where it has none, or are None."""
+    """The responses of a block. A column has one entry per response, NaN for a missing one, or is None."""
 
-    keys: Sequence[Key]  # the distinct prompt ids
+    keys: Sequence[Key]  # distinct prompt ids
     codes: NDArray[np.intp]  # index into keys
     line: NDArray[np.intp]
     reward: Floats
     length: Floats | None = None  # tokens
     log_prob: Floats | None = None  # nats
     old_log_prob: Floats | None = None  # nats
-    tokens: Floats | None = None  # of a list of log-probs
-    advantage: Floats | None = None  # as the trainer stored it
-    finish_reason: tuple[Sequence[Key], NDArray[np.intp]] | None = None  # the distinct ones and an index, -1 for none
+    tokens: Floats | None = None  # number of log-probs, if they are a list
+    advantage: Floats | None = None  # as stored by the trainer
+    finish_reason: tuple[Sequence[Key], NDArray[np.intp]] | None = None  # distinct values and an index, -1: none
     step: tuple[Sequence[Key], NDArray[np.intp]] | None = None
-    prompt_text: NDArray[np.uint64] | None = None  # digests, 0 for none
+    prompt_text: NDArray[np.uint64] | None = None  # digests; 0: none
     response_text: NDArray[np.uint64] | None = None
-    characters: NDArray[np.int64] | None = None  # of the response, -1 where unknown
+    characters: NDArray[np.int64] | None = None  # of the response; -1: unknown

@@ -157,10 +157,10 @@ def test_groups_sent_to_another_process_arrive_the_same_and_can_be_added_to(prot
 
 
 @pytest.mark.parametrize("budgets", [(), (100,), (500, 100), (100, 501)])
-def test_groups_with_other_budgets_refuse_to_join(budgets: tuple[int, ...]) -> None:
+def test_groups_with_other_budgets_do_not_merge(budgets: tuple[int, ...]) -> None:
     groups, other = groups_of([("a", 1, 700, 0.5)]), groups_of([("a", 1, 700, 0.5)], Layout(budgets))
     before = bits(groups)
-    with pytest.raises(ValueError, match="cannot join") as refused:
+    with pytest.raises(ValueError, match="cannot merge") as refused:
         groups.merge(other)
     assert str(refused.value) == f"groups with budgets {budgets} cannot merge into those with (100, 500)"
     assert bits(groups) == before
