@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from budget_cli.analysis.gates import Gate, Verdict
-from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
+from budget_cli.analysis.gates import Gate, GateResult, evaluate
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, numbers_of
+from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
 from budget_cli.records.columns import Label, Tally
 
@@ -15,7 +16,7 @@ class Row(NamedTuple):
 
     key: Label
     loss: Loss
-    gates: tuple[Verdict, ...]
+    gates: tuple[GateResult, ...]
 
 
 def rows_by_label(
@@ -28,13 +29,12 @@ def rows_by_label(
 ) -> list[Row]:
     """Return one row per label, in the order of `ordered`, or as they come if `in_order`."""
     labels = list(by) if in_order else ordered(by)
-    rows = []
-    for label in labels:
-        loss = compute_loss(by[label], coefficients, tallies[label], aggregate)
-        values = [number_at(loss, gate.path) for gate in gates]
-        judged = [Verdict(g.expression, v, g.passes(v)) for g, v in zip(gates, values, strict=True)]
-        rows.append(Row(label, loss, tuple(judged)))
-    return rows
+    losses = [compute_loss(by[label], coefficients, tallies[label], aggregate) for label in labels]
+    results = evaluate(gates, numbers_of(*losses))
+    return [
+        Row(label, loss, tuple(of_gate[i] for of_gate in results))
+        for i, (label, loss) in enumerate(zip(labels, losses, strict=True))
+    ]
 
 
 def ordered(labels: Iterable[Label]) -> list[Label]:
@@ -62,8 +62,8 @@ def trend(values: Sequence[float | None], bins: int) -> list[float | None]:
     return means
 
 
-def failed_gates(rows: Sequence[Row], shown: int = 3) -> list[str]:
-    """Describe each gate that fails in some rows, with the first of them."""
+def failed_in_rows(rows: Sequence[Row], shown: int = 3) -> list[Reason]:
+    """Return, for each gate that fails in some rows, in which."""
     reasons = []
     for i in range(len(rows[0].gates) if rows else 0):
         wrong = [(row.key, row.gates[i].value) for row in rows if not row.gates[i].passed]
@@ -71,7 +71,8 @@ def failed_gates(rows: Sequence[Row], shown: int = 3) -> list[str]:
             named = [f"{_named(key)} ({'null' if value is None else f'{value:.6g}'})" for key, value in wrong[:shown]]
             more = f" and {len(wrong) - shown:,} more" if len(wrong) > shown else ""
             expression = rows[0].gates[i].expression
-            reasons.append(f"gate {expression} in {len(wrong):,} of {len(rows):,} rows: {', '.join(named)}{more}")
+            text = f"gate {expression} in {len(wrong):,} of {len(rows):,} rows: {', '.join(named)}{more}"
+            reasons.append(Reason("gate", text))
     return reasons
 
 

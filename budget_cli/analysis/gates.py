@@ -1,12 +1,12 @@
-"""`over_budget.fraction > 0.2` and a result → passed or not. A gate states what must not be.
+"""`over_budget.fraction > 0.2` and a result → passed or not. A gate fails the run when its condition holds.
 
-Parsed and checked against the result's own names before anything is read. A number that does not exist passes no gate.
+Gates are parsed and checked against the result's own names before anything is read. A missing number fails every gate.
 """
 
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from budget_cli.errors import UsageProblem
@@ -23,7 +23,7 @@ FORM = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*")
 
 
 class Gate(NamedTuple):
-    """Fails when the number at `path` compares as written."""
+    """Fails where the number at `path` compares with `bound` as written."""
 
     expression: str
     path: str
@@ -31,25 +31,42 @@ class Gate(NamedTuple):
     bound: float
 
     def passes(self, value: float | None) -> bool:
-        """Whether this value passes; what does not exist never does."""
+        """True if this value passes; a missing number never does."""
         if value is None or math.isnan(value):
             return False
         return not OPERATORS[self.compare](value, self.bound)
 
 
-class Verdict(NamedTuple):
-    """A gate and what it said; `value` is unrounded."""
+class GateResult(NamedTuple):
+    """A gate and the (unrounded) number that it was evaluated on."""
 
     expression: str
     value: float | None
     passed: bool
 
+    def __str__(self) -> str:
+        value = "null, which fails every gate" if self.value is None else f"{self.value:.6g}"
+        return f"it is {value}"
+
+
+def evaluate(gates: Iterable[Gate], numbers: Callable[[str], Iterable[float | None]]) -> list[list[GateResult]]:
+    """Evaluate each gate on each result.
+
+    Args:
+        gates: what must not hold.
+        numbers: dotted path → that number of every result: of one loss, of each row of a breakdown, of each cell.
+
+    Returns:
+        For each gate, one `GateResult` per result.
+    """
+    return [[GateResult(gate.expression, value, gate.passes(value)) for value in numbers(gate.path)] for gate in gates]
+
 
 def parse(expressions: Sequence[str], names: Sequence[str]) -> list[Gate]:
-    """The gates that these expressions write, over a result that has these numbers.
+    """Parse the expressions of gates on a result that has these numbers.
 
     Raises:
-        UsageProblem: not of the form NAME OPERATOR NUMBER, or no number of that name.
+        UsageProblem: an expression is not NAME OPERATOR NUMBER, or no number has that name.
     """
     return [_parsed(expression, names) for expression in expressions]
 

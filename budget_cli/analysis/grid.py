@@ -57,6 +57,42 @@ class Overlong(NamedTuple):
     token_budget: tuple[int, ...]  # length − buffer
     budget_penalty_coef: tuple[float, ...]  # penalty / buffer
 
+    def explained(self) -> str:
+        """Say what the buffer stands for."""
+        budgets = ", ".join(f"{budget:,}" for budget in self.token_budget)
+        betas = ", ".join(f"{beta:g}" for beta in self.budget_penalty_coef)
+        return (
+            f"overlong buffer of {self.overlong_buffer:,} tokens: B {budgets} tokens, β {betas} per token"
+            " (DAPO's penalty stays as it is above the maximum length, this one grows on)"
+        )
+
+
+def parse_grid(token_budget: str | None, budget_penalty_coef: str | None, kl_coef: str) -> Grid:
+    """Return the grid of these values of B, β and α.
+
+    Raises:
+        UsageProblem: a value is not of the grammar, a penalty has no budget, or there are too many cells.
+    """
+    budgets = (None,) if token_budget is None else parse_budgets("--token-budget", token_budget)
+    betas = parse_coefficients("--budget-penalty-coef", "0.01" if budget_penalty_coef is None else budget_penalty_coef)
+    alphas = parse_coefficients("--kl-coef", kl_coef)
+    if budgets == (None,) and any(betas):
+        raise UsageProblem("give budgets (-B 512,1024), or --budget-penalty-coef 0 to do without; --suggest finds some")
+    grid = Grid(budgets, betas, alphas)
+    grid.require_sane()
+    return grid
+
+
+def overlong_grid(overlong: Overlong, kl_coef: str) -> Grid:
+    """Return the grid of the budgets and β that an overlong buffer stands for.
+
+    Raises:
+        UsageProblem: the values of α are not of the grammar, or there are too many cells.
+    """
+    grid = Grid(overlong.token_budget, overlong.budget_penalty_coef, parse_coefficients("--kl-coef", kl_coef))
+    grid.require_sane()
+    return grid
+
 
 def overlong(length: str, buffer: int, penalty: str) -> Overlong:
     """Convert DAPO's maximum lengths, buffer and penalties to budgets and β.

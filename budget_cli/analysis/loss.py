@@ -6,14 +6,13 @@ and in gates. A number that does not exist is None, never 0. (Fifteen dataclasse
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from budget_cli import objective
-from budget_cli.analysis.gates import Gate, Verdict
 from budget_cli.analysis.numbers import finite_or_none, whole_or_none
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
@@ -211,11 +210,6 @@ def compute_loss(
         ),
         records=Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped),
     )
-
-
-def judge_gates(loss: Loss, gates: Iterable[Gate]) -> list[Verdict]:
-    """Evaluate gates on the loss."""
-    return [Verdict(gate.expression, value := number_at(loss, gate.path), gate.passes(value)) for gate in gates]
 
 
 def phantom_prompts(groups: Groups, most: int, budget: int = 0) -> list[Key]:
@@ -499,3 +493,8 @@ def number_at(result: object, path: str) -> float | None:
     for name in path.split("."):
         result = getattr(result, name)
     return result  # type: ignore[return-value]  # the path names a number
+
+
+def numbers_of(*results: object) -> Callable[[str], list[float | None]]:
+    """Dotted path → that number of each of these results, as gates are evaluated on them."""
+    return lambda path: [number_at(result, path) for result in results]

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.analysis.gates import Gate
+from budget_cli.analysis.gates import Gate, evaluate
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.analysis.totals import Scatter, Totals, compute_totals
+from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
@@ -95,20 +96,17 @@ class Sweep(NamedTuple):
         return self.varying[name]
 
 
-def failed_gates(sweep: Sweep, gates: Sequence[Gate]) -> list[str]:
-    """Why the gates do not hold in every cell: the first that fails each, and how many do."""
+def failed_in_cells(sweep: Sweep, gates: Sequence[Gate]) -> list[Reason]:
+    """Return, for each gate that fails in some cells, the first of them and how many there are."""
     reasons = []
-    cells = list(sweep.grid.indices())
-    for gate in gates:
-        values = sweep.numbers(gate.path)
-        broken = [at for at, value in enumerate(values) if not gate.passes(value)]
+    cells, grid = list(sweep.grid.indices()), sweep.grid
+    for gate, results in zip(gates, evaluate(gates, sweep.numbers), strict=True):
+        broken = [at for at, result in enumerate(results) if not result.passed]
         if broken:
             b, beta, alpha = cells[broken[0]]
-            grid, value = sweep.grid, values[broken[0]]
-            said = "null, which no gate passes" if value is None else f"{value:.6g}"
             where = f"B {grid.token_budget[b]}, β {grid.budget_penalty_coef[beta]:g}, α {grid.kl_coef[alpha]:g}"
             many = f"in {len(broken):,} of {len(cells):,} cells"
-            reasons.append(f"gate {gate.expression}: {many}, first at {where}: it is {said}")
+            reasons.append(Reason("gate", f"gate {gate.expression}: {many}, first at {where}: {results[broken[0]]}"))
     return reasons
 
 

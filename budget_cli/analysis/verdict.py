@@ -1,10 +1,10 @@
-"""A scan's counts and the gates → pass or fail: what an exit code of 0 stands for."""
+"""A scan's counts and the gates → pass, or the reasons to fail: what an exit code of 0 stands for."""
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
-from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.gates import GateResult
 from budget_cli.errors import UsageProblem
 from budget_cli.records.columns import Rejection, Tally
 
@@ -16,8 +16,18 @@ NEEDED_BY = {
 TORN = "truncated-tail"
 
 
+class Reason(NamedTuple):
+    """Why the verdict is fail."""
+
+    kind: Literal["incomplete", "rejected", "empty", "gate", "finding", "result"]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Allowance(NamedTuple):
-    """What a passing dump may have wrong with it."""
+    """What may be wrong with a dump that still passes."""
 
     rejected: float = 0  # records, or their share in percent
     in_percent: bool = False
@@ -26,10 +36,10 @@ class Allowance(NamedTuple):
 
 
 def parse_max_errors(text: str) -> tuple[float, bool]:
-    """`N` records or `P%` of them, and whether it is the latter.
+    """Parse `N` records or `P%` of them; True if it is the latter.
 
     Raises:
-        UsageProblem: neither.
+        UsageProblem: it is neither.
     """
     form = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text.strip())
     if form is None or (not form[2] and "." in form[1]) or (form[2] and float(form[1]) > 100):
@@ -37,34 +47,58 @@ def parse_max_errors(text: str) -> tuple[float, bool]:
     return float(form[1]), bool(form[2])
 
 
-def reasons_to_fail(tally: Tally, allowance: Allowance, gates: Sequence[Verdict]) -> list[str]:
-    """Why the verdict is fail, in words; empty: it is pass."""
+def incomplete_reasons(problems: Iterable[str]) -> list[Reason]:
+    """Return a reason per source that could not be read to its end."""
+    return [Reason("incomplete", problem) for problem in problems]
+
+
+def reasons_to_fail(
+    tally: Tally,
+    rejections: Sequence[Rejection],
+    incomplete: Iterable[str],
+    allowance: Allowance,
+) -> list[Reason]:
+    """Return why reading alone makes the verdict fail; nothing if it passes.
+
+    Args:
+        tally: the counts of the records.
+        rejections: the first of them, as evidence.
+        incomplete: sources that could not be read to their end, and why.
+        allowance: what may be wrong.
+    """
+    reasons = incomplete_reasons(incomplete)
+    if reasons:  # "no records at all" is not what is wrong with a file that was not read
+        allowance = allowance._replace(empty=True)
+    nowhere = missing_everywhere(tally, rejections)
+    if nowhere is not None:
+        reasons.append(Reason("rejected", nowhere))
     too_many = too_many_rejected(tally, allowance)
-    reasons = [too_many, *_without(tally)] if too_many else []
-    return reasons + nothing_used(tally, allowance) + failed_gates(gates)
+    if too_many:
+        reasons += [Reason("rejected", text) for text in (too_many, *_missing_in_some(tally))]
+    return reasons + nothing_used(tally, allowance)
 
 
-def failed_gates(gates: Sequence[Verdict]) -> list[str]:
-    """What each gate that does not hold found."""
-    return [f"gate {gate.expression}: it is {_shown(gate.value)}" for gate in gates if not gate.passed]
+def failed_gates(results: Iterable[GateResult]) -> list[Reason]:
+    """Return a reason per gate that does not pass."""
+    return [Reason("gate", f"gate {result.expression}: {result}") for result in results if not result.passed]
 
 
 def too_many_rejected(tally: Tally, allowance: Allowance) -> str | None:
-    """How many records were rejected, if that is more than may be."""
+    """Return how many records were rejected, if that is more than the allowance."""
     counted = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
     limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
     return f"{_count(counted, 'record')} of {tally.read:,} rejected" if counted > limit else None
 
 
-def nothing_used(tally: Tally, allowance: Allowance) -> list[str]:
-    """That there is nothing to judge, if there should be."""
+def nothing_used(tally: Tally, allowance: Allowance) -> list[Reason]:
+    """Return the reason that there is nothing to judge, unless that is allowed."""
     if tally.used or allowance.empty:
         return []
-    return ["no records at all" if not tally.read else "no record could be used"]
+    return [Reason("empty", "no records at all" if not tally.read else "no record could be used")]
 
 
-def _without(tally: Tally) -> list[str]:
-    """Where only some records lack what a coefficient needs: how many, and every way out."""
+def _missing_in_some(tally: Tally) -> list[str]:
+    """Where only some records lack a field that a coefficient needs: in how many, and every way out."""
     if not tally.used:
         return []
     return [
@@ -75,8 +109,8 @@ def _without(tally: Tally) -> list[str]:
     ]
 
 
-def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> str | None:
-    """What is wrong with all, where every record lacks the same field: one message says more than ten."""
+def missing_everywhere(tally: Tally, rejections: Sequence[Rejection]) -> str | None:
+    """Return what is wrong with all records, if every one lacks the same field: one message instead of ten."""
     absent = tally.by_absent_field
     if tally.used or len(absent) != 1 or absent.total() != tally.read - tally.skipped or tally.read < 2:
         return None
@@ -86,10 +120,6 @@ def nowhere(tally: Tally, rejections: Sequence[Rejection]) -> str | None:
     name = next(iter(absent))
     without = f"{NEEDED_BY[name]} 0 does without it, or " if name in NEEDED_BY else ""
     return f"{first.field} is null in every record: {without}give --field {name}=PATH"
-
-
-def _shown(value: float | None) -> str:
-    return "null, which no gate passes" if value is None else f"{value:.6g}"
 
 
 def _count(number: int, noun: str) -> str:

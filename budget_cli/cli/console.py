@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
 
+from budget_cli.cli.bundles import InventoryOptions, ScreenOptions
 from budget_cli.cli.options import Colour
 from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal
@@ -211,18 +212,18 @@ def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
     return file, rename
 
 
-def drawn(screen: "Iterable[Line]", output: str | None, colour: Colour) -> bytes:
-    """A screen as the bytes of where it goes: with colour where somebody wants it, in characters that fit."""
-    from budget_cli.rendering import text
+def drawn(screen: "Iterable[Line]", to: ScreenOptions | InventoryOptions) -> bytes:
+    """The bytes of a screen: with colour where somebody wants it, in characters that the output can show."""
+    from budget_cli.rendering import text  # not for --help: what it draws needs numpy
 
-    if wants_colour(output, colour):
+    if wants_colour(to.output, to.color):
         return text.coloured(screen).encode()
-    encoding = "utf-8" if output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
+    encoding = "utf-8" if to.output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
     return text.plain(screen, encoding).encode(encoding)
 
 
 def wants_colour(output: str | None, colour: Colour) -> bool:
-    """Whether the table gets colour: as told; else a terminal, unless NO_COLOR; FORCE_COLOR overrides the terminal."""
+    """True if a table gets colour: by the option, else on a terminal unless NO_COLOR is set, or with FORCE_COLOR."""
     if colour is not Colour.AUTO:
         return colour is Colour.ALWAYS
     if os.environ.get("NO_COLOR"):
@@ -230,6 +231,22 @@ def wants_colour(output: str | None, colour: Colour) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return output is None and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def append_step_summary(markdown: bytes) -> None:
+    """Add to the summary of a step of GitHub Actions, the file that GITHUB_STEP_SUMMARY names; if there is one.
+
+    Raises:
+        OutputProblem: it cannot be written.
+    """
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with open(path, "ab") as file:
+            file.write(markdown + b"\n")
+    except OSError as error:
+        raise OutputProblem(f"GITHUB_STEP_SUMMARY: {path} could not be written: {error.strerror}") from None
 
 
 def shows_result() -> bool:

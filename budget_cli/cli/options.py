@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from budget_cli.errors import UsageProblem
-
 
 class Format(StrEnum):
     """What the result is written as."""
@@ -54,16 +52,6 @@ def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
     return value
-
-
-def require_budget(token_budget: int | None, budget_penalty_coef: float) -> None:
-    """That there is a budget where a penalty needs one.
-
-    Raises:
-        UsageProblem: there is none.
-    """
-    if budget_penalty_coef and token_budget is None:
-        raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
 
 
 def _presets(incomplete: str) -> list[str]:

@@ -1,11 +1,16 @@
 """A scan under way → one line on the terminal: bytes, records, rate, time left, rejected."""
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from budget_cli.cli import console
+
 if TYPE_CHECKING:
     from budget_cli.records.columns import Tally
+    from budget_cli.sources.local import Source
 
 LONG = 1.0  # seconds; shorter work shows nothing
 
@@ -61,3 +66,15 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+@contextlib.contextmanager
+def progress_over(found: "Sequence[Source]", quiet: bool) -> Iterator[Callable[[SoFar], None] | None]:
+    """Give what to call after every block, if somebody is looking at standard error."""
+    if not console.progress_wanted(quiet):
+        yield None
+        return
+    sizes = [source.size for source in found]
+    total = None if None in sizes or not all(source.at_once for source in found) else sum(s or 0 for s in sizes)
+    with Progress(total) as progress:
+        yield progress.update

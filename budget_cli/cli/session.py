@@ -1,364 +1,309 @@
-"""Files as typed → a scan, with its progress shown where somebody looks on."""
+"""One run of a command over one dump: find the files, place the fields, scan, judge, write, exit.
 
-import contextlib
-import gc
-import os
-import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+A command makes a `Session` from its options, which parses all that can be wrong before anything is read, and then goes
+down this list. What differs between commands is in the commands.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os.path import normpath
+from typing import Any
 
 from budget_cli import native
-from budget_cli.cli import console
-from budget_cli.cli.options import Engine, GroupBy
-from budget_cli.errors import OutputProblem, UsageProblem
+from budget_cli.analysis import gates, verdict
+from budget_cli.analysis.checks.findings import CheckInput
+from budget_cli.analysis.gates import GateResult
+from budget_cli.analysis.loss import Loss, number_names, numbers_of
+from budget_cli.analysis.verdict import Allowance, Reason
+from budget_cli.cli import console, inputs
+from budget_cli.cli.bundles import (
+    AllowanceOptions,
+    FieldOptions,
+    LocalReadingOptions,
+    OutputOptions,
+    ReadingOptions,
+    ScreenOptions,
+    VerdictOptions,
+)
+from budget_cli.cli.inputs import Placement
+from budget_cli.cli.options import Engine
+from budget_cli.cli.progress import progress_over
+from budget_cli.errors import Exit, UsageProblem
 from budget_cli.evidence.responses import ObservationSpec
+from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, RejectionLimit
+from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, Rejection, RejectionLimit
 from budget_cli.records.jsonl import Limits
-from budget_cli.scanning import summary
-from budget_cli.scanning.scan import scan
-from budget_cli.scanning.state import Plan, Scan
-from budget_cli.schema.fields import EXTRAS, KINDS, Fields, singular, weights_expression
-from budget_cli.schema.parsing import parse_place
-from budget_cli.sources import local as sources
-from budget_cli.sources.local import Kind, Source
+from budget_cli.scanning import scan, summary
+from budget_cli.scanning.state import PLACES, Plan, Scan
+from budget_cli.schema.fields import Fields
+from budget_cli.sources.local import Source
 
-WORTH_A_COMPILER = 1 << 28  # bytes; reading fewer is over before anybody wonders
-LABEL = "by"  # among the extras: what --by names
-
-if TYPE_CHECKING:
-    from budget_cli.cli.progress import SoFar
-    from budget_cli.records.detection import Sniffed
-    from budget_cli.schema.presets import Preset
+WORTH_A_COMPILER = 1 << 28  # bytes; fewer are read before anybody wonders
+TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
 
 
-def find(files: list[str] | None, output: str | None = None, rejects: str | None = None) -> list[Source]:
-    """The sources that these files mean; standard input where there are none.
+@dataclass
+class ScanSpec:
+    """What a command wants of a scan, beside the budgets."""
 
-    Raises:
-        UsageProblem: no files, and nothing is piped in; or an output would take the place of an input.
-        InputProblem: a file is not there.
-    """
-    gc.freeze()
-    gc.enable()
-    if not files and not sources.stdin_is_piped():
-        raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
-    found = sources.find(files or ["-"])
-    for option, path in (("-o", output), ("--rejects", rejects)):
-        identity = None if path is None else sources.identity_of(path)
-        if identity is not None and identity in {source.identity for source in found}:
-            raise UsageProblem(f"{option} {path}: is one of the inputs; give the result a name of its own")
-    return found
+    by: str = ""  # what --by names, as `Placement.label` calls it
+    sample: int = 0  # responses to keep of some prompts
+    observe: ObservationSpec | None = None  # for the checks
+    keep: RejectionLimit = FIRST_TEN
+    verbose_keeps_all: bool = True
+    duplicate_keys: bool = False
+    sources_apart: bool = False  # for a summary
 
 
-def as_typed(
-    fields: Fields, field: list[str] | None, reward_weights: list[str] | None, group: GroupBy | None
-) -> tuple[list[str], Fields]:
-    """What `--field`, `--reward-weights` and `--group` say: mappings, and the fields with the group.
+class Session:
+    """A dump, and what the user wants of it."""
 
-    Raises:
-        UsageProblem: one of them makes no sense, or two contradict each other.
-    """
-    mappings = list(field or [])
-    names = {mapping.partition("=")[0] for mapping in mappings}
-    if reward_weights:
-        if "reward" in names:
-            raise UsageProblem("--reward-weights and --field reward=… both say what the reward is: give one")
-        mappings += weights_expression(reward_weights)
-    if group is not None:
-        if "prompt_id" in names:
-            raise UsageProblem("--group and --field prompt_id=… both say what a prompt is: give one")
-        fields = replace(fields, group=group.value)
-    fields.with_mappings(mappings)
-    return mappings, fields
+    def __init__(
+        self,
+        fields: FieldOptions,
+        verdict_options: VerdictOptions | AllowanceOptions,
+        reading: ReadingOptions | LocalReadingOptions,
+        output: OutputOptions | ScreenOptions,
+        needs: Fields,
+        result: type = Loss,
+    ) -> None:
+        """Parse the options.
+
+        Args:
+            fields: where the fields are.
+            verdict_options: what may be wrong, and the gates.
+            reading: how to read.
+            output: where the result goes.
+            needs: the canonical fields, with what the coefficients need of them.
+            result: the named tuple whose numbers gates may name.
+
+        Raises:
+            UsageProblem: an option makes no sense.
+        """
+        self.gates = gates.parse(getattr(verdict_options, "fail_if", None) or [], number_names(result))
+        rejected, in_percent = verdict.parse_max_errors(verdict_options.max_errors)
+        self.allowance = Allowance(
+            rejected, in_percent, verdict_options.allow_truncated_tail, verdict_options.allow_empty
+        )
+        self.placement = Placement(fields, needs)
+        self.fields = needs  # once placed: where they are in this dump
+        self.found: list[Source] = []
+        self._reading, self._output = reading, output
+        self._scan: Scan | None = None
+
+    # ---- find, place
+
+    def find(self, names: Sequence[str] | None, rejects: str | None = None) -> None:
+        """Find the sources. Raises as `inputs.find`."""
+        self.found = inputs.find(names, {"-o": self._output.output, "--rejects": rejects})
+
+    def place(self, optional: Collection[str] = (), in_full: bool = False) -> None:
+        """Place the fields. Raises as `Placement.in_dump`, which explains the arguments."""
+        self.fields = self.placement.in_dump(self.found, self._output.quiet, optional, in_full)
+
+    @property
+    def summary_budgets(self) -> tuple[int, ...] | None:
+        """The budgets that all summaries among the sources know; None if there is no summary."""
+        headers = inputs.summary_headers(self.found)
+        if not headers:
+            return None
+        return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers.values()))))
+
+    def why_unchecked(self, spec: ObservationSpec) -> str | None:
+        """Why checks cannot be made of the summaries among the sources; None if they can."""
+        return summary.why_unchecked(inputs.summary_headers(self.found), spec)
+
+    # ---- scan
+
+    def scan(self, budgets: Iterable[int], spec: ScanSpec | None = None) -> Scan:
+        """Read all sources to their end.
+
+        Raises:
+            UsageProblem: there are summaries among them that do not merge, or do not answer for these budgets.
+        """
+        spec, budgets = spec or ScanSpec(), tuple(budgets)
+        observe = self._require_mergeable(budgets, spec)
+        limits = Limits(
+            self._reading.max_line_bytes,
+            ALL_REJECTIONS if self._output.verbose and spec.verbose_keeps_all else spec.keep,
+        )
+        plan = Plan(
+            self.fields,
+            Layout(budgets),
+            limits,
+            spec.by,
+            spec.sample,
+            watch=observe,
+            repeated_keys=spec.duplicate_keys,
+            apart=spec.sources_apart,
+        )
+        with progress_over(self.found, self._output.quiet) as update:
+            if isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY:
+                from budget_cli.scanning import ray  # of an extra
+
+                self._scan = ray.scan(self.found, plan, self._reading.jobs, update)
+                return self._scan
+            result = scan.scan(self.found, plan, self._reading.jobs, update)
+        if result.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
+            result.notes.append(
+                "read without the compiled reader, which takes a fraction of the time: there was no C compiler when"
+                " budget-cli was installed"
+            )
+        self._scan = result
+        return result
+
+    def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> ObservationSpec | None:
+        """Refuse summaries that do not go together; return what can be observed where there are some."""
+        headers = inputs.summary_headers(self.found)
+        if not headers:
+            return spec.observe
+        if spec.by:
+            raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which holds no single records")
+        _require_once(self.found, headers)
+        summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found))
+        if spec.observe is None or spec.sources_apart:
+            return spec.observe
+        reason = summary.why_unchecked(headers, spec.observe)
+        if reason is not None:
+            raise UsageProblem(reason)
+        return spec.observe._replace(per_prompt=False)
+
+    # ---- judge
+
+    @property
+    def scanned(self) -> Scan:
+        """The scan, once there is one."""
+        assert self._scan is not None
+        return self._scan
+
+    @property
+    def problems(self) -> list[str]:
+        """Sources that could not be read to their end, and why."""
+        return [str(problem) for problem in self.scanned.problems]
+
+    def reasons(self) -> list[Reason]:
+        """Why reading alone makes the verdict fail."""
+        return verdict.reasons_to_fail(self.scanned.tally, self.scanned.rejections, self.problems, self.allowance)
+
+    def gate_results(self, result: object) -> list[GateResult]:
+        """Evaluate the gates on a result."""
+        return [of_gate[0] for of_gate in gates.evaluate(self.gates, numbers_of(result))]
+
+    def loss_reasons(self, loss: Loss, by: str | None = None) -> list[Reason]:
+        """Why a loss cannot be a verdict's: `--by` splits nothing, or its numbers overflow."""
+        reasons = []
+        if by is not None and loss.responses and set(self.scanned.by) == {None}:
+            reasons.append(Reason("result", f"--by {by}: no record has it"))
+        return [*reasons, TOO_LARGE] if loss.loss is None and loss.responses else reasons
+
+    def rejections(self, most: int | None = None) -> list[Rejection]:
+        """The first rejections to show; none where one reason stands for all of them."""
+        scan = self.scanned
+        return scan.rejections[:most] if verdict.missing_everywhere(scan.tally, scan.rejections) is None else []
+
+    def check_input(
+        self,
+        loss: Loss,
+        groups: Groups,
+        thresholds: Mapping[str, float],
+        texts: bool | None = None,
+        keys: bool = False,
+    ) -> CheckInput:
+        """What the checks look at.
+
+        Args:
+            loss: the loss of the groups.
+            groups: of the scan, with the budget of the loss and no other.
+            thresholds: of all checks.
+            texts: True if there are texts; None if they were not asked for.
+            keys: True if duplicate keys were looked for.
+        """
+        scan = self.scanned
+        assert scan.observations is not None
+        return CheckInput(
+            loss,
+            groups,
+            scan.observations.counters,
+            scan.observations.per_prompt,
+            scan.tally,
+            scan.rejections,
+            scan.sources,
+            scan.begun_at,
+            thresholds,
+            texts,
+            PLACES,
+            keys,
+        )
+
+    # ---- write, exit
+
+    def finish(self, result: bytes, reasons: Sequence[Reason], on_screen: bool, most: int | None = None) -> Exit:
+        """Write the result, report what went wrong on standard error, and return the exit code.
+
+        Args:
+            result: in the format asked for.
+            reasons: why the verdict is fail.
+            on_screen: True if the result itself tells a person what went wrong.
+            most: rejections to name; None: as many as were kept.
+        """
+        console.write(result, self._output.output)
+        self.report(reasons, on_screen, most)
+        return self.exit_code(reasons)
+
+    def report(self, reasons: Sequence[Reason], on_screen: bool, most: int | None = None) -> None:
+        """Report what went wrong on standard error, as far as the result does not."""
+        scan, quiet = self.scanned, self._output.quiet
+        if not quiet:
+            for note in scan.notes:
+                console.say(note)
+        if not on_screen or not console.shows_result():
+            for problem in self.problems:
+                console.say(problem)
+        if on_screen:
+            return
+        rejections = self.rejections(most)
+        if not quiet:
+            for rejection in rejections:
+                console.say(str(rejection))
+            more = scan.tally.rejected - len(rejections)
+            if rejections and more > 0:
+                console.say(f"and {more:,} more rejected records (-v shows all)")
+        say_failures(reasons)
+
+    def exit_code(self, reasons: Sequence[Reason]) -> Exit:
+        """The exit code of the verdict."""
+        if self.scanned.problems:
+            return Exit.IO
+        return Exit.FAIL if reasons else Exit.PASS
 
 
-def _require_once(found: list[Source], headers: Mapping[str, Any]) -> None:
-    """That no source is read beside a summary of it.
-
-    Raises:
-        UsageProblem: one is, so its records would count twice.
-    """
-    read = {os.path.normpath(source.name): source.name for source in found if source.name not in headers}
-    for name_of_summary, header in headers.items():
-        for name in header["sources"]:
-            if os.path.normpath(name) in read:
-                raise UsageProblem(
-                    f"{read[os.path.normpath(name)]}: is in the summary {name_of_summary}, too: give one of them"
-                )
+def say_failures(reasons: Iterable[Reason]) -> None:
+    """Say why the verdict is fail; the sources that could not be read have been named before."""
+    for reason in reasons:
+        if reason.kind != "incomplete":
+            console.say(f"fail: {reason}")
 
 
-def require_records(found: list[Source], command: str) -> None:
-    """That each of these sources holds records.
-
-    Raises:
-        UsageProblem: one is a summary.
-    """
-    for source in found:
-        if source.kind is Kind.SUMMARY:
-            raise UsageProblem(f"{source.name}: a summary holds no single records, which is what {command} is about")
-
-
-def labelled(by: str, fields: Fields) -> tuple[str, Fields]:
-    """What the plan of a scan calls the labels that `--by` names, and the fields with those among them.
-
-    Raises:
-        UsageProblem: neither `file` nor a place in a record.
-    """
-    if by == "file":
-        return by, fields
-    if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may place
-        return by, replace(fields, extras=(by,))
-    try:
-        place = parse_place(by)
-    except UsageProblem as problem:
-        raise UsageProblem(f"--by {by}: expected file, or where a field is: {problem}") from None
-    places = dict(fields.paths) | {LABEL: place}
-    return LABEL, replace(fields, places=tuple(places.items()), extras=(LABEL,))
-
-
-def placed(
-    found: list[Source],
-    fields: Fields,
-    mappings: list[str],
-    preset: str | None,
-    preset_files: list[str],
-    quiet: bool,
-    in_full: bool = False,
-) -> Fields:
-    """Where the fields of these sources are: by a preset, or the one that the first records show, and as told.
-
-    Where an id counts within its file, the file is a part of it if there are several; `in_full`: always, by its whole
-    name, as others will be added.
-
-    Raises:
-        UsageProblem: nobody can tell, or what is needed is not in such a dump.
-    """
-    found = [source for source in found if source.kind is not Kind.SUMMARY]
-    if not found:
-        return fields.with_mappings(mappings)
-    from budget_cli.records import detection
-
-    as_told = fields.with_mappings(mappings)
-    where = found[0].name + (f" and {len(found) - 1} more" if len(found) > 1 else "")
-    if preset is None:
-        record = detection.canonical_first_record(found, as_told)
-        if record is not None and detection.character_length_warning([record], as_told) is None:
-            return as_told
-    from budget_cli.schema import presets
-
-    known = presets.load(preset_files)
-    begun = detection.sniff(found)
-    chosen = preset_of(begun, known, preset, as_told, mappings)
-    if chosen is None:
-        _doubt(begun, as_told, where, quiet)
-        return as_told
-    fields = chosen.apply_to(fields).with_mappings(mappings)
-    if fields.id_file_prefix is not None and not in_full:
-        fields = replace(fields, id_file_prefix=_common(found) if len(found) > 1 else None)
-    if not quiet:
-        console.say(f"{where}: reading as {chosen.name}: {chosen.summary(fields)}")
-    if fields.unmapped:
-        raise UsageProblem(_lacking(chosen.name, fields, detection.numeric_keys(begun, chosen)))
-    _doubt(begun, fields, where, quiet)
-    return fields
-
-
-def with_those_there(found: list[Source], fields: Fields, optional: Collection[str]) -> Fields:
-    """The fields without the extras among `optional` that no first record has: to read on for them takes time."""
-    from budget_cli.records import detection
-
-    records = [source for source in found if source.kind is not Kind.SUMMARY]
-    there = detection.extras_present(records, fields) if records else set()
-    return replace(fields, extras=tuple(name for name in fields.extras if name in there or name not in optional))
-
-
-def watch_of(
+def observation_spec(
     budgets: tuple[int, ...], thresholds: Mapping[str, float], beta: float = 0.0, per_prompt: bool = True
 ) -> ObservationSpec:
-    """What the checks, with these thresholds, want to be seen while records are read."""
+    """What the checks, with these thresholds, need to be observed while records are read."""
     used = {called: thresholds[name] for name, called in summary.THRESHOLDS.items()}
     return ObservationSpec(budgets, used["positive"], used["outlier"], per_prompt, beta)
 
 
-def _common(found: list[Source]) -> str:
-    """The folder that all these names begin with: the same files of another folder give the same ids."""
-    try:
-        folder = os.path.commonpath([os.path.dirname(source.name) for source in found])
-    except ValueError:  # some are absolute
-        return ""
-    return os.path.join(folder, "") if folder else ""
+def needed_fields(budget_penalty_coef: bool | float, kl_coef: bool | float, extras: tuple[str, ...] = ()) -> Fields:
+    """The canonical fields, with what coefficients other than 0 need of them, and the extras to read."""
+    return Fields(needs_length=bool(budget_penalty_coef), needs_log_probs=bool(kl_coef), extras=extras)
 
 
-def _doubt(begun: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
-    """Say what the lengths are, where they are used and look like characters."""
-    from budget_cli.records import detection
-
-    if fields.needs_length and not quiet:
-        doubt = detection.character_length_warning(detection.samples(begun.values, fields), fields)
-        if doubt is not None:
-            console.say(f"{where}: warning: {doubt}")
-
-
-def is_told_whole(as_told: Fields, mappings: list[str]) -> bool:
-    """Whether the command line says where everything is that nothing can do without."""
-    return {"prompt_id", "reward"} <= _said(as_told, mappings)
-
-
-def _said(as_told: Fields, mappings: list[str]) -> set[str]:
-    named = {singular(mapping.partition("=")[0]) for mapping in mappings} & set(KINDS)
-    return named | ({"prompt_id"} if as_told.group else set())
-
-
-def preset_of(
-    begun: "Sniffed", known: "dict[str, Preset]", name: str | None, as_told: Fields, mappings: list[str]
-) -> "Preset | None":
-    """The preset of this name, or that of a dump that begins so; None: everything is where it is told.
-
-    Raises:
-        UsageProblem: there is none of this name, or nobody can tell.
-    """
-    from budget_cli.records import detection
-    from budget_cli.schema import presets
-
-    if name == presets.CANONICAL:
-        return None
-    if name is not None:
-        return presets.find(name, known)
-    if is_told_whole(as_told, mappings):
-        return None
-    return detection.detect_preset(begun, known, as_told, some_mapped=bool(_said(as_told, mappings)))
-
-
-def _lacking(preset: str, fields: Fields, numbers: list[str]) -> str:
-    """What a dump does not hold, and every way out; `numbers`: what might be rewards, where there is no total."""
-    give = []
-    if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
-        give.append("--kl-coef 0")
-    if "response_length" not in fields.known and fields.needs_length:
-        give.append("--budget-penalty-coef 0")
-    lacking = fields.unmapped
-    if "reward" in lacking and numbers:
-        weights = ",".join(f"{name}=1" for name in numbers)
-        give.insert(0, f"--reward-weights {shlex.quote(weights)} with the weights of the run")
-        lacking = [name for name in lacking if name != "reward"]
-        ways = [f"give {' and '.join(give)}"]
-    else:
-        ways = [f"give {' '.join(give)} to do without"] if give else []
-    if lacking:
-        ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in lacking))
-    return f"a dump of {preset} holds no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"
-
-
-@contextlib.contextmanager
-def rereadable(found: list[Source]) -> Iterator[list[Source]]:
-    """The same sources, to be read twice: what comes through a pipe is in a temporary file meanwhile.
-
-    Raises:
-        InputProblem: not all of a pipe's bytes could be had.
-        OutputProblem: the temporary file could not be written.
-    """
-    import tempfile
-
-    with contextlib.ExitStack() as stack:
-        kept = []
-        for source in found:
-            if source.size is None:
-                try:
-                    file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-"))
-                    source = sources.spool(source, file)
-                except OSError as error:
-                    where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
-                    why = f"{error.strerror or error}; files given by name need none"
-                    raise OutputProblem(f"{where}: {why}") from None
-            kept.append(source)
-        yield kept
-
-
-def budgets_of_summaries(found: list[Source]) -> tuple[int, ...] | None:
-    """The budgets that all summaries among these sources know; None where there is no summary."""
-    headers = _headers(found)
-    if not headers:
-        return None
-    return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers.values()))))
-
-
-def uncounted(found: list[Source], watch: ObservationSpec) -> str | None:
-    """Why checks cannot be made of the summaries among these sources."""
-    return summary.missing_evidence(_headers(found), watch)
-
-
-def _headers(found: list[Source]) -> dict[str, dict[str, Any]]:
-    return {source.name: summary.header_of(source) for source in found if source.kind is Kind.SUMMARY}
-
-
-def scanned(
-    found: list[Source],
-    fields: Fields,
-    budgets: tuple[int, ...],
-    max_line_bytes: int,
-    jobs: int | None,
-    quiet: bool,
-    verbose: bool,
-    by: str = "",
-    apart: bool = False,
-    sample: int = 0,
-    watch: ObservationSpec | None = None,
-    keep: RejectionLimit = FIRST_TEN,
-    repeated_keys: bool = False,
-    engine: Engine = Engine.LOCAL,
-) -> Scan:
-    """Everything that these sources hold.
-
-    Raises:
-        UsageProblem: there are summaries among them that cannot be folded together, or do not answer for these budgets.
-    """
-    headers = _headers(found)
-    if headers:
-        if by:
-            raise UsageProblem(f"--by {by}: {next(iter(headers))} is a summary, which holds no single records")
-        _require_once(found, headers)
-        summary.require_alike(headers, fields, budgets, len(headers) < len(found))
-        if watch is not None and not apart:
-            reason = summary.missing_evidence(headers, watch)
-            if reason is not None:
-                raise UsageProblem(reason)
-            watch = watch._replace(per_prompt=False)
-    limits = Limits(max_line_bytes, ALL_REJECTIONS if verbose else keep)
-    plan = Plan(
-        fields,
-        Layout(budgets),
-        limits,
-        by,
-        sample,
-        keep_sources_apart=apart,
-        observe=watch,
-        look_for_duplicate_keys=repeated_keys,
-    )
-    with progress_over(found, quiet) as update:
-        if engine is Engine.RAY:
-            from budget_cli.scanning import ray as cluster
-
-            return cluster.scan(found, plan, jobs, update)
-        result = scan(found, plan, jobs, update)
-    if result.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
-        result.notes.append(
-            "read without the compiled reader, which takes a fraction of the time: there was no C compiler when"
-            " budget-cli was installed"
-        )
-    return result
-
-
-@contextlib.contextmanager
-def progress_over(found: list[Source], quiet: bool) -> "Iterator[Callable[[SoFar], None] | None]":
-    """What to call after every block, if somebody looks on."""
-    if not console.progress_wanted(quiet):
-        yield None
-        return
-    from budget_cli.cli.progress import Progress
-
-    sizes = [source.size for source in found]
-    total = None if None in sizes or not all(source.at_once for source in found) else sum(s or 0 for s in sizes)
-    with Progress(total) as progress:
-        yield progress.update
+def _require_once(found: Sequence[Source], headers: Mapping[str, Any]) -> None:
+    """Refuse a source beside a summary of it: its records would count twice."""
+    read = {normpath(source.name): source.name for source in found if source.name not in headers}
+    for name_of_summary, header in headers.items():
+        for name in header["sources"]:
+            if normpath(name) in read:
+                raise UsageProblem(
+                    f"{read[normpath(name)]}: is in the summary {name_of_summary}, too: give one of them"
+                )

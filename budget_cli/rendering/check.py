@@ -12,8 +12,8 @@ from budget_cli.analysis.checks.run import SCHEMA
 from budget_cli.analysis.checks.verdict import CheckResult
 from budget_cli.analysis.numbers import counted
 from budget_cli.rendering.formats import as_dict, json_document, utf8
-from budget_cli.rendering.github import Annotation
-from budget_cli.rendering.junit import Case
+from budget_cli.rendering.github import Annotation, workflow_commands
+from budget_cli.rendering.junit import Case, xml
 from budget_cli.rendering.safe import for_markdown, for_terminal
 from budget_cli.rendering.text import PASS, WIDTH, Line, Piece, failures
 
@@ -122,7 +122,7 @@ def json(result: CheckResult) -> bytes:
         "checked": run.checked,
         "unchecked": [as_dict(unchecked) for unchecked in run.unchecked],
         "thresholds": result.thresholds,
-        "reasons": [utf8(reason) for reason in result.reasons],
+        "reasons": [utf8(str(reason)) for reason in result.reasons],
         "incomplete": [utf8(problem) for problem in result.incomplete],
     }
     return json_document(document)
@@ -154,7 +154,7 @@ def markdown(result: CheckResult) -> bytes:
 def annotations(result: CheckResult) -> list[Annotation]:
     """Return one annotation per finding, at its first location; and one per reason to fail that is not a finding."""
     notes = [
-        Annotation("error", "budget-cli check", reason) for reason in result.reasons if reason in result.incomplete
+        Annotation("error", "budget-cli check", str(reason)) for reason in result.reasons if reason.kind == "incomplete"
     ]
     for finding in result.run.findings:
         first = finding.evidence[0] if finding.evidence else Evidence(None, None, None, None)
@@ -163,7 +163,8 @@ def annotations(result: CheckResult) -> list[Annotation]:
         message = f"{finding.message}{prompt}. {finding.remedy}"
         notes.append(Annotation(level, finding.code, message, first.source, first.line, first.column))
     if result.reasons and not any(result.fails(finding) for finding in result.run.findings):
-        notes += [Annotation("error", "budget-cli check", r) for r in result.reasons if r not in result.incomplete]
+        others = [reason for reason in result.reasons if reason.kind != "incomplete"]
+        notes += [Annotation("error", "budget-cli check", str(reason)) for reason in others]
     return notes
 
 
@@ -174,7 +175,7 @@ def cases(result: CheckResult) -> list[Case]:
         by_code.setdefault(finding.code, []).append(finding)
     unread = "\n".join(result.incomplete) or None
     if not unread and not any(result.fails(f) for f in result.run.findings) and result.reasons:
-        unread = "\n".join(result.reasons)
+        unread = "\n".join(map(str, result.reasons))
     made = [Case("read", "records", failure=unread)]
     for code in result.run.checked:
         found = by_code.get(code, [])
@@ -185,6 +186,19 @@ def cases(result: CheckResult) -> list[Case]:
     for unchecked in result.run.unchecked:
         made += [Case(code, CHECKS[code].topic, skipped=unchecked.reason) for code in unchecked.codes]
     return made
+
+
+def github(result: CheckResult) -> bytes:
+    """Return annotations of GitHub Actions."""
+    return workflow_commands(annotations(result))
+
+
+def junit(result: CheckResult) -> bytes:
+    """Return a test report."""
+    return xml("budget-cli check", cases(result))
+
+
+FORMS = {"json": json, "markdown": markdown, "github": github, "junit": junit}
 
 
 def _report(finding: Finding, sources: Sequence[str]) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved
-from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.numbers import counted
+from budget_cli.analysis.verdict import Reason
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection, Tally
 from budget_cli.rendering.formats import (
@@ -40,8 +41,8 @@ def screen(
     sides: tuple[Side, Side],
     moved: Sequence[Moved],
     order: str,
-    reasons: Sequence[str],
-    gates: Sequence[Verdict],
+    reasons: Sequence[Reason],
+    gates: Sequence[GateResult],
     precision: int,
 ) -> Iterator[Line]:
     """Yield the lines of the screen."""
@@ -113,7 +114,7 @@ def _signed(value: float | None, precision: int) -> str:
     return f"+{text}" if value is not None and round(value, precision) > 0 else text
 
 
-def _verdict(sides: tuple[Side, Side], reasons: Sequence[str], gates: Sequence[Verdict]) -> Iterator[Line]:
+def _verdict(sides: tuple[Side, Side], reasons: Sequence[Reason], gates: Sequence[GateResult]) -> Iterator[Line]:
     if reasons:
         yield from failures(reasons, 200)
         return
@@ -128,7 +129,7 @@ def json(
     sides: tuple[Side, Side],
     moved: Sequence[Moved],
     status: str,
-    gates: Sequence[Verdict],
+    gates: Sequence[GateResult],
     precision: int,
 ) -> bytes:
     """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
@@ -158,7 +159,7 @@ def markdown(
     sides: tuple[Side, Side],
     moved: Sequence[Moved],
     status: str,
-    gates: Sequence[Verdict],
+    gates: Sequence[GateResult],
     precision: int,
 ) -> bytes:
     """Return a table of the quantities, one of the prompts that moved most, and one of the gates."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.gates import GateResult
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.safe import for_csv, for_markdown
 
@@ -62,7 +62,7 @@ def _markdown_cell(value: object) -> str:
     return for_markdown(value) if isinstance(value, str) else str(value)
 
 
-def gates_table(gates: Sequence[Verdict]) -> str:
+def gates_table(gates: Sequence[GateResult]) -> str:
     """Return a Markdown table of gates, after an empty line; "" if there are none."""
     if not gates:
         return ""

@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from budget_cli.analysis.breakdown import Row
-from budget_cli.analysis.gates import Verdict
-from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names
+from budget_cli.analysis.gates import GateResult
+from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names, per_prompt_losses, phantom_prompts
 from budget_cli.analysis.numbers import counted
-from budget_cli.groups.lengths import Histogram
+from budget_cli.analysis.verdict import Reason
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.lengths import Histogram, length_histogram
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection
+from budget_cli.rendering import breakdown
+from budget_cli.rendering.breakdown import Breakdown
 from budget_cli.rendering.formats import (
     as_dict,
     csv_table,
@@ -21,8 +25,8 @@ from budget_cli.rendering.formats import (
     rounded,
     utf8,
 )
-from budget_cli.rendering.github import Annotation
-from budget_cli.rendering.junit import Case
+from budget_cli.rendering.github import Annotation, workflow_commands
+from budget_cli.rendering.junit import Case, xml
 from budget_cli.rendering.safe import for_markdown, for_terminal
 from budget_cli.rendering.text import (
     BARS,
@@ -46,8 +50,8 @@ PROMPTS_SHOWN = 20
 def screen(
     loss: Loss,
     histogram: Histogram | None,
-    reasons: Sequence[str],
-    gates: Sequence[Verdict],
+    reasons: Sequence[Reason],
+    gates: Sequence[GateResult],
     rejections: Sequence[Rejection],
     precision: int,
     phantoms: Sequence[Key] = (),
@@ -189,7 +193,7 @@ def _uncovered(loss: Loss) -> Iterator[Line]:
 def json(
     loss: Loss,
     status: str,
-    gates: Sequence[Verdict],
+    gates: Sequence[GateResult],
     rejections: Sequence[Rejection],
     incomplete: Sequence[str],
     prompts: Iterable[Prompt] | None,
@@ -221,7 +225,7 @@ def csv(loss: Loss, status: str, precision: int) -> bytes:
     return csv_table(["status", "aggregate", *names], [[status, loss.aggregate, *row.values()]])
 
 
-def markdown(loss: Loss, status: str, reasons: Sequence[str], gates: Sequence[Verdict], precision: int) -> bytes:
+def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence[GateResult], precision: int) -> bytes:
     """Return the reasons to fail, one row per number of the result, and the gates."""
     lead = "".join(f"- {for_markdown(reason, 400)}\n" for reason in reasons)
     rows: list[tuple[object, ...]] = [("status", status)]
@@ -231,13 +235,13 @@ def markdown(loss: Loss, status: str, reasons: Sequence[str], gates: Sequence[Ve
 
 
 def annotations(
-    loss: Loss, rejections: Sequence[Rejection], incomplete: Sequence[str], reasons: Sequence[str], precision: int
+    loss: Loss, rejections: Sequence[Rejection], reasons: Sequence[Reason], precision: int
 ) -> list[Annotation]:
     """Return the loss, the reasons to fail, and the rejected records at their locations."""
     size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
-    status = "fail" if incomplete or reasons else "pass"
+    status = "fail" if reasons else "pass"
     notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
-    notes += [Annotation("error", TITLE, reason) for reason in dict.fromkeys([*incomplete, *reasons])]
+    notes += [Annotation("error", TITLE, str(reason)) for reason in reasons]
     level = "error" if reasons else "warning"  # records may be rejected and the verdict be pass
     notes += [
         Annotation(
@@ -256,16 +260,13 @@ def annotations(
 def cases(
     loss: Loss,
     rejections: Sequence[Rejection],
-    incomplete: Sequence[str],
-    reasons: Sequence[str],
-    gates: Sequence[Verdict],
+    reasons: Sequence[Reason],
+    gates: Sequence[GateResult],
     rows: Sequence[Row],
 ) -> list[Case]:
     """Return a case for the records, one per gate, and with --each one per gate of each row."""
     records = loss.records
-    gate_reasons = {f"gate {gate.expression}" for gate in gates}
-    others = [reason for reason in reasons if not any(reason.startswith(gate) for gate in gate_reasons)]
-    failures = list(dict.fromkeys([*incomplete, *others]))
+    failures = [str(reason) for reason in reasons if reason.kind != "gate"]
     output = f"{records.read:,} read, {records.used:,} used, {records.rejected:,} rejected"
     places = [str(rejection) for rejection in rejections]
     if places and records.rejected > len(places):
@@ -278,9 +279,8 @@ def cases(
     return made
 
 
-def _case(gate: Verdict, group: str) -> Case:
-    value = "null, which no gate passes" if gate.value is None else f"{gate.value:.6g}"
-    failure, output = (None, f"it is {value}") if gate.passed else (f"it is {value}", "")
+def _case(gate: GateResult, group: str) -> Case:
+    failure, output = (None, str(gate)) if gate.passed else (str(gate), "")
     return Case(f"--fail-if {gate.expression}", group, failure, output=output)
 
 
@@ -314,3 +314,71 @@ def prompts_markdown(prompts: Iterable[Prompt], precision: int) -> bytes:
     names = Prompt._fields
     rows = ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts)
     return markdown_table(names, rows).encode("utf-8", "backslashreplace")
+
+
+class LossAnswer(NamedTuple):
+    """All that `budget-cli loss` has to say."""
+
+    loss: Loss
+    groups: Groups
+    gates: Sequence[GateResult]
+    reasons: Sequence[Reason]  # why the verdict is fail; none if it is pass
+    rejections: Sequence[Rejection]  # the first ones
+    shown: Sequence[Rejection]  # those of them that a person sees: none where one reason stands for all
+    split: Breakdown | None  # the rows of --by
+    per_prompt: bool
+    precision: int
+
+    @property
+    def status(self) -> str:
+        """`pass` or `fail`."""
+        return "fail" if self.reasons else "pass"
+
+    @property
+    def prompts(self) -> Iterator[Prompt]:
+        """The numbers of every prompt."""
+        return per_prompt_losses(self.groups, self.loss.coefficients)
+
+    def lines(self, columns: int) -> Iterator[Line]:
+        """Yield the screen for a terminal of that many columns."""
+        bins = max(20, min(columns, 120) - 46)
+        histogram = length_histogram(self.groups.lengths, bins, self.loss.coefficients.token_budget)
+        phantoms = phantom_prompts(self.groups, most=3) if self.loss.groups.phantom else []
+        rows = () if self.split is None else breakdown.screen(self.split, self.loss, self.precision)
+        yield from screen(self.loss, histogram, self.reasons, self.gates, self.shown, self.precision, phantoms, rows)
+        if self.per_prompt:
+            yield from prompts_screen(self.prompts, self.precision)
+
+    def json(self) -> bytes:
+        """Return one JSON object."""
+        incomplete = [str(reason) for reason in self.reasons if reason.kind == "incomplete"]
+        prompts = self.prompts if self.per_prompt else None
+        by = None if self.split is None else breakdown.json_rows(self.split, self.precision)
+        return json(self.loss, self.status, self.gates, self.rejections, incomplete, prompts, self.precision, by)
+
+    def csv(self) -> bytes:
+        """Return a table of the prompts, of the labels, or one row."""
+        if self.per_prompt:
+            return prompts_csv(self.prompts, self.precision)
+        if self.split is not None:
+            return breakdown.csv(self.split, self.precision)
+        return csv(self.loss, self.status, self.precision)
+
+    def markdown(self) -> bytes:
+        """Return a table of the prompts, or of the numbers and the labels."""
+        return prompts_markdown(self.prompts, self.precision) if self.per_prompt else self.step_summary()
+
+    def step_summary(self) -> bytes:
+        """Return the numbers and the labels in Markdown."""
+        text = markdown(self.loss, self.status, self.reasons, self.gates, self.precision)
+        return text if self.split is None else text + b"\n" + breakdown.markdown(self.split, self.precision)
+
+    def github(self) -> bytes:
+        """Return annotations of GitHub Actions."""
+        omitted = self.loss.records.rejected - len(self.shown) if self.shown else 0
+        return workflow_commands(annotations(self.loss, self.shown, self.reasons, self.precision), omitted=omitted)
+
+    def junit(self) -> bytes:
+        """Return a test report."""
+        rows = () if self.split is None else self.split.rows
+        return xml(TITLE, cases(self.loss, self.shown, self.reasons, self.gates, rows))

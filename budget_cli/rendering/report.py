@@ -20,6 +20,7 @@ from budget_cli.analysis.loss import number_at
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.report import PROMPTS, SCHEMA, PageData, Segment
 from budget_cli.analysis.totals import Totals
+from budget_cli.analysis.verdict import Reason
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.loss import findings
 from budget_cli.rendering.safe import for_terminal
@@ -147,7 +148,7 @@ def html(
     overview: PageData,
     sources: Sequence[str],
     by: str | None,
-    reasons: Sequence[str],
+    reasons: Sequence[Reason],
     rejections: Sequence[Rejection],
     found: Sequence[Finding] | None,
     assets: Assets,
@@ -245,7 +246,7 @@ def _controls(overview: PageData) -> str:
 
 
 def _findings(
-    overview: PageData, reasons: Sequence[str], rejections: Sequence[Rejection], found: Sequence[Finding] | None
+    overview: PageData, reasons: Sequence[Reason], rejections: Sequence[Rejection], found: Sequence[Finding] | None
 ) -> str:
     """Why the verdict is fail, and what the checks found, with the evidence; of a summary, what its numbers say."""
     said = [("fail", escape(for_terminal(reason, 400))) for reason in reasons]

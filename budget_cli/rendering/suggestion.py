@@ -2,10 +2,11 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from budget_cli.analysis.loss import Records
 from budget_cli.analysis.suggestion import SCHEMA, Suggestion
+from budget_cli.analysis.verdict import Reason
 from budget_cli.records.columns import Rejection, Tally
 from budget_cli.rendering.formats import (
     as_dict,
@@ -24,7 +25,7 @@ def screen(
     suggestions: Sequence[Suggestion],
     share: float,
     tally: Tally,
-    reasons: Sequence[str],
+    reasons: Sequence[Reason],
     rejections: Sequence[Rejection],
 ) -> Iterator[Line]:
     """A few lines a suggestion: what to give, and why."""
@@ -93,3 +94,45 @@ def _rows(suggestions: Sequence[Suggestion], precision: int) -> Iterator[list[An
             value if name == "budget_penalty_coef" else rounded(value, precision)
             for name, value in zip(one._fields, one, strict=True)
         ]
+
+
+class SuggestionAnswer(NamedTuple):
+    """All that `budget-cli sweep --suggest` has to say."""
+
+    suggestions: Sequence[Suggestion]
+    share: float
+    tally: Tally
+    reasons: Sequence[Reason]  # why the verdict is fail; none if it is pass
+    rejections: Sequence[Rejection]  # the first ones
+    shown: Sequence[Rejection]  # those of them that a person sees: none where one reason stands for all
+    precision: int
+
+    @property
+    def status(self) -> str:
+        """`pass` or `fail`."""
+        return "fail" if self.reasons else "pass"
+
+    @property
+    def incomplete(self) -> list[str]:
+        """Sources that could not be read to their end, and why."""
+        return [str(reason) for reason in self.reasons if reason.kind == "incomplete"]
+
+    def lines(self, columns: int) -> Iterator[Line]:
+        """Yield the screen, which is as wide for every terminal."""
+        return screen(self.suggestions, self.share, self.tally, self.reasons, self.shown)
+
+    def json(self) -> bytes:
+        """Return one JSON object."""
+        return json(self.suggestions, self.share, self.status, self.rejections, self.incomplete, self.precision)
+
+    def jsonl(self) -> bytes:
+        """Return one line per suggestion."""
+        return jsonl(self.suggestions, self.precision)
+
+    def csv(self) -> bytes:
+        """Return one row per suggestion."""
+        return csv(self.suggestions, self.precision)
+
+    def markdown(self) -> bytes:
+        """Return one row per suggestion."""
+        return markdown(self.suggestions, self.precision)

@@ -10,6 +10,7 @@ from budget_cli.analysis.grid import Overlong
 from budget_cli.analysis.loss import number_names
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.sweep import SCHEMA, SHOWN, AtBudget, Sweep
+from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.formats import (
@@ -40,7 +41,7 @@ class Axis(NamedTuple):
 
 
 def screen(
-    sweep: Sweep, reasons: Sequence[str], rejections: Sequence[Rejection], precision: int, width: int
+    sweep: Sweep, reasons: Sequence[Reason], rejections: Sequence[Rejection], precision: int, width: int
 ) -> Iterator[Line]:
     """A heat map where two coefficients vary, a table where one does; then a row for each budget."""
     axes = _axes(sweep)
@@ -310,3 +311,47 @@ def _cells(sweep: Sweep, all_numbers: bool, precision: int) -> Iterator[dict[str
                 inside = inside.setdefault(name, {})
             inside[last] = number
         yield cell
+
+
+class SweepAnswer(NamedTuple):
+    """All that `budget-cli sweep` has to say."""
+
+    sweep: Sweep
+    overlong: Overlong | None
+    reasons: Sequence[Reason]  # why the verdict is fail; none if it is pass
+    rejections: Sequence[Rejection]  # the first ones
+    shown: Sequence[Rejection]  # those of them that a person sees: none where one reason stands for all
+    all_numbers: bool
+    precision: int
+
+    @property
+    def status(self) -> str:
+        """`pass` or `fail`."""
+        return "fail" if self.reasons else "pass"
+
+    @property
+    def incomplete(self) -> list[str]:
+        """Sources that could not be read to their end, and why."""
+        return [str(reason) for reason in self.reasons if reason.kind == "incomplete"]
+
+    def lines(self, columns: int) -> Iterator[Line]:
+        """Yield the screen for a terminal of that many columns."""
+        return screen(self.sweep, self.reasons, self.shown, self.precision, columns)
+
+    def json(self) -> bytes:
+        """Return one JSON object."""
+        return json(
+            self.sweep, self.overlong, self.status, self.rejections, self.incomplete, self.all_numbers, self.precision
+        )
+
+    def jsonl(self) -> bytes:
+        """Return one line per cell."""
+        return jsonl(self.sweep, self.all_numbers, self.precision)
+
+    def csv(self) -> bytes:
+        """Return one row per cell."""
+        return csv(self.sweep, self.all_numbers, self.precision)
+
+    def markdown(self) -> bytes:
+        """Return one row per cell."""
+        return markdown(self.sweep, self.all_numbers, self.precision)

@@ -6,9 +6,10 @@ Every piece is already safe for a terminal.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import Records
 from budget_cli.analysis.numbers import counted
+from budget_cli.analysis.verdict import Reason
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.safe import for_terminal
@@ -99,7 +100,7 @@ def rejected(rejections: Sequence[Rejection], total: int) -> Iterator[Line]:
         yield [Piece(f"          and {total - len(rejections):,} more (-v shows all)", "dim")]
 
 
-def verdict(records: Records, reasons: Sequence[str], gates: Sequence[Verdict] = ()) -> Iterator[Line]:
+def verdict(records: Records, reasons: Sequence[Reason], gates: Sequence[GateResult] = ()) -> Iterator[Line]:
     """Yield "pass" and what was read; or "fail" with each reason."""
     if reasons:
         yield from failures(reasons, 400)
@@ -110,13 +111,13 @@ def verdict(records: Records, reasons: Sequence[str], gates: Sequence[Verdict] =
     yield [PASS, Piece(summary + gates_hold(gates))]
 
 
-def failures(reasons: Sequence[str], limit: int) -> Iterator[Line]:
+def failures(reasons: Sequence[Reason], limit: int) -> Iterator[Line]:
     """Yield a line per reason to fail, each cut at `limit` characters."""
     for reason in reasons:
         yield [FAIL, Piece(for_terminal(reason, limit))]
 
 
-def gates_hold(gates: Sequence[Verdict]) -> str:
+def gates_hold(gates: Sequence[GateResult]) -> str:
     """Return the end of a "pass" line that says that the gates hold; "" if there are none."""
     if not gates:
         return ""

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.verdict import TORN, Allowance, parse_max_errors, reasons_to_fail
 from budget_cli.errors import UsageProblem
 from budget_cli.records.columns import Tally
@@ -44,8 +44,8 @@ def tally(read: int, rejected: int, torn: int = 0) -> Tally:
 
 
 GOOD, NOTHING = tally(10, 0), Tally()
-HOLDS, FAILS = Verdict("loss > 1", 0.5, True), Verdict("kl.k1 > 0.1", 0.2, False)
-MISSING, FAILED = Verdict("kl.r2 < 1", None, False), "gate kl.k1 > 0.1: it is 0.2"
+HOLDS, FAILS = GateResult("loss > 1", 0.5, True), GateResult("kl.k1 > 0.1", 0.2, False)
+MISSING, FAILED = GateResult("kl.r2 < 1", None, False), "gate kl.k1 > 0.1: it is 0.2"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ MISSING, FAILED = Verdict("kl.r2 < 1", None, False), "gate kl.k1 > 0.1: it is 0.
         (GOOD, Allowance(), [HOLDS], []),
         (GOOD, Allowance(), [FAILS, HOLDS], [FAILED]),
         (GOOD, Allowance(), [MISSING, FAILS], ["gate kl.r2 < 1: it is null, which no gate passes", FAILED]),
-        (GOOD, Allowance(), [Verdict("loss > 1", 1e6 / 3, False)], ["gate loss > 1: it is 333333"]),
+        (GOOD, Allowance(), [GateResult("loss > 1", 1e6 / 3, False)], ["gate loss > 1: it is 333333"]),
         (tally(10, 1), Allowance(), [], ["1 record of 10 rejected"]),
         (tally(20_000, 1234), Allowance(), [], ["1,234 records of 20,000 rejected"]),
         # at the bound, and one beyond it
@@ -82,7 +82,7 @@ MISSING, FAILED = Verdict("kl.r2 < 1", None, False), "gate kl.k1 > 0.1: it is 0.
     ],
 )
 def test_the_verdict_names_every_reason(
-    counts: Tally, allowance: Allowance, gates: list[Verdict], reasons: list[str]
+    counts: Tally, allowance: Allowance, gates: list[GateResult], reasons: list[str]
 ) -> None:
     assert reasons_to_fail(counts, allowance, gates) == reasons
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from budget_cli.analysis.gates import Verdict
+from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import Coefficients, Loss, Prompt, compute_loss, number_names, per_prompt_losses
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
@@ -34,7 +34,7 @@ def loss_of(*rewards: float) -> Loss:
     return compute_loss(groups, Coefficients(None, 0.0, 0.0), Tally(read=len(rewards), used=len(rewards)))
 
 
-def as_json(loss: Loss, *, precision: int = 4, gates: tuple[Verdict, ...] = (), **more: Any) -> dict[str, Any]:
+def as_json(loss: Loss, *, precision: int = 4, gates: tuple[GateResult, ...] = (), **more: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {"rejections": [], "incomplete": [], "prompts": None} | more
     text = rendering.json(loss, "pass", gates, precision=precision, **arguments)
     assert text.endswith(b"}\n")
@@ -99,7 +99,7 @@ def test_zeros_have_no_sign() -> None:
 def test_coefficients_and_gates_are_not_rounded() -> None:
     loss = loss_of(1.0, 0.0)._replace(coefficients=Coefficients(9, 0.00001, 0.123456789))
     answer = as_json(
-        loss, precision=2, gates=(Verdict("loss > 1", 0.123456789, True), Verdict("kl.k1 > 1", None, False))
+        loss, precision=2, gates=(GateResult("loss > 1", 0.123456789, True), GateResult("kl.k1 > 1", None, False))
     )
     assert answer["coefficients"] == {"token_budget": 9, "budget_penalty_coef": 0.00001, "kl_coef": 0.123456789}
     assert [gate["value"] for gate in answer["gates"]] == [0.123456789, None]

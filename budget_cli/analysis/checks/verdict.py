@@ -11,7 +11,7 @@ from budget_cli.analysis.checks.findings import Finding, Severity
 from budget_cli.analysis.checks.run import CheckRun
 from budget_cli.analysis.loss import Loss
 from budget_cli.analysis.numbers import counted
-from budget_cli.analysis.verdict import Allowance
+from budget_cli.analysis.verdict import Allowance, Reason
 from budget_cli.records.columns import Tally
 
 
@@ -20,7 +20,7 @@ class CheckResult(NamedTuple):
 
     run: CheckRun
     loss: Loss
-    reasons: Sequence[str]  # why the verdict is fail; none if it is pass
+    reasons: Sequence[Reason]  # why the verdict is fail; none if it is pass
     incomplete: Sequence[str]  # files that could not be read to their end
     sources: Sequence[str]  # names of the files
     thresholds: Mapping[str, float]
@@ -43,7 +43,7 @@ def judge(
     fail_on: Severity,
     known: Mapping[str, KnownFinding],
     tolerance: float,
-) -> tuple[tuple[Finding, ...], list[str]]:
+) -> tuple[tuple[Finding, ...], list[Reason]]:
     """Return the findings, with a reason on each that does not count; and the reasons why the verdict is fail.
 
     Rejected records count if there are more than the allowance, as in every command; other findings count by their
@@ -58,7 +58,7 @@ def judge(
             finding = replace(finding, accepted="as many as allowed")
         marked.append(finding)
     accepted = sum(is_rejection(finding) and finding.accepted is not None for finding in marked)
-    reasons = [too_many] if too_many and accepted < len(tally.by_code) else []
+    reasons = [Reason("rejected", too_many)] if too_many and accepted < len(tally.by_code) else []
     reasons += verdict.nothing_used(tally, allowance)
     count: dict[str, int] = {}
     for finding in marked:
@@ -68,7 +68,7 @@ def judge(
         summary = " and ".join(
             f"{number} info" if severity == "info" else counted(number, severity) for severity, number in count.items()
         )
-        reasons.append(f"{summary}, with --fail-on {fail_on.name}")
+        reasons.append(Reason("finding", f"{summary}, with --fail-on {fail_on.name}"))
     return tuple(marked), reasons
 
 

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options
+from budget_cli.cli.bundles import (
+    AllowanceOptions,
+    CoefficientOptions,
+    FieldOptions,
+    LocalReadingOptions,
+    OutputOptions,
+    flattened,
+)
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
@@ -32,26 +40,17 @@ Rejects = Annotated[
 ]
 
 
+@flattened
 @console.exits
 def command(
+    *,
     files: options.Files = None,
-    token_budget: options.TokenBudget = None,
-    budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
-    kl_coef: options.KlCoef = 0.1,
-    field: options.FieldMappings = None,
-    reward_weights: options.RewardWeights = None,
-    group: options.Group = None,
-    preset: options.PresetName = None,
-    presets: options.PresetFiles = None,
+    coefficients: CoefficientOptions,
+    fields: FieldOptions,
     rejects: Rejects = None,
-    max_errors: options.MaxErrors = "0",
-    max_line_bytes: options.MaxLineBytes = 64 << 20,
-    allow_truncated_tail: options.AllowTruncatedTail = False,
-    allow_empty: options.AllowEmpty = False,
-    jobs: options.Jobs = None,
-    output: options.Output = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    allowance: AllowanceOptions,
+    reading: LocalReadingOptions,
+    to: OutputOptions,
 ) -> Exit:
     """The records back, each with its own terms of the loss.
 
@@ -63,62 +62,54 @@ def command(
     Rejected records are not in the output: --rejects keeps them. The input is read twice, so standard input goes to a
     temporary file ($TMPDIR). Where not all bytes can be read, nothing is written.
     """
-    options.require_budget(token_budget, budget_penalty_coef)
-    console.require_writable(output)
+    coefficients.require_budget()
+    console.require_writable(to.output)
     console.require_writable(rejects, "--rejects")
-    if rejects is not None and output is not None and os.path.realpath(rejects) == os.path.realpath(output):
+    if rejects is not None and to.output is not None and os.path.realpath(rejects) == os.path.realpath(to.output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
-    from budget_cli.analysis import verdict
-    from budget_cli.cli import outcome
-    from budget_cli.cli.session import as_typed, find, placed, progress_over, require_records, rereadable, scanned
+    from budget_cli.cli.inputs import require_lines, rereadable  # numpy from here on: not for --help
+    from budget_cli.cli.progress import progress_over
+    from budget_cli.cli.session import Session, needed_fields
     from budget_cli.groups.moments import Layout
     from budget_cli.records.columns import ALL_REJECTIONS
     from budget_cli.records.insertion import Insertion
     from budget_cli.records.jsonl import Limits
     from budget_cli.scanning import annotate
     from budget_cli.scanning.state import Plan
-    from budget_cli.schema.fields import Fields
-    from budget_cli.sources.local import Kind
 
-    allowed, in_percent = verdict.parse_max_errors(max_errors)
-    allowance = verdict.Allowance(allowed, in_percent, allow_truncated_tail, allow_empty)
-    fields = Fields(needs_length=budget_penalty_coef != 0, needs_log_probs=kl_coef != 0)
-    mappings, fields = as_typed(fields, field, reward_weights, group)
-    budgets = () if token_budget is None else (token_budget,)
+    _, beta, alpha = coefficients.values
+    session = Session(fields, allowance, reading, to, needed_fields(beta, alpha))
+    session.find(files, rejects)
     with contextlib.ExitStack() as stack:
-        found = stack.enter_context(rereadable(find(files, output, rejects)))
-        require_records(found, "annotate")
-        for source in found:
-            if source.kind is Kind.PARQUET:
-                wanted = "only records that are lines can be given back as they were"
-                raise UsageProblem(f"{source.name}: this is Parquet: {wanted}")
-        fields = placed(found, fields, mappings, preset, presets or [], quiet)
-        Insertion(annotate.KEY, fields)  # what cannot be annotated is said before anything is read
-        scan = scanned(found, fields, budgets, max_line_bytes, jobs, quiet, verbose)
+        session.found = stack.enter_context(rereadable(session.found))
+        require_lines(session.found, "annotate")
+        session.place()
+        Insertion(annotate.KEY, session.fields)  # what cannot be annotated is said before anything is read
+        scan = session.scan(coefficients.budgets)
         if scan.problems:
-            outcome.tell(scan, [], on_screen=False, quiet=quiet)
+            session.report([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return Exit.IO
-        plan = Plan(fields, Layout(budgets), Limits(max_line_bytes, ALL_REJECTIONS))
-        terms = annotate.AnnotationPlan(plan, scan.groups, budget_penalty_coef, kl_coef)
-        put = stack.enter_context(console.sink(output))
+        plan = Plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
+        terms = annotate.AnnotationPlan(plan, scan.groups, beta, alpha)
+        put = stack.enter_context(console.sink(to.output))
         put_rejects = None if rejects is None else stack.enter_context(console.sink(rejects))
         unheld = 0
-        with progress_over(found, quiet or (output is None and console.shows_result())) as update:
-            for part in annotate.annotate(found, terms, scan, jobs, update):
+        with progress_over(session.found, to.quiet or (to.output is None and console.shows_result())) as update:
+            for part in annotate.annotate(session.found, terms, scan, reading.jobs, update):
                 put(part.annotated)
                 unheld += part.unheld
                 if put_rejects is not None:
                     put_rejects(part.rejects)
-    reasons = outcome.reasons_to_fail(scan, allowance)
-    if scan.tally.rejected and not quiet:
+    reasons = session.reasons()
+    if scan.tally.rejected and not to.quiet:
         _say_where(scan.tally, rejects, unheld)
-    outcome.tell(scan, reasons, on_screen=False, quiet=quiet)
-    return outcome.exit_code(scan, reasons)
+    session.report(reasons, on_screen=False)
+    return session.exit_code(reasons)
 
 
 def _say_where(tally: "Tally", rejects: str | None, unheld: int) -> None:
-    """What became of the records that are not in the output."""
+    """Say what became of the records that are not in the output."""
     where = "are not in the output; --rejects FILE keeps them"
     if rejects is not None:
         rest = f", but for {unheld:,} too long to be held" if unheld else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options
+from budget_cli.cli.bundles import FieldOptions, InventoryOptions, flattened
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
@@ -30,56 +31,55 @@ class Format(StrEnum):
     JSON = "json"
 
 
+InventoryFormat = Annotated[
+    Format, typer.Option("--format", "-f", rich_help_panel="Output", help="What the inventory is written as.")
+]
+
+
+@flattened
 @console.exits
 def command(
+    *,
     files: options.Files = None,
-    field: options.FieldMappings = None,
-    reward_weights: options.RewardWeights = None,
-    group: options.Group = None,
-    preset: options.PresetName = None,
-    presets: options.PresetFiles = None,
-    format: Annotated[
-        Format, typer.Option("--format", "-f", rich_help_panel="Output", help="What the fields is written as.")
-    ] = Format.TABLE,
-    output: options.Output = None,
-    color: options.WhenColour = options.Colour.AUTO,
+    fields: FieldOptions,
+    format: InventoryFormat = Format.TABLE,
+    screen: InventoryOptions,
 ) -> Exit:
     """Which preset fits these files, and where each field was found.
 
     Says what is missing, too, and what to give instead. Looks at the first thousand lines of the first file only, and
     computes nothing.
     """
-    console.require_writable(output)
-    from budget_cli.analysis.fields import take_inventory
-    from budget_cli.cli.session import as_typed, find, preset_of, require_records
+    console.require_writable(screen.output)
+    from budget_cli.analysis.fields import take_inventory  # numpy from here on: not for --help
+    from budget_cli.cli import inputs
     from budget_cli.records import detection
-    from budget_cli.schema import presets as known_presets
+    from budget_cli.rendering import fields as rendering
+    from budget_cli.schema import presets
     from budget_cli.schema.fields import Fields
 
-    mappings, bare = as_typed(Fields(), field, reward_weights, group)
-    fields = bare.with_mappings(mappings)
-    known = known_presets.load(presets or [])
-    found = find(files, output)
-    require_records(found, "fields")
-    begun = detection.sniff(found)
-    if not begun.values:
+    placement = inputs.Placement(fields, Fields())
+    known = placement.presets()
+    found = inputs.find(files, {"-o": screen.output})
+    inputs.require_records(found, "fields")
+    start = detection.sniff(found)
+    if not start.values:
         console.say(_why_nothing(found))
-    name, judged = known_presets.CANONICAL, known_presets.rank(begun.values, known)
     try:
-        chosen = preset_of(begun, known, preset, fields, mappings)
+        preset, name = placement.preset(start), presets.CANONICAL
     except UsageProblem:
-        if preset is not None:
+        if fields.preset is not None:
             raise
-        chosen, name = None, "none"
-    if chosen is not None:
-        fields, name = chosen.apply_to(bare).with_mappings(mappings), chosen.name
-    near = [] if chosen or name == known_presets.CANONICAL else judged
-    taken = take_inventory(begun.values, fields, name, near, detection.numeric_keys(begun, chosen))
-    from budget_cli.rendering import fields as rendering
-
-    result = rendering.json(taken) if format is Format.JSON else console.drawn(rendering.screen(taken), output, color)
-    console.write(result, output)
-    there = {one.name for one in taken.fields if one.samples}
+        preset, name = None, "none"
+    places = placement.mapped
+    if preset is not None:
+        places, name = preset.apply_to(placement.bare).with_places(placement.places), preset.name
+    near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
+    inventory = take_inventory(start.values, places, name, near, detection.numeric_keys(start, preset))
+    is_json = format is Format.JSON
+    result = rendering.json(inventory) if is_json else console.drawn(rendering.screen(inventory), screen)
+    console.write(result, screen.output)
+    there = {one.name for one in inventory.fields if one.samples}
     return Exit.PASS if {"prompt_id", "reward"} <= there else Exit.FAIL
 
 

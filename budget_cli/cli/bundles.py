@@ -1,0 +1,146 @@
+"""Options that belong together → one value each; typer sees their fields as options of the command itself."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from budget_cli.cli import options
+from budget_cli.cli.options import Colour, Engine
+from budget_cli.errors import UsageProblem
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class CoefficientOptions:
+    """B, β and α, one value each."""
+
+    token_budget: options.TokenBudget = None
+    budget_penalty_coef: options.BudgetPenaltyCoef = 0.01
+    kl_coef: options.KlCoef = 0.1
+
+    def require_budget(self) -> None:
+        """Refuse a penalty without a budget.
+
+        Raises:
+            UsageProblem: β is not 0, and there is no B.
+        """
+        if self.budget_penalty_coef and self.token_budget is None:
+            raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
+
+    @property
+    def values(self) -> tuple[int | None, float, float]:
+        """B, β and α."""
+        return self.token_budget, self.budget_penalty_coef, self.kl_coef
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The budget, as a scan takes it."""
+        return () if self.token_budget is None else (self.token_budget,)
+
+
+@dataclass(frozen=True)
+class FieldOptions:
+    """Where the fields of a record are."""
+
+    field: options.FieldMappings = None
+    reward_weights: options.RewardWeights = None
+    group: options.Group = None
+    preset: options.PresetName = None
+    presets: options.PresetFiles = None
+
+
+@dataclass(frozen=True)
+class VerdictOptions:
+    """What may be wrong with a dump that still passes."""
+
+    fail_if: options.FailIf = None
+    max_errors: options.MaxErrors = "0"
+    allow_truncated_tail: options.AllowTruncatedTail = False
+    allow_empty: options.AllowEmpty = False
+
+
+@dataclass(frozen=True)
+class AllowanceOptions:
+    """The same for a command without numbers, which has no gates."""
+
+    max_errors: options.MaxErrors = "0"
+    allow_truncated_tail: options.AllowTruncatedTail = False
+    allow_empty: options.AllowEmpty = False
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How the input is read."""
+
+    max_line_bytes: options.MaxLineBytes = 64 << 20
+    jobs: options.Jobs = None
+    engine: options.ReadBy = Engine.LOCAL
+
+
+@dataclass(frozen=True)
+class LocalReadingOptions:
+    """The same for a command that reads here only."""
+
+    max_line_bytes: options.MaxLineBytes = 64 << 20
+    jobs: options.Jobs = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the result goes, and how much is said beside it."""
+
+    output: options.Output = None
+    quiet: options.Quiet = False
+    verbose: options.Verbose = False
+
+
+@dataclass(frozen=True)
+class ScreenOptions:
+    """The same for a result that a person may look at."""
+
+    output: options.Output = None
+    color: options.WhenColour = Colour.AUTO
+    quiet: options.Quiet = False
+    verbose: options.Verbose = False
+
+
+@dataclass(frozen=True)
+class InventoryOptions:
+    """The same for `fields`, which has nothing to add."""
+
+    output: options.Output = None
+    color: options.WhenColour = Colour.AUTO
+
+
+def flattened(command: Command) -> Command:
+    """Give a command the fields of its bundles as parameters, in their order, in place of the bundles."""
+    hints = get_type_hints(command, include_extras=True)
+    bundles: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if not is_dataclass(hints[name]):
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        bundles[name] = hints[name]
+        types = get_type_hints(hints[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+            )
+            for field in fields(hints[name])
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> Any:
+        made = {
+            name: bundle(**{field.name: given.pop(field.name) for field in fields(bundle)})
+            for name, bundle in bundles.items()
+        }
+        return command(**made, **given)
+
+    run.__signature__ = inspect.Signature(parameters, return_annotation=hints["return"])  # type: ignore[attr-defined]  # read by inspect
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

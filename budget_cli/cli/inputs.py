@@ -1,0 +1,277 @@
+"""Files and fields as typed → sources, and where their fields are. Reads no more than the beginning of a dump."""
+
+import contextlib
+import os
+import shlex
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from budget_cli.cli import console
+from budget_cli.cli.bundles import FieldOptions
+from budget_cli.errors import OutputProblem, UsageProblem
+from budget_cli.records import detection
+from budget_cli.scanning import summary
+from budget_cli.schema import presets
+from budget_cli.schema.fields import EXTRAS, KINDS, Fields, parse_mappings, singular, weights_expression
+from budget_cli.schema.parsing import parse_place
+from budget_cli.schema.paths import Place
+from budget_cli.sources import local as sources
+from budget_cli.sources.local import Kind, Source
+
+if TYPE_CHECKING:
+    from budget_cli.records.detection import Sniffed
+    from budget_cli.schema.presets import Preset
+
+LABEL = "by"  # the extra field that --by places
+
+
+def find(names: Sequence[str] | None, outputs: Mapping[str, str | None]) -> list[Source]:
+    """Find the sources that these names mean; standard input if there are none.
+
+    Args:
+        names: files, directories and URLs.
+        outputs: option → the file that it writes, which must not be one of the sources.
+
+    Raises:
+        UsageProblem: there are no files, and nothing is piped in; or an output would overwrite an input.
+        InputProblem: a file is not there.
+    """
+    if not names and not sources.stdin_is_piped():
+        raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
+    found = sources.find(names or ["-"])
+    for option, path in outputs.items():
+        identity = None if path is None else sources.identity_of(path)
+        if identity is not None and identity in {source.identity for source in found}:
+            raise UsageProblem(f"{option} {path}: is one of the inputs; give the result a name of its own")
+    return found
+
+
+def require_records(found: Sequence[Source], purpose: str) -> None:
+    """Refuse summaries, which hold no single records.
+
+    Raises:
+        UsageProblem: one of the sources is a summary.
+    """
+    for source in found:
+        if source.kind is Kind.SUMMARY:
+            raise UsageProblem(f"{source.name}: a summary holds no single records, which is what {purpose} is about")
+
+
+def require_lines(found: Sequence[Source], purpose: str) -> None:
+    """Refuse what holds no records, and records that are not lines.
+
+    Raises:
+        UsageProblem: one of the sources is a summary, or Parquet.
+    """
+    require_records(found, purpose)
+    for source in found:
+        if source.kind is Kind.PARQUET:
+            wanted = "only records that are lines can be given back as they were"
+            raise UsageProblem(f"{source.name}: this is Parquet: {wanted}")
+
+
+def summary_headers(found: Sequence[Source]) -> dict[str, dict[str, Any]]:
+    """Read the header of each summary among the sources, by its name."""
+    return {source.name: summary.header_of(source) for source in found if source.kind is Kind.SUMMARY}
+
+
+@contextlib.contextmanager
+def rereadable(found: Sequence[Source]) -> Iterator[list[Source]]:
+    """Make the sources readable twice: what comes through a pipe is kept in a temporary file meanwhile.
+
+    Raises:
+        InputProblem: not all bytes of a pipe could be read.
+        OutputProblem: the temporary file could not be written.
+    """
+    with contextlib.ExitStack() as stack:
+        kept = []
+        for source in found:
+            if source.size is None:
+                try:
+                    file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-"))
+                    source = sources.spool(source, file)
+                except OSError as error:
+                    where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
+                    why = f"{error.strerror or error}; files given by name need none"
+                    raise OutputProblem(f"{where}: {why}") from None
+            kept.append(source)
+        yield kept
+
+
+# ---- where the fields are
+
+
+class Placement:
+    """Where the user says the fields are, parsed once; then where they are in a given dump."""
+
+    def __init__(self, options: FieldOptions, fields: Fields) -> None:
+        """Parse the options.
+
+        Args:
+            options: as typed.
+            fields: the canonical fields, with what the coefficients need of them and which extras are wanted.
+
+        Raises:
+            UsageProblem: an option makes no sense, or two contradict each other.
+        """
+        mappings = list(options.field or [])
+        names = {mapping.partition("=")[0] for mapping in mappings}
+        if options.reward_weights:
+            if "reward" in names:
+                raise UsageProblem("--reward-weights and --field reward=… both say what the reward is: give one")
+            mappings += weights_expression(options.reward_weights)
+        if options.group is not None:
+            if "prompt_id" in names:
+                raise UsageProblem("--group and --field prompt_id=… both say what a prompt is: give one")
+            fields = replace(fields, group=options.group.value)
+        self.bare = fields
+        self.places: dict[str, Place] = parse_mappings(mappings)
+        self._preset, self._preset_files = options.preset, options.presets or []
+
+    @property
+    def mapped(self) -> Fields:
+        """The canonical fields with the user's mappings, whatever the dump."""
+        return self.bare.with_places(self.places)
+
+    @property
+    def named(self) -> set[str]:
+        """The fields that the user places."""
+        return ({singular(name) for name in self.places} & set(KINDS)) | ({"prompt_id"} if self.bare.group else set())
+
+    def label(self, by: str) -> str:
+        """Read what `--by` names as a label, too.
+
+        Returns:
+            What a scan's plan calls it.
+
+        Raises:
+            UsageProblem: it is neither `file` nor a place in a record.
+        """
+        if by == "file":
+            return by
+        if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may place
+            self.bare = replace(self.bare, extras=(by,))
+            return by
+        try:
+            place = parse_place(by)
+        except UsageProblem as problem:
+            raise UsageProblem(f"--by {by}: expected file, or where a field is: {problem}") from None
+        self.bare = replace(self.bare, places=tuple({**self.bare.paths, LABEL: place}.items()), extras=(LABEL,))
+        return LABEL
+
+    def also_read(self, names: Collection[str]) -> None:
+        """Read these extras, too."""
+        self.bare = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, *names))))
+
+    def in_dump(
+        self, found: Sequence[Source], quiet: bool, optional: Collection[str] = (), in_full: bool = False
+    ) -> Fields:
+        """Say where the fields of these sources are: by a preset, or the one that the first records fit, and as typed.
+
+        Where ids count within their file, the file becomes part of the id if there are several.
+
+        Args:
+            found: the sources.
+            quiet: True if nothing is to be said on standard error.
+            optional: extras that are not read where no first record has them, to spare the time.
+            in_full: the file is part of the id always, by its whole name, as other files will be added.
+
+        Raises:
+            UsageProblem: no preset fits, or several do, or such a dump lacks what is needed.
+        """
+        records = [source for source in found if source.kind is not Kind.SUMMARY]
+        if not records:
+            return self.mapped if not optional else self._without(self.mapped, optional)
+        fields = self._placed(records, quiet, in_full)
+        if not optional:
+            return fields
+        return self._without(fields, set(optional) - detection.extras_present(records, fields))
+
+    @staticmethod
+    def _without(fields: Fields, names: Collection[str]) -> Fields:
+        return replace(fields, extras=tuple(name for name in fields.extras if name not in names))
+
+    def _placed(self, records: list[Source], quiet: bool, in_full: bool) -> Fields:
+        mapped = self.mapped
+        where = records[0].name + (f" and {len(records) - 1} more" if len(records) > 1 else "")
+        if self._preset is None:
+            record = detection.canonical_first_record(records, mapped)
+            if record is not None and detection.character_length_warning([record], mapped) is None:
+                return mapped
+        start = detection.sniff(records)
+        preset = self.preset(start)
+        if preset is None:
+            _warn_of_characters(start, mapped, where, quiet)
+            return mapped
+        fields = preset.apply_to(self.bare).with_places(self.places)
+        if fields.id_file_prefix is not None and not in_full:
+            fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
+        if not quiet:
+            console.say(f"{where}: reading as {preset.name}: {preset.summary(fields)}")
+        if fields.unmapped:
+            raise UsageProblem(_what_is_missing(preset.name, fields, detection.numeric_keys(start, preset)))
+        _warn_of_characters(start, fields, where, quiet)
+        return fields
+
+    def presets(self) -> "dict[str, Preset]":
+        """The presets by name, the user's own first."""
+        return presets.load(self._preset_files)
+
+    def preset(self, start: "Sniffed") -> "Preset | None":
+        """Return the preset that the user names, or the one that fits; None if all is where the user says.
+
+        Raises:
+            UsageProblem: there is none of that name, none fits, or several do.
+        """
+        if self._preset == presets.CANONICAL:
+            return None
+        known = self.presets()
+        if self._preset is not None:
+            return presets.find(self._preset, known)
+        if self.named >= {"prompt_id", "reward"}:
+            return None
+        return detection.detect_preset(start, known, self.mapped, some_mapped=bool(self.named))
+
+    @property
+    def names_a_preset(self) -> bool:
+        """True if the user says whose dump it is."""
+        return self._preset is not None
+
+
+def _common_folder(found: Sequence[Source]) -> str:
+    """The folder that all these names begin with: the same files in another folder give the same ids."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(source.name) for source in found])
+    except ValueError:  # some names are absolute
+        return ""
+    return os.path.join(folder, "") if folder else ""
+
+
+def _warn_of_characters(start: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
+    """Warn where lengths are needed and look like characters."""
+    if fields.needs_length and not quiet:
+        doubt = detection.character_length_warning(detection.samples(start.values, fields), fields)
+        if doubt is not None:
+            console.say(f"{where}: warning: {doubt}")
+
+
+def _what_is_missing(preset: str, fields: Fields, numbers: Sequence[str]) -> str:
+    """Name what a dump does not hold, and every way out; `numbers`: keys that may be rewards, if there is no total."""
+    give = []
+    if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
+        give.append("--kl-coef 0")
+    if "response_length" not in fields.known and fields.needs_length:
+        give.append("--budget-penalty-coef 0")
+    missing = fields.unmapped
+    if "reward" in missing and numbers:
+        weights = ",".join(f"{name}=1" for name in numbers)
+        give.insert(0, f"--reward-weights {shlex.quote(weights)} with the weights of the run")
+        missing = [name for name in missing if name != "reward"]
+        ways = [f"give {' and '.join(give)}"]
+    else:
+        ways = [f"give {' '.join(give)} to do without"] if give else []
+    if missing:
+        ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in missing))
+    return f"a dump of {preset} holds no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"
