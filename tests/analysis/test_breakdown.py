@@ -6,6 +6,7 @@ import pytest
 from budget_cli.analysis import breakdown, gates
 from budget_cli.analysis.breakdown import Row
 from budget_cli.analysis.loss import Coefficients
+from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import Label, Tally
@@ -40,14 +41,13 @@ def test_a_gate_says_in_which_rows_it_does_not_hold() -> None:
     by: dict[Label, Groups] = {step: groups_of(0, step) for step in range(1, 7)}
     found = rows(by, "loss > 1", "loss > 100", "length.mean > 1")
     assert [[gate.passed for gate in row.gates] for row in found] == [[step < 3, True, False] for step in range(1, 7)]
-    assert breakdown.failed_in_rows(found) == [
+    assert [str(reason) for reason in breakdown.failed_in_rows(found)] == [
         "gate loss > 1 in 4 of 6 rows: 3 (2.25), 4 (4), 5 (6.25) and 1 more",
         "gate length.mean > 1 in 6 of 6 rows: 1 (null), 2 (null), 3 (null) and 3 more",
     ]
-    assert breakdown.failed_in_rows(rows({None: groups_of(0, 4)}, "loss > 1")) == [
-        "gate loss > 1 in 1 of 1 rows: the records without one (4)"
-    ]
-    assert breakdown.failed_in_rows([]) == breakdown.failed_gates(rows(by, "loss > 100")) == []
+    without = breakdown.failed_in_rows(rows({None: groups_of(0, 4)}, "loss > 1"))
+    assert without == [Reason("gate", "gate loss > 1 in 1 of 1 rows: the records without one (4)")]
+    assert breakdown.failed_in_rows([]) == breakdown.failed_in_rows(rows(by, "loss > 100")) == []
 
 
 TRENDS: list[tuple[list[float | None], int, list[float | None]]] = [

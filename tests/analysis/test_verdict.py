@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from budget_cli.analysis.gates import GateResult
-from budget_cli.analysis.verdict import TORN, Allowance, parse_max_errors, reasons_to_fail
+from budget_cli.analysis.verdict import TORN, Allowance, Reason, failed_gates, parse_max_errors, reasons_to_fail
 from budget_cli.errors import UsageProblem
 from budget_cli.records.columns import Tally
 
@@ -54,7 +54,7 @@ MISSING, FAILED = GateResult("kl.r2 < 1", None, False), "gate kl.k1 > 0.1: it is
         (GOOD, Allowance(), [], []),
         (GOOD, Allowance(), [HOLDS], []),
         (GOOD, Allowance(), [FAILS, HOLDS], [FAILED]),
-        (GOOD, Allowance(), [MISSING, FAILS], ["gate kl.r2 < 1: it is null, which no gate passes", FAILED]),
+        (GOOD, Allowance(), [MISSING, FAILS], ["gate kl.r2 < 1: it is null, which fails every gate", FAILED]),
         (GOOD, Allowance(), [GateResult("loss > 1", 1e6 / 3, False)], ["gate loss > 1: it is 333333"]),
         (tally(10, 1), Allowance(), [], ["1 record of 10 rejected"]),
         (tally(20_000, 1234), Allowance(), [], ["1,234 records of 20,000 rejected"]),
@@ -84,9 +84,15 @@ MISSING, FAILED = GateResult("kl.r2 < 1", None, False), "gate kl.k1 > 0.1: it is
 def test_the_verdict_names_every_reason(
     counts: Tally, allowance: Allowance, gates: list[GateResult], reasons: list[str]
 ) -> None:
-    assert reasons_to_fail(counts, allowance, gates) == reasons
+    found = [*reasons_to_fail(counts, [], [], allowance), *failed_gates(gates)]
+    assert [str(reason) for reason in found] == reasons
 
 
 def test_blank_lines_are_no_reason_to_fail_and_no_record() -> None:
-    assert reasons_to_fail(Tally(read=2, used=2, blank=9), Allowance(), []) == []
-    assert reasons_to_fail(Tally(blank=9), Allowance(), []) == ["no records at all"]
+    assert reasons_to_fail(Tally(read=2, used=2, blank=9), [], [], Allowance()) == []
+    assert reasons_to_fail(Tally(blank=9), [], [], Allowance()) == [Reason("empty", "no records at all")]
+
+
+def test_a_source_that_was_not_read_to_its_end_is_the_reason_and_not_its_few_records() -> None:
+    expected = [Reason("incomplete", "a.gz: cut off")]
+    assert reasons_to_fail(NOTHING, [], ["a.gz: cut off"], Allowance()) == expected

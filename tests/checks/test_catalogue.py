@@ -38,6 +38,8 @@ def test_every_reason_to_reject_a_record_is_a_check_and_every_such_check_a_reaso
 def test_every_check_that_is_found_is_in_the_catalogue_and_the_other_way_round() -> None:
     found = set()
     for path in (SOURCE / "analysis" / "checks").glob("*.py"):
+        if path.stem == "selection":
+            continue
         text = path.read_text("utf-8")
         found |= set(re.findall(r'finding\(\s*"([a-z0-9-]+)"', text)) | set(
             re.findall(r'\("([a-z0-9-]+)", [~a-z]', text)

@@ -12,7 +12,7 @@ from command import Run
 from samples import lines
 from test_real_dumps import DUMPS, PRIME_RL
 
-from budget_cli.cli import session
+from budget_cli.cli.session import Session
 
 ROOT = Path(__file__).parents[2]
 TERMS = ["penalty", "adjusted_reward", "baseline", "advantage", "log_ratio", "loss"]
@@ -244,14 +244,14 @@ def test_a_file_that_changes_between_the_two_readings_is_noticed(
 ) -> None:
     path, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
     path.write_bytes(small.read_bytes())
-    first_reading = session.scanned
+    first_reading = Session.scan
 
-    def scanned(*arguments: Any) -> Any:
+    def scan(*arguments: Any) -> Any:
         found = first_reading(*arguments)
         path.write_bytes(change(path.read_bytes()))
         return found
 
-    monkeypatch.setattr(session, "scanned", scanned)
+    monkeypatch.setattr(Session, "scan", scan)
     done = budget_cli("annotate", path, "-B", "1000", "-o", out)
     assert (done.returncode, out.exists()) == (3, False), done.stderr
     assert said in done.stderr.decode()
