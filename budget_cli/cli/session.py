@@ -35,7 +35,7 @@ from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, Rejection, RejectionLimit
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan, summary
-from budget_cli.scanning.state import PLACES, Plan, Scan
+from budget_cli.scanning.state import LINES_PER_SOURCE, Plan, Scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.local import Source
 
@@ -112,7 +112,7 @@ class Session:
 
     def why_unchecked(self, spec: ObservationSpec) -> str | None:
         """Why checks cannot be made of the summaries among the sources; None if they can."""
-        return summary.why_unchecked(inputs.summary_headers(self.found), spec)
+        return summary.missing_evidence(inputs.summary_headers(self.found), spec)
 
     # ---- scan
 
@@ -134,9 +134,9 @@ class Session:
             limits,
             spec.by,
             spec.sample,
-            watch=observe,
-            repeated_keys=spec.duplicate_keys,
-            apart=spec.sources_apart,
+            observe=observe,
+            look_for_duplicate_keys=spec.duplicate_keys,
+            keep_sources_apart=spec.sources_apart,
         )
         with progress_over(self.found, self._output.quiet) as update:
             if isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY:
@@ -164,7 +164,7 @@ class Session:
         summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found))
         if spec.observe is None or spec.sources_apart:
             return spec.observe
-        reason = summary.why_unchecked(headers, spec.observe)
+        reason = summary.missing_evidence(headers, spec.observe)
         if reason is not None:
             raise UsageProblem(reason)
         return spec.observe._replace(per_prompt=False)
@@ -229,10 +229,10 @@ class Session:
             scan.tally,
             scan.rejections,
             scan.sources,
-            scan.begun_at,
+            scan.first_rows,
             thresholds,
             texts,
-            PLACES,
+            LINES_PER_SOURCE,
             keys,
         )
 
