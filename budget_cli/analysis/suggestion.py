@@ -104,7 +104,7 @@ def _reasons(loss: Loss, percent: int, longest: int, beta: float | None, rr: flo
     assert share is not None
     assert budget is not None
     reasons.append(
-        f"length makes {share:.0%} of the advantage; the longest response ({longest:,} tokens) loses "
+        f"length makes {share:.0%} of the advantage; the longest ({longest:,} tokens) loses "
         f"{beta * max(0, longest - budget):.3g}"
     )
     phantom, reordered = loss.groups.phantom or 0, loss.groups.reordered or 0
@@ -113,5 +113,5 @@ def _reasons(loss: Loss, percent: int, longest: int, beta: float | None, rr: flo
     return [
         *reasons,
         f"{get} an advantage from length alone",
-        f"in {where} the worst response beats the best",
+        f"the worst response beats the best in {where}",
     ]

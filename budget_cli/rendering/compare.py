@@ -81,12 +81,12 @@ def screen(
 
 def _compared(comparison: Comparison) -> str:
     prompts, responses = comparison.prompts, comparison.responses
-    said = f"{responses.base:,} against {responses.new:,} responses"
+    summary = f"{responses.base:,} against {responses.new:,} responses"
     if comparison.pairing == "prompt":
-        return f"{said} of {counted(prompts.paired, 'prompt')}, paired by id"
+        return f"{summary} of {counted(prompts.paired, 'prompt')}, paired by id"
     if prompts.only_base is None:
-        return f"{said}; a result holds no prompts, so there are no standard errors"
-    return f"{said} of {prompts.base:,} and {counted(prompts.new, 'prompt')}, not paired: they share no id"
+        return f"{summary}; a result holds no prompts, so there are no standard errors"
+    return f"{summary} of {prompts.base:,} and {counted(prompts.new, 'prompt')}, unpaired: they share no id"
 
 
 def _row(label: str, difference: Difference, share: bool, precision: int) -> Line:
@@ -119,9 +119,9 @@ def _verdict(sides: tuple[Side, Side], reasons: Sequence[Reason], gates: Sequenc
         yield from failures(reasons, 200)
         return
     read, refused = (" and ".join(f"{getattr(side.tally, name):,}" for side in sides) for name in ("read", "rejected"))
-    said = f"{read} records read, "
-    said += "none rejected" if not any(side.tally.rejected for side in sides) else f"{refused} rejected as allowed"
-    yield [PASS, Piece(said + gates_hold(gates))]
+    summary = f"{read} records read, "
+    summary += "none rejected" if not any(side.tally.rejected for side in sides) else f"{refused} rejected as allowed"
+    yield [PASS, Piece(summary + gates_hold(gates))]
 
 
 def json(

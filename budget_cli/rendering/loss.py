@@ -99,8 +99,8 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
     if loss.loss is not None and loss.advantage.mean_square is not None:
         kl_terms = loss.loss - loss.advantage.mean_square
     square = number(loss.advantage.mean_square)
-    made_of = f"mean A² {square}   KL terms {number(kl_terms)}"
-    yield _row("made of", made_of + (f"   R² {number(loss.kl.r2)}" if c.kl_coef else ""))
+    components = f"mean A² {square}   KL terms {number(kl_terms)}"
+    yield _row("components", components + (f"   R² {number(loss.kl.r2)}" if c.kl_coef else ""))
     yield _row(
         "reward",
         f"{number(loss.reward.mean)} ± {number(loss.reward.std)}   from "
@@ -111,10 +111,10 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
     if over.responses is not None and over.fraction is not None:
         text = f"{over.responses:,} of {loss.responses:,} ({over.fraction:.1%})"
         if over.excess_tokens and over.excess_mean is not None:
-            text += f"   {over.excess_tokens:,.0f} tokens, {over.excess_mean:,.0f} each"
+            text += f"   {over.excess_tokens:,.0f} excess tokens, {over.excess_mean:,.0f} each"
         yield _row("over budget", text)
     if loss.advantage.budget_share is not None and c.budget_penalty_coef:
-        yield _row("advantage", f"{loss.advantage.budget_share:.0%} of it is made by length")
+        yield _row("advantage", f"{loss.advantage.budget_share:.0%} of it comes from length")
     if loss.kl.k1 is not None:
         yield _row("log-ratio", f"k1 {number(loss.kl.k1)}   k2 {number(loss.kl.k2)}   k3 {number(loss.kl.k3)}")
     elif loss.coverage.log_ratio:
@@ -140,7 +140,7 @@ def _row(label: str, text: str) -> Line:
 
 
 def _bars(histogram: Histogram) -> Line:
-    """One character a bin, its height the count; the budget is a line before its bin."""
+    """Return one character per bin, with the count as its height; the budget is a line before its bin."""
     top = max(histogram.counts)
     line = [Piece("       0 ", "dim")]
     for i, number in enumerate(histogram.counts):
@@ -154,22 +154,22 @@ def _bars(histogram: Histogram) -> Line:
 
 
 def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
-    """What is out of the ordinary, a line each: its level, then what it is."""
+    """Yield one line per unusual thing: its level, then its description."""
     groups = loss.groups
     if groups.phantom:
         verb = "gets an advantage" if groups.phantom == 1 else "get an advantage"
         text = f"{counted(groups.phantom, 'prompt')} {verb} from length alone (phantom)"
         yield [WARNING, Piece(text + listed(phantoms, groups.phantom, WIDTH - 10 - len(text)))]
     if loss.length.max == 0:
-        text = "every length is 0: these are no token counts, and no budget can mean anything"
+        text = "every length is 0: these are not token counts, so no budget has any meaning"
         yield [WARNING, Piece(text)]
     if loss.kl.k1 is not None and loss.kl.k3 is None:
-        yield [WARNING, Piece("k3 is beyond the range of a double: some log-ratio is below -709")]
+        yield [WARNING, Piece("k3 exceeds the range of a double: a log-ratio is below -709")]
     if groups.zero_variance:
         text = f"{groups.zero_variance:,} of {counted(loss.prompts, 'prompt')} with zero variance: all rewards equal"
         yield [INFO, Piece(text)]
     if groups.doubled:
-        text = f"{counted(groups.doubled, 'prompt')} with a multiple of the usual responses: two groups under one id?"
+        text = f"{counted(groups.doubled, 'prompt')} with a multiple of the usual group size: two groups under one id?"
         yield [WARNING, Piece(text)]
     if groups.singletons:
         text = f"{counted(groups.singletons, 'prompt')} with a single response, whose advantage is 0"
@@ -177,7 +177,7 @@ def findings(loss: Loss, phantoms: Sequence[Key]) -> Iterator[Line]:
 
 
 def _uncovered(loss: Loss) -> Iterator[Line]:
-    """How many records are not in the loss for want of a field that only a coefficient needs."""
+    """Yield the number of records that the loss leaves out because a field that only a coefficient needs is missing."""
     coverage = loss.coverage
     without = {
         "log_prob": coverage.no_log_prob,
@@ -186,7 +186,7 @@ def _uncovered(loss: Loss) -> Iterator[Line]:
     }
     for name, records in without.items():
         if records and loss.records.used:
-            text = f"{counted(records, 'record')} of {loss.records.read:,} without {name}: the loss is over the others"
+            text = f"{counted(records, 'record')} of {loss.records.read:,} without {name}: the loss leaves them out"
             yield [WARNING, Piece(text)]
 
 

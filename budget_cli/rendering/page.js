@@ -1,11 +1,11 @@
 "use strict";
-// The data of the page and where its sliders stand → every number and picture.
-// The formulas are those of objective.py, on the sums of totals.py; a number that does not exist is null, never 0.
+// The data of the page and the values of its sliders → every number and chart.
+// The formulas are those of objective.py, applied to the sums of totals.py; a number that does not exist is null, never 0.
 
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const grid = data.grid;
-  const at = data.at.slice(); // places in the grid: B, β, α
+  const at = data.at.slice(); // indices in the grid: B, β, α
   const DRAWN = 1500; // points of a scatter plot
   const ROWS = 20; // of the table of prompts
   const REWARD = "#2f7fc1";
@@ -14,10 +14,10 @@
   // ---- numbers
 
   const finite = (value) => (Number.isFinite(value) ? value : null);
-  const of = (condition, value) => (condition ? finite(value) : null);
-  const clear = (value, terms) => (value <= 1e-14 * terms ? 0 : value); // what rounding leaves is no number
+  const when = (condition, value) => (condition ? finite(value) : null);
+  const clear = (value, terms) => (value <= 1e-14 * terms ? 0 : value); // what rounding leaves of a sum that cancels is 0
 
-  /** Of totals `t` of the dump, or of a part of it: the loss, what it is made of, and what is over the budget. */
+  /** Returns the loss, its components and the excess over the budget, from totals `t` of the dump or a part of it. */
   function main(t, [i, j, k]) {
     const beta = grid.budget_penalty_coef[j];
     const alpha = grid.kl_coef[k];
@@ -30,16 +30,16 @@
     const square = clear(advantage, m.rr + b2 * m.ee[i]);
     const loss = clear(advantage - 2 * alpha * (m.rk - beta * m.ek[i]) + kl, m.rr + b2 * m.ee[i] + kl);
     return {
-      loss: of(there, loss),
-      "advantage.mean_square": of(adjustable, square),
-      "advantage.budget_share": of(adjustable, (b2 * w.ee[i]) / (w.rr + b2 * w.ee[i])),
-      "kl.r2": of(there && data.with_k && square !== 0, 1 - loss / square),
-      "over_budget.responses": of(data.budgeted, t.over[i]),
-      "over_budget.fraction": of(data.budgeted, t.over[i] / t.responses),
+      loss: when(there, loss),
+      "advantage.mean_square": when(adjustable, square),
+      "advantage.budget_share": when(adjustable, (b2 * w.ee[i]) / (w.rr + b2 * w.ee[i])),
+      "kl.r2": when(there && data.with_k && square !== 0, 1 - loss / square),
+      "over_budget.responses": when(data.budgeted, t.over[i]),
+      "over_budget.fraction": when(data.budgeted, t.over[i] / t.responses),
     };
   }
 
-  /** Everything that depends on the coefficients, of the totals `t` of the dump, by its dotted name. */
+  /** Returns every number that depends on the coefficients by its dotted name, from totals `t` of the dump. */
   function numbers(t, [i, j, k]) {
     const beta = grid.budget_penalty_coef[j];
     const { whole: w, spread: s } = t;
@@ -52,18 +52,18 @@
       "coefficients.token_budget": grid.token_budget[i],
       "coefficients.budget_penalty_coef": beta,
       "coefficients.kl_coef": grid.kl_coef[k],
-      "adjusted_reward.mean": of(adjustable, s.r_mean - beta * s.e_mean[i]),
-      "adjusted_reward.std": of(adjustable, Math.sqrt(Math.max(within + between, 0) / t.responses)),
-      "over_budget.excess_tokens": of(data.budgeted, t.excess_tokens[i]),
-      "over_budget.excess_mean": of(data.budgeted && t.over[i] > 0, t.excess_tokens[i] / t.over[i]),
-      "groups.zero_variance_adjusted": of(adjustable, t.zero_variance_adjusted[i][j]),
-      "groups.phantom": of(adjustable, t.phantom[i][j]),
-      "groups.reordered": of(adjustable && beta >= 0, t.reordered[i][j]),
+      "adjusted_reward.mean": when(adjustable, s.r_mean - beta * s.e_mean[i]),
+      "adjusted_reward.std": when(adjustable, Math.sqrt(Math.max(within + between, 0) / t.responses)),
+      "over_budget.excess_tokens": when(data.budgeted, t.excess_tokens[i]),
+      "over_budget.excess_mean": when(data.budgeted && t.over[i] > 0, t.excess_tokens[i] / t.over[i]),
+      "groups.zero_variance_adjusted": when(adjustable, t.zero_variance_adjusted[i][j]),
+      "groups.phantom": when(adjustable, t.phantom[i][j]),
+      "groups.reordered": when(adjustable && beta >= 0, t.reordered[i][j]),
     };
   }
 
-  /** One prompt's, from its moments. */
-  function ofPrompt(p, [i, j, k]) {
+  /** Returns the numbers of one prompt, from its moments. */
+  function promptNumbers(p, [i, j, k]) {
     const beta = grid.budget_penalty_coef[j];
     const alpha = grid.kl_coef[k];
     const b2 = beta * beta;
@@ -110,7 +110,7 @@
 
   function writePrompts() {
     const body = document.querySelector("#prompts tbody");
-    const ranked = data.prompts.map((p) => ofPrompt(p, at)).sort((a, b) => (b.loss ?? -1) - (a.loss ?? -1));
+    const ranked = data.prompts.map((p) => promptNumbers(p, at)).sort((a, b) => (b.loss ?? -1) - (a.loss ?? -1));
     body.replaceChildren(
       ...ranked.slice(0, ROWS).map((p) => {
         const row = document.createElement("tr");
@@ -135,7 +135,7 @@
     );
   }
 
-  // ---- pictures
+  // ---- charts
 
   const responses = data.sample.flatMap((p) => {
     const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
@@ -143,7 +143,7 @@
     return p.reward.map((reward, n) => ({ prompt: p, id: String(p.prompt_id), reward, centred: reward - r, length: p.length[n] }));
   });
 
-  /** The sampled responses with what the coefficients make of them. */
+  /** Returns the sampled responses with their adjusted rewards and advantages. */
   function sampled() {
     const budget = grid.token_budget[at[0]];
     const beta = grid.budget_penalty_coef[at[1]];
@@ -182,7 +182,7 @@
   const overColor = {
     field: "over", type: "nominal", title: null,
     scale: { domain: [false, true], range: [REWARD, LENGTH] },
-    legend: { orient: "top", labelExpr: "datum.value ? 'over the budget' : 'within'" },
+    legend: { orient: "top", labelExpr: "datum.value ? 'over the budget' : 'within the budget'" },
   };
   const rule = { data: { name: "budget" }, mark: { type: "rule", strokeWidth: 2, color: LENGTH }, encoding: { x: { field: "B", type: "quantitative" } } };
   const zero = { data: { values: [{ zero: 0 }] }, mark: { type: "rule", opacity: 0.4 } };
@@ -195,7 +195,7 @@
   const rising = grid.budget_penalty_coef.filter((x) => x > 0).map(format.short).reverse();
   const decades = grid.budget_penalty_coef.filter((x) => x > 0 && Number.isInteger(Math.round(1e9 * Math.log10(x)) / 1e9)).map((x) => format.short(x));
 
-  const pictures = [
+  const charts = [
     {
       id: "lengths", there: data.lengths !== null,
       spec: { layer: [bars("table", "tokens", overColor), rule] },
@@ -220,7 +220,7 @@
       },
       rows: (sample) => ({ table: points(sample), budget: budgetRow() }),
     },
-    { id: "rates", there: data.rates !== null, spec: bars("table", "mean reward of a prompt"), rows: () => ({ table: counted(data.rates) }) },
+    { id: "rates", there: data.rates !== null, spec: bars("table", "mean reward per prompt"), rows: () => ({ table: counted(data.rates) }) },
     {
       id: "advantages", there: responses.length > 0,
       spec: { layer: [bars("table", "advantage"), { ...zero, encoding: { x: { field: "zero", type: "quantitative" } } }] },
@@ -253,7 +253,7 @@
               x: { field: "B", type: "ordinal", title: "budget, tokens", scale: { domain: grid.token_budget }, axis: { values: some(grid.token_budget, 6), labelAngle: 0 } },
               y: { field: "beta", type: "ordinal", title: "β", scale: { domain: rising }, axis: { values: decades } },
               opacity: { field: "share", type: "quantitative", title: null, scale: { domain: [0, 1], range: [0.04, 1] }, legend: { format: ".0%", values: [0, 0.5, 1], orient: "top", symbolType: "square", symbolFillColor: LENGTH } },
-              tooltip: [{ field: "B" }, { field: "beta", title: "β" }, { field: "share", format: ".1%", title: "made by length" }],
+              tooltip: [{ field: "B" }, { field: "beta", title: "β" }, { field: "share", format: ".1%", title: "from length" }],
             },
           },
           {
@@ -278,7 +278,7 @@
     },
     {
       id: "shares", there: data.parts.length > 1, spec: trend(".0%"),
-      rows: () => ({ table: along([["advantage.budget_share", "made by length"], ["over_budget.fraction", "over the budget"]]) }),
+      rows: () => ({ table: along([["advantage.budget_share", "from length"], ["over_budget.fraction", "over the budget"]]) }),
     },
   ];
 
@@ -303,33 +303,33 @@
 
   async function draw() {
     const sample = sampled();
-    for (const picture of pictures) {
-      const figure = document.getElementById(`figure-${picture.id}`);
+    for (const chart of charts) {
+      const figure = document.getElementById(`figure-${chart.id}`);
       if (!figure) continue;
-      if (data.totals === null || !picture.there) {
+      if (data.totals === null || !chart.there) {
         figure.hidden = true;
         continue;
       }
-      const rows = picture.rows(sample);
+      const rows = chart.rows(sample);
       const label = figure.querySelector("figcaption strong").textContent;
       const spec = {
         $schema: "https://vega.github.io/schema/vega-lite/v6.json",
         width: "container", height: 220, autosize: { type: "fit", contains: "padding" },
-        description: label, datasets: rows, ...picture.spec,
+        description: label, datasets: rows, ...chart.spec,
         config: { background: null, view: { stroke: null }, font: "inherit", axis: { gridOpacity: 0.5, labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" } },
       };
       const { view } = await vegaEmbed(figure.querySelector(".picture"), spec, { actions: false, renderer: "svg", ast: true, tooltip: { theme: "custom" } });
-      views.set(picture.id, view);
+      views.set(chart.id, view);
     }
   }
 
   function redraw() {
     const sample = sampled();
-    for (const picture of pictures) {
-      const view = views.get(picture.id);
-      if (!view || picture.id === "rates") continue;
-      for (const [name, rows] of Object.entries(picture.rows(sample))) {
-        if (picture.id === "share" && name === "table") continue;
+    for (const chart of charts) {
+      const view = views.get(chart.id);
+      if (!view || chart.id === "rates") continue;
+      for (const [name, rows] of Object.entries(chart.rows(sample))) {
+        if (chart.id === "share" && name === "table") continue;
         view.data(name, rows);
       }
       view.runAsync();

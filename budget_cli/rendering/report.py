@@ -1,8 +1,8 @@
-"""An overview → one HTML file that opens from disk and asks nobody for anything.
+"""The data of a page → one HTML file that is self-contained and works offline.
 
-Every string of the data goes through `html.escape`, or into JSON in which no `<` is left; a policy in the page's head
-forbids requests and scripts from elsewhere. Knows what the numbers are called; how they are drawn is page.js, and how
-it looks page.css, both handed in with the charting library.
+Every string of the data goes through `html.escape`, or into JSON in which every `<` is escaped; a policy in the head of
+the page forbids requests and scripts from elsewhere. Knows the labels of the numbers; page.js draws them and page.css
+styles them, both passed in with the charting library.
 """
 
 import json
@@ -35,7 +35,7 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
         (
             ("loss", "budget-aware loss", "number"),
             ("advantage.mean_square", "mean A²", "number"),
-            ("advantage.budget_share", "of the advantage made by length", "percent"),
+            ("advantage.budget_share", "share of the advantage from length", "percent"),
             ("kl.r2", "R² = 1 − loss / mean A²", "number"),
         ),
     ),
@@ -44,8 +44,8 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
         (
             ("reward.mean", "mean", "number"),
             ("reward.std", "standard deviation", "number"),
-            ("reward.min", "least", "number"),
-            ("reward.max", "most", "number"),
+            ("reward.min", "minimum", "number"),
+            ("reward.max", "maximum", "number"),
             ("adjusted_reward.mean", "adjusted, mean", "number"),
             ("adjusted_reward.std", "adjusted, standard deviation", "number"),
         ),
@@ -54,20 +54,20 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
         "Over the budget",
         (
             ("over_budget.responses", "responses", "whole"),
-            ("over_budget.fraction", "of all", "percent"),
-            ("over_budget.excess_tokens", "tokens over it", "whole"),
-            ("over_budget.excess_mean", "each, mean", "number"),
+            ("over_budget.fraction", "share of all responses", "percent"),
+            ("over_budget.excess_tokens", "excess tokens", "whole"),
+            ("over_budget.excess_mean", "excess tokens each, mean", "number"),
         ),
     ),
     (
         "Length, tokens",
         (
             ("length.mean", "mean", "number"),
-            ("length.min", "least", "whole"),
+            ("length.min", "minimum", "whole"),
             ("length.p50", "median", "number"),
-            ("length.p90", "90 %", "number"),
-            ("length.p99", "99 %", "number"),
-            ("length.max", "most", "whole"),
+            ("length.p90", "90th percentile", "number"),
+            ("length.p99", "99th percentile", "number"),
+            ("length.max", "maximum", "whole"),
         ),
     ),
     (
@@ -83,15 +83,15 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
         (
             ("prompts", "prompts", "whole"),
             ("responses", "responses", "whole"),
-            ("groups.size.min", "responses of a prompt, least", "whole"),
-            ("groups.size.mean", "mean", "number"),
-            ("groups.size.max", "most", "whole"),
+            ("groups.size.min", "responses per prompt, minimum", "whole"),
+            ("groups.size.mean", "responses per prompt, mean", "number"),
+            ("groups.size.max", "responses per prompt, maximum", "whole"),
             ("groups.singletons", "with a single response", "whole"),
-            ("groups.doubled", "with a multiple of the usual number", "whole"),
+            ("groups.doubled", "with a multiple of the usual group size", "whole"),
             ("groups.zero_variance", "all rewards equal", "whole"),
             ("groups.zero_variance_adjusted", "all adjusted rewards equal", "whole"),
             ("groups.phantom", "phantom: an advantage from length alone", "whole"),
-            ("groups.reordered", "the worst response gets more than the best", "whole"),
+            ("groups.reordered", "the worst response beats the best", "whole"),
         ),
     ),
     (
@@ -101,43 +101,44 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
             ("records.used", "used", "whole"),
             ("records.rejected", "rejected", "whole"),
             ("records.blank", "blank lines", "whole"),
-            ("records.skipped", "no samples", "whole"),
+            ("records.skipped", "without samples", "whole"),
         ),
     ),
 )
 FIGURES = (
-    ("lengths", "Lengths against the budget", "All responses, by length; the line is the budget."),
-    ("against", "Adjusted reward against length", "What β takes away from each response, beyond the budget."),
+    ("lengths", "Lengths against the budget", "All responses, by length. The line marks the budget."),
+    ("against", "Adjusted reward against length", "The reward that each response loses beyond the budget."),
     (
         "parts",
         "Reward part against length part",
-        "Of each advantage: how far from the prompt's mean reward, and how far"
-        " from its mean penalty. Left of the middle but above it: a worse answer that gains by being short.",
+        "The two parts of each advantage: the distance of the reward from its mean"
+        " over the prompt, and that of the penalty. Points at the upper left are worse answers that gain by being"
+        " short.",
     ),
-    ("advantages", "Advantages", "Of responses: adjusted reward minus its mean over the prompt."),
+    ("advantages", "Advantages", "Adjusted reward of each response, minus its mean over the prompt."),
     (
         "rates",
         "Mean reward per prompt",
-        "All prompts. With rewards of 0 and 1 it is the solve rate; prompts at either end teach nothing but length.",
+        "All prompts. With rewards of 0 and 1, this is the solve rate; prompts at either end teach nothing but length.",
     ),
     (
         "share",
-        "How much of the advantage is made by length",
-        "For every budget and β of the sliders; the circle is where they stand.",
+        "Share of the advantage that comes from length",
+        "For every budget and β of the sliders. The circle marks their current values.",
     ),
-    ("trend", "Loss by {by}", "The responses of each {by} on their own, in order.{thinned}"),
+    ("trend", "Loss by {by}", "Computed for each {by} separately, in order.{thinned}"),
     (
         "shares",
         "Length by {by}",
-        "Of each {by} on its own: how much of the advantage is made by length, and how many"
-        " responses are over the budget.{thinned}",
+        "For each {by} separately: the share of the advantage that comes from length, and"
+        " the share of responses over the budget.{thinned}",
     ),
 )
 SAMPLED = ("against", "parts", "advantages")
 
 
 class Assets(NamedTuple):
-    """What goes into the page as it is: program text of this package and of the charting library."""
+    """Program text that goes into the page as it is, of this package and of the charting library."""
 
     style: str
     script: str
@@ -145,7 +146,7 @@ class Assets(NamedTuple):
 
 
 def html(
-    overview: PageData,
+    data: PageData,
     sources: Sequence[str],
     by: str | None,
     reasons: Sequence[Reason],
@@ -153,72 +154,65 @@ def html(
     found: Sequence[Finding] | None,
     assets: Assets,
 ) -> bytes:
-    """The page.
+    """Return the page.
 
     Args:
-        overview: what it shows.
-        sources: names of the files, as they were given.
-        by: what the parts of the overview are by, a field or `file`.
-        reasons: why the verdict is fail; none: it is pass.
-        rejections: the first records that could not be used.
-        found: what the checks found; None: there were none, since the records are not at hand.
+        data: the data of the page.
+        sources: names of the files, as given.
+        by: what the parts of the data are split by, a field or `file`.
+        reasons: why the verdict is fail; none if it is pass.
+        rejections: the first rejected records.
+        found: what the checks found; None if they could not run because a file is a summary.
         assets: style and scripts.
     """
-    loss = overview.loss
-    names = ", ".join(_text(name, 120) for name in sources[:6]) + (
-        f" and {len(sources) - 6:,} more" if sources[6:] else ""
-    )
-    verdict = "fail" if reasons else "pass"
+    names = ", ".join(_text(name, 120) for name in sources[:6])
+    if sources[6:]:
+        names += f" and {len(sources) - 6:,} more"
     body = [
-        "<header>",
-        f'<h1>budget-cli report <span class="badge {verdict}">{verdict}</span></h1>',
-        f'<p class="names">{names}</p>',
-        f'<p class="quiet">{counted(loss.responses, "response")}, {counted(loss.prompts, "prompt")}'
-        f"{'' if loss.aggregate == 'response' else ', mean over prompts'}."
-        " The loss is the mean of (A − α·k)², where A is r − β·max(0, L − B) minus its mean over the prompt,"
-        " and k the log-ratio to the reference policy.</p>",
-        "</header>",
-        _controls(overview),
+        _header(data, names, "fail" if reasons else "pass"),
+        _controls(data),
         "<main>",
-        '<noscript><p class="warning">Without JavaScript: the numbers and findings, no pictures.</p></noscript>',
-        '<section aria-labelledby="h-findings"><h2 id="h-findings">Findings</h2>',
-        _findings(overview, reasons, rejections, found),
-        "</section>",
-        '<section aria-labelledby="h-pictures"><h2 id="h-pictures">Pictures</h2><div class="figures">',
-        *(_figure(*figure, overview, by or "file") for figure in FIGURES),
-        "</div></section>",
-        '<section aria-labelledby="h-prompts"><h2 id="h-prompts">The prompts that matter most</h2>',
-        f'<p class="quiet">{_which_prompts(overview)}</p>',
-        '<div class="wide" tabindex="0" role="region" aria-labelledby="h-prompts"><table id="prompts"><thead><tr>',
-        *(
-            f'<th scope="col">{name}</th>'
-            for name in ("prompt", "n", "loss", "reward", "mean A²", "by length", "over", "longest", "note")
-        ),
-        "</tr></thead><tbody></tbody></table></div></section>",
-        '<section aria-labelledby="h-numbers"><h2 id="h-numbers">All numbers</h2><div class="columns">',
-        *(_numbers(caption, rows, overview) for caption, rows in SECTIONS),
-        "</div></section></main>",
-        f"<footer><p>{_sampling(overview)} Numbers and counts are of all records;"
-        " the sliders compute them again from the sums that the scan kept.</p></footer>",
+        '<noscript><p class="warning">Without JavaScript, the page shows the numbers and findings but no charts.</p>'
+        "</noscript>",
+        _section("findings", "Findings", _findings(data, reasons, rejections, found)),
+        _section("pictures", "Charts", _figures(data, by or "file")),
+        _section("prompts", "Prompts with the largest losses", _prompts(data)),
+        _section("numbers", "All numbers", _all_numbers(data)),
+        "</main>",
+        f"<footer><p>{_sampling(data)} Numbers and counts cover all records;"
+        " the sliders recompute them from sums that the scan kept.</p></footer>",
+        f'<script type="application/json" id="data">{_json(_script_data(data, sources))}</script>',
+        f"<script>{_inside(assets.charts)}</script>",
+        f"<script>{_inside(assets.script)}</script>",
     ]
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>budget-cli report: {names}</title>",
-            '<link rel="icon" href="data:,">',
-            f"<style>{_inside(assets.style)}</style></head><body>",
-            *body,
-            f'<script type="application/json" id="data">{_json(_data(overview, sources))}</script>',
-            f"<script>{_inside(assets.charts)}</script>",
-            f"<script>{_inside(assets.script)}</script>",
-            "</body></html>\n",
-        ]
-    ).encode("utf-8", "replace")
+    head = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>budget-cli report: {names}</title>",
+        '<link rel="icon" href="data:,">',
+        f"<style>{_inside(assets.style)}</style></head><body>",
+    ]
+    return "\n".join([*head, *body, "</body></html>\n"]).encode("utf-8", "replace")
 
 
-def _controls(overview: PageData) -> str:
+def _header(data: PageData, names: str, verdict: str) -> str:
+    loss = data.loss
+    size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
+    weighting = "" if loss.aggregate == "response" else ", mean over prompts"
+    return (
+        f'<header>\n<h1>budget-cli report <span class="badge {verdict}">{verdict}</span></h1>\n'
+        f'<p class="names">{names}</p>\n<p class="quiet">{size}{weighting}.'
+        " The loss is the mean of (A − α·k)², where A is r − β·max(0, L − B) minus its mean over the prompt,"
+        " and k the log-ratio to the reference policy.</p>\n</header>"
+    )
+
+
+def _section(name: str, title: str, content: str) -> str:
+    return f'<section aria-labelledby="h-{name}"><h2 id="h-{name}">{title}</h2>\n{content}\n</section>'
+
+
+def _controls(data: PageData) -> str:
     sliders = (
         ("token_budget", "B, token budget"),
         ("budget_penalty_coef", "β, reward per token over it"),
@@ -227,7 +221,7 @@ def _controls(overview: PageData) -> str:
     headline = (
         ("loss", "loss", "number"),
         ("advantage.mean_square", "mean A²", "number"),
-        ("advantage.budget_share", "made by length", "percent"),
+        ("advantage.budget_share", "from length", "percent"),
         ("over_budget.fraction", "over", "percent"),
         ("groups.phantom", "phantom", "whole"),
         ("groups.reordered", "reordered", "whole"),
@@ -235,60 +229,66 @@ def _controls(overview: PageData) -> str:
     parts = ['<div class="controls" role="region" aria-label="Coefficients"><div>']
     parts += [
         f'<div class="slider"><label for="{name}"><span>{text}</span><output id="{name}-value" for="{name}">'
-        f"{_shown(number_at(overview.loss, f'coefficients.{name}'), 'short')}</output></label>"
+        f"{_shown(number_at(data.loss, f'coefficients.{name}'), 'short')}</output></label>"
         f'<input type="range" id="{name}" min="0" max="0" step="1" value="0"></div>'
         for name, text in sliders
     ]
-    parts.append('<button type="button" id="reset">as it was</button><div class="headline" aria-live="polite">')
-    parts += [f"<span>{text} <b>{_number(overview, path, kind)}</b></span>" for path, text, kind in headline]
-    parts.append('<span class="quiet">the same from the command: <code id="command"></code></span></div></div></div>')
+    parts.append('<button type="button" id="reset">reset</button><div class="headline" aria-live="polite">')
+    parts += [f"<span>{text} <b>{_number(data, path, kind)}</b></span>" for path, text, kind in headline]
+    parts.append(
+        '<span class="quiet">the same on the command line: <code id="command"></code></span></div></div></div>'
+    )
     return "".join(parts)
 
 
 def _findings(
-    overview: PageData, reasons: Sequence[Reason], rejections: Sequence[Rejection], found: Sequence[Finding] | None
+    data: PageData, reasons: Sequence[Reason], rejections: Sequence[Rejection], found: Sequence[Finding] | None
 ) -> str:
-    """Why the verdict is fail, and what the checks found, with the evidence; of a summary, what its numbers say."""
-    said = [("fail", escape(for_terminal(reason, 400))) for reason in reasons]
+    """List the reasons to fail and the findings of the checks; for a summary, what its numbers show."""
+    items = [("fail", escape(for_terminal(reason, 400))) for reason in reasons]
     if found is None:
-        for level, *pieces in findings(overview.loss, overview.phantoms):
-            said.append((level.text.strip(), escape("".join(piece.text for piece in pieces))))
+        for level, *pieces in findings(data.loss, data.phantoms):
+            items.append((level.text.strip(), escape("".join(piece.text for piece in pieces))))
     else:
-        said += [(finding.severity, _finding(finding)) for finding in found]
-    said += [("fail", f"rejected {escape(for_terminal(rejection, 400))}") for rejection in rejections]
-    if not said:
-        said.append(("pass", "nothing to report: every record was read, and no prompt is out of the ordinary"))
-    items = "".join(f'<li><span class="level {level}">{level}</span>{text}</li>' for level, text in said)
-    return f'<p class="quiet">With {_coefficients(overview)}.</p><ul class="findings">{items}</ul>'
+        items += [(finding.severity, _finding(finding)) for finding in found]
+    items += [("fail", f"rejected {escape(for_terminal(rejection, 400))}") for rejection in rejections]
+    if not items:
+        items.append(("pass", "nothing to report: every record was read, and no prompt is unusual"))
+    rows = "".join(f'<li><span class="level {level}">{level}</span>{text}</li>' for level, text in items)
+    return f'<p class="quiet">With {_coefficients(data)}.</p><ul class="findings">{rows}</ul>'
 
 
 def _finding(finding: Finding) -> str:
-    """What was found; where, why it matters and what to do are one click away."""
+    """Show a finding; its locations, why it matters and what to do are one click away."""
     places = []
     for one in finding.evidence:
         line = "" if one.line is None else f":{one.line}"
         where = "" if one.source is None else f"{for_terminal(one.source)}{line}"
         prompt = "" if one.prompt_id is None else for_terminal(one.prompt_id)
         places.append(" ".join(filter(None, (where, prompt))))
-    seen = f"<p>Seen at: {escape(', '.join(places))}</p>" if places else ""
+    locations = f"<p>Locations: {escape(', '.join(places))}</p>" if places else ""
     return (
-        f"<details><summary>{escape(finding.message)} <code>{finding.code}</code></summary>{seen}"
+        f"<details><summary>{escape(finding.message)} <code>{finding.code}</code></summary>{locations}"
         f"<p>Why: {escape(finding.why)}</p><p>Do: {escape(finding.remedy)}</p></details>"
     )
 
 
-def _coefficients(overview: PageData) -> str:
-    c = overview.loss.coefficients
+def _coefficients(data: PageData) -> str:
+    c = data.loss.coefficients
     budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
     return f"{budget}, β {c.budget_penalty_coef:g}, α {c.kl_coef:g}"
 
 
-def _figure(name: str, title: str, caption: str, overview: PageData, by: str) -> str:
-    if name in SAMPLED and not _sample_is_all(overview):
-        caption += " A sample, see below."
+def _figures(data: PageData, by: str) -> str:
+    return f'<div class="figures">{"".join(_figure(*figure, data, by) for figure in FIGURES)}</div>'
+
+
+def _figure(name: str, title: str, caption: str, data: PageData, by: str) -> str:
+    if name in SAMPLED and not _sample_is_all(data):
+        caption += " Shows a sample, see below."
     thinned = ""
-    if overview.parts and len(overview.parts) < overview.parts_in_all:
-        thinned = f" {len(overview.parts):,} of {overview.parts_in_all:,}, evenly spaced."
+    if data.parts and len(data.parts) < data.parts_in_all:
+        thinned = f" {len(data.parts):,} of {data.parts_in_all:,}, evenly spaced."
     title, caption = (text.format(by=_text(by, 40), thinned=thinned) for text in (title, caption))
     return (
         f'<figure id="figure-{name}"><figcaption><strong>{title}</strong>{caption}</figcaption>'
@@ -296,21 +296,34 @@ def _figure(name: str, title: str, caption: str, overview: PageData, by: str) ->
     )
 
 
-def _numbers(caption: str, rows: Iterable[tuple[str, str, str]], overview: PageData) -> str:
-    cells = (
-        f'<tr><th scope="row">{label}</th><td>{_number(overview, path, kind)}</td></tr>' for path, label, kind in rows
+def _prompts(data: PageData) -> str:
+    """Return the table of prompts, whose rows page.js writes."""
+    names = ("prompt", "n", "loss", "reward", "mean A²", "from length", "over", "longest", "note")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        f'<p class="quiet">{_which_prompts(data)}</p>'
+        '<div class="wide" tabindex="0" role="region" aria-labelledby="h-prompts"><table id="prompts">'
+        f"<thead><tr>{head}</tr></thead><tbody></tbody></table></div>"
     )
+
+
+def _all_numbers(data: PageData) -> str:
+    return f'<div class="columns">{"".join(_numbers(caption, rows, data) for caption, rows in SECTIONS)}</div>'
+
+
+def _numbers(caption: str, rows: Iterable[tuple[str, str, str]], data: PageData) -> str:
+    cells = (f'<tr><th scope="row">{label}</th><td>{_number(data, path, kind)}</td></tr>' for path, label, kind in rows)
     return f"<table><caption>{caption}</caption><tbody>{''.join(cells)}</tbody></table>"
 
 
-def _number(overview: PageData, path: str, kind: str) -> str:
-    value = number_at(overview.loss, path)
+def _number(data: PageData, path: str, kind: str) -> str:
+    value = number_at(data.loss, path)
     exact = "null" if value is None else repr(value)
     return f'<span data-number="{path}" data-kind="{kind}" data-value="{exact}">{_shown(value, kind)}</span>'
 
 
 def _shown(value: float | None, kind: str) -> str:
-    """As page.js shows it."""
+    """Format a number as page.js does."""
     if value is None:
         return "–"
     if kind == "whole":
@@ -322,56 +335,57 @@ def _shown(value: float | None, kind: str) -> str:
     return f"{value:,.4f}" if value == 0 or 1e-4 <= abs(value) < 1e6 else f"{value:.4e}"
 
 
-def _which_prompts(overview: PageData) -> str:
-    if len(overview.prompts) == overview.loss.prompts:
-        return "Of all prompts, those with the largest loss where the sliders stand."
+def _which_prompts(data: PageData) -> str:
+    if len(data.prompts) == data.loss.prompts:
+        return "The prompts with the largest losses at the current values of the sliders."
     return (
-        f"Those with the largest loss where the sliders stand, of the {len(overview.prompts):,} prompts in this page:"
-        f" the {PROMPTS} with the largest loss at some budgets, with the β that was given and ten times as much."
+        "The prompts with the largest losses at the current values of the sliders, out of"
+        f" {len(data.prompts):,} in this page: the {PROMPTS} with the largest losses at several budgets, with the given"
+        " β and with ten times that."
     )
 
 
-def _sampled(overview: PageData) -> int:
-    return sum(len(one.reward) for one in overview.sample)
+def _sampled(data: PageData) -> int:
+    return sum(len(one.reward) for one in data.sample)
 
 
-def _sample_is_all(overview: PageData) -> bool:
-    return _sampled(overview) == overview.loss.responses and _sampled(overview) <= 1500
+def _sample_is_all(data: PageData) -> bool:
+    return _sampled(data) == data.loss.responses and _sampled(data) <= 1500
 
 
-def _sampling(overview: PageData) -> str:
-    if overview.loss.responses and not overview.sample:
-        return "A summary holds no single responses: the pictures of responses are left out."
-    if _sample_is_all(overview):
-        return "All pictures are of all responses."
+def _sampling(data: PageData) -> str:
+    if data.loss.responses and not data.sample:
+        return "A summary holds no single responses, so the charts of responses are left out."
+    if _sample_is_all(data):
+        return "All charts show all responses."
     return (
-        f"Advantages, and the pictures with a point for each response, are of a sample: all"
-        f" {counted(_sampled(overview), 'response')} of {counted(len(overview.sample), 'prompt')}, chosen by a hash of"
-        " the prompt's id; of the points at most 1,500 are drawn."
+        "The chart of advantages and the scatter plots show a sample: all"
+        f" {counted(_sampled(data), 'response')} to {counted(len(data.sample), 'prompt')}, chosen by a hash of"
+        " the prompt id. A scatter plot has at most 1,500 points."
     )
 
 
-def _data(overview: PageData, sources: Sequence[str]) -> dict[str, Any]:
-    """What page.js computes with."""
-    loss = overview.loss
+def _script_data(data: PageData, sources: Sequence[str]) -> dict[str, Any]:
+    """Return the data that page.js computes with."""
+    loss = data.loss
     return {
         "schema": SCHEMA,
-        "grid": overview.grid._asdict(),
-        "at": overview.at,
+        "grid": data.grid._asdict(),
+        "at": data.at,
         "aggregate": loss.aggregate,
         "budgeted": loss.over_budget.responses is not None,
         "with_k": loss.coverage.log_ratio == loss.responses > 0,
-        "totals": _totals(overview.totals),
+        "totals": _totals(data.totals),
         "parts": [
             {"label": label, "totals": _of_part(part)}
-            for label, part in zip(_labels(overview.parts), overview.parts, strict=True)
+            for label, part in zip(_labels(data.parts), data.parts, strict=True)
         ],
-        "lengths": None if overview.lengths is None else overview.lengths._asdict(),
-        "rates": None if overview.rates is None else overview.rates._asdict(),
-        "prompts": [prompt._asdict() for prompt in overview.prompts],
+        "lengths": None if data.lengths is None else data.lengths._asdict(),
+        "rates": None if data.rates is None else data.rates._asdict(),
+        "prompts": [prompt._asdict() for prompt in data.prompts],
         "sample": [
             {"prompt_id": one.prompt_id, "reward": one.reward.tolist(), "length": one.length.tolist()}
-            for one in overview.sample
+            for one in data.sample
         ],
         "command": " ".join(
             ["budget-cli loss", *(shlex.quote(name) for name in sources[:3]), *(["…"] if sources[3:] else [])]
@@ -381,21 +395,21 @@ def _data(overview: PageData, sources: Sequence[str]) -> dict[str, Any]:
 
 
 def _totals(totals: Totals | None) -> Any:
-    """Named tuples and arrays as objects and lists."""
+    """Convert named tuples to dicts."""
     if totals is None:
         return None
     return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in totals._asdict().items()}
 
 
 def _labels(parts: Sequence[Segment]) -> list[str]:
-    """What the parts are called: of files in one folder, without the folder."""
+    """Return the labels of the parts; files that share a folder are named without it."""
     names = ["none" if part.label is None else str(part.label) for part in parts]
     folder = names[0].rpartition("/")[0] + "/" if names else ""
     return [name.removeprefix(folder) for name in names] if all(name.startswith(folder) for name in names) else names
 
 
 def _of_part(part: Segment) -> dict[str, Any]:
-    """What a trend needs."""
+    """Return the totals of a part that a trend needs."""
     t = part.totals
     whole = {"rr": t.whole.rr, "ee": t.whole.ee}
     return {"responses": t.responses, "mean": t.mean._asdict(), "whole": whole, "over": t.over}
@@ -406,7 +420,7 @@ def _text(text: str, limit: int) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that ends no script and is no markup, whatever strings are in it; what is not finite is null."""
+    """Return JSON that cannot end its script element, whatever its strings; numbers that are not finite are null."""
     text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -424,7 +438,7 @@ def _plain(value: Any) -> Any:
 
 
 def _inside(program: str) -> str:
-    """Program text in an element that would end at `</script` or `</style`."""
+    """Escape program text so that it cannot end its script or style element."""
     return re.sub(
         r"</(?=script|style)|<!(?=--)", lambda found: f"{found[0][0]}\\{found[0][1]}", program, flags=re.IGNORECASE
     )

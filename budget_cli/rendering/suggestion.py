@@ -28,7 +28,7 @@ def screen(
     reasons: Sequence[Reason],
     rejections: Sequence[Rejection],
 ) -> Iterator[Line]:
-    """A few lines a suggestion: what to give, and why."""
+    """Yield a few lines per suggestion: the options to give, and the reasons."""
     yield [Piece("suggestions", "bold"), Piece("   B at a percentile of the lengths, β so that length makes")]
     yield [Piece(f"              {share:.3g} of the advantage's variance (--share)")]
     for one in suggestions:
@@ -50,7 +50,7 @@ def json(
     incomplete: Sequence[str],
     precision: int,
 ) -> bytes:
-    """One JSON object and a newline; the coefficients are not rounded."""
+    """Return one JSON object; the coefficients are not rounded."""
     exact = ("token_budget", "budget_penalty_coef")
     result = {
         "schema": SCHEMA,
@@ -67,28 +67,28 @@ def json(
 
 
 def jsonl(suggestions: Sequence[Suggestion], precision: int) -> bytes:
-    """A line a suggestion."""
+    """Return one line per suggestion."""
     return b"".join(json_line(dict(zip(Suggestion._fields, row, strict=True))) for row in _rows(suggestions, precision))
 
 
 def csv(suggestions: Sequence[Suggestion], precision: int) -> bytes:
-    """A header and a row a suggestion."""
+    """Return a header and one row per suggestion."""
     return csv_table(Suggestion._fields, _in_one_cell(suggestions, precision))
 
 
 def markdown(suggestions: Sequence[Suggestion], precision: int) -> bytes:
-    """A row a suggestion."""
+    """Return one row per suggestion."""
     return markdown_table(Suggestion._fields, _in_one_cell(suggestions, precision)).encode()
 
 
 def _in_one_cell(suggestions: Sequence[Suggestion], precision: int) -> Iterator[list[Any]]:
-    """With the reasons as one text."""
+    """Yield the values of each suggestion, with its reasons as one text."""
     for *row, reasons in _rows(suggestions, precision):
         yield [*row, "; ".join(reasons)]
 
 
 def _rows(suggestions: Sequence[Suggestion], precision: int) -> Iterator[list[Any]]:
-    """The values of each, rounded but for the coefficients."""
+    """Yield the values of each suggestion, rounded except for the coefficients."""
     for one in suggestions:
         yield [
             value if name == "budget_penalty_coef" else rounded(value, precision)

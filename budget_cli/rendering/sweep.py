@@ -1,4 +1,4 @@
-"""A sweep, or a suggestion → the screen that a person sees: where the numbers are high, and what each budget does."""
+"""A sweep → the screen, JSON, JSON lines, CSV and Markdown, with the names of the loss's JSON."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -29,12 +29,12 @@ from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, list
 
 SHADES = (" ", "░", "▒", "▓", "█")
 HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
-MAPS, TALL = 3, 12  # maps for values of the third coefficient; one only, where they have many rows
-ROWS = 40  # of a table, or of the map
+MAPS, TALL = 3, 12  # maps for values of the third coefficient; only one if it has more than TALL rows
+ROWS = 40  # of a table or a map
 
 
 class Axis(NamedTuple):
-    """A coefficient and its values, as they are shown."""
+    """A coefficient and its values, as shown."""
 
     symbol: str
     labels: list[str]
@@ -43,7 +43,7 @@ class Axis(NamedTuple):
 def screen(
     sweep: Sweep, reasons: Sequence[Reason], rejections: Sequence[Rejection], precision: int, width: int
 ) -> Iterator[Line]:
-    """A heat map where two coefficients vary, a table where one does; then a row for each budget."""
+    """Yield a heat map if two coefficients vary, or a table if one does; then one row per budget."""
     axes = _axes(sweep)
     over = " × ".join(_times(len(axis.labels), name) for axis, name in zip(axes, ("budget", "β", "α"), strict=True))
     yield [
@@ -75,7 +75,7 @@ def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:
 
 
 def _maps(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int, width: int) -> Iterator[Line]:
-    """Of the loss, for some values of a third coefficient; of the budget's share of the advantage."""
+    """Yield maps of the loss for some values of the third coefficient, and one of the share of the advantage."""
     losses = sweep.at("loss")
     if len(varying) == 3:
         down, across, third = 1, 0, 2
@@ -100,16 +100,16 @@ def _maps(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision:
         share = sweep.at("advantage.budget_share")[:, :, 0].T
         if not np.isnan(share).all() and len(axes[0].labels) > 1:
             yield []
-            yield [Piece("  share of the advantage that is made by length", "bold"), Piece("   B across, β down")]
+            yield [Piece("  share of the advantage that comes from length", "bold"), Piece("   B across, β down")]
             yield from _map(axes[1], axes[0], share, 0.0, 1.0, None, width)
 
 
 def _map(
     down: Axis, across: Axis, values: Floats, low: float, high: float, precision: int | None, width: int
 ) -> Iterator[Line]:
-    """A row for each value of one coefficient, a column for each of another; the shade says how high.
+    """Yield one row per value of one coefficient, with one column per value of another; shades show the magnitude.
 
-    Where the numbers do not fit side by side, only the shades are there. `precision` None: in percent.
+    If the numbers do not fit side by side, only shades are shown. If `precision` is None, numbers are in percent.
     """
     rows = range(len(values)) if len(values) <= ROWS else [round(i) for i in np.linspace(0, len(values) - 1, ROWS)]
     left = max(len(down.labels[i]) for i in rows) + 2
@@ -149,7 +149,7 @@ def _ends(values: Floats) -> tuple[float, float]:
 
 
 def _level(value: float, low: float, high: float) -> int:
-    """Which shade: linear between the ends, in ratios where they are a hundred times apart."""
+    """Return the index of the shade: linear between the ends, logarithmic if they differ by a factor above 100."""
     if not math.isfinite(value) or high <= low:
         return 0
     if low > 0 and high / low > 100:
@@ -158,7 +158,7 @@ def _level(value: float, low: float, high: float) -> int:
 
 
 def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int) -> Iterator[Line]:
-    """A row a cell, the varying coefficient first."""
+    """Yield one row per cell, with the varying coefficient first."""
     names = ["loss", "advantage.mean_square", "advantage.budget_share", "groups.phantom", "groups.reordered"]
     axis = axes[varying[0] if varying else 0]
     fixed = [f"{one.symbol} {one.labels[0]}" for one in axes if one is not axis]
@@ -180,7 +180,7 @@ def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision
 
 
 def _budgets(budgets: Sequence[AtBudget]) -> Iterator[Line]:
-    """A row a budget: what it does whatever α is, and from which β on."""
+    """Yield one row per budget: its effect for any α, and the β from which it has it."""
     if all(one.over is None for one in budgets):
         return
     yield []
@@ -201,7 +201,7 @@ def _findings(sweep: Sweep) -> Iterator[Line]:
     cells = sweep.grid.cells
     most = int((sweep.at("advantage.budget_share") > 0.5).sum())
     if most:
-        text = f"length makes most of the advantage in {most:,} of {counted(cells, 'cell')}"
+        text = f"most of the advantage comes from length in {most:,} of {counted(cells, 'cell')}"
         yield [WARNING, Piece(text)]
     reordered = int((sweep.at("groups.reordered") > 0).sum())
     if reordered:
@@ -214,7 +214,7 @@ def _findings(sweep: Sweep) -> Iterator[Line]:
 
 
 def _compact(value: float | None, precision: int | None, digits: int | None = None) -> str:
-    """A number in few characters; `precision` None: in percent; with so many digits, if these are given."""
+    """Format a number in few characters: in percent if `precision` is None, with `digits` digits if they are given."""
     if value is None or not math.isfinite(value):
         return MISSING
     if precision is None:
@@ -242,7 +242,7 @@ def json(
     all_numbers: bool,
     precision: int,
 ) -> bytes:
-    """One JSON object and a newline: the grid, its cells, and what each budget does."""
+    """Return one JSON object: the grid, its cells, and the effect of each budget."""
     result = {
         "schema": SCHEMA,
         "status": status,
@@ -267,29 +267,29 @@ def _budget(budget: AtBudget, precision: int) -> dict[str, Any]:
 
 
 def jsonl(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
-    """A line a cell."""
+    """Return one line per cell."""
     return b"".join(json_line(cell) for cell in _cells(sweep, all_numbers, precision))
 
 
 def csv(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
-    """A header of dotted names and a row a cell."""
+    """Return a header of dotted names and one row per cell."""
     names = _names(all_numbers)
     return csv_table(names, _rows(sweep, names, precision))
 
 
 def markdown(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
-    """A row a cell."""
+    """Return one row per cell."""
     names = _names(all_numbers)
     return markdown_table(names, _rows(sweep, names, precision)).encode()
 
 
 def _names(all_numbers: bool) -> Sequence[str]:
-    """The dotted names of a cell's numbers."""
+    """Return the dotted names of the numbers of a cell."""
     return number_names() if all_numbers else SHOWN
 
 
 def _rows(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[tuple[float | None, ...]]:
-    """These numbers of each cell, rounded but for the coefficients."""
+    """Yield these numbers of each cell, rounded except for the coefficients."""
     columns = []
     for name in names:
         column = sweep.numbers(name)
@@ -300,7 +300,7 @@ def _rows(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[tuple[
 
 
 def _cells(sweep: Sweep, all_numbers: bool, precision: int) -> Iterator[dict[str, Any]]:
-    """Each cell as nested objects, named as in the JSON of a loss."""
+    """Yield each cell as nested objects, named as in the JSON of a loss."""
     names = _names(all_numbers)
     paths = [name.split(".") for name in names]
     for row in _rows(sweep, names, precision):

@@ -40,9 +40,9 @@ def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
     (found,) = suggestion.suggest_budgets(groups_of(KNOWN, (100,)), {50: 100}, 0.5, Tally())
     assert found.reasons == [
         "p50: 2 of 4 responses (50.0%) are over, by 35 tokens on average",
-        "length makes 50% of the advantage; the longest response (140 tokens) loses 1.13",
+        "length makes 50% of the advantage; the longest (140 tokens) loses 1.13",
         "no prompt gets an advantage from length alone",
-        "in 1 prompt the worst response beats the best",
+        "the worst response beats the best in 1 prompt",
     ]
     assert (found.phantom, found.reordered) == (0, 1)
 

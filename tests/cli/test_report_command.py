@@ -102,7 +102,7 @@ def test_its_findings_are_those_of_check_with_their_places(
     page = page_of(SAMPLE, "-B", "1024", *arguments)
     assert len(checked["findings"]) >= 4
     for finding in checked["findings"]:
-        assert f"{finding['message']} {finding['code']}Seen at: " in page.text
+        assert f"{finding['message']} {finding['code']}Locations: " in page.text
     assert "rollouts.jsonl:11 geometry-203" in page.text
 
 
@@ -114,8 +114,8 @@ def test_a_summary_s_findings_are_those_of_check(budget_cli: Run, page_of: PageO
         page = page_of(*inputs, "-B", "1024")
         assert {"truncated", "penalty-outweighs-reward"} <= {finding["code"] for finding in checked["findings"]}
         for finding in checked["findings"]:
-            assert f"{finding['message']} {finding['code']}Seen at: " in page.text
-        assert f"Seen at: {steps}/41.jsonl geometry-203" in page.text  # of a prompt a summary knows the file
+            assert f"{finding['message']} {finding['code']}Locations: " in page.text
+        assert f"Locations: {steps}/41.jsonl geometry-203" in page.text  # of a prompt a summary knows the file
         assert f"{steps}/42.jsonl:5 primes-128" in page.text
 
 
@@ -192,11 +192,11 @@ def test_the_sliders_offer_the_budgets_that_are_asked_for(page_of: PageOf) -> No
 def test_a_sample_is_called_a_sample(page_of: PageOf) -> None:
     records = [{**GOOD, "prompt_id": i // 4, "reward": i % 2, "response_length": i % 1000} for i in range(6000)]
     page = page_of("-B", "500", stdin=lines(*records))
-    assert "all 4,000 responses of 1,000 prompts, chosen by a hash of the prompt's id" in page.text
-    assert page.text.count("A sample, see below.") == 3
+    assert "all 4,000 responses to 1,000 prompts, chosen by a hash of the prompt id" in page.text
+    assert page.text.count("Shows a sample, see below.") == 3
     assert len(page.data["prompts"]) == 120
     small = page_of(SAMPLE, "-B", "500")
-    assert "All pictures are of all responses." in small.text
+    assert "All charts show all responses." in small.text
     assert "sample, see below" not in small.text
 
 

@@ -127,7 +127,7 @@ COUNTS = [  # records, arguments, what must be said
     (["one", "one"], (), "\n  group size       2 each\n"),
     (["one", "one", "two"], (), "\n  group size       1 to 2, mean 1.5\n"),
     (["one"], (), "\n  over budget      0 of 1 (0.0%)\n"),
-    (["long", "one"], (), "\n  over budget      1 of 2 (50.0%)   501 tokens, 501 each\n"),
+    (["long", "one"], (), "\n  over budget      1 of 2 (50.0%)   501 excess tokens, 501 each\n"),
 ]
 
 

@@ -131,7 +131,7 @@ def test_one_cell_is_a_row(sweep: Sweep, response: Make) -> None:
         "  B            over  phantom   half at beta  reorders at  turn phantom\n"
         "  200         50.0%        0   0.01          0.01\n"
         "\n"
-        "warning   length makes most of the advantage in 1 of 1 cell\n"
+        "warning   most of the advantage comes from length in 1 of 1 cell\n"
         "warning   some prompt's worst response beats its best in 1 of 1 cell\n"
         "          first p, above β 0.01 at B 200\n"
         "pass      2 records read, none rejected\n"
