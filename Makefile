@@ -3,12 +3,16 @@
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
+SANITIZE := .venv-sanitize
+FUZZ_SECONDS := 60
+TESTS_OF_C := tests/fuzz tests/records/test_compiled.py tests/records/test_readers_agree.py tests/groups tests/test_ids.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.py $(wildcard budget_cli/native/*.[ch])
+C_FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-scale lint types check bench clean
+.PHONY: fuzz-headers help demo test test-scale lint types check sanitize fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,11 +35,27 @@ types: $(VENV)/.installed-dev ## mypy, strict on the package
 
 check: lint types test ## all that must hold before a commit: lint, types, tests
 
+sanitize: $(SANITIZE)/.installed ## the tests of what is in C, built with AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(SANITIZED) $(SANITIZE)/bin/python -P -c 'from budget_cli.native import reader as m; \
+	  assert b"__asan_" in open(m.__file__, "rb").read(), m.__file__ + " is not sanitized"'
+	$(SANITIZED) $(SANITIZE)/bin/pytest --capture=sys $(TESTS_OF_C) $(ARGS)
+
+fuzz: $(VENV)/.installed-dev ## fuzz each part of the C for FUZZ_SECONDS=60; its headers with libFuzzer if there is clang
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
+	@if command -v clang >/dev/null; then $(MAKE) fuzz-headers; else echo "no clang: the headers are not fuzzed alone"; fi
+
+fuzz-headers: $(C_FUZZERS)
+	@for fuzzer in $^; do \
+	  echo "$$fuzzer"; mkdir -p $$fuzzer.corpus; \
+	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=400 -dict=tests/fuzz/json.dict -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/ $$fuzzer.corpus || exit 1; \
+	done
+
 bench: $(BENCH)/.installed ## time and memory beside other tools (ARGS='--workloads small --runs 3')
 	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
 
 clean: ## remove the environments, caches, builds and generated data
-	rm -rf $(VENV) $(BENCH) benchmarks/data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(SANITIZE) benchmarks/data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- environments: installed once, and again when pyproject.toml or what is compiled is newer
@@ -51,6 +71,21 @@ $(VENV)/.installed-dev: pyproject.toml $(SOURCES) | $(BIN)/python
 $(VENV)/.installed-scale: pyproject.toml $(SOURCES) | $(BIN)/python
 	$(BIN)/python $(PIP_INSTALL) -e '.[scale]'
 	@touch $(VENV)/.installed $(VENV)/.installed-dev $@
+
+# not editable, so that the extensions of $(VENV), which stand beside their sources, stay as they are
+$(SANITIZE)/.installed: pyproject.toml $(SOURCES) $(shell find budget_cli -name '*.py') | $(SANITIZE)/bin/python
+	BUDGET_CLI_SANITIZE=1 CC=gcc $(SANITIZE)/bin/python $(PIP_INSTALL) '.[dev]'
+	BUDGET_CLI_SANITIZE=1 CC=gcc $(SANITIZE)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
+	@touch $@
+
+# the sanitizer's library comes first in the process, and every allocation of Python is its own; Python's leaks are ignored
+SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" PYTHONMALLOC=malloc \
+  ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
+
+build/fuzz/%: tests/fuzz/%.c $(wildcard budget_cli/native/*.h)
+	@mkdir -p build/fuzz
+	clang -g -O1 -D_GNU_SOURCE -Wall -Wextra -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	  -Ibudget_cli/native $< -lm -o $@
 
 $(BENCH)/.installed: pyproject.toml $(SOURCES) $(shell find budget_cli -name '*.py') benchmarks/requirements.txt | $(BENCH)/bin/python
 	$(BENCH)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .  # as users have it: not editable, which costs a start 8 ms

@@ -1,0 +1,17 @@
+/* libFuzzer target of hash.h: the hash depends on the bytes alone, not on where they stand, and reads none beyond them. */
+
+#include <stdlib.h>
+
+#include "hash.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    uint64_t expected = hash_of(data, size);
+    for (size_t shift = 0; shift < 8; shift++) {
+        unsigned char *text = malloc(shift + size);
+        if (!text && shift + size) abort();
+        if (size) memcpy(text + shift, data, size);
+        if (hash_of(size ? text + shift : data, size) != expected) abort();
+        free(text);
+    }
+    return 0;
+}
