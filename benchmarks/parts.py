@@ -14,8 +14,8 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.ids import Packed
 from budget_cli.records.columns import Tally
-from budget_cli.scanning import summary
-from budget_cli.scanning.scan import Scan
+from budget_cli.scanning import summary_writing
+from budget_cli.scanning.state import Scan, SourceResult
 from budget_cli.schema.fields import Fields
 
 PARTS, GROUP, LAYOUT = 64, 8, Layout((1024,))
@@ -32,10 +32,10 @@ def write(folder: Path, prompts: int, same: bool) -> None:
         length = np.round(chance.lognormal(6.5, 0.6, codes.size))
         log_ratio = np.round(chance.normal(0, 0.5, codes.size), 10)
         groups = Groups.from_responses(LAYOUT, ids, codes, reward, length, log_ratio)
-        of_source = summary.SourceResult(f"{part}.jsonl", groups)
-        scan = Scan(groups, parts=[of_source], tally=Tally(read=codes.size, used=codes.size))
+        result = SourceResult(f"{part}.jsonl", groups)
+        scan = Scan(groups, source_results=[result], tally=Tally(read=codes.size, used=codes.size))
         with (folder / f"{part:02}.jsonl").open("wb") as file:
-            file.writelines(summary.write(scan, Fields(), LAYOUT))
+            file.writelines(summary_writing.write(scan, Fields(), LAYOUT))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Sources and the groups of a finished scan → the same bytes, each record with its terms in it.
+"""Sources and the groups of a finished scan → the same bytes, with the terms of the loss inserted into each record.
 
-The second pass over the input: a response's advantage needs the mean over its prompt, and that is known only at the
-end of the first. Joins reading, groups and the objective; computes nothing that the loss does not consist of.
+The second pass over the input: a response's advantage needs the mean over its prompt, which is known only at the end of
+the first. Joins records, groups and the objective; computes nothing but the terms of the loss.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,12 +30,12 @@ from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import Source
 
 KEY = "budget_cli"
-CHANGED = "changed between the two readings of it: what was written so far is not to be trusted"
+CHANGED = "changed between the two passes over it: do not trust what was written so far"
 
 
 @dataclass(frozen=True)
 class AnnotationPlan:
-    """What every response gets its terms from; the same in every worker."""
+    """What the terms of a response are computed from; the same in every worker."""
 
     plan: Plan
     groups: Groups
@@ -44,11 +44,11 @@ class AnnotationPlan:
 
 
 class AnnotatedBlock(NamedTuple):
-    """What one block gave, in whole lines."""
+    """The annotated lines of one block."""
 
     annotated: bytes
     rejects: bytes
-    unheld: int  # rejected lines that are too long to be held, so not all of them is in `rejects`
+    unheld: int  # rejected lines that are missing from `rejects`, as they are too long to hold
     tally: Tally
     bytes: int
 
@@ -60,17 +60,17 @@ def annotate(
     jobs: int | None = None,
     progress: Callable[[ReadSoFar], None] | None = None,
 ) -> Iterator[AnnotatedBlock]:
-    """The lines of every source in order, each record with its terms, and the rejected ones apart.
+    """Yield the lines of every source in order, each record with its terms, and rejected lines separately.
 
     Args:
-        found: the sources; all of them can be read twice.
-        terms: what the first pass found, and the coefficients.
-        first_pass: its counts, which those of the second must equal.
-        jobs: processes, as for the scan.
+        found: the sources, which can all be read twice.
+        terms: the groups of the first pass, and the coefficients.
+        first_pass: its counts must equal those of the second pass.
+        jobs: number of processes, as for the scan.
         progress: called after every block.
 
     Raises:
-        InputProblem: a source is not as it was in the first pass.
+        InputProblem: a source has changed since the first pass.
         WorkerDied: a worker process was killed.
     """
     problems: list[InputProblem] = []
@@ -92,13 +92,13 @@ def annotate(
 
 
 def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
-    """Read the block again and put in what is known now."""
+    """Read the block again and insert the terms of its responses."""
     plan = terms.plan
     try:
         block = scan.block_of(task, plan)
         decoded = scan.decode(task.source, block, plan)
         columns = decoded.columns
-        # a line is a whole prompt, whose name only the scan knows: its moments are all here
+        # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
         groups = scan.groups_of(columns, plan) if plan.fields.group == "line" else terms.groups
         places = groups.rows(columns.keys)
         if np.any(places < 0):
@@ -116,7 +116,7 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
 
 @quiet_overflow
 def _terms(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
-    """The terms of these responses, shape (responses,) each; `rows`: where each one's prompt is."""
+    """Compute the terms of these responses, shape (responses,) each; `rows` holds the row of each one's prompt."""
     n = groups.column("n")[rows]
     r, e = columns.reward, np.zeros_like(columns.reward)
     e0 = e1 = e
@@ -132,7 +132,7 @@ def _terms(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alp
         r0 + r1 / n,
         e0 + e1 / n,
         (r - r0) - r1 / n,
-        (e - e0) - e1 / n,  # about the pivot: all digits, however far the mean is from 0
+        (e - e0) - e1 / n,  # about the pivot, which keeps all digits however far the mean is from 0
         beta,
         alpha,
     )
@@ -157,12 +157,12 @@ def _joined(lines: list[bytes]) -> bytes:
 def _written(
     lines: list[bytes], columns: ResponseColumns, terms: objective.Terms, rejected: dict[int, str], plan: Plan
 ) -> list[bytes]:
-    """Every line that is not rejected, with the terms of its responses where it has any."""
+    """Return the lines that are not rejected, with the terms of their responses inserted."""
     insertion = _insertion(plan.fields)
     values = [_listed(term) for term in terms]
     names = objective.Terms._fields
-    if _is_a_response_a_line(lines, columns, plan.fields):
-        dumps, into = orjson.dumps, insertion.into  # a record a line: what most dumps are
+    if _has_one_response_per_line(lines, columns, plan.fields):  # as in most dumps
+        dumps, into = orjson.dumps, insertion.into
         return [
             into(line, [dumps(dict(zip(names, value, strict=True)))])
             for line, value in zip(lines, zip(*values, strict=True), strict=True)
@@ -173,7 +173,7 @@ def _written(
         at, end = starts[number - 1], starts[number]
         if number in rejected:
             continue
-        if at == end:  # a blank line, or one that is no sample
+        if at == end:  # a blank line, or one without a sample
             written.append(line)
             continue
         pieces = []
@@ -191,16 +191,16 @@ def _insertion(fields: Fields) -> Insertion:
 
 
 def _listed(values: Floats) -> list[float | None]:
-    """Plain numbers; None for what there is not, or is beyond the range of a double."""
-    there = np.isfinite(values)
+    """Convert to Python's numbers, with None for a missing value or one beyond the range of a double."""
+    finite = np.isfinite(values)
     listed: list[float | None] = (values + 0.0).tolist()  # -0.0 becomes 0.0
-    for i in np.flatnonzero(~there).tolist():
+    for i in np.flatnonzero(~finite).tolist():
         listed[i] = None
     return listed
 
 
-def _is_a_response_a_line(lines: list[bytes], columns: ResponseColumns, fields: Fields) -> bool:
-    """Whether every line is the record of one response: no arrays, no blank or rejected line, no list of samples."""
+def _has_one_response_per_line(lines: list[bytes], columns: ResponseColumns, fields: Fields) -> bool:
+    """True if every line is the record of one response: no arrays, no lists of samples, no blank or rejected line."""
     rewards = fields.paths["rewards"]
     if fields.records or isinstance(rewards, Expression):
         return False
@@ -209,7 +209,7 @@ def _is_a_response_a_line(lines: list[bytes], columns: ResponseColumns, fields: 
 
 
 def _sizes(line: bytes, plan: Plan, responses: int) -> list[int | None]:
-    """For each sample of a line: None for a response of its own, the length of its arrays for several side by side."""
+    """Return, for each record of a line, the number of responses in its arrays; None if it is a single response."""
     fields = plan.fields
     if fields.records == "columns":
         return [responses]

@@ -1,6 +1,6 @@
-"""What was seen of a source's responses ↔ what the header of a summary says of it, in JSON.
+"""Counters of a source ↔ the JSON that the header of a summary holds of them.
 
-A place is a line, and a prompt its number among all of the summary. Knows no file, and not what was looked for.
+In JSON a place is a line, and a prompt is its number in the summary. Knows no files and no thresholds.
 """
 
 from collections.abc import Collection
@@ -12,46 +12,46 @@ from numpy.typing import NDArray
 from budget_cli.evidence.counters import FEW, Counters, Location, Occurrences
 from budget_cli.evidence.observations import Observations
 
-VALUES = (str, int, float, type(None))  # bool is none of them
+VALUES = (str, int, float, type(None))  # not bool: types are compared exactly
 
 
-def to_json(seen: Counters, prompts: NDArray[np.intp]) -> dict[str, Any]:
-    """For JSON, what was seen; `prompts`: the number of each row's prompt. What is empty is left out."""
+def to_json(counters: Counters, prompts: NDArray[np.intp]) -> dict[str, Any]:
+    """Return the counters as JSON, without empty parts; `prompts` holds the number of each row's prompt."""
     parts = {
         "spotted": {
             name: [one.count, [[line, int(prompts[row])] for line, row in one.first]]
-            for name, one in seen.occurrences.items()
+            for name, one in counters.occurrences.items()
         },
-        "sums": {name: number(value) for name, value in seen.sums.items() if value},
-        "values": {name: list(counts.items()) for name, counts in seen.values.items()},
+        "sums": {name: number(value) for name, value in counters.sums.items() if value},
+        "values": {name: list(counts.items()) for name, counts in counters.values.items()},
     }
     return {name: part for name, part in parts.items() if part}
 
 
 def number(value: float) -> float | str:
-    """As JSON can write it: what is not finite as `inf`, `-inf` or `nan`."""
+    """Return the value as JSON can hold it: one that is not finite as the string `inf`, `-inf` or `nan`."""
     return value if value - value == 0 else str(value)
 
 
-def from_json(told: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -> Observations | None:
-    """What was seen of a source, without what is about other budgets; None: this says nothing of the kind.
+def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -> Observations | None:
+    """Return the observations of a source, without counts for other budgets; None if the JSON is not valid.
 
     Args:
-        told: from JSON.
+        shown: the decoded JSON, as `to_json` makes it.
         prompts: the number of each row's prompt, in ascending order.
-        budgets: tokens.
+        budgets: tokens; counts by reward are read only for these.
     """
     observations = Observations(per_prompt=False)
-    seen = observations.counters
-    about = {"", *map(str, budgets)}
+    counters = observations.counters
+    wanted = {"", *map(str, budgets)}
     try:
-        for name, (count, first) in told.get("spotted", {}).items():
+        for name, (count, first) in shown.get("spotted", {}).items():
             places = [Location(_whole(line, 1), _row(prompts, _whole(prompt, 0))) for line, prompt in first]
-            seen.occurrences[name] = Occurrences(_whole(count, max(1, len(places))), places[:FEW])
-        seen.sums = {name: float(value) for name, value in told.get("sums", {}).items()}
-        for name, counts in told.get("values", {}).items():
-            if name.partition("@")[2] in about:
-                seen.values[name] = {_value(value): _whole(times, 1) for value, times in counts}
+            counters.occurrences[name] = Occurrences(_whole(count, max(1, len(places))), places[:FEW])
+        counters.sums = {name: float(value) for name, value in shown.get("sums", {}).items()}
+        for name, counts in shown.get("values", {}).items():
+            if name.partition("@")[2] in wanted:
+                counters.values[name] = {_value(value): _whole(times, 1) for value, times in counts}
     except (AttributeError, TypeError, ValueError):
         return None
     return observations

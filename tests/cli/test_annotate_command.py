@@ -227,8 +227,8 @@ def test_nothing_is_written_where_not_all_bytes_can_be_read(budget_cli: Run, sma
 
 
 CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # what happens to the file between the two readings
-    "another prompt": (lambda data: data.replace(b"p1", b"q1"), "changed between the two readings"),
-    "a record less": (lambda data: data.replace(b"{", b" ", 1), "changed between the two readings"),
+    "another prompt": (lambda data: data.replace(b"p1", b"q1"), "changed between the two passes"),
+    "a record less": (lambda data: data.replace(b"{", b" ", 1), "changed between the two passes"),
     "shorter": (lambda data: data[:-50], "became shorter while being read"),
 }
 

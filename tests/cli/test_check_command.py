@@ -250,8 +250,8 @@ def test_what_was_rejected_when_summarizing_is_found(budget_cli: Run, tmp_path: 
 SUMMARIES = [
     (
         ("-B", "9"),
-        "1.jsonl: a summary for other budgets: asked for 9, it has 512, 1024; give one of those with -B, or"
-        " summarize again with this one",
+        "1.jsonl: this summary was made for other budgets (512, 1024), not 9: give one of those with -B, or"
+        " summarize again with 9",
     ),
     (("--text",), "1.jsonl: a summary holds no single records, which is what check --text is about"),
     (
@@ -260,8 +260,8 @@ SUMMARIES = [
     ),
     (
         ("--threshold", "log-ratio-outlier.nats=3"),
-        "1.jsonl: a summary that counted with log-ratio-outlier.nats=20, not 3; that is done while records are read:"
-        " give --threshold log-ratio-outlier.nats=20, or check the records",
+        "1.jsonl: this summary was made with log-ratio-outlier.nats=20, not 3, and the threshold applies while"
+        " records are read: give --threshold log-ratio-outlier.nats=20, or check the records",
     ),
     (("--threshold", "truncated.share=0.01"), None),
     (("--threshold", "positive-log-prob.nats=0.001"), None),
@@ -285,7 +285,7 @@ def test_a_summary_of_an_earlier_version_is_to_be_made_again(budget_cli: Run, st
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", cwd=steps)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == (
-        "budget-cli: 1.jsonl: a summary without what the checks count, from an earlier version: summarize again\n"
+        "budget-cli: 1.jsonl: this summary of an earlier version has no evidence for the checks: summarize again\n"
     )
     assert budget_cli("loss", "1.jsonl", "-B", "512", cwd=steps).returncode == 0
     # what was put together from it does not pretend to know
@@ -300,7 +300,7 @@ def test_a_damaged_summary_is_no_finding(budget_cli: Run, steps: Path) -> None:
     (steps / "1.jsonl").write_bytes(whole.replace(b'"truncated":[2,', b'"truncated":["2",'))
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", "-f", "json", cwd=steps)
     assert done.returncode == 3
-    problem = "1.jsonl: a summary that is damaged: what its header says was seen cannot be"
+    problem = "1.jsonl: damaged summary: the evidence in its header is not valid"
     assert (of_json(done)["incomplete"], of_json(done)["status"]) == ([problem], "fail")
     assert done.stderr.decode() == f"budget-cli: {problem}\n"
 

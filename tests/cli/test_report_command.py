@@ -127,8 +127,8 @@ def test_of_a_summary_of_an_earlier_version_the_page_has_what_its_numbers_say(bu
     done = budget_cli("report", "a.jsonl", "-B", "1024", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr.decode() == (
-        "budget-cli: the page has no findings of check: a.jsonl: a summary without what the checks count, from an"
-        " earlier version: summarize again\n"
+        "budget-cli: the page has no findings of check: a.jsonl: this summary of an earlier version has no"
+        " evidence for the checks: summarize again\n"
     )
     assert "1 prompt gets an advantage from length alone (phantom): geometry-203" in Page(done.stdout).text
 

@@ -101,7 +101,7 @@ def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None
     parts[0].write_bytes(parts[0].read_bytes()[:-40])
     done = budget_cli("loss", *parts, *WHOLE)
     assert done.returncode == 3
-    assert f"{parts[0]}: a summary that is damaged".encode() in done.stderr
+    assert f"{parts[0]}: damaged summary".encode() in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None
         ),
         (
             ("loss", "{}", "-B", "9"),
-            "{}: a summary for other budgets: asked for 9, it has 512, 1024; give one of those"
-            " with -B, or summarize again with this one",
+            "{}: this summary was made for other budgets (512, 1024), not 9: give one of those"
+            " with -B, or summarize again with 9",
         ),
         (("loss", "{}", "-B", "1024", "--by", "file"), "--by file: {} is a summary, which holds no single records"),
         (("annotate", "{}", "-B", "1024"), "{}: a summary holds no single records, which is what annotate is about"),

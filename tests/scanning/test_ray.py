@@ -23,7 +23,7 @@ from budget_cli.groups.moments import Layout
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import ray as cluster
 from budget_cli.scanning import scan as scanning
-from budget_cli.scanning import summary
+from budget_cli.scanning import summary_writing
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Plan, Scan
 from budget_cli.schema.fields import Fields
@@ -178,7 +178,7 @@ def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) 
 def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, last: int, apart: bool) -> None:
     paths = [str(dumps / f"{name}.jsonl") for name in range(5)]
     part = scan(sources.find(paths[3:last]), SUMMARIZED, jobs=1)
-    (dumps / "summary").write_bytes(b"".join(summary.write(part, PLAN.fields, TWO, SUMMARIZED.observe)))
+    (dumps / "summary").write_bytes(b"".join(summary_writing.write(part, PLAN.fields, TWO, SUMMARIZED.observe)))
     found, plan = (
         sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]),
         replace(SUMMARIZED, keep_sources_apart=apart),
@@ -217,7 +217,7 @@ def test_summaries_are_folded_in_shares_too(
         part = scan(
             sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), replace(plan, keep_sources_apart=True)
         )
-        (folder / f"{name}.summary.jsonl").write_bytes(b"".join(summary.write(part, plan.fields, plan.layout)))
+        (folder / f"{name}.summary.jsonl").write_bytes(b"".join(summary_writing.write(part, plan.fields, plan.layout)))
     (folder / "2.jsonl").write_bytes((dumps / "2.jsonl").read_bytes())
     found = sources.find([str(folder)])
     of_cluster, of_one = cluster.scan(found, plan), scan(found, plan, jobs=1)

@@ -19,7 +19,7 @@ from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import RejectionLimit
 from budget_cli.records.jsonl import Limits
-from budget_cli.scanning import summary
+from budget_cli.scanning import summary, summary_writing
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Plan, Scan
 from budget_cli.schema.fields import Fields
@@ -62,7 +62,7 @@ def scanned(paths: list[Path], apart: bool = False, layout: Layout = LAYOUT, fie
 
 
 def summarized(paths: list[Path], to: Path, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Path:  # noqa: B008
-    to.write_bytes(b"".join(summary.write(scanned(paths, True, layout, fields), fields, layout, SPEC)))
+    to.write_bytes(b"".join(summary_writing.write(scanned(paths, True, layout, fields), fields, layout, SPEC)))
     return to
 
 
@@ -158,12 +158,12 @@ def test_what_could_not_be_read_to_its_end_stays_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data[: data.rindex(b"{")], "a summary that is cut off: 3 prompts of 4"),
-        (lambda data: data[:-9], "a summary that is damaged: some line of it is no prompt and row"),
-        (lambda data: data[:60], "begins as a summary of budget-cli, but its header is cut off"),
+        (lambda data: data[: data.rindex(b"{")], "truncated summary: it has 3 of 4 prompts"),
+        (lambda data: data[:-9], "damaged summary: a line holds no prompt_id and row"),
+        (lambda data: data[:60], "truncated summary: its header is incomplete"),
         (
             lambda data: data.replace(b'"row":[0,', b'"row":[0,1,', 1),
-            "a summary, but some row of it does not have 12 numbers",
+            "damaged summary: a row does not have 12 numbers",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_damaged_account_of_what_was_seen_is_none(tmp_path: Path, seen: Any) -
     made = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=seen))
     with pytest.raises(InputProblem) as caught:
         summary.read(sources.find([str(made)])[0], LAYOUT, SPEC)
-    assert caught.value.problem == "a summary that is damaged: what its header says was seen cannot be"
+    assert caught.value.problem == "damaged summary: the evidence in its header is not valid"
     assert len(summary.read(sources.find([str(made)])[0], LAYOUT).source_results) == 1  # to those who do not ask
 
 
@@ -221,16 +221,16 @@ def test_what_was_not_looked_at_in_one_source_is_not_told_of_any(tmp_path: Path)
 
 COUNTED = [
     (lambda header: None, None),
-    (of_an_earlier_version, "s: a summary without what the checks count, from an earlier version: summarize again"),
+    (of_an_earlier_version, "s: this summary of an earlier version has no evidence for the checks: summarize again"),
     (lambda header: header["thresholds"].update({"another": 7}), None),
     (
         lambda header: header["thresholds"].pop(OUTLIER),
-        "s: a summary without what the checks count, from an earlier version: summarize again",
+        "s: this summary of an earlier version has no evidence for the checks: summarize again",
     ),
     (
         lambda header: header["thresholds"].update({OUTLIER: 12.5}),
-        "s: a summary that counted with log-ratio-outlier.nats=12.5, not 20; that is done while records are read: give"
-        " --threshold log-ratio-outlier.nats=12.5, or check the records",
+        "s: this summary was made with log-ratio-outlier.nats=12.5, not 20, and the threshold applies while"
+        " records are read: give --threshold log-ratio-outlier.nats=12.5, or check the records",
     ),
 ]
 
@@ -288,24 +288,31 @@ def test_summaries_that_do_not_add_are_refused(tmp_path: Path) -> None:
             Fields(),
             [7],
             False,
-            "a: a summary for other budgets: asked for 7, it has 100, 500; give one of those with -B, or summarize"
-            " again with this one",
+            "a: this summary was made for other budgets (100, 500), not 7: give one of those with -B, or summarize"
+            " again with 7",
         ),
-        ({"b": headers["b"]}, Fields(), [], False, "b: a summary with log-probs of 0 of 1 responses: give --kl-coef 0"),
+        (
+            {"b": headers["b"]},
+            Fields(),
+            [],
+            False,
+            "b: this summary has log-probs of 0 of 1 responses: give --kl-coef 0",
+        ),
         (
             headers,
             Fields(needs_log_probs=False),
             [],
             False,
-            "b: a summary of other prompts: fields prompt_id=uid, but prompt_id=prompt_id in a; they do not add",
+            "b: this summary was made with fields prompt_id=uid, but a with prompt_id=prompt_id: they cannot be"
+            " combined",
         ),
         (
             {"b": headers["b"]},
             Fields(needs_log_probs=False),
             [],
             True,
-            "b: a summary of other prompts: fields prompt_id=uid, but prompt_id=prompt_id in the records; they do not"
-            " add",
+            "b: this summary was made with fields prompt_id=uid, but the records with prompt_id=prompt_id: they"
+            " cannot be combined",
         ),
     ]
     for given_headers, fields, budgets, beside, message in cases:

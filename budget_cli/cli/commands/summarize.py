@@ -62,7 +62,7 @@ def command(
     from budget_cli.evidence.counters import FEW
     from budget_cli.groups.moments import Layout
     from budget_cli.records.columns import FIRST_TEN, RejectionLimit
-    from budget_cli.scanning import summary
+    from budget_cli.scanning import summary_writing
     from budget_cli.sources.compression import compressor
 
     budgets = () if token_budget is None else parse_budgets("--token-budget", token_budget)
@@ -78,7 +78,7 @@ def command(
         scan.notes.append(f"check cannot take the result: {unchecked}")
     reasons = session.reasons()
     with console.sink(to.output) as put:
-        for piece in compressed(summary.write(scan, session.fields, Layout(budgets), observe)):
+        for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe)):
             put(piece)
     session.report(reasons, on_screen=False, most=None if to.verbose else FIRST_TEN.first)
     return session.exit_code(reasons)

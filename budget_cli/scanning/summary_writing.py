@@ -1,0 +1,105 @@
+"""A finished scan → the lines of a summary, which another scan, elsewhere or later, takes in place of the records.
+
+A header holds the settings and counts. Then follows one line per prompt: its id, and for each source that holds it the
+number of the source and the columns of its row. Rows and evidence of different sources stay apart, so that a scan of
+several summaries can fold all sources in their order and has the bits of a single scan, however the files were
+distributed. Numbers are written so that they read back unchanged; docs/summaries.md has the format. Knows no records.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from budget_cli.evidence.responses import ObservationSpec
+from budget_cli.groups.lengths import Lengths
+from budget_cli.groups.moments import Layout, Table
+from budget_cli.ids import Ids, Key
+from budget_cli.records.columns import Tally
+from budget_cli.scanning import evidence_json
+from budget_cli.scanning.state import Scan
+from budget_cli.scanning.summary import SCHEMA, settings_of, thresholds_of
+from budget_cli.schema.fields import Fields
+
+TALLY_COUNTERS = ("by_code", "by_absent_field")
+CHUNK = 1 << 13  # prompts converted to Python's numbers at a time
+
+
+def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | None = None) -> Iterator[bytes]:
+    """Yield the header, then the lines of the prompts in order of first occurrence.
+
+    Args:
+        scan: a scan that kept its sources apart.
+        fields: what was read from the records.
+        layout: the budgets of the scan.
+        spec: what was observed; None: write no evidence.
+    """
+    sources = [result.groups for result in scan.source_results]
+    total = Lengths()
+    for groups in sources:
+        total.merge(groups.lengths)
+    ids = Ids()
+    place = np.concatenate([np.zeros(0, np.intp), *(ids.places(groups.keys()) for groups in sources)])
+    sizes = [len(groups) for groups in sources]
+    number = np.repeat(np.arange(len(sources)), sizes)
+    table = np.concatenate([layout.empty(0), *(groups.table for groups in sources)])
+    identity = layout.empty(1)[0]
+    written = [name == "n" or bool(np.any(table[:, i] != identity[i])) for i, name in enumerate(layout.names)]
+    header = {
+        "schema": SCHEMA,
+        "budgets": layout.budgets,
+        **settings_of(fields),
+        "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written],
+        "prompts": len(ids),
+        "sources": [_utf8(result.name) for result in scan.source_results],
+        "responses": int(table[:, layout.at("n")].sum()),
+        "with_length": sum(groups.with_length for groups in sources),
+        "with_log_ratio": sum(groups.with_log_ratio for groups in sources),
+        "lengths": np.stack(total.items(), axis=1).tolist(),
+        "records": {
+            name: getattr(scan.tally, name) for name in Tally.__dataclass_fields__ if name not in TALLY_COUNTERS
+        },
+        "rejected": dict(scan.tally.by_code),
+        "lacking": dict(scan.tally.by_absent_field),
+        "rejections": [{**one._asdict(), "source": _utf8(one.source)} for one in scan.rejections],
+        "incomplete": [[_utf8(problem.source), _utf8(problem.problem)] for problem in scan.problems],
+    }
+    observed = [result.observations for result in scan.source_results if result.observations is not None]
+    if spec is not None and len(observed) == len(sources):  # all sources were observed
+        header["thresholds"] = thresholds_of(spec)
+        prompts = np.split(place, np.cumsum(sizes)[:-1])
+        header["seen"] = [evidence_json.to_json(one.counters, of) for one, of in zip(observed, prompts, strict=False)]
+    yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
+    yield from _prompts(ids.all(), place, np.column_stack([number, table[:, written]]))
+
+
+def _prompts(keys: Sequence[Key], place: NDArray[np.intp], rows: Table) -> Iterator[bytes]:
+    """Yield the lines of the prompts.
+
+    Args:
+        keys: prompt ids, in order of first occurrence.
+        place: shape (rows,), the index into `keys` of each row.
+        rows: shape (rows, 1 + columns): the number of the source, then the columns.
+    """
+    order = np.argsort(place, kind="stable")
+    ends = np.searchsorted(place[order], np.arange(len(keys) + 1))
+    for start in range(0, len(keys), CHUNK):
+        bounds = ends[start : start + CHUNK + 1].tolist()
+        chunk = rows[order[bounds[0] : bounds[-1]]]
+        plain = bool(np.isfinite(chunk).all())
+        values = chunk.tolist()
+        for key, (begin, end) in zip(keys[start : start + CHUNK], pairwise(bounds), strict=True):
+            row: list[Any] = []
+            for one in values[begin - bounds[0] : end - bounds[0]]:
+                one[0] = int(one[0])
+                row += one if plain else [evidence_json.number(value) for value in one]
+            prompt_id = _utf8(key) if isinstance(key, str) else key  # may be a file name (--group file)
+            yield orjson.dumps({"prompt_id": prompt_id, "row": row}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _utf8(text: str) -> str:
+    """Return the text with bytes that are not UTF-8, as in a file name, escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
