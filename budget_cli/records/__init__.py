@@ -1,1 +1,1 @@
-"""Bytes → checked columns and rejections; one module per format."""
+"""Bytes → checked columns and rejections, with one module per format and per way to read it."""

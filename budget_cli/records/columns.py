@@ -1,4 +1,4 @@
-"""What the reading of a block gives: its responses as columns, and what was refused. No bytes, no JSON."""
+"""The result of every reader: responses as columns, and rejected records. Knows no bytes and no JSON."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from budget_cli.ids import Ids, Key, keys_at
 from budget_cli.schema.fields import ExtraKind
 
-Label = Key | None  # of a response that has none: None
+Label = Key | None  # None: the response has no label
 Floats = NDArray[np.float64]
 
 
 class Rejection(NamedTuple):
-    """One record that was not used, and why."""
+    """One record that is not used, and why."""
 
     source: str
-    line: int  # 1-based, physical; of Parquet: the row
-    column: int | None  # 1-based, in characters; None: a row of Parquet
+    line: int  # 1-based physical line; in Parquet, the row
+    column: int | None  # 1-based, in characters; None in Parquet
     code: str
     field: str | None
     message: str
@@ -32,17 +32,17 @@ class Rejection(NamedTuple):
 
 
 class RejectionLimit(NamedTuple):
-    """Which rejections are kept in full, in the order of the input; all of them are counted."""
+    """How many rejections to keep in full, in the order of the input; all of them are counted."""
 
-    first: int | None = 10  # so many; None: all
-    of_each: int = 0  # and of every code so many, wherever they are
+    first: int | None = 10  # the number of first rejections to keep; None: all
+    of_each: int = 0  # the number to keep for each code, wherever they are
 
     def wants(self, kept: int, of_code: int) -> bool:
-        """Whether one more is kept, after so many that were kept, and so many with its code."""
+        """True if one more is to be kept, after `kept` rejections that were kept and `of_code` that have its code."""
         return self.first is None or kept < self.first or of_code < self.of_each
 
     def merge(self, kept: list[Rejection], later: Sequence[Rejection]) -> None:
-        """Add those of a later part of the input; what the part itself did not keep would not be kept here either."""
+        """Merge the kept rejections of a later part of the input; none that the part dropped would be kept here."""
         if self.first is None:
             kept += later
         elif later:
@@ -58,49 +58,49 @@ FIRST_TEN, ALL_REJECTIONS = RejectionLimit(), RejectionLimit(None)
 
 @dataclass
 class LabelColumn:
-    """A string or an integer a response."""
+    """One string or integer per response."""
 
-    values: Sequence[Key]  # the distinct ones, first seen first
-    codes: NDArray[np.intp]  # index into values; -1: the response has none
+    values: Sequence[Key]  # distinct, in order of first occurrence
+    codes: NDArray[np.intp]  # index into values; -1 if the response has no label
 
 
 @dataclass
 class TextColumn:
-    """What stands for a text a response."""
+    """One text per response, as a digest and a length."""
 
-    digest: NDArray[np.uint64]  # equal texts, equal digests; 0: the response has none
-    characters: NDArray[np.int64]  # how long it is; -1: it has none, or is no text but a list of tokens
+    digest: NDArray[np.uint64]  # equal for equal texts; 0 if the response has no text
+    characters: NDArray[np.int64]  # -1 if the response has no text, or a list of tokens instead
 
 
-ExtraColumn = Floats | LabelColumn | TextColumn  # numbers: NaN where a response has none
+ExtraColumn = Floats | LabelColumn | TextColumn  # a number is NaN where a response has none
 
 
 @dataclass
 class ResponseColumns:
-    """The responses of a block; every array has one entry a response."""
+    """The responses of a block; every array has one entry per response."""
 
-    keys: Sequence[Key]  # the distinct prompt ids, first seen first
+    keys: Sequence[Key]  # distinct prompt ids, in order of first occurrence
     codes: NDArray[np.intp]  # index into keys
-    line: NDArray[np.intp]  # where it came from, 1-based, counted from the block's first line
+    line: NDArray[np.intp]  # 1-based, counted from the first line of the block
     reward: Floats
-    length: Floats | None  # tokens; NaN where a response has none, None where no response has one
+    length: Floats | None  # tokens; NaN where a response has none, None if no response has one
     log_prob: Floats | None  # nats, summed over the response; NaN and None as above
     old_log_prob: Floats | None
-    tokens: Floats | None  # how many a list of log-probs had; NaN and None as above
-    extras: dict[str, ExtraColumn] = field(default_factory=dict)  # those asked for, whether a response has them or not
+    tokens: Floats | None  # number of log-probs, where they came as a list; NaN and None as above
+    extras: dict[str, ExtraColumn] = field(default_factory=dict)  # one for each field in Fields.extras
 
     @property
     def log_ratio(self) -> Floats | None:
-        """In nats; NaN where a response lacks one of the two, None where no response has both."""
+        """log_prob − old_log_prob in nats; NaN where a response lacks either, None if no response has both."""
         if self.log_prob is None or self.old_log_prob is None:
             return None
-        with np.errstate(over="ignore"):  # beyond a double: the report says null
+        with np.errstate(over="ignore"):  # an overflow to inf becomes null in the result
             return self.log_prob - self.old_log_prob
 
     def select(self, rows: NDArray[Any]) -> "ResponseColumns":
-        """These rows only, by their places or by a mask; keys and labels stay."""
+        """Select rows by index or mask; keys and label values stay as they are."""
 
-        def of(array: Floats | None) -> Floats | None:
+        def selected(array: Floats | None) -> Floats | None:
             return None if array is None else array[rows]
 
         return ResponseColumns(
@@ -108,15 +108,15 @@ class ResponseColumns:
             self.codes[rows],
             self.line[rows],
             self.reward[rows],
-            of(self.length),
-            of(self.log_prob),
-            of(self.old_log_prob),
-            of(self.tokens),
-            {name: _extra_at(one, rows) for name, one in self.extras.items()},
+            selected(self.length),
+            selected(self.log_prob),
+            selected(self.old_log_prob),
+            selected(self.tokens),
+            {name: _select_extra(one, rows) for name, one in self.extras.items()},
         )
 
 
-def _extra_at(one: ExtraColumn, rows: NDArray[Any]) -> ExtraColumn:
+def _select_extra(one: ExtraColumn, rows: NDArray[Any]) -> ExtraColumn:
     if isinstance(one, LabelColumn):
         return LabelColumn(one.values, one.codes[rows])
     return TextColumn(one.digest[rows], one.characters[rows]) if isinstance(one, TextColumn) else one[rows]
@@ -124,18 +124,18 @@ def _extra_at(one: ExtraColumn, rows: NDArray[Any]) -> ExtraColumn:
 
 @dataclass
 class Tally:
-    """Records by what became of them; tallies add."""
+    """The number of records by their fate."""
 
     read: int = 0
     used: int = 0
     rejected: int = 0
     blank: int = 0
-    skipped: int = 0  # lines that are no samples
+    skipped: int = 0  # lines that are not samples
     by_code: Counter[str] = field(default_factory=Counter)
     by_absent_field: Counter[str] = field(default_factory=Counter)  # rejected because this field is missing or null
 
     def merge(self, other: "Tally") -> None:
-        """Count the other's records too."""
+        """Merge the counts of another tally."""
         self.read += other.read
         self.used += other.used
         self.rejected += other.rejected
@@ -147,7 +147,7 @@ class Tally:
 
 @dataclass
 class Decoded:
-    """A block as read: `rejections` carry line numbers that count from the block's first line."""
+    """The content of a block; line numbers count from its first line."""
 
     columns: ResponseColumns
     tally: Tally
@@ -156,7 +156,7 @@ class Decoded:
 
 
 def concatenate(slices: list[ResponseColumns], ids: Ids) -> ResponseColumns:
-    """The columns of slices whose codes come from the same ids, one after the other."""
+    """Concatenate slices whose codes index the same `ids`."""
     if len(slices) == 1:
         return replace(slices[0], keys=ids.all())
     return ResponseColumns(
@@ -164,39 +164,39 @@ def concatenate(slices: list[ResponseColumns], ids: Ids) -> ResponseColumns:
         np.concatenate([part.codes for part in slices]),
         np.concatenate([part.line for part in slices]),
         np.concatenate([part.reward for part in slices]),
-        _joined([part.length for part in slices], slices),
-        _joined([part.log_prob for part in slices], slices),
-        _joined([part.old_log_prob for part in slices], slices),
-        _joined([part.tokens for part in slices], slices),
-        {name: _joined_extra([part.extras[name] for part in slices]) for name in slices[0].extras},
+        _concatenate_optional([part.length for part in slices], slices),
+        _concatenate_optional([part.log_prob for part in slices], slices),
+        _concatenate_optional([part.old_log_prob for part in slices], slices),
+        _concatenate_optional([part.tokens for part in slices], slices),
+        {name: _concatenate_extra([part.extras[name] for part in slices]) for name in slices[0].extras},
     )
 
 
-def _joined_extra(parts: list[Any]) -> ExtraColumn:
+def _concatenate_extra(parts: list[Any]) -> ExtraColumn:
     if isinstance(parts[0], TextColumn):
         return TextColumn(
             np.concatenate([part.digest for part in parts]), np.concatenate([part.characters for part in parts])
         )
     if isinstance(parts[0], LabelColumn):
         values = Ids()
-        # a last place for -1 to point to
+        # the last entry is the one that code -1 picks
         places = [np.append(values.places(part.values), -1)[part.codes] for part in parts]
         return LabelColumn(list(values.all()), np.concatenate(places))
     return np.concatenate(parts)
 
 
-def _joined(arrays: list[Floats | None], slices: list[ResponseColumns]) -> Floats | None:
+def _concatenate_optional(arrays: list[Floats | None], slices: list[ResponseColumns]) -> Floats | None:
     if all(array is None for array in arrays):
         return None
     pairs = zip(arrays, slices, strict=True)
     return np.concatenate([np.full(part.reward.size, np.nan) if array is None else array for array, part in pairs])
 
 
-def sort_by_line(joined: ResponseColumns) -> ResponseColumns:
-    """The same responses as one reading from top to bottom gives them: rows, keys and labels in the order of lines."""
-    rows = compact_keys(joined.select(np.argsort(joined.line, kind="stable")))
+def sort_by_line(columns: ResponseColumns) -> ResponseColumns:
+    """Order rows, keys and labels by line, as if one reader had read every line in turn."""
+    rows = compact_keys(columns.select(np.argsort(columns.line, kind="stable")))
     labels = {
-        name: LabelColumn(*_first_seen_first(one.values, one.codes))
+        name: LabelColumn(*_in_order_of_occurrence(one.values, one.codes))
         for name, one in rows.extras.items()
         if isinstance(one, LabelColumn)
     }
@@ -204,47 +204,51 @@ def sort_by_line(joined: ResponseColumns) -> ResponseColumns:
 
 
 def compact_keys(rows: ResponseColumns) -> ResponseColumns:
-    """The same responses, with no keys but theirs, first seen first."""
-    keys, codes = _first_seen_first(rows.keys, rows.codes)
+    """Drop the keys that no row uses, and order the rest by first occurrence."""
+    keys, codes = _in_order_of_occurrence(rows.keys, rows.codes)
     return replace(rows, keys=keys, codes=codes)
 
 
-def _first_seen_first(values: Sequence[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
-    """The values that some code points to, in the order of the codes; -1 points nowhere."""
-    seen, first = np.unique(codes, return_index=True)
-    order = seen[np.argsort(first)]
+def _in_order_of_occurrence(values: Sequence[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
+    """Return the values in use, ordered by first occurrence, and the codes that index them; -1 stays -1."""
+    used, first = np.unique(codes, return_index=True)
+    order = used[np.argsort(first)]
     order = order[order >= 0]
-    place = np.full(len(values) + 1, -1, dtype=np.intp)  # a last place for -1
+    place = np.full(len(values) + 1, -1, dtype=np.intp)  # the last entry is the one that code -1 picks
     place[order] = np.arange(order.size)
     return keys_at(values, order.tolist()), place[codes]
 
 
-def drop_empty(made: ResponseColumns) -> ResponseColumns:
-    """The same columns, None for those of which every number is missing."""
+def drop_empty(columns: ResponseColumns) -> ResponseColumns:
+    """Replace the optional columns that hold no number by None."""
 
-    def of(array: Floats | None) -> Floats | None:
+    def unless_empty(array: Floats | None) -> Floats | None:
         return None if array is None or np.isnan(array).all() else array
 
-    length, log_prob, old_log_prob = of(made.length), of(made.log_prob), of(made.old_log_prob)
-    return replace(made, length=length, log_prob=log_prob, old_log_prob=old_log_prob, tokens=of(made.tokens))
+    return replace(
+        columns,
+        length=unless_empty(columns.length),
+        log_prob=unless_empty(columns.log_prob),
+        old_log_prob=unless_empty(columns.old_log_prob),
+        tokens=unless_empty(columns.tokens),
+    )
 
 
 def optional_column(values: Sequence[float | None]) -> Floats | None:
-    """Numbers, some of which are not there → NaN in their place, or None when none is there."""
+    """Turn numbers into a column with NaN for each None; None if there is no number."""
     if values.count(None) == len(values):
         return None
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def extra_column(kind: ExtraKind, values: Sequence[Any]) -> ExtraColumn:
-    """The column of an extra, from each response's value: a number, a label, (digest, characters), or None."""
+    """Build the column of an optional field from numbers, labels or (digest, characters); None where it is absent."""
     if kind == "number":
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if kind == "label":
         distinct = Ids()
-        there = distinct.places([value for value in values if value is not None])
         codes = np.full(len(values), -1, dtype=np.intp)
-        codes[[value is not None for value in values]] = there
+        codes[[value is not None for value in values]] = distinct.places([v for v in values if v is not None])
         return LabelColumn(list(distinct.all()), codes)
     pairs = [(0, -1) if value is None else value for value in values]
     return TextColumn(

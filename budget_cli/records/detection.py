@@ -1,4 +1,4 @@
-"""The first records of a dump → the preset that they fit. Reads only the head of the first source."""
+"""The first records of a dump → the preset that they fit. Reads only the beginning of the first source."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, choose, is_canon
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Kind, Source
 
-RECORDS = 1000  # looked at, at most
+RECORDS = 1000  # the most that are examined
 HEAD_BYTES = 1 << 22
-GLANCE_BYTES = 1 << 18  # enough to see which fields there are
-TELLING = 8  # tokens; that shorter texts have as many characters may be chance
-LONGEST_BYTES = 1 << 26  # of a first line, or of a document: a step's arrays side by side are one line
+GLANCE_BYTES = 1 << 18  # enough to find which fields records have
+TELLING = 8  # tokens; shorter texts may have as many characters by chance
+LONGEST_BYTES = 1 << 26  # of a first line or a document: the parallel arrays of a whole step are one line
 
 
 class Sniffed(NamedTuple):
-    """What a dump begins with: values of lines, or rows; or one value over many lines."""
+    """The first values of a dump: those of its lines or rows, or one document over many lines."""
 
     values: list[Any]
     is_document: bool = False
 
 
 def sniff(found: Sequence[Source]) -> Sniffed:
-    """The first values of the first source that has any."""
+    """Read the first values of the first source that has any."""
     for source in found:
         begun = Sniffed(_first_rows(source)) if source.kind is Kind.PARQUET else _first_values(source)
-        if begun.values or source.size is None:  # a stream is not begun before its turn
+        if begun.values or source.size is None:  # a later stream must not be started early
             return begun
     return Sniffed([])
 
@@ -44,10 +44,10 @@ def _first_values(source: Source) -> Sniffed:
         values = _values_of_lines(head)
         if len(values) * 2 > min(head.count(b"\n"), RECORDS):
             return Sniffed(values)
-        try:  # hardly any line is a value of its own
+        try:  # hardly any line is a value by itself
             return Sniffed([json.loads(head.decode())], is_document=True)
         except (ValueError, RecursionError):
-            if len(head) < most:  # that was all
+            if len(head) < most:  # the whole source was read
                 break
     return Sniffed(values)
 
@@ -58,7 +58,7 @@ def _first_rows(source: Source) -> list[Any]:
     try:
         return parquet.head(source, RECORDS, HEAD_BYTES)
     except InputProblem:
-        return []  # the scan says so
+        return []  # the scan will report the problem
 
 
 def _values_of_lines(head: bytes) -> list[Any]:
@@ -67,7 +67,7 @@ def _values_of_lines(head: bytes) -> list[Any]:
         try:
             values.append(orjson.loads(line))
         except orjson.JSONDecodeError:
-            try:  # NaN, as Python writes it: the scan refuses the record, and says so, but it tells whose it is
+            try:  # NaN, which Python writes: the scan rejects the record, but it still shows the framework
                 values.append(json.loads(line.decode()))
             except (ValueError, RecursionError):
                 continue
@@ -75,7 +75,7 @@ def _values_of_lines(head: bytes) -> list[Any]:
 
 
 def canonical_first_record(found: Sequence[Source], given: Fields) -> Any:
-    """The first record of a file if it has the fields where they are told: then no preset need be looked at."""
+    """Return the first record of a file if its fields are at the given places, so that no preset is needed."""
     if not found[0].in_ranges:
         return None
     try:
@@ -92,7 +92,7 @@ def canonical_first_record(found: Sequence[Source], given: Fields) -> Any:
 def detect_preset(
     begun: Sniffed, presets: Mapping[str, Preset], given: Fields = CANONICAL_FIELDS, some_mapped: bool = False
 ) -> Preset | None:
-    """The preset of a dump that begins so; None where the fields are as told, or nothing can be read.
+    """Choose the preset of a dump by its first values; None if fields are where `given` says, or nothing can be read.
 
     Raises:
         UsageProblem: none fits, or several do; see `presets.choose`.
@@ -104,12 +104,12 @@ def detect_preset(
         return None
     known = {name: preset for name, preset in presets.items() if preset.document == begun.is_document}
     if begun.is_document and not any(fit.fits for fit in rank(samples, known)):
-        return None  # the scan says what is wrong with JSON that is not a record a line
+        return None  # the scan explains JSON that is not one record per line
     return choose(samples, known, given, some_mapped)
 
 
 def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
-    """The keys of the first records whose values are numbers, and that do not tell the preset: rewards by function."""
+    """List the keys of the first records that hold numbers and do not identify the preset: rewards by function."""
     known = {place.split(".")[0] for place in preset.detect} if preset is not None else set()
     found: dict[str, None] = {}
     for value in begun.values:
@@ -121,7 +121,7 @@ def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
 
 
 def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
-    """The records of these lines' values."""
+    """Return the records that are objects, from the values of some lines."""
     found: list[Any] = []
     for value in values:
         try:
@@ -132,14 +132,16 @@ def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
 
 
 def character_length_warning(found: Sequence[dict[str, Any]], fields: Fields) -> str | None:
-    """That the lengths of these samples are those of a text in characters, in words; None: they are not."""
+    """Warn if every length equals the number of characters of some text; None if not."""
     lengths = [(sample, length) for sample in found if (length := _length(sample, fields)) is not None]
     if not lengths or max(length for _, length in lengths) < TELLING:
         return None
     for key in lengths[0][0]:
         if all(count_characters(sample.get(key)) == length for sample, length in lengths):
-            samples = f"all {len(lengths):,} samples"
-            return f"response_length is the number of characters of {key}, not of tokens, in {samples} looked at"
+            return (
+                f"response_length is the number of characters of {key}, not of tokens, in all {len(lengths):,} samples"
+                " examined"
+            )
     return None
 
 
@@ -152,7 +154,7 @@ def _length(sample: dict[str, Any], fields: Fields) -> float | None:
 
 
 def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
-    """Which of the extras that these fields want are in any of the first records."""
+    """Return the optional fields in `fields.extras` that some of the first records have."""
     values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or sniff(found).values
     there: set[str] = set()
     for sample in samples(values, fields):

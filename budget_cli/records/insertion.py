@@ -1,7 +1,7 @@
-"""A line and values → the line with each value as a member of its samples; every other byte as it was.
+"""A line and one value per sample → the line with each value as a member of its sample, every other byte unchanged.
 
-Works on the bytes of a line that is known to be JSON: strings and brackets are found, numbers are not looked at and
-nothing is decoded and encoded again. Knows where samples lie in a line, and nothing of what is put in.
+Works on the bytes of a valid JSON line: it finds strings and brackets, ignores numbers, and decodes and encodes
+nothing. Knows where samples lie in a line, and nothing about the values.
 """
 
 import re
@@ -13,30 +13,31 @@ from budget_cli.errors import UsageProblem
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.paths import Expression, Path, Step
 
-Span = tuple[int, int]  # of an object: its first byte, and the one after its last
+Span = tuple[int, int]  # of an object: the offset of its first byte, and the one after its last
 STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
 WHITESPACE = b" \t\r\n"
 
 
 class Insertion:
-    """Puts a member of this name into each sample of a line, or in place of the value that is there."""
+    """Inserts a member of one name into each sample of a line, or replaces its value."""
 
     def __init__(self, name: str, fields: Fields) -> None:
-        """
+        """Prepare to insert `name`.
+
         Raises:
-            UsageProblem: the samples of a line are found by an expression, which has no place in its bytes.
+            UsageProblem: an expression finds the samples of a line, so their bytes are not known.
         """
         self._quoted = orjson.dumps(name)
         self._name, self._named, self._added = name, self._quoted + b":", b"," + self._quoted + b":"
-        # as this very class leaves it: the last member of the line, a value with no braces inside
+        # as this class writes it: the last member of the line, whose value holds no braces
         self._as_left = re.compile(b"," + re.escape(self._quoted) + rb":(\{[^{}]*\})\}[ \t\r\n]*\Z")
         self._path = _samples_path(fields)
 
     def into(self, line: bytes, values: Sequence[bytes]) -> bytes:
-        """The line with one value for each of its samples, in their order."""
+        """Return the line with one value inserted into each of its samples, in order."""
         if self._path is None and self._quoted not in line:
             end = line.rindex(b"}")
-            if line[end - 1] not in b"{ \t\r\n":  # the usual end: a value, the brace
+            if line[end - 1] not in b"{ \t\r\n":  # the usual end: a value, then the brace
                 return b"".join((line[:end], self._added, values[0], line[end:]))
         spans = [(0, len(line))] if self._path is None else list(_samples(line, _skip(line, 0), self._path))
         parts, done = [], 0
@@ -47,23 +48,23 @@ class Insertion:
         return b"".join((*parts, line[done:]))
 
     def _place(self, line: bytes, span: Span) -> tuple[int, int, bytes]:
-        """What of the line makes way for a sample's value, and what stands before that."""
+        """Return the offsets between which a sample's value goes, and what to write before it."""
         start, stop = span
         if line.find(self._quoted, start, stop) >= 0:
             once = line.count(self._quoted, start, stop) == 1
             left = self._as_left.search(line, start, stop) if once else None
             if left is not None:
                 return *left.span(1), b""
-            there = [at for key, *at in _members(line, _skip(line, start)) if key == self._name]
-            if there:  # of a key that occurs twice the last one counts
-                return there[-1][0], there[-1][1], b""
+            spans = [at for key, *at in _members(line, _skip(line, start)) if key == self._name]
+            if spans:  # the last value of a repeated key counts
+                return spans[-1][0], spans[-1][1], b""
         end = line.rindex(b"}", start, stop)
         is_empty = line[_end_before(line, end) - 1] == ord("{")
         return end, end, self._named if is_empty else self._added
 
 
 def _samples_path(fields: Fields) -> Path | None:
-    """The way from a line's value to its samples; None: the value itself, or an object of arrays side by side."""
+    """Return the path from a line to its samples; None if the line is a sample, or an object of parallel arrays."""
     if fields.records in ("", "columns"):
         return None
     if fields.records == "[]":
@@ -71,20 +72,20 @@ def _samples_path(fields: Fields) -> Path | None:
     path = fields.records_place
     if isinstance(path, Expression):
         raise UsageProblem(
-            f"records = {fields.records!r}: the samples are found by an expression, so there is no telling which bytes"
-            " they are; only a path, as in traces[], can be annotated"
+            f"records = {fields.records!r}: an expression finds the samples, so their bytes are not known;"
+            " records can be annotated only at a path, as in traces[]"
         )
     return (*path[:-1], Step(path[-1].key, each=True))
 
 
 def _samples(line: bytes, at: int, path: Path) -> Iterator[Span]:
-    """Where the objects are that the path leads to, from the value that begins at `at`."""
+    """Yield the spans of the objects at a path, from the value at offset `at`."""
     step, rest = path[0], path[1:]
     if step.key:
-        there = [start for key, start, _ in _members(line, at) if key == step.key] if line[at] == ord("{") else []
-        if not there:
+        starts = [start for key, start, _ in _members(line, at) if key == step.key] if line[at] == ord("{") else []
+        if not starts:
             return
-        at = there[-1]
+        at = starts[-1]
     if not step.each:
         yield from _samples(line, at, rest)
         return
@@ -96,7 +97,7 @@ def _samples(line: bytes, at: int, path: Path) -> Iterator[Span]:
 
 
 def _members(line: bytes, at: int) -> Iterator[tuple[str, int, int]]:
-    """(key, where its value begins, where it ends) of the object that begins at `at`."""
+    """Yield each key, and the start and end of its value, of the object at offset `at`."""
     key, begun, depth = "", 0, 0
     for token in STRING_OR_BRACKET.finditer(line, at):
         opening = token[0][0]
@@ -117,7 +118,7 @@ def _members(line: bytes, at: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _elements(line: bytes, at: int) -> Iterator[Span]:
-    """Where the objects of the array are that begins at `at`."""
+    """Yield the spans of the objects in the array at offset `at`."""
     start, depth = 0, 0
     for token in STRING_OR_BRACKET.finditer(line, at):
         opening = token[0][0]

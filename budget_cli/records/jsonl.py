@@ -1,7 +1,5 @@
-"""decode(block, fields) → columns and rejections: the seam on which speed depends.
-
-The compiled reader where there is one and it can read these fields, else the reference reader. Everything behind this
-function sees arrays only.
+"""A block of JSON lines → columns and rejections, by the compiled reader where it can read these fields, else by the
+reference reader. What comes after works on arrays only.
 """
 
 import shlex
@@ -26,14 +24,14 @@ OTHER_BOMS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a block may be held and told."""
+    """The longest line to read, and the rejections to keep."""
 
     max_line_bytes: int = 64 << 20
-    keep: RejectionLimit = FIRST_TEN  # rejections
+    keep: RejectionLimit = FIRST_TEN
 
 
 def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
-    """The block's responses as columns, and its rejected records.
+    """Decode the responses of a block.
 
     Raises:
         InputProblem: the source is not JSON lines at all.
@@ -82,5 +80,5 @@ def _require_json_lines(block: Block) -> None:
 
 
 def _file(source: str) -> str:
-    """The source as an argument of a shell command; standard input needs none."""
+    """Write the source as a shell argument; standard input needs none."""
     return "" if source == STDIN else f" {shlex.quote(source)}"

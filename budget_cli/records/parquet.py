@@ -1,7 +1,7 @@
-"""A Parquet file → its row groups → columns and rejections, as the readings of lines give them.
+"""A Parquet file → its row groups → columns and rejections, like those of the readers of lines.
 
-A row is a record, and its number stands where a line's number does. A batch of plain columns is taken as arrays; any
-other, row by row through `records`, which knows the reasons. Imported, and pyarrow with it, once there is such a file.
+One row is one record, and row numbers replace line numbers. A batch of plain columns is decoded as arrays; any other
+goes row by row to the reference reader, which knows the reasons. Imported, with pyarrow, only if there is such a file.
 """
 
 import os
@@ -13,9 +13,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow  # type: ignore[import-untyped]
-import pyarrow.types  # type: ignore[import-untyped]
-from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+import pyarrow
+import pyarrow.types
+from pyarrow.parquet import ParquetFile
 
 from budget_cli.errors import InputProblem
 from budget_cli.ids import Ids, Key
@@ -32,19 +32,20 @@ from budget_cli.records.reference import ReferenceReader
 from budget_cli.records.values import MAX_EXACT, exact_sum
 from budget_cli.schema.fields import EXTRAS, KINDS, ExtraKind, Fields, names_for
 from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.paths import Expression
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Source
 
-BATCH_BYTES = 1 << 22  # of the columns that are read, before they are decoded
-BATCH_ROWS = (64, 1 << 16)  # at least, at most
+BATCH_BYTES = 1 << 22  # encoded bytes of the columns that are read
+BATCH_ROWS = (64, 1 << 16)  # minimum and maximum
 DAMAGED = "damaged or cut-off Parquet: none of it was read"
-SMALLEST = -(2**63)  # the one integer of 64 bits that an id may not be
-READ_BYTES = 1 << 18  # of a column at a time: else the whole column of a row group is held
+SMALLEST = -(2**63)  # the one 64-bit integer that is not a valid id
+READ_BYTES = 1 << 18  # of one column at a time, or pyarrow would hold the whole column of a row group
 
 
 class RowGroup(NamedTuple):
-    """The part of a file that can be read on its own."""
+    """A part of a file that can be read by itself."""
 
     number: int
     rows: int
@@ -52,10 +53,10 @@ class RowGroup(NamedTuple):
 
 
 def row_groups(source: Source) -> list[RowGroup]:
-    """The row groups of a file, in order; rows count on from one to the next.
+    """List the row groups of a file, in order.
 
     Raises:
-        InputProblem: cut off or damaged.
+        InputProblem: the file is cut off or damaged.
     """
     meta = _file(source).metadata
     groups = map(meta.row_group, range(meta.num_row_groups))
@@ -63,14 +64,14 @@ def row_groups(source: Source) -> list[RowGroup]:
 
 
 def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit) -> Iterator[Decoded]:
-    """The row group batch by batch, its rows numbered from the row group's first.
+    """Decode a row group batch by batch; row numbers count from its first row.
 
-    How many rows a batch has depends on the file and the fields alone.
+    The number of rows in a batch depends only on the file and the fields.
 
     Args:
         source: the file.
         group: which of its row groups.
-        fields: where the fields are; other columns are not read.
+        fields: the places of fields; other columns are not read.
         keep: which rejections of a batch are kept in full.
 
     Raises:
@@ -78,32 +79,34 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
     """
     file = _file(source)
     every = file.schema_arrow.names
-    needed = _roots(fields)
-    read = [name for name in dict.fromkeys(every) if needed is None or name in needed] or every[:1]  # else no rows
-    with _told(source, f"row group {group.number + 1} of the Parquet file is damaged; what came before it was read"):
+    needed = _columns_to_read(fields)
+    read = [name for name in dict.fromkeys(every) if needed is None or name in needed]
+    read = read or every[:1]  # without a column, a batch has no rows
+    damaged = f"row group {group.number + 1} of the Parquet file is damaged; the rows before it were read"
+    with _damage_as_problem(source, damaged):
         rows = _batch_rows(file.metadata.row_group(group.number), read)
         before = 0
         for batch in _batches(file, [group.number], read, rows):
-            yield _columns(batch, fields, before) or _careful(batch, every, fields, before, keep)
+            yield _decode_by_column(batch, fields, before) or _decode_by_row(batch, every, fields, before, keep)
             before += batch.num_rows
 
 
 def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
-    """The first rows, with all their columns, as records.
+    """Return the first rows as records, with all columns.
 
     Raises:
         InputProblem: as `row_groups`.
     """
     file = _file(source)
     found: list[dict[str, Any]] = []
-    seen = 0
-    with _told(source, DAMAGED):
+    size = 0
+    with _damage_as_problem(source, DAMAGED):
         for batch in _batches(file, list(range(file.metadata.num_row_groups)), file.schema_arrow.names, BATCH_ROWS[0]):
             names = batch.schema.names
-            cells = [_cells(batch.column(i)) for i in range(len(names))]
+            cells = [_json_values(batch.column(i)) for i in range(len(names))]
             found += [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True) if not _unreadable(row)]
-            seen += batch.nbytes
-            if len(found) >= most or seen >= most_bytes:
+            size += batch.nbytes
+            if len(found) >= most or size >= most_bytes:
                 break
     return found[:most]
 
@@ -112,13 +115,13 @@ def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
 
 
 def _file(source: Source) -> ParquetFile:
-    return _opened(source, os.getpid(), threading.get_ident())  # none is read by two at the same time
+    return _opened(source, os.getpid(), threading.get_ident())  # a ParquetFile must not be read by two threads at once
 
 
 @lru_cache(maxsize=32)
 def _opened(source: Source, process: int, thread: int) -> ParquetFile:
-    """The file, opened once a worker and checked to be the one that was found."""
-    with _told(source, DAMAGED):
+    """Open the file once per worker, and check that it is the one that was found."""
+    with _damage_as_problem(source, DAMAGED):
         # pre_buffer would hold a whole row group
         file = ParquetFile(source.path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
     sources.require_unchanged(source)
@@ -126,8 +129,8 @@ def _opened(source: Source, process: int, thread: int) -> ParquetFile:
 
 
 @contextmanager
-def _told(source: Source, what: str) -> Iterator[None]:
-    """What pyarrow raises on damaged data, in one line."""
+def _damage_as_problem(source: Source, what: str) -> Iterator[None]:
+    """Turn what pyarrow raises on damaged data into an InputProblem of one line."""
     try:
         yield
     except (pyarrow.ArrowException, OSError) as error:
@@ -136,7 +139,7 @@ def _told(source: Source, what: str) -> Iterator[None]:
 
 
 def _batches(file: ParquetFile, groups: list[int], names: Sequence[str], rows: int) -> Iterator[pyarrow.RecordBatch]:
-    # one thread: the processes are the parallelism, and a process with threads cannot be forked
+    # one thread, since row groups are read in parallel already, and a process with threads cannot be forked
     batches: Iterator[pyarrow.RecordBatch] = file.iter_batches(rows, groups, list(names), use_threads=False)
     return batches
 
@@ -146,87 +149,82 @@ def _bytes(group: Any) -> int:
 
 
 def _batch_rows(group: Any, names: Sequence[str]) -> int:
-    """Rows that make about BATCH_BYTES of these columns."""
+    """Return the number of rows for which these columns take about BATCH_BYTES."""
     columns = map(group.column, range(group.num_columns))
     size = sum(int(c.total_uncompressed_size) for c in columns if c.path_in_schema.split(".")[0] in names)
     least, most = BATCH_ROWS
     return max(least, min(most, BATCH_BYTES * int(group.num_rows) // max(size, 1)))
 
 
-def _roots(fields: Fields) -> set[str] | None:
-    """The columns that the fields are read from; None: all."""
+def _columns_to_read(fields: Fields) -> set[str] | None:
+    """Return the columns in which fields are; None for all of them."""
     if fields.records:
         return None
     names: set[str] = set()
     for place in (fields.paths[name] for field in (*KINDS, *fields.extras) for name in names_for(field)):
-        if isinstance(place, Expression):
-            from budget_cli.schema import expressions
-
-            found = expressions.roots(place.text)
-            if found is None:
-                return None
-            names |= found
-        else:
-            names.add(place[0].key)
+        roots = root_keys(place)
+        if not roots:
+            return None
+        names |= set(roots)
     return names
 
 
 # ---- a batch, row by row
 
 
-def _careful(
+def _decode_by_row(
     batch: pyarrow.RecordBatch, every: Sequence[str], fields: Fields, before: int, keep: RejectionLimit
 ) -> Decoded:
-    """Each row as a record, after `before` others; `every`: the file's columns, named where one is missing."""
-    reading = ReferenceReader(fields, 0, keep)
+    """Read each row as a record, after `before` others; `every` lists the columns of the file, for messages."""
+    reader = ReferenceReader(fields, 0, keep)
     names = batch.schema.names
-    cells = [_cells(batch.column(i)) for i in range(len(names))]
+    cells = [_json_values(batch.column(i)) for i in range(len(names))]
     unread = dict.fromkeys(every)
     for i in range(batch.num_rows):
         row = [column[i] for column in cells]
-        reading.read_row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
-    return Decoded(reading.columns(Ids()), reading.tally, batch.num_rows, reading.rejections)
+        reader.read_row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
+    return Decoded(reader.columns(Ids()), reader.tally, batch.num_rows, reader.rejections)
 
 
 def _unreadable(row: Sequence[Any]) -> Invalid | None:
     return next((cell for cell in row if isinstance(cell, Invalid)), None)
 
 
-def _cells(column: pyarrow.Array) -> list[Any]:
-    """The column's values as JSON has them; in the place of one that is no UTF-8, why."""
+def _json_values(column: pyarrow.Array) -> list[Any]:
+    """Convert the values of a column to those of JSON; a string that is not UTF-8 becomes an `Invalid`."""
     if pyarrow.types.is_dictionary(column.type):
-        values = _cells(column.dictionary)
+        values = _json_values(column.dictionary)
         return [None if i is None else values[i] for i in column.indices.to_pylist()]
-    plain = _plain(column.type)
+    convert = _converter(column.type)
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:
-        values = [_cell(scalar) for scalar in column]
-    return values if plain is None else [value if isinstance(value, Invalid) else plain(value) for value in values]
+        values = [_json_value(scalar) for scalar in column]
+    return values if convert is None else [v if isinstance(v, Invalid) else convert(v) for v in values]
 
 
-def _cell(scalar: pyarrow.Scalar) -> Any:
+def _json_value(scalar: pyarrow.Scalar) -> Any:
     try:
         return scalar.as_py()
     except UnicodeDecodeError as error:
         return Invalid("invalid-utf8", f"byte 0x{error.object[error.start]:02x} is not UTF-8")
 
 
-def _plain(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
-    """How a value of this type becomes one that JSON has; None: it is one already, or nothing like one."""
+def _converter(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
+    """Return the function that turns a value of this type into one of JSON; None if the value stays as it is."""
     if pyarrow.types.is_decimal(kind):
         return lambda value: None if value is None else int(value) if value == value // 1 else float(value)
     if pyarrow.types.is_float16(kind):
         return lambda value: None if value is None else float(value)
     if pyarrow.types.is_map(kind):
-        inner = _plain(kind.item_type) or _same
+        inner = _converter(kind.item_type) or _same
         return lambda pairs: None if pairs is None else {str(key): inner(value) for key, value in pairs}
     if pyarrow.types.is_struct(kind):
-        inside = {field.name: convert for field in kind if (convert := _plain(field.type))}
+        inside = {field.name: convert for field in kind if (convert := _converter(field.type))}
         if inside:
             return lambda value: value and {key: inside.get(key, _same)(member) for key, member in value.items()}
     if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
-        element = _plain(kind.value_type)
+        element = _converter(kind.value_type)
         if element is not None:
             return lambda values: values and list(map(element, values))
     return None
@@ -239,8 +237,8 @@ def _same(value: Any) -> Any:
 # ---- a batch, column by column
 
 
-def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
-    """The batch's columns if every row is a plain, valid response; None if anything is unexpected."""
+def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
+    """Decode a batch if every row is a plain, valid response; None if anything is unexpected."""
     if fields.records or fields.group or fields.skip_unscored or not batch.num_rows:
         return None
     found: dict[str, Any] = {}
@@ -249,7 +247,7 @@ def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded
         if isinstance(place, Expression) or len(place) > 1 or place[0].each:
             return None
         at = batch.schema.get_field_index(place[0].key)
-        if at < 0 and place[0].key in batch.schema.names:  # twice
+        if at < 0 and place[0].key in batch.schema.names:  # the name is ambiguous
             return None
         found[name] = batch.column(at) if at >= 0 else None
     ids = _ids(found["prompt_id"])
@@ -283,14 +281,14 @@ def _columns(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded
 
 
 class _LogProbs(NamedTuple):
-    """Sums over the response (nats), and how many tokens each is of where they came as lists."""
+    """Sums over each response (nats), and the numbers of tokens if they came as lists."""
 
     sums: Floats | None
     tokens: Floats | None
 
 
 def _ids(column: pyarrow.Array | None) -> tuple[Sequence[Key], Any] | None:
-    """The distinct ids, first seen first, and which each row has."""
+    """Return the distinct ids, in order of first occurrence, and the index of that of each row."""
     if column is None or column.null_count:
         return None
     values = _keys(column)
@@ -302,11 +300,10 @@ def _ids(column: pyarrow.Array | None) -> tuple[Sequence[Key], Any] | None:
 
 
 def _keys(column: pyarrow.Array) -> list[Any] | None:
-    """Strings or exact integers, some of which may be null."""
+    """Return the values if they are strings or exact integers; some may be null."""
     kind = column.type
-    if not any(
-        of(kind) for of in (pyarrow.types.is_string, pyarrow.types.is_large_string, pyarrow.types.is_signed_integer)
-    ):
+    types = pyarrow.types
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_signed_integer(kind)):
         return None
     try:
         values: list[Any] = column.to_pylist()
@@ -316,7 +313,7 @@ def _keys(column: pyarrow.Array) -> list[Any] | None:
 
 
 def _extra(column: pyarrow.Array | None, kind: ExtraKind, rows: int) -> ExtraColumn | None:
-    """A label or a number of each row, or of none."""
+    """Return the column of an optional field; None if it takes a closer look, row by row."""
     if column is None or pyarrow.types.is_null(column.type):
         return extra_column(kind, [None] * rows)
     if kind == "number":

@@ -1,4 +1,4 @@
-"""A line's value → its responses: finds the fields, checks them, and says of which field something is wrong."""
+"""The value of a line → its checked responses, or the field that is wrong and the reason."""
 
 import json
 from collections.abc import Callable
@@ -23,18 +23,18 @@ from budget_cli.schema.lookup import MISSING, NotASample, count_elements, root_k
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place, traverses_list
 
-KEYS_SHOWN = 12  # of a record, where the one looked for is missing
+KEYS_SHOWN = 12  # keys of a record that a message about a missing one names
 
-# prompt id, reward, length (tokens), log-prob and old log-prob (nats), tokens of a list of log-probs, extras
+# prompt id, reward, length (tokens), log-prob and old log-prob (nats), length of a list of log-probs, optional fields
 Response = tuple[Key, float, float | None, float | None, float | None, int | None, tuple[Any, ...]]
 
 
 def responses(value: Any, fields: Fields, line: int) -> list[Response]:
-    """The responses that a line's value holds.
+    """Return the responses that the value of a line holds.
 
     Raises:
-        Bad: a field that is needed is missing or not what it must be.
-        Skipped: the line is no sample, and may be none.
+        Invalid: a required field is missing, or a field is not what it must be.
+        NotASample: the line has no reward, and such lines are to be skipped.
     """
     found: list[Response] = []
     samples = split_records(value, fields)
@@ -43,47 +43,47 @@ def responses(value: Any, fields: Fields, line: int) -> list[Response]:
     for record in samples:
         if not isinstance(record, dict):
             raise Invalid("not-an-object", f"expected an object, found {type_name(record)}", column=1)
-        found += _of_record(record, fields, line)
+        found += _responses_of_record(record, fields, line)
     return found
 
 
 def is_prompt_record(record: dict[str, Any], fields: Fields) -> bool:
-    """Whether a record holds the arrays of a prompt's responses.
+    """True if a record holds arrays over all responses to a prompt.
 
     Raises:
-        Bad: something else than a place expects lies on the way to it.
+        Invalid: a value on the way to a field has the wrong type.
     """
-    return _looked_up(record, fields, "rewards") is not MISSING and _looked_up(record, fields, "reward") is MISSING
+    return _raw_value(record, fields, "rewards") is not MISSING and _raw_value(record, fields, "reward") is MISSING
 
 
 def _has_reward(record: dict[str, Any], fields: Fields) -> bool:
-    return any(_looked_up(record, fields, name) is not MISSING for name in names_for("reward"))
+    return any(_raw_value(record, fields, name) is not MISSING for name in names_for("reward"))
 
 
-def _looked_up(record: dict[str, Any], fields: Fields, name: str) -> Any:
-    """What is at the field's place; what is wrong on the way there names the field.
+def _raw_value(record: dict[str, Any], fields: Fields, name: str) -> Any:
+    """Return the value of a field, unchecked, or MISSING.
 
     Raises:
-        Bad: something else than the place expects.
+        Invalid: a value on the way to it has the wrong type; the error names the field.
     """
     place = fields.paths[name]
     try:
         return value_at(record, place)
     except Invalid as bad:
-        raise _named(bad, name, place) from None
+        raise _with_field(bad, name, place) from None
 
 
-def _named(bad: Invalid, name: str, place: Place) -> Invalid:
+def _with_field(bad: Invalid, name: str, place: Place) -> Invalid:
     shown = place_text(place)
     bad.field = name if shown == name else f"{name} ({shown})"
     bad.path = place
     return bad
 
 
-def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Response]:
+def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Response]:
     key: Key = line if fields.group else _field(record, fields, "prompt_id", "prompt_id", prompt_id)
     if is_prompt_record(record, fields):
-        return _prompt(record, fields, key)
+        return _responses_of_prompt(record, fields, key)
     reward = _field(record, fields, "reward", "reward", finite_number)
     log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence_log_prob) or (None, None)
     old_log_prob, old_tokens = _field(record, fields, "old_log_prob", "old_log_prob", sequence_log_prob) or (None, None)
@@ -100,8 +100,8 @@ def _of_record(record: dict[str, Any], fields: Fields, line: int) -> list[Respon
     return [(key, reward, length, log_prob, old_log_prob, tokens, extras)]
 
 
-def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
-    """A record with the arrays of a prompt's responses."""
+def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
+    """Return the responses of a record that holds arrays over all responses to a prompt."""
     rewards = _field(record, fields, "rewards", "reward", list_of(finite_number))
     log_probs = _field(record, fields, "log_probs", "log_prob", list_of(sequence_log_prob))
     old_log_probs = _field(record, fields, "old_log_probs", "old_log_prob", list_of(sequence_log_prob))
@@ -135,12 +135,12 @@ def _prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
 
 
 def extra_value(record: dict[str, Any], fields: Fields, name: str) -> Any:
-    """The value of an extra, None where there is none: it is never a reason to refuse a record."""
+    """Return the value of an optional field; None if it is absent or invalid, which never rejects a record."""
     return _read_extra(_extra_at(record, fields, name), name, fields)
 
 
 def _extra_of_each(record: dict[str, Any], fields: Fields, name: str, size: int) -> list[Any]:
-    """The values of an extra in a record of so many responses: one that all share, or an array of them."""
+    """Return an optional field of each of `size` responses, which share one value or have an array of them."""
     shared = _extra_at(record, fields, name)
     if shared is None and name in EXTRA_PLURALS:
         several = _extra_at(record, fields, EXTRA_PLURALS[name])
@@ -165,21 +165,19 @@ def _read_extra(value: Any, name: str, fields: Fields) -> Any:
         if kind == "text":
             return text_digest(value)
         if isinstance(value, list) and value:
-            # of several turns the last; an expression's list is one label of several parts
-            value = (
-                same_for_every_token(value)
-                if kind == "number"
-                else value[-1]
-                if traverses_list(place)
-                else composite(value)
-            )
+            if kind == "number":
+                value = same_for_every_token(value)
+            elif traverses_list(place):
+                value = value[-1]  # the label of the last of several turns
+            else:
+                value = composite(value)
         return finite_number(value) if kind == "number" else prompt_id(value)
     except Invalid:
         return None
 
 
 def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, check: Callable[[Any], Any]) -> Any:
-    """The checked value of a field; None where it is not there and not needed."""
+    """Return the checked value of a field; None if it is absent and not required."""
     path = fields.paths[name]
     value: Any = MISSING
     try:
@@ -187,24 +185,24 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         if value is MISSING or value is None:
             if not fields.required(canonical):
                 return None
-            raise _absent(value, name, canonical, record, path)
+            raise _absence(value, name, canonical, record, path)
         if traverses_list(path):
-            value = _summable(value, KINDS[canonical])
+            value = _combined(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
             value = composite(value)
         return check(value)
     except Invalid as bad:
         if bad.code == "null" and isinstance(path, Expression):
-            bad = _lacking(bad, record, path)
+            bad = _with_missing_keys(bad, record, path)
         if is_number_as_text(value) and KINDS[canonical] != "id":
             bad.message += f"; --field '{name}=to_number({place_text(path)})' reads it"
-        raise _named(bad, name, path) from None
+        raise _with_field(bad, name, path) from None
 
 
-def _lacking(bad: Invalid, record: dict[str, Any], path: Place) -> Invalid:
-    """Where an expression met null, the keys that are not there at all."""
-    lacking = [key for key in root_keys(path) if key not in record]
-    return Invalid("missing", f"no {' and no '.join(lacking)} (there are {_keys(record)})") if lacking else bad
+def _with_missing_keys(bad: Invalid, record: dict[str, Any], path: Place) -> Invalid:
+    """Name the keys that the record does not have at all, where an expression came upon null."""
+    missing = [key for key in root_keys(path) if key not in record]
+    return Invalid("missing", f"no {' and no '.join(missing)} (the record has {_keys(record)})") if missing else bad
 
 
 def _keys(record: dict[str, Any]) -> str:
@@ -212,19 +210,19 @@ def _keys(record: dict[str, Any]) -> str:
 
 
 def composite(value: Any) -> Any:
-    """Several values as one id: `[step, prompt_idx]` is 40/3, and no other list is."""
+    """Join several values into one id, unlike that of any other list: `[step, prompt_idx]` becomes 40/3."""
     return "/".join(map(part_of_id, value)) if isinstance(value, list) and value else value
 
 
 def part_of_id(value: Any) -> str:
-    """One of several values that make an id, such that different ones stay different: 1 and "1", a/b and its parts."""
+    """Write one part of a composite id so that different parts stay different: 1 and "1", `a/b` and its halves."""
     part = prompt_id(value)
     plain = isinstance(part, int) or not (part.lstrip("-").isdecimal() or "/" in part or part[:1] in ("", '"'))
     return str(part) if plain else json.dumps(part)
 
 
-def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path: Place) -> Invalid:
-    """What is not there and is needed, and every way out."""
+def _absence(value: Any, name: str, canonical: str, record: dict[str, Any], path: Place) -> Invalid:
+    """Explain that a required field is absent, with every way to do without it or to place it."""
     if value is None:
         return Invalid("null", "null")
     without = {
@@ -232,21 +230,21 @@ def _absent(value: Any, name: str, canonical: str, record: dict[str, Any], path:
         "old_log_prob": "--kl-coef 0 does without it, or ",
         "response_length": "--budget-penalty-coef 0 does without it, or ",
     }.get(canonical, "")
-    keys = f" (there are {_keys(record)})" if isinstance(path, Expression) or path[0].key not in record else ""
+    keys = f" (the record has {_keys(record)})" if isinstance(path, Expression) or path[0].key not in record else ""
     return Invalid("missing", f"missing{keys}; {without}give --field {name}=PATH")
 
 
 def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
-    """The length as given, else the number of tokens of a log-prob list, else None where none is needed."""
+    """Return the given length, else the number of tokens in a list of log-probs, else None if it is not required."""
     if tokens is not None:
-        given = _looked_up(record, fields, name)
-        if given is MISSING or (given is None and fields.needs_length):  # a writer that did not count says null
+        given = _raw_value(record, fields, name)
+        if given is MISSING or (given is None and fields.needs_length):  # null: its writer did not count
             return tokens
     return _field(record, fields, name, "response_length", check)
 
 
-def _summable(values: list[Any], kind: str) -> Any:
-    """What `[]` found, as one value of this kind: tokens are joined, numbers are summed."""
+def _combined(values: list[Any], kind: str) -> Any:
+    """Combine the values that a path through `[]` found: log-probs of tokens are joined, numbers are summed."""
     if kind == "log_prob":
         joined: list[Any] = []
         for value in values:

@@ -1,6 +1,6 @@
-"""A block of lines → columns, line by line: the reading that can name file, line, column, field and reason.
+"""Lines → columns, one line at a time. Names the line, column, field and reason of every rejection.
 
-It defines what a valid record is. The fast readings (`compiled`, `typed`) agree with it wherever they answer at all.
+The reference reader defines what a valid record is. The fast readers (compiled, Parquet by column) must agree with it.
 """
 
 from collections.abc import Callable
@@ -20,20 +20,20 @@ from budget_cli.schema.lookup import NotASample
 
 
 def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimit) -> Decoded:
-    """Read every line of the block, and `keep` some of the rejections in full."""
-    reading = ReferenceReader(fields, max_line_bytes, keep)
+    """Read every line of a block; `keep` limits the rejections that are kept in full."""
+    reader = ReferenceReader(fields, max_line_bytes, keep)
     lines = data.split(b"\n")
-    torn = bool(lines[-1])  # what follows the last newline: nothing, or a line without its end
+    torn = bool(lines[-1])  # the last line has no newline
     if not torn:
         lines.pop()
     for number, line in enumerate(lines, start=1):
-        reading.read_line(number, line, torn=torn and number == len(lines))
+        reader.read_line(number, line, torn=torn and number == len(lines))
     ids = Ids()
-    return Decoded(reading.columns(ids), reading.tally, len(lines), reading.rejections)
+    return Decoded(reader.columns(ids), reader.tally, len(lines), reader.rejections)
 
 
 class ReferenceReader:
-    """Lines → responses, what became of each line, and why."""
+    """Collects the responses of lines, their tally and the rejections."""
 
     def __init__(self, fields: Fields, max_line_bytes: int, keep: RejectionLimit) -> None:
         self.tally = Tally()
@@ -43,17 +43,17 @@ class ReferenceReader:
         self._lines: list[int] = []  # of each row
 
     def read_line(self, number: int, line: bytes, torn: bool) -> None:
-        """One more line, without its newline; `torn`: it had none."""
+        """Read a line, given without its newline; `torn` if it had none."""
         if len(line) <= self._max_line_bytes and not line.strip(b" \t\r"):
             self.tally.blank += 1
             return
-        self._take(number, lambda: value_of(line, self._max_line_bytes), line, torn)
+        self._read(number, lambda: value_of(line, self._max_line_bytes), line, torn)
 
     def read_row(self, number: int, value: Any) -> None:
-        """One more record that did not come as a line, or why it cannot be read; it has no columns to point at."""
-        self._take(number, lambda: value, None, torn=False)
+        """Read a record that is not a line of text, or count the `Invalid` that stands for one that cannot be read."""
+        self._read(number, lambda: value, None, torn=False)
 
-    def _take(self, number: int, parsed: Callable[[], Any], line: bytes | None, torn: bool) -> None:
+    def _read(self, number: int, parsed: Callable[[], Any], line: bytes | None, torn: bool) -> None:
         tally = self.tally
         tally.read += 1
         try:
@@ -80,11 +80,11 @@ class ReferenceReader:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no response so far."""
+        """True if there is no response so far."""
         return not self._rows
 
     def columns(self, ids: Ids) -> ResponseColumns:
-        """The responses so far, their prompts' places among these ids."""
+        """Return the responses so far; their prompt ids are added to `ids`."""
         rows = self._rows
         codes = ids.places([row[0] for row in rows])
         line = np.array(self._lines, dtype=np.intp)
@@ -101,10 +101,10 @@ class ReferenceReader:
 
 
 def value_of(line: bytes, max_line_bytes: int) -> Any:
-    """The line's value.
+    """Parse a line.
 
     Raises:
-        Bad: it has none.
+        Invalid: it is too long or is not JSON.
     """
     if len(line) > max_line_bytes:
         raise Invalid("line-too-long", f"longer than {max_line_bytes:,} bytes (--max-line-bytes)", column=1)

@@ -1,4 +1,7 @@
-"""One JSON value → a checked number, token count, log-prob or prompt id, or why not. Knows no records and no lines."""
+"""One JSON value → a checked number, token count, log-prob, prompt id or text. Knows no records and no lines.
+
+Each function raises `Invalid` with the reason if the value is not what it must be.
+"""
 
 import math
 import re
@@ -8,11 +11,11 @@ from typing import Any
 from budget_cli.ids import Key
 from budget_cli.schema.json_values import Invalid, canonical, count_characters, type_name
 
-MAX_EXACT = 2**53  # the largest integer up to which a float is exact
+MAX_EXACT = 2**53  # every integer up to this is exact as a double
 
 
 def finite_number(value: Any) -> float:
-    """A JSON number, finite."""
+    """Check that the value is a finite JSON number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         code = "number-as-string" if is_number_as_text(value) else "wrong-type"
         raise Invalid(code, f"expected a number, {_found(value)}")
@@ -26,9 +29,9 @@ def finite_number(value: Any) -> float:
 
 
 def _found(value: Any) -> str:
-    """The type of what is no number, and of a number that became text, how."""
+    """Say what was found in place of a number; for a number that was written as a string, also how that happens."""
     if isinstance(value, str) and _WRITTEN.fullmatch(value):
-        return f'found the text "{value}" (so json.dumps writes a numpy number with default=str)'
+        return f'found the string "{value}" (json.dumps with default=str writes numpy numbers like this)'
     return f"found {type_name(value)}"
 
 
@@ -36,12 +39,12 @@ _WRITTEN = re.compile(r"[-+]?\d{1,20}(\.\d{0,20})?([eE][-+]?\d{1,3})?|[-+]?(nan|
 
 
 def is_number_as_text(value: Any) -> bool:
-    """Whether a text is what Python's str makes of a number."""
+    """True if the value is a string that Python's str could have made of a number."""
     return isinstance(value, str) and _WRITTEN.fullmatch(value) is not None and value[-1].isdecimal()
 
 
 def token_count(value: Any) -> float:
-    """A whole number of tokens, 0 or more; 12.0 is 12."""
+    """Check that the value is a whole number of tokens, 0 or more; 12.0 is 12."""
     as_float = finite_number(value)
     if as_float < 0 or as_float != int(as_float) or value > MAX_EXACT:
         raise Invalid("wrong-value", f"expected a whole number of tokens, 0 or more, found {value}")
@@ -49,7 +52,10 @@ def token_count(value: Any) -> float:
 
 
 def sequence_log_prob(value: Any) -> tuple[float, int | None]:
-    """A log-probability (nats) and its number of tokens: a number, or the non-empty list of its tokens', summed."""
+    """Return a sequence's log-probability (nats) and its number of tokens.
+
+    The value is a number (the count is then None), or a non-empty list with the log-probability of each token.
+    """
     if not isinstance(value, list):
         return finite_number(value), None
     if not value:
@@ -64,7 +70,7 @@ def sequence_log_prob(value: Any) -> tuple[float, int | None]:
 
 
 def exact_sum(values: Iterable[float]) -> float:
-    """The correctly rounded sum, or inf if it is beyond the range of a double."""
+    """Return the correctly rounded sum, or inf if it is beyond the range of a double."""
     try:
         return math.fsum(values)
     except OverflowError:
@@ -72,13 +78,14 @@ def exact_sum(values: Iterable[float]) -> float:
 
 
 def finite_sum(total: float) -> float:
+    """Check that a sum did not overflow."""
     if not math.isfinite(total):
         raise Invalid("non-finite", "the sum is beyond the range of a double")
     return total
 
 
 def prompt_id(value: Any) -> Key:
-    """A string, or an integer that is exact."""
+    """Check that the value is a string, or an integer that every reader keeps exact."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -88,24 +95,24 @@ def prompt_id(value: Any) -> Key:
     if isinstance(value, int) and abs(value) < 2**63:
         return value
     if isinstance(value, int) or (value == value // 1 and abs(value) > MAX_EXACT):
-        raise Invalid("inexact-id", "an integer too large to be exact everywhere: quote it")
+        raise Invalid("inexact-id", "this integer is too large to be exact in every JSON reader: write it as a string")
     if value != value // 1:
         raise Invalid("wrong-value", f"expected a string or an integer, found {value}")
     return int(value)
 
 
 def same_for_every_token(values: list[Any]) -> Any:
-    """The number that every token of a response has: an advantage may be stored once a token."""
+    """Return the one number that a list repeats for every token, as trainers store advantages."""
     if any(value != values[0] for value in values):
         raise Invalid("wrong-value", "expected the same number for every token")
     return values[0]
 
 
 def text_digest(value: Any) -> tuple[int, int]:
-    """A digest of a string, of messages or of tokens, and how many characters it has; -1: it is made of tokens."""
+    """Return an 8-byte digest of a string, messages or tokens, never 0, and the number of characters; -1 for tokens."""
     if not isinstance(value, (str, list, dict)):
         raise Invalid("wrong-type", f"expected a text, found {type_name(value)}")
-    import hashlib  # 2 ms of every start, for the few that read texts
+    import hashlib  # 4 ms, which only runs that read texts need
 
     whole_text = value if isinstance(value, str) else canonical(value)
     digest = hashlib.blake2b(whole_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -113,12 +120,14 @@ def text_digest(value: Any) -> tuple[int, int]:
 
 
 def _not_finite(value: float) -> str:
-    if math.isnan(value):  # of a column of Parquet, or computed of one: no JSON holds it
+    if math.isnan(value):  # from Parquet or an expression: JSON has no NaN
         return "NaN is not a number that can be averaged"
     return "a number beyond the range of a double"
 
 
 def list_of(check: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    """Make a check for a non-empty list with one value per response."""
+
     def checked(values: Any) -> list[Any]:
         if not isinstance(values, list):
             raise Invalid("wrong-type", f"expected a list, found {type_name(values)}")

@@ -1,1 +1,1 @@
-"""Where the fields of a record are: paths, expressions, presets."""
+"""Where each field of a record is: paths, expressions and presets."""

@@ -1,4 +1,4 @@
-"""The canonical fields → where each of them is in a record. Knows no bytes and no values."""
+"""Canonical fields → the place of each in a record. Knows no bytes and no values."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from budget_cli.schema.paths import Expression, Path, Place, Step, traverses_lis
 
 Kind = Literal["id", "number", "tokens", "log_prob"]
 
-# what a value must be, by canonical field: a prompt id, a number, a whole number of tokens, a log-prob (or its tokens')
+# what the value of each canonical field must be; a log-prob is one number, or the list of its tokens' log-probs
 KINDS: dict[str, Kind] = {
     "prompt_id": "id",
     "reward": "number",
@@ -22,7 +22,7 @@ KINDS: dict[str, Kind] = {
     "old_log_prob": "log_prob",
     "response_length": "tokens",
 }
-PLURALS = {  # the arrays of a record that holds a whole prompt
+PLURALS = {  # the arrays of a record that holds all responses to a prompt
     "reward": "rewards",
     "log_prob": "log_probs",
     "old_log_prob": "old_log_probs",
@@ -30,39 +30,44 @@ PLURALS = {  # the arrays of a record that holds a whole prompt
 }
 ExtraKind = Literal["number", "label", "text"]
 
-# what is read only where somebody asks for it, and is never needed: a number, a string or an integer, a text
+# optional fields, read only on request; a label is a string or an integer
 EXTRAS: dict[str, ExtraKind] = {
     "prompt_text": "text",
     "response_text": "text",
     "finish_reason": "label",
     "step": "label",
-    "advantage": "number",  # as the trainer stored it
-    "by": "label",  # what --by names
+    "advantage": "number",  # as stored by the trainer
+    "by": "label",  # the field that --by names
 }
-EXTRA_PLURALS = {  # in a record that holds a whole prompt; what is not here belongs to the prompt
+EXTRA_PLURALS = {  # in a record that holds all responses to a prompt, which share any other extra
     "response_text": "response_texts",
     "finish_reason": "finish_reasons",
     "advantage": "advantages",
 }
 NAMES = (*KINDS, *PLURALS.values(), *EXTRAS, *EXTRA_PLURALS.values())
-NAMED = tuple(name for name in NAMES if name != "by")  # by --field
+NAMED = tuple(name for name in NAMES if name != "by")  # what --field may map
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Where each canonical field is, and which of them the coefficients need."""
+    """The place of each canonical field, the shape of a record, and which fields the coefficients need."""
 
     places: tuple[tuple[str, Place], ...] = tuple((name, (Step(name),)) for name in NAMES)
-    document: bool = False  # a source is one JSON value, whatever its lines
-    records: str = ""  # a line is a record; "[]": a list of them, "columns": arrays side by side, PATH[]: a list inside
-    group: str = ""  # "": prompt_id says; "line" or "file": those are the prompts
-    known: frozenset[str] = frozenset(KINDS)  # the fields that a preset places, or somebody with --field
-    # ids are unique within their file only, so its name without this prefix is part of them; None: within the dump
+    document: bool = False  # True if a source is one JSON value, however many lines it spans
+    # a line is "": a record; "[]": a list of records; "columns": an object of parallel arrays; PATH[]: an object that
+    # holds a list of records at this path
+    records: str = ""
+    group: str = ""  # what makes a prompt: "": prompt_id; "line" or "file": each line or file is one
+    known: frozenset[str] = frozenset(KINDS)  # fields mapped by the preset or by --field
+    # ids are unique only within a file, so the name of the file, without this prefix, becomes part of them; None: they
+    # are unique in the dump
     id_file_prefix: str | None = None
-    skip_unscored: bool = False  # a line without a reward is no sample (a header, a summary): counted, not rejected
+    skip_unscored: bool = (
+        False  # True if a line without a reward is no sample (a header, a summary): counted, not rejected
+    )
     needs_length: bool = True
     needs_log_probs: bool = True
-    extras: tuple[str, ...] = ()  # which of EXTRAS are to be read
+    extras: tuple[str, ...] = ()  # which of EXTRAS to read
 
     @cached_property
     def paths(self) -> Mapping[str, Place]:
@@ -70,23 +75,23 @@ class Fields:
         return dict(self.places)
 
     def required(self, name: str) -> bool:
-        """Whether a record without this (singular) field is of no use."""
+        """True if a record without this (singular) field must be rejected."""
         if name in ("log_prob", "old_log_prob"):
             return self.needs_log_probs
         return self.needs_length if name == "response_length" else True
 
     @cached_property
     def unmapped(self) -> list[str]:
-        """The fields that are needed and that dumps of this preset do not hold."""
+        """The required fields for which dumps of this preset have no place."""
         return [name for name in KINDS if self.required(name) and name not in self.known]
 
     @cached_property
     def records_place(self) -> Place:
-        """Where a line's list of records is, if `records` is a path."""
+        """The place of the list of records within a line, if `records` is a path."""
         return parse_place(self.records)
 
     def with_places(self, places: Mapping[str, Place]) -> "Fields":
-        """These fields, with the canonical names in `places` looked up there; `parse_mappings` reads such a mapping."""
+        """Return these fields with the canonical names of `places` (see `parse_mappings`) moved there."""
         mapped = {singular(name) for name in places}
         return replace(
             self,
@@ -96,16 +101,16 @@ class Fields:
         )
 
     def with_mappings(self, mappings: Sequence[str]) -> "Fields":
-        """These fields with each `NAME=PLACE` applied.
+        """Return these fields with each `NAME=PLACE` applied.
 
         Raises:
-            UsageProblem: not of that form, or no such canonical field.
+            UsageProblem: as `parse_mappings`.
         """
         return self.with_places(parse_mappings(mappings))
 
 
 def parse_mappings(mappings: Sequence[str]) -> dict[str, Place]:
-    """The place of each canonical name that `--field NAME=PLACE` maps; the last mapping of a name counts.
+    """Parse each `NAME=PLACE` of `--field`; if a name occurs twice, the last one counts.
 
     Raises:
         UsageProblem: a mapping is not of that form, or no canonical field has that name.
@@ -116,28 +121,28 @@ def parse_mappings(mappings: Sequence[str]) -> dict[str, Place]:
         if not equals or not text:
             raise UsageProblem(f"--field {mapping}: expected NAME=dotted.path, as in reward=score")
         if name not in NAMES:
-            raise UsageProblem(f"--field {mapping}: no field is called {name!r}; there are {', '.join(NAMED)}")
+            raise UsageProblem(f"--field {mapping}: unknown field {name!r}; expected one of {', '.join(NAMED)}")
         places[name] = place = parse_place(text)
         if name == "prompt_id" and traverses_list(place):
-            raise UsageProblem(f"--field {mapping}: a prompt id is one value, so its path cannot hold []")
+            raise UsageProblem(f"--field {mapping}: a prompt id is a single value, so its path cannot contain []")
     return places
 
 
 def names_for(field: str) -> tuple[str, ...]:
-    """The canonical names under which a field may be: of one response, and of the arrays of a prompt."""
+    """Return the names that a field may have: that of one response, and that of an array over a prompt's responses."""
     return next(((field, many[field]) for many in (PLURALS, EXTRA_PLURALS) if field in many), (field,))
 
 
 def singular(name: str) -> str:
-    """The field of one response that this canonical name stands for."""
+    """Return the field of one response that a canonical name, singular or plural, stands for."""
     return next((one for one, many in (PLURALS | EXTRA_PLURALS).items() if many == name), name)
 
 
 def weights_expression(texts: Sequence[str]) -> list[str]:
-    """`accuracy=1,format=0.5` → the reward's mapping, as `--field` takes it: the sum of these, each by its weight.
+    """Turn `accuracy=1,format=0.5` into a `--field` mapping of the reward to that weighted sum.
 
     Raises:
-        UsageProblem: not of that form, no number, or a name twice.
+        UsageProblem: a part is not NAME=NUMBER, or a name occurs twice.
     """
     weights: dict[str, float] = {}
     for part in (part.strip() for text in texts for part in text.split(",")):
@@ -149,7 +154,7 @@ def weights_expression(texts: Sequence[str]) -> list[str]:
         if not name or not math.isfinite(weight):
             raise UsageProblem(f"--reward-weights {part!r}: expected NAME=WEIGHT, as in accuracy=1,format=0.5")
         if name in weights:
-            raise UsageProblem(f"--reward-weights {part!r}: {name} has a weight already")
+            raise UsageProblem(f"--reward-weights {part!r}: {name} already has a weight")
         weights[name] = weight
     if not weights:
         return []

@@ -1,15 +1,15 @@
-"""What JSON calls a value, and the reason to reject one. Knows no fields and no records."""
+"""A JSON value → its type, its canonical text, its length, the reason to reject it. Knows no fields and no records."""
 
 import json
 from typing import Any
 
 from budget_cli.schema.paths import Place
 
-MESSAGE_TEXT_KEYS = ("content", "text", "reasoning_content")  # the keys of a message that hold what it says
+MESSAGE_TEXT_KEYS = ("content", "text", "reasoning_content")  # where a chat message keeps its text
 
 
 class Invalid(Exception):
-    """Why a record is not used; caught where the line is known, never seen outside."""
+    """The reason to reject a record. The reference reader catches it and adds the line number."""
 
     def __init__(self, code: str, message: str, field: str | None = None, path: Place | None = None, column: int = 0):
         super().__init__(code, message, field, path, column)
@@ -17,12 +17,12 @@ class Invalid(Exception):
 
 
 def canonical(value: Any) -> str:
-    """JSON that is the same for equal values, whatever the order of their keys."""
+    """Return the value as JSON text that does not depend on the order of keys."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def count_characters(value: Any) -> int:
-    """Of a string, or of what the messages say; -1 where nothing is a string."""
+    """Count the characters of a string, or of all text in a list of messages; -1 if there is no string."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
@@ -32,10 +32,10 @@ def count_characters(value: Any) -> int:
 
 
 def type_name(value: Any) -> str:
-    """What JSON calls the type of a value, with its article."""
+    """Name the JSON type of a value, with its article: `a string`."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), f"a {type(value).__name__}")  # a timestamp, bytes: Parquet has more than JSON
+    return names.get(type(value), f"a {type(value).__name__}")  # Parquet has more types than JSON: timestamps, bytes

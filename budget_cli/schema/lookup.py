@@ -1,4 +1,4 @@
-"""A JSON value and a place → the value found there; a line's value → its records. Knows no bytes."""
+"""A JSON value and a place → the value at that place; the value of a line → its records. Knows no bytes."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -12,13 +12,17 @@ MISSING: Final = object()
 
 
 class NotASample(Exception):
-    """The line is no sample; caught where the lines are counted."""
+    """The line is not a sample, such as a header. The reference reader catches it and counts the line as skipped."""
 
 
 def value_at(record: Any, path: Place) -> Any:
-    """The value at the path, a flat list of values if the path goes through `[]`, or MISSING."""
+    """Return the value at the place, or MISSING; a path through `[]` gives a flat list of values.
+
+    Raises:
+        Invalid: a value on the way has the wrong type, or an expression cannot be computed.
+    """
     if isinstance(path, Expression):
-        from budget_cli.schema import expressions
+        from budget_cli.schema import expressions  # and jmespath, which only expressions need
 
         value = expressions.evaluate(path.text, record)
         return MISSING if value is None else value
@@ -45,7 +49,12 @@ def value_at(record: Any, path: Place) -> Any:
 
 
 def split_records(value: Any, fields: Fields) -> list[Any]:
-    """The records of a line's value."""
+    """Return the records that the value of a line holds.
+
+    Raises:
+        Invalid: the value does not have the shape that `fields.records` names.
+        NotASample: there are no records, and such lines are to be skipped.
+    """
     if not fields.records:
         return [value]
     if fields.records == "[]":
@@ -61,12 +70,12 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
     if inner is MISSING:
         if fields.skip_unscored:
             raise NotASample
-        raise Invalid("missing", "missing: there should be a list of samples", fields.records, path)
+        raise Invalid("missing", "missing: expected a list of samples", fields.records, path)
     return [{**value, **sample} if isinstance(sample, dict) else sample for sample in inner]
 
 
 def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
-    """An object of arrays side by side → an object for each place; what is neither read nor as long stays whole."""
+    """Turn an object of parallel arrays into one object per element; any other member is in each of them."""
     read = list(dict.fromkeys(root for name in KINDS for root in root_keys(fields.paths[name]) or value))
     size = max((len(value[key]) for key in read if isinstance(value.get(key), list)), default=None)
     if size is None:
@@ -76,18 +85,19 @@ def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
     for key in read:
         if isinstance(value.get(key), list) and len(value[key]) != size:
             raise Invalid("unequal-lengths", f"{count_elements(len(value[key]))}, but others have {size}", key)
-    side_by_side = {key for key, inner in value.items() if isinstance(inner, list) and len(inner) == size}
-    return [{key: inner[i] if key in side_by_side else inner for key, inner in value.items()} for i in range(size)]
+    parallel = {key for key, inner in value.items() if isinstance(inner, list) and len(inner) == size}
+    return [{key: inner[i] if key in parallel else inner for key, inner in value.items()} for i in range(size)]
 
 
 def root_keys(place: Place) -> Iterable[str]:
-    """The record's own keys that a place begins with."""
+    """Return the keys of the record that a place starts from; none if an expression does not tell."""
     if isinstance(place, Expression):
-        from budget_cli.schema import expressions
+        from budget_cli.schema import expressions  # and jmespath, which only expressions need
 
         return sorted(expressions.roots(place.text) or ())
     return (place[0].key,)
 
 
 def count_elements(elements: int) -> str:
+    """Write `1 element` or `2 elements`."""
     return f"{elements} element{'' if elements == 1 else 's'}"

@@ -1,8 +1,8 @@
 """`a.b[].c` or a JMESPath expression ↔ a place in a record.
 
-A path is keys joined by dots; a key that ends in `[]` is a list, and the path goes on in each of its elements
-(`response.output[].generation_log_probs`). A character of a key that would mean something here (`.`, `[`, `(` and the
-like) has a backslash before it. What a path cannot say is a JMESPath expression: `minus(seqlen, prompt_len)`.
+A path is keys joined by dots. A key that ends in `[]` holds a list, and the path continues in each of its elements
+(`response.output[].generation_log_probs`). Characters with a meaning here (`.`, `[`, `(` and the like) are escaped by a
+backslash inside a key. Anything else is a JMESPath expression: `minus(seqlen, prompt_len)`.
 """
 
 import re
@@ -12,13 +12,13 @@ from budget_cli.schema.paths import Expression, Place, Step
 
 
 def parse_place(text: str) -> Place:
-    """The place that `text` writes: a path, or else a JMESPath expression.
+    """Parse a path, or else a JMESPath expression.
 
     Raises:
-        UsageProblem: an empty key, a bracket that is not `[]` at the end of a key, or an expression that is none.
+        UsageProblem: a key is empty, a bracket is not part of a `[]` after a key, or the expression is invalid.
     """
     if re.search(r"[()|?*@&{}'`,]|\[[^\]]", re.sub(r"\\.", "", text)):
-        from budget_cli.schema import expressions
+        from budget_cli.schema import expressions  # and jmespath, which only expressions need
 
         expressions.require_valid(text)
         return Expression(text)
@@ -35,13 +35,13 @@ def parse_place(text: str) -> Place:
             raise problem
         else:
             key += token[-1]
-    if key:  # a backslash at the end has nothing to escape
+    if key:  # a final backslash escaped the dot that was appended
         raise problem
     return tuple(steps)
 
 
 def place_text(path: Place) -> str:
-    """The place as the user would write it."""
+    """Write the place as a user would; the inverse of `parse_place`."""
     if isinstance(path, Expression):
         return path.text
     return ".".join(re.sub(r"([][.\\()|?*@&{}'`,])", r"\\\1", step.key) + ("[]" if step.each else "") for step in path)

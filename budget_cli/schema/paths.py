@@ -1,11 +1,11 @@
-"""Places in a record, as data: a path of keys, or a JMESPath expression. Looks at no record and parses nothing."""
+"""Places in a record, as data: a path of keys or a JMESPath expression. Parses nothing and reads no record."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """One key of a path; `each`: its value is a list, go on in every element."""
+    """One key of a path. If `each`, its value is a list and the path continues in every element."""
 
     key: str
     each: bool = False
@@ -16,7 +16,7 @@ Path = tuple[Step, ...]
 
 @dataclass(frozen=True)
 class Expression:
-    """A place that a path cannot say, in JMESPath."""
+    """A place that only JMESPath can express."""
 
     text: str
 
@@ -25,5 +25,5 @@ Place = Path | Expression
 
 
 def traverses_list(place: Place) -> bool:
-    """Whether a path goes through a list, and so may find several values."""
+    """True if the place is a path through a list, which may lead to several values."""
     return not isinstance(place, Expression) and any(step.each for step in place)

@@ -1,6 +1,6 @@
-"""presets.toml, and a user's own → where the fields of a framework's dump are, and which preset some records fit.
+"""presets.toml and users' own files → the presets; some records → the preset that fits them.
 
-Data, not code: a framework is a stanza. Knows no bytes and prints nothing.
+A framework is a stanza of data, not code. Knows no bytes and prints nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from budget_cli.schema.fields import EXTRAS, KINDS, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import MISSING, split_records, value_at
 from budget_cli.schema.parsing import parse_place, place_text
-from budget_cli.schema.paths import Place
+from budget_cli.schema.paths import Place, traverses_list
 
 BUILT_IN = FilePath(__file__).with_name("presets.toml")
 CANONICAL = "canonical"
@@ -25,14 +25,14 @@ NAMED = (*SETTINGS, *KINDS, *OPTIONAL)
 
 
 class Preset(NamedTuple):
-    """A framework's dump."""
+    """How the dumps of one framework are laid out; the head of presets.toml explains each setting."""
 
     name: str
     source: str
-    detect: tuple[str, ...]  # paths that every sample has
-    unless: tuple[str, ...]  # paths that no sample has
-    places: tuple[tuple[str, str], ...]  # canonical field, and where it is
-    extras: tuple[tuple[str, str], ...] = ()  # the same of what is only read if asked for
+    detect: tuple[str, ...]  # places that every sample has
+    unless: tuple[str, ...]  # places that no sample has
+    places: tuple[tuple[str, str], ...]  # (canonical field, place as text)
+    extras: tuple[tuple[str, str], ...] = ()  # the same for the optional fields
     records: str = ""
     group: str = ""
     skip_unscored: bool = False
@@ -40,13 +40,13 @@ class Preset(NamedTuple):
     ids_are_per_file: bool = False
 
     def apply_to(self, fields: Fields) -> Fields:
-        """The fields of such a dump; what it does not hold stays under its canonical name."""
+        """Return the fields as this preset places them; a field that it does not map keeps its canonical name."""
         wanted = [(name, place) for name, place in self.extras if name in fields.extras]
-        mapped = fields.with_mappings([f"{name}={place}" for name, place in (*self.places, *wanted)])
+        mapped = fields.with_places({name: parse_place(place) for name, place in (*self.places, *wanted)})
         group = fields.group or self.group
         known = {name for name, _ in self.places} | ({"prompt_id"} if group else set())
         if known & {"log_prob", "old_log_prob"}:
-            known.add("response_length")  # as many tokens as they are of
+            known.add("response_length")  # the number of log-probs gives it
         return replace(
             mapped,
             known=frozenset(known),
@@ -58,24 +58,24 @@ class Preset(NamedTuple):
         )
 
     def summary(self, fields: Fields) -> str:
-        """`prompt_id←input, reward←score`, for one line on standard error; `fields`: with what was put on top."""
-        of_preset, canonical = dict(self.places), dict(Fields().places)
-        names = [name for name in KINDS if name in of_preset or fields.paths[name] != canonical[name]]
-        said = {name: place_text(fields.paths[name]) for name in names}
+        """Write `prompt_id←input, reward←score`: the places in `fields`, which may differ from those of this preset."""
+        mapped, canonical = dict(self.places), CANONICAL_FIELDS.paths
+        names = [name for name in KINDS if name in mapped or fields.paths[name] != canonical[name]]
+        shown = {name: place_text(fields.paths[name]) for name in names}
         if fields.group:
-            said = {"prompt_id": f"each {fields.group}"} | {n: place for n, place in said.items() if n != "prompt_id"}
+            shown = {"prompt_id": f"each {fields.group}"} | {n: place for n, place in shown.items() if n != "prompt_id"}
         elif fields.id_file_prefix is not None:
-            said["prompt_id"] += " in each file"
-        return ", ".join(f"{name}←{place}" for name, place in said.items())
+            shown["prompt_id"] += " in each file"
+        return ", ".join(f"{name}←{place}" for name, place in shown.items())
 
 
 def load(files: Sequence[str] = ()) -> dict[str, Preset]:
-    """The presets by name: the built-in ones, and those of the user's own files, which come first.
+    """Load the presets by name: those of the user's files, which take precedence, and the built-in ones.
 
     Raises:
-        UsageProblem: a file that is no TOML, or a stanza that is none of a preset.
+        UsageProblem: a file cannot be read, is not TOML, or holds a stanza that is not a valid preset.
     """
-    import tomllib  # a millisecond of every start
+    import tomllib  # 2.3 ms, which dumps with canonical field names do not need
 
     presets: dict[str, Preset] = {}
     for path in [*files, BUILT_IN]:
@@ -97,8 +97,8 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
     for key in stanza:
         if key not in NAMED:
             close = get_close_matches(key, NAMED, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(NAMED)}"
-            raise UsageProblem(f"{where}: nothing is called {key!r}{hint}")
+            hint = f" (did you mean {close[0]}?)" if close else f"; expected one of {', '.join(NAMED)}"
+            raise UsageProblem(f"{where}: unknown key {key!r}{hint}")
     if stanza.get("group", "") not in ("", "line", "file"):
         raise UsageProblem(f"{where}: group: expected line or file, found {stanza['group']!r}")
     for key in ("detect", "unless"):
@@ -127,28 +127,34 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
 
 
 def _require_places(where: str, stanza: Mapping[str, Any]) -> None:
-    """That every place in a user's preset is one."""
+    """Check that every place in a user's preset can be parsed; those of presets.toml are checked by a test.
+
+    Raises:
+        UsageProblem: one cannot.
+    """
     written_places = [(key, place) for key in ("detect", "unless") for place in stanza.get(key, [])]
     written_places += [(field, stanza[field]) for field in KINDS if field in stanza]
     if stanza.get("records", "") not in ("", "[]", "columns"):
         written_places.append(("records", stanza["records"]))
     for key, place in written_places:
         try:
-            parse_place(place)
+            parsed = parse_place(place)
         except UsageProblem as problem:
             raise UsageProblem(f"{where}: {key}: {problem}") from None
+        if key == "prompt_id" and traverses_list(parsed):
+            raise UsageProblem(f"{where}: {key}: a prompt id is a single value, so its path cannot contain []")
 
 
 def find(name: str, presets: Mapping[str, Preset]) -> Preset:
-    """The preset of this name.
+    """Return the preset of this name.
 
     Raises:
         UsageProblem: there is none.
     """
     if name not in presets:
         close = get_close_matches(name, presets, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(presets)}"
-        raise UsageProblem(f"--preset: none is called {name!r}{hint}")
+        hint = f" (did you mean {close[0]}?)" if close else f"; expected one of {', '.join(presets)}"
+        raise UsageProblem(f"--preset: unknown preset {name!r}{hint}")
     return presets[name]
 
 
@@ -156,75 +162,75 @@ class Fit(NamedTuple):
     """How well a preset fits some records."""
 
     preset: Preset
-    missing: tuple[str, ...]  # what it would need, and the records do not have
+    missing: tuple[str, ...]  # the conditions of the preset that the records do not meet
 
     @property
     def fits(self) -> bool:
-        """Whether it does."""
+        """True if the records meet every condition."""
         return not self.missing
 
     @property
     def is_near(self) -> bool:
-        """Whether the records have more than half of what it asks, and not all."""
+        """True if the records meet more than half of the conditions, but not all."""
         return 0 < len(self.missing) * 2 < len(self.preset.detect)
 
 
 def rank(values: Sequence[Any], presets: Mapping[str, Preset]) -> list[Fit]:
-    """Each preset that says what to detect it by, with what it misses in these lines' values; the best first."""
-    judged = []
+    """Rank the detectable presets by how well the values of some lines fit them, best first."""
+    ranked = []
     for preset in presets.values():
         if preset.detect:
-            fit = Fit(preset, tuple(_missing(values[:2], preset)))  # more records can only lack more
-            judged.append(Fit(preset, tuple(_missing(values, preset))) if fit.fits or fit.is_near else fit)
-    return sorted(judged, key=lambda fit: (len(fit.missing), -len(fit.preset.detect)))
+            fit = Fit(preset, tuple(_missing(values[:2], preset)))  # more records cannot fit better
+            ranked.append(Fit(preset, tuple(_missing(values, preset))) if fit.fits or fit.is_near else fit)
+    return sorted(ranked, key=lambda fit: (len(fit.missing), -len(fit.preset.detect)))
 
 
 def choose(
     values: Sequence[Any], presets: Mapping[str, Preset], given: Fields = CANONICAL_FIELDS, some_mapped: bool = False
 ) -> Preset | None:
-    """The preset that these lines' values fit; None where they have the canonical fields.
+    """Choose the one preset that some records fit; None if their fields are where `given` says.
 
     Args:
-        values: of the first lines.
-        presets: by name.
-        given: where the fields are by their canonical names and by what the user says.
-        some_mapped: the user says where some are, so where no preset fits the others may have their canonical names.
+        values: the values of the first lines.
+        presets: the candidates by name.
+        given: the places of fields by their canonical names and the user's mappings.
+        some_mapped: True if the user mapped some fields; the others may then have their canonical names.
 
     Raises:
-        UsageProblem: none fits, or several do: which came near, and what to give.
+        UsageProblem: no preset fits, or several do; the message names those that nearly fit and the options that help.
     """
     if any(is_canonical(value, given) for value in values):
         return None
-    asks = not some_mapped or not any(_is_whole(value, given) for value in values)
-    judged = rank(values, presets)
-    fitting = [fit.preset for fit in judged if fit.fits]
+    must_choose = not some_mapped or not any(_has_required(value, given) for value in values)
+    ranked = rank(values, presets)
+    fitting = [fit.preset for fit in ranked if fit.fits]
     best = [preset for preset in fitting if not any(set(preset.detect) < set(other.detect) for other in fitting)]
     if len(best) == 1:
         return best[0]
-    if best and asks:
+    if best and must_choose:
         names = " and ".join(preset.name for preset in best)
-        raise UsageProblem(f"these records fit {names}: say which, as in --preset {best[0].name}")
+        raise UsageProblem(f"these records fit {names}: name one, as in --preset {best[0].name}")
     if some_mapped:
         return None
-    near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in judged if fit.is_near][:3]
-    there = next((list(value)[:12] for value in values if isinstance(value, dict)), [])
-    has = f"there are {', '.join(there)}" if there else "no record is an object"
-    if not there and any(isinstance(value, list) for value in values):
-        raise UsageProblem("each line is a JSON list and not a record: try `jq -c '.[]'`, or --preset NAME")
-    came = f"; near: {', '.join(near)}" if near else ""
+    near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in ranked if fit.is_near][:3]
+    keys = next((list(value)[:12] for value in values if isinstance(value, dict)), [])
+    found = f"found {', '.join(keys)}" if keys else "no record is an object"
+    if not keys and any(isinstance(value, list) for value in values):
+        raise UsageProblem("each line is a JSON list, not a record: try `jq -c '.[]'`, or --preset NAME")
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
     raise UsageProblem(
-        f"no prompt_id and reward, and no preset fits ({has}){came};"
+        f"no prompt_id and reward, and no preset fits ({found}){nearest};"
         " give --field prompt_id=PATH --field reward=PATH, or --preset NAME"
     )
 
 
 def is_canonical(value: Any, given: Fields = CANONICAL_FIELDS) -> bool:
-    """Whether a record has a `prompt_id`, as no framework calls it, and a reward where it is given."""
+    """True if a record has a `prompt_id`, a name that no framework uses, and a reward at its given place."""
     return isinstance(value, dict) and "prompt_id" in value and _has_field(value, "reward", given)
 
 
-def _is_whole(value: Any, given: Fields) -> bool:
-    """Whether a record has, where it is told, what nothing can do without."""
+def _has_required(value: Any, given: Fields) -> bool:
+    """True if a record has, at their given places, the two fields that every command needs."""
     return (bool(given.group) or _has_field(value, "prompt_id", given)) and _has_field(value, "reward", given)
 
 
@@ -233,7 +239,7 @@ def _has_field(value: Any, field: str, given: Fields) -> bool:
 
 
 def _missing(values: Sequence[Any], preset: Preset) -> list[str]:
-    """The paths of `detect` that a sample lacks, and those of `unless` that one has."""
+    """List the conditions that some sample fails: a place in `detect` is missing, one in `unless` is there."""
     fields = preset.apply_to(Fields())
     samples: list[Any] = []
     for value in values:
@@ -245,12 +251,12 @@ def _missing(values: Sequence[Any], preset: Preset) -> list[str]:
         samples = samples[1:]
     if not samples:
         return list(preset.detect)
-    lacks = [path for path in preset.detect if any(not _has(sample, path) for sample in samples)]
-    return lacks + [f"no {path}" for path in preset.unless if any(_has(sample, path) for sample in samples)]
-
-
-def _has(sample: Any, path: str) -> bool:
-    return _is_at(sample, parse_place(path))
+    required = {text: parse_place(text) for text in preset.detect}
+    excluded = {text: parse_place(text) for text in preset.unless}
+    missing = [text for text, place in required.items() if not all(_is_at(sample, place) for sample in samples)]
+    return missing + [
+        f"no {text}" for text, place in excluded.items() if any(_is_at(sample, place) for sample in samples)
+    ]
 
 
 def _is_at(sample: Any, place: Place) -> bool:

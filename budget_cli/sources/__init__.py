@@ -1,1 +1,1 @@
-"""Paths and URLs → blocks of bytes. Knows nothing of JSON."""
+"""Paths and URLs → blocks of bytes. Knows no JSON."""

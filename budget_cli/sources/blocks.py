@@ -1,7 +1,7 @@
-"""Bytes → blocks of whole lines. Where a block begins depends on the bytes alone, never on who reads it or how fast.
+"""Bytes → blocks of whole lines, whose boundaries depend only on the bytes, not on who reads them. Knows no JSON.
 
-Block number k holds the lines whose first byte lies in [k·BLOCK_BYTES, (k+1)·BLOCK_BYTES) of the (decompressed) source,
-so a file read in ranges by many and a stream read by one give the same blocks. Knows nothing of JSON.
+Block k holds the lines whose first byte lies in [k·BLOCK_BYTES, (k+1)·BLOCK_BYTES) of the (decompressed) source, so a
+file that many threads read in ranges and a stream that one reads give the same blocks.
 """
 
 import os
@@ -10,37 +10,37 @@ from dataclasses import dataclass
 
 from budget_cli.errors import InputProblem
 
-BLOCK_BYTES = 1 << 22  # enough lines for the arithmetic on columns to pay, also where a line has 10 KB
+BLOCK_BYTES = 1 << 22  # enough lines for arithmetic on columns to pay off even if each has 10 KB
 PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Block:
-    """Whole lines of one source; only a source's last line may lack its newline, or one that exceeds the limit."""
+    """Whole lines of one source. A line without a newline is the last of the source, or exceeds the limit."""
 
     source: str
-    buffer: bytes | bytearray  # the block is buffer[start:stop]; a bytearray is used again for the next block
+    buffer: bytes | bytearray  # the block is buffer[start:stop]; a bytearray is reused for the next block
     start: int
     stop: int
     first: bool
 
     @property
     def view(self) -> memoryview:
-        """The block's bytes, not copied."""
+        """The bytes of the block, without a copy."""
         return memoryview(self.buffer)[self.start : self.stop]
 
     def __len__(self) -> int:
         return self.stop - self.start
 
 
-Fill = Callable[[int, memoryview], None]  # (offset, memory): the bytes that begin there, as many as the memory holds
+Fill = Callable[[int, memoryview], None]  # (offset, memory): fill the memory with the bytes from this offset on
 
 
 class OpenFile:
-    """Gives the bytes of an open file, which is closed when nobody needs them any more.
+    """Fills memory from an open file, and closes it when it is no longer referenced.
 
     Raises:
-        InputProblem: on call, the file has become shorter.
+        InputProblem: on a call, if the file has become shorter.
     """
 
     def __init__(self, fd: int, source: str) -> None:
@@ -49,7 +49,7 @@ class OpenFile:
 
     def __call__(self, offset: int, memory: memoryview) -> None:
         start = 0
-        while start < len(memory):  # a signal or a network file system may give less at a time
+        while start < len(memory):  # a signal or a network file system may cause short reads
             got = os.preadv(self._fd, [memory[start:]], offset)
             if not got:
                 raise InputProblem(self._source, f"became shorter while being read: byte {offset:,} is gone")
@@ -61,23 +61,23 @@ class OpenFile:
 
 
 class RangeReader:
-    """Reads blocks of uncompressed sources at their own offsets, each into the same memory.
+    """Reads blocks of uncompressed sources at their own offsets, into one buffer.
 
-    One buffer for all blocks, because fresh memory costs a page fault every 4 KiB: half of the time of a scan of long
-    lines. A block is good until the next one is read.
+    Fresh memory for each block would cost a page fault every 4 KiB: half of the time of a scan of long lines. A block
+    is valid until the next one is read.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray(BLOCK_BYTES + 1)
 
     def read(self, fill: Fill, source: str, number: int, size: int, max_line_bytes: int) -> Block:
-        """Block `number` of a source of `size` bytes, whose bytes `fill` gives.
+        """Read block `number` of a source of `size` bytes by means of `fill`.
 
         Raises:
-            InputProblem: they cannot be had; what `fill` raises.
+            InputProblem: `fill` cannot read the bytes.
         """
         begin, end = number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, size)
-        lead = 1 if number else 0  # the byte before tells whether a line begins right here
+        lead = 1 if number else 0  # the byte before the block shows whether a line begins at its start
         buffer, held = self._buffer, lead + end - begin
         self._fill(fill, begin - lead, 0, held)
         start = 0
@@ -86,10 +86,10 @@ class RangeReader:
             if newline < 0 or newline + 1 == held:
                 return Block(source, buffer, 0, 0, first=False)
             start = newline + 1
-        line = buffer.rfind(b"\n", start, held) + 1 or start  # where the last line begins
+        line = buffer.rfind(b"\n", start, held) + 1 or start  # start of the last line
         while end < size and line < held:
             if held - line > max_line_bytes:
-                held = line + max_line_bytes + 1  # enough to be refused; the rest is never held
+                held = line + max_line_bytes + 1  # enough for a reader to reject it; the rest is never in memory
                 break
             piece = min(PIECE_BYTES, size - end)
             if held + piece > len(buffer):
@@ -109,17 +109,17 @@ class RangeReader:
 
 
 def cut(source: str, pieces: Iterable[bytes], max_line_bytes: int) -> Iterator[Block]:
-    """The blocks of a stream that arrives in pieces of any size.
+    """Cut a stream that arrives in pieces of any size into blocks.
 
     Raises:
-        InputProblem: that of the pieces, once the whole lines before it have been given out.
+        InputProblem: as the pieces do, after the whole lines before it were yielded.
     """
     problems: list[InputProblem] = []
     held = bytearray()
-    start = 0  # offset of held[0] in the stream, always the first byte of a line
-    searched = 0  # no newline that ends the block before here, counted from held[0]
+    start = 0  # offset of held[0] in the stream; always the first byte of a line
+    searched = 0  # offset from held[0] before which no newline ends the block
     first = True
-    skipping = False  # inside a line that exceeds the limit and has been given out
+    skipping = False  # True inside a line that exceeds the limit and whose beginning was yielded
     for piece in _up_to_problem(pieces, problems):
         if skipping:
             newline = piece.find(b"\n")
@@ -130,9 +130,9 @@ def cut(source: str, pieces: Iterable[bytes], max_line_bytes: int) -> Iterator[B
             skipping = False
         held += piece
         while True:
-            stop = (start // BLOCK_BYTES + 1) * BLOCK_BYTES - start  # the block's end, counted from held[0]
+            stop = (start // BLOCK_BYTES + 1) * BLOCK_BYTES - start  # end of the block as an offset from held[0]
             newline = held.find(b"\n", max(stop - 1, searched))
-            line = held.rfind(b"\n", 0, stop - 1) + 1  # where the last line begins
+            line = held.rfind(b"\n", 0, stop - 1) + 1  # start of the last line
             if newline >= 0:
                 cut_at = line + max_line_bytes + 1 if newline - line > max_line_bytes else newline + 1
                 yield Block(source, bytes(held[:cut_at]), 0, cut_at, first)
@@ -149,7 +149,7 @@ def cut(source: str, pieces: Iterable[bytes], max_line_bytes: int) -> Iterator[B
                 searched, first, skipping = 0, False, True
             break
     if problems:
-        del held[held.rfind(b"\n") + 1 :]  # the rest of this line is missing, which is what the problem says
+        del held[held.rfind(b"\n") + 1 :]  # the rest of this line is missing, as the problem will say
     if held:
         yield Block(source, bytes(held), 0, len(held), first)
     if problems:

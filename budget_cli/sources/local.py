@@ -1,6 +1,6 @@
-"""Paths and URLs as typed → sources: where the bytes come from, checked before anything is read.
+"""Paths and URLs as typed → sources, checked before any is read; a source → its bytes.
 
-Knows files, directories, stdin and pipes, and of what is remote that it is; nothing of lines or JSON.
+Knows files, directories, stdin and pipes, and leaves URLs to `remote`. Knows no lines and no JSON.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from importlib.util import find_spec
 from io import FileIO
@@ -28,64 +29,64 @@ PIECE_BYTES = 1 << 20
 STDIN = "<stdin>"
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-DUMPS = ("*.jsonl*", "*.parquet")  # what a directory stands for
+DUMPS = ("*.jsonl*", "*.parquet")  # the files that a directory stands for
 PARQUET = b"PAR1"
-PEEK_BYTES = 1 << 12  # of a plain file, to see what it is
-PEEK_PACKED_BYTES = 1 << 18  # of a compressed one; a block of bz2 needs more, and is read further
+PEEK_BYTES = 1 << 12  # of a plain file, to recognize its kind
+PEEK_PACKED_BYTES = 1 << 18  # of a compressed file; more is read if that is not enough, as for a block of bz2
 BEGINS_AS_OURS = re.compile(rb'\s*\{\s*"schema"\s*:\s*"budget-cli/([^"]*)"')
 SUMMARY = "summary/1"  # the schema of a summary
 
 
 class Kind(StrEnum):
-    """What a source holds, by its first bytes."""
+    """What a source holds, recognized by its first bytes."""
 
-    RECORDS = "records"  # JSON lines, a JSON document, or whatever its reader will refuse
+    RECORDS = "records"  # JSON lines, a JSON document, or what its reader will reject
     PARQUET = "parquet"
-    SUMMARY = "summary"  # what `budget-cli summarize` wrote
+    SUMMARY = "summary"  # written by `budget-cli summarize`
     RESULT = "result"  # another JSON result of this program
 
 
 @dataclass(frozen=True)
 class Source:
-    """One stream of bytes. `in_ranges`: uncompressed, and many can read it at once, each where it likes."""
+    """One stream of bytes."""
 
-    name: str  # as the user gave it; for messages
+    name: str  # as given by the user; for messages
     path: str | None  # None: standard input, or remote
-    size: int | None  # bytes there when the scan began; None: not known before the end
-    in_ranges: bool
-    identity: tuple[int, int] | str | None = field(repr=False)  # device and inode; the URL, which may hold secrets
+    size: int | None  # bytes when it was found; None: not known before the end
+    in_ranges: bool  # True if uncompressed, so that many can read at any offset at once
+    identity: tuple[int, int] | str | None = field(repr=False)  # device and inode, or the URL with its secrets
     remote: "Remote | None" = None
     kind: Kind = field(default=Kind.RECORDS, compare=False)  # decided by `find`
     schema: str = field(default="", compare=False)  # of a summary or a result: `summary/1`, `loss/1`
 
     @property
     def at_once(self) -> bool:
-        """Whether many can read it at the same time, each a part."""
+        """True if many can read it at the same time, each a part."""
         return self.in_ranges or self.kind is Kind.PARQUET
 
 
 def find(names: Sequence[str]) -> list[Source]:
-    """The sources that these paths mean, in order.
+    """Find the sources that paths, directories and URLs stand for, in order.
 
     Raises:
-        InputProblem: a path that is not there, cannot be read, or is a directory without dumps.
-        UsageProblem: the same file twice, stdin twice, or a directory with two kinds of dumps.
+        InputProblem: a path does not exist, cannot be read, or is a directory without dumps.
+        UsageProblem: a file or stdin is given twice, or a directory has two kinds of dumps.
     """
     sources: list[Source] = []
-    seen: dict[tuple[int, int] | str, str] = {}
+    name_of: dict[tuple[int, int] | str, str] = {}
     remote = _remote([name for name in names if is_url(name)])
     for name in names:
         for source in [_stdin()] if name == "-" else remote.get(name) or _under(name):
-            if source.identity is not None and source.identity in seen:
-                raise UsageProblem(f"{source.name}: the same file as {seen[source.identity]}; give it once")
+            if source.identity is not None and source.identity in name_of:
+                raise UsageProblem(f"{source.name}: the same file as {name_of[source.identity]}; give it once")
             if source.identity is not None:
-                seen[source.identity] = source.name
+                name_of[source.identity] = source.name
             sources.append(source)
-    return [_with_kind(source) for source in _told_apart(sources)]
+    return [_with_kind(source) for source in _with_distinct_names(sources)]
 
 
 def _with_kind(source: Source) -> Source:
-    """The source with its kind, for which as little as possible of it is read."""
+    """Recognize the kind of a source from as few bytes as possible."""
     if source.kind is Kind.PARQUET:
         return source
     begins = BEGINS_AS_OURS.match(_peek(source))
@@ -96,7 +97,7 @@ def _with_kind(source: Source) -> Source:
 
 
 def _peek(source: Source) -> bytes:
-    """The first decompressed bytes of a source; what is wrong with it is said when it is read."""
+    """Read the first decompressed bytes of a source; problems are raised only when it is read in full."""
     if source.path is None or source.size is None:
         return head(source, 1)
     try:
@@ -109,19 +110,19 @@ def _peek(source: Source) -> bytes:
     return b"".join(_until_problem(_unpacked(source, iter([start])))) or head(source, 1)
 
 
-def _told_apart(sources: list[Source]) -> list[Source]:
-    """The sources, those numbered whose names are the same: of a URL the name does not hold the query."""
+def _with_distinct_names(sources: list[Source]) -> list[Source]:
+    """Number the sources whose names are the same, as those of URLs may be, which leave out the query."""
     if not any(source.remote for source in sources):
         return sources
     times = Counter(source.name for source in sources)
     number: Counter[str] = Counter()
-    told = []
+    distinct = []
     for source in sources:
         number[source.name] += 1
         if times[source.name] > 1:
             source = replace(source, name=f"{source.name} ({number[source.name]})")
-        told.append(source)
-    return told
+        distinct.append(source)
+    return distinct
 
 
 def _stdin() -> Source:
@@ -133,15 +134,15 @@ def _stdin() -> Source:
 
 
 def is_url(name: str) -> bool:
-    """Whether this names something that is not on this machine."""
+    """True if the name is a URL."""
     return URL.match(name) is not None
 
 
 def _remote(urls: list[str]) -> dict[str, list[Source]]:
-    """What these URLs mean, by URL."""
+    """Find the sources that URLs stand for, by URL."""
     if not urls:
         return {}
-    from budget_cli.sources import remote
+    from budget_cli.sources import remote  # 17 ms, which only URLs need
 
     def under(url: str) -> list[Source]:
         return [
@@ -153,7 +154,7 @@ def _remote(urls: list[str]) -> dict[str, list[Source]]:
 
 
 def identity_of(path: str) -> tuple[int, int] | None:
-    """Device and inode of a regular file; None where there is none."""
+    """Return device and inode of a regular file; None if there is no such file."""
     try:
         info = os.stat(path)
     except OSError:
@@ -166,7 +167,7 @@ def _under(name: str) -> list[Source]:
         info = os.stat(name)
     except (FileNotFoundError, NotADirectoryError):
         if os.path.islink(name):
-            raise InputProblem(name, f"a link to {os.readlink(name)}, which is not there") from None
+            raise InputProblem(name, f"a link to {os.readlink(name)}, which does not exist") from None
         raise InputProblem(name, f"no such file or directory{_suggestion(name)}") from None
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
@@ -174,25 +175,25 @@ def _under(name: str) -> list[Source]:
         return [_file(name)]
     path = Path(name)
     found = [[str(p) for p in path.glob(dumps) if p.is_file()] for dumps in DUMPS]
-    if all(found):  # one may have been made of the other, and nobody can tell from here
-        raise UsageProblem(f"{name}: holds both {' and '.join(DUMPS)} files: say which, as in {path / DUMPS[0]}")
+    if all(found):  # one may have been made from the other, which cannot be detected
+        raise UsageProblem(f"{name}: holds both {' and '.join(DUMPS)} files: give one kind, as in {path / DUMPS[0]}")
     if not any(found):
         below = next(iter(sorted(inner for dumps in DUMPS for inner in path.rglob(dumps))), None)
         hint = f"; there are some in {below.parent}/" if below else ""
         if not below and any(path.glob("*.json")):
-            hint = f"; there are *.json, which must be named: {path / '*.json'}"
+            hint = f"; *.json files must be given by name: {path / '*.json'}"
         raise InputProblem(name, f"no {' and no '.join(DUMPS)} files in this directory{hint}")
     files = sorted(chain.from_iterable(found), key=natural_order)
     packed = {os.path.splitext(file)[0]: file for file in files if file.endswith(PACKED)}
     for file in files:
         if file in packed:
-            raise UsageProblem(f"{name}: holds both {file} and {packed[file]}, which is probably the same: say which")
+            raise UsageProblem(f"{name}: holds both {file} and {packed[file]}, probably the same dump: give one")
     return [_file(each) for each in files]
 
 
 def _file(name: str) -> Source:
     try:
-        if not stat.S_ISREG(os.stat(name).st_mode):  # a pipe loses its writer if it is opened twice
+        if not stat.S_ISREG(os.stat(name).st_mode):  # opening a pipe twice would lose its writer
             return Source(name, name, None, in_ranges=False, identity=None)
         with open(name, "rb") as file:
             info = os.fstat(file.fileno())
@@ -200,7 +201,7 @@ def _file(name: str) -> Source:
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     if start.startswith(PARQUET) and find_spec("pyarrow") is None:
-        raise InputProblem(name, "this is Parquet, which needs one more package: pip install 'budget-cli[parquet]'")
+        raise InputProblem(name, "this is Parquet, which needs another package: pip install 'budget-cli[parquet]'")
     kind = Kind.PARQUET if start.startswith(PARQUET) else Kind.RECORDS
     return Source(name, name, info.st_size, _is_plain(start), (info.st_dev, info.st_ino), kind=kind)
 
@@ -211,56 +212,56 @@ def _is_plain(start: bytes) -> bool:
     )
 
 
-# streams whose beginning was looked at: the stored bytes that were read, the rest, and what went wrong then
-_begun: dict[Source, tuple[list[bytes], Iterator[bytes], InputProblem | None]] = {}
+# streams whose beginning `head` has read: the stored bytes that it read, the rest, and the problem that it met
+_started: dict[Source, tuple[list[bytes], Iterator[bytes], InputProblem | None]] = {}
 
 
 def head(source: Source, most: int) -> bytes:
-    """The first (decompressed) bytes of a source, about `most` or all that can be had.
+    """Read the first (decompressed) bytes of a source, about `most` or as many as there are.
 
-    A stream still gives them afterwards, and what is wrong with a source is said only then, by `pieces`.
+    `pieces` still yields them afterwards, from a stream too, and raises the problems that this function ignores.
     """
-    if source.remote is not None and source.size is not None:  # a look at many objects must not fetch them
-        begun = b"".join(_until_problem(_unpacked(source, iter([source.remote.start]))))
-        if len(begun) >= most or len(source.remote.start) == source.size:
-            return begun
+    if source.remote is not None and source.size is not None:  # inspecting many objects must not fetch them
+        start = b"".join(_until_problem(_unpacked(source, iter([source.remote.start]))))
+        if len(start) >= most or len(source.remote.start) == source.size:
+            return start
     raw = _raw(source)
     stored: list[bytes] = []
-    wrong: InputProblem | None = None
+    problem: InputProblem | None = None
 
     def recorded() -> Iterator[bytes]:
-        nonlocal wrong
+        nonlocal problem
         try:
             for piece in raw:
                 stored.append(piece)
                 yield piece
-        except InputProblem as problem:
-            wrong = problem
+        except InputProblem as raised:
+            problem = raised
             raise
 
-    seen: list[bytes] = []
+    found: list[bytes] = []
     with contextlib.suppress(InputProblem):
         for piece in _unpacked(source, recorded()):
-            seen.append(piece)
-            if sum(map(len, seen)) >= most:
+            found.append(piece)
+            if sum(map(len, found)) >= most:
                 break
     if source.size is None:
-        _begun[source] = (stored, raw, wrong)
-    return b"".join(seen)
+        _started[source] = (stored, raw, problem)
+    return b"".join(found)
 
 
 def pieces(source: Source) -> Iterator[bytes]:
-    """The (decompressed) bytes of a source, in order.
+    """Read the (decompressed) bytes of a source in order.
 
     Raises:
-        InputProblem: not all of them can be had.
+        InputProblem: some cannot be read; those before them were yielded.
     """
     yield from _unpacked(source, _raw(source))
     require_unchanged(source)
 
 
 def _unpacked(source: Source, raw: Iterator[bytes]) -> Iterator[bytes]:
-    """What is stored as these bytes."""
+    """Decompress the stored bytes of a source, if they are compressed."""
     start = b""
     while len(start) < compression.MAGIC_BYTES and (piece := next(raw, b"")):
         start += piece
@@ -274,7 +275,7 @@ def _unpacked(source: Source, raw: Iterator[bytes]) -> Iterator[bytes]:
         yield from compression.unzip(source.name, source.path)
     else:
         plain = rest if codec is None else compression.decompress(source.name, codec, rest)
-        yield from _no_parquet(source, codec, plain)
+        yield from _refuse_parquet(source, codec, plain)
 
 
 def _until_problem(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -283,10 +284,10 @@ def _until_problem(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def spool(source: Source, file: IO[bytes]) -> Source:
-    """The source's bytes in this named temporary file, as a source that can be read twice; keeps its name.
+    """Copy a source to a temporary file, and return that as a source of the same name, which can be read twice.
 
     Raises:
-        InputProblem: the bytes cannot be had.
+        InputProblem: the bytes cannot be read.
         OSError: they cannot be written.
     """
     for piece in _raw(source):
@@ -296,12 +297,12 @@ def spool(source: Source, file: IO[bytes]) -> Source:
 
 
 def _raw(source: Source) -> Iterator[bytes]:
-    """The bytes as they are stored."""
-    if source in _begun:
-        stored, rest, wrong = _begun.pop(source)
+    """Read the bytes as they are stored."""
+    if source in _started:
+        stored, rest, problem = _started.pop(source)
         yield from stored
-        if wrong is not None:
-            raise wrong
+        if problem is not None:
+            raise problem
         yield from rest
         return
     if source.remote is not None:
@@ -321,14 +322,12 @@ def _raw(source: Source) -> Iterator[bytes]:
         raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
 
 
-def _no_parquet(source: Source, codec: str | None, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces, unless they are those of a Parquet file, whose last bytes would have to be read first."""
+def _refuse_parquet(source: Source, codec: str | None, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pieces, unless they are of a Parquet file, whose last bytes would have to be read first."""
     first = next(pieces, b"")
     if first.startswith(PARQUET):
-        what = (
-            f"Parquet inside {codec}: unpack it" if codec else "Parquet cannot be read as a stream: give it as a file"
-        )
-        raise InputProblem(source.name, what)
+        advice = "Parquet cannot be read as a stream: give it as a file"
+        raise InputProblem(source.name, f"Parquet inside {codec}: decompress it first" if codec else advice)
     yield from _joined(first, pieces)
 
 
@@ -339,10 +338,10 @@ def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def require_unchanged(source: Source) -> None:
-    """That the file is still the one that was found, and not shorter.
+    """Check that the file is still the one that was found, and not shorter.
 
     Raises:
-        InputProblem: it was replaced, removed or cut while being read.
+        InputProblem: it was replaced, removed or truncated while being read.
     """
     if source.remote is not None:
         from budget_cli.sources import remote
@@ -361,7 +360,7 @@ def require_unchanged(source: Source) -> None:
 
 
 def growth(source: Source) -> int:
-    """By how many bytes a file has grown since the scan began; those were not read."""
+    """Return the number of bytes by which a file has grown since it was found; they are not read."""
     if source.path is None or source.size is None:
         return 0
     try:
@@ -371,19 +370,17 @@ def growth(source: Source) -> int:
 
 
 def natural_order(name: str) -> list[tuple[int, int | str]]:
-    """A sort key that puts `2.jsonl` before `10.jsonl`."""
+    """Return a sort key that puts `2.jsonl` before `10.jsonl`."""
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _suggestion(name: str) -> str:
-    from difflib import get_close_matches
-
     path = Path(name)
     try:
-        there = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return ""
-    close = get_close_matches(path.name, there, n=1)
+    close = get_close_matches(path.name, names, n=1)
     if not close:
         return ""
     found = path.parent / close[0]
@@ -391,5 +388,5 @@ def _suggestion(name: str) -> str:
 
 
 def stdin_is_piped() -> bool:
-    """Whether something other than a person feeds standard input."""
+    """True if standard input is not a terminal."""
     return sys.stdin is not None and not sys.stdin.isatty()

@@ -1,8 +1,7 @@
-"""URL → the bytes [a, b) of an object elsewhere (s3, gs, hf, https, …), through fsspec.
+"""URL → the bytes [a, b) of a remote object (s3, gs, hf, https, …), through fsspec. Knows no lines and no compression.
 
-Large ranges, several on their way at once and some ahead of their use, tried again a limited number of times. Whatever
-cannot be had whole is a problem, never fewer bytes. Nothing that a library says reaches a message: it may hold keys.
-Knows nothing of lines or compression.
+Ranges are large, several are fetched at once and some ahead of use, and each is retried a limited number of times. An
+incomplete range is an error, never fewer bytes. No text of a library reaches a message, since it may contain keys.
 """
 
 import random
@@ -17,15 +16,15 @@ from typing import Any, TypeVar
 
 from budget_cli.errors import InputProblem, OutputProblem, UsageProblem
 
-RANGE_BYTES = 1 << 23  # asked for at once
-AHEAD = 8  # ranges on their way while one is read
-HELD = 24  # ranges in memory: those ahead, and a few behind for threads that are slower than others
-PIECE_BYTES = 1 << 20  # of a server that gives no ranges
-PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)  # seconds before another try, on average; there are so many and one
-TIMEOUT = 120.0  # seconds for one answer
-AT_ONCE = 32  # objects looked at
-HEAD_BYTES = 1 << 10  # enough to tell what it is
-NO_RETRY = {400, 401, 403, 404, 410, 416, 451}  # HTTP: it will say the same again
+RANGE_BYTES = 1 << 23  # per request
+AHEAD = 8  # ranges being fetched while one is read
+HELD = 24  # ranges in memory: those ahead, and a few behind for slower threads
+PIECE_BYTES = 1 << 20  # from a server that does not support ranges
+PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)  # mean seconds before each retry; one more attempt than pauses
+TIMEOUT = 120.0  # seconds per request
+AT_ONCE = 32  # objects inspected in parallel
+HEAD_BYTES = 1 << 10  # enough to recognize the format
+NO_RETRY = {400, 401, 403, 404, 410, 416, 451}  # HTTP statuses that a retry will not change
 PACKAGES = {
     "s3": "'budget-cli[remote]'",
     "http": "'budget-cli[remote]'",
@@ -43,23 +42,23 @@ pause: Callable[[float], None] = time.sleep
 
 @dataclass(frozen=True)
 class Remote:
-    """An object as it was found."""
+    """A remote object at the time it was found."""
 
-    url: str = field(repr=False)  # may hold a password or a signature
-    name: str  # the URL without them
-    size: int | None  # None: the server does not say before the end
+    url: str = field(repr=False)  # may contain a password or a signature
+    name: str  # the redacted URL
+    size: int | None  # None: not known before the end
     in_ranges: bool
     version: str  # changes when the object does
     start: bytes = field(repr=False, compare=False)  # its first bytes
-    part: tuple[int, int] | None = None  # whoever reads needs hardly more than these bytes; None: all
+    part: tuple[int, int] | None = None  # the reader needs little beyond these bytes; None: it reads all
 
 
 class _WrongSize(Exception):
-    """The answer has not the bytes that were asked for."""
+    """The response does not hold the bytes requested."""
 
 
 def redacted(url: str) -> str:
-    """The URL without what may be secret: user and password, and the query, which may be a signature."""
+    """Remove what may be secret from a URL: user and password, and the query, which may be a signature."""
     scheme, _, rest = url.partition("://")
     if scheme.lower() not in ("http", "https"):
         return re.sub(r"^[^/@]*:[^/@]*@", "…@", rest).join((f"{scheme}://", ""))
@@ -71,49 +70,49 @@ def redacted(url: str) -> str:
     return f"{scheme}://{'…@' if at else ''}{host}{slash}{path}{'?…' if mark else ''}"
 
 
-# ---- what there is
+# ---- finding objects
 
 
 def find(url: str) -> list[Remote]:
-    """The object, those that a pattern fits, or the *.jsonl* of a directory; unordered.
+    """Find the object at a URL, those that match a pattern, or the *.jsonl* of a directory, in any order.
 
     Raises:
         InputProblem: there is none, or it cannot be read.
-        UsageProblem: no such protocol.
+        UsageProblem: the protocol is not supported.
     """
     name = redacted(url)
-    fs, path = _opened(url)
+    fs, path = _file_system(url)
     if _is_http(url):
         if "*" not in url and not url.endswith("/"):
-            return [_looked_at(url, None)]
+            return [_inspected(url, None)]
         pattern = url + "*.jsonl*" if url.endswith("/") else url
     elif re.search(r"[*?[]", path):
         pattern = path
     else:
-        info = _tried(name, lambda: _call(fs, fs.info, path))
+        info = _with_retries(name, lambda: _call(fs, fs.info, path))
         if info.get("type") != "directory":
-            return [_looked_at(url, info)]
+            return [_inspected(url, info)]
         pattern = path.rstrip("/") + "/*.jsonl*"
-    there = _tried(name, lambda: _call(fs, fs.glob, pattern, detail=True))
+    there = _with_retries(name, lambda: _call(fs, fs.glob, pattern, detail=True))
     urls = {str(fs.unstrip_protocol(each)): info for each, info in there.items() if info.get("type") != "directory"}
     if not urls:
-        raise InputProblem(name, "nothing is there" if pattern in (url, path) else "no *.jsonl* objects under this")
+        raise InputProblem(name, "nothing found" if pattern in (url, path) else "no *.jsonl* objects under this")
     http = _is_http(url)
-    return in_parallel(lambda one: _looked_at(one, None if http else urls[one]), list(urls))
+    return in_parallel(lambda one: _inspected(one, None if http else urls[one]), list(urls))
 
 
-def _looked_at(url: str, info: dict[str, Any] | None) -> Remote:
+def _inspected(url: str, info: dict[str, Any] | None) -> Remote:
     if info is None:
-        return _tried(redacted(url), lambda: _asked(url))
+        return _with_retries(redacted(url), lambda: _inspected_by_http(url))
     name, size = redacted(url), info.get("size")
     if size is None:
-        raise InputProblem(name, "its size is not known, so it cannot be read in ranges: download it first")
-    start = _range(url, name, 0, min(HEAD_BYTES, size)) if size else b""
+        raise InputProblem(name, "its size is unknown, so it cannot be read in ranges: download it first")
+    start = _read_range(url, name, 0, min(HEAD_BYTES, size)) if size else b""
     return Remote(url, name, size, True, _version(info), start)
 
 
-def _asked(url: str) -> Remote:
-    """What an HTTP server says of it, by the answer to a request for the first bytes, which any link allows."""
+def _inspected_by_http(url: str) -> Remote:
+    """Inspect an object by an HTTP request for its first bytes, which even a signed link allows."""
     name = redacted(url)
     try:
         with _stream(url, {"Range": f"bytes=0-{HEAD_BYTES - 1}"}) as file:
@@ -122,33 +121,35 @@ def _asked(url: str) -> Remote:
             while len(start) < HEAD_BYTES and (piece := _call(file.fs, file.read, HEAD_BYTES - len(start))):
                 start += piece
     except Exception as error:
-        if _status(error) == 416:  # not even a first byte
+        if _status(error) == 416:  # the object is empty
             return Remote(url, name, 0, True, "", b"")
         raise
     if status == 206:
         total = headers.get("Content-Range", "").rpartition("/")[2]
         if not total.isdecimal():
-            raise InputProblem(name, "the server does not say how large it is: download it first")
+            raise InputProblem(name, "the server does not report the size of the object: download it first")
         return Remote(url, name, int(total), True, _version(headers), start)
     length = headers.get("Content-Length", "")
     if not length.isdecimal() and headers.get("Transfer-Encoding", "").lower() != "chunked":
-        raise InputProblem(name, "the server does not say where it ends, so a cut could not be told: download it first")
+        raise InputProblem(
+            name, "the server does not report where it ends, so truncation would go unnoticed: download it first"
+        )
     return Remote(url, name, int(length) if length.isdecimal() else None, False, _version(headers), start)
 
 
 def require_unchanged(remote: Remote) -> None:
-    """That the object is still the one that was found.
+    """Check that the object is still the one that was found.
 
     Raises:
-        InputProblem: it was replaced or removed, or nobody can tell.
+        InputProblem: it was replaced or removed, or cannot be inspected.
     """
     if _is_http(remote.url):
-        now = _tried(remote.name, lambda: _asked(remote.url))
+        now = _with_retries(remote.name, lambda: _inspected_by_http(remote.url))
         size, version = now.size, now.version
     else:
-        fs, path = _opened(remote.url)
+        fs, path = _file_system(remote.url)
         fs.invalidate_cache()
-        info = _tried(remote.name, lambda: _call(fs, fs.info, path))
+        info = _with_retries(remote.name, lambda: _call(fs, fs.info, path))
         size, version = info.get("size"), _version(info)
     if size != remote.size:
         was, is_now = (f"{each:,}" if each is not None else "an unknown number of" for each in (remote.size, size))
@@ -161,14 +162,14 @@ def _version(about: Any) -> str:
     return next((str(about[key]) for key in VERSIONS if about.get(key)), "")
 
 
-# ---- its bytes
+# ---- reading bytes
 
 
 def pieces(remote: Remote) -> Iterator[bytes]:
-    """All bytes, in order.
+    """Read all bytes in order.
 
     Raises:
-        InputProblem: not all of them can be had; what came before was given out.
+        InputProblem: some cannot be read; those before them were yielded.
     """
     if not remote.in_ranges:
         yield from _streamed(remote)
@@ -178,7 +179,7 @@ def pieces(remote: Remote) -> Iterator[bytes]:
 
 
 def _streamed(remote: Remote) -> Iterator[bytes]:
-    """The bytes of a server that gives no ranges: a try that breaks off is begun again, past what there was."""
+    """Read from a server without ranges; an attempt that fails starts over and skips what was already yielded."""
     got = 0
     for attempt in range(len(PAUSES) + 1):
         try:
@@ -191,24 +192,24 @@ def _streamed(remote: Remote) -> Iterator[bytes]:
                     if new:
                         yield new
             if at < got or (remote.size is not None and got != remote.size):
-                raise _WrongSize(f"gave {at:,} bytes of {max(got, remote.size or 0):,}")
+                raise _WrongSize(f"sent {at:,} bytes of {max(got, remote.size or 0):,}")
             return
         except Exception as error:
-            _again_or_raise(remote.name, error, attempt)
+            _pause_or_raise(remote.name, error, attempt)
 
 
 def prefetch(soon: Sequence[Remote]) -> None:
-    """Have the beginnings of these objects fetched, for they are read next."""
+    """Start fetching the beginnings of the objects that are read next."""
     for remote in soon[:AHEAD]:
         if remote.in_ranges and remote.size:
-            _ranges.ask(remote, 0, 0)
+            _ranges.request(remote, 0, 0)
 
 
 def fill(remote: Remote, offset: int, memory: memoryview) -> None:
-    """Put the bytes from this offset on into the memory, all of it.
+    """Fill the memory with the bytes from this offset on.
 
     Raises:
-        InputProblem: they cannot be had.
+        InputProblem: they cannot be read.
     """
     first, until = remote.part or (0, remote.size or 0)
     start = 0
@@ -216,16 +217,16 @@ def fill(remote: Remote, offset: int, memory: memoryview) -> None:
         number, within = divmod(offset + start, RANGE_BYTES)
         if first <= offset + start < until:
             data = _ranges.get(remote, number, until)
-        else:  # the end of a line that begins in this part, or the byte before it
+        else:  # the end of a line that starts in this part, or the byte before the part
             within, stop = 0, offset + (1 if offset < first else len(memory))
-            data = _fetched(remote, offset + start, stop)
+            data = _fetch(remote, offset + start, stop)
         part = memoryview(data)[within : within + len(memory) - start]
         memory[start : start + len(part)] = part
         start += len(part)
 
 
 class _Ranges:
-    """The ranges that are held or on their way, for all threads of a process."""
+    """The ranges in memory or being fetched, shared by all threads of a process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -233,12 +234,12 @@ class _Ranges:
         self._pool: ThreadPoolExecutor | None = None
 
     def get(self, remote: Remote, number: int, until: int) -> bytes:
-        """One range; those after it, as far as `until`, are asked for as well."""
+        """Return one range, and request those after it up to `until`."""
         last = max(number, (until - 1) // RANGE_BYTES)
-        return self.ask(remote, number, min(number + AHEAD, last)).result()
+        return self.request(remote, number, min(number + AHEAD, last)).result()
 
-    def ask(self, remote: Remote, first: int, last: int) -> "Future[bytes]":
-        """The first of these ranges; all of them are on their way."""
+    def request(self, remote: Remote, first: int, last: int) -> "Future[bytes]":
+        """Request these ranges, and return the first."""
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="remote")
@@ -246,7 +247,7 @@ class _Ranges:
                 if (remote, number) not in self._held:
                     start = number * RANGE_BYTES
                     stop = min(start + RANGE_BYTES, remote.size or 0)
-                    self._held[remote, number] = self._pool.submit(_fetched, remote, start, stop)
+                    self._held[remote, number] = self._pool.submit(_fetch, remote, start, stop)
             future = self._held[remote, first]
             while len(self._held) > HELD:
                 self._held.popitem(last=False)
@@ -256,58 +257,58 @@ class _Ranges:
 _ranges = _Ranges()
 
 
-def _fetched(remote: Remote, start: int, stop: int) -> bytes:
+def _fetch(remote: Remote, start: int, stop: int) -> bytes:
     try:
-        return _range(remote.url, remote.name, start, stop)
+        return _read_range(remote.url, remote.name, start, stop)
     except InputProblem:
-        require_unchanged(remote)  # if it has changed, that is why
+        require_unchanged(remote)  # a change explains the failure better
         raise
 
 
-def _range(url: str, name: str, start: int, stop: int) -> bytes:
+def _read_range(url: str, name: str, start: int, stop: int) -> bytes:
     def once() -> bytes:
-        fs, path = _opened(url)
-        data = _call(fs, fs.cat_file, path, start=start, end=stop, **_no_more(fs))
+        fs, path = _file_system(url)
+        data = _call(fs, fs.cat_file, path, start=start, end=stop, **_without_read_ahead(fs))
         if len(data) != stop - start:
-            raise _WrongSize(f"gave {len(data):,} bytes where {stop - start:,} were asked for, from byte {start:,}")
+            raise _WrongSize(f"sent {len(data):,} bytes of the {stop - start:,} requested from byte {start:,}")
         return bytes(data)
 
-    return _tried(name, once)
+    return _with_retries(name, once)
 
 
-def _no_more(fs: Any) -> dict[str, str]:
-    """What keeps a file system that opens a file for every range (hf://) from reading 5 MB further than was asked."""
-    import fsspec
+def _without_read_ahead(fs: Any) -> dict[str, str]:
+    """Return the option that keeps a file system such as hf:// from reading 5 MB beyond each range."""
+    import fsspec  # only an extra installs it
 
-    # an asynchronous one (s3://, https://) has its own, which its class does not show, and takes no such word
+    # asynchronous file systems (s3://, https://) override cat_file on the instance, and do not take the option
     opens = not fs.async_impl and type(fs).cat_file is fsspec.AbstractFileSystem.cat_file
     return {"cache_type": "none"} if opens else {}
 
 
-# ---- a result
+# ---- writing a result
 
 
 def require_writable(url: str, option: str) -> None:
-    """That a result can be written to such a place.
+    """Check that a result can be written to this URL.
 
     Raises:
-        UsageProblem: it cannot.
+        UsageProblem: its protocol is read-only or not supported.
         InputProblem: a package is missing.
     """
     if _is_http(url):
-        raise UsageProblem(f"{option} {redacted(url)}: an HTTP server takes no files; there are s3://, gs:// and hf://")
-    _opened(url)
+        raise UsageProblem(f"{option} {redacted(url)}: HTTP servers accept no uploads; use s3://, gs:// or hf://")
+    _file_system(url)
 
 
 def upload(path: str, url: str) -> None:
-    """The file as an object, which is there only once it is whole.
+    """Upload a file as an object, which appears only when complete.
 
     Raises:
         OutputProblem: it could not be written.
     """
     try:
-        fs, target = _opened(url)
-        _tried(redacted(url), lambda: fs.put_file(path, target))
+        fs, target = _file_system(url)
+        _with_retries(redacted(url), lambda: fs.put_file(path, target))
     except InputProblem as problem:
         raise OutputProblem(f"{problem.source}: the result could not be written: {problem.problem}") from None
 
@@ -319,19 +320,19 @@ def _is_http(url: str) -> bool:
     return url.lower().startswith(("http://", "https://"))
 
 
-def _opened(url: str) -> tuple[Any, str]:
-    """The file system that a URL names, and the path there."""
+def _file_system(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it."""
     name, protocol = redacted(url), url.partition("://")[0].lower()
     try:
-        import fsspec
+        import fsspec  # only an extra installs it
         from fsspec.core import url_to_fs
     except ImportError:
-        raise InputProblem(name, "this needs more packages: pip install 'budget-cli[remote]'") from None
+        raise InputProblem(name, "a URL needs more packages: pip install 'budget-cli[remote]'") from None
     options: dict[str, Any] = {}
     configured = fsspec.config.conf.get(protocol, {})
-    if protocol in ("http", "https"):  # as it is stored, or ranges mean something else
+    if protocol in ("http", "https"):  # ranges must count the bytes as stored
         options["headers"] = configured.get("headers", {}) | {"Accept-Encoding": "identity"}
-    if protocol == "s3":  # tries are counted here, not three times over
+    if protocol == "s3":  # retries are counted here, not in every layer
         options["config_kwargs"] = {"retries": {"total_max_attempts": 1}} | configured.get("config_kwargs", {})
     try:
         fs, path = url_to_fs(url, **options)
@@ -346,64 +347,64 @@ def _opened(url: str) -> tuple[Any, str]:
 
 
 def _stream(url: str, headers: dict[str, str] | None = None) -> Any:
-    """An HTTP answer as a file, with no question asked before."""
-    fs, path = _opened(url)
+    """Open an HTTP response as a file, without a request for its size first."""
+    fs, path = _file_system(url)
     return fs.open(path, "rb", block_size=0, size=1, headers=fs.kwargs.get("headers", {}) | (headers or {}))
 
 
-def _call(fs: Any, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """The function's answer, within the time that one may take."""
-    return function(*given, **named, **({"timeout": TIMEOUT} if fs.async_impl else {}))
+def _call(fs: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a method of a file system with the timeout of a request."""
+    return function(*args, **kwargs, **({"timeout": TIMEOUT} if fs.async_impl else {}))
 
 
-def _tried(name: str, action: Callable[[], Answer]) -> Answer:
-    """The action's answer, at the latest by the last try.
+def _with_retries(name: str, action: Callable[[], Answer]) -> Answer:
+    """Return the result of an action, retried if it fails.
 
     Raises:
-        InputProblem: there is none.
+        InputProblem: it failed for good, or too often.
     """
     for attempt in range(len(PAUSES) + 1):
         try:
             return action()
         except Exception as error:
-            _again_or_raise(name, error, attempt)
-    raise AssertionError("the last try raises")
+            _pause_or_raise(name, error, attempt)
+    raise AssertionError("the last attempt raises")
 
 
-def _again_or_raise(name: str, error: Exception, attempt: int) -> None:
+def _pause_or_raise(name: str, error: Exception, attempt: int) -> None:
     if isinstance(error, (InputProblem, UsageProblem)):
         raise error
-    why, again = _reason(error)
-    if not again:
+    why, retryable = _reason(error)
+    if not retryable:
         raise InputProblem(name, why) from None
     if attempt == len(PAUSES):
-        raise InputProblem(name, f"{why}, tried {attempt + 1} times") from None
+        raise InputProblem(name, f"{why}, after {attempt + 1} attempts") from None
     pause(PAUSES[attempt] * random.uniform(0.5, 1.5))
 
 
 def _reason(error: Exception) -> tuple[str, bool]:
-    """What went wrong, in words that hold nothing of what the library says; and whether it may go better again."""
+    """Explain an error without the words of the library, and tell whether a retry may help."""
     kind, status = type(error).__name__, _status(error)
     if isinstance(error, _WrongSize):
         return str(error), True
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return "there is no such object", False
+        return "no such object", False
     if isinstance(error, PermissionError) or status in (401, 403):
-        return f"access denied{f' (HTTP {status})' if status else ''}: these credentials may not do this", False
+        return f"access denied{f' (HTTP {status})' if status else ''}: these credentials do not permit this", False
     if "Credential" in kind or "Token" in kind:
         return "no credentials were found", False
     if status is not None:
-        return f"the server answers HTTP {status}", status not in NO_RETRY
+        return f"the server responded with HTTP {status}", status not in NO_RETRY
     if isinstance(error, TimeoutError) or "Timeout" in kind:
-        return f"no answer within {TIMEOUT:g} s", True
+        return f"no response within {TIMEOUT:g} s", True
     if isinstance(error, (ValueError, TypeError, NotImplementedError)) or kind == "ParamValidationError":
-        return f"this is not possible there ({kind})", False
+        return f"the storage does not support this ({kind})", False
     return f"the connection failed ({kind})", True
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error of aiohttp, botocore, gcsfs or huggingface_hub is about."""
-    if type(error).__name__ == "HttpError" and isinstance(code := getattr(error, "code", None), int):  # of gcsfs
+    """Find the HTTP status in an error of aiohttp, botocore, gcsfs or huggingface_hub."""
+    if type(error).__name__ == "HttpError" and isinstance(code := getattr(error, "code", None), int):  # from gcsfs
         return code
     for each in (error, error.__cause__):
         for holder in (each, getattr(each, "response", None)):
@@ -418,6 +419,6 @@ def _status(error: BaseException) -> int | None:
 
 
 def in_parallel(function: Callable[[Each], Answer], things: list[Each]) -> list[Answer]:
-    """The function's answers, in the order of the things; many requests are on their way at once."""
+    """Apply a function that makes requests to many things at once; results are in the order of the things."""
     with ThreadPoolExecutor(min(AT_ONCE, max(1, len(things)))) as pool:
         return list(pool.map(function, things))

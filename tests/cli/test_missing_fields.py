@@ -15,7 +15,7 @@ def test_what_no_record_has_is_one_message_with_both_ways_out(budget_cli: Run, t
     done = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout.decode().splitlines()[3:] == [
-        "fail      log_prob is in no record: missing (there are prompt_id, reward, response_length);"
+        "fail      log_prob is in no record: missing (the record has prompt_id, reward, response_length);"
         " --kl-coef 0 does without it, or give --field log_prob=PATH",
         "fail      30 records of 30 rejected",
         "fail      no record could be used",

@@ -52,7 +52,7 @@ def test_a_dump_and_its_packed_copy_are_not_both_read(budget_cli: Run, dump: Pat
     packed.write_bytes(gzip.compress(dump.read_bytes()))
     done = budget_cli("loss", dump.parent, "-B", "9")
     assert done.stderr.decode() == (
-        f"budget-cli: {dump.parent}: holds both {dump} and {packed}, which is probably the same: say which\n"
+        f"budget-cli: {dump.parent}: holds both {dump} and {packed}, probably the same dump: give one\n"
     )
     assert done.returncode == 2
 
@@ -92,18 +92,18 @@ def test_what_is_not_shown_of_the_rejected_records_is_counted(budget_cli: Run) -
 
 
 INPUTS = [  # what is there, what is said of it
-    (lambda folder: (folder / "x").symlink_to("gone"), "x", 3, "{}/x: a link to gone, which is not there"),
+    (lambda folder: (folder / "x").symlink_to("gone"), "x", 3, "{}/x: a link to gone, which does not exist"),
     (
         lambda folder: (folder / "x.json").write_bytes(b"[]"),
         "",
         3,
-        "{}: no *.jsonl* and no *.parquet files in this directory; there are *.json, which must be named: {}/*.json",
+        "{}: no *.jsonl* and no *.parquet files in this directory; *.json files must be given by name: {}/*.json",
     ),
     (
         lambda folder: (folder / "x").write_bytes(b'[{"prompt_id": 1}, {"prompt_id": 2}]\n'),
         "x",
         2,
-        "each line is a JSON list and not a record: try `jq -c '.[]'`, or --preset NAME",
+        "each line is a JSON list, not a record: try `jq -c '.[]'`, or --preset NAME",
     ),
 ]
 

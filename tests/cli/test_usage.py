@@ -26,7 +26,7 @@ MISTAKES = [
     (("-B", "9", "--max-errors", "few"), "expected a number of records, as in 10, or a share, as in 0.5%"),
     (("-B", "9", "--max-errors", "101%"), "expected a number of records, as in 10, or a share, as in 0.5%"),
     (("-B", "9", "--field", "reward"), "--field reward: expected NAME=dotted.path, as in reward=score"),
-    (("-B", "9", "--field", "rewrd=score"), "no field is called 'rewrd'; there are prompt_id, reward, "),
+    (("-B", "9", "--field", "rewrd=score"), "unknown field 'rewrd'; expected one of prompt_id, reward, "),
     (("-B", "9", "--field", "reward=a..b"), "expected keys joined by dots"),
     (("-B", "9", "--format", "xml"), "'xml' is not one of 'table', 'json', 'csv', 'markdown'"),
     (("-B", "9", "--jobs", "0"), "0 is not in the range x>=1"),

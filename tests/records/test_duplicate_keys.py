@@ -1,4 +1,4 @@
-"""If this fails, a key that a record has twice goes unnoticed, or a record is accused of one that it has once."""
+"""If this fails, a key that occurs twice goes unnoticed, or one that occurs once is reported."""
 
 import pytest
 
@@ -21,6 +21,6 @@ LINES: list[tuple[bytes, list[str]]] = [
 
 
 @pytest.mark.parametrize(("line", "keys"), LINES)
-def test_the_keys_that_an_object_has_twice_are_named(line: bytes, keys: list[str]) -> None:
+def test_the_repeated_keys_of_an_object_are_named(line: bytes, keys: list[str]) -> None:
     expected = [(1, keys), (3, keys)] if keys else []
     assert list(diagnosis.find_duplicate_keys(line + b'\n{"x": 1}\n' + line)) == expected

@@ -1,4 +1,4 @@
-"""If this fails, a check sees another finish reason, advantage or text than the record has, or one costs a record."""
+"""If this fails, a check gets a wrong finish reason, advantage or text, or one of them rejects a record."""
 
 import json
 import math
@@ -76,7 +76,7 @@ def test_a_number_and_a_label_are_as_the_record_has_them(name: str, value: Any, 
 
 
 @pytest.mark.parametrize(("name", "value"), ABSENT)
-def test_an_extra_that_is_none_or_of_the_wrong_type_is_absent_and_costs_no_record(name: str, value: Any) -> None:
+def test_an_extra_that_is_null_or_of_the_wrong_type_is_absent_and_rejects_no_record(name: str, value: Any) -> None:
     found = read({**RESPONSE, name: value}, RESPONSE)
     assert found.reward.tolist() == [1.0, 1.0]
     assert values(found, name) == [NONE_OF[EXTRAS[name]]] * 2
@@ -93,7 +93,7 @@ def test_labels_are_numbered_as_they_come_and_1_is_not_the_string_1() -> None:
     assert (labels.values, labels.codes.tolist()) == ([2, "2", "a"], [0, 1, 0, -1, 2])
 
 
-def test_of_the_labels_of_several_turns_the_last_counts_and_an_expression_s_list_is_one_label() -> None:
+def test_the_last_of_several_turns_gives_the_label_but_the_list_of_an_expression_is_one_label() -> None:
     record = {**RESPONSE, "turns": [{"why": "tool"}, {"why": "length"}], "epoch": 1, "step": 40}
     found = read(record, mappings=("finish_reason=turns[].why", "by=[epoch, step]"))
     assert (values(found, "finish_reason"), values(found, "by")) == (["length"], ["1/40"])
@@ -130,7 +130,7 @@ CHARACTERS: list[tuple[Any, int]] = [
 
 
 @pytest.mark.parametrize(("value", "characters"), CHARACTERS)
-def test_the_characters_of_a_text_are_those_that_a_reader_sees(value: Any, characters: int) -> None:
+def test_the_characters_of_a_text_are_those_of_its_visible_parts(value: Any, characters: int) -> None:
     ((_, found),) = values(read({**RESPONSE, "response_text": value}), "response_text")
     assert found == characters
 
@@ -158,7 +158,7 @@ def test_an_array_of_another_size_than_the_rewards_is_absent(several: Any) -> No
     assert values(read({**PROMPT, "finish_reasons": several}), "finish_reason") == [None, None]
 
 
-def test_what_is_not_wanted_is_not_read() -> None:
+def test_extras_are_read_only_on_request() -> None:
     assert read({**RESPONSE, "step": 3}, wanted=()).extras == {}
     assert list(read({**RESPONSE, "step": 3}, wanted=("step", "advantage")).extras) == ["step", "advantage"]
 

@@ -1,4 +1,4 @@
-"""If this fails, annotating changes bytes that are somebody's data, or puts one response's terms into another."""
+"""If this fails, annotating changes other bytes of the data, or puts the terms of one response into another."""
 
 import json
 from typing import Any
@@ -62,7 +62,7 @@ def test_a_value_goes_into_each_sample_and_nothing_else_changes(
 
 
 def test_samples_that_only_an_expression_finds_are_refused() -> None:
-    with pytest.raises(UsageProblem, match=r"records = 'traces\[\?reward\]'.* only a path, as in traces\[\]"):
+    with pytest.raises(UsageProblem, match=r"records = 'traces\[\?reward\]'.* only at a path, as in traces\[\]"):
         Insertion(KEY, Fields(records="traces[?reward]"))
 
 

@@ -1,4 +1,4 @@
-"""If this fails, a Parquet file is read as other records than its rows, without the strictness, or not to its end."""
+"""If this fails, the records of a Parquet file differ from its rows, are not checked like lines, or are cut short."""
 
 import decimal
 import io
@@ -56,8 +56,8 @@ def said(found: Scan) -> list[str]:
     return [str(rejection).rpartition("/")[2] for rejection in found.rejections]
 
 
-def told(found: Scan) -> tuple[Any, ...]:
-    """Everything that a scan says of the records, but for the bytes that it read."""
+def facts(found: Scan) -> tuple[Any, ...]:
+    """Return everything that a scan found, except the number of bytes."""
     groups = found.groups
     lengths = [array.tobytes() for array in groups.lengths.items()]
     return groups.table.tobytes(), list(groups.keys()), lengths, found.tally, [str(p) for p in found.problems]
@@ -68,7 +68,7 @@ def told(found: Scan) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("row_group", [1, 7, 48])
 @pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
-def test_rows_are_read_as_the_lines_that_hold_the_same(tmp_path: Path, row_group: int, compression: str) -> None:
+def test_rows_are_read_like_lines_of_the_same_records(tmp_path: Path, row_group: int, compression: str) -> None:
     path = written(tmp_path / "a.parquet", RECORDS, row_group_size=row_group, compression=compression)
     lines, rows = scanned(SAMPLE), scanned(path)
     assert rows.tally == lines.tally
@@ -77,20 +77,20 @@ def test_rows_are_read_as_the_lines_that_hold_the_same(tmp_path: Path, row_group
     assert rows.problems == []
 
 
-def test_it_is_known_by_its_first_bytes_whatever_its_name(tmp_path: Path) -> None:
+def test_parquet_is_recognized_by_its_first_bytes_whatever_the_name(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", RECORDS)
     assert scanned(path).tally.used == 48
 
 
 @pytest.mark.parametrize("row_group", [10, 1000])
-def test_any_number_of_processes_says_the_same_to_the_last_bit(tmp_path: Path, row_group: int) -> None:
+def test_any_number_of_processes_gives_the_same_to_the_last_bit(tmp_path: Path, row_group: int) -> None:
     records = [{**RECORDS[i % 48], "reward": math.sin(i)} for i in range(1000)]
     records[500]["reward"] = math.nan
     path = written(tmp_path / "a.parquet", records, row_group_size=row_group)
     alone = scanned(path)
     assert said(alone) == ["a.parquet:501: reward: NaN is not a number that can be averaged"]
     for jobs in (2, 3):
-        assert told(scanned(path, jobs=jobs)) == told(alone)
+        assert facts(scanned(path, jobs=jobs)) == facts(alone)
 
 
 @pytest.mark.parametrize("by", ["step", "file"])
@@ -111,7 +111,7 @@ def test_rows_have_labels_as_lines_have(tmp_path: Path, by: str, row_group: int)
     assert list(of_rows.tallies.values()) == list(of_lines.tallies.values())
 
 
-def test_a_row_group_is_read_in_batches_and_of_it_only_the_columns_that_are_needed(tmp_path: Path) -> None:
+def test_a_row_group_is_read_in_batches_of_only_the_columns_needed(tmp_path: Path) -> None:
     text = ["x" * 50_000 + str(i) for i in range(2000)]
     table = pyarrow.table({"prompt_id": ["p"] * 2000, "reward": [1.0] * 2000, "completion": text})
     path = written(tmp_path / "a.parquet", table)
@@ -143,7 +143,7 @@ CASES: list[tuple[str, Any, str | None]] = [  # a field, the values of three row
     (
         "prompt_id",
         pyarrow.array([1, 2**64 - 1, 2], pyarrow.uint64()),
-        "prompt_id: an integer too large to be exact everywhere: quote it",
+        "prompt_id: this integer is too large to be exact in every JSON reader: write it as a string",
     ),
     (
         "reward",
@@ -160,9 +160,7 @@ CASES: list[tuple[str, Any, str | None]] = [  # a field, the values of three row
 
 
 @pytest.mark.parametrize(("name", "values", "message"), CASES)
-def test_a_cell_is_held_to_what_a_value_of_a_line_is_held_to(
-    tmp_path: Path, name: str, values: Any, message: str | None
-) -> None:
+def test_a_cell_is_checked_like_a_value_in_a_line(tmp_path: Path, name: str, values: Any, message: str | None) -> None:
     columns = {field: [value] * 3 for field, value in GOOD.items()} | {name: values}
     found = scanned(written(tmp_path / "a.parquet", pyarrow.table(columns)))
     assert said(found) == ([] if message is None else [f"a.parquet:2: {message}"])
@@ -174,17 +172,17 @@ def test_a_cell_is_held_to_what_a_value_of_a_line_is_held_to(
     [
         ([True, False], "true"),
         (["x", "1.0"], "a string"),
-        (["1.0", "x"], 'the text "1.0"'),
+        (["1.0", "x"], 'the string "1.0"'),
         ([datetime(2026, 1, 1), datetime(2026, 1, 2)], "a datetime"),
         ([b"1", b"2"], "a bytes"),
     ],
 )
-def test_what_is_no_number_is_named(tmp_path: Path, values: list[Any], found: str) -> None:
+def test_a_value_that_is_not_a_number_is_named(tmp_path: Path, values: list[Any], found: str) -> None:
     path = written(tmp_path / "a.parquet", pyarrow.table({"prompt_id": ["p", "p"], "reward": values}))
     assert said(scanned(path, REWARD_ONLY))[0].startswith(f"a.parquet:1: reward: expected a number, found {found}")
 
 
-def test_text_that_is_no_utf8_is_refused_in_its_row_alone(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_rejects_only_its_row(tmp_path: Path) -> None:
     raw = pyarrow.array([b"a", b"\xff", b"b"], pyarrow.binary())
     ids = pyarrow.Array.from_buffers(pyarrow.string(), 3, raw.buffers())
     path = written(tmp_path / "a.parquet", pyarrow.table({"prompt_id": ids, "reward": [1.0, 2.0, 3.0]}))
@@ -193,10 +191,10 @@ def test_text_that_is_no_utf8_is_refused_in_its_row_alone(tmp_path: Path) -> Non
     assert list(found.groups.keys()) == ["a", "b"]
 
 
-def test_a_missing_column_is_missing_and_all_that_there_are_are_named(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_with_the_names_of_all_columns(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet", [{"prompt_id": "p", "score": 1.0, "output": "x"}])
     assert said(scanned(path, REWARD_ONLY)) == [
-        "a.parquet:1: reward: missing (there are prompt_id, score, output); give --field reward=PATH"
+        "a.parquet:1: reward: missing (the record has prompt_id, score, output); give --field reward=PATH"
     ]
 
 
@@ -299,26 +297,26 @@ def same(a: ResponseColumns, b: ResponseColumns) -> bool:
 @given(
     table=tables(), needs_length=st.booleans(), needs_log_probs=st.booleans(), wanted=st.sets(st.sampled_from(WANTED))
 )
-def test_a_batch_of_plain_columns_is_read_as_its_rows_are(
+def test_decoding_by_column_gives_what_decoding_by_row_gives(
     table: pyarrow.Table, needs_length: bool, needs_log_probs: bool, wanted: set[str]
 ) -> None:
     extras = tuple(sorted(wanted))
     fields = Fields(needs_length=needs_length, needs_log_probs=needs_log_probs, extras=extras)
     (batch,) = table.to_batches()
-    quick = parquet._columns(batch, fields, 5)
-    careful = parquet._careful(batch, table.schema.names, fields, 5, ALL_REJECTIONS)
+    quick = parquet._decode_by_column(batch, fields, 5)
+    by_row = parquet._decode_by_row(batch, table.schema.names, fields, 5, ALL_REJECTIONS)
     if quick is not None:
-        assert same(quick.columns, careful.columns)
-        assert (quick.tally, quick.lines, quick.rejections) == (careful.tally, careful.lines, [])
+        assert same(quick.columns, by_row.columns)
+        assert (quick.tally, quick.lines, quick.rejections) == (by_row.tally, by_row.lines, [])
 
 
 @pytest.mark.parametrize("ids", [["a", "b", "a"], [1, 2, 1]])
 @pytest.mark.parametrize("log_prob", [[-1.0, -2.0, -3.0], [[-1.0], [-1.0, -2.0], [-0.5]]])
-def test_plain_columns_are_not_read_row_by_row(ids: list[Any], log_prob: list[Any]) -> None:
+def test_plain_columns_are_decoded_by_column(ids: list[Any], log_prob: list[Any]) -> None:
     columns = {"prompt_id": ids, "reward": [1, 0, 1], "log_prob": log_prob, "old_log_prob": log_prob}
     more = {"response_length": [1, 2, 1], "finish_reason": ["stop", None, "length"], "advantage": [0.5, -1, 0.5]}
     (batch,) = pyarrow.table(columns | more).to_batches()
-    found = parquet._columns(batch, Fields(extras=("finish_reason", "step", "advantage")), 0)
+    found = parquet._decode_by_column(batch, Fields(extras=("finish_reason", "step", "advantage")), 0)
     assert isinstance(found, Decoded)
     assert found.tally.used == 3
     assert {name: plain(one) for name, one in found.columns.extras.items()} == {
@@ -368,15 +366,18 @@ def test_row_groups_before_a_damaged_one_are_read_and_the_problem_names_it(tmp_p
     for jobs in (1, 2):
         found = scanned(path, jobs=jobs)
         (problem,) = map(str, found.problems)
-        assert problem.startswith(f"{path}: row group 2 of the Parquet file is damaged; what came before it was read (")
+        assert problem.startswith(f"{path}: row group 2 of the Parquet file is damaged; the rows before it were read (")
         assert found.tally.used == 16
 
 
 @pytest.mark.parametrize(
     ("packed", "message"),
-    [(False, "Parquet cannot be read as a stream: give it as a file"), (True, "Parquet inside gzip: unpack it")],
+    [
+        (False, "Parquet cannot be read as a stream: give it as a file"),
+        (True, "Parquet inside gzip: decompress it first"),
+    ],
 )
-def test_a_stream_of_parquet_is_refused_as_its_end_says_where_everything_is(
+def test_a_stream_of_parquet_is_refused_since_its_index_is_at_the_end(
     tmp_path: Path, packed: bool, message: str
 ) -> None:
     import gzip
@@ -399,7 +400,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeyp
     with pytest.raises(InputProblem) as caught:
         sources.find([str(path)])
     assert str(caught.value) == (
-        f"{path}: this is Parquet, which needs one more package: pip install 'budget-cli[parquet]'"
+        f"{path}: this is Parquet, which needs another package: pip install 'budget-cli[parquet]'"
     )
 
 

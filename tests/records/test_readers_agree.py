@@ -1,6 +1,6 @@
-"""If this fails, what a file says depends on which reading saw it: a fast one is wrong, or it is never taken.
+"""If this fails, the result depends on which reader took a block: the compiled one is wrong, or is never used.
 
-The compiled reader says all that the reference reader says, rejections too.
+The compiled reader must give what the reference reader gives, down to the rejections.
 """
 
 import random
@@ -64,25 +64,25 @@ MAPPINGS: dict[str, tuple[str, ...]] = {
 
 
 def place_of(fields: Fields, name: str) -> Path:
-    """Where a writer puts the field: at its path, or under its own name, where an expression looks for it."""
+    """Return where a writer puts a field: at its path, or under its canonical name, where an expression reads it."""
     place = fields.paths[name]
     return (Step(name),) if isinstance(place, Expression) else place
 
 
 def answers(data: bytes, fields: Fields, limit: int = LIMIT, before: bytes = b"", after: bytes = b"") -> set[str]:
-    """Which of the fast readings say anything; what they say is held against the careful one."""
+    """Compare the compiled reader, where it can read these fields, with the reference reader; return who answered."""
     slow = reference.decode(data, fields, limit, ALL_REJECTIONS)
     answered = set()
     for keep in (ALL_REJECTIONS, RejectionLimit(1), RejectionLimit(0, 1)):
-        said = compiled.decode(block_of(data, before, after), fields, limit, keep)
-        if said is not None:
+        decoded = compiled.decode(block_of(data, before, after), fields, limit, keep)
+        if decoded is not None:
             expected = slow if keep is ALL_REJECTIONS else reference.decode(data, fields, limit, keep)
-            assert bits(said) == bits(expected), "compiled"
+            assert bits(decoded) == bits(expected), "compiled"
             answered.add("compiled")
     return answered
 
 
-# ---- the law: None, or exactly what the careful reading says
+# ---- the law: None, or exactly what the reference reader gives
 
 FLOATS = (
     st.floats(min_value=-1e300, max_value=1e300)
@@ -141,7 +141,7 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=4,
 )
-ODD_TEXTS = [
+UNUSUAL_TEXTS = [
     Raw("1e400"),
     Raw("-1e999"),
     Raw("9" * 400),
@@ -177,7 +177,7 @@ ODD_TEXTS = [
     Raw("[]]"),
     Raw('"a\x7fb"'),
 ]
-ODD = st.sampled_from(ODD_TEXTS)
+UNUSUAL = st.sampled_from(UNUSUAL_TEXTS)
 WRITERS = st.builds(Writer, st.sampled_from([", ", ","]), st.sampled_from([": ", ":"]), st.booleans())
 DAMAGE = [
     b"NaN",
@@ -226,8 +226,8 @@ def fields_(draw: st.DrawFn) -> Fields:
 
 
 @st.composite
-def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) -> list[Pairs]:
-    """Records of one writer: the same fields in each; `odd`: how often something is not what it should be."""
+def records(draw: st.DrawFn, fields: Fields, chance: random.Random, wrong: float) -> list[Pairs]:
+    """Draw records of one writer, with the same fields in each, and a wrong value with probability `wrong`."""
 
     def sometimes(share: float) -> bool:
         return chance.random() < share
@@ -237,8 +237,8 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) 
     optional = {name for name, kind in kinds.items() if kind == "log_prob" and not fields.needs_log_probs}
     if tokens or not fields.needs_length:
         optional |= {"response_length", "response_lengths"}
-    absent = {name for name in kinds if sometimes(0.4 if name in optional else odd)}
-    null = {name for name in kinds if sometimes(0.1 if name in optional else odd)}
+    absent = {name for name in kinds if sometimes(0.4 if name in optional else wrong)}
+    null = {name for name in kinds if sometimes(0.1 if name in optional else wrong)}
     made = []
     for _ in range(chance.randrange(1, 5)):
         record: dict[str, Any] = {}
@@ -249,9 +249,9 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) 
                 one = st.lists(FLOATS, min_size=1, max_size=3) if tokens and not arrays else FLOATS
             plural = arrays and name != "prompt_id"
             value = draw(st.lists(one, min_size=responses, max_size=responses) if plural else one)
-            if sometimes(odd):
+            if sometimes(wrong):
                 value = draw(BAD[kind] | GOOD[kind] | st.lists(BAD[kind] | GOOD[kind], max_size=2))
-            if (name in absent) == sometimes(odd / 4):
+            if (name in absent) == sometimes(wrong / 4):
                 put(record, place_of(fields, name), None if name in null else value)
         for name in fields.extras:
             if sometimes(0.8):
@@ -261,8 +261,8 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) 
                 put(record, place_of(fields, plural), value)
         pairs = Pairs(record.items())
         pairs += [(draw(TEXT), draw(JUNK)) for _ in range(chance.randrange(3))]
-        if sometimes(odd):
-            pairs.append((draw(TEXT), draw(ODD)))
+        if sometimes(wrong):
+            pairs.append((draw(TEXT), draw(UNUSUAL)))
         if sometimes(0.05):  # a key twice
             key, value = chance.choice(pairs)
             pairs.insert(chance.randrange(len(pairs)), (key, draw(st.just(value) | JUNK | FLOATS)))
@@ -275,7 +275,7 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, odd: float) 
 
 
 def damaged(data: bytes, seed: int) -> bytes:
-    """A few bytes of the data changed, taken out, put in, moved or cut off."""
+    """Change, remove, insert, move or cut off a few bytes."""
     chance = random.Random(seed)
     for _ in range(chance.choice([0, 0, 1, 1, 2])):
         at, to = sorted(chance.randrange(len(data) + 1) for _ in range(2))
@@ -306,43 +306,45 @@ def damaged(data: bytes, seed: int) -> bytes:
     fields=fields_(),
     writer=WRITERS,
     seed=st.integers(0, 2**32),
-    odd=st.sampled_from([0, 0.03]),
+    wrong=st.sampled_from([0, 0.03]),
     limit=st.sampled_from([LIMIT] * 9 + [60]),
 )
-def test_a_fast_reading_says_what_the_careful_one_says_or_nothing(
-    data: st.DataObject, fields: Fields, writer: Writer, seed: int, odd: float, limit: int
+def test_the_compiled_reader_agrees_with_the_reference_reader(
+    data: st.DataObject, fields: Fields, writer: Writer, seed: int, wrong: float, limit: int
 ) -> None:
     chance = random.Random(seed)
-    lines = [writer.text(record) for record in data.draw(records(fields, chance, odd))]
+    lines = [writer.text(record) for record in data.draw(records(fields, chance, wrong))]
     text = "".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass")
-    if odd:
+    if wrong:
         text = damaged(text, seed)
     before = chance.choice([b"", b'{"a": 1}\n', b'ends in a quote"', b"\xff\n"])
     after = chance.choice([b"", b"\n", b'{"a": 1}\n', b"\xff", b"}"])
     answered = answers(text, fields, limit, before, after)
-    event(", ".join(sorted(answered)) or "left to the careful reading", payload="odd" if odd else "clean")
+    event(", ".join(sorted(answered)) or "left to the reference reader", payload="damaged" if wrong else "clean")
 
 
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**32), plain=st.booleans())
 @example(seed=0, plain=True)
-def test_any_damage_to_a_plain_block_is_seen(seed: int, plain: bool) -> None:
+def test_any_damage_to_a_plain_block_is_found(seed: int, plain: bool) -> None:
     record = {**RESPONSE, "prompt_id": "pé", "x": ["a"]} if plain else PROMPT
     answers(damaged((Writer().text(record) + "\n").encode() * 3, seed), Fields())
 
 
-@pytest.mark.parametrize("odd", ODD_TEXTS)
+@pytest.mark.parametrize("unusual", UNUSUAL_TEXTS)
 @pytest.mark.parametrize("needed", [True, False])
-def test_what_is_odd_in_a_field_that_is_not_read_gets_the_careful_reading_s_answer(odd: Raw, needed: bool) -> None:
+def test_unusual_values_of_fields_that_are_not_read_get_the_reference_reader_s_answer(
+    unusual: Raw, needed: bool
+) -> None:
     fields = Fields(needs_length=needed, needs_log_probs=needed)
-    for place in ({"x": odd}, {"x": [1, {"y": odd}]}):
+    for place in ({"x": unusual}, {"x": [1, {"y": unusual}]}):
         answers((Writer().text({**RESPONSE, **place}) + "\n").encode(), fields)
         answers((Writer().text({**place, **PROMPT}) + "\n").encode() * 2, fields)
 
 
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("needed", [True, False])
-def test_every_wrong_value_of_every_field_gets_the_careful_reading_s_answer(kind: str, needed: bool) -> None:
+def test_every_wrong_value_of_every_field_gets_the_reference_reader_s_answer(kind: str, needed: bool) -> None:
     fields = Fields(needs_length=needed, needs_log_probs=needed)
     for value in WRONG[kind]:
         for name, one in KINDS.items():
@@ -357,7 +359,7 @@ def test_every_wrong_value_of_every_field_gets_the_careful_reading_s_answer(kind
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "prompt_id"])
 @pytest.mark.parametrize("mappings", MAPPINGS.values(), ids=MAPPINGS)
 @pytest.mark.parametrize("needed", [True, False])
-def test_a_field_that_is_missing_or_null_gets_the_careful_reading_s_answer(
+def test_a_field_that_is_missing_or_null_gets_the_reference_reader_s_answer(
     name: str, mappings: tuple[str, ...], needed: bool
 ) -> None:
     fields = Fields(needs_length=needed, needs_log_probs=needed).with_mappings(mappings)
@@ -432,14 +434,14 @@ def test_a_block_without_records_has_none(size: int) -> None:
     assert answers(b"\n" * size, Fields()) == {"compiled"}
 
 
-def test_what_more_is_wanted_than_the_loss_needs_is_not_left_to_the_careful_reading_by_the_compiled_one() -> None:
+def test_the_compiled_reader_reads_extras_itself() -> None:
     fields = Fields(extras=("finish_reason",))
     assert answers((Writer().text(RESPONSE) + "\n").encode() * 3, fields) == {"compiled"}
 
 
 @pytest.mark.parametrize("extra", [("step",), ("by", "step")])
 @pytest.mark.parametrize("label", [*WRONG["id"], "a", 3, "3", 12.0, -0.0, Raw("1e3"), Raw('"\\u0061"'), [], ["a", "b"]])
-def test_every_label_gets_the_careful_reading_s_answer(extra: tuple[str, ...], label: Any) -> None:
+def test_every_label_gets_the_reference_reader_s_answer(extra: tuple[str, ...], label: Any) -> None:
     fields = Fields(extras=extra).with_mappings(["by=info.env"])
     with_label = {"step": label, "info": {"env": label}}
     other = {"step": "a", "info": {"env": 12}}
@@ -449,7 +451,7 @@ def test_every_label_gets_the_careful_reading_s_answer(extra: tuple[str, ...], l
         assert answers(data, fields) == {"compiled"}
 
 
-def test_a_block_longer_than_a_line_may_be_is_left_to_the_careful_reading() -> None:
+def test_a_block_longer_than_the_longest_line_gets_the_reference_reader_s_answer() -> None:
     line = (Writer().text(RESPONSE) + "\n").encode()
     assert answers(line * 3, Fields(), limit=3 * len(line) - 1) == {"compiled"}
     assert answers(line * 3, Fields(), limit=3 * len(line)) == {"compiled"}

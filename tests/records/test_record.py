@@ -1,4 +1,4 @@
-"""If this fails, a dump whose lines are no single records is read as other samples, or other prompts, than it holds."""
+"""If this fails, a dump with several samples per line is read as other samples or prompts than it holds."""
 
 import gzip
 import json
@@ -62,7 +62,7 @@ SHAPES: list[tuple[str, Any, Read]] = [  # records, a line's value, its response
 
 
 @pytest.mark.parametrize(("records", "value", "responses"), SHAPES)
-def test_a_line_holds_the_responses_that_its_shape_says(records: str, value: Any, responses: Read) -> None:
+def test_a_line_holds_the_responses_of_its_shape(records: str, value: Any, responses: Read) -> None:
     decoded = read(value, rewards_alone(records))
     assert decoded.rejections == []
     assert of(decoded) == responses
@@ -79,14 +79,14 @@ def test_columns_hold_log_probs_and_lengths_of_each_response() -> None:
     assert columns.length.tolist() == [2, 1]
 
 
-def test_columns_may_lie_where_an_expression_finds_them() -> None:
+def test_parallel_arrays_may_be_found_by_an_expression() -> None:
     fields = rewards_alone("columns", "", False, "prompt_id=digest(text)", "reward=minus(won, lost)")
     decoded = read({"text": ["x", "y", "x"], "won": [3, 2, 1], "lost": [1, 1, 1], "others": [0]}, fields)
     assert decoded.columns.reward.tolist() == [2, 1, 0]
     assert decoded.columns.codes.tolist() == [0, 1, 0]
 
 
-LIST_OF_SAMPLES = "missing: there should be a list of samples"
+LIST_OF_SAMPLES = "missing: expected a list of samples"
 NO_ARRAYS = "expected arrays with an element for each response, found none"
 WRONG: list[tuple[str, Any, int, str, str | None, str]] = [  # records, value, column, code, field, message
     ("", [one("a", 1)], 1, "not-an-object", None, "expected an object, found a list"),
@@ -132,7 +132,7 @@ SKIPPED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("records", "value"), SKIPPED)
-def test_a_line_without_a_reward_is_skipped_only_where_that_is_said(records: str, value: Any) -> None:
+def test_a_line_without_a_reward_is_skipped_only_if_the_preset_allows_it(records: str, value: Any) -> None:
     for skip_unscored in (True, False):
         tally = read(value, rewards_alone(records, "", skip_unscored)).tally
         skipped = int(skip_unscored)
@@ -165,7 +165,7 @@ def scanned(paths: list[Path], fields: Fields, jobs: int = 1) -> Scan:
 
 
 def prompts(result: Scan) -> dict[Any, tuple[float, float]]:
-    """How many responses each prompt has, and the sum of their rewards."""
+    """Return the number of responses of each prompt, and the sum of their rewards."""
     n, r0, r1 = (result.groups.column(name).tolist() for name in ("n", "r0", "r1"))
     return {key: (n[i], n[i] * r0[i] + r1[i]) for i, key in enumerate(result.groups.keys())}
 

@@ -1,4 +1,4 @@
-"""If this fails, a damaged record is used, a good one refused, or the user is told the wrong place or reason."""
+"""If this fails, a damaged record is used, a good one is rejected, or a message names the wrong place or reason."""
 
 import math
 from itertools import pairwise
@@ -28,7 +28,7 @@ def read(
 
 
 def refused(text: str | bytes) -> tuple[int, int, str, str | None, str]:
-    """Line, column, code, field and message of the only rejection; the good record after it must still be read."""
+    """Return line, column, code, field and message of the only rejection; the good record after it must be read."""
     line = text if isinstance(text, bytes) else text.encode()
     decoded = read(line + b"\n" + GOOD.encode() + b"\n")
     assert (decoded.tally.read, decoded.tally.rejected, decoded.tally.used) == (2, 1, 1)
@@ -39,7 +39,7 @@ def refused(text: str | bytes) -> tuple[int, int, str, str | None, str]:
 
 
 def with_(field: str, value: str) -> str:
-    """The good record with the JSON text of one field's value replaced."""
+    """Return the good record with other JSON text for the value of one field."""
     before = {"prompt_id": '"p"', "reward": "1.0", "log_prob": "-1", "old_log_prob": "-2", "response_length": "3"}[
         field
     ]
@@ -50,15 +50,15 @@ COLUMN = {"prompt_id": 15, "reward": 30, "log_prob": 47, "old_log_prob": 67, "re
 
 
 def as_text(text: str, field: str | None = None) -> str:
-    """The message about a number that is written as a text; `field`: the one that `to_number` helps."""
-    cause = f'expected a number, found the text "{text}" (so json.dumps writes a numpy number with default=str)'
+    """Return the message about a number in a string; `to_number` helps if there is a `field`."""
+    cause = f'expected a number, found the string "{text}" (json.dumps with default=str writes numpy numbers like this)'
     return cause if field is None else f"{cause}; --field '{field}=to_number({field})' reads it"
 
 
 RANGE = "a number beyond the range of a double"
 LENGTH = "expected a whole number of tokens, 0 or more, found"
 ID = "expected a string or an integer, found"
-INEXACT = "an integer too large to be exact everywhere: quote it"
+INEXACT = "this integer is too large to be exact in every JSON reader: write it as a string"
 
 WRONG_VALUES = [  # field, its JSON text, code, message
     ("reward", "NaN", "non-finite", "NaN is not a number that can be averaged"),
@@ -128,30 +128,28 @@ def test_a_sum_beyond_the_range_of_a_double_is_not_a_log_prob() -> None:
 
 
 MISSING = [
-    ("prompt_id", '"prompt_id": "p", ', "(there are reward, log_prob, old_log_prob, response_length); give"),
-    ("reward", '"reward": 1.0, ', "(there are prompt_id, log_prob, old_log_prob, response_length); give"),
+    ("prompt_id", '"prompt_id": "p", ', "(the record has reward, log_prob, old_log_prob, response_length); give"),
+    ("reward", '"reward": 1.0, ', "(the record has prompt_id, log_prob, old_log_prob, response_length); give"),
     (
         "log_prob",
         '"log_prob": -1, ',
-        "(there are prompt_id, reward, old_log_prob, response_length); --kl-coef 0 does without it, or give",
+        "(the record has prompt_id, reward, old_log_prob, response_length); --kl-coef 0 does without it, or give",
     ),
     (
         "old_log_prob",
         '"old_log_prob": -2, ',
-        "(there are prompt_id, reward, log_prob, response_length); --kl-coef 0 does without it, or give",
+        "(the record has prompt_id, reward, log_prob, response_length); --kl-coef 0 does without it, or give",
     ),
     (
         "response_length",
         ', "response_length": 3',
-        "(there are prompt_id, reward, log_prob, old_log_prob); --budget-penalty-coef 0 does without it, or give",
+        "(the record has prompt_id, reward, log_prob, old_log_prob); --budget-penalty-coef 0 does without it, or give",
     ),
 ]
 
 
 @pytest.mark.parametrize(("field", "text", "hint"), MISSING)
-def test_a_missing_field_is_not_a_null_one_and_the_message_says_how_to_do_without(
-    field: str, text: str, hint: str
-) -> None:
+def test_missing_differs_from_null_and_the_message_names_the_remedies(field: str, text: str, hint: str) -> None:
     assert refused(GOOD.replace(text, "")) == (1, 1, "missing", field, f"missing {hint} --field {field}=PATH")
 
 
@@ -165,14 +163,14 @@ NOT_RECORDS: list[tuple[str | bytes, int, str, str | None, str]] = [  # line, co
     ("1", 1, "not-an-object", None, "expected an object, found a number"),
     ("null", 1, "not-an-object", None, "expected an object, found null"),
     ("true", 1, "not-an-object", None, "expected an object, found true"),
-    ("\0\0\0", 1, "nul-bytes", None, "a run of NUL bytes, as an interrupted write leaves it"),
+    ("\0\0\0", 1, "nul-bytes", None, "a run of NUL bytes, as left by an interrupted write"),
     ("hello", 1, "not-json", None, "not JSON: unexpected character, expected a JSON value"),
     ("{'a': 1}", 2, "not-json", None, "not JSON: unexpected character, expected a string key"),
     ('{"a": 01}', 7, "not-json", None, "not JSON: number with leading zero is not allowed"),
     (extra('"x": "a\tb"'), 100, "not-json", None, "not JSON: unexpected control character in string"),
-    (GOOD + GOOD, 92, "not-json", None, "more after the end of the value: one record a line was expected"),
-    (GOOD + " " + GOOD, 93, "not-json", None, "more after the end of the value: one record a line was expected"),
-    (GOOD + "\0", 92, "not-json", None, "more after the end of the value: one record a line was expected"),
+    (GOOD + GOOD, 92, "not-json", None, "more text after the end of the value: expected one record per line"),
+    (GOOD + " " + GOOD, 93, "not-json", None, "more text after the end of the value: expected one record per line"),
+    (GOOD + "\0", 92, "not-json", None, "more text after the end of the value: expected one record per line"),
     (extra('"x": "\\ud800"'), 99, "lone-surrogate", None, "half of a \\u surrogate pair in a string"),
     (extra('"\\udc00": 1'), 94, "lone-surrogate", None, "half of a \\u surrogate pair in a string"),
     (extra('"x": "')[:-1].encode() + b'\xff"}', 99, "invalid-utf8", None, "byte 0xff is not UTF-8"),
@@ -231,14 +229,14 @@ ARRAYS = [  # what is replaced, by what, column, code, field, message
         1,
         "missing",
         "response_lengths",
-        "missing (there are prompt_id, rewards, log_probs, old_log_probs); --budget-penalty-coef 0 does without it, "
-        "or give --field response_lengths=PATH",
+        "missing (the record has prompt_id, rewards, log_probs, old_log_probs); --budget-penalty-coef 0 does without"
+        " it, or give --field response_lengths=PATH",
     ),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "column", "code", "field", "message"), ARRAYS)
-def test_a_prompt_with_one_wrong_array_is_refused_whole(
+def test_one_wrong_array_rejects_the_whole_prompt(
     old: str, new: str, column: int, code: str, field: str, message: str
 ) -> None:
     assert refused(MANY.replace(old, new, 1)) == (1, column, code, field, message)
@@ -386,7 +384,7 @@ def test_rewards_and_lengths_are_summed_through_a_list() -> None:
     assert columns.length.tolist() == [12.0]
 
 
-def test_what_a_zero_coefficient_does_not_need_may_be_missing_or_null_but_not_wrong() -> None:
+def test_a_field_that_a_zero_coefficient_makes_optional_may_be_absent_but_not_wrong() -> None:
     fields = Fields(needs_length=False, needs_log_probs=False)
     decoded = read('{"prompt_id": "p", "reward": 1}\n{"prompt_id": "p", "reward": 0, "log_prob": null}\n', fields)
     columns = decoded.columns
@@ -396,7 +394,7 @@ def test_what_a_zero_coefficient_does_not_need_may_be_missing_or_null_but_not_wr
     assert wrong.tally.by_code == {"wrong-type": 1}
 
 
-def test_a_column_that_some_responses_lack_says_which() -> None:
+def test_a_column_shows_which_responses_lack_a_value() -> None:
     fields = Fields(needs_length=False)
     lines = GOOD + "\n" + GOOD.replace(', "response_length": 3', "") + "\n"
     length = read(lines, fields).columns.length
@@ -408,7 +406,7 @@ def test_a_column_that_some_responses_lack_says_which() -> None:
 # ---- ids
 
 
-def test_large_ids_are_kept_apart_or_refused_but_never_merged() -> None:
+def test_large_ids_stay_distinct_or_are_rejected_but_never_merge() -> None:
     ids = (2**53, 2**53 + 1, 2**64, 2**64 + 1)
     decoded = read("".join(with_("prompt_id", str(one)) + "\n" for one in ids))
     assert decoded.columns.keys == [2**53, 2**53 + 1]
@@ -496,7 +494,7 @@ def test_a_torn_tail_says_where_it_ends() -> None:
     )
 
 
-def test_a_log_ratio_beyond_a_double_is_infinite_and_nothing_is_printed() -> None:
+def test_a_log_ratio_beyond_a_double_is_infinite_without_a_warning() -> None:
     line = b'{"prompt_id": "p", "reward": 1, "log_prob": -1e308, "old_log_prob": 1e308, "response_length": 1}\n'
     log_ratio = reference.decode(line, Fields(), 1 << 20, ALL_REJECTIONS).columns.log_ratio
     assert log_ratio is not None

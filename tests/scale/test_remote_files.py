@@ -97,7 +97,7 @@ def test_what_never_comes_is_exit_3_and_no_result_that_passes(
     done = budget_cli("loss", "s3://dumps/short/a.jsonl", *OPTIONS, patch=QUICK.replace("15.0", "2.0"), **keys(proxy))
     assert done.returncode == 3
     assert b"s3://dumps/short/a.jsonl: " in done.stderr
-    assert b", tried 6 times" in done.stderr
+    assert b", after 6 attempts" in done.stderr
     assert SECRET.encode() not in done.stderr + done.stdout
     assert json.loads(done.stdout)["status"] == "fail"
     assert json.loads(done.stdout)["incomplete"]
@@ -130,7 +130,7 @@ def test_a_result_that_cannot_be_written_is_exit_3_and_not_there(
 
 def test_no_object_and_no_access_are_one_line(budget_cli: Start, s3: Any, proxy: Server) -> None:
     done = budget_cli("loss", "s3://dumps/nothing.jsonl", *OPTIONS, **keys(proxy))
-    assert (done.returncode, done.stderr) == (3, b"budget-cli: s3://dumps/nothing.jsonl: there is no such object\n")
+    assert (done.returncode, done.stderr) == (3, b"budget-cli: s3://dumps/nothing.jsonl: no such object\n")
 
 
 # ---- plain HTTP
@@ -159,7 +159,7 @@ def test_a_server_that_stops_giving_ranges_gives_no_wrong_dump(budget_cli: Start
     server.faults = [ignore]
     done = budget_cli("loss", f"{server.url}/a.jsonl", *OPTIONS, patch=QUICK)
     assert done.returncode == 3
-    assert b"bytes where 8,388,608 were asked for, from byte " in done.stderr
+    assert b"bytes of the 8,388,608 requested from byte " in done.stderr
 
 
 def test_an_object_that_is_replaced_meanwhile_is_exit_3(budget_cli: Start, server: Server) -> None:
@@ -180,7 +180,9 @@ def test_an_answer_whose_end_nobody_can_tell_is_refused(budget_cli: Start, serve
     server.ranges = server.says_length = False
     done = budget_cli("loss", f"{server.url}/a.jsonl", *OPTIONS, patch=QUICK)
     assert done.returncode == 3
-    assert b"the server does not say where it ends, so a cut could not be told: download it first" in done.stderr
+    assert (
+        b"the server does not report where it ends, so truncation would go unnoticed: download it first" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("data", [b"", gzip.compress(lines([GOOD] * 5)), lines([GOOD] * 5)])
@@ -194,5 +196,5 @@ def test_a_password_is_not_shown(budget_cli: Start, server: Server) -> None:
     url = server.url.replace("http://", "http://me:secret@")
     done = budget_cli("loss", f"{url}/a.jsonl?sig=secret", *OPTIONS, patch=QUICK)
     port = server.server_address[1]
-    said = f"budget-cli: http://…@127.0.0.1:{port}/a.jsonl?…: there is no such object\n"
+    said = f"budget-cli: http://…@127.0.0.1:{port}/a.jsonl?…: no such object\n"
     assert (done.returncode, done.stderr.decode()) == (3, said)

@@ -1,4 +1,4 @@
-"""If this fails, an expression finds another value than it says, or one that cannot be meant is found out too late."""
+"""If this fails, an expression gives a wrong value, or an invalid one is not refused at once."""
 
 import json
 import math
@@ -25,13 +25,13 @@ REWARDS_ALONE = Fields(needs_length=False, needs_log_probs=False)
 
 
 def read(record: dict[str, Any] | str, *mappings: str, fields: Fields = REWARDS_ALONE) -> Decoded:
-    """What is read of one record in which the fields that are not mapped have their own names."""
+    """Decode one record whose unmapped fields have canonical names."""
     line = record if isinstance(record, str) else json.dumps({"prompt_id": "p", "reward": 1} | record)
     return reference.decode(f"{line}\n".encode(), fields.with_mappings(mappings), 1 << 20, ALL_REJECTIONS)
 
 
 def refused(record: dict[str, Any] | str, *mappings: str, fields: Fields = REWARDS_ALONE) -> tuple[Any, ...]:
-    """Code, field and message of the one rejection."""
+    """Return code, field and message of the only rejection."""
     decoded = read(record, *mappings, fields=fields)
     assert (decoded.tally.used, decoded.tally.rejected) == (0, 1)
     (rejection,) = decoded.rejections
@@ -175,11 +175,11 @@ def test_an_expression_gives_the_numbers_of_a_plain_path() -> None:
 @pytest.mark.parametrize("record", [{"a": None}, {"a": [None]}, {"a": []}, {"a": 3}, {}])
 def test_null_and_nothing_are_a_missing_field(record: dict[str, Any]) -> None:
     keys = ", ".join(["prompt_id", "reward", *record])
-    message = f"missing (there are {keys}); give --field reward=PATH"
+    message = f"missing (the record has {keys}); give --field reward=PATH"
     assert refused(record, "reward=a[0]") == ("missing", "reward (a[0])", message)
 
 
-def test_null_is_nothing_where_the_field_is_not_needed() -> None:
+def test_null_is_absent_where_the_field_is_not_required() -> None:
     columns = read({"a": [None]}, "response_length=a[0]", "log_prob=b[0]").columns
     assert (only(columns.reward), columns.length, columns.log_prob) == (1.0, None, None)
 
@@ -224,7 +224,7 @@ WRONG_REWARDS: list[tuple[str, dict[str, Any], str, str]] = [
     ("minus(x, y)", {"x": "a", "y": 1}, "wrong-type", found("minus", "a", "'number'", '"string"')),
     ("dot(x, `[1, 2]`)", {"x": [1]}, "unequal-lengths", "1 values, but 2 weights"),
     ("dot([a, b], `[1, 2]`)", {"a": 1, "b": None}, "null", "value 2 of 2 is null or missing"),
-    ("dot([a, b], `[1, 2]`)", {"a": 1, "c": 2}, "missing", "no b (there are prompt_id, reward, a, c)"),
+    ("dot([a, b], `[1, 2]`)", {"a": 1, "c": 2}, "missing", "no b (the record has prompt_id, reward, a, c)"),
     ("dot(x, `[1, 2]`)", {"x": ["1", 2]}, "wrong-type", "value 1 of 2: expected a number, found a string"),
     ("dot(x, `[1, 2]`)", {"x": [1, True]}, "wrong-type", "value 2 of 2: expected a number, found true"),
     (
@@ -246,8 +246,8 @@ WRONG_REWARDS: list[tuple[str, dict[str, Any], str, str]] = [
         "wrong-type",
         "the weight of right: expected a number, found a string",
     ),
-    ("weighted(x)", {"x": {"note": 1}}, "missing", "no {score, weight} in it"),
-    ("from_json(x)", {"x": "{"}, "wrong-type", "from_json: the text is not JSON"),
+    ("weighted(x)", {"x": {"note": 1}}, "missing", "expected members like {score, weight}, found none"),
+    ("from_json(x)", {"x": "{"}, "wrong-type", "from_json: the string is not JSON"),
     ("from_json(x).a", {"x": '{"a": NaN}'}, "non-finite", "NaN is not a number that can be averaged"),
     ("from_json(x).a", {"x": '{"a": "b"}'}, "wrong-type", "expected a number, found a string"),
     ("weighted(x)", {"x": [1]}, "wrong-type", found("weighted", "[1]", "'object'", '"array"')),
@@ -278,7 +278,7 @@ BEYOND: list[tuple[str, str]] = [  # mapping, the JSON text of x
 
 
 @pytest.mark.parametrize(("mapping", "text"), BEYOND, ids=[mapping for mapping, _ in BEYOND])
-def test_what_a_function_cannot_compute_refuses_the_record(mapping: str, text: str) -> None:
+def test_a_function_that_cannot_be_computed_rejects_the_record(mapping: str, text: str) -> None:
     line = f'{{"prompt_id": "p", "reward": 1, "x": {text}}}'
     assert refused(line, mapping)[1] == mapping.replace("=", " (", 1) + ")"
 
@@ -295,11 +295,11 @@ KNOWN = (
 )
 INCOMPLETE = "neither a dotted path nor JMESPath: Invalid jmespath expression: Incomplete expression"
 MISTAKES = [
-    ("keep(m)", f"no function is called 'keep'; there are {KNOWN}"),
-    ("[step, minus(a, nope(b))]", f"no function is called 'nope'; there are {KNOWN}"),
-    ("a[?f(x) == `1`]", f"no function is called 'f'; there are {KNOWN}"),
-    ("max_by(a, &g(b))", f"no function is called 'g'; there are {KNOWN}"),
-    ("{k: h(b)}", f"no function is called 'h'; there are {KNOWN}"),
+    ("keep(m)", f"unknown function 'keep'; expected one of {KNOWN}"),
+    ("[step, minus(a, nope(b))]", f"unknown function 'nope'; expected one of {KNOWN}"),
+    ("a[?f(x) == `1`]", f"unknown function 'f'; expected one of {KNOWN}"),
+    ("max_by(a, &g(b))", f"unknown function 'g'; expected one of {KNOWN}"),
+    ("{k: h(b)}", f"unknown function 'h'; expected one of {KNOWN}"),
     ("minus(a", INCOMPLETE),
     ("a | ", INCOMPLETE),
     ("a[0", INCOMPLETE),
@@ -307,7 +307,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("expression", "message"), MISTAKES)
-def test_an_expression_that_means_nothing_is_refused_before_anything_is_read(expression: str, message: str) -> None:
+def test_an_invalid_expression_is_refused_before_anything_is_read(expression: str, message: str) -> None:
     with pytest.raises(UsageProblem) as raised:
         Fields().with_mappings([f"reward={expression}"])
     assert str(raised.value) == f"expression {expression!r}: {message}"
@@ -383,7 +383,7 @@ SMALL = st.recursive(
 
 
 @given(st.sampled_from(FORMS), st.data())
-def test_functions_of_python_compute_what_jmespath_computes(form: str, data: st.DataObject) -> None:
+def test_closures_compute_what_jmespath_computes(form: str, data: st.DataObject) -> None:
     names = sorted(expressions.roots(form) or ["a", "b"])
     record = {name: data.draw(SMALL) for name in names if data.draw(st.booleans())}
 
@@ -397,7 +397,7 @@ def test_functions_of_python_compute_what_jmespath_computes(form: str, data: st.
     assert repr(outcome(lambda: expressions._closure(form)(record))) == repr(by_library)
 
 
-def test_the_expressions_of_presets_need_no_interpreter() -> None:
+def test_the_expressions_of_presets_are_all_compiled_to_closures() -> None:
     expected = {"sum(steps[].ac_len)"}  # a projection
     slow = {
         place

@@ -1,4 +1,4 @@
-"""If this fails, `--field` reads another place than it says, or a mistyped path is taken for a good one."""
+"""If this fails, `--field` reads the wrong place, or a mistyped path is accepted."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_a_path_is_keys_joined_by_dots(text: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_is_no_path_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_path_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageProblem) as raised:
         parse_place(text)
     assert str(raised.value) == f"path {text!r}: expected keys joined by dots, with [] after a list, as in a.b[].c"
@@ -84,7 +84,7 @@ MISTAKES = [
     ("reward", "--field reward: expected NAME=dotted.path, as in reward=score"),
     ("reward=", "--field reward=: expected NAME=dotted.path, as in reward=score"),
     ("", "--field : expected NAME=dotted.path, as in reward=score"),
-    ("prompt_id=a[].b", "--field prompt_id=a[].b: a prompt id is one value, so its path cannot hold []"),
+    ("prompt_id=a[].b", "--field prompt_id=a[].b: a prompt id is a single value, so its path cannot contain []"),
     ("reward=a..b", "path 'a..b': expected keys joined by dots, with [] after a list, as in a.b[].c"),
 ]
 
@@ -96,13 +96,13 @@ def test_a_wrong_mapping_says_what_was_expected(mapping: str, message: str) -> N
     assert str(raised.value) == message
 
 
-def test_an_unknown_field_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_field_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageProblem) as raised:
         Fields().with_mappings(["score=reward"])
     assert str(raised.value).startswith(
-        "--field score=reward: no field is called 'score'; there are prompt_id, reward, "
+        "--field score=reward: unknown field 'score'; expected one of prompt_id, reward, "
     )
-    assert str(raised.value).rpartition("there are ")[2].split(", ") == [name for name in NAMES if name != "by"]
+    assert str(raised.value).rpartition("one of ")[2].split(", ") == [name for name in NAMES if name != "by"]
 
 
 @pytest.mark.parametrize("needed", [True, False])

@@ -1,6 +1,6 @@
-"""If this fails, a dump of a framework is taken for another's, or other numbers are read from it than its writer meant.
+"""If this fails, a dump is taken for that of another framework, or is read with a meaning its writer did not intend.
 
-`tests/dumps` holds a small dump a preset, in the shape and with the keys that its writer gives it.
+`tests/dumps` holds a small dump per preset, with the shape and the keys that its writer gives it.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ TRL_WEIGHTED = "reward=dot([accuracy_reward, format_reward], `[1.0, 0.5]`)"
 
 
 class Expected(NamedTuple):
-    """What a dump holds: the sum of the squared advantages is worked by hand, prompt by prompt."""
+    """The content of a dump; the sum of squared advantages is worked out by hand, prompt by prompt."""
 
     squares: float
     prompts: int
@@ -119,7 +119,7 @@ def dump(name: str) -> Path:
 
 
 def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0.0) -> tuple[str, Loss]:
-    """The detected preset's name, and the loss of what is read with it."""
+    """Return the name of the detected preset, and the loss that it gives."""
     found = sources.find([str(path) for path in paths])
     chosen = detection.detect_preset(detection.sniff(found), presets.load())
     name = chosen.name if chosen else presets.CANONICAL
@@ -131,7 +131,7 @@ def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0
 
 
 def run(*arguments: str | Path, stdin: bytes | None = None, cwd: Path | None = None) -> Done:
-    """`budget-cli loss ARGUMENTS…`"""
+    """Run `budget-cli loss ARGUMENTS…`."""
     return command.run("loss", *arguments, stdin=stdin, cwd=cwd)
 
 
@@ -273,7 +273,7 @@ def extras_of(path: Path, fields: Fields) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", MORE)
-def test_what_a_dump_holds_beside_the_loss_is_read_where_it_is_wanted(name: str) -> None:
+def test_the_optional_fields_of_a_dump_are_read_on_request(name: str) -> None:
     wanted = ("finish_reason", "step", "advantage", "prompt_text", "response_text")
     fields = presets.load()[name].apply_to(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
     if EXPECTED[name].mappings:
@@ -285,7 +285,7 @@ def test_what_a_dump_holds_beside_the_loss_is_read_where_it_is_wanted(name: str)
     assert (*labels, None if math.isnan(advantage) else advantage, *texts) == MORE[name]
 
 
-def test_every_dump_s_extras_are_told() -> None:
+def test_the_optional_fields_of_every_dump_are_listed_here() -> None:
     assert list(MORE) == list(EXPECTED)
 
 
@@ -305,7 +305,7 @@ def test_with_dynamic_sampling_the_reward_of_nemo_rl_is_the_one_of_the_sample_th
     assert loss([path]) == loss([dump("nemo-rl")])
 
 
-# ---- what is told, and what is detected
+# ---- what the user gives, and what is detected
 
 
 @pytest.mark.parametrize(
@@ -320,22 +320,22 @@ def test_with_dynamic_sampling_the_reward_of_nemo_rl_is_the_one_of_the_sample_th
         ),
     ],
 )
-def test_what_is_told_goes_on_top_of_what_is_detected(name: str, mapping: str, places: str) -> None:
+def test_mappings_of_the_user_override_those_of_the_preset(name: str, mapping: str, places: str) -> None:
     done = run(dump(name), "--field", mapping, *REWARD_ONLY, "-f", "json")
     assert done.stderr.decode() == f"budget-cli: {dump(name)}: reading as {name}: {places}\n"
 
 
 @pytest.mark.parametrize("mappings", [("prompt_id=uid", "reward=score"), ("prompt_id=nowhere", "reward=nowhere")])
-def test_where_all_is_told_nothing_is_detected(mappings: tuple[str, str]) -> None:
+def test_no_preset_is_detected_if_the_user_maps_all_required_fields(mappings: tuple[str, str]) -> None:
     options = [word for mapping in mappings for word in ("--field", mapping)]
     assert b"reading as" not in run(dump("verl-v1"), *options, *REWARD_ONLY).stderr
 
 
-def test_where_something_is_told_and_no_preset_fits_the_rest_has_its_canonical_name() -> None:
+def test_if_no_preset_fits_the_fields_that_the_user_does_not_map_have_canonical_names() -> None:
     done = run("--field", "reward=grade", *REWARD_ONLY, stdin=b'{"prompt": 1, "grade": 1}\n' * 2)
     assert done.returncode == 1
     assert done.stdout.decode().splitlines()[3] == (
-        "fail      prompt_id is in no record: missing (there are prompt, grade); give --field prompt_id=PATH"
+        "fail      prompt_id is in no record: missing (the record has prompt, grade); give --field prompt_id=PATH"
     )
 
 
@@ -353,7 +353,7 @@ def test_a_line_or_a_file_may_be_the_prompt(records: list[Any], group: str, ids:
     assert [prompt["prompt_id"] for prompt in answer["per_prompt"]] == ids
 
 
-def test_a_group_that_is_told_goes_on_top_of_a_preset() -> None:
+def test_a_group_given_by_the_user_overrides_the_preset() -> None:
     done = run(dump("areal"), "--group", "file", "-B", "5", "--kl-coef", "0", "-f", "json")
     answer = of_json(done)
     assert (answer["prompts"], answer["responses"], answer["length"]["max"]) == (1, 4, 12)
@@ -428,7 +428,7 @@ def test_a_reward_that_a_function_did_not_give_refuses_the_record(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", [name for name, preset in presets.load().items() if preset.ids_are_per_file])
-def test_an_id_without_a_step_counts_within_its_file(name: str, tmp_path: Path) -> None:
+def test_an_id_without_a_step_is_unique_only_within_its_file(name: str, tmp_path: Path) -> None:
     other = tmp_path / dump(name).name
     other.write_bytes(dump(name).read_bytes())
     expected = EXPECTED[name]
@@ -437,7 +437,7 @@ def test_an_id_without_a_step_counts_within_its_file(name: str, tmp_path: Path) 
     assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
 
 
-def test_ids_of_several_files_are_the_file_s_name_and_the_id_and_that_is_said(tmp_path: Path) -> None:
+def test_per_file_ids_of_several_files_include_the_file_name_and_a_line_says_so(tmp_path: Path) -> None:
     files = []
     for step in (1, 2):
         (tmp_path / f"step_{step}").mkdir()
@@ -448,8 +448,8 @@ def test_ids_of_several_files_are_the_file_s_name_and_the_id_and_that_is_said(tm
     ids = [prompt["prompt_id"] for prompt in of_json(done)["per_prompt"]]
     assert ids == [f"step_{step}/results.jsonl:{key}" for step in (1, 2) for key in ("4", '"4"', "a")]
     assert "reading as verifiers: prompt_id←example_id in each file, reward←reward" in done.stderr.decode()
-    told = run(*files, "--field", "prompt_id=example_id", "--preset", "verifiers", *REWARD_ONLY, "-f", "json")
-    assert of_json(told)["prompts"] == 3
+    given = run(*files, "--field", "prompt_id=example_id", "--preset", "verifiers", *REWARD_ONLY, "-f", "json")
+    assert of_json(given)["prompts"] == 3
 
 
 def test_steps_that_are_summarized_one_by_one_keep_their_ids_apart_too(tmp_path: Path) -> None:
@@ -485,12 +485,12 @@ def test_files_of_no_common_folder_are_named_in_full(tmp_path: Path, monkeypatch
 # ---- lengths that are no token counts
 
 
-def test_lengths_that_count_characters_are_said_and_not_used_silently(tmp_path: Path) -> None:
+def test_lengths_that_count_characters_raise_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     texts = ["forty two", "42", "it is forty two"]
     records = [{"prompt_id": 1, "reward": 1, "response_length": len(text), "note": "", "out": text} for text in texts]
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    warning = "response_length is the number of characters of out, not of tokens, in all 3 samples looked at"
+    warning = "response_length is the number of characters of out, not of tokens, in all 3 samples examined"
     done = run(path, "-B", "3", "--kl-coef", "0")
     assert (done.returncode, done.stderr.decode()) == (0, f"budget-cli: {path}: warning: {warning}\n")
     assert run(path, *REWARD_ONLY).stderr == run(path, "-B", "3", "--kl-coef", "0", "-q").stderr == b""
@@ -524,7 +524,7 @@ def test_a_text_whose_characters_are_the_length_is_named(
 # ---- the first records
 
 
-def test_a_dump_whose_every_line_holds_a_nan_is_known_and_then_refused(tmp_path: Path) -> None:
+def test_a_dump_with_a_nan_in_every_line_is_recognized_and_then_rejected(tmp_path: Path) -> None:
     path = tmp_path / "1.jsonl"
     line = '{"input": "a", "output": "b", "score": NaN, "step": 1}\n'
     path.write_text(line * 3, encoding="utf-8")
@@ -534,7 +534,7 @@ def test_a_dump_whose_every_line_holds_a_nan_is_known_and_then_refused(tmp_path:
     assert f"rejected  {path}:1:40: score: NaN is not a number that can be averaged" in done.stdout.decode()
 
 
-def test_the_first_file_that_has_records_tells_whose_they_are(tmp_path: Path) -> None:
+def test_the_preset_is_detected_from_the_first_file_that_has_records(tmp_path: Path) -> None:
     empty = tmp_path / "0.jsonl"
     empty.write_bytes(b"")
     name, _ = loss([empty, dump("areal")])
@@ -587,7 +587,7 @@ def test_the_lines_that_convert_a_pickle_make_records_that_can_be_read(
     assert (answer["loss"], answer["prompts"], answer["length"]["mean"]) == (0.25, 1, 2.0)
     refused = run(tmp_path / "7.pt", *REWARD_ONLY)
     assert refused.returncode == 3
-    assert "a pickle: loading it would run whatever code is inside; docs/dumps.md has" in refused.stderr.decode()
+    assert "a pickle: loading it would run any code inside it; docs/dumps.md shows" in refused.stderr.decode()
 
 
 # ---- what is no framework's dump
@@ -618,46 +618,44 @@ def test_records_with_the_canonical_fields_are_read_by_those(record: dict[str, A
 NONE_FITS: list[tuple[list[Any], str]] = [
     (
         [{"input": "a", "output": "b", "gts": "c"}],
-        "no prompt_id and reward, and no preset fits (there are input, output, gts); near: verl-v0 (but for score);"
+        "no prompt_id and reward, and no preset fits (found input, output, gts); nearest: verl-v0 (but for score);"
         " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
     ),
     (
         [{"task_id": 1, "sample_idx": 0, "prompt_len": 4, "seqlen": 9}],
-        "no prompt_id and reward, and no preset fits (there are task_id, sample_idx, prompt_len, seqlen);"
-        " near: areal (but for reward); give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+        "no prompt_id and reward, and no preset fits (found task_id, sample_idx, prompt_len, seqlen);"
+        " nearest: areal (but for reward); give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
     ),
     (
         [{"question": "a", "grade": 1}],
-        "no prompt_id and reward, and no preset fits (there are question, grade);"
+        "no prompt_id and reward, and no preset fits (found question, grade);"
         " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
     ),
     (  # what one of the records lacks, the dump lacks
         [{"input": "a", "output": "b", "score": 1.0}, {"input": "a", "output": "b"}],
-        "no prompt_id and reward, and no preset fits (there are input, output, score); near: verl-v0 (but for score);"
+        "no prompt_id and reward, and no preset fits (found input, output, score); nearest: verl-v0 (but for score);"
         " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
     ),
 ]
 
 
 @pytest.mark.parametrize(("records", "message"), NONE_FITS)
-def test_where_no_preset_fits_those_that_came_near_are_named_and_what_they_miss(
-    records: list[Any], message: str
-) -> None:
+def test_if_no_preset_fits_the_nearest_ones_are_named_with_what_is_missing(records: list[Any], message: str) -> None:
     done = run(*REWARD_ONLY, stdin=b"".join(json.dumps(record).encode() + b"\n" for record in records))
     assert (done.returncode, done.stdout, last_line(done)) == (2, b"", f"budget-cli: {message}")
 
 
-def test_where_two_presets_fit_equally_the_user_is_asked_which() -> None:
+def test_if_two_presets_fit_the_user_must_choose() -> None:
     known = presets.load()
     record = {"rollout_id": "r", "prompt": "p", "response": "a", "reward": 1.0, "gen_step": 1, "completion": "a"}
     with pytest.raises(UsageProblem) as caught:
         presets.choose([record], known)
     assert str(caught.value) == (
-        "these records fit agent-lightning and ms-swift-ray: say which, as in --preset agent-lightning"
+        "these records fit agent-lightning and ms-swift-ray: name one, as in --preset agent-lightning"
     )
 
 
-LACKING = [
+UNMAPPED = [
     (
         "areal",
         ("-B", "10"),
@@ -686,12 +684,12 @@ LACKING = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "message", "lacking"), LACKING)
-def test_what_the_coefficients_need_and_the_dump_has_not_is_said_at_once_with_both_ways_out(
-    name: str, options: tuple[str, ...], message: str, lacking: list[str]
+@pytest.mark.parametrize(("name", "options", "message", "unmapped"), UNMAPPED)
+def test_a_field_that_the_coefficients_need_and_the_dump_lacks_is_reported_with_both_remedies(
+    name: str, options: tuple[str, ...], message: str, unmapped: list[str]
 ) -> None:
     done = run(dump(name), *options)
-    ways = "".join(f" --field {field}=PATH" for field in lacking)
+    ways = "".join(f" --field {field}=PATH" for field in unmapped)
     assert (done.returncode, done.stdout) == (2, b"")
     assert last_line(done) == f"budget-cli: {message}, or{ways}"
 
@@ -722,13 +720,13 @@ def test_log_probabilities_that_the_reference_has_not_given_yet_are_missing_and_
 # ---- presets by name, and one's own
 
 
-def test_an_unknown_preset_is_refused_with_the_nearest_name_or_all_there_are() -> None:
+def test_an_unknown_preset_is_refused_with_the_nearest_name_or_all_names() -> None:
     done = run(dump("areal"), *REWARD_ONLY, "--preset", "arael")
     there = ", ".join(EXPECTED)
     assert done.returncode == 2
-    assert last_line(done) == "budget-cli: --preset: none is called 'arael' (did you mean areal?)"
+    assert last_line(done) == "budget-cli: --preset: unknown preset 'arael' (did you mean areal?)"
     done = run(dump("areal"), *REWARD_ONLY, "--preset", "zzz")
-    assert last_line(done) == f"budget-cli: --preset: none is called 'zzz'; there are {there}"
+    assert last_line(done) == f"budget-cli: --preset: unknown preset 'zzz'; expected one of {there}"
 
 
 OWN = """
@@ -738,14 +736,14 @@ prompt_id = "prompt.id"
 reward = "grade"
 response_length = "length(tokens)"
 """
-OF_THE_HOUSE = [{"prompt": {"id": 1}, "grade": grade, "tokens": [0] * n} for grade, n in [(1.0, 4), (0.0, 2)]]
+OWN_RECORDS = [{"prompt": {"id": 1}, "grade": grade, "tokens": [0] * n} for grade, n in [(1.0, 4), (0.0, 2)]]
 
 
 @pytest.mark.parametrize("naming", [(), ("--preset", "house")], ids=["detected", "named"])
-def test_a_preset_of_one_s_own_is_used_as_the_built_in_ones_are(naming: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_preset_of_the_user_works_like_a_built_in_one(naming: tuple[str, ...], tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text(OWN, encoding="utf-8")
-    records = b"".join(json.dumps(record).encode() + b"\n" for record in OF_THE_HOUSE)
+    records = b"".join(json.dumps(record).encode() + b"\n" for record in OWN_RECORDS)
     done = run("-B", "3", "--kl-coef", "0", "--presets", own, *naming, "-f", "json", stdin=records)
     answer = of_json(done)
     assert (answer["prompts"], answer["responses"], answer["length"]["max"]) == (1, 2, 4)
@@ -754,7 +752,7 @@ def test_a_preset_of_one_s_own_is_used_as_the_built_in_ones_are(naming: tuple[st
     )
 
 
-def test_a_preset_of_one_s_own_comes_before_the_built_in_one_of_that_name(tmp_path: Path) -> None:
+def test_a_preset_of_the_user_replaces_the_built_in_one_of_that_name(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('[areal]\ndetect = ["task_id"]\nprompt_id = "task_id"\nreward = "seqlen"\n', encoding="utf-8")
     known = presets.load([str(own)])
@@ -763,7 +761,7 @@ def test_a_preset_of_one_s_own_comes_before_the_built_in_one_of_that_name(tmp_pa
     assert set(known) == set(EXPECTED)
 
 
-def test_a_preset_that_says_nothing_to_detect_it_by_is_used_by_name_alone(tmp_path: Path) -> None:
+def test_a_preset_without_detect_is_used_only_by_name(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('[house]\nprompt_id = "question"\nreward = "grade"\n', encoding="utf-8")
     record = b'{"question": "a", "grade": 1}\n'
@@ -773,11 +771,11 @@ def test_a_preset_that_says_nothing_to_detect_it_by_is_used_by_name_alone(tmp_pa
 
 WRONG = [
     ("a = 1", "[a]: expected a table, found 1"),
-    ('[x]\nrewrd = "a"', "[x]: nothing is called 'rewrd' (did you mean reward?)"),
-    ('[x]\nprompt = "a"', "[x]: nothing is called 'prompt' (did you mean prompt_id?)"),
+    ('[x]\nrewrd = "a"', "[x]: unknown key 'rewrd' (did you mean reward?)"),
+    ('[x]\nprompt = "a"', "[x]: unknown key 'prompt' (did you mean prompt_id?)"),
     (
         '[x]\nzzz = "a"',
-        "[x]: nothing is called 'zzz'; there are source, detect, unless, document, records, group, per_file, skips,"
+        "[x]: unknown key 'zzz'; expected one of source, detect, unless, document, records, group, per_file, skips,"
         " prompt_id, reward, log_prob, old_log_prob, response_length, prompt_text, response_text, finish_reason, step,"
         " advantage",
     ),
@@ -791,16 +789,17 @@ WRONG = [
     ),
     (
         '[x]\nreward = "wieghted(a)"',
-        "[x]: reward: expression 'wieghted(a)': no function is called 'wieghted'; there are ",
+        "[x]: reward: expression 'wieghted(a)': unknown function 'wieghted'; expected one of ",
     ),
     ('[x]\ndetect = ["a..b"]', "[x]: detect: path 'a..b': expected keys joined by dots"),
+    ('[x]\nprompt_id = "a[].b"', "[x]: prompt_id: a prompt id is a single value, so its path cannot contain []"),
     ('[x]\nrecords = "a..b[]"', "[x]: records: path 'a..b[]': expected keys joined by dots"),
     ("[x\n", "not TOML: Expected ']' at the end of a table declaration (at line 1, column 3)"),
 ]
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG)
-def test_what_is_wrong_with_a_file_of_presets_is_said_before_anything_is_read(
+def test_a_mistake_in_a_file_of_presets_is_reported_before_anything_is_read(
     text: str, message: str, tmp_path: Path
 ) -> None:
     own = tmp_path / "own.toml"
@@ -810,7 +809,7 @@ def test_what_is_wrong_with_a_file_of_presets_is_said_before_anything_is_read(
     assert str(caught.value).startswith(f"--presets {own}: {message}")
 
 
-def test_a_file_of_presets_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_missing_file_of_presets_is_a_usage_error(tmp_path: Path) -> None:
     own = tmp_path / "none.toml"
     done = run(dump("areal"), *REWARD_ONLY, "--presets", own)
     assert done.returncode == 2

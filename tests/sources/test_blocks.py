@@ -33,7 +33,7 @@ def opened(fd: int) -> blocks.OpenFile:
 
 
 def of_file(data: bytes, limit: int) -> list[tuple[bytes, bool]]:
-    """The blocks that hold anything, read in ranges from a file."""
+    """Read the blocks of a file in ranges; drop the empty ones."""
     reader = blocks.RangeReader()
     with tempfile.TemporaryFile() as file:
         file.write(data)
@@ -45,7 +45,7 @@ def of_file(data: bytes, limit: int) -> list[tuple[bytes, bool]]:
 
 
 def of_stream(data: bytes, sizes: list[int], limit: int) -> list[tuple[bytes, bool]]:
-    """The same from a stream that arrives in pieces of these sizes, over and over."""
+    """Cut the same blocks from a stream that arrives in pieces of these sizes, repeated."""
     pieces, at = [], 0
     for size in itertools.cycle(sizes):
         if at >= len(data):
@@ -56,7 +56,7 @@ def of_stream(data: bytes, sizes: list[int], limit: int) -> list[tuple[bytes, bo
 
 
 def lines_shown(read: list[tuple[bytes, bool]], limit: int) -> list[list[bytes]]:
-    """The lines of each block, of one that is too long only as much as shows that it is."""
+    """Return the lines of each block; a line over the limit ends one byte after it."""
     return [[line[: limit + 1] for line in data.removesuffix(b"\n").split(b"\n")] for data, _ in read]
 
 
@@ -78,7 +78,7 @@ def test_a_file_and_a_stream_give_the_same_blocks_and_together_the_whole_input(d
 @given(data=TEXTS, sizes=st.lists(st.integers(1, 50), min_size=1, max_size=5), limit=st.integers(1, 40))
 @example(data=b"x" * 100 + b"\na\n" + b"y" * 15 + b"\n" + b"z" * 16 + b"\nb", sizes=[9], limit=12)
 @example(data=b"a\n" + b"x" * 100, sizes=[3], limit=40)
-def test_lines_over_the_limit_are_given_as_one_line_that_is_over_it(data: bytes, sizes: list[int], limit: int) -> None:
+def test_a_line_over_the_limit_stays_one_line_over_the_limit(data: bytes, sizes: list[int], limit: int) -> None:
     in_ranges, stream = of_file(data, limit), of_stream(data, sizes, limit)
     assert lines_shown(stream, limit) == lines_shown(in_ranges, limit)
     assert [first for _, first in stream] == [first for _, first in in_ranges]
@@ -86,7 +86,7 @@ def test_lines_over_the_limit_are_given_as_one_line_that_is_over_it(data: bytes,
     assert [line for shown in lines_shown(stream, limit) for line in shown] == [line[: limit + 1] for line in lines]
 
 
-def test_no_more_of_a_long_line_is_held_than_shows_that_it_is_too_long() -> None:
+def test_only_as_much_of_a_long_line_is_held_as_shows_that_it_is_too_long() -> None:
     limit, given_out = 40, 0
 
     def pieces() -> Iterator[bytes]:
@@ -111,7 +111,7 @@ def test_where_blocks_begin_depends_on_the_bytes_alone() -> None:
     ]
 
 
-def test_a_file_that_became_shorter_is_told_of(tmp_path: Path) -> None:
+def test_a_file_that_became_shorter_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"0123456\n" * 10)
     reader = blocks.RangeReader()
@@ -125,7 +125,7 @@ def test_a_file_that_became_shorter_is_told_of(tmp_path: Path) -> None:
     assert str(raised.value) == "a.jsonl: became shorter while being read: byte 40 is gone"
 
 
-def test_the_whole_lines_before_a_problem_are_given_out_and_then_the_problem() -> None:
+def test_the_whole_lines_before_a_problem_are_yielded_and_then_the_problem_is_raised() -> None:
     def pieces() -> Iterator[bytes]:
         yield b"one\ntwo\nthr"
         raise InputProblem("x", "cut off")
@@ -136,7 +136,7 @@ def test_the_whole_lines_before_a_problem_are_given_out_and_then_the_problem() -
         next(stream)
 
 
-def test_a_reader_s_memory_is_that_of_the_longest_lines_not_of_the_file() -> None:
+def test_the_memory_of_a_reader_follows_the_longest_lines_not_the_file() -> None:
     reader = blocks.RangeReader()
     with tempfile.TemporaryFile() as file:
         file.write(b"0123456\n" * 1000)

@@ -33,7 +33,7 @@ def in_pieces(data: bytes, size: int) -> list[bytes]:
 
 
 def unpacked(codec: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
-    """What came out, and what the problem was."""
+    """Return the decompressed data, and the problem."""
     out = b""
     try:
         for piece in compression.decompress("a", codec, pieces):
@@ -46,7 +46,7 @@ def unpacked(codec: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
 @pytest.mark.parametrize("codec", PACK)
 @pytest.mark.parametrize("text", [b"", b"a\n", TEXT])
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_what_was_packed_comes_out_whole(codec: str, text: bytes, size: int) -> None:
+def test_decompression_restores_the_input(codec: str, text: bytes, size: int) -> None:
     packed = PACK[codec](text)
     assert compression.codec_of(packed) == codec
     assert unpacked(codec, in_pieces(packed, size)) == (text, None)
@@ -58,7 +58,7 @@ def test_what_was_packed_comes_out_whole(codec: str, text: bytes, size: int) -> 
     texts=st.lists(st.binary(max_size=40), min_size=1, max_size=4),
     size=st.integers(1, 60),
 )
-def test_members_one_after_another_are_one_text(codec: str, texts: list[bytes], size: int) -> None:
+def test_concatenated_members_are_one_text(codec: str, texts: list[bytes], size: int) -> None:
     packed = b"".join(map(PACK[codec], texts))
     assert unpacked(codec, in_pieces(packed, size)) == (b"".join(texts), None)
 
@@ -72,11 +72,11 @@ def test_zero_padding_between_and_after_members_is_fine(codec: str, size: int) -
 
 @pytest.mark.parametrize("codec", PACK)
 @pytest.mark.parametrize("size", [1000, 1 << 20])
-def test_what_is_cut_off_anywhere_is_told_after_what_came_before(codec: str, size: int) -> None:
+def test_truncation_anywhere_is_a_problem_after_the_data_before_it(codec: str, size: int) -> None:
     packed = PACK[codec](TEXT)
     for length in (len(packed[:3]), 20, len(packed) // 2, len(packed) - 9, len(packed) - 1):
         out, problem = unpacked(codec, in_pieces(packed[:length], size))
-        assert problem == f"the {codec} data is cut off: what came before was read, the rest is missing"
+        assert problem == f"the {codec} data is cut off: the data before that was read, the rest is missing"
         assert TEXT.startswith(out)
     out, _ = unpacked(codec, in_pieces(packed[: len(packed) - 1], size))
     assert len(out) > len(TEXT) - 10_000
@@ -85,12 +85,12 @@ def test_what_is_cut_off_anywhere_is_told_after_what_came_before(codec: str, siz
 @pytest.mark.parametrize("codec", PACK)
 @pytest.mark.parametrize("junk", [b"junk", b"\n", b"{}\n", b"\0\0\0\0junk"])
 @pytest.mark.parametrize("size", [1, 1 << 20])
-def test_junk_after_the_end_is_told_after_what_came_before(codec: str, junk: bytes, size: int) -> None:
+def test_trailing_junk_is_a_problem_after_the_data_before_it(codec: str, junk: bytes, size: int) -> None:
     out, problem = unpacked(codec, in_pieces(PACK[codec](TEXT) + junk, size))
     assert out == TEXT
     assert problem is not None
     assert codec in problem
-    assert problem.endswith("what came before was read, the rest was not") or "cut off" in problem
+    assert problem.endswith("the data before it was read, the rest was not") or "cut off" in problem
 
 
 @pytest.mark.parametrize("codec", PACK)
@@ -113,7 +113,7 @@ def test_a_wrong_checksum_or_size_is_damage(codec: str, at: int) -> None:
 
 
 @pytest.mark.parametrize("codec", PACK)
-def test_no_flipped_bit_of_the_data_goes_unseen(codec: str) -> None:
+def test_every_flipped_bit_of_the_data_is_detected(codec: str) -> None:
     packed = PACK[codec](TEXT)
     for at in range(len(packed) // 4, len(packed) - 1, len(packed) // 40):
         out, problem = unpacked(codec, [flipped(packed, at)])
@@ -121,7 +121,7 @@ def test_no_flipped_bit_of_the_data_goes_unseen(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", PACK)
-def test_what_expands_a_thousandfold_comes_in_pieces_of_bounded_size(codec: str) -> None:
+def test_data_that_expands_a_thousandfold_comes_in_pieces_of_bounded_size(codec: str) -> None:
     packed = PACK[codec](b"\n" * (8 << 20))
     sizes = [len(piece) for piece in compression.decompress("a", codec, [packed])]
     assert sum(sizes) == 8 << 20
@@ -129,7 +129,7 @@ def test_what_expands_a_thousandfold_comes_in_pieces_of_bounded_size(codec: str)
 
 
 @pytest.mark.parametrize("start", [b"", b"{", b"\x1f", b"BZ", b"\xfd7zXZ", b'{"prompt_id": 1}\n'])
-def test_what_is_not_packed_has_no_codec(start: bytes) -> None:
+def test_uncompressed_data_has_no_codec(start: bytes) -> None:
     assert compression.codec_of(start) is None
 
 
@@ -144,7 +144,7 @@ def test_zstd_without_its_package_says_what_to_install(monkeypatch: pytest.Monke
     packed = PACK["zstd"](b"a\n")
     monkeypatch.setattr(builtins, "__import__", without_zstandard)
     advice = "pip install 'budget-cli[zstd]', or zstdcat FILE | budget-cli loss -"
-    assert unpacked("zstd", [packed]) == (b"", f"this is zstd, which needs one more package: {advice}")
+    assert unpacked("zstd", [packed]) == (b"", f"this is zstd, which needs another package: {advice}")
 
 
 # ---- zip: one file in it, as agent-lightning writes
@@ -158,7 +158,7 @@ def zipped(path: Path, **files: bytes) -> str:
 
 
 def from_zip(name: str) -> tuple[bytes, str | None]:
-    """What comes out of the file, and what the problem was."""
+    """Return the data in the archive, and the problem."""
     out = b""
     (source,) = sources.find([name])
     try:
@@ -175,10 +175,10 @@ def test_a_zip_archive_of_one_file_is_read_whatever_its_name(tmp_path: Path) -> 
 
 def test_a_zip_archive_of_several_files_is_refused(tmp_path: Path) -> None:
     name = zipped(tmp_path / "a.zip", one=b"1\n", two=b"2\n")
-    assert from_zip(name) == (b"", "a zip archive of 2 files, expected one: unpack it")
+    assert from_zip(name) == (b"", "a zip archive of 2 files, expected one: unpack it first")
 
 
-def test_a_damaged_zip_archive_is_a_problem_after_what_came_before(tmp_path: Path) -> None:
+def test_a_damaged_zip_archive_is_a_problem_after_the_data_before_it(tmp_path: Path) -> None:
     name = zipped(tmp_path / "a.zip", one=TEXT)
     data = bytearray(Path(name).read_bytes())
     data[len(data) // 2] ^= 255

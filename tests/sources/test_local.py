@@ -1,4 +1,4 @@
-"""If this fails, a file is skipped, read twice or read in part without a word, or the wrong bytes are read for it."""
+"""If this fails, a file is skipped, read twice or read in part silently, or the wrong bytes are read for it."""
 
 import bz2
 import gzip
@@ -67,10 +67,10 @@ def test_a_directory_stands_for_its_parquet_where_that_is_what_it_holds() -> Non
     )
 
 
-def test_a_directory_of_both_kinds_is_refused_as_one_may_have_been_made_of_the_other() -> None:
+def test_a_directory_of_both_kinds_is_refused_since_one_may_be_made_from_the_other() -> None:
     made("d/a.jsonl")
     made("d/a.parquet", b"PAR1")
-    assert problem_of("d") == "d: holds both *.jsonl* and *.parquet files: say which, as in d/*.jsonl*"
+    assert problem_of("d") == "d: holds both *.jsonl* and *.parquet files: give one kind, as in d/*.jsonl*"
 
 
 def test_a_name_may_mix_digits_and_text_anywhere() -> None:
@@ -121,7 +121,7 @@ CODECS = {"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "bz2", "xz", "jsonl.zst"])
-def test_compression_is_told_by_the_first_bytes_whatever_the_name(codec: str, suffix: str) -> None:
+def test_compression_is_recognized_by_the_first_bytes_whatever_the_name(codec: str, suffix: str) -> None:
     name = made(f"a.{suffix}", CODECS[codec](GOOD * 3))
     (source,) = sources.find([name])
     assert not source.in_ranges
@@ -158,7 +158,7 @@ def decoded(data: bytes, name: str = "x.jsonl") -> jsonl.Decoded:
         (b'{\n"prompt_id": 1\n}\n', "JSON, not JSONL", "jq -c ."),
     ],
 )
-def test_what_is_not_json_lines_at_all_is_one_clear_error(data: bytes, found: str, remedy: str) -> None:
+def test_input_that_is_not_json_lines_is_one_clear_error(data: bytes, found: str, remedy: str) -> None:
     with pytest.raises(InputProblem) as raised:
         decoded(data)
     assert str(raised.value).startswith("x.jsonl: this is ")
@@ -182,7 +182,7 @@ def test_a_bracket_further_down_is_only_a_bad_record(data: bytes) -> None:
 # ---- what changes while it is read
 
 
-def test_a_file_that_is_replaced_is_told_of() -> None:
+def test_a_file_replaced_while_being_read_is_a_problem() -> None:
     name = made("a.gz", gzip.compress(GOOD))
     (source,) = sources.find([name])
     reading = sources.pieces(source)
@@ -192,7 +192,7 @@ def test_a_file_that_is_replaced_is_told_of() -> None:
         next(reading)
 
 
-def test_a_file_that_is_removed_is_told_of() -> None:
+def test_a_file_removed_while_being_read_is_a_problem() -> None:
     name = made("a.gz", gzip.compress(GOOD))
     (source,) = sources.find([name])
     reading = sources.pieces(source)
@@ -204,7 +204,7 @@ def test_a_file_that_is_removed_is_told_of() -> None:
         next(sources.pieces(source))
 
 
-def test_a_file_that_becomes_shorter_is_told_of() -> None:
+def test_a_file_truncated_while_being_read_is_a_problem() -> None:
     name = made("a.gz", gzip.compress(GOOD * 5) + b"\0" * 100)
     (source,) = sources.find([name])
     os.truncate(name, os.path.getsize(name) - 50)
@@ -214,7 +214,7 @@ def test_a_file_that_becomes_shorter_is_told_of() -> None:
         next(reading)
 
 
-def test_what_a_file_grows_by_is_not_read_but_counted() -> None:
+def test_bytes_that_a_file_grows_by_are_counted_but_not_read() -> None:
     for name in (made("a.jsonl"), made("a.gz", gzip.compress(GOOD))):
         (source,) = sources.find([name])
         assert sources.growth(source) == 0

@@ -1,6 +1,6 @@
-"""If this fails, a key is printed, a short answer passes for the whole, or a request is tried without end.
+"""If this fails, a message contains a key, a truncated response passes for a whole one, or retries never end.
 
-No server is needed: the objects are in fsspec's own memory. tests/scale has the servers.
+No server is needed: objects are in the memory file system of fsspec. tests/scale has servers.
 """
 
 import gzip
@@ -20,7 +20,7 @@ fsspec = pytest.importorskip("fsspec")  # in the dev extra
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the program would have waited."""
+    """Record the pauses instead of waiting."""
     waited: list[float] = []
     monkeypatch.setattr(remote, "pause", waited.append)
     return waited
@@ -28,7 +28,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A file system that holds what a test puts there."""
+    """Give an empty file system in memory."""
     monkeypatch.setattr(remote, "_ranges", remote._Ranges())
     fs = fsspec.filesystem("memory")
     yield fs
@@ -61,7 +61,7 @@ def content(url: str) -> bytes:
         ("hf://datasets/someone/dump@main/a.jsonl", "hf://datasets/someone/dump@main/a.jsonl"),
     ],
 )
-def test_a_name_holds_no_secret(url: str, name: str) -> None:
+def test_a_redacted_url_contains_no_secret(url: str, name: str) -> None:
     assert redacted(url) == name
     assert "secret" not in name
 
@@ -86,18 +86,18 @@ class NoCredentialsError(Exception):
 @pytest.mark.parametrize(
     ("error", "says", "again"),
     [
-        (FileNotFoundError("secret"), "there is no such object", False),
-        (Answered(404), "there is no such object", False),
-        (PermissionError("secret"), "access denied: these credentials may not do this", False),
-        (Answered(403), "access denied (HTTP 403): these credentials may not do this", False),
+        (FileNotFoundError("secret"), "no such object", False),
+        (Answered(404), "no such object", False),
+        (PermissionError("secret"), "access denied: these credentials do not permit this", False),
+        (Answered(403), "access denied (HTTP 403): these credentials do not permit this", False),
         (NoCredentialsError("secret"), "no credentials were found", False),
-        (Answered(416), "the server answers HTTP 416", False),
-        (Answered(429), "the server answers HTTP 429", True),
-        (Answered(500), "the server answers HTTP 500", True),
-        (of_boto(503), "the server answers HTTP 503", True),
-        (TimeoutError("secret"), f"no answer within {remote.TIMEOUT:g} s", True),
+        (Answered(416), "the server responded with HTTP 416", False),
+        (Answered(429), "the server responded with HTTP 429", True),
+        (Answered(500), "the server responded with HTTP 500", True),
+        (of_boto(503), "the server responded with HTTP 503", True),
+        (TimeoutError("secret"), f"no response within {remote.TIMEOUT:g} s", True),
         (ConnectionResetError("secret"), "the connection failed (ConnectionResetError)", True),
-        (ValueError("secret"), "this is not possible there (ValueError)", False),
+        (ValueError("secret"), "the storage does not support this (ValueError)", False),
     ],
 )
 def test_a_message_says_what_went_wrong_in_its_own_words(
@@ -111,14 +111,14 @@ def test_a_message_says_what_went_wrong_in_its_own_words(
         raise error
 
     with pytest.raises(InputProblem) as raised:
-        remote._tried("s3://bucket/a", action)
+        remote._with_retries("s3://bucket/a", action)
     limit = len(remote.PAUSES)
     assert (tries, len(pauses)) == ((limit + 1, limit) if again else (1, 0))
-    assert str(raised.value) == f"s3://bucket/a: {says}{f', tried {limit + 1} times' if again else ''}"
+    assert str(raised.value) == f"s3://bucket/a: {says}{f', after {limit + 1} attempts' if again else ''}"
     assert raised.value.__cause__ is None
 
 
-def test_what_goes_well_at_last_is_the_answer_and_the_pauses_grow(pauses: list[float]) -> None:
+def test_a_retry_that_succeeds_gives_the_result_and_the_pauses_grow(pauses: list[float]) -> None:
     answers = [Answered(500)] * len(remote.PAUSES)
 
     def action() -> int:
@@ -126,14 +126,14 @@ def test_what_goes_well_at_last_is_the_answer_and_the_pauses_grow(pauses: list[f
             raise answers.pop()
         return 7
 
-    assert remote._tried("x", action) == 7
+    assert remote._with_retries("x", action) == 7
     assert all(middle / 2 <= waited <= middle * 3 / 2 for waited, middle in zip(pauses, remote.PAUSES, strict=True))
 
 
 @pytest.mark.parametrize(
     ("missing", "url", "says"),
     [
-        ("fsspec", "s3://bucket/a", "s3://bucket/a: this needs more packages: pip install 'budget-cli[remote]'"),
+        ("fsspec", "s3://bucket/a", "s3://bucket/a: a URL needs more packages: pip install 'budget-cli[remote]'"),
         ("s3fs", "s3://bucket/a", "s3://bucket/a: s3:// needs more packages: pip install 'budget-cli[remote]'"),
         ("gcsfs", "gs://bucket/a", "gs://bucket/a: gs:// needs more packages: pip install gcsfs"),
         ("huggingface_hub", "hf://a/b/c", "hf://a/b/c: hf:// needs more packages: pip install huggingface_hub"),
@@ -166,8 +166,8 @@ def test_a_prefix_stands_for_its_dumps_in_natural_order_and_a_pattern_for_what_f
     memory.pipe("/none/x.json", b"")
     for given, says in (
         ("memory://none", "no *.jsonl* objects under this"),
-        ("memory://none/*.jsonl", "nothing is there"),
-        ("memory://nowhere", "there is no such object"),
+        ("memory://none/*.jsonl", "nothing found"),
+        ("memory://nowhere", "no such object"),
     ):
         with pytest.raises(InputProblem) as raised:
             sources.find([given])
@@ -180,10 +180,10 @@ def test_the_same_object_twice_is_refused_and_names_that_look_alike_are_numbered
         sources.find(["memory://a", "memory://a"])
     there = [remote.Remote(url, "h/a?…", 0, True, "", b"") for url in "xy"]
     alike = [sources.Source(each.name, None, 0, True, each.url, remote=each) for each in there]
-    assert [source.name for source in sources._told_apart(alike)] == ["h/a?… (1)", "h/a?… (2)"]
+    assert [source.name for source in sources._with_distinct_names(alike)] == ["h/a?… (1)", "h/a?… (2)"]
 
 
-def test_not_even_the_description_of_a_source_holds_a_secret() -> None:
+def test_the_repr_of_a_source_contains_no_secret() -> None:
     url = "https://me:secret@host/a?sig=secret"
     found = remote.Remote(url, redacted(url), 0, True, "", b"")
     assert "secret" not in repr(sources.Source(found.name, None, 0, True, url, remote=found))
@@ -205,7 +205,7 @@ def test_ranges_give_the_bytes_of_the_object(memory: Any, monkeypatch: pytest.Mo
         assert into == data[begin:end]
 
 
-def test_a_file_system_that_opens_a_file_for_a_range_reads_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_opens_a_file_per_range_does_not_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
     data, fetched = bytes(1000), []
@@ -222,12 +222,12 @@ def test_a_file_system_that_opens_a_file_for_a_range_reads_no_further(monkeypatc
         def _open(self, path: str, mode: str = "rb", **options: Any) -> Opened:
             return Opened(self, path, mode, **options)
 
-    monkeypatch.setattr(remote, "_opened", lambda url: (Opening(), url))
-    assert remote._range("opening://a", "a", 100, 200) == data[100:200]
+    monkeypatch.setattr(remote, "_file_system", lambda url: (Opening(), url))
+    assert remote._read_range("opening://a", "a", 100, 200) == data[100:200]
     assert fetched == [(100, 200)]
 
 
-def test_a_file_system_with_ranges_of_its_own_is_asked_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_with_its_own_ranges_gets_no_other_option(monkeypatch: pytest.MonkeyPatch) -> None:
     from fsspec.asyn import AsyncFileSystem
 
     class Asynchronous(AsyncFileSystem):  # type: ignore[misc]  # as those of s3:// and https://
@@ -236,30 +236,30 @@ def test_a_file_system_with_ranges_of_its_own_is_asked_for_nothing_else(monkeypa
             return bytes(end - start)
 
     fs = Asynchronous(skip_instance_cache=True)
-    monkeypatch.setattr(remote, "_opened", lambda url: (fs, url))
-    assert remote._range("elsewhere://a", "a", 100, 200) == bytes(100)
+    monkeypatch.setattr(remote, "_file_system", lambda url: (fs, url))
+    assert remote._read_range("elsewhere://a", "a", 100, 200) == bytes(100)
 
 
-def test_what_is_read_soon_is_fetched_once_and_ahead(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_that_are_read_next_are_fetched_ahead_and_once(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "RANGE_BYTES", 100)
     asked: list[tuple[str, int, int]] = []
     cat_file = type(memory).cat_file
 
-    def seen(self: Any, path: str, start: int, end: int) -> bytes:
+    def recording(self: Any, path: str, start: int, end: int) -> bytes:
         asked.append((path, start, end))
         return bytes(cat_file(self, path, start=start, end=end))
 
     for name in ("a", "b", "empty"):
         memory.pipe(f"/{name}", b"" if name == "empty" else b"0123456789" * 15)
     found = [remote.find(f"memory://{name}")[0] for name in ("a", "b", "empty")]
-    monkeypatch.setattr(type(memory), "cat_file", seen)
+    monkeypatch.setattr(type(memory), "cat_file", recording)
     remote.prefetch(found)
     assert b"".join(remote.pieces(found[1])) == b"0123456789" * 15
     assert b"".join(remote.pieces(found[0])) == b"0123456789" * 15
     assert sorted(asked) == [("/a", 0, 100), ("/a", 100, 150), ("/b", 0, 100), ("/b", 100, 150)]
 
 
-def test_who_reads_a_part_fetches_little_more_than_that_part(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_part_fetches_little_more_than_that_part(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "RANGE_BYTES", 200)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
     monkeypatch.setattr(blocks, "PIECE_BYTES", 10)
@@ -268,13 +268,13 @@ def test_who_reads_a_part_fetches_little_more_than_that_part(memory: Any, monkey
     asked: list[tuple[int, int]] = []
     cat_file = type(memory).cat_file
 
-    def seen(self: Any, path: str, start: int, end: int) -> bytes:
+    def recording(self: Any, path: str, start: int, end: int) -> bytes:
         asked.append((start, end))
         return bytes(cat_file(self, path, start=start, end=end))
 
     (found,) = sources.find(["memory://a"])
     assert found.remote is not None
-    monkeypatch.setattr(type(memory), "cat_file", seen)
+    monkeypatch.setattr(type(memory), "cat_file", recording)
     part = remote.Remote(**{**vars(found.remote), "part": (400, 800)})
     reader = blocks.RangeReader()
 
@@ -287,7 +287,7 @@ def test_who_reads_a_part_fetches_little_more_than_that_part(memory: Any, monkey
     assert sorted(asked) == [(399, 400), (400, 600), (600, 800), (800, 810)]
 
 
-def test_compressed_objects_are_streamed_and_a_cut_one_is_told_of(memory: Any) -> None:
+def test_compressed_objects_are_streamed_and_truncation_is_a_problem(memory: Any) -> None:
     memory.pipe("/a", gzip.compress(b"{}\n" * 1000))
     assert content("memory://a") == b"{}\n" * 1000
     memory.pipe("/b", gzip.compress(b"{}\n" * 1000)[:-3])
@@ -299,18 +299,16 @@ def test_compressed_objects_are_streamed_and_a_cut_one_is_told_of(memory: Any) -
 
 
 @pytest.mark.parametrize("given", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b""])
-def test_an_answer_that_is_not_as_long_as_asked_is_never_used(
-    memory: Any, monkeypatch: pytest.MonkeyPatch, given: Any
-) -> None:
+def test_a_response_of_the_wrong_length_is_never_used(memory: Any, monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
     memory.pipe("/a", b"0123456789\n")
     (source,) = sources.find(["memory://a"])
     whole = type(memory).cat_file
     monkeypatch.setattr(type(memory), "cat_file", lambda self, path, **asked: given(whole(self, path, **asked)))
-    with pytest.raises(InputProblem, match=r"gave \d+ bytes where 11 were asked for, from byte 0, tried 6 times"):
+    with pytest.raises(InputProblem, match=r"sent \d+ bytes of the 11 requested from byte 0, after 6 attempts"):
         b"".join(sources.pieces(source))
 
 
-def test_an_object_that_changes_is_told_of(memory: Any) -> None:
+def test_an_object_that_changes_while_being_read_is_a_problem(memory: Any) -> None:
     memory.pipe("/a", b"0123456789\n")
     (source,) = sources.find(["memory://a"])
     memory.pipe("/a", b"01234\n")
@@ -318,11 +316,11 @@ def test_an_object_that_changes_is_told_of(memory: Any) -> None:
         b"".join(sources.pieces(source))
     assert str(raised.value) == "memory://a: changed while being read: 11 bytes, now 6"
     memory.rm("/a")
-    with pytest.raises(InputProblem, match="there is no such object"):
+    with pytest.raises(InputProblem, match="no such object"):
         sources.require_unchanged(source)
 
 
-def test_a_look_at_an_object_fetches_its_beginning_only(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspecting_an_object_fetches_only_its_beginning(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, data in (("a", b"{}\n" * 10_000), ("b", gzip.compress(b"{}\n" * 10_000))):
         memory.pipe(f"/{name}", data)
         (source,) = sources.find([f"memory://{name}"])
@@ -333,7 +331,9 @@ def test_a_look_at_an_object_fetches_its_beginning_only(memory: Any, monkeypatch
 # ---- a result
 
 
-def test_a_result_is_an_object_once_it_is_whole(memory: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_uploaded_result_appears_only_when_complete(
+    memory: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = tmp_path / "result"
     result.write_bytes(b"whole")
     remote.upload(str(result), "memory://out")
@@ -345,7 +345,7 @@ def test_a_result_is_an_object_once_it_is_whole(memory: Any, tmp_path: Any, monk
     monkeypatch.setattr(type(memory), "put_file", refuse)
     with pytest.raises(OutputProblem) as raised:
         remote.upload(str(result), "memory://out2")
-    denied = "access denied (HTTP 403): these credentials may not do this"
+    denied = "access denied (HTTP 403): these credentials do not permit this"
     assert str(raised.value) == f"memory://out2: the result could not be written: {denied}"
-    with pytest.raises(UsageProblem, match=r"^-o https://host/a\?…: an HTTP server takes no files"):
+    with pytest.raises(UsageProblem, match=r"^-o https://host/a\?…: HTTP servers accept no uploads"):
         remote.require_writable("https://host/a?key=secret", "-o")

@@ -160,5 +160,5 @@ def _fresh(command: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = arguments
-        local._begun.clear()  # beginnings of streams that were looked at and not read
+        local._started.clear()  # beginnings of streams that were read ahead and not consumed
         gc.unfreeze()

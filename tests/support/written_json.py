@@ -1,4 +1,4 @@
-"""JSON as other programs write it, and blocks of it; shared by the tests of both readings."""
+"""JSON as other programs write it, and blocks of it, for the tests of both readers."""
 
 import json
 from typing import Any, NamedTuple
@@ -11,17 +11,17 @@ from budget_cli.sources.blocks import Block
 
 
 class Raw(str):
-    """JSON text to be written as it stands: what no value stands for (`1e400`, `NaN`, half a surrogate pair)."""
+    """JSON text that no Python value stands for, written as it is (`1e400`, `NaN`, half a surrogate pair)."""
 
     __slots__ = ()
 
 
 class Pairs(list[tuple[str, Any]]):
-    """An object whose keys may occur twice."""
+    """An object in which a key may occur twice."""
 
 
 class Writer(NamedTuple):
-    """How a program writes its JSON."""
+    """The JSON style of a program."""
 
     comma: str = ", "
     colon: str = ": "
@@ -41,7 +41,7 @@ class Writer(NamedTuple):
 
 
 def put(record: dict[str, Any], path: Path, value: Any) -> None:
-    """Place a value at a path; through `[]` a list is spread over two elements, another value is the only element.
+    """Put a value at a path; `[]` spreads a list over two elements, and makes any other value the only element.
 
     Where another field's value is in the way, the record stays as it is.
     """
@@ -62,12 +62,12 @@ def put(record: dict[str, Any], path: Path, value: Any) -> None:
 
 
 def block_of(data: bytes, before: bytes = b"", after: bytes = b"", first: bool = False) -> Block:
-    """A block in a buffer that holds other bytes before and after it, as a reused one does."""
+    """Make a block in a buffer with other bytes around it, as in a reused buffer."""
     return Block("x.jsonl", bytearray(before + data + after), len(before), len(before) + len(data), first)
 
 
 def bits(decoded: Decoded) -> dict[str, object]:
-    """Everything that a decoded block says, floats as their bits, so that equal means equal."""
+    """Return everything in a decoded block, with floats as bits, for exact comparison."""
     c = decoded.columns
     arrays = ("codes", "line", "reward", "length", "log_prob", "old_log_prob", "tokens")
     return {
@@ -81,7 +81,7 @@ def bits(decoded: Decoded) -> dict[str, object]:
 
 
 def extra_bits(extra: ExtraColumn) -> tuple[object, ...]:
-    """The same of an extra's column."""
+    """Return the column of an optional field, with floats as bits."""
     if isinstance(extra, LabelColumn):
         return _typed(extra.values), _bits(extra.codes)
     if isinstance(extra, TextColumn):
