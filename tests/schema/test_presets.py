@@ -22,7 +22,8 @@ import pytest
 from command import Done
 
 from budget_cli.analysis.loss import Coefficients, Loss, compute_loss
-from budget_cli.cli.session import placed
+from budget_cli.cli.bundles import FieldOptions
+from budget_cli.cli.inputs import Placement
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.records import detection, parquet, reference
@@ -124,7 +125,8 @@ def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0
     chosen = detection.detect_preset(detection.sniff(found), presets.load())
     name = chosen.name if chosen else presets.CANONICAL
     fields = Fields(needs_length=False, needs_log_probs=kl_coef != 0)
-    fields = placed(found, fields, list(mappings), name if mappings else None, [], True)
+    options = FieldOptions(field=list(mappings), preset=name if mappings else None)
+    fields = Placement(options, fields).in_dump(found, quiet=True)
     scanned = scan(found, Plan(fields, Layout((3,)), Limits()), 1)
     assert scanned.problems == []
     return name, compute_loss(scanned.groups, Coefficients(3, 0.0, kl_coef), scanned.tally, "response")
