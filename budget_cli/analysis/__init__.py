@@ -1,1 +1,1 @@
-"""Groups → frozen answers: the report of a loss, and the gates on it. Reads no bytes, prints nothing."""
+"""Groups → answers: the loss, checks, sweeps and comparisons, and gates on them. Reads no bytes, prints nothing."""

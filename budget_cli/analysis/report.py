@@ -152,12 +152,12 @@ def build_page_data(
 
 
 def _parts(by: Mapping[Label, Groups], offered: int, aggregate: Aggregate) -> list[Segment]:
-    there = [(label, groups) for label, groups in by.items() if len(groups)]
-    if len(there) < 2:
+    filled = [(label, groups) for label, groups in by.items() if len(groups)]
+    if len(filled) < 2:
         return []
     segments = []
-    for i in dict.fromkeys(round(place) for place in np.linspace(0, len(there) - 1, min(PARTS, len(there)))):
-        label, groups = there[i]
+    for i in dict.fromkeys(round(place) for place in np.linspace(0, len(filled) - 1, min(PARTS, len(filled)))):
+        label, groups = filled[i]
         segments.append(Segment(label, compute_totals(groups, (), aggregate).with_first_budgets(offered)))
     return segments
 

@@ -71,9 +71,11 @@ def screen(split: Breakdown, total: Loss, precision: int) -> Iterator[Line]:
         yield [Piece(f"{names[i]:<{NAME}}"), Piece(cells), Piece("  fail" if failed else "", "bold red")]
     yield []
     if sum(row.loss.prompts for row in rows) > total.prompts:
-        yield [INFO, Piece("a prompt in several rows is a group in each, and one in the total")]
+        yield [INFO, Piece("a prompt in several rows forms a group in each, but one in the total")]
         if not set(split.by + split.prompt_id) & set("()|`[],&") and split.by != "file":
-            yield [Piece(f"          (apart there, too: --field 'prompt_id=[{split.by}, {split.prompt_id}]')", "dim")]
+            yield [
+                Piece(f"          (to split it there too: --field 'prompt_id=[{split.by}, {split.prompt_id}]')", "dim")
+            ]
 
 
 def _names(split: Breakdown) -> list[str]:
@@ -88,10 +90,10 @@ def _names(split: Breakdown) -> list[str]:
 def _sparkline(rows: Sequence[Row], column: Column) -> str:
     """Return one character per stretch of the rows, scaled from their lowest to their highest value."""
     means = trend([number_at(row.loss, column.path) for row in rows], min(BINS, column.width - 1))
-    there = [value for value in means if value is not None]
-    if not there:
+    present = [value for value in means if value is not None]
+    if not present:
         return ""
-    low, span = min(there), max(there) - min(there)
+    low, span = min(present), max(present) - min(present)
     scale = (len(BARS) - 1) / span if span else 0.0
     return "".join(" " if value is None else BARS[round((value - low) * scale)] for value in means)
 

@@ -317,14 +317,14 @@ def prompts_markdown(prompts: Iterable[Prompt], precision: int) -> bytes:
 
 
 class LossAnswer(NamedTuple):
-    """All that `budget-cli loss` has to say."""
+    """The answer of `budget-cli loss`."""
 
     loss: Loss
     groups: Groups
     gates: Sequence[GateResult]
     reasons: Sequence[Reason]  # why the verdict is fail; none if it is pass
     rejections: Sequence[Rejection]  # the first ones
-    shown: Sequence[Rejection]  # those of them that a person sees: none where one reason stands for all
+    shown: Sequence[Rejection]  # those shown to a person: none if one reason stands for all
     split: Breakdown | None  # the rows of --by
     per_prompt: bool
     precision: int

@@ -97,7 +97,7 @@ def _rows(suggestions: Sequence[Suggestion], precision: int) -> Iterator[list[An
 
 
 class SuggestionAnswer(NamedTuple):
-    """All that `budget-cli sweep --suggest` has to say."""
+    """The answer of `budget-cli sweep --suggest`."""
 
     suggestions: Sequence[Suggestion]
     share: float

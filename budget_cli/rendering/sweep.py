@@ -144,8 +144,8 @@ def _map(
 
 
 def _ends(values: Floats) -> tuple[float, float]:
-    there = values[np.isfinite(values)]
-    return (float(there.min()), float(there.max())) if there.size else (0.0, 0.0)
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def _level(value: float, low: float, high: float) -> int:
@@ -314,7 +314,7 @@ def _cells(sweep: Sweep, all_numbers: bool, precision: int) -> Iterator[dict[str
 
 
 class SweepAnswer(NamedTuple):
-    """All that `budget-cli sweep` has to say."""
+    """The answer of `budget-cli sweep`."""
 
     sweep: Sweep
     overlong: Overlong | None

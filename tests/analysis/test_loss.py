@@ -401,7 +401,7 @@ def test_the_names_of_the_numbers_are_the_contract_in_its_order() -> None:
         ([], 0),
     ],
 )
-def test_two_groups_under_one_id_are_told_by_their_size(sizes: list[int], doubled: int) -> None:
+def test_two_groups_under_one_id_are_recognised_by_their_size(sizes: list[int], doubled: int) -> None:
     codes = np.repeat(np.arange(len(sizes)), sizes)
     keys: list[str | int] = list(range(len(sizes)))
     groups = Groups.from_responses(Layout(()), keys, codes, np.zeros(len(codes)), None, None)

@@ -54,7 +54,7 @@ def test_every_threshold_is_asked_for() -> None:
 
 
 @EVERY
-def test_an_entry_says_everything_in_whole_sentences(check: Check) -> None:
+def test_an_entry_consists_of_complete_sentences(check: Check) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", check.code)
     assert check.severity in Severity.__members__
     assert all(text.endswith((".", "`.")) for text in (check.title, check.why, check.remedy, check.false_alarms))

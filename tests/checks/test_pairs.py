@@ -652,7 +652,7 @@ def test_its_neighbour_is_left_alone(code: str, pair: Pair, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("code", "pair"), CASES)
-def test_it_is_not_told_where_it_is_ignored_or_not_selected(code: str, pair: Pair, tmp_path: Path) -> None:
+def test_a_check_that_is_ignored_or_not_selected_reports_nothing(code: str, pair: Pair, tmp_path: Path) -> None:
     assert code not in codes(checked(tmp_path, pair.bug, *pair.options, "--ignore", code))
     chosen = checked(tmp_path, pair.bug, *pair.options, "--select", code)
     assert set(codes(chosen)) == {code}

@@ -181,8 +181,8 @@ def test_the_screen_shows_a_row_a_label_and_the_trend(budget_cli: Run) -> None:
         "43                       24    0.2852   0.6250       66%     988   46%   0.8984\n"
         "44                       24    0.4798   0.8333       80%     981   42%   0.9655  fail\n"
         "\n"
-        "info      a prompt in several rows is a group in each, and one in the total\n"
-        "          (apart there, too: --field 'prompt_id=[step, prompt_id]')\n"
+        "info      a prompt in several rows forms a group in each, but one in the total\n"
+        "          (to split it there too: --field 'prompt_id=[step, prompt_id]')\n"
     ) in screen
     apart = budget_cli("loss", STEPS, "-B", "1024", "--by", "step", "--field", "prompt_id=[step, prompt_id]")
     assert "a prompt in several rows" not in apart.stdout.decode()

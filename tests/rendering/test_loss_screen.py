@@ -165,7 +165,7 @@ def test_what_does_not_exist_is_a_dash_or_left_out(show: Show) -> None:
         assert name not in out
 
 
-def test_what_only_some_responses_have_is_told_and_not_averaged(show: Show, response: Make) -> None:
+def test_numbers_that_only_some_responses_have_are_counted_and_not_averaged(show: Show, response: Make) -> None:
     out = show([response(), {"prompt_id": 1, "reward": 1}], "--beta", "0", "--alpha", "0").stdout
     assert "  length           known for 1 of 2 responses, so not shown\n" in out
     assert "  log-ratio        known for 1 of 2 responses, so not shown\n" in out

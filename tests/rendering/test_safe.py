@@ -30,7 +30,7 @@ def test_what_a_terminal_would_obey_or_hide_is_shown_as_an_escape(text: str, sho
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
+def test_visible_characters_are_unchanged(text: str) -> None:
     assert for_terminal(text) == text
 
 

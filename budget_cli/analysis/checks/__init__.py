@@ -1,1 +1,1 @@
-"""What a scan saw → findings: what is wrong or suspicious in a dump. Reads no bytes, prints nothing."""
+"""The evidence of a scan → findings on what is wrong or suspicious in a dump. Reads no bytes, prints nothing."""

@@ -7,6 +7,7 @@ import numpy as np
 from budget_cli import objective
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
+from budget_cli.groups.moments import Floats
 
 FEWEST = 4  # prompts, below which a share means nothing
 
@@ -25,34 +26,43 @@ def _variance(dump: CheckInput) -> Findings:
     groups, n = dump.groups, dump.groups.column("n")
     low, high = groups.column("r_min"), groups.column("r_max")
     least, most = float(low.min()), float(high.max())
-    several, alike = n > 1, (n > 1) & (low == high)
-    prompts, found = int(several.sum()), int(alike.sum())
     if least == most:
         if dump.responses > 1:
             message = f"every reward is {least:g}, in all {dump.responses:,} responses"
-            yield finding("constant-reward", message, dump.responses, dump.responses, "responses", dump.prompts(n > 0))
+            evidence = dump.prompts(n > 0)
+            yield finding("constant-reward", message, dump.responses, dump.responses, "responses", evidence)
         return
-    rewards = dump.counters.values.get("reward", {})
-    is_binary = set(rewards) == {least, most}
+    several, alike = n > 1, (n > 1) & (low == high)
+    prompts, found = int(several.sum()), int(alike.sum())
     lowest, highest = int((alike & (high == least)).sum()), int((alike & (low == most)).sum())
     parts = ((lowest, f"all {least:g}"), (highest, f"all {most:g}"), (found - lowest - highest, "between"))
     split = ", ".join(f"{number:,} {what}" for number, what in parts if number)
     message = f"{found:,} of {counted(prompts, 'prompt')} have equal rewards" + (f" ({split})" if split else "")
     as_expected = False
-    if is_binary and prompts:
+    rewards = dump.counters.values.get("reward", {})
+    if set(rewards) == {least, most} and prompts:
         rate = rewards[most] / dump.responses
-        sizes, numbers = np.unique(n[several], return_counts=True)
-        chances = rate**sizes + (1 - rate) ** sizes
-        expected, spread = float(numbers @ chances), math.sqrt(float(numbers @ (chances * (1 - chances))))
+        expected, spread = _by_chance(rate, n[several])
         as_expected = abs(found - expected) <= 2 * spread
         message += f"; chance alone, at a pass rate of {percent(rate, 1)}, gives {expected:.1f}"
         if expected - found > 3 * max(spread, 1):
             yield finding("zero-variance-filtered", message, found, prompts, "prompts")
     if found:
         many = prompts >= FEWEST and found >= dump.threshold("zero-variance.share") * prompts and not as_expected
-        yield finding(
-            "zero-variance", message, found, prompts, "prompts", dump.prompts(alike), "warning" if many else "info"
-        )
+        severity = "warning" if many else "info"
+        yield finding("zero-variance", message, found, prompts, "prompts", dump.prompts(alike), severity)
+
+
+def _by_chance(rate: float, sizes: Floats) -> tuple[float, float]:
+    """Return the expected number of groups with equal binary rewards, and its standard deviation.
+
+    Args:
+        rate: the pass rate, the same for every prompt.
+        sizes: responses per prompt, two or more.
+    """
+    distinct, numbers = np.unique(sizes, return_counts=True)
+    chances = rate**distinct + (1 - rate) ** distinct
+    return float(numbers @ chances), math.sqrt(float(numbers @ (chances * (1 - chances))))
 
 
 def _penalised(dump: CheckInput) -> Findings:
@@ -126,16 +136,16 @@ def _sizes(dump: CheckInput) -> Findings:
 
 def _stored_advantages(dump: CheckInput) -> Findings:
     n, known = dump.groups.column("n"), dump.row("with_advantage")
-    judged = (n > 1) & (known == n)
-    if not judged.any():
+    complete = (n > 1) & (known == n)
+    if not complete.any():
         return
     total, squares = dump.row("advantage"), dump.row("advantage_squares")
     typical = np.sqrt(squares / n)
-    off = judged & (np.abs(total) / n > np.maximum(1e-6, dump.threshold("stored-advantage.share") * typical))
-    flat = judged & (squares == 0) & (dump.groups.column("rr") > 0)
+    off = complete & (np.abs(total) / n > np.maximum(1e-6, dump.threshold("stored-advantage.share") * typical))
+    flat = complete & (squares == 0) & (dump.groups.column("rr") > 0)
     wrong = off | flat
     if wrong.any():
-        count, of = int(wrong.sum()), int(judged.sum())
+        count, of = int(wrong.sum()), int(complete.sum())
         among = f"of {counted(of, 'prompt')} the stored advantages"
         problems = [f"in {int(off.sum()):,} {among} do not sum to 0"] if off.any() else []
         problems += [f"in {int(flat.sum()):,} {among} are all 0 although rewards differ"] if flat.any() else []
