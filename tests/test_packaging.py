@@ -15,7 +15,9 @@ def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("target", ["help", "demo", "test", "test-scale", "check", "bench", "clean"])
+@pytest.mark.parametrize(
+    "target", ["help", "demo", "test", "test-scale", "check", "sanitize", "fuzz", "bench", "clean"]
+)
 def test_make_has_the_target_and_says_what_it_does(target: str) -> None:
     assert re.search(rf"^{target}:.* ## \S", text("Makefile"), flags=re.MULTILINE)
 

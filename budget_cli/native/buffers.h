@@ -7,8 +7,9 @@
 
 #include "portable.h"
 
-/* Gets a contiguous array of int64 (type 'i') or float64 (type 'f'); false, with an exception, if it is none. The view is
-the caller's to release if it has an `obj`. */
+/* Gets a contiguous array of int64 (type 'i') or float64 (type 'f'); false, with an exception, if it is not one.
+
+In both cases the caller releases the view if it has an `obj`. */
 static MAYBE_UNUSED int get_array(PyObject *array, const char *name, char type, int flags, Py_buffer *view) {
     if (PyObject_GetBuffer(array, view, flags | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
         view->obj = NULL;

@@ -1,7 +1,7 @@
 /* A number in JSON -> the double nearest to it, ties to even, whatever the locale.
 
-The text must hold a byte that no number holds (a newline) at or after `p` and before `limit`: it ends every loop. Eight
-bytes are loaded only where they end before `limit`. Call decimal_init once, before the first number. */
+A newline must stand before `limit`: no number holds one, so it ends every loop. Eight bytes are loaded at once only if
+they end before `limit`. Call decimal_init once, before the first number. */
 
 #ifndef BUDGET_CLI_DECIMAL_H
 #define BUDGET_CLI_DECIMAL_H
@@ -38,7 +38,7 @@ static int library_value(const char *text, double *value) {
 #else
 static MAYBE_UNUSED int decimal_init(void) { return 1; }
 
-/* strtod might expect a decimal comma here: the caller has to do without. */
+/* Here strtod may expect a decimal comma, so such numbers are not read. */
 static int library_value(const char *text, double *value) {
     (void)text, (void)value;
     return 0;
@@ -61,8 +61,8 @@ static const double POWERS_OF_TEN[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6, 
 
 /* significand * 10^exponent, for |exponent| <= MOST_FIVES and a significand that is not 0.
 
-10^e = 2^e * 5^e, and 5^|e| fits 64 bits, so the product or the quotient is known exactly: its first 63 bits or more, and
-whether anything follows them. It is rounded once, half to even. */
+10^e = 2^e * 5^e, and 5^|e| fits 64 bits, so the product or the quotient is known exactly: its first 63 bits or more,
+and whether anything follows them. It is rounded once, half to even. */
 static double scaled(uint64_t significand, int exponent) {
     uint64_t five = POWERS_OF_FIVE[exponent < 0 ? -exponent : exponent], first;
     int shift = __builtin_clzll(significand), five_shift = __builtin_clzll(five), binary, follows;
@@ -107,8 +107,8 @@ static inline Text digits(Text p, Text limit, uint64_t *significand) {
     return p;
 }
 
-/* Puts the value of the number at `p` and returns the place after it; NULL if it is no number, or one that is not read
-here (more than 63 characters). The value is infinite if it is beyond a double. */
+/* Puts the value of the number at `p` and returns the place after it; NULL if it is not a number, or one that is not
+read here (hard to round, and of more than 63 characters). The value is infinite if it is beyond a double. */
 static MAYBE_UNUSED Text decimal(Text p, Text limit, double *value) {
     Text begin = p, first, dot = NULL;
     uint64_t significand = 0;
@@ -146,7 +146,7 @@ static MAYBE_UNUSED Text decimal(Text p, Text limit, double *value) {
         *value = negative ? -magnitude : magnitude;
         return p;
     }
-    char text[64]; /* rare, hence left to the C library, which wants its end marked */
+    char text[64]; /* rare, and left to the C library, which needs a terminating zero */
     if (p - begin >= (ptrdiff_t)sizeof text) return NULL;
     memcpy(text, begin, p - begin);
     text[p - begin] = 0;

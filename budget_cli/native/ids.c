@@ -1,8 +1,8 @@
 /* Texts -> their places among the distinct texts, in order of first occurrence. Knows nothing of what they mean.
 
-Texts are passed concatenated, with the end of each (int64, bytes from the beginning of the first). Of each text the table
-keeps its bytes, its end, four bytes of its hash, and eight to sixteen bytes of slots: a Python dict of strings and integers
-takes five times as much. */
+Texts are passed concatenated, with the end of each (int64, bytes from the beginning of the first). For each text the
+table keeps its bytes, its end, four bytes of its hash, and eight to sixteen bytes of slots: a fifth of what a Python
+dict of strings and integers takes. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -28,7 +28,7 @@ typedef struct {
 
 static int64_t begin_of(const int64_t *ends, size_t place) { return place ? ends[place - 1] : 0; }
 
-/* Makes room for `needed` items, and for a fifth more: pages that are not touched yet take no memory if the allocator maps
+/* Makes room for `needed` items and a fifth more. Pages that have not been touched take no memory if the allocator maps
 large pieces. */
 static int grow(void **data, size_t *room, size_t needed, size_t each) {
     if (needed <= *room) return 1;
@@ -179,7 +179,8 @@ static void Table_dealloc(Table *table) {
 
 PyDoc_STRVAR(places_doc,
              "places(texts, ends)\n--\n\n"
-             "Return the place of each text (int64, as bytes), adding the unknown ones. Nobody may write to the arrays meanwhile.");
+             "Return the place of each text (int64, as bytes), adding the unknown ones.\n\n"
+             "The arrays must not be written to meanwhile.");
 PyDoc_STRVAR(find_doc,
              "find(texts, ends)\n--\n\n"
              "Return the place of each text (int64, as bytes), or -1 if it is unknown. Adds none.");

@@ -1,7 +1,7 @@
 /* A text in JSON -> where each of its tokens and values ends, every byte checked: the grammar, UTF-8, escapes.
 
-Each function takes the place where a token begins and returns the place after it, or NULL if it is not valid. A newline is
-no part of any token, so it ends every loop: the text must end with one, at limit[-1]. */
+Each function takes the place where a token begins and returns the place after it, or NULL if it is not valid. The text
+must end with a newline, at limit[-1]: no token holds one, so it ends every loop. */
 
 #ifndef BUDGET_CLI_JSON_SCAN_H
 #define BUDGET_CLI_JSON_SCAN_H
@@ -64,8 +64,8 @@ static inline Text utf8_end(Text p) {
 #undef TAIL
 }
 
-/* Marks each of the STRIDE bytes at `p` that ends a run of plain characters: a quote, a backslash, a control character, a
-byte of 0x80 or above. */
+/* Marks each of the STRIDE bytes at `p` that ends a run of plain characters: a quote, a backslash, a control character,
+a byte of 0x80 or above. */
 #ifdef __SSE2__
 enum { STRIDE = 16 };
 static inline unsigned long long stops(Text p) {
@@ -110,7 +110,7 @@ static inline __m128i is_quote(__m128i bytes) { return _mm_cmpeq_epi8(bytes, _mm
 static inline __m128i is_slash(__m128i bytes) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')); }
 static inline __m128i is_other(__m128i bytes) { return _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)); } /* see `stops` */
 
-/* Returns how many of the next 64 bytes of a string are plain or belong to a simple escape, and in `closed` whether a quote
+/* Returns how many of the next 64 bytes of a string are plain or belong to a simple escape, and puts whether a quote
 follows them. A simple escape costs a few instructions, without a branch on where the next one is. */
 static inline int plain_bytes(Text p, int *closed, int *escaped) {
     __m128i four[4];
@@ -135,7 +135,7 @@ static inline int plain_bytes(Text p, int *closed, int *escaped) {
 
 static Text string_end(Text p, Text limit, int *escaped);
 
-/* The rest of a string of more than a few bytes. It is a function of its own so that short strings take few instructions. */
+/* The rest of a string of more than a few bytes. Not inlined, so that short strings take few instructions. */
 NO_INLINE static Text long_string_end(Text p, Text limit, int *escaped) {
     while (limit - p >= 64) {
         int closed, plain = plain_bytes(p, &closed, escaped);
@@ -208,7 +208,7 @@ static Text key_end(Text p, Text limit, int *escaped) {
     return *p == ':' ? skip_space(p + 1) : NULL;
 }
 
-/* Any value of up to MAX_DEPTH levels; NULL for a deeper one. Nothing recurses, so that data cannot exhaust the stack. */
+/* Any value of up to MAX_DEPTH levels; NULL for a deeper one. Without recursion: data cannot exhaust the stack. */
 static MAYBE_UNUSED Text value_end(Text p, Text limit) {
     uint64_t in_object[MAX_DEPTH / 64];
     int depth = 0, escaped = 0;

@@ -28,7 +28,7 @@ static const char *const BUDGET_NAMES[] = {BUDGET_COLUMNS(NAME)};
 static const double EXACT = 9007199254740992.0; /* 2^53 */
 
 typedef struct {
-    const double *reward, *length, *log_ratio, *k3; /* borrowed, or NULL; of all responses, those of a prompt together */
+    const double *reward, *length, *log_ratio, *k3; /* borrowed or NULL; those of a prompt together */
     double *r, *k, *e;                              /* borrowed; of a prompt: centred, and above the smallest excess */
     const int64_t *budgets;                         /* borrowed */
     size_t budget_count;
@@ -225,8 +225,8 @@ static PyObject *fill_arrays(const Py_buffer views[ARRAYS]) {
 PyDoc_STRVAR(fill_doc,
              "fill(table, budgets, codes, reward, length, log_ratio, k3)\n--\n\n"
              "Put the moments of every prompt into its row of `table`.\n\n"
-             "All are contiguous arrays: int64 the budgets and the codes (the row of each response), float64 the others. The\n"
-             "last three may be None; `k3` has the terms of the log-ratios. Nobody may write to them meanwhile.");
+             "All are contiguous: int64 the budgets and the codes (the row of each response), float64 the rest.\n"
+             "The last three may be None; `k3` has the terms of the log-ratios. Do not write to them meanwhile.");
 
 static PyObject *fill(PyObject *module, PyObject *args) {
     PyObject *arrays[ARRAYS], *result = NULL;

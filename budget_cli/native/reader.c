@@ -4,7 +4,7 @@ Either a line is understood whole, every byte of it checked (the grammar, UTF-8,
 adds a value to each column; or it is deferred: its place goes back to Python, where the reference reader knows the
 reasons. So nothing here decides what is valid: in doubt, a line is deferred.
 
-The block ends with a newline, which no token holds, so that it ends every loop below. Memory is kept from block to block:
+The block ends with a newline: no token holds one, so it ends every loop below. Memory is kept from block to block, as
 fresh pages would cost a fifth of the time. */
 
 #define PY_SSIZE_T_CLEAN
@@ -20,11 +20,11 @@ fresh pages would cost a fifth of the time. */
 
 enum { MAX_CHILDREN = 64 }; /* a bit of a word each */
 
-/* What a slot takes. ID: a string or an integer. LOG_PROB: a number, or a list of them, which is summed. Of an ARRAY, each
-element is a row. SPAN: any value, of which only the place is kept. The values are exported to Python. */
+/* What a slot takes. ID: a string or an integer. LOG_PROB: a number, or a list of numbers, to be summed. Each element
+of an ARRAY is a row. SPAN: any value, of which only the place is kept. The constants are exported to Python. */
 enum Kind { ID, NUMBER, TOKENS, LOG_PROB, NUMBER_ARRAY, TOKENS_ARRAY, SPAN, KINDS };
 
-/* What a line has for a slot. The values are exported to Python. */
+/* What a line has for a slot. The constants are exported to Python. */
 enum State { VALUE, MISSING, IS_NULL, LIST, UNUSABLE };
 
 /* ---- columns */
@@ -73,7 +73,7 @@ typedef struct {
     /* of the block, one entry per line; nothing is stored before the first line that has something */
     int used;
     uint8_t *states; /* owned */
-    int64_t *values; /* owned; the bits of a double; of an id, its place among the distinct ones; of a span, two offsets */
+    int64_t *values; /* owned; the bits of a double; of an id, its place; of a span, two offsets */
     int64_t *counts; /* owned; tokens of a list of log-probs, -1 for a plain number; rows of an array */
     Column rows;     /* double, of an array */
     size_t rows_before; /* size of `rows` where this line began */
@@ -435,9 +435,9 @@ static PyStructSequence_Field lines_fields[] = {
 
 static PyStructSequence_Field slot_fields[] = {
     {"states", "uint8: what each line has; one state if all lines have the same; empty if no line has anything"},
-    {"values", "float64; int64 of ids (places among the distinct ones) and of spans (start and end); of an array, its rows"},
+    {"values", "float64; int64 of ids (places among the distinct) and of spans (start and end); of an array, its rows"},
     {"counts", "int64: tokens, -1 for a plain number; rows of an array; empty if no line has a list"},
-    {"id_texts", "the distinct ids in order of first occurrence, as they stand in the text, each with a comma after it"},
+    {"id_texts", "the distinct ids in order of first occurrence, as in the text, each followed by a comma"},
     {"id_ends", "int64: the end of each in id_texts, its comma included"},
     {NULL, NULL}};
 
@@ -525,8 +525,8 @@ static int has_failed(const Reader *reader) {
 
 PyDoc_STRVAR(read_doc,
              "read(buffer, start, stop, longest)\n--\n\n"
-             "Read the lines of buffer[start:stop], which ends with a newline. Return a Lines, whose arrays are bytes.\n\n"
-             "A line of more than `longest` bytes is deferred. Nobody may write to the buffer meanwhile.");
+             "Read the lines of buffer[start:stop], which ends with a newline. Return Lines, with arrays as bytes.\n\n"
+             "A line of more than `longest` bytes is deferred. The buffer must not be written to meanwhile.");
 
 static PyObject *Reader_read(Reader *reader, PyObject *args) {
     PyObject *buffer, *result = NULL;
@@ -626,7 +626,7 @@ static int put_node(Node *node, PyObject *item) {
     return 1;
 }
 
-/* What is wrong with the plan, or NULL. Children stand after their parent, so that there is no circle and each is reached
+/* What is wrong with the plan, or NULL. Children stand after their parent, so there is no circle, and each is reached
 once; the depth is bounded because objects are read by recursion over the plan. */
 static const char *plan_fault(const Node *nodes, Py_ssize_t node_count, const Slot *slots, Py_ssize_t slot_count,
                               int *depth) {
@@ -651,8 +651,8 @@ static const char *plan_fault(const Node *nodes, Py_ssize_t node_count, const Sl
 PyDoc_STRVAR(Reader_doc,
              "Reader(nodes, slots)\n--\n\n"
              "Reads blocks of lines by a plan, one block at a time.\n\n"
-             "Each node is (key with its closing quote, each, slot, span, first child, children), each slot (kind, joins,\n"
-             "lenient). The record is the first node; the children of the nodes follow one another in their order.");
+             "A node is (key with its closing quote, each, slot, span, first child, number of children), a slot is\n"
+             "(kind, joins, lenient). The record is the first node; the children of all nodes follow in their order.");
 
 static int Reader_init(Reader *reader, PyObject *args, PyObject *named_args) {
     PyObject *node_list, *slot_list;

@@ -1,4 +1,4 @@
-/* libFuzzer target of decimal.h: the double that the C library reads in the locale "C", and no text that it should not read. */
+/* libFuzzer target of decimal.h: it reads what the scanner calls a number, as the double that strtod reads. */
 
 #include <math.h>
 #include <stdlib.h>

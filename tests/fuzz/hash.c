@@ -1,4 +1,4 @@
-/* libFuzzer target of hash.h: the hash depends on the bytes alone, not on where they stand, and reads none beyond them. */
+/* libFuzzer target of hash.h: the hash depends on the bytes alone, not on their address, and reads none beyond them. */
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* libFuzzer target of json_scan.h: a value ends at the same place wherever the limit is, and never beyond it.
 
-With the limit right behind the text, the scanner goes byte by byte; with space behind it, in steps of 16 and 64 bytes. The
-text stands at the end of its allocation, so that the sanitizer sees a byte read beyond it. */
+With the limit right behind the text, the scanner goes byte by byte; with space behind it, in steps of 16 and 64 bytes.
+Each text ends with its allocation, so that the sanitizer sees any byte read beyond it. */
 
 #include <stdlib.h>
 

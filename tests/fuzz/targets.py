@@ -61,6 +61,7 @@ def json_value(chance: random.Random, depth: int = 0) -> str:
 def json_text(chance: random.Random) -> str:
     """Write a random string in JSON."""
     characters = ["a", "b" * 20, "é", "答", "😀", "\n", '"', "\\", "\x7f", "\u2028", "x" * chance.randrange(70)]
+    characters += ["x" * chance.randrange(70, 90) + '"']  # an escape around the end of a step of 64 bytes
     text = "".join(chance.choices(characters, k=chance.randrange(6)))
     return json.dumps(text, ensure_ascii=chance.random() < 0.5)
 
@@ -104,7 +105,7 @@ def scanner(chance: random.Random) -> None:
         if chance.random() < 0.1:
             line = b"".join(chance.choices(PIECES, k=chance.randrange(30)))
         lines.append(mutated(chance, line).replace(b"\n", b""))
-    data = b"".join(line + b"\n" for line in lines)
+    data = b"".join(line + b"\n" for line in lines) + b" " * chance.randrange(80) + b"\n"
     read = set(np.frombuffer(read_lines(data).numbers, dtype=np.int64).tolist())
     for number, line in enumerate(lines, 1):
         if number in read:
@@ -114,7 +115,8 @@ def scanner(chance: random.Random) -> None:
             value = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        assert not isinstance(value, dict) or b"\\" in line or not is_plain(value), line
+        keys_without_escapes = isinstance(value, dict) and set(value) <= {"a", "x"}
+        assert not keys_without_escapes or not is_plain(value), line
 
 
 # ---- the reader
