@@ -69,7 +69,7 @@ def test_every_expression_is_what_the_page_says_in_its_record() -> None:
     from budget_cli.records import reference
     from budget_cli.records.columns import ALL_REJECTIONS
     from budget_cli.schema import expressions
-    from budget_cli.schema.fields import Fields
+    from budget_cli.schema.fields import Fields, parse_mappings
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     record = json.loads(re.findall(r'^    (\{"step": .*?\})\n\n', text, flags=re.DOTALL | re.MULTILINE)[0])
@@ -77,7 +77,7 @@ def test_every_expression_is_what_the_page_says_in_its_record() -> None:
     rows = table("README.md", "| `--field` | is | |")
     for written, says, _ in rows:
         mapping = re.sub(r"^(`+)(.*)\1$", r"\2", written)
-        fields = Fields(needs_length=False, needs_log_probs=False).with_mappings([mapping])
+        fields = Fields(needs_length=False, needs_log_probs=False).with_places(parse_mappings([mapping]))
         columns = reference.decode(line, fields, 1 << 20, ALL_REJECTIONS).columns
         found = {
             "prompt_id": columns.keys,

@@ -53,7 +53,7 @@ def _first_values(source: Source) -> Sniffed:
 
 
 def _first_rows(source: Source) -> list[Any]:
-    from budget_cli.records import parquet
+    from budget_cli.records import parquet  # and pyarrow, which only Parquet needs
 
     try:
         return parquet.head(source, RECORDS, HEAD_BYTES)

@@ -1,5 +1,7 @@
-"""A block of JSON lines → columns and rejections, by the compiled reader where it can read these fields, else by the
-reference reader. What comes after works on arrays only.
+"""A block of JSON lines → columns and rejections.
+
+The compiled reader decodes it where it was built and can read these fields, else the reference reader. Everything that
+follows sees arrays only.
 """
 
 import shlex
@@ -9,9 +11,13 @@ from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.records import reference
 from budget_cli.records.columns import FIRST_TEN, Decoded, RejectionLimit
+from budget_cli.records.reader_plan import plan_for
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import STDIN
+
+if native.AVAILABLE:
+    from budget_cli.records import compiled
 
 UTF8_BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = {
@@ -42,8 +48,6 @@ def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
             _require_json_lines(block)
     decoded = None
     if native.AVAILABLE:
-        from budget_cli.records import compiled
-
         decoded = compiled.decode(block, fields, limits.max_line_bytes, limits.keep)
     return decoded or reference.decode(bytes(block.view), fields, limits.max_line_bytes, limits.keep)
 
@@ -52,8 +56,6 @@ def is_compiled(fields: Fields) -> bool:
     """True if blocks with these fields are read in compiled code, without Python's lock."""
     if not native.AVAILABLE:
         return False
-    from budget_cli.records.reader_plan import plan_for
-
     plan = plan_for(fields)
     return plan is not None and not plan.roots
 

@@ -100,14 +100,6 @@ class Fields:
             id_file_prefix=None if "prompt_id" in mapped else self.id_file_prefix,
         )
 
-    def with_mappings(self, mappings: Sequence[str]) -> "Fields":
-        """Return these fields with each `NAME=PLACE` applied.
-
-        Raises:
-            UsageProblem: as `parse_mappings`.
-        """
-        return self.with_places(parse_mappings(mappings))
-
 
 def parse_mappings(mappings: Sequence[str]) -> dict[str, Place]:
     """Parse each `NAME=PLACE` of `--field`; if a name occurs twice, the last one counts.

@@ -43,7 +43,7 @@ def _codec(source: str, name: str) -> tuple[Callable[[], Member], type[Exception
     """Return a function that makes a decompressor, and what that raises on damaged data."""
     if name == "zstd":
         try:
-            import zstandard
+            import zstandard  # only an extra installs it
         except ImportError:
             advice = "pip install 'budget-cli[zstd]', or zstdcat FILE | budget-cli loss -"
             raise InputProblem(source, f"this is zstd, which needs another package: {advice}") from None
@@ -154,7 +154,7 @@ def compressor(name: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
         return iter
     if ending == "zst":
         try:
-            import zstandard
+            import zstandard  # only an extra installs it
         except ImportError:
             raise UsageProblem(f"-o {name}: zstd needs another package: pip install 'budget-cli[zstd]'") from None
 

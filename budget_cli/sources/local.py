@@ -306,7 +306,7 @@ def _raw(source: Source) -> Iterator[bytes]:
         yield from rest
         return
     if source.remote is not None:
-        from budget_cli.sources import remote
+        from budget_cli.sources import remote  # as in _remote
 
         yield from remote.pieces(source.remote)
         return
@@ -344,7 +344,7 @@ def require_unchanged(source: Source) -> None:
         InputProblem: it was replaced, removed or truncated while being read.
     """
     if source.remote is not None:
-        from budget_cli.sources import remote
+        from budget_cli.sources import remote  # as in _remote
 
         remote.require_unchanged(source.remote)
     if source.path is None or source.size is None:

@@ -21,7 +21,7 @@ from budget_cli.groups import moments
 from budget_cli.native.reader import LOG_PROB, MAX_DEPTH, NUMBER, Lines, Reader
 from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 
 Target = Callable[[random.Random], None]
 
@@ -171,7 +171,7 @@ def record_text(chance: random.Random) -> str:
 def reader(chance: random.Random) -> None:
     """A block decodes to what the reference reader makes of it, to the last bit, rejections included."""
     needed = chance.random() < 0.5
-    fields = Fields(needs_length=needed, needs_log_probs=needed).with_mappings(chance.choice(MAPPINGS))
+    fields = Fields(needs_length=needed, needs_log_probs=needed).with_places(parse_mappings(chance.choice(MAPPINGS)))
     data = "".join(record_text(chance) + "\n" for _ in range(chance.randrange(1, 5))).encode()
     if chance.random() < 0.3:
         data = mutated(chance, data)

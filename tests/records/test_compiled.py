@@ -23,7 +23,7 @@ if not native.AVAILABLE:
 from budget_cli.native.reader import ID, LOG_PROB, MAX_CHILDREN, MAX_DEPTH, NUMBER, SPAN, Reader
 from budget_cli.records import compiled, jsonl, reference
 from budget_cli.records.columns import FIRST_TEN
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 
 MANY = 1 << 20
 
@@ -162,7 +162,10 @@ def test_without_a_c_compiler_the_same_is_read(compiler: bool, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     "fields",
-    [Fields().with_mappings(["reward=minus(reward, `0`)"]), Fields(extras=("response_text", "prompt_text"))],
+    [
+        Fields().with_places(parse_mappings(["reward=minus(reward, `0`)"])),
+        Fields(extras=("response_text", "prompt_text")),
+    ],
 )
 def test_a_number_beyond_a_double_in_a_part_that_python_evaluates_is_deferred(fields: Fields) -> None:
     data = GOOD + GOOD.replace(b"1.0", b"1e400") + GOOD[:-2] + b', "prompt_text": "a", "response_text": 1e400}\n'
@@ -307,7 +310,7 @@ def test_a_list_that_changes_while_it_is_read_is_read_as_it_was() -> None:
 @pytest.mark.parametrize("levels", [2, MAX_DEPTH, MAX_DEPTH + 1, 600])
 def test_a_field_however_deep_is_read(levels: int) -> None:
     path, value = ".".join(["a"] * levels), b'{"a": ' * (levels - 1) + b'{"a": 0.5}' + b"}" * (levels - 1)
-    fields = Fields(needs_length=False, needs_log_probs=False).with_mappings([f"reward={path}"])
+    fields = Fields(needs_length=False, needs_log_probs=False).with_places(parse_mappings([f"reward={path}"]))
     data = b'{"prompt_id": "p", ' + value[1:] + b"\n"
     read = jsonl.decode(block_of(data), fields, jsonl.Limits())
     assert read.columns.reward.tolist() == [0.5]

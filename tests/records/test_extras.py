@@ -11,7 +11,7 @@ from written_json import extra_bits
 from budget_cli.ids import Ids
 from budget_cli.records import columns, reference
 from budget_cli.records.columns import ALL_REJECTIONS, LabelColumn, ResponseColumns, TextColumn
-from budget_cli.schema.fields import EXTRAS, Fields
+from budget_cli.schema.fields import EXTRAS, Fields, parse_mappings
 
 WANTED = tuple(EXTRAS)
 RESPONSE = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -2.0, "response_length": 3}
@@ -27,7 +27,9 @@ NONE_OF: dict[str, Any] = {"number": None, "label": None, "text": (0, -1)}
 
 def read(*records: dict[str, Any], mappings: tuple[str, ...] = (), wanted: tuple[str, ...] = WANTED) -> ResponseColumns:
     data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-    decoded = reference.decode(data, Fields(extras=wanted).with_mappings(mappings), 1 << 20, ALL_REJECTIONS)
+    decoded = reference.decode(
+        data, Fields(extras=wanted).with_places(parse_mappings(mappings)), 1 << 20, ALL_REJECTIONS
+    )
     assert decoded.rejections == []
     return decoded.columns
 

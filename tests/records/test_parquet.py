@@ -33,7 +33,7 @@ from budget_cli.records.columns import (
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Plan, Scan
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.sources import local as sources
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
@@ -118,7 +118,7 @@ def test_a_row_group_is_read_in_batches_of_only_the_columns_needed(tmp_path: Pat
     source = sources.find([str(path)])[0]
     (group,) = parquet.row_groups(source)
     assert [part.lines for part in parquet.decode(source, group, REWARD_ONLY, ALL_REJECTIONS)] == [2000]
-    with_text = REWARD_ONLY.with_mappings(["prompt_id=digest(completion)"])
+    with_text = REWARD_ONLY.with_places(parse_mappings(["prompt_id=digest(completion)"]))
     batches = [part.lines for part in parquet.decode(source, group, with_text, ALL_REJECTIONS)]
     assert max(batches) * 50_000 <= 2 * parquet.BATCH_BYTES
     assert sum(batches) == 2000
@@ -217,7 +217,7 @@ def test_nested_columns_are_objects_and_lists(tmp_path: Path) -> None:
     ]
     path = written(tmp_path / "a.parquet", [record | {"reward": 1.0} for record in records])
     mappings = ["prompt_id=group.id", "response_length=usage.output", "log_prob=turns[].logps"]
-    found = scanned(path, Fields(needs_length=False, needs_log_probs=False).with_mappings(mappings))
+    found = scanned(path, Fields(needs_length=False, needs_log_probs=False).with_places(parse_mappings(mappings)))
     assert (found.tally.used, list(found.groups.keys())) == (2, [7])
 
 
@@ -225,7 +225,7 @@ def test_a_map_is_an_object(tmp_path: Path) -> None:
     parts = pyarrow.map_(pyarrow.string(), pyarrow.struct({"score": pyarrow.float64(), "weight": pyarrow.float64()}))
     rewards = pyarrow.array([{"a": {"score": 1.0, "weight": 0.5}, "b": {"score": 2.0, "weight": 1.0}}], parts)
     path = written(tmp_path / "a.parquet", pyarrow.table({"prompt_id": ["p"], "rewards": rewards}))
-    found = scanned(path, REWARD_ONLY.with_mappings(["reward=weighted(rewards)"]))
+    found = scanned(path, REWARD_ONLY.with_places(parse_mappings(["reward=weighted(rewards)"])))
     assert found.groups.column("r_max").tolist() == [2.5]
 
 

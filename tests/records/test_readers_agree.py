@@ -19,7 +19,7 @@ if not native.AVAILABLE:
 
 from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
-from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Fields
+from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Fields, parse_mappings
 from budget_cli.schema.paths import Expression, Path, Step
 
 LIMIT = 64 << 20
@@ -222,7 +222,7 @@ def fields_(draw: st.DrawFn) -> Fields:
     extras = draw(st.sampled_from([(), (), ("step",), ("advantage", "by"), tuple(EXTRAS)]))
     at = draw(st.sampled_from([(), ("by=step",), ("by=[prompt_id, step]", "step=info.step"), ("advantage=info[].a",)]))
     fields = Fields(needs_length=draw(st.booleans()), needs_log_probs=draw(st.booleans()), extras=extras)
-    return fields.with_mappings([*mappings, *at])
+    return fields.with_places(parse_mappings([*mappings, *at]))
 
 
 @st.composite
@@ -362,7 +362,7 @@ def test_every_wrong_value_of_every_field_gets_the_reference_reader_s_answer(kin
 def test_a_field_that_is_missing_or_null_gets_the_reference_reader_s_answer(
     name: str, mappings: tuple[str, ...], needed: bool
 ) -> None:
-    fields = Fields(needs_length=needed, needs_log_probs=needed).with_mappings(mappings)
+    fields = Fields(needs_length=needed, needs_log_probs=needed).with_places(parse_mappings(mappings))
     for value in (None, Raw("[]"), Raw("[null]")):
         for given_as in (RESPONSE, {**RESPONSE, "log_prob": [-1.0, -0.5], "old_log_prob": [-1.0, -0.25]}):
             record: dict[str, Any] = {}
@@ -400,7 +400,7 @@ PLAIN_SHAPES: dict[str, tuple[dict[str, Any], Fields]] = {
     "a record a prompt": (PROMPT, Fields()),
     "other names": (
         {"uid": 3, "score": 0.5, "log_prob": -1.0, "old_log_prob": -2.0, "response_length": 9},
-        Fields().with_mappings(["prompt_id=uid", "reward=score"]),
+        Fields().with_places(parse_mappings(["prompt_id=uid", "reward=score"])),
     ),
     "nested fields": (
         {
@@ -409,11 +409,11 @@ PLAIN_SHAPES: dict[str, tuple[dict[str, Any], Fields]] = {
             "usage": {"in": 4, "out": 9},
             "lp": {"now": -1.0, "ref": -2.0},
         },
-        Fields().with_mappings(NESTED),
+        Fields().with_places(parse_mappings(NESTED)),
     ),
     "log-probs through a list": (
         {**RESPONSE, "output": [{"n": 1}, {"lp": [-1.0], "ref": [-2.0]}, {"lp": [-1.5, 0], "ref": [-2.0, -1]}]},
-        Fields().with_mappings(MAPPINGS["through a list"]),
+        Fields().with_places(parse_mappings(MAPPINGS["through a list"])),
     ),
 }
 
@@ -442,7 +442,7 @@ def test_the_compiled_reader_reads_extras_itself() -> None:
 @pytest.mark.parametrize("extra", [("step",), ("by", "step")])
 @pytest.mark.parametrize("label", [*WRONG["id"], "a", 3, "3", 12.0, -0.0, Raw("1e3"), Raw('"\\u0061"'), [], ["a", "b"]])
 def test_every_label_gets_the_reference_reader_s_answer(extra: tuple[str, ...], label: Any) -> None:
-    fields = Fields(extras=extra).with_mappings(["by=info.env"])
+    fields = Fields(extras=extra).with_places(parse_mappings(["by=info.env"]))
     with_label = {"step": label, "info": {"env": label}}
     other = {"step": "a", "info": {"env": 12}}
     for record in (RESPONSE, PROMPT):

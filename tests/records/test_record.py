@@ -13,7 +13,7 @@ from budget_cli.records.columns import ALL_REJECTIONS, Decoded
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Plan, Scan
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
@@ -24,7 +24,7 @@ def rewards_alone(records: str = "", group: str = "", skip_unscored: bool = Fals
     fields = Fields(
         records=records, group=group, skip_unscored=skip_unscored, needs_length=False, needs_log_probs=False
     )
-    return fields.with_mappings(mappings)
+    return fields.with_places(parse_mappings(mappings))
 
 
 def read(value: Any, fields: Fields) -> Decoded:

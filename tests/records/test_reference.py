@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from budget_cli.records import reference
 from budget_cli.records.columns import ALL_REJECTIONS, Decoded, Rejection, RejectionLimit
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 
 LIMIT = 4000
 GOOD = '{"prompt_id": "p", "reward": 1.0, "log_prob": -1, "old_log_prob": -2, "response_length": 3}'
@@ -279,7 +279,7 @@ PATHS = [  # what is replaced, by what, column, code, field, message
 def test_a_field_elsewhere_is_named_with_its_path(
     old: str, new: str, column: int, code: str, field: str, message: str
 ) -> None:
-    decoded = read(INSIDE.replace(old, new, 1), Fields().with_mappings(NESTED))
+    decoded = read(INSIDE.replace(old, new, 1), Fields().with_places(parse_mappings(NESTED)))
     assert [rejection[1:] for rejection in decoded.rejections] == [(1, column, code, field, message)]
 
 
@@ -363,7 +363,7 @@ def test_a_length_that_is_not_given_is_the_number_of_tokens() -> None:
 
 
 def test_tokens_are_joined_through_a_list_of_outputs() -> None:
-    fields = Fields().with_mappings([*NESTED, "response_length=n"])
+    fields = Fields().with_places(parse_mappings([*NESTED, "response_length=n"]))
     line = INSIDE.replace("[]", '[{"lp": -1}, {}, {"lp": [-0.5, -2]}]')
     columns = read(line, fields).columns
     assert (columns.keys, columns.reward.tolist()) == ([7], [1.0])
@@ -374,7 +374,9 @@ def test_tokens_are_joined_through_a_list_of_outputs() -> None:
 
 
 def test_rewards_and_lengths_are_summed_through_a_list() -> None:
-    fields = Fields(needs_log_probs=False).with_mappings(["reward=parts[].score", "response_length=turns[].tokens[]"])
+    fields = Fields(needs_log_probs=False).with_places(
+        parse_mappings(["reward=parts[].score", "response_length=turns[].tokens[]"])
+    )
     line = (
         '{"prompt_id": "p", "parts": [{"score": 0.1}, {"score": 0.2}], "turns": [{"tokens": [3, 4]}, {"tokens": [5]}]}'
     )

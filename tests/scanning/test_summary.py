@@ -22,7 +22,7 @@ from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import summary, summary_writing
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Plan, Scan
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.sources import local as sources
 
 LAYOUT = Layout((100, 500))
@@ -276,7 +276,7 @@ def test_summaries_that_do_not_add_are_refused(tmp_path: Path) -> None:
     (path,) = dumps(tmp_path, 5, 1)
     other = tmp_path / "other.jsonl"
     other.write_bytes(b'{"uid": "a", "reward": 1, "response_length": 3}\n')
-    uid = Fields(needs_log_probs=False).with_mappings(["prompt_id=uid"])
+    uid = Fields(needs_log_probs=False).with_places(parse_mappings(["prompt_id=uid"]))
     headers = {
         "a": header(summarized([path], tmp_path / "a")),
         "b": header(summarized([other], tmp_path / "b", fields=uid)),

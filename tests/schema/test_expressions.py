@@ -15,7 +15,7 @@ from budget_cli.errors import UsageProblem
 from budget_cli.records import jsonl, reference
 from budget_cli.records.columns import ALL_REJECTIONS, Decoded, Floats
 from budget_cli.schema import expressions, presets
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression
@@ -27,7 +27,7 @@ REWARDS_ALONE = Fields(needs_length=False, needs_log_probs=False)
 def read(record: dict[str, Any] | str, *mappings: str, fields: Fields = REWARDS_ALONE) -> Decoded:
     """Decode one record whose unmapped fields have canonical names."""
     line = record if isinstance(record, str) else json.dumps({"prompt_id": "p", "reward": 1} | record)
-    return reference.decode(f"{line}\n".encode(), fields.with_mappings(mappings), 1 << 20, ALL_REJECTIONS)
+    return reference.decode(f"{line}\n".encode(), fields.with_places(parse_mappings(mappings)), 1 << 20, ALL_REJECTIONS)
 
 
 def refused(record: dict[str, Any] | str, *mappings: str, fields: Fields = REWARDS_ALONE) -> tuple[Any, ...]:
@@ -163,7 +163,7 @@ def test_an_expression_gives_the_numbers_of_a_plain_path() -> None:
     ).encode()
     by_path, by_expression = (
         jsonl.decode(
-            Block("x", data, 0, len(data), first=True), Fields().with_mappings(mappings), jsonl.Limits()
+            Block("x", data, 0, len(data), first=True), Fields().with_places(parse_mappings(mappings)), jsonl.Limits()
         ).columns
         for mappings in (plain, same)
     )
@@ -309,7 +309,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("expression", "message"), MISTAKES)
 def test_an_invalid_expression_is_refused_before_anything_is_read(expression: str, message: str) -> None:
     with pytest.raises(UsageProblem) as raised:
-        Fields().with_mappings([f"reward={expression}"])
+        Fields().with_places(parse_mappings([f"reward={expression}"]))
     assert str(raised.value) == f"expression {expression!r}: {message}"
 
 
@@ -348,7 +348,7 @@ def test_a_record_of_the_roots_alone_gives_the_same_value(expression: str, recor
 
 def test_a_call_with_the_wrong_number_of_arguments_is_refused_before_reading() -> None:
     with pytest.raises(UsageProblem, match=r"^expression 'minus\(x\)': minus takes 2 arguments, not 1$"):
-        Fields().with_mappings(["response_length=minus(x)"])
+        Fields().with_places(parse_mappings(["response_length=minus(x)"]))
 
 
 # ---- what is computed by functions of Python is what jmespath computes

@@ -51,7 +51,7 @@ def test_every_path_can_be_written_and_parsed_again(path: Path) -> None:
 def test_fields_are_where_their_names_say_unless_mapped() -> None:
     fields = Fields()
     assert {name: place_text(path) for name, path in fields.paths.items()} == {name: name for name in NAMES}
-    mapped = fields.with_mappings(["reward=verifier.score", "log_prob=output[].lp", "reward=last.wins"])
+    mapped = fields.with_places(parse_mappings(["reward=verifier.score", "log_prob=output[].lp", "reward=last.wins"]))
     assert place_text(mapped.paths["reward"]) == "last.wins"
     assert mapped.paths["log_prob"] == (Step("output", each=True), Step("lp"))
     assert place_text(mapped.paths["old_log_prob"]) == "old_log_prob"
@@ -59,7 +59,9 @@ def test_fields_are_where_their_names_say_unless_mapped() -> None:
 
 
 def test_extras_are_mapped_like_any_field_and_change_nothing_that_the_loss_needs() -> None:
-    mapped = Fields().with_mappings(["finish_reason=choice.why", "response_texts=answers", "by=meta.step"])
+    mapped = Fields().with_places(
+        parse_mappings(["finish_reason=choice.why", "response_texts=answers", "by=meta.step"])
+    )
     assert place_text(mapped.paths["finish_reason"]) == "choice.why"
     assert place_text(mapped.paths["response_texts"]) == "answers"
     assert place_text(mapped.paths["by"]) == "meta.step"
@@ -71,12 +73,12 @@ def test_a_path_may_hold_an_equals_sign() -> None:
     assert parse_mappings(["reward=a=b"]) == {"reward": (Step("a=b"),)}
 
 
-def test_mappings_parsed_once_give_the_same_fields_as_their_text() -> None:
-    texts = ["prompt_id=uid", "rewards=scores[].total", "response_length=minus(a, b)"]
+def test_places_are_known_fields_and_a_mapped_id_is_unique_in_the_dump() -> None:
     fields = Fields(known=frozenset(), id_file_prefix="runs/")
-    places = parse_mappings(texts)
-    assert fields.with_places(places) == fields.with_mappings(texts)
-    assert fields.with_places(places).known == {"prompt_id", "reward", "response_length"}
+    mapped = fields.with_places(parse_mappings(["prompt_id=uid", "rewards=scores[].total"]))
+    assert mapped.known == {"prompt_id", "reward"}
+    assert mapped.id_file_prefix is None
+    assert fields.with_places(parse_mappings(["reward=score"])).id_file_prefix == "runs/"
     assert fields.with_places({}) == fields
 
 
@@ -92,13 +94,13 @@ MISTAKES = [
 @pytest.mark.parametrize(("mapping", "message"), MISTAKES)
 def test_a_wrong_mapping_says_what_was_expected(mapping: str, message: str) -> None:
     with pytest.raises(UsageProblem) as raised:
-        Fields().with_mappings([mapping])
+        Fields().with_places(parse_mappings([mapping]))
     assert str(raised.value) == message
 
 
 def test_an_unknown_field_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageProblem) as raised:
-        Fields().with_mappings(["score=reward"])
+        Fields().with_places(parse_mappings(["score=reward"]))
     assert str(raised.value).startswith(
         "--field score=reward: unknown field 'score'; expected one of prompt_id, reward, "
     )

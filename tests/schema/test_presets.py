@@ -30,7 +30,7 @@ from budget_cli.records import detection, parquet, reference
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning.scan import Plan, scan
 from budget_cli.schema import presets
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.sources import local as sources
 
 DUMPS = Path(__file__).parent.parent / "dumps"
@@ -279,7 +279,7 @@ def test_the_optional_fields_of_a_dump_are_read_on_request(name: str) -> None:
     wanted = ("finish_reason", "step", "advantage", "prompt_text", "response_text")
     fields = presets.load()[name].apply_to(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
     if EXPECTED[name].mappings:
-        fields = fields.with_mappings(EXPECTED[name].mappings)
+        fields = fields.with_places(parse_mappings(EXPECTED[name].mappings))
     extras = extras_of(dump(name), fields)
     labels = [[None, *extras[one].values][extras[one].codes[0] + 1] for one in wanted[:2]]
     advantage = extras["advantage"][0]
@@ -517,7 +517,7 @@ def test_lengths_that_count_characters_raise_a_warning(tmp_path: Path) -> None:
 def test_a_text_whose_characters_are_the_length_is_named(
     records: list[dict[str, Any]], place: str, said: str | None
 ) -> None:
-    fields = Fields().with_mappings([f"response_length={place}"])
+    fields = Fields().with_places(parse_mappings([f"response_length={place}"]))
     found = detection.character_length_warning(records, fields)
     assert (found or "").startswith(f"response_length is the number of characters of {said}" if said else "")
     assert (found is None) is (said is None)
