@@ -21,7 +21,8 @@ from budget_cli.records.columns import ResponseColumns, Tally
 from budget_cli.records.insertion import Insertion
 from budget_cli.records.jsonl import UTF8_BOM
 from budget_cli.records.record import is_prompt_record
-from budget_cli.scanning import scan, workers
+from budget_cli.scanning import formats, scan, workers
+from budget_cli.scanning.parts import groups_from
 from budget_cli.scanning.state import Plan, ReadSoFar, Scan, Task
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.lookup import split_records, value_at
@@ -95,11 +96,11 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     """Read the block again and insert the terms of its responses."""
     plan = terms.plan
     try:
-        block = scan.block_of(task, plan)
-        decoded = scan.decode(task.source, block, plan)
+        block = formats.block_of(task, plan)
+        decoded = formats.decode(task.source, block, plan)
         columns = decoded.columns
         # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
-        groups = scan.groups_of(columns, plan) if plan.fields.group == "line" else terms.groups
+        groups = groups_from(columns, plan) if plan.fields.group == "line" else terms.groups
         places = groups.rows(columns.keys)
         if np.any(places < 0):
             raise InputProblem(task.source.name, CHANGED)

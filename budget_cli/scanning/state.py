@@ -6,7 +6,7 @@ source's groups, and then the sources into the total. So the result has the same
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -45,11 +45,14 @@ class Plan:
         return None if self.observe is None else Observations(self.observe.per_prompt)
 
 
+Unit: TypeAlias = "Block | int | RowGroup | None"  # int: a block's number in a file read in ranges; None: a summary
+
+
 class Task(NamedTuple):
-    """The unit of work: one block of a source."""
+    """The unit of work: a part of a source that can be read on its own."""
 
     source: Source
-    block: "Block | int | RowGroup | None"  # int: its number in a file that is read in ranges; None: a whole summary
+    unit: "Unit"
 
 
 @dataclass

@@ -21,9 +21,8 @@ from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.moments import Layout
 from budget_cli.records.jsonl import Limits
+from budget_cli.scanning import formats, summary_writing
 from budget_cli.scanning import ray as cluster
-from budget_cli.scanning import scan as scanning
-from budget_cli.scanning import summary_writing
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Plan, Scan
 from budget_cli.schema.fields import Fields
@@ -121,7 +120,7 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small blocks; files of none, one and hundreds of them, whose prompts come back in other blocks and files."""
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(blocks, "PIECE_BYTES", 100)
-    monkeypatch.setattr(scanning, "_of_thread", threading.local())  # a reader's memory is as large as a block
+    monkeypatch.setattr(formats, "_of_thread", threading.local())  # a reader's memory is as large as a block
     for name, records in enumerate([0, 3, 2500, 40, 400]):
         with (tmp_path / f"{name}.jsonl").open("w") as file:
             for i in range(records):

@@ -1,0 +1,181 @@
+"""How a source is read: as JSON lines, as one JSON document, as Parquet, or as a summary. Four formats with one face.
+
+Each format cuts a source into units that can be read on their own, in order, and reads a unit into a part of the scan.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from typing import Protocol
+
+from budget_cli.errors import InputProblem
+from budget_cli.groups.groups import Groups
+from budget_cli.records import diagnosis, jsonl
+from budget_cli.records.columns import Decoded, Tally
+from budget_cli.scanning import summary
+from budget_cli.scanning.parts import part_from, under_prompts
+from budget_cli.scanning.state import Part, Plan, Summary, Task, Unit
+from budget_cli.sources import blocks
+from budget_cli.sources import local as sources
+from budget_cli.sources.blocks import Block, Fill, OpenFile, RangeReader
+from budget_cli.sources.local import Kind, Source
+
+
+class Format(Protocol):
+    """A way to read a source."""
+
+    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+        """Cut the source into units, in order.
+
+        Args:
+            source: what to cut.
+            plan: of the scan.
+            shared: True if the workers share this process's memory, and so what it has fetched; otherwise only this
+                process fetches.
+
+        Raises:
+            InputProblem: the source cannot be read to its end.
+        """
+
+    def read(self, task: Task, plan: Plan) -> Part | Summary:
+        """Read a unit.
+
+        Raises:
+            InputProblem: it cannot be read.
+        """
+
+
+def format_of(source: Source, plan: Plan) -> Format:
+    """The format of a source under this plan."""
+    if source.kind is Kind.SUMMARY:
+        return SUMMARY
+    if source.kind is Kind.PARQUET:
+        return PARQUET
+    return DOCUMENT if plan.fields.document else JSON_LINES
+
+
+class _JsonLines:
+    """Blocks of lines: by their number in a file that is read in ranges, or as they come from a stream."""
+
+    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+        if source.in_ranges and (shared or source.remote is None):
+            yield from range(-(-(source.size or 0) // blocks.BLOCK_BYTES))
+        else:
+            yield from blocks.cut(source.name, sources.pieces(source), plan.limits.max_line_bytes)
+
+    def read(self, task: Task, plan: Plan) -> Part:
+        block = block_of(task, plan)
+        part = part_from(decode(task.source, block, plan), task.source, len(block), plan)
+        if part.observations is not None and plan.look_for_duplicate_keys:
+            found = list(diagnosis.find_duplicate_keys(bytes(block.view)))
+            part.observations.counters.note("repeated_keys", found)
+        return part
+
+
+class _Document(_JsonLines):
+    """A source that is one JSON value: a block of one line, as a newline can only stand between tokens."""
+
+    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+        most, whole = plan.limits.max_line_bytes, b""
+        for piece in sources.pieces(source):
+            whole += piece
+            if len(whole) > most:
+                raise InputProblem(source.name, f"one JSON value of more than {most:,} bytes (--max-line-bytes)")
+        yield Block(source.name, whole, 0, len(whole), first=True)
+
+
+class _Parquet:
+    """Row groups, each read batch by batch; pyarrow is imported once there is such a file."""
+
+    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+        from budget_cli.records import parquet
+
+        yield from parquet.row_groups(source)
+
+    def read(self, task: Task, plan: Plan) -> Part:
+        from budget_cli.records import parquet
+
+        assert isinstance(task.unit, parquet.RowGroup)
+        whole = Part(Groups(plan.layout, plan.sample), Tally(), task.unit.rows, [], task.unit.bytes, {}, {})
+        whole.observations = observations = plan.empty_observations()
+        for decoded in parquet.decode(task.source, task.unit, plan.fields, plan.limits.keep):
+            part = part_from(under_prompts(decoded, task.source, plan), task.source, 0, plan)
+            rows = whole.groups.merge(part.groups)
+            if observations is not None and part.observations is not None:
+                observations.merge(part.observations, rows, 0)  # rows are numbered from the row group's first already
+            for label, groups in part.by.items():
+                whole.by.setdefault(label, Groups(plan.layout)).merge(groups)
+                whole.tallies.setdefault(label, Tally()).merge(part.tallies[label])
+            whole.tally.merge(part.tally)
+            plan.limits.keep.merge(whole.rejections, part.rejections)
+        return whole
+
+
+class _Summary:
+    """What an earlier run made of its sources: one unit."""
+
+    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+        yield None
+
+    def read(self, task: Task, plan: Plan) -> Summary:
+        return summary.read(task.source, plan.layout, plan.observe)
+
+
+JSON_LINES, DOCUMENT, PARQUET, SUMMARY = _JsonLines(), _Document(), _Parquet(), _Summary()
+
+
+# ---- blocks of lines, for `annotate`, too
+
+
+def block_of(task: Task, plan: Plan) -> Block:
+    """Return the bytes of a unit of lines.
+
+    Raises:
+        InputProblem: they are no longer there.
+    """
+    if not isinstance(task.unit, int):
+        assert isinstance(task.unit, Block)
+        return task.unit
+    source, limit = task.source, plan.limits.max_line_bytes
+    if not hasattr(_of_thread, "reader"):
+        _of_thread.reader = RangeReader()  # keeps its memory
+    block: Block = _of_thread.reader.read(_bytes_of(source), source.name, task.unit, source.size or 0, limit)
+    return block
+
+
+def decode(source: Source, block: Block, plan: Plan) -> Decoded:
+    """Decode a block's responses, under the prompts of the plan.
+
+    Raises:
+        InputProblem: the source is not JSON lines at all.
+    """
+    if plan.fields.document:
+        flat = bytes(block.view).replace(b"\n", b" ").replace(b"\r", b" ")
+        block = Block(block.source, flat, 0, len(flat), block.first)
+    return under_prompts(jsonl.decode(block, plan.fields, plan.limits), source, plan)
+
+
+_of_thread = threading.local()
+
+
+def forget_buffers() -> None:
+    """Free the memory that this thread keeps for blocks."""
+    _of_thread.__dict__.clear()
+
+
+@lru_cache(maxsize=8)
+def _bytes_of(source: Source) -> Fill:
+    """Give access to the bytes of a source; a file is opened once per process and checked to be the one found."""
+    if source.remote is not None:
+        from budget_cli.sources import remote  # of an extra
+
+        return partial(remote.fill, source.remote)
+    assert source.path is not None
+    try:
+        fd = os.open(source.path, os.O_RDONLY)
+    except OSError as error:
+        raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
+    file = OpenFile(fd, source.name)
+    sources.require_unchanged(source)
+    return file
