@@ -22,9 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (read && read != end) abort();
     if (end && !read && end - text < 64 && !is_digit(*end)) abort(); /* 06: the scanner ends it at the 6 */
     if (read) {
-        double expected = strtod((const char *)text, NULL);
         int is_integer = 1;
         for (Text p = text; p < end; p++) is_integer &= *p == '-' || is_digit(*p);
+        text[end - text] = 0; /* else strtod reads the 14 of 0xe, whose number ends at the x */
+        double expected = strtod((const char *)text, NULL);
         if (is_integer && expected == 0) expected = 0; /* the integer -0 is 0 */
         if (memcmp(&value, &expected, sizeof value)) abort();
     }
