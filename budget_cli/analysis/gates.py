@@ -7,6 +7,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from budget_cli.errors import UsageProblem
@@ -79,8 +80,6 @@ def _parsed(expression: str, names: Sequence[str]) -> Gate:
         )
     path, compare, bound = form.groups()
     if path not in names:
-        from difflib import get_close_matches
-
         close = get_close_matches(path, names, n=1)
         hint = f" (did you mean {close[0]}?)" if close else "; the names are those of --format json, as in length.p99"
         raise UsageProblem(f"--fail-if: no number is called {path!r}{hint}")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from budget_cli.analysis.gates import GateResult
+from budget_cli.analysis.numbers import counted
 from budget_cli.errors import UsageProblem
 from budget_cli.records.columns import Rejection, Tally
 
@@ -85,9 +86,9 @@ def failed_gates(results: Iterable[GateResult]) -> list[Reason]:
 
 def too_many_rejected(tally: Tally, allowance: Allowance) -> str | None:
     """Return how many records were rejected, if that is more than the allowance."""
-    counted = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
+    rejected = tally.rejected - (tally.by_code[TORN] if allowance.truncated_tail else 0)
     limit = tally.read * allowance.rejected / 100 if allowance.in_percent else allowance.rejected
-    return f"{_count(counted, 'record')} of {tally.read:,} rejected" if counted > limit else None
+    return f"{counted(rejected, 'record')} of {tally.read:,} rejected" if rejected > limit else None
 
 
 def nothing_used(tally: Tally, allowance: Allowance) -> list[Reason]:
@@ -120,7 +121,3 @@ def missing_everywhere(tally: Tally, rejections: Sequence[Rejection]) -> str | N
     name = next(iter(absent))
     without = f"{NEEDED_BY[name]} 0 does without it, or " if name in NEEDED_BY else ""
     return f"{first.field} is null in every record: {without}give --field {name}=PATH"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

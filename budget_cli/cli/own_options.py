@@ -1,13 +1,17 @@
 """The options that only one command has, a bundle per command."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from budget_cli.cli import options
-from budget_cli.cli.bundles import ScreenOptions
+from budget_cli.cli.bundles import ScreenOptions, VerdictOptions
+from budget_cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.grid import Overlong
 
 
 class CheckFormat(StrEnum):
@@ -229,6 +233,45 @@ class SweepOptions:
     all_numbers: Annotated[
         bool, typer.Option("--all-numbers", help="json, jsonl, csv, markdown: every number of the loss in each cell.")
     ] = False
+
+    def as_typed(self, context: typer.Context) -> "SweepOptions":
+        """With --suggest or an overlong buffer, count B and β only if they are typed, not if settings give them."""
+        if not self.suggest and self.max_response_length is None and self.overlong_buffer is None:
+            return self
+
+        def typed(name: str) -> str | None:
+            source = context.get_parameter_source(name)
+            return getattr(self, name) if source is not None and source.name == "COMMANDLINE" else None
+
+        return replace(self, token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
+
+    def require_suggestion_alone(self, verdict: VerdictOptions) -> None:
+        """Refuse, beside --suggest, what it finds itself, and gates on cells.
+
+        Raises:
+            UsageProblem: one of them is given.
+        """
+        if verdict.fail_if:
+            raise UsageProblem("--fail-if: a suggestion has no cells; give it with -B")
+        grid = self.token_budget, self.budget_penalty_coef, self.max_response_length, self.overlong_buffer
+        if any(given is not None for given in grid):
+            raise UsageProblem("--suggest finds budgets and β itself: give it no -B, no --beta and no overlong buffer")
+
+    def overlong(self) -> "Overlong | None":
+        """Return the budgets and β that a buffer in DAPO's terms stands for; None if there is none.
+
+        Raises:
+            UsageProblem: half of the terms are missing, or B and β are given, too.
+        """
+        from budget_cli.analysis.grid import overlong  # not for --help
+
+        if self.max_response_length is None and self.overlong_buffer is None:
+            return None
+        if self.token_budget is not None or self.budget_penalty_coef is not None:
+            raise UsageProblem("--overlong-buffer stands for a budget and a β: give it, or -B and --beta, not both")
+        if self.max_response_length is None or self.overlong_buffer is None:
+            raise UsageProblem("--max-response-length and --overlong-buffer go together: give both")
+        return overlong(self.max_response_length, self.overlong_buffer, self.overlong_penalty)
 
 
 SweepFormatOption = Annotated[SweepFormat, typer.Option("--format", "-f", help="What the cells are written as.")]

@@ -1,8 +1,6 @@
 """`budget-cli sweep FILES…`: the loss over a grid of budgets and coefficients, from one scan."""
 
 import contextlib
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,9 +9,6 @@ from budget_cli.cli.bundles import FieldOptions, ReadingOptions, ScreenOptions, 
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import SweepFormat, SweepFormatOption, SweepOptions
 from budget_cli.errors import Exit, UsageProblem
-
-if TYPE_CHECKING:
-    from budget_cli.analysis.grid import Overlong
 
 EPILOG = """Values: a list (512,1024), n numbers from a to b with equal steps (a:b:n) or with equal ratios (a:b:logn),
 or both (0,0.0001:0.1:log10).
@@ -28,7 +23,6 @@ Examples:
 
 Exit: 0 all read, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
 """
-IN_PLACE_OF_THE_GRID = ("token_budget", "budget_penalty_coef", "max_response_length", "overlong_buffer")
 
 
 @flattened
@@ -60,9 +54,9 @@ def command(
     from budget_cli.rendering.suggestion import SuggestionAnswer
     from budget_cli.rendering.sweep import SweepAnswer
 
-    sweep = _as_typed(context, sweep)
+    sweep = sweep.as_typed(context)
     if sweep.suggest:
-        _require_nothing_else(sweep, verdict)
+        sweep.require_suggestion_alone(verdict)
         session = Session(fields, verdict, reading, screen, needed_fields(True, False))
         session.find(files)
         with contextlib.ExitStack() as stack:
@@ -79,7 +73,7 @@ def command(
             suggestions, sweep.share, scan.tally, reasons, scan.rejections, session.rejections(), precision
         )
     else:
-        overlong = _overlong(sweep)
+        overlong = sweep.overlong()
         if overlong is None:
             grid = parse_grid(sweep.token_budget, sweep.budget_penalty_coef, sweep.kl_coef)
         else:
@@ -100,36 +94,3 @@ def command(
     on_screen = format is SweepFormat.TABLE
     result = console.drawn(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
     return session.finish(result, reasons, on_screen)
-
-
-def _as_typed(context: typer.Context, sweep: SweepOptions) -> SweepOptions:
-    """With --suggest or an overlong buffer, B and β count only if typed: those of settings stand for themselves."""
-    if not sweep.suggest and sweep.max_response_length is None and sweep.overlong_buffer is None:
-        return sweep
-
-    def typed(name: str) -> str | None:
-        source = context.get_parameter_source(name)
-        return getattr(sweep, name) if source is not None and source.name == "COMMANDLINE" else None
-
-    return replace(sweep, token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
-
-
-def _require_nothing_else(sweep: SweepOptions, verdict: VerdictOptions) -> None:
-    """Refuse, beside --suggest, what it finds itself, and gates on cells."""
-    if verdict.fail_if:
-        raise UsageProblem("--fail-if: a suggestion has no cells; give it with -B")
-    if any(getattr(sweep, name) is not None for name in IN_PLACE_OF_THE_GRID):
-        raise UsageProblem("--suggest finds budgets and β itself: give it no -B, no --beta and no overlong buffer")
-
-
-def _overlong(sweep: SweepOptions) -> "Overlong | None":
-    """Return the budgets and β that a buffer in DAPO's terms stands for; None if there is none."""
-    from budget_cli.analysis.grid import overlong
-
-    if sweep.max_response_length is None and sweep.overlong_buffer is None:
-        return None
-    if sweep.token_budget is not None or sweep.budget_penalty_coef is not None:
-        raise UsageProblem("--overlong-buffer stands for a budget and a β: give it, or -B and --beta, not both")
-    if sweep.max_response_length is None or sweep.overlong_buffer is None:
-        raise UsageProblem("--max-response-length and --overlong-buffer go together: give both")
-    return overlong(sweep.max_response_length, sweep.overlong_buffer, sweep.overlong_penalty)
