@@ -327,9 +327,13 @@ def test_another_version_on_a_node_is_refused() -> None:
 
 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"",))
+    writer.start()
     with pytest.raises(UsageProblem, match="/pipe: a cluster cannot read standard input or a pipe: name files that"):
-        cluster.scan(sources.find([str(tmp_path / "pipe")]), PLAN)
+        cluster.scan(sources.find([str(pipe)]), PLAN)
+    writer.join()
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,11 @@ def run(*arguments: str | Path, stdin: bytes | None = None, cwd: Path | None = N
 
 @contextlib.contextmanager
 def _fed(data: bytes | None) -> Iterator[int]:
-    """The end of a pipe from which these bytes can be read; of no bytes, /dev/null."""
+    """The end of a pipe from which these bytes can be read; without any, /dev/null.
+
+    A worker process that is forked meanwhile holds the pipe's other end, too, and would wait for its end for ever: what
+    a pipe cannot hold at once is for `start`, if the command forks.
+    """
     if data is None:
         descriptor = os.open(os.devnull, os.O_RDONLY)
         try:
@@ -103,8 +107,15 @@ def _fed(data: bytes | None) -> Iterator[int]:
             pipe.write(data)
 
     read_end, write_end = os.pipe()
+    holds = 1 << 14  # bytes; what a pipe holds at least
+    with contextlib.suppress(ImportError, OSError):  # Linux can have it larger
+        from fcntl import F_SETPIPE_SZ, fcntl
+
+        holds = fcntl(write_end, F_SETPIPE_SZ, 1 << 20)
     feeder = threading.Thread(target=feed)
     feeder.start()
+    if len(data) <= holds:
+        feeder.join()
     try:
         yield read_end
     finally:
