@@ -6,13 +6,14 @@ BENCH := benchmarks/.venv
 SANITIZE := .venv-sanitize
 FUZZ_SECONDS := 60
 TESTS_OF_C := tests/fuzz tests/records/test_compiled.py tests/records/test_readers_agree.py tests/groups tests/test_ids.py
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.py $(wildcard budget_cli/native/*.[ch])
 C_FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz-headers help demo test test-scale lint types check sanitize fuzz bench clean
+.PHONY: fuzz-headers help demo quick test test-scale lint types check sanitize fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +21,11 @@ help: ## list the targets
 demo: $(VENV)/.installed ## the loss of sample_data/rollouts.jsonl, with a budget of 1024 tokens
 	$(BIN)/budget-cli loss sample_data/rollouts.jsonl -B 1024
 
-test: $(VENV)/.installed-dev ## the tests (ARGS='-k readme' picks some)
-	$(BIN)/python -m pytest $(ARGS)
+quick: $(VENV)/.installed-dev ## the tests that need no process and no browser, with fewer examples
+	HYPOTHESIS_PROFILE=quick $(PYTEST) --ignore=tests/process --ignore=tests/browser $(ARGS)
+
+test: $(VENV)/.installed-dev ## the tests, on all cores (ARGS='-k readme' picks some)
+	$(PYTEST) $(ARGS)
 
 test-scale: $(VENV)/.installed-scale ## the tests with an S3 server and a Ray cluster on this machine
 	$(BIN)/python -m pytest -m scale tests/scale $(ARGS)

@@ -1,6 +1,7 @@
 """The command, and dumps for it."""
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,16 @@ from command import Run
 from samples import lines, response
 
 from budget_cli.sources import blocks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory of the session, so that the page's charting library is bundled once."""
+    session = tmp_path_factory.getbasetemp()
+    path = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "cache-home"
+    path.mkdir(exist_ok=True)
+    command.ENVIRONMENT["XDG_CACHE_HOME"] = str(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -106,22 +106,19 @@ def command(
 
 
 def _assets() -> "Assets":
-    """The scripts and the style of the page.
+    """Return the scripts and the style of the page.
 
     Raises:
         UsageProblem: the charting library is not installed.
     """
-    try:
-        from vl_convert import javascript_bundle
-    except ImportError:
-        raise UsageProblem("the pictures need the extra: pip install 'budget-cli[report]'") from None
     from importlib import resources  # a millisecond of every start
 
+    from budget_cli.cli.charts import charts_script
     from budget_cli.rendering.report import Assets
 
     here = resources.files("budget_cli.rendering")
     return Assets(
         style=here.joinpath("page.css").read_text("utf-8"),
         script=here.joinpath("page.js").read_text("utf-8"),
-        charts=javascript_bundle("globalThis.vegaEmbed = vegaEmbed;"),
+        charts=charts_script(),
     )
