@@ -16,7 +16,7 @@ from budget_cli.scanning.state import Part, Plan, Scan, Summary, Task
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Source
 
-WORTH_WORKERS = 16 << 20  # bytes; below this one process is done before others have started
+WORTH_WORKERS = 16 << 20  # bytes; one process finishes less than this before others have started
 
 
 def scan(
@@ -31,14 +31,13 @@ def scan(
     Args:
         found: what to read, in order.
         plan: what to read from each record, and what to keep.
-        jobs: workers, this process among them; None: as many as it has cores, if the input is worth it. The others
-            are threads where the compiled reader does the work, else processes.
+        jobs: number of workers, including this process; None: one per core, if the input is large enough. The other
+            workers are threads if the compiled reader does the work, otherwise processes.
         progress: called after every block with the scan so far.
-        start_method: processes in any case, started so (fork, spawn, forkserver).
+        start_method: always use processes, and start them by this method (fork, spawn, forkserver).
 
     Returns:
-        The scan. A source that could not be read to its end is among the `problems`, and what came before is in the
-        groups.
+        The scan. A source that could not be read to its end is among the `problems`; what was read of it counts.
 
     Raises:
         WorkerDied: a worker process was killed.
@@ -58,9 +57,9 @@ def scan(
 
 
 def finish(result: Scan, found: Sequence[Source], plan: Plan) -> None:
-    """Close the scan of these sources, once all their tasks are done."""
+    """Finish the scan of these sources, after all their tasks."""
     result.close_source(plan)
-    if plan.by == "file":  # a source without records is a row, too
+    if plan.by == "file":  # a source without records has a row, too
         result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
         result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
     result.problems += _changed([source for source in found if source.at_once and source not in result.broken])
@@ -108,7 +107,7 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
 
 
 def _changed(found: Sequence[Source]) -> list[InputProblem]:
-    """What became of the sources that were read in ranges while they were."""
+    """Return a problem for each source that changed while it was read in ranges."""
 
     def look(source: Source) -> InputProblem | None:
         try:
@@ -127,7 +126,7 @@ def _changed(found: Sequence[Source]) -> list[InputProblem]:
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -93,7 +93,7 @@ class StandIn:
                 if num_returns == 1:
                     return self.put(answer)
                 references = [self.put(each) for each in answer]
-                if function.__name__ == "_shared_out":
+                if function.__name__ == "_split_prompts":
                     return references
                 references[1].told = True
                 self.waiting += 1
@@ -190,7 +190,7 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
 
 @pytest.mark.parametrize("many", [1, 80, 1 << 20])
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), WATCHED])
-def test_prompts_that_are_folded_in_shares_are_those_of_one_process(
+def test_prompts_that_are_merged_in_shards_are_those_of_one_process(
     ray: StandIn, dumps: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, many: int
 ) -> None:
     monkeypatch.setattr(cluster, "MANY", many)
@@ -200,12 +200,12 @@ def test_prompts_that_are_folded_in_shares_are_those_of_one_process(
         (dumps / f"{name}.jsonl").write_text("".join(lines))
     found = sources.find([str(dumps)])
     assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
-    in_shares = many < 1 << 20 and not plan.keep_sources_apart and plan.observe is None
-    assert ("_folded_share" in ray.calls) == in_shares
+    in_shards = many < 1 << 20 and not plan.keep_sources_apart and plan.observe is None
+    assert ("_merged_shard" in ray.calls) == in_shards
 
 
 @pytest.mark.parametrize("many", [1, 1 << 20])
-def test_summaries_are_folded_in_shares_too(
+def test_summaries_are_merged_in_shards_too(
     ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     monkeypatch.setattr(cluster, "MANY", many)
@@ -224,7 +224,7 @@ def test_summaries_are_folded_in_shares_too(
     assert list(of_cluster.groups.keys()) == list(of_one.groups.keys())
     assert (of_cluster.tally, of_cluster.rejections) == (of_one.tally, of_one.rejections)
     assert of_cluster.groups.lengths.percentiles([9, 50]) == of_one.groups.lengths.percentiles([9, 50])
-    assert (ray.calls.count("_summary"), "_folded_share" in ray.calls) == (3, many == 1)
+    assert (ray.calls.count("_summary"), "_merged_shard" in ray.calls) == (3, many == 1)
 
 
 @pytest.mark.parametrize("most", [1, 5, None])
@@ -263,7 +263,7 @@ def test_a_relative_name_is_the_file_of_the_directory_where_the_scan_began(
 
 def as_elsewhere(source: sources.Source, changed_at: int) -> str:
     with pytest.raises(InputProblem) as raised:
-        cluster._as_seen_here(source, changed_at)
+        cluster._local(source, changed_at)
     return str(raised.value)
 
 
@@ -273,14 +273,14 @@ def test_a_node_that_does_not_see_the_file_says_so(tmp_path: Path) -> None:
     (source,) = sources.find([str(path)])
     source = replace(source, name="a.jsonl", identity=(0, 0))  # as another node numbers it
     changed_at = path.stat().st_mtime_ns
-    assert cluster._as_seen_here(source, changed_at).identity == (path.stat().st_dev, path.stat().st_ino)
+    assert cluster._local(source, changed_at).identity == (path.stat().st_dev, path.stat().st_ino)
     advice = "every node of the cluster must see the file, on a shared file system, or give a URL"
     node = f"a.jsonl: cannot be read on node {os.uname().nodename}: "
-    other = f"{node}this is another file than where the scan began: {advice}"
+    other = f"{node}it differs from the file where the scan began: {advice}"
     assert as_elsewhere(source, changed_at + 1) == other
     with path.open("a") as file:
         file.write("{}\n")
-    assert cluster._as_seen_here(source, changed_at).size == source.size  # it grew
+    assert cluster._local(source, changed_at).size == source.size  # it grew
     path.write_text("{}\n")
     assert as_elsewhere(source, changed_at) == other
     path.unlink()
@@ -294,7 +294,7 @@ def test_what_a_node_cannot_read_is_a_problem_of_the_scan(
     monkeypatch.setattr(cluster, "_changed_at", lambda source: 0)
     name = {"_whole": "1.jsonl", "_span": "2.jsonl"}[task]
     found = cluster.scan(sources.find([str(dumps / name)]), PLAN)
-    assert [problem.problem.partition(": ")[2][:20] for problem in found.problems] == ["this is another file"]
+    assert [problem.problem.partition(": ")[2][:24] for problem in found.problems] == ["it differs from the file"]
     assert len(found.groups) == 0
 
 
