@@ -1,4 +1,4 @@
-"""budget-cli: the budget-aware loss of a rollout dump, and what it is made of."""
+"""budget-cli: recompute the budget-aware RL loss of a rollout dump and break it down."""
 
 from budget_cli.objective import rl_budget_loss
 

@@ -1,17 +1,17 @@
-"""What can go wrong through no fault of this program → one line for the user and an exit code.
+"""Errors that are not bugs of the program → one line for the user and an exit code.
 
-Every error here survives a process boundary: all constructor arguments are in `args`. Anything else that is
-raised is a bug and keeps its traceback (exit 70).
+Every error here survives a process boundary, as all constructor arguments are in `args`. Any other exception is a bug
+and keeps its traceback (exit 70).
 """
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit codes, as in the README."""
+    """The exit codes, as listed in the README."""
 
     PASS = 0
-    FAIL = 1  # everything was read, the verdict is fail
+    FAIL = 1  # everything was read, and the verdict is fail
     USAGE = 2
     IO = 3  # not all bytes could be read, or the result could not be written
     BUG = 70
@@ -20,23 +20,23 @@ class Exit(IntEnum):
 
 
 class BudgetCliError(Exception):
-    """The family: `exit_code` is what the command leaves with, `str()` is the line that the user sees."""
+    """Base of all errors: `exit_code` is the exit code of the command, `str()` the line that the user sees."""
 
     exit_code = Exit.BUG
 
 
 class UsageProblem(BudgetCliError):
-    """The command line, or a setting, cannot mean anything."""
+    """The command line or a setting is invalid."""
 
     exit_code = Exit.USAGE
 
 
 class InputProblem(BudgetCliError):
-    """The bytes of a source could not all be had, or are not JSON lines at all.
+    """A source could not be read to its end, or does not hold records at all.
 
     Args:
         source: the source's name as the user gave it.
-        problem: what was found, what was expected, what to do.
+        problem: what was found, what was expected, and what to do.
     """
 
     exit_code = Exit.IO
@@ -57,6 +57,6 @@ class OutputProblem(BudgetCliError):
 
 
 class WorkerDied(BudgetCliError):
-    """A worker process ended without an answer, so there is no result."""
+    """A worker process ended without a result."""
 
     exit_code = Exit.BUG

@@ -1,1 +1,1 @@
-"""Flags in, text and exit code out: the only place that prints, exits or catches."""
+"""Command-line arguments → text and an exit code. The only room that prints, exits or catches."""

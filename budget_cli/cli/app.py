@@ -1,4 +1,4 @@
-"""The commands of `budget-cli`, one module each, and what belongs to all of them."""
+"""Command-line entry point: the commands of `budget-cli`, and the options of the program itself."""
 
 import os
 import sys
@@ -13,6 +13,7 @@ from budget_cli.cli.commands import annotate, check, compare, fields, loss, repo
 from budget_cli.cli.help import ENVIRONMENT, Command
 from budget_cli.errors import BudgetCliError
 
+PURPOSE = "Recompute the budget-aware RL loss of a rollout dump and break it down."
 EPILOG = """Examples:
 
 \b
@@ -35,13 +36,13 @@ COMMANDS = {
 }
 
 
-def app_of(*names: str) -> typer.Typer:
-    """The program with these commands; typer makes all options of all of them at every start, 1 ms a command."""
+def build_app(*names: str) -> typer.Typer:
+    """Build the program with these commands; each costs 1 ms, as typer builds all of its options at every start."""
     app = typer.Typer(
         name="budget-cli",
-        help="Recompute the budget-aware RL loss of a rollout dump, and say what it is made of.",
+        help=PURPOSE,
         no_args_is_help=True,
-        rich_markup_mode=None,  # plain help: rich would cost a start-up 50 ms
+        rich_markup_mode=None,  # plain help: rich would add 50 ms to every start
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog=EPILOG,
@@ -54,9 +55,9 @@ def app_of(*names: str) -> typer.Typer:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """The command line; leaves with its exit code."""
+    """Run the command line, and end the process with its exit code."""
     plain = arguments and arguments[0] in COMMANDS and "_BUDGET_CLI_COMPLETE" not in os.environ
-    app_of(*(arguments[:1] if plain else COMMANDS))(prog_name="budget-cli")
+    build_app(*(arguments[:1] if plain else COMMANDS))(prog_name="budget-cli")
 
 
 def _print_version(wanted: bool) -> None:
@@ -76,26 +77,26 @@ def _main(
             metavar="FILE",
             envvar="BUDGET_CLI_CONFIG",
             show_default=False,
-            help="Settings, in place of the budget-cli.toml or pyproject.toml that is found from here upward.",
+            help="Settings file. Default: budget-cli.toml or pyproject.toml, searched for from here upward.",
         ),
     ] = None,
     no_config: Annotated[
-        bool, typer.Option("--no-config", envvar="BUDGET_CLI_NO_CONFIG", help="No settings from any file.")
+        bool, typer.Option("--no-config", envvar="BUDGET_CLI_NO_CONFIG", help="Ignore all settings files.")
     ] = False,
 ) -> None:
-    """Recompute the budget-aware RL loss of a rollout dump, and say what it is made of."""
+    """Apply the settings file to the options of the command."""
     command = context.invoked_subcommand
-    if command is None or {"-h", "--help"} & set(sys.argv):  # help is there, whatever the file says
+    if command is None or {"-h", "--help"} & set(sys.argv):  # help works whatever the file contains
         return
     try:
-        this = context.command.commands[command]  # type: ignore[attr-defined]
-        told = settings.defaults(this, _all, command, config, search=not no_config)
+        this = context.command.commands[command]  # type: ignore[attr-defined]  # a Group, typed as Command
+        values = settings.defaults(this, _all_commands, command, config, search=not no_config)
     except BudgetCliError as error:
         console.say(str(error))
         console.leave(error.exit_code)
-    context.default_map = {command: told}
+    context.default_map = {command: values}
 
 
-def _all() -> Any:
-    """Every command by its name, with its options."""
-    return typer.main.get_command(app_of(*COMMANDS)).commands  # type: ignore[attr-defined]
+def _all_commands() -> Any:
+    """Return every command by its name, with its options."""
+    return typer.main.get_command(build_app(*COMMANDS)).commands  # type: ignore[attr-defined]  # a Group, likewise

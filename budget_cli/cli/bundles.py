@@ -1,4 +1,4 @@
-"""Options that belong together → one value each; typer sees their fields as options of the command itself."""
+"""Options that belong together → one value per group. Typer sees each field as an option of the command."""
 
 import functools
 import inspect
@@ -15,7 +15,7 @@ Command = Callable[..., Any]
 
 @dataclass(frozen=True)
 class CoefficientOptions:
-    """B, β and α, one value each."""
+    """A single value for each of B, β and α."""
 
     token_budget: options.TokenBudget = None
     budget_penalty_coef: options.BudgetPenaltyCoef = 0.01
@@ -25,7 +25,7 @@ class CoefficientOptions:
         """Refuse a penalty without a budget.
 
         Raises:
-            UsageProblem: β is not 0, and there is no B.
+            UsageProblem: β is not 0 and no B is given.
         """
         if self.budget_penalty_coef and self.token_budget is None:
             raise UsageProblem("give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one")
@@ -37,13 +37,13 @@ class CoefficientOptions:
 
     @property
     def budgets(self) -> tuple[int, ...]:
-        """The budget, as a scan takes it."""
+        """The budget as a tuple, in the form that a scan takes."""
         return () if self.token_budget is None else (self.token_budget,)
 
 
 @dataclass(frozen=True)
 class FieldOptions:
-    """Where the fields of a record are."""
+    """Where to find the fields of a record."""
 
     field: options.FieldMappings = None
     reward_weights: options.RewardWeights = None
@@ -54,7 +54,7 @@ class FieldOptions:
 
 @dataclass(frozen=True)
 class VerdictOptions:
-    """What may be wrong with a dump that still passes."""
+    """The gates, and the defects of a dump that are tolerated."""
 
     fail_if: options.FailIf = None
     max_errors: options.MaxErrors = "0"
@@ -64,7 +64,7 @@ class VerdictOptions:
 
 @dataclass(frozen=True)
 class AllowanceOptions:
-    """The same for a command without numbers, which has no gates."""
+    """The tolerated defects, for a command that has no gates."""
 
     max_errors: options.MaxErrors = "0"
     allow_truncated_tail: options.AllowTruncatedTail = False
@@ -73,7 +73,7 @@ class AllowanceOptions:
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How the input is read."""
+    """How to read the input."""
 
     max_line_bytes: options.MaxLineBytes = 64 << 20
     jobs: options.Jobs = None
@@ -82,7 +82,7 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class LocalReadingOptions:
-    """The same for a command that reads here only."""
+    """How to read the input, for a command that does not run on a cluster."""
 
     max_line_bytes: options.MaxLineBytes = 64 << 20
     jobs: options.Jobs = None
@@ -90,7 +90,7 @@ class LocalReadingOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where the result goes, and how much is said beside it."""
+    """Where to write the result, and how much to report on standard error."""
 
     output: options.Output = None
     quiet: options.Quiet = False
@@ -99,7 +99,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class ScreenOptions:
-    """The same for a result that a person may look at."""
+    """Output options of a command that can draw a table."""
 
     output: options.Output = None
     color: options.WhenColour = Colour.AUTO
@@ -109,14 +109,14 @@ class ScreenOptions:
 
 @dataclass(frozen=True)
 class InventoryOptions:
-    """The same for `fields`, which has nothing to add."""
+    """Output options of `fields`, which reports nothing on standard error."""
 
     output: options.Output = None
     color: options.WhenColour = Colour.AUTO
 
 
 def flattened(command: Command) -> Command:
-    """Give a command the fields of its bundles as parameters, in their order, in place of the bundles."""
+    """Replace the bundles among a command's parameters by their fields, in the same order."""
     hints = get_type_hints(command, include_extras=True)
     bundles: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []

@@ -1,10 +1,12 @@
-"""The process's edges: standard output and error, the output file, signals and exit codes."""
+"""The edges of the process: standard output and error, the output file, signals and exit codes."""
 
 import contextlib
 import errno
 import functools
 import os
+import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
 
@@ -21,7 +23,7 @@ MESSAGE = 500  # characters of a message that may hold a path or a value of the 
 
 
 def exits(command: Callable[P, Exit]) -> Callable[P, None]:
-    """Turn a command's answer, or what it raised, into the process's exit code."""
+    """End the process with the exit code that a command returns, or that fits the exception it raises."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -39,8 +41,6 @@ def exits(command: Callable[P, Exit]) -> Callable[P, None]:
             say("out of memory; --jobs 1 needs the least")
             code = Exit.BUG
         except Exception:
-            import traceback
-
             traceback.print_exc()
             say("this is a bug in budget-cli; please report it with the lines above")
             code = Exit.BUG
@@ -50,7 +50,7 @@ def exits(command: Callable[P, Exit]) -> Callable[P, None]:
 
 
 def leave(code: Exit) -> NoReturn:
-    """End the process; output that cannot be flushed is no longer anybody's."""
+    """End the process. Output that cannot be flushed is discarded, so that Python does not report it at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -61,16 +61,17 @@ def leave(code: Exit) -> NoReturn:
 
 
 def say(message: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"budget-cli: {for_terminal(message, MESSAGE)}", file=sys.stderr)  # noqa: T201
+        print(f"budget-cli: {for_terminal(message, MESSAGE)}", file=sys.stderr)  # noqa: T201  # the only print of the program
 
 
 def require_writable(output: str | None, option: str = "-o", compresses: bool = False) -> None:
-    """That the output file can be made, found out before hours of reading.
+    """Refuse an output file that cannot be created, before hours of reading.
 
     Raises:
-        UsageProblem: it cannot.
+        UsageProblem: the name cannot be that of an output file.
+        OutputProblem: the directory is not writable.
     """
     if output is None:
         return
@@ -97,11 +98,11 @@ def require_writable(output: str | None, option: str = "-o", compresses: bool = 
 
 
 def write(result: bytes, output: str | None) -> None:
-    """The result to standard output, or to a file that is whole or not there.
+    """Write the result to standard output, or atomically to a file.
 
     Raises:
-        OutputProblem: not all of it could be written.
-        BrokenPipeError: the reader of standard output has gone.
+        OutputProblem: the result could not be written in full.
+        BrokenPipeError: the reader of standard output has closed it.
     """
     with sink(output) as put:
         put(result)
@@ -109,38 +110,38 @@ def write(result: bytes, output: str | None) -> None:
 
 @contextlib.contextmanager
 def sink(output: str | None) -> Iterator[Callable[[bytes], None]]:
-    """Takes a result in pieces; a file is there only once all of it is, and not if the work on it ends with an error.
+    """Accept a result in pieces. Write atomically: the file appears only when complete, and not after an error.
 
     Raises:
-        OutputProblem: not all of it could be written.
-        BrokenPipeError: the reader of standard output has gone.
+        OutputProblem: the result could not be written in full.
+        BrokenPipeError: the reader of standard output has closed it.
     """
 
     @contextlib.contextmanager
-    def named() -> Iterator[None]:
+    def naming_errors() -> Iterator[None]:
         try:
             yield
         except BrokenPipeError:
             raise
         except OSError as error:
-            where = "standard output" if output is None else _shown(output)
+            where = "standard output" if output is None else _without_credentials(output)
             raise OutputProblem(f"{where}: the result could not be written: {error.strerror or error}") from None
 
     with contextlib.ExitStack() as stack:
-        with named():
-            file, finish = _opened(output, stack)
+        with naming_errors():
+            file, finish = _open(output, stack)
 
         def put(piece: bytes) -> None:
-            with named():
+            with naming_errors():
                 file.write(piece)
 
         yield put
-        with named():
+        with naming_errors():
             finish()
 
 
-def _opened(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
-    """Where the result goes, and what to do once all of it is there; the stack undoes what was begun."""
+def _open(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
+    """Return the file to write to and what to call once it is complete; the stack cleans up."""
     if output is None:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
@@ -149,21 +150,22 @@ def _opened(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes],
         from budget_cli.sources import local as sources
 
         if sources.is_url(output):
-            return _elsewhere(output, stack)
+            return _open_url(output, stack)
     if os.path.exists(output) and not os.path.isfile(output):  # a device or a pipe cannot be renamed over
-        file: IO[bytes] = open(output, "wb")  # noqa: SIM115
+        file: IO[bytes] = open(output, "wb")  # noqa: SIM115  # the stack closes it
         stack.callback(_close, file)
         return file, file.close
-    return _beside(os.path.realpath(output), stack)
+    return _open_atomic(os.path.realpath(output), stack)
 
 
 def _close(file: IO[bytes]) -> None:
-    """Of a file that is not wanted any more: what went wrong with it was said before."""
+    """Close a file that is no longer needed; its errors have been reported already."""
     with contextlib.suppress(OSError):
         file.close()
 
 
-def _shown(output: str) -> str:
+def _without_credentials(output: str) -> str:
+    """Return the name of an output for a message; a URL without its credentials."""
     if "://" not in output:
         return output
     from budget_cli.sources import remote
@@ -171,13 +173,13 @@ def _shown(output: str) -> str:
     return remote.redacted(output)
 
 
-def _elsewhere(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
-    """A temporary file, which is sent once all of the result is there."""
+def _open_url(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
+    """Open a temporary file, which is uploaded once it is complete."""
     import tempfile
 
     from budget_cli.sources import remote
 
-    file = tempfile.NamedTemporaryFile(prefix="budget-cli-")  # noqa: SIM115
+    file = tempfile.NamedTemporaryFile(prefix="budget-cli-")  # noqa: SIM115  # the stack closes it
     stack.callback(file.close)
 
     def send() -> None:
@@ -187,14 +189,15 @@ def _elsewhere(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
     return file.file, send
 
 
-def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
+def _open_atomic(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
+    """Open a temporary file beside the target, which replaces the target once it is complete."""
     import tempfile
 
-    descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
 
     def remove() -> None:
         with contextlib.suppress(OSError):
-            os.unlink(beside)
+            os.unlink(temporary)
 
     stack.callback(remove)
     file = os.fdopen(descriptor, "wb")
@@ -206,15 +209,15 @@ def _beside(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callab
         file.close()
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(beside, 0o666 & ~umask)
-        os.replace(beside, target)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
 
     return file, rename
 
 
-def drawn(screen: "Iterable[Line]", to: ScreenOptions | InventoryOptions) -> bytes:
-    """The bytes of a screen: with colour where somebody wants it, in characters that the output can show."""
-    from budget_cli.rendering import text  # not for --help: what it draws needs numpy
+def draw(screen: "Iterable[Line]", to: ScreenOptions | InventoryOptions) -> bytes:
+    """Encode a screen, with colour if wanted, in characters that the output can show."""
+    from budget_cli.rendering import text  # numpy: not for --help
 
     if wants_colour(to.output, to.color):
         return text.coloured(screen).encode()
@@ -223,7 +226,7 @@ def drawn(screen: "Iterable[Line]", to: ScreenOptions | InventoryOptions) -> byt
 
 
 def wants_colour(output: str | None, colour: Colour) -> bool:
-    """True if a table gets colour: by the option, else on a terminal unless NO_COLOR is set, or with FORCE_COLOR."""
+    """True if the option says so; with `auto`, on a terminal or if FORCE_COLOR is set, but never if NO_COLOR is set."""
     if colour is not Colour.AUTO:
         return colour is Colour.ALWAYS
     if os.environ.get("NO_COLOR"):
@@ -234,7 +237,7 @@ def wants_colour(output: str | None, colour: Colour) -> bool:
 
 
 def append_step_summary(markdown: bytes) -> None:
-    """Add to the summary of a step of GitHub Actions, the file that GITHUB_STEP_SUMMARY names; if there is one.
+    """Append to the step summary of GitHub Actions, the file that GITHUB_STEP_SUMMARY names, if it is set.
 
     Raises:
         OutputProblem: it cannot be written.
@@ -250,17 +253,15 @@ def append_step_summary(markdown: bytes) -> None:
 
 
 def shows_result() -> bool:
-    """Whether a person sees standard output."""
+    """True if standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def columns() -> int:
-    """The width to draw for: the terminal's, or 80."""
-    import shutil
-
+    """Return the width to draw for: that of the terminal, or 80."""
     return shutil.get_terminal_size((80, 24)).columns
 
 
 def progress_wanted(quiet: bool) -> bool:
-    """Whether somebody is looking at standard error."""
+    """True if progress is to be shown: standard error is a terminal, and --quiet is not given."""
     return not quiet and sys.stderr is not None and sys.stderr.isatty()

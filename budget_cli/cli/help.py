@@ -1,24 +1,28 @@
-"""A command's options → its help page: what belongs together stands together, and how else an option may be said."""
+"""The options of a command → its help page, section by section, and the other ways to set an option."""
 
 from typing import Any
 
 import typer.core
 
-ENDING = """Every option may also come from the environment or a file: --token-budget 4096 is
-BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under [tool.budget-cli] in pyproject.toml,
-looked for from the current directory upward. A flag beats the environment, the environment beats the file."""
-ARGUMENTS, OWN, HELP = "Arguments", "Options", "Help"  # the first, what only this command has, and the last
+ENDING = """Every option can also be set in the environment or in a file: --token-budget 4096 is
+BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under [tool.budget-cli] in pyproject.toml.
+The file is searched for from the current directory upward. Flags override the environment, which overrides the file."""
+ARGUMENTS, OWN, HELP = (
+    "Arguments",
+    "Options",
+    "Help",
+)  # sections: the first, the options of this command alone, the last
 ENVIRONMENT = {"auto_envvar_prefix": "BUDGET_CLI"}  # context settings of every command
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose help has a section for each group of options (`rich_help_panel`)."""
+    """A command whose help has one section per group of options (`rich_help_panel`)."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The arguments, then the options, section by section."""
+        """Write the arguments, then the options, section by section."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            parameter.show_envvar = False  # type: ignore[attr-defined]  # the ending says it for all of them
+            parameter.show_envvar = False  # type: ignore[attr-defined]  # click's attribute; ENDING covers all options
             record = parameter.get_help_record(ctx)
             if record is not None:
                 panel = getattr(parameter, "rich_help_panel", None) or OWN
@@ -32,7 +36,7 @@ class Command(typer.core.TyperCommand):
                 formatter.write_dl(sections[panel])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Examples and exit codes, as the command has them, and where settings may come from."""
+        """Write the examples and exit codes of the command, then ENDING."""
         super().format_epilog(ctx, formatter)
         formatter.write_paragraph()
         with formatter.indentation():

@@ -1,4 +1,4 @@
-"""Files and fields as typed → sources, and where their fields are. Reads no more than the beginning of a dump."""
+"""Names of files and mappings of fields → sources, and where their fields are. Reads only the beginning of a dump."""
 
 import contextlib
 import os
@@ -28,48 +28,48 @@ LABEL = "by"  # the extra field that --by places
 
 
 def find(names: Sequence[str] | None, outputs: Mapping[str, str | None]) -> list[Source]:
-    """Find the sources that these names mean; standard input if there are none.
+    """Find the sources of these names; standard input if there are none.
 
     Args:
         names: files, directories and URLs.
-        outputs: option → the file that it writes, which must not be one of the sources.
+        outputs: output file by option; none of them may be a source.
 
     Raises:
-        UsageProblem: there are no files, and nothing is piped in; or an output would overwrite an input.
-        InputProblem: a file is not there.
+        UsageProblem: there are no files and nothing is piped in, or an output would overwrite an input.
+        InputProblem: a file does not exist.
     """
     if not names and not sources.stdin_is_piped():
-        raise UsageProblem("no files: name some, or a directory, or pipe records in (see budget-cli loss --help)")
+        raise UsageProblem("no input: give files or a directory, or pipe records in (see budget-cli loss --help)")
     found = sources.find(names or ["-"])
     for option, path in outputs.items():
         identity = None if path is None else sources.identity_of(path)
         if identity is not None and identity in {source.identity for source in found}:
-            raise UsageProblem(f"{option} {path}: is one of the inputs; give the result a name of its own")
+            raise UsageProblem(f"{option} {path}: is also an input; give the result another name")
     return found
 
 
 def require_records(found: Sequence[Source], purpose: str) -> None:
-    """Refuse summaries, which hold no single records.
+    """Refuse summaries, which have no individual records.
 
     Raises:
         UsageProblem: one of the sources is a summary.
     """
     for source in found:
         if source.kind is Kind.SUMMARY:
-            raise UsageProblem(f"{source.name}: a summary holds no single records, which is what {purpose} is about")
+            raise UsageProblem(f"{source.name}: a summary has no individual records, which {purpose} needs")
 
 
 def require_lines(found: Sequence[Source], purpose: str) -> None:
-    """Refuse what holds no records, and records that are not lines.
+    """Refuse summaries and Parquet files, which have no records in lines.
 
     Raises:
-        UsageProblem: one of the sources is a summary, or Parquet.
+        UsageProblem: one of the sources is a summary or a Parquet file.
     """
     require_records(found, purpose)
     for source in found:
         if source.kind is Kind.PARQUET:
-            wanted = "only records that are lines can be given back as they were"
-            raise UsageProblem(f"{source.name}: this is Parquet: {wanted}")
+            reason = "annotate keeps every record byte for byte, which it can do for JSON lines only"
+            raise UsageProblem(f"{source.name}: this is Parquet: {reason}")
 
 
 def summary_headers(found: Sequence[Source]) -> dict[str, dict[str, Any]]:
@@ -79,10 +79,10 @@ def summary_headers(found: Sequence[Source]) -> dict[str, dict[str, Any]]:
 
 @contextlib.contextmanager
 def rereadable(found: Sequence[Source]) -> Iterator[list[Source]]:
-    """Make the sources readable twice: what comes through a pipe is kept in a temporary file meanwhile.
+    """Make the sources readable twice, by keeping piped input in a temporary file.
 
     Raises:
-        InputProblem: not all bytes of a pipe could be read.
+        InputProblem: a pipe could not be read to its end.
         OutputProblem: the temporary file could not be written.
     """
     with contextlib.ExitStack() as stack:
@@ -93,8 +93,8 @@ def rereadable(found: Sequence[Source]) -> Iterator[list[Source]]:
                     file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="budget-cli-"))
                     source = sources.spool(source, file)
                 except OSError as error:
-                    where = f"{source.name}: no temporary file in {tempfile.gettempdir()} ($TMPDIR)"
-                    why = f"{error.strerror or error}; files given by name need none"
+                    where = f"{source.name}: cannot keep a temporary copy in {tempfile.gettempdir()} ($TMPDIR)"
+                    why = f"{error.strerror or error}; files given by name need no copy"
                     raise OutputProblem(f"{where}: {why}") from None
             kept.append(source)
         yield kept
@@ -104,27 +104,27 @@ def rereadable(found: Sequence[Source]) -> Iterator[list[Source]]:
 
 
 class Placement:
-    """Where the user says the fields are, parsed once; then where they are in a given dump."""
+    """The user's options on fields, parsed once, and then the places of the fields in a given dump."""
 
     def __init__(self, options: FieldOptions, fields: Fields) -> None:
         """Parse the options.
 
         Args:
-            options: as typed.
-            fields: the canonical fields, with what the coefficients need of them and which extras are wanted.
+            options: the options of the command line.
+            fields: the canonical fields, with those that the coefficients need and the extras to read.
 
         Raises:
-            UsageProblem: an option makes no sense, or two contradict each other.
+            UsageProblem: an option is invalid, or two contradict each other.
         """
         mappings = list(options.field or [])
         names = {mapping.partition("=")[0] for mapping in mappings}
         if options.reward_weights:
             if "reward" in names:
-                raise UsageProblem("--reward-weights and --field reward=… both say what the reward is: give one")
+                raise UsageProblem("--reward-weights and --field reward=… both define the reward: give one of them")
             mappings += weights_expression(options.reward_weights)
         if options.group is not None:
             if "prompt_id" in names:
-                raise UsageProblem("--group and --field prompt_id=… both say what a prompt is: give one")
+                raise UsageProblem("--group and --field prompt_id=… both define the prompt: give one of them")
             fields = replace(fields, group=options.group.value)
         self.bare = fields
         self.places: dict[str, Place] = parse_mappings(mappings)
@@ -132,54 +132,54 @@ class Placement:
 
     @property
     def mapped(self) -> Fields:
-        """The canonical fields with the user's mappings, whatever the dump."""
+        """The canonical fields with the user's mappings, without a preset."""
         return self.bare.with_places(self.places)
 
     @property
     def named(self) -> set[str]:
-        """The fields that the user places."""
+        """The fields that the user has mapped."""
         return ({singular(name) for name in self.places} & set(KINDS)) | ({"prompt_id"} if self.bare.group else set())
 
     def label(self, by: str) -> str:
-        """Read what `--by` names as a label, too.
+        """Also read the label that `--by` names.
 
         Returns:
-            What a scan's plan calls it.
+            The name of the label in the plan of a scan.
 
         Raises:
             UsageProblem: it is neither `file` nor a place in a record.
         """
         if by == "file":
             return by
-        if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may place
+        if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may map
             self.bare = replace(self.bare, extras=(by,))
             return by
         try:
             place = parse_place(by)
         except UsageProblem as problem:
-            raise UsageProblem(f"--by {by}: expected file, or where a field is: {problem}") from None
+            raise UsageProblem(f"--by {by}: expected file or the place of a field: {problem}") from None
         self.bare = replace(self.bare, places=tuple({**self.bare.paths, LABEL: place}.items()), extras=(LABEL,))
         return LABEL
 
     def also_read(self, names: Collection[str]) -> None:
-        """Read these extras, too."""
+        """Also read these extras."""
         self.bare = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, *names))))
 
     def in_dump(
         self, found: Sequence[Source], quiet: bool, optional: Collection[str] = (), in_full: bool = False
     ) -> Fields:
-        """Say where the fields of these sources are: by a preset, or the one that the first records fit, and as typed.
+        """Return the places of the fields in these sources: from a preset, given or detected, and the user's mappings.
 
-        Where ids count within their file, the file becomes part of the id if there are several.
+        If ids are unique only within their file, and there are several files, the file becomes part of the id.
 
         Args:
             found: the sources.
-            quiet: True if nothing is to be said on standard error.
-            optional: extras that are not read where no first record has them, to spare the time.
-            in_full: the file is part of the id always, by its whole name, as other files will be added.
+            quiet: True to report nothing on standard error.
+            optional: extras that are skipped, to save time, if none of the first records has them.
+            in_full: True to make the full name of the file part of the id always, as other files will be added.
 
         Raises:
-            UsageProblem: no preset fits, or several do, or such a dump lacks what is needed.
+            UsageProblem: no preset fits, or several do, or the dump has no such field as is needed.
         """
         records = [source for source in found if source.kind is not Kind.SUMMARY]
         if not records:
@@ -211,7 +211,7 @@ class Placement:
         if not quiet:
             console.say(f"{where}: reading as {preset.name}: {preset.summary(fields)}")
         if fields.unmapped:
-            raise UsageProblem(_what_is_missing(preset.name, fields, detection.numeric_keys(start, preset)))
+            raise UsageProblem(_missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset)))
         _warn_of_characters(start, fields, where, quiet)
         return fields
 
@@ -220,10 +220,10 @@ class Placement:
         return presets.load(self._preset_files)
 
     def preset(self, start: "Sniffed") -> "Preset | None":
-        """Return the preset that the user names, or the one that fits; None if all is where the user says.
+        """Return the preset that the user names, or the one that fits; None if the user's mappings suffice.
 
         Raises:
-            UsageProblem: there is none of that name, none fits, or several do.
+            UsageProblem: there is no preset of that name, or none fits, or several do.
         """
         if self._preset == presets.CANONICAL:
             return None
@@ -234,31 +234,26 @@ class Placement:
             return None
         return detection.detect_preset(start, known, self.mapped, some_mapped=bool(self.named))
 
-    @property
-    def names_a_preset(self) -> bool:
-        """True if the user says whose dump it is."""
-        return self._preset is not None
-
 
 def _common_folder(found: Sequence[Source]) -> str:
-    """The folder that all these names begin with: the same files in another folder give the same ids."""
+    """Return the folder that all these names begin with; without it, a moved dump keeps its ids."""
     try:
         folder = os.path.commonpath([os.path.dirname(source.name) for source in found])
-    except ValueError:  # some names are absolute
+    except ValueError:  # only some names are absolute
         return ""
     return os.path.join(folder, "") if folder else ""
 
 
 def _warn_of_characters(start: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
-    """Warn where lengths are needed and look like characters."""
+    """Warn if lengths are needed and appear to count characters."""
     if fields.needs_length and not quiet:
         doubt = detection.character_length_warning(detection.samples(start.values, fields), fields)
         if doubt is not None:
             console.say(f"{where}: warning: {doubt}")
 
 
-def _what_is_missing(preset: str, fields: Fields, numbers: Sequence[str]) -> str:
-    """Name what a dump does not hold, and every way out; `numbers`: keys that may be rewards, if there is no total."""
+def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str]) -> str:
+    """Name the fields that a dump does not have, and every way out; `numbers` are keys that may be rewards."""
     give = []
     if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
         give.append("--kl-coef 0")
@@ -274,4 +269,4 @@ def _what_is_missing(preset: str, fields: Fields, numbers: Sequence[str]) -> str
         ways = [f"give {' '.join(give)} to do without"] if give else []
     if missing:
         ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in missing))
-    return f"a dump of {preset} holds no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"
+    return f"this {preset} dump has no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"

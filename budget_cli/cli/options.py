@@ -1,4 +1,4 @@
-"""The options that commands share, and their checks."""
+"""The options that several commands share, and the checks on their values."""
 
 import math
 from enum import StrEnum
@@ -8,7 +8,7 @@ import typer
 
 
 class Format(StrEnum):
-    """What the result is written as."""
+    """Output formats of `loss`."""
 
     TABLE = "table"
     JSON = "json"
@@ -19,21 +19,21 @@ class Format(StrEnum):
 
 
 class Aggregate(StrEnum):
-    """What weighs the same in the mean."""
+    """The unit over which the loss is averaged."""
 
     RESPONSE = "response"
     PROMPT = "prompt"
 
 
 class Engine(StrEnum):
-    """Who reads."""
+    """Where reading runs."""
 
     LOCAL = "local"
     RAY = "ray"
 
 
 class Colour(StrEnum):
-    """When a screen has colour."""
+    """When a table is coloured."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -41,14 +41,14 @@ class Colour(StrEnum):
 
 
 class GroupBy(StrEnum):
-    """What is a prompt, where no id says it."""
+    """What makes up a prompt if no id is used."""
 
     LINE = "line"
     FILE = "file"
 
 
 def finite(value: float | None) -> float | None:
-    """The value of an option that must be finite."""
+    """Return the value of an option; refuse infinity and NaN."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, found {value}")
     return value
@@ -85,8 +85,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILES]...",
-        help="JSONL files, plain or gz, bz2, xz, zst, zip; Parquet; directories (their *.jsonl*, or their *.parquet);"
-        " s3://, gs://, hf://, https://; - or nothing: standard input.",
+        help="JSONL files, plain or compressed (gz, bz2, xz, zst, zip); Parquet files; directories (their *.jsonl* or"
+        " *.parquet files); URLs (s3://, gs://, hf://, https://). With - or no files: standard input.",
         show_default=False,
     ),
 ]
@@ -99,7 +99,7 @@ TokenBudget = Annotated[
         show_default=False,
         rich_help_panel="Loss",
         metavar="TOKENS",
-        help="B, in tokens. There is no default: a budget is somebody's decision.",
+        help="Token budget B. There is no default: the budget is yours to decide.",
     ),
 ]
 BudgetPenaltyCoef = Annotated[
@@ -110,7 +110,7 @@ BudgetPenaltyCoef = Annotated[
         callback=finite,
         rich_help_panel="Loss",
         metavar="COEF",
-        help="β, reward lost per token over the budget. 0: neither lengths nor a budget are needed.",
+        help="β: reward lost per token over the budget. With 0, neither lengths nor a budget are needed.",
     ),
 ]
 KlCoef = Annotated[
@@ -121,7 +121,7 @@ KlCoef = Annotated[
         callback=finite,
         rich_help_panel="Loss",
         metavar="COEF",
-        help="α, weight of the log-ratio to the reference. 0: no log-probs are needed.",
+        help="α: weight of the log-ratio to the reference policy. With 0, no log-probs are needed.",
     ),
 ]
 AggregateBy = Annotated[
@@ -129,7 +129,7 @@ AggregateBy = Annotated[
     typer.Option(
         "--aggregate",
         rich_help_panel="Loss",
-        help="What weighs the same: every response, or every prompt (the mean of their means).",
+        help="Average over responses, or over prompts (the mean of the per-prompt means).",
     ),
 ]
 FieldMappings = Annotated[
@@ -140,7 +140,8 @@ FieldMappings = Annotated[
         show_default=False,
         rich_help_panel="Fields",
         autocompletion=_fields,
-        help="Where a field is: a dotted path, with [] for each of a list (log_prob=output[].logprobs). Repeatable.",
+        help="Where to find a field: a dotted path, with [] for each element of a list"
+        " (log_prob=output[].logprobs). Repeatable.",
     ),
 ]
 RewardWeights = Annotated[
@@ -150,7 +151,7 @@ RewardWeights = Annotated[
         metavar="NAME=W,…",
         show_default=False,
         rich_help_panel="Fields",
-        help="The reward is the sum of these fields, each by its weight (accuracy=1,format=0.5): TRL, ms-swift.",
+        help="Use the weighted sum of these fields as the reward (accuracy=1,format=0.5): for TRL and ms-swift.",
     ),
 ]
 Group = Annotated[
@@ -159,7 +160,7 @@ Group = Annotated[
         "--group",
         show_default=False,
         rich_help_panel="Fields",
-        help="A line's responses, or a file's, are the prompt; no id is looked for.",
+        help="Treat the responses of each line, or of each file, as one prompt; ids are ignored.",
     ),
 ]
 PresetName = Annotated[
@@ -170,7 +171,8 @@ PresetName = Annotated[
         show_default=False,
         rich_help_panel="Fields",
         autocompletion=_presets,
-        help="Whose dump it is (verl-v1, nemo-gym, …); by default the first records tell. --field goes on top of it.",
+        help="Layout of the dump, by framework (verl-v1, nemo-gym, …). Default: detected from the first records."
+        " --field overrides single fields of it.",
     ),
 ]
 PresetFiles = Annotated[
@@ -180,12 +182,12 @@ PresetFiles = Annotated[
         metavar="FILE",
         show_default=False,
         rich_help_panel="Fields",
-        help="A TOML file with presets of your own. Repeatable.",
+        help="TOML file with presets of your own. Repeatable.",
     ),
 ]
 OutputFormat = Annotated[
     Format,
-    typer.Option("--format", "-f", rich_help_panel="Output", help="What the result is written as."),
+    typer.Option("--format", "-f", rich_help_panel="Output", help="Output format."),
 ]
 Precision = Annotated[
     int,
@@ -194,7 +196,7 @@ Precision = Annotated[
         max=17,
         rich_help_panel="Output",
         metavar="PLACES",
-        help="Decimal places; gates use unrounded values.",
+        help="Decimal places to show; gates use unrounded values.",
     ),
 ]
 FailIf = Annotated[
@@ -205,7 +207,8 @@ FailIf = Annotated[
         show_default=False,
         rich_help_panel="Verdict",
         autocompletion=_numbers,
-        help="A gate: exit 1 if EXPR holds, as in 'over_budget.fraction > 0.2'; any number of the JSON. Repeatable.",
+        help="Gate: fails the run (exit 1) when the condition holds, as in 'over_budget.fraction > 0.2', on any number"
+        " of the JSON. A missing (null) number fails every gate. Repeatable.",
     ),
 ]
 MaxErrors = Annotated[
@@ -213,7 +216,7 @@ MaxErrors = Annotated[
     typer.Option(
         metavar="N|P%",
         rich_help_panel="Verdict",
-        help="How many rejected records, or what share, may still pass. They are counted all the same.",
+        help="Number or share of rejected records to tolerate. They are still counted as rejected.",
     ),
 ]
 MaxLineBytes = Annotated[
@@ -222,17 +225,15 @@ MaxLineBytes = Annotated[
         min=1,
         rich_help_panel="Reading",
         metavar="BYTES",
-        help="A longer line is rejected, not held.",
+        help="Reject longer lines, without holding them in memory.",
     ),
 ]
 AllowTruncatedTail = Annotated[
     bool,
-    typer.Option(
-        "--allow-truncated-tail", rich_help_panel="Verdict", help="A torn last line of a file may still pass."
-    ),
+    typer.Option("--allow-truncated-tail", rich_help_panel="Verdict", help="Tolerate a truncated last line of a file."),
 ]
 AllowEmpty = Annotated[
-    bool, typer.Option("--allow-empty", rich_help_panel="Verdict", help="An input without records may still pass.")
+    bool, typer.Option("--allow-empty", rich_help_panel="Verdict", help="Tolerate input without records.")
 ]
 Jobs = Annotated[
     int | None,
@@ -243,8 +244,8 @@ Jobs = Annotated[
         show_default=False,
         rich_help_panel="Reading",
         metavar="N",
-        help="Workers, with ray tasks at a time; the result is the same for every number. "
-        "Default: the cores, once it is worth it.",
+        help="Worker processes, or concurrent tasks of Ray; the result is the same for any number."
+        " Default: one per core, once the input is large enough to benefit.",
     ),
 ]
 ReadBy = Annotated[
@@ -252,7 +253,7 @@ ReadBy = Annotated[
     typer.Option(
         "--engine",
         rich_help_panel="Reading",
-        help="Who reads: this machine, or the tasks of the Ray cluster that runs here or at $RAY_ADDRESS.",
+        help="Read on this machine, or in tasks of the Ray cluster that runs here or at $RAY_ADDRESS.",
     ),
 ]
 
@@ -268,7 +269,7 @@ Output = Annotated[
         "--output",
         metavar="FILE",
         rich_help_panel="Output",
-        help="Write the result there, whole or not at all; - is standard output.",
+        help="Write the result to FILE, which appears only when complete; - is standard output.",
         show_default=False,
         callback=_standard_output,
     ),
@@ -278,7 +279,7 @@ PerPrompt = Annotated[
     typer.Option(
         "--per-prompt",
         rich_help_panel="Output",
-        help="The numbers of every prompt, too; csv and markdown: of them only.",
+        help="Also report the numbers of every prompt; in csv and markdown, only these.",
     ),
 ]
 By = Annotated[
@@ -289,7 +290,7 @@ By = Annotated[
         show_default=False,
         rich_help_panel="Output",
         autocompletion=_labels,
-        help="The same numbers for each value of a field, as in --by step, or for each file.",
+        help="Also report the numbers for each value of a field, as in --by step, or for each file.",
     ),
 ]
 Each = Annotated[
@@ -297,7 +298,7 @@ Each = Annotated[
     typer.Option(
         "--each",
         rich_help_panel="Verdict",
-        help="With --by: the gates must hold in every row, too.",
+        help="With --by: apply the gates to every row, too.",
     ),
 ]
 WhenColour = Annotated[
@@ -305,13 +306,15 @@ WhenColour = Annotated[
     typer.Option(
         "--color",
         rich_help_panel="Output",
-        help="Colour in the table; auto: on a terminal, unless NO_COLOR is set, or wherever FORCE_COLOR is.",
+        help="Colour the table; auto: on a terminal or if FORCE_COLOR is set, but never if NO_COLOR is set.",
     ),
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", rich_help_panel="Output", help="On standard error only what failed.")
+    bool, typer.Option("--quiet", "-q", rich_help_panel="Output", help="Print only failures on standard error.")
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", rich_help_panel="Output", help="Name every rejected record, not the first ten."),
+    typer.Option(
+        "--verbose", "-v", rich_help_panel="Output", help="List every rejected record, not just the first ten."
+    ),
 ]

@@ -1,21 +1,19 @@
-"""The options that only one command has, a bundle per command."""
+"""The options that only one command has, in one bundle per command."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from budget_cli.analysis import grid
 from budget_cli.cli import options
 from budget_cli.cli.bundles import ScreenOptions, VerdictOptions
 from budget_cli.errors import UsageProblem
 
-if TYPE_CHECKING:
-    from budget_cli.analysis.grid import Overlong
-
 
 class CheckFormat(StrEnum):
-    """What the findings are written as."""
+    """Output formats of `check`."""
 
     TABLE = "table"
     JSON = "json"
@@ -25,7 +23,7 @@ class CheckFormat(StrEnum):
 
 
 class FailOn(StrEnum):
-    """From which severity on the verdict is fail."""
+    """The lowest severity that makes the verdict fail."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -34,7 +32,7 @@ class FailOn(StrEnum):
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Which checks are made, and what fails."""
+    """Which checks run, and which findings fail."""
 
     kl_coef: Annotated[
         float | None,
@@ -43,61 +41,68 @@ class CheckOptions:
             "--alpha",
             callback=options.finite,
             show_default=False,
-            help="α: above 0 a record without log-probs is rejected, as in loss; by default it is not.",
+            help="α: unless 0, records without log-probs are rejected, as in loss. By default they are accepted.",
         ),
     ] = None
-    text: Annotated[bool, typer.Option("--text", help="Read the texts of prompts and responses, too.")] = False
+    text: Annotated[bool, typer.Option("--text", help="Also read the texts of prompts and responses.")] = False
     duplicate_keys: Annotated[
-        bool, typer.Option("--duplicate-keys", help="Look for keys that occur twice in an object, too (slow).")
+        bool, typer.Option("--duplicate-keys", help="Also look for duplicate keys of an object (slow).")
     ] = False
     select: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", show_default=False, help="Only these checks or topics. Repeatable, or a,b."),
+        typer.Option(metavar="CODE", show_default=False, help="Run only these checks or topics. Repeatable, or a,b."),
     ] = None
     ignore: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", show_default=False, help="All but these checks or topics. Repeatable, or a,b."),
+        typer.Option(metavar="CODE", show_default=False, help="Skip these checks or topics. Repeatable, or a,b."),
     ] = None
     threshold: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
             show_default=False,
-            help="Another threshold, as in truncated.share=0.1. Repeatable; --explain CODE names them.",
+            help="Change a threshold, as in truncated.share=0.1. Repeatable; --explain CODE lists them.",
         ),
     ] = None
-    fail_on: Annotated[FailOn, typer.Option(help="From which severity on the exit code is 1.")] = FailOn.ERROR
+    fail_on: Annotated[FailOn, typer.Option(help="Lowest severity of a finding that fails the run (exit 1).")] = (
+        FailOn.ERROR
+    )
     baseline: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="The JSON of an earlier check: what was found there and is no worse now does not fail.",
+            help="JSON of an earlier check: findings that are in it and no worse now do not fail the run.",
         ),
     ] = None
     tolerance: Annotated[
-        str, typer.Option(metavar="P%", help="By how much of itself the share of a finding may have grown since.")
+        str,
+        typer.Option(
+            metavar="P%",
+            help="How much the share of a finding may have grown since the baseline, relative to its value there.",
+        ),
     ] = "0%"
     explain: Annotated[
         str | None,
-        typer.Option(metavar="CODE", show_default=False, help="Print what there is to know about a check, or all."),
+        typer.Option(metavar="CODE", show_default=False, help="Explain a check (or all) and exit."),
     ] = None
 
 
-CheckFormatOption = Annotated[CheckFormat, typer.Option("--format", "-f", help="What the findings are written as.")]
+CheckFormatOption = Annotated[CheckFormat, typer.Option("--format", "-f", help="Output format.")]
 
 
 @dataclass(frozen=True)
 class CheckScreenOptions(ScreenOptions):
-    """Where the findings go."""
+    """Where the findings are written, and how much is shown."""
 
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also of an info: why it matters and what to do.")
+        bool,
+        typer.Option("--verbose", "-v", help="For findings of severity info, too, say why they matter and what to do."),
     ] = False
 
 
 class CompareFormat(StrEnum):
-    """What the comparison is written as."""
+    """Output formats of `compare`."""
 
     TABLE = "table"
     JSON = "json"
@@ -105,16 +110,19 @@ class CompareFormat(StrEnum):
 
 
 class MovedBy(StrEnum):
-    """What prompts are ranked by."""
+    """The quantity that prompts are ranked by."""
 
     LOSS = "loss"
     REWARD = "reward"
     LENGTH = "length"
 
 
-DUMP = "A file or a directory, as for loss; -: standard input; or what loss --format json wrote."
+DUMP = "A file or directory, as for loss; or - for standard input; or a result of loss --format json."
 Base = Annotated[str, typer.Argument(metavar="BASE", show_default=False, help=DUMP)]
-New = Annotated[str, typer.Argument(metavar="NEW", show_default=False, help="The same.")]
+New = Annotated[
+    str,
+    typer.Argument(metavar="NEW", show_default=False, help="What to compare with BASE, given in any of these ways."),
+]
 
 
 @dataclass(frozen=True)
@@ -124,23 +132,23 @@ class CompareOptions:
     top: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", rich_help_panel="Output", help="How many of the prompts that moved most are shown."
+            min=0, metavar="N", rich_help_panel="Output", help="How many of the prompts that changed most to show."
         ),
     ] = 5
     moved_by: Annotated[
         MovedBy,
-        typer.Option("--moved-by", rich_help_panel="Output", help="What the prompts that moved most are chosen by."),
+        typer.Option("--moved-by", rich_help_panel="Output", help="Quantity whose change ranks these prompts."),
     ] = MovedBy.LOSS
     format: Annotated[
         CompareFormat,
-        typer.Option("--format", "-f", rich_help_panel="Output", help="What the comparison is written as."),
+        typer.Option("--format", "-f", rich_help_panel="Output", help="Output format."),
     ] = CompareFormat.TABLE
     precision: options.Precision = 4
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What the page offers."""
+    """What the page shows."""
 
     budgets: Annotated[
         str | None,
@@ -148,7 +156,7 @@ class ReportOptions:
             "--budgets",
             metavar="VALUES",
             show_default=False,
-            help="Budgets that the page's slider offers, as in sweep. Default: from B/4 to 4·B.",
+            help="Budgets offered by the slider, as in sweep. Default: from B/4 to 4·B.",
         ),
     ] = None
     by: Annotated[
@@ -157,13 +165,13 @@ class ReportOptions:
             "--by",
             metavar="FIELD|file",
             show_default=False,
-            help="What the trends are along, as in --by step. Default: the files, if there are several.",
+            help="Horizontal axis of the trends, as in --by step. Default: the files, if there are several.",
         ),
     ] = None
 
 
 class SweepFormat(StrEnum):
-    """What the cells are written as."""
+    """Output formats of `sweep`."""
 
     TABLE = "table"
     JSON = "json"
@@ -174,11 +182,11 @@ class SweepFormat(StrEnum):
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """The grid, or the suggestion in its place."""
+    """The grid, or --suggest in its place."""
 
     token_budget: Annotated[
         str | None,
-        typer.Option("--token-budget", "-B", metavar="VALUES", show_default=False, help="Budgets, in tokens."),
+        typer.Option("--token-budget", "-B", metavar="VALUES", show_default=False, help="Token budgets B."),
     ] = None
     budget_penalty_coef: Annotated[
         str | None,
@@ -186,13 +194,15 @@ class SweepOptions:
             "--budget-penalty-coef",
             "--beta",
             metavar="VALUES",
-            help="β, reward lost per token over the budget.",
+            help="β: reward lost per token over the budget.",
             show_default="0.01",
         ),
     ] = None
     kl_coef: Annotated[
         str,
-        typer.Option("--kl-coef", "--alpha", metavar="VALUES", help="α, weight of the log-ratio to the reference."),
+        typer.Option(
+            "--kl-coef", "--alpha", metavar="VALUES", help="α: weight of the log-ratio to the reference policy."
+        ),
     ] = "0.1"
     max_response_length: Annotated[
         str | None,
@@ -200,7 +210,7 @@ class SweepOptions:
             "--max-response-length",
             metavar="VALUES",
             show_default=False,
-            help="In DAPO's terms, with --overlong-buffer in place of -B and --beta: the longest a response may be.",
+            help="DAPO's terms in place of -B and --beta, with --overlong-buffer: the longest response allowed.",
         ),
     ] = None
     overlong_buffer: Annotated[
@@ -210,32 +220,33 @@ class SweepOptions:
             min=1,
             metavar="TOKENS",
             show_default=False,
-            help="Tokens before that length in which the penalty grows: B = length − buffer, β = penalty / buffer.",
+            help="Tokens before that length over which the penalty grows: B = length − buffer, β = penalty / buffer.",
         ),
     ] = None
     overlong_penalty: Annotated[
         str,
-        typer.Option("--overlong-penalty", metavar="VALUES", help="The penalty at the end of the buffer."),
+        typer.Option("--overlong-penalty", metavar="VALUES", help="Penalty at the end of the buffer."),
     ] = "1"
     suggest: Annotated[
         bool,
         typer.Option(
             "--suggest",
-            help="Say which budgets and β to try, and why. Reads the input twice; a pipe is kept meanwhile.",
+            help="Suggest budgets and β to try, and why. Reads the input twice; piped input goes to a temporary file.",
         ),
     ] = False
     share: Annotated[
         float,
         typer.Option(
-            "--share", min=0.001, max=0.999, help="--suggest: the part of the advantage that length is to make."
+            "--share", min=0.001, max=0.999, help="With --suggest: share of the advantage that is to come from length."
         ),
     ] = 0.1
     all_numbers: Annotated[
-        bool, typer.Option("--all-numbers", help="json, jsonl, csv, markdown: every number of the loss in each cell.")
+        bool,
+        typer.Option("--all-numbers", help="In json, jsonl, csv and markdown: every number of the loss for each cell."),
     ] = False
 
     def as_typed(self, context: typer.Context) -> "SweepOptions":
-        """With --suggest or an overlong buffer, count B and β only if they are typed, not if settings give them."""
+        """Return the options, with B and β from the command line only if --suggest or an overlong buffer is given."""
         if not self.suggest and self.max_response_length is None and self.overlong_buffer is None:
             return self
 
@@ -246,32 +257,30 @@ class SweepOptions:
         return replace(self, token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
 
     def require_suggestion_alone(self, verdict: VerdictOptions) -> None:
-        """Refuse, beside --suggest, what it finds itself, and gates on cells.
+        """Refuse options that contradict --suggest: a grid, and gates on its cells.
 
         Raises:
             UsageProblem: one of them is given.
         """
         if verdict.fail_if:
-            raise UsageProblem("--fail-if: a suggestion has no cells; give it with -B")
-        grid = self.token_budget, self.budget_penalty_coef, self.max_response_length, self.overlong_buffer
-        if any(given is not None for given in grid):
-            raise UsageProblem("--suggest finds budgets and β itself: give it no -B, no --beta and no overlong buffer")
+            raise UsageProblem("--fail-if: gates apply to the cells of a grid, and --suggest has none; use -B instead")
+        axes = self.token_budget, self.budget_penalty_coef, self.max_response_length, self.overlong_buffer
+        if any(axis is not None for axis in axes):
+            raise UsageProblem("--suggest chooses budgets and β itself: leave out -B, --beta and the overlong buffer")
 
-    def overlong(self) -> "Overlong | None":
-        """Return the budgets and β that a buffer in DAPO's terms stands for; None if there is none.
+    def overlong(self) -> grid.Overlong | None:
+        """Return the budgets and β that DAPO's overlong buffer amounts to; None without one.
 
         Raises:
-            UsageProblem: half of the terms are missing, or B and β are given, too.
+            UsageProblem: one of length and buffer is missing, or B or β is given as well.
         """
-        from budget_cli.analysis.grid import overlong  # not for --help
-
         if self.max_response_length is None and self.overlong_buffer is None:
             return None
         if self.token_budget is not None or self.budget_penalty_coef is not None:
-            raise UsageProblem("--overlong-buffer stands for a budget and a β: give it, or -B and --beta, not both")
+            raise UsageProblem("--overlong-buffer sets both the budget and β: give either it or -B and --beta")
         if self.max_response_length is None or self.overlong_buffer is None:
             raise UsageProblem("--max-response-length and --overlong-buffer go together: give both")
-        return overlong(self.max_response_length, self.overlong_buffer, self.overlong_penalty)
+        return grid.overlong(self.max_response_length, self.overlong_buffer, self.overlong_penalty)
 
 
-SweepFormatOption = Annotated[SweepFormat, typer.Option("--format", "-f", help="What the cells are written as.")]
+SweepFormatOption = Annotated[SweepFormat, typer.Option("--format", "-f", help="Output format.")]

@@ -1,4 +1,4 @@
-"""A scan under way → one line on the terminal: bytes, records, rate, time left, rejected."""
+"""A scan in progress → one line on the terminal: bytes, records, rate, time left, rejected."""
 
 import contextlib
 import time
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 LONG = 1.0  # seconds; shorter work shows nothing
 
 
-class SoFar(Protocol):
-    """How far a pass over the input is."""
+class Progressing(Protocol):
+    """The state of a pass over the input: records and bytes so far."""
 
     tally: "Tally"
     bytes: int
 
 
 class Progress:
-    """Shows itself once the work has taken a second; leaves nothing behind."""
+    """A progress line that appears once the work has taken a second, and disappears at the end."""
 
     def __init__(self, total_bytes: int | None) -> None:
         self._total = total_bytes
@@ -31,8 +31,8 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
 
-    def update(self, so_far: SoFar) -> None:
-        """Tell how far it is."""
+    def update(self, so_far: Progressing) -> None:
+        """Show the records and bytes so far."""
         if self._bar is None:
             if time.monotonic() - self._began < LONG:
                 return
@@ -69,8 +69,8 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress_over(found: "Sequence[Source]", quiet: bool) -> Iterator[Callable[[SoFar], None] | None]:
-    """Give what to call after every block, if somebody is looking at standard error."""
+def progress_over(found: "Sequence[Source]", quiet: bool) -> Iterator[Callable[[Progressing], None] | None]:
+    """Yield a function to call after every block; None if no progress is to be shown."""
     if not console.progress_wanted(quiet):
         yield None
         return

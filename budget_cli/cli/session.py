@@ -1,7 +1,7 @@
 """One run of a command over one dump: find the files, place the fields, scan, judge, write, exit.
 
-A command makes a `Session` from its options, which parses all that can be wrong before anything is read, and then goes
-down this list. What differs between commands is in the commands.
+A command makes a `Session` from its options, which are parsed before anything is read, and then calls these steps in
+order. What differs between commands is in the commands.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -39,16 +39,16 @@ from budget_cli.scanning.state import LINES_PER_SOURCE, Plan, Scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.local import Source
 
-WORTH_A_COMPILER = 1 << 28  # bytes; fewer are read before anybody wonders
+WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
 TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
 
 
 @dataclass
 class ScanSpec:
-    """What a command wants of a scan, beside the budgets."""
+    """What a command needs from a scan, apart from the budgets."""
 
-    by: str = ""  # what --by names, as `Placement.label` calls it
-    sample: int = 0  # responses to keep of some prompts
+    by: str = ""  # name of the label of --by, from `Placement.label`
+    sample: int = 0  # responses to keep, from a sample of the prompts
     observe: ObservationSpec | None = None  # for the checks
     keep: RejectionLimit = FIRST_TEN
     verbose_keeps_all: bool = True
@@ -57,7 +57,7 @@ class ScanSpec:
 
 
 class Session:
-    """A dump, and what the user wants of it."""
+    """A dump, and the options that apply to it."""
 
     def __init__(
         self,
@@ -71,15 +71,15 @@ class Session:
         """Parse the options.
 
         Args:
-            fields: where the fields are.
-            verdict_options: what may be wrong, and the gates.
-            reading: how to read.
-            output: where the result goes.
-            needs: the canonical fields, with what the coefficients need of them.
-            result: the named tuple whose numbers gates may name.
+            fields: where to find the fields.
+            verdict_options: the gates and the tolerated defects.
+            reading: how to read the input.
+            output: where to write the result.
+            needs: the canonical fields, with those that the coefficients need.
+            result: the named tuple whose numbers the gates can name.
 
         Raises:
-            UsageProblem: an option makes no sense.
+            UsageProblem: an option is invalid.
         """
         self.gates = gates.parse(getattr(verdict_options, "fail_if", None) or [], number_names(result))
         rejected, in_percent = verdict.parse_max_errors(verdict_options.max_errors)
@@ -87,7 +87,7 @@ class Session:
             rejected, in_percent, verdict_options.allow_truncated_tail, verdict_options.allow_empty
         )
         self.placement = Placement(fields, needs)
-        self.fields = needs  # once placed: where they are in this dump
+        self.fields = needs  # after `place`: with their places in this dump
         self.found: list[Source] = []
         self._reading, self._output = reading, output
         self._scan: Scan | None = None
@@ -104,14 +104,14 @@ class Session:
 
     @property
     def summary_budgets(self) -> tuple[int, ...] | None:
-        """The budgets that all summaries among the sources know; None if there is no summary."""
+        """The budgets that all summaries among the sources answer for; None if there is no summary."""
         headers = inputs.summary_headers(self.found)
         if not headers:
             return None
         return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers.values()))))
 
     def why_unchecked(self, spec: ObservationSpec) -> str | None:
-        """Why checks cannot be made of the summaries among the sources; None if they can."""
+        """Return why the summaries among the sources cannot be checked; None if they can."""
         return summary.missing_evidence(inputs.summary_headers(self.found), spec)
 
     # ---- scan
@@ -120,7 +120,7 @@ class Session:
         """Read all sources to their end.
 
         Raises:
-            UsageProblem: there are summaries among them that do not merge, or do not answer for these budgets.
+            UsageProblem: summaries among them cannot be merged, or do not answer for these budgets.
         """
         spec, budgets = spec or ScanSpec(), tuple(budgets)
         observe = self._require_mergeable(budgets, spec)
@@ -140,26 +140,26 @@ class Session:
         )
         with progress_over(self.found, self._output.quiet) as update:
             if isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY:
-                from budget_cli.scanning import ray  # of an extra
+                from budget_cli.scanning import ray  # an extra
 
                 self._scan = ray.scan(self.found, plan, self._reading.jobs, update)
                 return self._scan
             result = scan.scan(self.found, plan, self._reading.jobs, update)
         if result.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
             result.notes.append(
-                "read without the compiled reader, which takes a fraction of the time: there was no C compiler when"
-                " budget-cli was installed"
+                "read without the compiled reader, which is many times faster: budget-cli was installed without a C"
+                " compiler"
             )
         self._scan = result
         return result
 
     def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> ObservationSpec | None:
-        """Refuse summaries that do not go together; return what can be observed where there are some."""
+        """Refuse summaries that cannot be merged; return what can be observed along with them."""
         headers = inputs.summary_headers(self.found)
         if not headers:
             return spec.observe
         if spec.by:
-            raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which holds no single records")
+            raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which has no individual records")
         _require_once(self.found, headers)
         summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found))
         if spec.observe is None or spec.sources_apart:
@@ -173,17 +173,17 @@ class Session:
 
     @property
     def scanned(self) -> Scan:
-        """The scan, once there is one."""
+        """The result of `scan`, which must have been called."""
         assert self._scan is not None
         return self._scan
 
     @property
     def problems(self) -> list[str]:
-        """Sources that could not be read to their end, and why."""
+        """The sources that could not be read to their end, each with the reason."""
         return [str(problem) for problem in self.scanned.problems]
 
     def reasons(self) -> list[Reason]:
-        """Why reading alone makes the verdict fail."""
+        """Return why the verdict fails, apart from gates and findings."""
         return verdict.reasons_to_fail(self.scanned.tally, self.scanned.rejections, self.problems, self.allowance)
 
     def gate_results(self, result: object) -> list[GateResult]:
@@ -191,14 +191,14 @@ class Session:
         return [of_gate[0] for of_gate in gates.evaluate(self.gates, numbers_of(result))]
 
     def loss_reasons(self, loss: Loss, by: str | None = None) -> list[Reason]:
-        """Why a loss cannot be a verdict's: `--by` splits nothing, or its numbers overflow."""
+        """Return why a loss makes the verdict fail: no record has the field of `--by`, or the numbers overflow."""
         reasons = []
         if by is not None and loss.responses and set(self.scanned.by) == {None}:
-            reasons.append(Reason("result", f"--by {by}: no record has it"))
+            reasons.append(Reason("result", f"--by {by}: no record has this field"))
         return [*reasons, TOO_LARGE] if loss.loss is None and loss.responses else reasons
 
     def rejections(self, most: int | None = None) -> list[Rejection]:
-        """The first rejections to show; none where one reason stands for all of them."""
+        """Return the first rejections to show; none if a single reason covers all of them."""
         scan = self.scanned
         return scan.rejections[:most] if verdict.missing_everywhere(scan.tally, scan.rejections) is None else []
 
@@ -210,13 +210,13 @@ class Session:
         texts: bool | None = None,
         keys: bool = False,
     ) -> CheckInput:
-        """What the checks look at.
+        """Return the input of the checks.
 
         Args:
             loss: the loss of the groups.
-            groups: of the scan, with the budget of the loss and no other.
-            thresholds: of all checks.
-            texts: True if there are texts; None if they were not asked for.
+            groups: the groups of the scan, with only the budget of the loss.
+            thresholds: the thresholds of all checks.
+            texts: True if the records have texts, False if not; None without --text.
             keys: True if duplicate keys were looked for.
         """
         scan = self.scanned
@@ -242,17 +242,17 @@ class Session:
         """Write the result, report what went wrong on standard error, and return the exit code.
 
         Args:
-            result: in the format asked for.
-            reasons: why the verdict is fail.
-            on_screen: True if the result itself tells a person what went wrong.
-            most: rejections to name; None: as many as were kept.
+            result: the result, in the chosen format.
+            reasons: why the verdict fails.
+            on_screen: True if the result itself shows what went wrong.
+            most: maximum number of rejections to list; None for all that were kept.
         """
         console.write(result, self._output.output)
         self.report(reasons, on_screen, most)
         return self.exit_code(reasons)
 
     def report(self, reasons: Sequence[Reason], on_screen: bool, most: int | None = None) -> None:
-        """Report what went wrong on standard error, as far as the result does not."""
+        """Report on standard error what went wrong, except for what the result shows."""
         scan, quiet = self.scanned, self._output.quiet
         if not quiet:
             for note in scan.notes:
@@ -272,14 +272,14 @@ class Session:
         say_failures(reasons)
 
     def exit_code(self, reasons: Sequence[Reason]) -> Exit:
-        """The exit code of the verdict."""
+        """Return the exit code of the verdict."""
         if self.scanned.problems:
             return Exit.IO
         return Exit.FAIL if reasons else Exit.PASS
 
 
 def say_failures(reasons: Iterable[Reason]) -> None:
-    """Say why the verdict is fail; the sources that could not be read have been named before."""
+    """Report why the verdict fails; incomplete sources have been reported before."""
     for reason in reasons:
         if reason.kind != "incomplete":
             console.say(f"fail: {reason}")
@@ -288,22 +288,22 @@ def say_failures(reasons: Iterable[Reason]) -> None:
 def observation_spec(
     budgets: tuple[int, ...], thresholds: Mapping[str, float], beta: float = 0.0, per_prompt: bool = True
 ) -> ObservationSpec:
-    """What the checks, with these thresholds, need to be observed while records are read."""
-    used = {called: thresholds[name] for name, called in summary.THRESHOLDS.items()}
+    """Return what to observe while records are read, for the checks with these thresholds."""
+    used = {key: thresholds[name] for name, key in summary.THRESHOLDS.items()}
     return ObservationSpec(budgets, used["positive"], used["outlier"], per_prompt, beta)
 
 
 def needed_fields(budget_penalty_coef: bool | float, kl_coef: bool | float, extras: tuple[str, ...] = ()) -> Fields:
-    """The canonical fields, with what coefficients other than 0 need of them, and the extras to read."""
+    """Return the canonical fields, with those that nonzero coefficients need, and the extras to read."""
     return Fields(needs_length=bool(budget_penalty_coef), needs_log_probs=bool(kl_coef), extras=extras)
 
 
 def _require_once(found: Sequence[Source], headers: Mapping[str, Any]) -> None:
-    """Refuse a source beside a summary of it: its records would count twice."""
+    """Refuse a source that is also part of a summary, as its records would count twice."""
     read = {normpath(source.name): source.name for source in found if source.name not in headers}
     for name_of_summary, header in headers.items():
         for name in header["sources"]:
             if normpath(name) in read:
                 raise UsageProblem(
-                    f"{read[normpath(name)]}: is in the summary {name_of_summary}, too: give one of them"
+                    f"{read[normpath(name)]}: is also part of the summary {name_of_summary}: give only one of them"
                 )

@@ -1,12 +1,14 @@
-"""budget-cli.toml, or [tool.budget-cli] of pyproject.toml → options that neither a flag nor the environment gives.
+"""budget-cli.toml, or [tool.budget-cli] of pyproject.toml → options that neither a flag nor the environment sets.
 
-Searched from the current directory upward; the first directory that has one ends the search. A key is an option's long
-name; a table of a command's name holds for that command alone. Costs a few failing `open` where there is no file.
+The file is searched for from the current directory upward; the first directory with one ends the search. Keys are the
+long names of options; a table named after a command applies to that command alone. Without a file, the search costs a
+few failing calls of `open`.
 """
 
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -14,61 +16,60 @@ import typer
 from budget_cli.errors import UsageProblem
 
 OWN, SHARED = "budget-cli.toml", "pyproject.toml"
-PREFIX, OF_ALL = "BUDGET_CLI_", {"CONFIG", "NO_CONFIG"}  # of variables; the options of the program itself
-ON_THE_COMMAND_LINE = ("output", "rejects", "explain", "help")  # said for one run only
+PREFIX, OF_PROGRAM = "BUDGET_CLI_", {"CONFIG", "NO_CONFIG"}  # of variables; variables of the program itself
+COMMAND_LINE_ONLY = ("output", "rejects", "explain", "help")  # these concern a single run
 
-
-Commands = Callable[[], Mapping[str, Any]]  # every command by its name, with its `params`; made only for a file
+Commands = Callable[[], Mapping[str, Any]]  # → each command with its `params`, by name; called only if needed
 
 
 def defaults(this: Any, commands: Commands, command: str, path: str | None, search: bool = True) -> dict[str, Any]:
-    """The values of this command's options, by the names of their parameters.
+    """Return the values of the options of this command, by the names of their parameters.
 
     Args:
-        this: the command that is run, with its `params`.
-        commands: all of them.
-        command: its name.
-        path: the file; None: search for it, if `search`.
+        this: the command to run, with its `params`.
+        commands: returns all commands.
+        command: the name of the command to run.
+        path: the file; None to search for it.
+        search: False to use no file unless `path` is given.
 
     Raises:
-        UsageProblem: the file cannot be read, or says what no option is or takes.
+        UsageProblem: the file cannot be read, or has an unknown option or an invalid value.
     """
     for option in this.params:
-        if getattr(option, "multiple", False):  # or the environment's would be split at spaces: 'loss > 1' is one gate
+        if getattr(option, "multiple", False):  # by default split at spaces, but 'loss > 1' is one gate
             option.type.envvar_list_splitter = "\n"
-    _require_no_slip(this, commands)
+    _require_no_misspelling(this, commands)
     if path is not None:
         table = _table(path, _bytes(path, missing_is_fine=False))
         if table is None:
             raise UsageProblem(f"--config {path}: has no [tool.budget-cli]")
         return _checked(path, table, commands(), command)
-    return _found(commands, command) if search else {}
+    return _search(commands, command) if search else {}
 
 
-def _require_no_slip(this: Any, commands: Commands) -> None:
-    """That no variable is nearly the name of an option: a gate that is never looked at would pass everything.
+def _require_no_misspelling(this: Any, commands: Commands) -> None:
+    """Refuse variables that are nearly the name of an option: a misspelled gate would pass everything.
 
     Raises:
-        UsageProblem: one is.
+        UsageProblem: there is such a variable.
     """
     names = {name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)}
-    names -= {option.name.upper() for option in this.params} | OF_ALL
+    names -= {option.name.upper() for option in this.params} | OF_PROGRAM
     if not names:
         return
-    from difflib import get_close_matches
-
-    known = {option.name.upper() for command in commands().values() for option in command.params} | OF_ALL
+    known = {option.name.upper() for command in commands().values() for option in command.params} | OF_PROGRAM
     for name in sorted(names - known):
         close = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
-        if close:  # else it is a script's own
-            raise UsageProblem(f"{PREFIX}{name}: no option is called that (did you mean {PREFIX}{close[0]}?)")
+        if close:  # otherwise it belongs to a script of the user
+            raise UsageProblem(f"{PREFIX}{name}: unknown option (did you mean {PREFIX}{close[0]}?)")
 
 
-def _found(commands: Commands, command: str) -> dict[str, Any]:
+def _search(commands: Commands, command: str) -> dict[str, Any]:
+    """Return the values from the nearest file, from the current directory upward; none without a file."""
     prefix = ""
     try:
         folder = os.getcwd()
-    except FileNotFoundError:  # it was removed
+    except FileNotFoundError:  # the directory was removed
         return {}
     while True:
         for name in (OWN, SHARED):
@@ -95,7 +96,7 @@ def _bytes(path: str, missing_is_fine: bool) -> bytes | None:
 
 
 def _table(path: str, content: bytes | None) -> dict[str, Any] | None:
-    """What the file says of this program; None: it does not speak of it."""
+    """Return the settings of the program in a file; None if it has none."""
     shared = os.path.basename(path) == SHARED
     if content is None or (shared and b"budget-cli" not in content):
         return None
@@ -115,36 +116,36 @@ def _table(path: str, content: bytes | None) -> dict[str, Any] | None:
 
 
 def _checked(path: str, table: dict[str, Any], commands: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """The values for this command; every key of the file is looked at, whichever command is run."""
-    options = {name: _options(known) for name, known in commands.items()}
+    """Return the values for this command; every key of the file is checked, also those for other commands."""
+    options = {name: _options(each) for name, each in commands.items()}
     values: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for key, value in table.items():
         if key in commands and isinstance(value, dict):
             for inner, inner_value in value.items():
-                option = _known(path, f"{key}.{inner}", inner, options[key], ())
-                told = _value(path, f"{key}.{inner}", option, inner_value)
+                option = _option_named(path, f"{key}.{inner}", inner, options[key], ())
+                checked = _value(path, f"{key}.{inner}", option, inner_value)
                 if key == command:
-                    own[option.name] = told
+                    own[option.name] = checked
             continue
-        everywhere = {name: option for known in options.values() for name, option in known.items()}
-        _known(path, key, key, everywhere, tuple(commands))
-        for name, known in options.items():
-            option = known.get(_dashed(key))
+        of_any = {name: option for by_name in options.values() for name, option in by_name.items()}
+        _option_named(path, key, key, of_any, tuple(commands))
+        for name, by_name in options.items():
+            option = by_name.get(_dashed(key))
             if option is not None:
-                told = _value(path, key, option, value)
+                checked = _value(path, key, option, value)
                 if name == command:
-                    values[option.name] = told
+                    values[option.name] = checked
     return values | own
 
 
 def _options(command: Any) -> dict[str, Any]:
-    """The command's options by their long names."""
+    """Return the options of a command by their long names."""
     return {
         name[2:]: option
         for option in command.params
         for name in option.opts
-        if name.startswith("--") and option.name not in ON_THE_COMMAND_LINE
+        if name.startswith("--") and option.name not in COMMAND_LINE_ONLY
     }
 
 
@@ -152,23 +153,22 @@ def _dashed(key: str) -> str:
     return key.replace("_", "-")
 
 
-def _known(path: str, where: str, key: str, options: Mapping[str, Any], tables: Sequence[str]) -> Any:
+def _option_named(path: str, where: str, key: str, options: Mapping[str, Any], tables: Sequence[str]) -> Any:
+    """Return the option that a key names; refuse an unknown key, with a suggestion."""
     if _dashed(key) in options:
         return options[_dashed(key)]
-    from difflib import get_close_matches
-
-    if key in ON_THE_COMMAND_LINE:
-        raise UsageProblem(f"{path}: {where}: belongs on the command line")
+    if key in COMMAND_LINE_ONLY:
+        raise UsageProblem(f"{path}: {where}: can be given only on the command line")
     close = get_close_matches(_dashed(key), [*options, *tables], n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ": the keys are the long options, as in token-budget"
-    raise UsageProblem(f"{path}: {where}: no option is called that{hint}")
+    hint = f" (did you mean {close[0]}?)" if close else "; keys are the long names of options, as in token-budget"
+    raise UsageProblem(f"{path}: {where}: unknown option{hint}")
 
 
 def _value(path: str, where: str, option: Any, value: Any) -> Any:
-    """The value as the command line would give it."""
+    """Return the value in the form that the command line would give."""
     if option.is_flag:
         if not isinstance(value, bool):
-            raise UsageProblem(f"{path}: {where}: expected true or false, found {_shown(value)}")
+            raise UsageProblem(f"{path}: {where}: expected true or false, found {_as_toml(value)}")
         return value
     if option.multiple:
         if isinstance(value, dict):
@@ -180,7 +180,7 @@ def _value(path: str, where: str, option: Any, value: Any) -> Any:
 
 def _one(path: str, where: str, option: Any, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise UsageProblem(f"{path}: {where}: expected a {_kind(option)}, found {_shown(value)}")
+        raise UsageProblem(f"{path}: {where}: expected a {_kind(option)}, found {_as_toml(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageProblem(f"{path}: {where}: expected a finite number, found {value}")
     text = str(value)
@@ -189,14 +189,14 @@ def _one(path: str, where: str, option: Any, value: Any) -> str:
     except typer.BadParameter as error:
         raise UsageProblem(f"{path}: {where}: {error.message.rstrip('.')}") from None
     if option.metavar == "FILE":
-        return os.path.join(os.path.dirname(path), text)  # as the file's author meant it
+        return os.path.join(os.path.dirname(path), text)  # relative to the settings file
     return text
 
 
 def _kind(option: Any) -> str:
     name: str = option.type.name
-    return "whole number" if "int" in name else "number" if "float" in name else "text"
+    return "whole number" if "int" in name else "number" if "float" in name else "string"
 
 
-def _shown(value: Any) -> str:
+def _as_toml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,4 +1,4 @@
-"""BASE and NEW of a comparison: each a dump that is scanned, or the earlier result of `loss --format json`."""
+"""BASE and NEW of a comparison, each a dump to scan or an earlier result of `loss --format json`."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ from budget_cli.rendering.compare import Side as ShownSide
 from budget_cli.sources.local import Kind
 from budget_cli.sources.results import read_result
 
-ONLY_NAMED = 10  # prompts that only one dump has, by name; all are counted
+ONLY_NAMED = 10  # prompts in one dump only that are listed; all are counted
 
 
 class Side:
-    """One of the two."""
+    """One side of a comparison."""
 
     def __init__(self, name: str, session: Session) -> None:
         """Find the dump, or read the earlier result.
 
         Raises:
-            InputProblem: it cannot be read, or is an incomplete result.
-            UsageProblem: it is a result of another command.
+            InputProblem: the file cannot be read, or is an incomplete result.
+            UsageProblem: the file is a result of another command.
         """
         self.name, self.session = name, session
         self.earlier: EarlierResult | None = None
@@ -40,13 +40,15 @@ class Side:
             try:
                 self.earlier = compare.from_result(result)
             except (KeyError, TypeError) as error:
-                raise InputProblem(name, f"a result of budget-cli loss without {error}: write it anew") from None
+                raise InputProblem(name, f"this result of budget-cli loss has no {error}: create it again") from None
             self.problems = [f"{name}: {problem}" for problem in result.get("incomplete", [])]
         elif (command := source.schema.split("/")[0]) in ("compare", "sweep", "check", "fields"):
-            raise UsageProblem(f"{name}: a result of budget-cli {command}: expected a dump, or one of loss")
+            raise UsageProblem(
+                f"{name}: this is a result of budget-cli {command}: expected a dump, or a result of loss"
+            )
 
     def read(self, budgets: Sequence[int]) -> None:
-        """Scan the dump, if it is one."""
+        """Scan the dump; an earlier result has been read already."""
         if self.earlier is None:
             self.session.place()
             self.session.scan(budgets)
@@ -54,11 +56,11 @@ class Side:
 
     @property
     def tally(self) -> Tally:
-        """The counts of its records."""
+        """The counts of the records of this side."""
         return self.session.scanned.tally if self.earlier is None else self.earlier.tally
 
     def reasons(self) -> list[Reason]:
-        """Why this side alone makes the verdict fail."""
+        """Return why this side makes the verdict fail."""
         if self.earlier is None:
             reasons = self.session.reasons()
         else:
@@ -69,23 +71,23 @@ class Side:
         ]
 
     def shown(self) -> ShownSide:
-        """What the result shows of it."""
+        """Return what the result shows of this side."""
         rejections = [] if self.earlier is not None else self.session.rejections()
         return ShownSide(self.name, self.tally, rejections, self.only_here, self.problems)
 
     def result(self, coefficients: Coefficients, aggregate: Aggregate) -> EarlierResult:
-        """The earlier result; or a dump summed up as one, to stand beside one."""
+        """Return the earlier result, or that of the dump, to be compared with an earlier result."""
         if self.earlier is not None:
             return self.earlier
         scan = self.session.scanned
         return compare.from_loss(compute_loss(scan.groups, coefficients, scan.tally, aggregate), scan.tally)
 
 
-def agreed(sides: Sequence[Side], given: Coefficients, aggregate: Aggregate) -> tuple[Coefficients, Aggregate]:
-    """Return the coefficients and the aggregate of both: as given, or those of earlier results.
+def common_settings(sides: Sequence[Side], given: Coefficients, aggregate: Aggregate) -> tuple[Coefficients, Aggregate]:
+    """Return the coefficients and the aggregate of both sides: as given, or those of earlier results.
 
     Raises:
-        UsageProblem: they differ, so the losses cannot be compared.
+        UsageProblem: the sides were computed with different ones, so the losses cannot be compared.
     """
     results = [(side.name, side.earlier) for side in sides if side.earlier is not None]
     if not results:
@@ -93,12 +95,12 @@ def agreed(sides: Sequence[Side], given: Coefficients, aggregate: Aggregate) -> 
     (_, first), *_ = results
     common = given._replace(token_budget=given.token_budget or first.coefficients.token_budget)
     if len(results) == len(sides) and given.token_budget is None:
-        common, aggregate = first.coefficients, first.aggregate  # there is no dump that the options could be about
+        common, aggregate = first.coefficients, first.aggregate  # no dump, so the options do not apply
     for name, result in results:
         if (result.coefficients, result.aggregate) != (common, aggregate):
             raise UsageProblem(
                 f"{name}: computed with {_flags(result.coefficients, result.aggregate)}, the other with"
-                f" {_flags(common, aggregate)}: only the same can be compared"
+                f" {_flags(common, aggregate)}: both must use the same"
             )
     return common, aggregate
 
@@ -109,10 +111,10 @@ def _flags(coefficients: Coefficients, aggregate: Aggregate) -> str:
     return flags if aggregate == "response" else f"{flags} --aggregate {aggregate}"
 
 
-def compared(
+def compare_sides(
     base: Side, new: Side, coefficients: Coefficients, aggregate: Aggregate, order: Order, top: int
 ) -> tuple[Comparison, list[Moved]]:
-    """Compare the sides, and rank the prompts that moved most; note on each side the prompts that it alone has."""
+    """Compare the sides and rank the prompts that moved most; set `only_here` on each side."""
     if base.earlier is not None or new.earlier is not None:
         earlier, later = base.result(coefficients, aggregate), new.result(coefficients, aggregate)
         return compare.compare_results(earlier, later, coefficients, aggregate), []

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from budget_cli.cli.app import COMMANDS, app_of
+from budget_cli.cli.app import COMMANDS, build_app
 
 Record = dict[str, Any]
 BUDGET = ("-B", "1024", "--beta", "0.001")
@@ -59,7 +59,7 @@ def checked(path: Path, data: bytes | Sequence[Record], *arguments: str) -> dict
     """The JSON of `budget-cli check` of these lines."""
     dump, out = path / "dump.jsonl", path / "out.json"
     dump.write_bytes(data if isinstance(data, bytes) else lines(data))
-    done = CliRunner().invoke(app_of(*COMMANDS), ["check", str(dump), *arguments, "-f", "json", "-o", str(out)])
+    done = CliRunner().invoke(build_app(*COMMANDS), ["check", str(dump), *arguments, "-f", "json", "-o", str(out)])
     assert done.exit_code in (0, 1), (done.output, done.exception)
     answer: dict[str, Any] = json.loads(out.read_bytes())
     assert done.exit_code == (answer["status"] == "fail")

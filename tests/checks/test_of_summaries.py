@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from budget_cli.analysis.checks.catalogue import CHECKS
-from budget_cli.cli.app import COMMANDS, app_of
+from budget_cli.cli.app import COMMANDS, build_app
 
 OF_RECORDS = {code for code, check in CHECKS.items() if "records" in check.needs}
 DAMAGED = [
@@ -30,7 +30,7 @@ DAMAGED = [
 
 
 def run(*arguments: Any) -> int:
-    done = CliRunner().invoke(app_of(*COMMANDS), list(map(str, arguments)))
+    done = CliRunner().invoke(build_app(*COMMANDS), list(map(str, arguments)))
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     assert done.exit_code in (0, 1), done.output
     return done.exit_code

@@ -149,15 +149,15 @@ def test_gates_hold_for_the_total_and_with_each_for_every_row(
 
 def test_a_field_that_no_record_has_fails(budget_cli: Run) -> None:
     done = budget_cli("loss", STEPS, "-B", "1024", "--by", "stpe", "-f", "json")
-    assert (done.returncode, done.stderr) == (1, b"budget-cli: fail: --by stpe: no record has it\n")
+    assert (done.returncode, done.stderr) == (1, b"budget-cli: fail: --by stpe: no record has this field\n")
     assert [row["key"] for row in json.loads(done.stdout)["by"]] == [None]
 
 
 USAGE: list[tuple[tuple[str, ...], str]] = [
-    (("--each",), "--each: every row of what? give --by FIELD or --by file"),
+    (("--each",), "--each applies to the rows of --by: give --by FIELD or --by file"),
     (
         ("--by", "a..b"),
-        "--by a..b: expected file, or where a field is: path 'a..b': expected keys joined by dots,"
+        "--by a..b: expected file or the place of a field: path 'a..b': expected keys joined by dots,"
         " with [] after a list, as in a.b[].c",
     ),
 ]

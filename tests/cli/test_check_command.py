@@ -201,7 +201,7 @@ def test_the_screen_says_that_a_summary_holds_no_single_records(budget_cli: Run,
     assert "sample_data/steps/42.jsonl:5  info  truncated  primes-128" in lines
     assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  geometry-203" in lines
     assert [line for line in lines if line.startswith("skipped")] == [
-        "skipped   9 checks: a summary holds no single records"
+        "skipped   9 checks: a summary has no individual records"
     ]
     assert lines[-1] == "pass      72 records read, none rejected"
 
@@ -223,7 +223,7 @@ def test_beside_a_summary_no_check_is_made_of_single_records(budget_cli: Run, st
                     "duplicate-records",
                     "identical-responses",
                 ],
-                "reason": "a summary holds no single records",
+                "reason": "a summary has no individual records",
             }
         ]
         assert {"phantom-advantage", "truncated", "penalty-in-reward"} <= set(answer["checked"])
@@ -253,10 +253,10 @@ SUMMARIES = [
         "1.jsonl: this summary was made for other budgets (512, 1024), not 9: give one of those with -B, or"
         " summarize again with 9",
     ),
-    (("--text",), "1.jsonl: a summary holds no single records, which is what check --text is about"),
+    (("--text",), "1.jsonl: a summary has no individual records, which check --text needs"),
     (
         ("--duplicate-keys",),
-        "1.jsonl: a summary holds no single records, which is what check --duplicate-keys is about",
+        "1.jsonl: a summary has no individual records, which check --duplicate-keys needs",
     ),
     (
         ("--threshold", "log-ratio-outlier.nats=3"),
@@ -291,7 +291,7 @@ def test_a_summary_of_an_earlier_version_is_to_be_made_again(budget_cli: Run, st
     # what was put together from it does not pretend to know
     together = budget_cli("summarize", "1.jsonl", "2.jsonl.gz", "-B", "512", "-o", "all.jsonl", cwd=steps)
     assert together.returncode == 0
-    assert together.stderr == done.stderr.replace(b" 1.jsonl", b" check cannot take the result: 1.jsonl")
+    assert together.stderr == done.stderr.replace(b" 1.jsonl", b" check will not accept this summary: 1.jsonl")
     assert budget_cli("check", "all.jsonl", cwd=steps).stderr == done.stderr.replace(b" 1.jsonl", b" all.jsonl")
 
 

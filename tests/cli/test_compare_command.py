@@ -157,23 +157,23 @@ REFUSED: list[tuple[str, str, str]] = [  # the content of the first file, more f
         "",
         "-B 99",
         "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 99 --beta 0.01"
-        " --alpha 0.1: only the same can be compared",
+        " --alpha 0.1: both must use the same",
     ),
     (
         "",
         "--aggregate prompt",
         "base.json: computed with -B 100 --beta 0.01 --alpha 0.1, the other with -B 100"
-        " --beta 0.01 --alpha 0.1 --aggregate prompt: only the same can be compared",
+        " --beta 0.01 --alpha 0.1 --aggregate prompt: both must use the same",
     ),
     (
         '{"schema": "budget-cli/loss/1", "prompts": 1}',
         "",
-        "base.json: a result of budget-cli loss without 'records': write it anew",
+        "base.json: this result of budget-cli loss has no 'records': create it again",
     ),
     (
         '{"schema": "budget-cli/compare/1"}',
         "",
-        "base.json: a result of budget-cli compare: expected a dump, or one of loss",
+        "base.json: this is a result of budget-cli compare: expected a dump, or a result of loss",
     ),
     (
         '{"schema": "budget-cli/loss/1", "prom',

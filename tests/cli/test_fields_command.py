@@ -7,7 +7,7 @@ import pytest
 from command import Run
 
 RECORD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "response_length": 3}\n'
-NOTHING = "no records: there is nothing in these files"
+NOTHING = "no records: these files are empty or blank"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_page_has_a_description_sections_examples_and_exit_codes(budget_cli: R
         "Fields:",
         "Output:",
         "  Examples:",
-        "  Exit: 0 ",
+        "  Exit codes: 0 ",
         "BUDGET_CLI_TOKEN_BUDGET=4096",
     ):
         assert f"\n{part}" in f"\n{text}" or part in text

@@ -55,7 +55,7 @@ def test_where_some_records_lack_what_a_coefficient_needs_it_is_said_how_many_an
     allowed = budget_cli("loss", "a.jsonl", "-B", "9", "--max-errors", "20", cwd=tmp_path)
     assert allowed.returncode == 0
     text = allowed.stdout.decode()
-    assert f"warning   20 records of 60 without {name}: the loss is over the others\n" in text
+    assert f"warning   20 records of 60 without {name}: the loss leaves them out\n" in text
     assert text.endswith("pass      60 records read, 20 rejected as allowed\n")
     answer = json.loads(budget_cli("loss", "a.jsonl", "-B", "9", "-f", "json", cwd=tmp_path).stdout)
     expected = {"no_length": 0, "no_log_prob": 0, "no_old_log_prob": 0}

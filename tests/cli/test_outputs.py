@@ -35,9 +35,7 @@ def test_no_result_takes_the_place_of_an_input(
         os.link(dump, output)
     before = dump.read_bytes()
     done = budget_cli(command, dump, "-B", "9", option, output)
-    assert done.stderr.decode() == (
-        f"budget-cli: {option} {output}: is one of the inputs; give the result a name of its own\n"
-    )
+    assert done.stderr.decode() == (f"budget-cli: {option} {output}: is also an input; give the result another name\n")
     assert (done.returncode, dump.read_bytes()) == (2, before)
 
 
@@ -61,7 +59,7 @@ def test_a_dump_and_a_summary_of_it_are_not_both_read(budget_cli: Run, dump: Pat
     summary = dump.with_name("a.jsonl.summary")
     assert budget_cli("summarize", dump, "-B", "9", "-o", summary).returncode == 0
     done = budget_cli("loss", dump.parent, "-B", "9")
-    assert done.stderr.decode() == f"budget-cli: {dump}: is in the summary {summary}, too: give one of them\n"
+    assert done.stderr.decode() == f"budget-cli: {dump}: is also part of the summary {summary}: give only one of them\n"
     assert done.returncode == 2
 
 

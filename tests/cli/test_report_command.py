@@ -216,7 +216,7 @@ def test_a_summary_has_a_page_for_its_budgets_and_no_sample(budget_cli: Run, pag
     [
         ((), "give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one"),
         (("-B", "1", "--budgets", "x"), "--budgets 'x': expected numbers separated by commas"),
-        (("--beta", "0", "--budgets", "5"), "--budgets: the slider begins at a budget, give it with -B"),
+        (("--beta", "0", "--budgets", "5"), "--budgets: the slider needs a budget to start from: give -B TOKENS"),
         (("-B", "1", "-o", "no/such/place.html"), "-o no/such/place.html: there is no directory"),
     ],
 )

@@ -117,9 +117,9 @@ def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None
             "{}: this summary was made for other budgets (512, 1024), not 9: give one of those"
             " with -B, or summarize again with 9",
         ),
-        (("loss", "{}", "-B", "1024", "--by", "file"), "--by file: {} is a summary, which holds no single records"),
-        (("annotate", "{}", "-B", "1024"), "{}: a summary holds no single records, which is what annotate is about"),
-        (("fields", "{}"), "{}: a summary holds no single records, which is what fields is about"),
+        (("loss", "{}", "-B", "1024", "--by", "file"), "--by file: {} is a summary, which has no individual records"),
+        (("annotate", "{}", "-B", "1024"), "{}: a summary has no individual records, which annotate needs"),
+        (("fields", "{}"), "{}: a summary has no individual records, which fields needs"),
     ],
 )
 def test_wrong_uses_are_one_line(budget_cli: Run, parts: list[Path], arguments: tuple[str, ...], message: str) -> None:

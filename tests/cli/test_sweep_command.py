@@ -151,7 +151,8 @@ def test_a_summary_is_swept_at_its_budgets_and_suggests_none(
     done = budget_cli("sweep", summary, "--suggest")
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == (
-        "budget-cli: --suggest finds budgets of its own, and a summary has only those it was made with: give -B\n"
+        "budget-cli: --suggest chooses its own budgets, but a summary answers only for those it was made with:"
+        " give -B\n"
     )
 
 
@@ -198,12 +199,12 @@ def test_numbers_beyond_a_double_are_a_failure(budget_cli: Run) -> None:
         (("-B", "1", "--beta", "0:1"), "--budget-penalty-coef '0:1': expected numbers separated by commas,"),
         (("-B", "1", "--kl-coef", ""), "--kl-coef '': expected numbers separated by commas,"),
         (("-B", "0:9999:10000", "--beta", "0:1:9999"), "a grid of 99,990,000 cells, expected at most 1,000,000"),
-        (("--suggest", "-B", "1"), "--suggest finds budgets and β itself: give it no -B, no --beta and no overlong"),
+        (("--suggest", "-B", "1"), "--suggest chooses budgets and β itself: leave out -B, --beta and the overlong"),
         (("--overlong-buffer", "9"), "--max-response-length and --overlong-buffer go together: give both"),
         (("--max-response-length", "9"), "--max-response-length and --overlong-buffer go together: give both"),
         (
             ("--max-response-length", "9", "--overlong-buffer", "5", "-B", "4"),
-            "--overlong-buffer stands for a budget and a β: give it, or -B and --beta, not both",
+            "--overlong-buffer sets both the budget and β: give either it or -B and --beta",
         ),
         (
             ("--max-response-length", "9", "--overlong-buffer", "10"),
@@ -240,5 +241,5 @@ def test_a_gate_must_hold_in_every_cell(budget_cli: Run) -> None:
     suggested = budget_cli("sweep", SAMPLE, "--suggest", "--fail-if", "loss > 3")
     assert (suggested.returncode, suggested.stderr) == (
         2,
-        b"budget-cli: --fail-if: a suggestion has no cells; give it with -B\n",
+        b"budget-cli: --fail-if: gates apply to the cells of a grid, and --suggest has none; use -B instead\n",
     )

@@ -75,7 +75,7 @@ def test_help_names_every_option_and_the_exit_codes(budget_cli: Run) -> None:
     names = "token-budget beta alpha aggregate field format precision fail-if max-errors jobs output quiet verbose"
     for name in names.split():
         assert f"--{name}" in text
-    assert "Exit: 0 " in text
+    assert "Exit codes: 0 " in text
 
 
 def test_a_bug_keeps_its_traceback_and_is_exit_70(

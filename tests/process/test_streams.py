@@ -23,7 +23,7 @@ def test_no_files_and_a_keyboard_is_a_mistake(small: Path) -> None:
         os.close(main)
         os.close(terminal)
     assert done.returncode == 2
-    assert done.stderr.decode().startswith("budget-cli: no files: name some, or a directory, or pipe records in")
+    assert done.stderr.decode().startswith("budget-cli: no input: give files or a directory, or pipe records in")
 
 
 def test_a_named_pipe_is_read_like_a_file(budget_cli: Start, tmp_path: Path, small: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from budget_cli.cli.app import COMMANDS, app_of
+from budget_cli.cli.app import COMMANDS, build_app
 
 Show = Callable[..., Result]
 
@@ -24,7 +24,7 @@ def show(tmp_path: Path) -> Show:
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         clean: dict[str, str | None] = {"NO_COLOR": None, "FORCE_COLOR": None, "COLUMNS": None, "TERM": None}
         return CliRunner(charset=charset).invoke(
-            app_of(*COMMANDS), ["loss", *arguments, str(path)], env=clean | settings
+            build_app(*COMMANDS), ["loss", *arguments, str(path)], env=clean | settings
         )
 
     return run

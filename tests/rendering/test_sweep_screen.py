@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from budget_cli.cli.app import COMMANDS, app_of
+from budget_cli.cli.app import COMMANDS, build_app
 
 Make = Callable[..., dict[str, Any]]
 Sweep = Callable[..., Result]
@@ -22,7 +22,7 @@ def sweep(show: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Sweep
     invoke = CliRunner.invoke
 
     def swapped(self: CliRunner, command: Any, args: Any, **more: Any) -> Result:
-        return invoke(self, app_of(*COMMANDS), ["sweep", *args[1:]], **more)
+        return invoke(self, build_app(*COMMANDS), ["sweep", *args[1:]], **more)
 
     monkeypatch.setattr(CliRunner, "invoke", swapped)
     return show

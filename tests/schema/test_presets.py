@@ -366,11 +366,11 @@ def test_a_group_given_by_the_user_overrides_the_preset() -> None:
 CONTRADICTIONS = [
     (
         ("--group", "line", "--field", "prompt_id=a"),
-        "--group and --field prompt_id=… both say what a prompt is: give one",
+        "--group and --field prompt_id=… both define the prompt: give one of them",
     ),
     (
         ("--reward-weights", "a=1", "--field", "reward=b"),
-        "--reward-weights and --field reward=… both say what the reward is: give one",
+        "--reward-weights and --field reward=… both define the reward: give one of them",
     ),
 ]
 
@@ -405,14 +405,14 @@ def test_rewards_by_function_without_weights_are_refused_with_the_flag_to_give()
     done = run(dump("trl"), *REWARD_ONLY)
     assert (done.returncode, done.stdout) == (2, b"")
     assert last_line(done) == (
-        "budget-cli: a dump of trl holds no reward: give --reward-weights accuracy_reward=1,format_reward=1"
+        "budget-cli: this trl dump has no reward: give --reward-weights accuracy_reward=1,format_reward=1"
         " with the weights of the run"
     )
     done = run(dump("trl"))
     assert last_line(done).startswith("budget-cli: give a budget (-B TOKENS)")
     done = run(dump("trl"), "-B", "9")
     assert last_line(done) == (
-        "budget-cli: a dump of trl holds no reward and no log_prob and no old_log_prob and no response_length: give"
+        "budget-cli: this trl dump has no reward and no log_prob and no old_log_prob and no response_length: give"
         " --reward-weights accuracy_reward=1,format_reward=1 with the weights of the run and --kl-coef 0 and"
         " --budget-penalty-coef 0, or --field log_prob=PATH --field old_log_prob=PATH --field response_length=PATH"
     )
@@ -662,26 +662,26 @@ UNMAPPED = [
     (
         "areal",
         ("-B", "10"),
-        "a dump of areal holds no log_prob and no old_log_prob: give --kl-coef 0 to do without",
+        "this areal dump has no log_prob and no old_log_prob: give --kl-coef 0 to do without",
         ["log_prob", "old_log_prob"],
     ),
     (
         "verl-v1",
         ("-B", "10", "--kl-coef", "0"),
-        "a dump of verl-v1 holds no response_length: give --budget-penalty-coef 0 to do without",
+        "this verl-v1 dump has no response_length: give --budget-penalty-coef 0 to do without",
         ["response_length"],
     ),
     (
         "verl-v1",
         ("-B", "10"),
-        "a dump of verl-v1 holds no log_prob and no old_log_prob and no response_length:"
+        "this verl-v1 dump has no log_prob and no old_log_prob and no response_length:"
         " give --kl-coef 0 --budget-penalty-coef 0 to do without",
         ["log_prob", "old_log_prob", "response_length"],
     ),
     (
         "nemo-rl",
         ("-B", "10"),
-        "a dump of nemo-rl holds no old_log_prob: give --kl-coef 0 to do without",
+        "this nemo-rl dump has no old_log_prob: give --kl-coef 0 to do without",
         ["old_log_prob"],
     ),
 ]
@@ -708,7 +708,7 @@ def test_a_budget_needs_no_length_beside_log_probabilities_by_token(name: str) -
 def test_a_dump_of_rewards_by_function_needs_their_weights() -> None:
     done = run(dump("ms-swift"), *REWARD_ONLY)
     assert done.returncode == 2
-    assert "a dump of ms-swift holds no reward: give " in last_line(done)
+    assert "this ms-swift dump has no reward: give " in last_line(done)
     done = run(dump("ms-swift"), *REWARD_ONLY, "--preset", "ms-swift", "--field", WEIGHTED, "-f", "json")
     assert of_json(done)["loss"] == 0.25
 

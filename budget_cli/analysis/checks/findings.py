@@ -61,7 +61,7 @@ class CheckInput(NamedTuple):
     loss: Loss
     groups: Groups
     counters: Counters
-    per_prompt: PerPrompt | None  # None: one of the files is a summary, which holds no single records
+    per_prompt: PerPrompt | None  # None: one of the files is a summary, which has no individual records
     tally: Tally
     rejections: Sequence[Rejection]
     sources: Sequence[str]  # names, by source number

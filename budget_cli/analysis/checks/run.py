@@ -49,7 +49,7 @@ def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
     c, counters = dump.loss.coefficients, dump.counters
     reasons = {}
     if dump.per_prompt is None:
-        reasons["a summary holds no single records"] = {"records"}
+        reasons["a summary has no individual records"] = {"records"}
     if c.token_budget is None:
         reasons["no budget: give -B TOKENS"] = {"budget"}
     elif c.budget_penalty_coef <= 0:

@@ -1,4 +1,4 @@
-"""`budget-cli annotate FILES…`: the records back, each with what the loss makes of it."""
+"""`budget-cli annotate FILES…`: the records, each with its terms of the loss."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ EPILOG = """Examples:
   budget-cli annotate 40.jsonl -B 4096 | jq -c 'select(.budget_cli.advantage > 1)'
   zcat 40.jsonl.gz | budget-cli annotate -B 4096 --rejects rejected.jsonl | gzip >annotated.jsonl.gz
 
-Exit: 0 all read and all held, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
 """
 Rejects = Annotated[
     str | None,
@@ -35,7 +35,7 @@ Rejects = Annotated[
         metavar="FILE",
         rich_help_panel="Output",
         show_default=False,
-        help="Write the rejected lines there, as they were.",
+        help="Write the rejected lines to FILE, unchanged.",
     ),
 ]
 
@@ -52,15 +52,15 @@ def command(
     reading: LocalReadingOptions,
     to: OutputOptions,
 ) -> Exit:
-    """The records back, each with its own terms of the loss.
+    """Add to each record its terms of the loss.
 
     Each record gets the key budget_cli: {penalty, adjusted_reward, baseline, advantage, log_ratio, loss}, unrounded.
-    Every other byte of it stays as it was, and so does the order. A record that holds a whole prompt gets arrays; in a
-    list of samples each sample gets the key. Where the key is there already, its value is replaced. Blank lines and
-    lines that are no samples pass as they are.
+    All its other bytes and the order of the records stay the same. A record of a whole prompt gets arrays; in a list of
+    samples, each sample gets the key. An existing value of the key is replaced. Blank lines and lines without samples
+    are passed through.
 
-    Rejected records are not in the output: --rejects keeps them. The input is read twice, so standard input goes to a
-    temporary file ($TMPDIR). Where not all bytes can be read, nothing is written.
+    Rejected records are left out of the output; --rejects saves them. The input is read twice, so standard input goes
+    to a temporary file ($TMPDIR). If any bytes cannot be read, nothing is written.
     """
     coefficients.require_budget()
     console.require_writable(to.output)
@@ -84,7 +84,7 @@ def command(
         session.found = stack.enter_context(rereadable(session.found))
         require_lines(session.found, "annotate")
         session.place()
-        Insertion(annotate.KEY, session.fields)  # what cannot be annotated is said before anything is read
+        Insertion(annotate.KEY, session.fields)  # refuse what cannot be annotated before anything is read
         scan = session.scan(coefficients.budgets)
         if scan.problems:
             session.report([], on_screen=False)
@@ -109,9 +109,9 @@ def command(
 
 
 def _say_where(tally: "Tally", rejects: str | None, unheld: int) -> None:
-    """Say what became of the records that are not in the output."""
+    """Report where the rejected records are."""
     where = "are not in the output; --rejects FILE keeps them"
     if rejects is not None:
-        rest = f", but for {unheld:,} too long to be held" if unheld else ""
+        rest = f", except {unheld:,} that were too long to keep" if unheld else ""
         where = f"are in {rejects} instead of the output{rest}"
     console.say(f"{tally.rejected:,} of {tally.read:,} records {where}")

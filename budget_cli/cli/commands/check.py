@@ -1,4 +1,4 @@
-"""`budget-cli check FILES…`: what is wrong or suspicious in a dump."""
+"""`budget-cli check FILES…`: find what is wrong or suspicious in a dump."""
 
 from budget_cli.cli import console, options
 from budget_cli.cli.bundles import FieldOptions, ReadingOptions, VerdictOptions, flattened
@@ -14,12 +14,12 @@ EPILOG = """Examples:
   budget-cli check rollouts/ --select groups --ignore singleton --threshold zero-variance.share=0.3
   budget-cli check --explain phantom-advantage
 
---text reads prompt_text and response_text (presets know where; else --field) for: one text under two ids and one id
-over two texts, lengths in characters or turns, and equal responses by their text. It takes longer.
+--text reads prompt_text and response_text (found by presets, else with --field) to detect one text under two ids or
+two texts under one id, lengths in characters or turns, and responses with equal texts. It takes longer.
 
-FILES may be summaries, alone or beside dumps: what needs single records is not checked then, and that is said.
+FILES can be summaries, alone or together with dumps: checks that need individual records are then listed as skipped.
 
-Exit: 0 all read and nothing as bad as --fail-on, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
+Exit codes: 0 no finding as severe as --fail-on, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
 """
 OPTIONAL = ("finish_reason", "step", "advantage")  # read where the records have them
 TEXTS = ("prompt_text", "response_text")
@@ -39,10 +39,10 @@ def command(
     reading: ReadingOptions,
     screen: CheckScreenOptions,
 ) -> Exit:
-    """What is wrong or suspicious in a dump.
+    """Find what is wrong or suspicious in a dump.
 
-    Looks at groups, budget, lengths, log-probs, ids, and records that cannot be used.
-    Without a budget (-B) what needs one is not checked, and that is said.
+    Examines groups, budget, lengths, log-probs, ids, and records that cannot be used. Without a budget (-B), checks
+    that need one are listed as skipped.
     """
     if checks.explain is not None:
         console.write(_explanation(checks.explain).encode(), screen.output)
@@ -94,13 +94,13 @@ def command(
     if format is CheckFormat.GITHUB:
         console.append_step_summary(check.markdown(result))
     on_screen = format is CheckFormat.TABLE
-    shown = console.drawn(check.screen(result, screen.verbose), screen) if on_screen else check.FORMS[format](result)
+    shown = console.draw(check.screen(result, screen.verbose), screen) if on_screen else check.FORMS[format](result)
     return session.finish(shown, reasons, on_screen, most=0)
 
 
 def _explanation(code: str) -> str:
-    """Return the section about a check, or the page with all of them."""
-    from budget_cli.analysis.checks.selection import check_called  # numpy comes with it
+    """Return the section on a check, or the page of all checks."""
+    from budget_cli.analysis.checks.selection import check_called  # imports numpy
     from budget_cli.rendering import check
 
     return check.explain_all() if code == "all" else check.explain(check_called(code))

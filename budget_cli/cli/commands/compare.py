@@ -1,4 +1,4 @@
-"""`budget-cli compare BASE NEW`: what differs between two dumps, and how sure that is."""
+"""`budget-cli compare BASE NEW`: how two dumps differ, with standard errors."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ EPILOG = """Examples:
   budget-cli loss main.jsonl -B 4096 -f json -o main.json
   budget-cli compare main.json branch.jsonl -f markdown >>"$GITHUB_STEP_SUMMARY"
 
-Exit: 0 all read and all held, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
 """
 
 
@@ -42,23 +42,23 @@ def command(
     reading: ReadingOptions,
     screen: ScreenOptions,
 ) -> Exit:
-    """Two dumps side by side, and how sure each difference is.
+    """Compare two dumps, with a standard error for each difference.
 
     Compares loss, reward, adjusted reward, log-ratio, length, over-budget share and zero-variance share.
 
-    Prompts whose id is in both are compared with each other, the others are left out and counted; where no id is in
-    both, all prompts are compared, unpaired. A standard error is clustered by prompt. The result of an earlier loss
-    --format json has no prompts any more: it is compared as a whole, without standard errors.
+    Prompts are paired by id; those that only one dump has are counted and left out. If the dumps share no id, all
+    prompts are compared, unpaired. Standard errors are clustered by prompt. The result of an earlier loss --format json
+    no longer has prompts, so it is compared as a whole, without standard errors.
 
-    A gate names a quantity (loss, reward, adjusted_reward, log_ratio, length, over_budget, zero_variance) and base,
-    new, delta (new - base), se (its standard error) or z (delta / se), as in 'loss.delta > 0.05'.
+    A gate names a quantity (loss, reward, adjusted_reward, log_ratio, length, over_budget, zero_variance) and one of
+    base, new, delta (new - base), se (its standard error) and z (delta / se), as in 'loss.delta > 0.05'.
     """
     console.require_writable(screen.output)
     from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.session import Session, needed_fields, say_failures
-    from budget_cli.cli.sides import Side, agreed, compared
+    from budget_cli.cli.sides import Side, common_settings, compare_sides
     from budget_cli.rendering import compare as rendering
 
     given = Coefficients(*coefficients.values)
@@ -66,20 +66,20 @@ def command(
     if base == new == "-":
         raise UsageProblem("BASE and NEW are both standard input: give one of them as a file")
     sides = Side(base, sessions[0]), Side(new, sessions[1])
-    common, weighing = agreed(sides, given, aggregate.value)
+    common, weighing = common_settings(sides, given, aggregate.value)
     for side in sides:
         if side.earlier is None:
             dataclasses.replace(coefficients, token_budget=common.token_budget).require_budget()
         side.read(() if common.token_budget is None else (common.token_budget,))
 
-    comparison, moved = compared(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)
+    comparison, moved = compare_sides(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)
     gates = sessions[0].gate_results(comparison)
     reasons = [*(reason for side in sides for reason in side.reasons()), *failed_gates(gates)]
     shown = (sides[0].shown(), sides[1].shown())
     on_screen = compare.format is CompareFormat.TABLE
     if on_screen:
         lines = rendering.screen(comparison, shown, moved, compare.moved_by.value, reasons, gates, compare.precision)
-        result = console.drawn(lines, screen)
+        result = console.draw(lines, screen)
     else:
         write = rendering.json if compare.format is CompareFormat.JSON else rendering.markdown
         result = write(comparison, shown, moved, "fail" if reasons else "pass", gates, compare.precision)

@@ -1,4 +1,4 @@
-"""`budget-cli fields FILES…`: which preset fits these files, and where each field is."""
+"""`budget-cli fields FILES…`: which preset fits the files, and where each field is."""
 
 from collections import deque
 from enum import StrEnum
@@ -20,20 +20,18 @@ EPILOG = """Examples:
   budget-cli fields rollouts/1.jsonl --field prompt_id=uid
   budget-cli fields rollouts/1.jsonl --format json | jq .fields
 
-Exit: 0 a prompt id and a reward were found, 1 they were not, 2 usage, 3 input or output.
+Exit codes: 0 prompt id and reward found, 1 not found, 2 usage error, 3 input or output error, 70 bug.
 """
 
 
 class Format(StrEnum):
-    """What the inventory is written as."""
+    """Output formats of `fields`."""
 
     TABLE = "table"
     JSON = "json"
 
 
-InventoryFormat = Annotated[
-    Format, typer.Option("--format", "-f", rich_help_panel="Output", help="What the inventory is written as.")
-]
+InventoryFormat = Annotated[Format, typer.Option("--format", "-f", rich_help_panel="Output", help="Output format.")]
 
 
 @flattened
@@ -45,10 +43,10 @@ def command(
     format: InventoryFormat = Format.TABLE,
     screen: InventoryOptions,
 ) -> Exit:
-    """Which preset fits these files, and where each field was found.
+    """Show which preset fits the files and where each field is.
 
-    Says what is missing, too, and what to give instead. Looks at the first thousand lines of the first file only, and
-    computes nothing.
+    Also shows which fields are missing and which options to give instead. Reads only the first thousand lines of the
+    first file, and computes nothing.
     """
     console.require_writable(screen.output)
     from budget_cli.analysis.fields import take_inventory  # numpy from here on: not for --help
@@ -64,7 +62,7 @@ def command(
     inputs.require_records(found, "fields")
     start = detection.sniff(found)
     if not start.values:
-        console.say(_why_nothing(found))
+        console.say(_why_no_records(found))
     try:
         preset, name = placement.preset(start), presets.CANONICAL
     except UsageProblem:
@@ -77,14 +75,14 @@ def command(
     near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
     inventory = take_inventory(start.values, places, name, near, detection.numeric_keys(start, preset))
     is_json = format is Format.JSON
-    result = rendering.json(inventory) if is_json else console.drawn(rendering.screen(inventory), screen)
+    result = rendering.json(inventory) if is_json else console.draw(rendering.screen(inventory), screen)
     console.write(result, screen.output)
-    there = {one.name for one in inventory.fields if one.samples}
-    return Exit.PASS if {"prompt_id", "reward"} <= there else Exit.FAIL
+    present = {field.name for field in inventory.fields if field.samples}
+    return Exit.PASS if {"prompt_id", "reward"} <= present else Exit.FAIL
 
 
-def _why_nothing(found: "list[Source]") -> str:
-    """What is wrong with the first line that there is.
+def _why_no_records(found: "list[Source]") -> str:
+    """Describe what is wrong with the first line, as no record was found.
 
     Raises:
         InputProblem: a file cannot be read.
@@ -101,8 +99,8 @@ def _why_nothing(found: "list[Source]") -> str:
             parquet.row_groups(source)
             continue
         head = sources.head(source, detection.GLANCE_BYTES)
-        if len(head) < detection.GLANCE_BYTES:  # to its end, or to what is wrong
+        if len(head) < detection.GLANCE_BYTES:  # read to the end, so that damage is reported
             deque(sources.pieces(source), maxlen=0)
         for rejection in reference.decode(head, Fields(), len(head), RejectionLimit(1)).rejections:
             return str(rejection._replace(source=source.name))
-    return "no records: there is nothing in these files"
+    return "no records: these files are empty or blank"

@@ -1,4 +1,4 @@
-"""`budget-cli loss FILES…`: the loss and what it is made of."""
+"""`budget-cli loss FILES…`: the loss and its breakdown."""
 
 from budget_cli.cli import console, options
 from budget_cli.cli.bundles import (
@@ -19,7 +19,7 @@ EPILOG = """Examples:
   zcat rollouts/*.gz | budget-cli loss - -B 4096 -f json | jq .loss
   budget-cli loss 40.jsonl -B 4096 --fail-if 'over_budget.fraction > 0.2'
 
-Exit: 0 all read and all held, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
 """
 
 
@@ -40,14 +40,15 @@ def command(
     reading: ReadingOptions,
     screen: ScreenOptions,
 ) -> Exit:
-    """The budget-aware loss of a dump, and what it is made of.
+    """Recompute the budget-aware loss of a dump and break it down.
 
-    Reads JSON lines with prompt_id, reward, log_prob, old_log_prob and response_length, one record per response or
-    one per prompt with the arrays rewards, log_probs, old_log_probs and response_lengths.
+    Reads JSON lines with prompt_id, reward, log_prob, old_log_prob and response_length: one record per response, or
+    one per prompt with the arrays rewards, log_probs, old_log_probs and response_lengths. Malformed records are
+    reported and never counted.
     """
     coefficients.require_budget()
     if each and by is None:
-        raise UsageProblem("--each: every row of what? give --by FIELD or --by file")
+        raise UsageProblem("--each applies to the rows of --by: give --by FIELD or --by file")
     console.require_writable(screen.output)
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, compute_loss
@@ -73,7 +74,7 @@ def command(
     kept, shown = scan.rejections, session.rejections()
     answer = LossAnswer(loss, scan.groups, gates, reasons, kept, shown, split, per_prompt, precision)
     if format is Format.TABLE:
-        return session.finish(console.drawn(answer.lines(console.columns()), screen), reasons, on_screen=True)
+        return session.finish(console.draw(answer.lines(console.columns()), screen), reasons, on_screen=True)
     if format is Format.GITHUB:
         console.append_step_summary(answer.step_summary())
     return session.finish(getattr(answer, format.value)(), reasons, on_screen=False)

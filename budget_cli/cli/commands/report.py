@@ -1,4 +1,4 @@
-"""`budget-cli report FILES… -o report.html`: one page to look at."""
+"""`budget-cli report FILES… -o report.html`: a self-contained page with charts and sliders."""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,8 @@ EPILOG = """Examples:
 
 Needs the extra: pip install 'budget-cli[report]'.
 
-Exit: 0 all read, 1 verdict fail (the page is there and says why), 2 usage, 3 input or output, 70 a bug.
+Exit codes: 0 verdict pass, 1 verdict fail (the page is written and says why), 2 usage error,
+3 input or output error, 70 bug.
 """
 FOR_CHECKS = ("finish_reason", "advantage")  # read where the records have them
 
@@ -45,15 +46,15 @@ def command(
     reading: ReadingOptions,
     to: OutputOptions,
 ) -> Exit:
-    """A page of HTML with the numbers, pictures, and sliders.
+    """Write an HTML page with the numbers, charts and sliders.
 
-    The sliders compute every number and picture again, for any B, β and α. The page opens from disk and asks nobody for
-    anything. Without -o it goes to standard output.
+    The sliders recompute every number and chart for any B, β and α. The page is self-contained and works offline.
+    Without -o it goes to standard output.
     """
     coefficients.require_budget()
     console.require_writable(to.output)
     if to.output is None and console.shows_result():
-        raise UsageProblem("the page is a file: give -o report.html, or send standard output somewhere")
+        raise UsageProblem("the page is meant for a file: give -o report.html, or redirect standard output")
     assets = _assets()
     from budget_cli.analysis import breakdown  # numpy from here on: not for --help
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
@@ -70,7 +71,7 @@ def command(
     at = Coefficients(*coefficients.values)
     session = Session(fields, verdict, reading, to, needed_fields(*at[1:]))
     if page.budgets is not None and at.token_budget is None:
-        raise UsageProblem("--budgets: the slider begins at a budget, give it with -B")
+        raise UsageProblem("--budgets: the slider needs a budget to start from: give -B TOKENS")
     offered = () if page.budgets is None else parse_budgets("--budgets", page.budgets)
     session.find(files)
     summary_budgets = session.summary_budgets

@@ -1,4 +1,4 @@
-"""`budget-cli summarize FILES… -o part.jsonl`: moments and what checks count, to be taken in place of the records."""
+"""`budget-cli summarize FILES… -o part.jsonl`: a mergeable summary that stands in for the records."""
 
 from typing import Annotated
 
@@ -16,10 +16,11 @@ EPILOG = """Examples:
   budget-cli loss parts -B 4096
   budget-cli check parts -B 4096
 
-A summary answers for every β and α, and for the budgets that it was made with. Several of them give what one scan of
-all their files gives, in the order in which they are named.
+A summary answers for every β and α, but only for the budgets that it was made with. Several summaries give the same
+result as a single scan of all their files, in the order in which they are given.
 
-Exit: 0 all read and all held, 1 verdict fail (the summary is written and says so), 2 usage, 3 input or output.
+Exit codes: 0 verdict pass, 1 verdict fail (the summary is written and says so), 2 usage error,
+3 input or output error, 70 bug.
 """
 FINISH_REASON = "finish_reason"  # read where the records have it, for the checks
 TokenBudgets = Annotated[
@@ -29,7 +30,7 @@ TokenBudgets = Annotated[
         "-B",
         metavar="TOKENS,…",
         show_default=False,
-        help="The budgets, in tokens, that the summary can answer for: 1024,2048, or a range as in sweep.",
+        help="Token budgets that the summary can answer for: 1024,2048, or a range as in sweep.",
     ),
 ]
 
@@ -47,11 +48,12 @@ def command(
     reading: ReadingOptions,
     to: OutputOptions,
 ) -> Exit:
-    """The moments of every prompt, to stand for its records.
+    """Write a mergeable summary that stands in for the records.
 
-    JSON lines that all commands which need no single records take in place of them; what the checks count is there,
-    too. The coefficients only say what a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0
-    neither lengths nor budgets. Where the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
+    Summaries are for use across machines: JSON lines with the moments of every prompt and the evidence for the checks.
+    All commands that need no individual records accept them in place of dumps. The coefficients only determine which
+    fields a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0 neither lengths nor budgets. If
+    the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
     """
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
@@ -75,7 +77,7 @@ def command(
     keep = RejectionLimit(FIRST_TEN.first, FEW)
     scan = session.scan(budgets, ScanSpec(observe=observe, keep=keep, sources_apart=True))
     if unchecked:
-        scan.notes.append(f"check cannot take the result: {unchecked}")
+        scan.notes.append(f"check will not accept this summary: {unchecked}")
     reasons = session.reasons()
     with console.sink(to.output) as put:
         for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe)):

@@ -10,8 +10,8 @@ from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import SweepFormat, SweepFormatOption, SweepOptions
 from budget_cli.errors import Exit, UsageProblem
 
-EPILOG = """Values: a list (512,1024), n numbers from a to b with equal steps (a:b:n) or with equal ratios (a:b:logn),
-or both (0,0.0001:0.1:log10).
+EPILOG = """VALUES: a list (512,1024), n numbers from a to b with equal steps (a:b:n) or equal ratios (a:b:logn), or
+both (0,0.0001:0.1:log10).
 
 Examples:
 
@@ -21,7 +21,7 @@ Examples:
   budget-cli sweep rollouts/ --max-response-length 3072,4096 --overlong-buffer 512
   budget-cli sweep rollouts/ --suggest
 
-Exit: 0 all read, 1 verdict fail, 2 usage, 3 input or output, 70 a bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
 """
 
 
@@ -40,10 +40,11 @@ def command(
     reading: ReadingOptions,
     screen: ScreenOptions,
 ) -> Exit:
-    """The loss over a grid of budgets and coefficients.
+    """Compute the loss over a grid of budgets and coefficients.
 
-    From one scan: many cells cost little more than one. Shows where the loss and the part of length are high, which
-    prompts turn phantom at which budget, and from which β on the penalty puts a prompt's worst response above its best.
+    A single scan serves all cells, so many cost little more than one. Shows where the loss and the share of length are
+    high, which prompts become phantom (learn from length alone) at which budget, and from which β on the penalty ranks
+    a prompt's worst response above its best.
     """
     console.require_writable(screen.output)
     from budget_cli.analysis.grid import overlong_grid, parse_grid  # numpy from here on: not for --help
@@ -62,7 +63,7 @@ def command(
         with contextlib.ExitStack() as stack:
             session.found = stack.enter_context(rereadable(session.found))
             if session.summary_budgets is not None:
-                wanted = "finds budgets of its own, and a summary has only those it was made with: give -B"
+                wanted = "chooses its own budgets, but a summary answers only for those it was made with: give -B"
                 raise UsageProblem(f"--suggest {wanted}")
             session.place()
             percentiles = budgets(session.scan([]).groups.lengths)
@@ -92,5 +93,5 @@ def command(
             swept, overlong, reasons, scan.rejections, session.rejections(), sweep.all_numbers, precision
         )
     on_screen = format is SweepFormat.TABLE
-    result = console.drawn(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
+    result = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
     return session.finish(result, reasons, on_screen)
