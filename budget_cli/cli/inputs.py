@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from budget_cli.cli import console
 from budget_cli.cli.bundles import FieldOptions
+from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.records import detection
 from budget_cli.scanning import summary
 from budget_cli.schema import presets
 from budget_cli.schema.fields import EXTRAS, KINDS, Fields, parse_mappings, singular, weights_expression
+from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Place
 from budget_cli.sources import local as sources
@@ -122,10 +124,14 @@ class Placement:
             if "reward" in names:
                 raise UsageProblem("--reward-weights and --field reward=… both define the reward: give one of them")
             mappings += weights_expression(options.reward_weights)
-        if options.group is not None:
+        self.joins_steps = options.group is GroupBy.PROMPT
+        self._ids_per_file = options.ids_per_file
+        if options.group in (GroupBy.LINE, GroupBy.FILE):
             if "prompt_id" in names:
                 raise UsageProblem("--group and --field prompt_id=… both define the prompt: give one of them")
             fields = replace(fields, group=options.group.value)
+        if options.group is not None and options.ids_per_file:
+            raise UsageProblem("--group and --ids-per-file both say what a prompt is: give one")
         self.bare = fields
         self.places: dict[str, Place] = parse_mappings(mappings)
         self._preset, self._preset_files = options.preset, options.presets or []
@@ -185,6 +191,8 @@ class Placement:
         if not records:
             return self.mapped if not optional else self._without(self.mapped, optional)
         fields = self._placed(records, quiet, in_full)
+        if self._ids_per_file and not fields.group:
+            fields = replace(fields, id_file_prefix="" if in_full else _common_folder(records))
         if not optional:
             return fields
         return self._without(fields, set(optional) - detection.extras_present(records, fields))
@@ -199,13 +207,15 @@ class Placement:
         if self._preset is None:
             record = detection.canonical_first_record(records, mapped)
             if record is not None and detection.character_length_warning([record], mapped) is None:
-                return mapped
+                return self._with_steps([record], mapped)
         start = detection.sniff(records)
         preset = self.preset(start)
         if preset is None:
             _warn_of_characters(start, mapped, where, quiet)
-            return mapped
-        fields = preset.apply_to(self.bare).with_places(self.places)
+            return self._with_steps(detection.samples(start.values, mapped), mapped)
+        step = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step"))))
+        fields = preset.apply_to(step).with_places(self.places)
+        fields = self._with_steps(detection.samples(start.values, fields), fields)
         if fields.id_file_prefix is not None and not in_full:
             fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
         if not quiet:
@@ -214,6 +224,15 @@ class Placement:
             raise UsageProblem(_missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset)))
         _warn_of_characters(start, fields, where, quiet)
         return fields
+
+    def _with_steps(self, samples: Sequence[Any], fields: Fields) -> Fields:
+        """Make prompts those of a step, where the first samples have a step that is not in their ids already."""
+        wanted = not self.joins_steps and not fields.group
+        in_id = set(root_keys(fields.paths["step"])) & set(root_keys(fields.paths["prompt_id"]))
+        if wanted and not in_id and detection.has_field(samples, fields, "step"):
+            extras = tuple(dict.fromkeys((*fields.extras, "step")))
+            return replace(fields, extras=extras, prompts_of_steps=True)
+        return fields if "step" in self.bare.extras else self._without(fields, {"step"})
 
     def presets(self) -> "dict[str, Preset]":
         """The presets by name, the user's own first."""

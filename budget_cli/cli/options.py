@@ -41,8 +41,9 @@ class Colour(StrEnum):
 
 
 class GroupBy(StrEnum):
-    """What makes up a prompt if no id is used."""
+    """What makes up a prompt, if not an id of a step."""
 
+    PROMPT = "prompt"
     LINE = "line"
     FILE = "file"
 
@@ -160,7 +161,16 @@ Group = Annotated[
         "--group",
         show_default=False,
         rich_help_panel="Fields",
-        help="Treat the responses of each line, or of each file, as one prompt; ids are ignored.",
+        help="prompt: equal ids of all steps are one prompt (by default each step has its own). line, file: the responses"
+        " of each line, or of each file, are one prompt; ids are ignored.",
+    ),
+]
+IdsPerFile = Annotated[
+    bool,
+    typer.Option(
+        "--ids-per-file",
+        rich_help_panel="Fields",
+        help="Equal ids in different files are different prompts: for one file per step, without a step in the records.",
     ),
 ]
 PresetName = Annotated[

@@ -4,6 +4,7 @@ A command makes a `Session` from its options, which are parsed before anything i
 order. What differs between commands is in the commands.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import normpath
@@ -35,6 +36,7 @@ from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, Rejection, RejectionLimit
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan, summary
+from budget_cli.scanning.parts import without_step
 from budget_cli.scanning.state import LINES_PER_SOURCE, Plan, Scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.local import Source
@@ -143,7 +145,7 @@ class Session:
                 from budget_cli.scanning import ray  # an extra
 
                 self._scan = ray.scan(self.found, plan, self._reading.jobs, update)
-                return self._scan
+                return self._named(self._scan)
             result = scan.scan(self.found, plan, self._reading.jobs, update)
         if result.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
             result.notes.append(
@@ -151,6 +153,20 @@ class Session:
                 " compiler"
             )
         self._scan = result
+        return self._named(result)
+
+    def _named(self, result: Scan) -> Scan:
+        """Drop the step from the prompt ids if there is one step only; note ids that come back in other files."""
+        if len(result.steps) == 1 and not result.source_results:
+            (step,) = result.steps
+            result.groups.rename(lambda key: without_step(key, step))
+            self.fields = dataclasses.replace(self.fields, prompts_of_steps=False)
+        if result.recurring * 2 > result.later_prompts and not self.placement.joins_steps:
+            result.notes.append(
+                f"{result.recurring:,} of the {result.later_prompts:,} prompts after the first file are in an earlier"
+                " one, too, with as many responses: if each file is a step of its own, give --ids-per-file; if they"
+                " belong together, --group prompt"
+            )
         return result
 
     def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> ObservationSpec | None:

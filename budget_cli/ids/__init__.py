@@ -5,6 +5,7 @@ the ids that the compiled reader finds in a block pass through a scan without on
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -19,6 +20,7 @@ from budget_cli import native
 Key = str | int
 Places = NDArray[np.intp]
 
+PLAIN = re.compile(rb'(?:"[A-Za-z_][^"\\/,]*",)+')  # strings that begin with a letter, without escapes or separators
 CHUNK = 1 << 13  # ids that are decoded at a time
 
 
@@ -54,6 +56,18 @@ class Packed(Sequence[Key]):
             offset = np.repeat(self.ends[at] - ends, sizes[at])  # of each byte, from the new texts to the old ones
             chunks.append(texts[offset + np.arange(offset.size)].tobytes())
         return Packed(b"".join(chunks), np.cumsum(sizes[places]))
+
+    def with_prefix(self, prefix: bytes) -> "Packed | None":
+        """Put text before each id; None unless all ids are strings that begin with a letter and need no escapes.
+
+        Args:
+            prefix: text that needs no escapes in JSON.
+        """
+        if not PLAIN.fullmatch(self.texts):
+            return None
+        texts = self.texts.replace(b',"', b',"' + prefix)
+        counts = np.arange(1, len(self) + 1, dtype=np.int64)
+        return Packed(texts[:1] + prefix + texts[1:], self.ends + len(prefix) * counts)
 
     def split(self) -> Iterator[bytes]:
         """Yield the JSON of each id, with its comma."""

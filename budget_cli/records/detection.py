@@ -164,6 +164,11 @@ def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
     return there
 
 
+def has_field(found: Sequence[Any], fields: Fields, name: str) -> bool:
+    """True if one of these samples has the optional field."""
+    return any(_has(sample, fields, name) for sample in found if isinstance(sample, dict))
+
+
 def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:
     for each in names_for(name):
         try:

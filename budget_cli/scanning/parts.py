@@ -3,6 +3,7 @@
 Joins records, groups and evidence, which do not know each other.
 """
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import Responses
 from budget_cli.groups.groups import Groups
+from budget_cli.ids import Key, Packed
 from budget_cli.records.columns import Decoded, Label, LabelColumn, ResponseColumns, Tally, compact_keys
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning.state import Part, Plan
@@ -23,7 +25,10 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     observations = None
     if plan.observe is not None:
         observations = Observations.from_responses(plan.observe, _responses(decoded.columns))
-    return Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
+    part = Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
+    if plan.fields.prompts_of_steps:
+        part.steps = _steps_in(decoded.columns)
+    return part
 
 
 def _by_label(
@@ -62,7 +67,52 @@ def under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:
     elif plan.fields.id_file_prefix is not None:
         name = source.name.removeprefix(plan.fields.id_file_prefix)
         columns.keys = [f"{name}:{part_of_id(key)}" for key in columns.keys]
+    if plan.fields.prompts_of_steps:
+        _make_prompts_of_steps(columns)
     return decoded
+
+
+def _make_prompts_of_steps(columns: ResponseColumns) -> None:
+    """Make the step part of the prompt ids: `40/p3` is the prompt p3 of step 40."""
+    steps = columns.extras["step"]
+    assert isinstance(steps, LabelColumn)
+    if not steps.codes.size:
+        return
+    if len(steps.values) == 1 and np.all(steps.codes == 0):
+        prefix = f"{part_of_id(steps.values[0])}/"
+        if isinstance(columns.keys, Packed) and prefix.isascii() and not set(prefix) & set('"\\'):
+            prefixed = columns.keys.with_prefix(prefix.encode())
+            if prefixed is not None:
+                columns.keys = prefixed
+                return
+    pairs = columns.codes * (len(steps.values) + 1) + steps.codes + 1
+    distinct, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    keys, ids = list(columns.keys), []
+    for pair in distinct[order].tolist():
+        code, step = divmod(pair, len(steps.values) + 1)
+        ids.append(keys[code] if not step else f"{part_of_id(steps.values[step - 1])}/{part_of_id(keys[code])}")
+    columns.keys, columns.codes = ids, place[inverse.reshape(-1)]
+
+
+def without_step(key: Key, step: Label) -> Key:
+    """Return the id that `step/id` was made of."""
+    if step is None or not isinstance(key, str):
+        return key
+    part = key.removeprefix(f"{part_of_id(step)}/")
+    if part[:1] == '"':
+        bare: str = json.loads(part)
+        return bare
+    return int(part) if part.lstrip("-").isdecimal() else part
+
+
+def _steps_in(columns: ResponseColumns) -> set[Label]:
+    """The steps of a block's responses; None stands for responses without a step."""
+    steps = columns.extras["step"]
+    assert isinstance(steps, LabelColumn)
+    return {steps.values[code] if code >= 0 else None for code in np.unique(steps.codes).tolist()}
 
 
 def _responses(columns: ResponseColumns) -> Responses:

@@ -14,7 +14,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Layout
+from budget_cli.groups.moments import Floats, Layout
 from budget_cli.records.columns import Label, Rejection, Tally
 from budget_cli.records.jsonl import Limits
 from budget_cli.schema.fields import Fields
@@ -67,6 +67,7 @@ class Part:
     by: dict[Label, Groups]  # the same responses, by label
     tallies: dict[Label, Tally]  # their records; a rejected record has no label
     observations: Observations | None = None
+    steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
 
 
 @dataclass
@@ -88,6 +89,7 @@ class Summary:
     rejections: list[Rejection]
     incomplete: list[tuple[str, str]]  # sources that could not be read to their end, and why
     bytes: int
+    steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
 
 
 @dataclass
@@ -119,6 +121,9 @@ class Scan:
     observations: Observations | None = None  # None: the plan observes nothing
     sources: list[str] = field(default_factory=list)  # names; the index is the number of the source in a place
     first_rows: list[int] = field(default_factory=list)  # number of prompts before each source was added
+    steps: set[Label] = field(default_factory=set)  # of all responses, if prompts are those of a step
+    later_prompts: int = 0  # prompts of all sources but the first, counted again in each source
+    recurring: int = 0  # those of them that an earlier source has with as many responses
     broken: set[Source] = field(default_factory=set)  # sources that are not read any further
 
     _source: Source | None = None  # the source being read
@@ -158,6 +163,7 @@ class Scan:
             current.by.setdefault(label, Groups(plan.layout)).merge(groups)
             self.tallies.setdefault(label, Tally()).merge(part.tallies[label])
         self.tally.merge(part.tally)
+        self.steps |= part.steps
         self.bytes += part.bytes
         rejections = [one._replace(source=source.name, line=before + one.line) for one in part.rejections]
         plan.limits.keep.merge(self.rejections, rejections)
@@ -169,6 +175,7 @@ class Scan:
             self.close_source(plan)
             self._current = result
         self.tally.merge(summary.tally)
+        self.steps |= summary.steps
         self.bytes += summary.bytes
         plan.limits.keep.merge(self.rejections, summary.rejections)
         self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
@@ -184,6 +191,8 @@ class Scan:
             before = len(self.groups)
             if self.groups.responses:
                 rows = self.groups.merge(result.groups)
+                self.later_prompts += rows.size
+                self.recurring += _returning(self.groups.column("n")[rows], result.groups.column("n"))
             else:
                 self.groups, rows = result.groups, np.arange(len(result.groups))
             if self.observations is not None and result.observations is not None:
@@ -206,8 +215,20 @@ class Scan:
         self.tally.merge(later.tally)
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
+        self.steps |= later.steps
         self.bytes += later.bytes
         plan.limits.keep.merge(self.rejections, later.rejections)
         self.problems += later.problems
         self.notes += later.notes
         self.lines.update(later.lines)
+
+
+def _returning(sizes: Floats, later_sizes: Floats) -> int:
+    """Count the prompts that came back with as many responses as they had before, or a part of that: two or more.
+
+    Args:
+        sizes: shape (prompts,), the responses of each prompt of a later source, with those of the sources before.
+        later_sizes: shape (prompts,), those of the later source alone.
+    """
+    before = sizes - later_sizes
+    return int(np.count_nonzero((before > 0) & (later_sizes > 1) & (before % later_sizes == 0)))

@@ -30,6 +30,7 @@ from budget_cli.sources import local as sources
 from budget_cli.sources.local import SUMMARY, Source
 
 SCHEMA = f"budget-cli/{SUMMARY}"
+MOST_STEPS = 2  # in a header: whether there is one step is all that anybody asks
 # thresholds of the checks that apply while records are read → their names in ObservationSpec
 THRESHOLDS = {"positive-log-prob.nats": "positive", "log-ratio-outlier.nats": "outlier"}
 DAMAGED = "damaged summary: the evidence in its header is not valid"
@@ -42,6 +43,7 @@ def settings_of(fields: Fields) -> dict[str, Any]:
         "fields": {name: place_text(fields.paths[name]) for name in KINDS},
         "records_are": fields.records,
         "group": fields.group,
+        "prompts_of_steps": fields.prompts_of_steps,
         "needs": {"length": fields.needs_length, "log_probs": fields.needs_log_probs},
     }
 
@@ -106,9 +108,10 @@ def require_alike(
                 raise UsageProblem(
                     f"{name}: this summary has {what} of {known:,} of {header['responses']:,} responses: give {instead}"
                 )
-        for setting in ("fields", "records_are", "group"):
-            if header[setting] != expected[setting]:
-                one, other = _differing(header[setting], expected[setting])
+        for setting in ("fields", "records_are", "group", "prompts_of_steps"):
+            has, wanted = header.get(setting, False), expected.get(setting, False)
+            if has != wanted:
+                one, other = _differing(has, wanted)
                 raise UsageProblem(
                     f"{name}: this summary was made with {setting} {one}, but {first} with {other}: they cannot be"
                     " combined"
@@ -187,7 +190,8 @@ def read(source: Source, layout: Layout, spec: ObservationSpec | None = None) ->
     results = _source_results(source, header, layout, ids, np.concatenate(places), np.concatenate(rows), evidence)
     tally = Tally(**header["records"], by_code=Counter(header["rejected"]), by_absent_field=Counter(header["lacking"]))
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
-    return Summary(results, tally, rejections, [(name, why) for name, why in header["incomplete"]], size)
+    incomplete = [(name, why) for name, why in header["incomplete"]]
+    return Summary(results, tally, rejections, incomplete, size, set(header.get("steps", [])))
 
 
 def _evidence(source: Source, header: dict[str, Any], spec: ObservationSpec | None) -> list[Any]:

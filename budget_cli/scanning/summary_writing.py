@@ -21,7 +21,7 @@ from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import evidence_json
 from budget_cli.scanning.state import Scan
-from budget_cli.scanning.summary import SCHEMA, settings_of, thresholds_of
+from budget_cli.scanning.summary import MOST_STEPS, SCHEMA, settings_of, thresholds_of
 from budget_cli.schema.fields import Fields
 
 TALLY_COUNTERS = ("by_code", "by_absent_field")
@@ -52,6 +52,7 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         "schema": SCHEMA,
         "budgets": layout.budgets,
         **settings_of(fields),
+        "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],
         "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written],
         "prompts": len(ids),
         "sources": [_utf8(result.name) for result in scan.source_results],

@@ -62,6 +62,7 @@ class Fields:
     # ids are unique only within a file, so the name of the file, without this prefix, becomes part of them; None: they
     # are unique in the dump
     id_file_prefix: str | None = None
+    prompts_of_steps: bool = False  # True if the same id in another step is another prompt: the step becomes part of it
     skip_unscored: bool = (
         False  # True if a line without a reward is no sample (a header, a summary): counted, not rejected
     )

@@ -185,12 +185,14 @@ def test_of_a_summary_a_response_has_its_line_and_a_prompt_its_file(budget_cli: 
     }
     files = [f"sample_data/steps/{step}.jsonl" for step in (41, 42, 43)]
     assert places["truncated"] == [
-        (files[1], 5, "primes-128"),
-        (files[1], 6, "geometry-203"),
-        (files[2], 1, "primes-128"),
+        (files[1], 5, "42/primes-128"),
+        (files[1], 6, "42/geometry-203"),
+        (files[2], 1, "43/primes-128"),
     ]
     assert places["penalty-outweighs-reward"] == [
-        (files[0], None, prompt) for prompt in ("geometry-203", "counting-044", "primes-128")
+        (files[0], None, "41/primes-128"),
+        (files[1], None, "42/primes-128"),
+        (files[1], None, "42/geometry-203"),
     ]
 
 
@@ -198,8 +200,8 @@ def test_the_screen_says_that_a_summary_holds_no_single_records(budget_cli: Run,
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", "-B", "1024", cwd=steps)
     lines = done.stdout.decode().splitlines()
     assert max(map(len, lines)) <= 80
-    assert "sample_data/steps/42.jsonl:5  info  truncated  primes-128" in lines
-    assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  geometry-203" in lines
+    assert "sample_data/steps/42.jsonl:5  info  truncated  42/primes-128" in lines
+    assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  41/primes-128" in lines
     assert [line for line in lines if line.startswith("skipped")] == [
         "skipped   9 checks: a summary has no individual records"
     ]
@@ -307,7 +309,7 @@ def test_a_damaged_summary_is_no_finding(budget_cli: Run, steps: Path) -> None:
 
 def test_an_annotation_of_a_summary_is_at_the_file_that_was_summarized(budget_cli: Run, steps: Path) -> None:
     lines = budget_cli("check", "1.jsonl", "-B", "1024", "-f", "github", cwd=steps).stdout.decode().splitlines()
-    assert lines[0].startswith("::warning file=sample_data/steps/41.jsonl,title=penalty-outweighs-reward::")
+    assert lines[0].startswith("::warning file=sample_data/steps/42.jsonl,title=phantom-advantage::")
     assert lines[-1].startswith("::notice file=sample_data/steps/42.jsonl,line=5,title=truncated::")
 
 

@@ -115,8 +115,8 @@ def test_a_summary_s_findings_are_those_of_check(budget_cli: Run, page_of: PageO
         assert {"truncated", "penalty-outweighs-reward"} <= {finding["code"] for finding in checked["findings"]}
         for finding in checked["findings"]:
             assert f"{finding['message']} {finding['code']}Locations: " in page.text
-        assert f"Locations: {steps}/41.jsonl geometry-203" in page.text  # of a prompt a summary knows the file
-        assert f"{steps}/42.jsonl:5 primes-128" in page.text
+        assert f"Locations: {steps}/41.jsonl 41/primes-128" in page.text  # of a prompt a summary knows the file
+        assert f"{steps}/42.jsonl:5 42/primes-128" in page.text
 
 
 def test_of_a_summary_of_an_earlier_version_the_page_has_what_its_numbers_say(budget_cli: Run, tmp_path: Path) -> None:
