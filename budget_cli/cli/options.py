@@ -161,8 +161,8 @@ Group = Annotated[
         "--group",
         show_default=False,
         rich_help_panel="Fields",
-        help="prompt: equal ids of all steps are one prompt (by default each step has its own). line, file: the responses"
-        " of each line, or of each file, are one prompt; ids are ignored.",
+        help="prompt: equal ids of all steps are one prompt (by default each step has its own). line, file: the"
+        " responses of each line, or of each file, are one prompt; ids are ignored.",
     ),
 ]
 IdsPerFile = Annotated[
@@ -170,7 +170,7 @@ IdsPerFile = Annotated[
     typer.Option(
         "--ids-per-file",
         rich_help_panel="Fields",
-        help="Equal ids in different files are different prompts: for one file per step, without a step in the records.",
+        help="Equal ids in different files are different prompts: for files, one per step, whose records have no step.",
     ),
 ]
 PresetName = Annotated[
