@@ -1,4 +1,4 @@
-"""If this fails, the loss is not the formula that it says it is, and every other number of the program is in doubt."""
+"""If this fails, the loss does not follow its formula, and every other number of the program is in doubt."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_a_group_of_one_has_advantage_zero_and_keeps_its_kl_term() -> None:
     assert rl_budget_loss([[5.0]], [[-1.0]], [[-3.0]], [[900]], 100, 0.5, 0.01) == 1
 
 
-def test_the_baseline_of_a_prompt_does_not_see_the_others() -> None:
+def test_the_baseline_of_a_prompt_ignores_other_prompts() -> None:
     one = ([[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]], [[10, 10]])
     loss = rl_budget_loss(*one, token_budget=100, kl_coef=0.1, budget_penalty_coef=0.01)
     many = [[[x + 1000.0 * prompt * (i == 0) for x in table[0]] for prompt in range(50)] for i, table in enumerate(one)]
@@ -106,7 +106,7 @@ FINITE = "expected a finite number, found"
         ({"budget_penalty_coef": -INF}, f"budget_penalty_coef: {FINITE} -inf"),
     ],
 )
-def test_what_cannot_mean_anything_is_refused_by_name(changed: dict[str, Any], message: str) -> None:
+def test_a_meaningless_argument_is_refused_by_name(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="expected") as refused:
         rl_budget_loss(**(GOOD | changed))
     assert str(refused.value) == message
@@ -122,7 +122,7 @@ responses = st.tuples(st.floats(-1e3, 1e3), st.integers(0, 4000), st.floats(-1e3
 
 @settings(deadline=None)
 @given(st.lists(st.lists(responses, min_size=1, max_size=8), min_size=1, max_size=4), coefficients, coefficients)
-def test_the_closed_form_on_moments_is_the_definition(
+def test_the_closed_form_on_moments_equals_the_definition(
     prompts: list[list[tuple[float, int, float]]], beta: float, alpha: float
 ) -> None:
     budget = 1000
@@ -185,7 +185,7 @@ CASES = [
 
 
 def _rows(inputs: dict[str, Any], name: str, default: float = 0) -> list[list[float]]:
-    """A case's numbers, one row per prompt."""
+    """Return the numbers of a case, one row per prompt."""
     rewards = inputs.get("rewards", [inputs.get("reward")])
     numbers = inputs.get(name, inputs.get(name.rstrip("s"), [default] * len(rewards)))
     if not isinstance(numbers, list):
@@ -209,7 +209,7 @@ def _flat(numbers: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_published_cases_give_what_this_project_promises_for_them(case: dict[str, Any]) -> None:
+def test_published_cases_give_the_expected_loss(case: dict[str, Any]) -> None:
     inputs, ours, near = case["inputs"], case["budget_cli"], case["tolerance"]
     beta, alpha, budget = ours["beta"], ours.get("alpha", 0), ours.get("B", 0)
     rewards, log_probs, old = (_rows(inputs, name) for name in ("rewards", "log_probs", "old_log_probs"))

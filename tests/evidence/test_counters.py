@@ -1,4 +1,4 @@
-"""If this fails, a check counts responses that do not show what it looks for, or misses some that do."""
+"""If this fails, a check counts the wrong responses or misses some."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,10 @@ from budget_cli.evidence.responses import ObservationSpec, Responses
 NONE = np.nan
 
 
-def seen_of(spec: ObservationSpec, reward: list[float], length: list[float] | None, **more: list[float]) -> Counters:
-    """What responses to one prompt show."""
+def counters_of(
+    spec: ObservationSpec, reward: list[float], length: list[float] | None, **more: list[float]
+) -> Counters:
+    """Return the counters of responses to one prompt."""
     size = len(reward)
     codes, line = np.zeros(size, dtype=np.intp), np.arange(1, size + 1, dtype=np.intp)
     columns = {name: np.array(values, dtype=np.float64) for name, values in more.items()}
@@ -24,7 +26,7 @@ def seen_of(spec: ObservationSpec, reward: list[float], length: list[float] | No
 def test_rewards_are_counted_within_and_over_every_budget() -> None:
     rewards = [0.0, 1.0, 1.0, 0.0, 0.5, 1.0]
     lengths = [50.0, 100.0, 101.0, 300.0, NONE, 200.0]  # one without a length is over no budget
-    values = seen_of(ObservationSpec((200, 100)), rewards, lengths).values
+    values = counters_of(ObservationSpec((200, 100)), rewards, lengths).values
     assert values == {
         "reward": {0.0: 2, 0.5: 1, 1.0: 3},
         "reward_within@100": {0.0: 1, 0.5: 1, 1.0: 1},
@@ -35,8 +37,8 @@ def test_rewards_are_counted_within_and_over_every_budget() -> None:
 
 
 @pytest.mark.parametrize("rewards", [[1.0, 1.0], [0.0, 1.0], [0.0, 0.5, 1.0]])
-def test_without_lengths_nobody_is_over_a_budget(rewards: list[float]) -> None:
-    values = seen_of(ObservationSpec((0, 9)), rewards, None).values
+def test_without_lengths_no_response_is_over_a_budget(rewards: list[float]) -> None:
+    values = counters_of(ObservationSpec((0, 9)), rewards, None).values
     assert (
         values["reward_within@0"]
         == values["reward_within@9"]
@@ -54,7 +56,7 @@ LENGTHS = st.integers(0, 40).map(float) | st.just(NONE)
     responses=st.lists(st.tuples(REWARDS, LENGTHS), min_size=1, max_size=80),
     budgets=st.lists(st.integers(0, 45), max_size=4, unique=True),
 )
-def test_the_counts_are_those_of_looking_at_each_response(
+def test_the_counts_equal_those_of_counting_each_response(
     responses: list[tuple[float, float]], budgets: list[int]
 ) -> None:
     def counted(some: list[float]) -> Counts:
@@ -70,36 +72,38 @@ def test_the_counts_are_those_of_looking_at_each_response(
     for cells in (1, 1 << 18):  # a budget at a time, and all at once
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(counters, "CELLS", cells)
-            found = seen_of(ObservationSpec(tuple(budgets)), *map(list, zip(*responses, strict=True))).values
+            found = counters_of(ObservationSpec(tuple(budgets)), *map(list, zip(*responses, strict=True))).values
         assert found == {name: counts for name, counts in expected.items() if counts}
 
 
-def test_what_log_probs_show_is_counted_with_its_places() -> None:
-    seen = seen_of(
+def test_log_prob_findings_are_counted_with_their_locations() -> None:
+    found = counters_of(
         ObservationSpec(positive=0.5, outlier=3.0),
         [0.0] * 5,
         [2.0, 1.0, 3.0, 4.0, NONE],
         log_prob=[0.6, 0.0, -1.0, -9.0, NONE],
         old_log_prob=[0.5, 0.0, 0.0, -5.0, -1.0],
     )
-    assert {name: (one.count, one.first) for name, one in seen.occurrences.items()} == {
+    assert {name: (one.count, one.first) for name, one in found.occurrences.items()} == {
         "without_length": (1, [Location(5, 0)]),
         "without_log_prob": (1, [Location(5, 0)]),
         "positive_log_prob": (1, [Location(1, 0)]),
         "zero_old_log_prob": (1, [Location(3, 0)]),  # of one token it may be certain
         "outlier": (1, [Location(4, 0)]),
     }
-    sums = {name: seen.total(name) for name in ("zero_log_prob", "zero_old_log_prob", "with_log_ratio", "no_log_ratio")}
+    sums = {
+        name: found.total(name) for name in ("zero_log_prob", "zero_old_log_prob", "with_log_ratio", "no_log_ratio")
+    }
     assert sums == {"zero_log_prob": 1, "zero_old_log_prob": 2, "with_log_ratio": 4, "no_log_ratio": 1}
     # sizes of the log-ratios 0.1, 0, 1 and 4 over 2, 1, 3 and 4 tokens
-    assert (seen.total("log_ratio_size"), seen.total("log_ratio_tokens")) == (pytest.approx(5.1), 10)
+    assert (found.total("log_ratio_size"), found.total("log_ratio_tokens")) == (pytest.approx(5.1), 10)
     # log-probs of size 0.6, 0, 1 and 9 beside lengths of 2, 1, 3 and 4
     names = ("n", "p", "L", "pp", "LL", "pL")
-    assert [seen.total(f"grows_{name}") for name in names] == pytest.approx([4, 10.6, 10, 82.36, 30, 40.2])
+    assert [found.total(f"grows_{name}") for name in names] == pytest.approx([4, 10.6, 10, 82.36, 30, 40.2])
 
 
-def test_values_are_told_apart_also_where_the_smallest_of_many_are_all_over_the_budget() -> None:
+def test_values_are_counted_one_by_one_even_if_the_smallest_are_all_over_the_budget() -> None:
     rewards = [float(i) for i in range(200)]
-    seen = seen_of(ObservationSpec((100,)), rewards, [300.0] * 190 + [50.0] * 10)
-    assert seen.values["reward_within@100"] == {float(i): 1 for i in range(190, 200)}
-    assert seen.values["reward_over@100"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 190 - MANY_VALUES}
+    found = counters_of(ObservationSpec((100,)), rewards, [300.0] * 190 + [50.0] * 10)
+    assert found.values["reward_within@100"] == {float(i): 1 for i in range(190, 200)}
+    assert found.values["reward_over@100"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 190 - MANY_VALUES}

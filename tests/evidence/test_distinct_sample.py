@@ -1,4 +1,4 @@
-"""If this fails, copies are missed by the luck of where a dump was cut, or different responses pass for copies."""
+"""If this fails, finding copies depends on where a dump was split, or different responses pass for copies."""
 
 from typing import Any
 
@@ -9,7 +9,9 @@ from budget_cli.evidence import distinct_sample
 from budget_cli.evidence.distinct_sample import DistinctSample
 
 
-def test_a_sample_holds_all_of_equal_digests_or_none_and_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_holds_all_or_none_of_equal_digests_and_stays_within_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(distinct_sample, "KEPT", 100)
     chance = np.random.default_rng(3)
     distinct = chance.integers(0, 2**64, 2000, dtype=np.uint64)
@@ -32,7 +34,7 @@ def test_a_sample_holds_all_of_equal_digests_or_none_and_no_more_than_it_may(mon
     assert places == [i for i, one in enumerate(digest.tolist()) if one in kept]
 
 
-def test_what_stands_for_numbers_differs_where_any_of_them_does() -> None:
+def test_digests_differ_if_any_number_differs() -> None:
     columns: list[Any] = [None, np.array([1.0, 1.0, 2.0, 1.0]), np.array([2.0, 2.0, 1.0, np.nan])]
     mixed = distinct_sample.number_digests(4, columns).tolist()
     assert mixed[0] == mixed[1]

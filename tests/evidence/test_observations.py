@@ -1,4 +1,4 @@
-"""If this fails, a finding depends on where a dump was cut into blocks, or blames a prompt for another's response."""
+"""If this fails, a finding depends on where a dump was split into blocks, or blames the wrong prompt."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -22,7 +22,7 @@ REASONS = ["stop", "length", "eos"]
 
 
 def block(rows: Sequence[dict[str, Any]]) -> Responses:
-    """The responses of some rows, as a reading of them would give."""
+    """Return the responses of some rows, as a reader would."""
     keys = list(dict.fromkeys(row["key"] for row in rows))
 
     def column(name: str) -> Any:
@@ -55,29 +55,29 @@ def block(rows: Sequence[dict[str, Any]]) -> Responses:
 
 
 def folded(parts: Sequence[Sequence[dict[str, Any]]], before: int = 0) -> tuple[Groups, Observations]:
-    """The prompts, and what is seen of them, when the rows come in these blocks."""
-    groups, seen = Groups(Layout()), Observations()
+    """Return the groups and observations of rows that come in these blocks."""
+    groups, observed = Groups(Layout()), Observations()
     for part in parts:
         made = block(part)
         rows = groups.merge(Groups.from_responses(Layout(), list(made.keys), made.codes, made.reward, None, None))
-        seen.merge(Observations.from_responses(SPEC, made), rows, before)
+        observed.merge(Observations.from_responses(SPEC, made), rows, before)
         before += len(part)
-    return groups, seen
+    return groups, observed
 
 
 def folded_twice(sources: Sequence[Sequence[Sequence[dict[str, Any]]]]) -> tuple[Groups, Observations]:
-    """The same, when the blocks come in these sources."""
-    groups, seen, before = Groups(Layout()), Observations(), 0
+    """Return the same for blocks that come in these sources."""
+    groups, observed, before = Groups(Layout()), Observations(), 0
     for parts in sources:
-        of_source, seen_there = folded(parts, before)
-        seen.merge(seen_there, groups.merge(of_source), 0)
+        source_groups, observed_there = folded(parts, before)
+        observed.merge(observed_there, groups.merge(source_groups), 0)
         before += sum(map(len, parts))
-    return groups, seen
+    return groups, observed
 
 
-def state(seen: Observations, prompts: int) -> dict[str, Any]:
-    """All that it holds, as plain values."""
-    counters, per_prompt = seen.counters, seen.per_prompt
+def state(observed: Observations, prompts: int) -> dict[str, Any]:
+    """Return everything that the observations hold, as plain values."""
+    counters, per_prompt = observed.counters, observed.per_prompt
     sample = per_prompt.sample
     return {
         "spotted": {name: (one.count, one.first) for name, one in counters.occurrences.items()},
@@ -112,7 +112,7 @@ ROWS = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(rows=st.lists(ROWS, min_size=1, max_size=12), data=st.data())
-def test_a_dump_says_the_same_wherever_it_is_cut(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+def test_observations_are_the_same_wherever_the_dump_is_split(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
     edges = [0, *cuts, len(rows)]
     parts = [rows[a:b] for a, b in pairwise(edges) if a < b]
@@ -127,17 +127,17 @@ def test_a_dump_says_the_same_wherever_it_is_cut(rows: list[dict[str, Any]], dat
     assert found == expected
 
 
-def test_the_first_few_places_are_kept_and_the_rest_is_counted() -> None:
+def test_the_first_locations_are_kept_and_the_rest_is_counted() -> None:
     rows = [{"key": f"p{i % 3}", "reward": 0.0, "length": 0.0} for i in range(9)]
-    groups, seen = folded([rows[:2], rows[2:4], rows[4:]])
+    groups, observed = folded([rows[:2], rows[2:4], rows[4:]])
     assert list(groups.keys()) == ["p0", "p1", "p2"]
-    assert seen.counters.count("zero_length") == 9
-    assert seen.counters.occurrences["zero_length"].first == [
+    assert observed.counters.count("zero_length") == 9
+    assert observed.counters.occurrences["zero_length"].first == [
         Location(line, (line - 1) % 3) for line in range(1, FEW + 1)
     ]
 
 
-def test_the_best_response_is_told_before_and_after_the_penalty() -> None:
+def test_the_best_reward_is_kept_before_and_after_the_penalty() -> None:
     # reward 1 at 250 tokens is 1 - 1.5; reward 0.5 within the budget stays
     rows = [
         {"key": "a", "reward": 1.0, "length": 250.0},
@@ -146,14 +146,14 @@ def test_the_best_response_is_told_before_and_after_the_penalty() -> None:
         {"key": "a", "reward": 1.0, "length": 190.0},
     ]
     for parts in ([rows], [rows[:1], rows[1:]], [rows[:3], rows[3:]]):
-        _, seen = folded(parts)
-        assert seen.per_prompt.row("r_max", 2).tolist() == [1.0, 0.0]
-        assert seen.per_prompt.row("a_of_best", 2).tolist() == pytest.approx([0.1, 0.0])
-        assert seen.per_prompt.row("a_max", 2).tolist() == [0.5, 0.0]
+        _, observed = folded(parts)
+        assert observed.per_prompt.row("r_max", 2).tolist() == [1.0, 0.0]
+        assert observed.per_prompt.row("a_of_best", 2).tolist() == pytest.approx([0.1, 0.0])
+        assert observed.per_prompt.row("a_max", 2).tolist() == [0.5, 0.0]
 
 
 def test_beyond_many_distinct_values_the_rest_is_counted_together() -> None:
     rows = [{"key": "a", "reward": float(i)} for i in range(MANY_VALUES + 8)]
     for parts in ([rows], [rows[:20], rows[20:]], [[row] for row in rows]):
-        _, seen = folded(parts)
-        assert seen.counters.values["reward"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 8}
+        _, observed = folded(parts)
+        assert observed.counters.values["reward"] == {**{float(i): 1 for i in range(MANY_VALUES)}, None: 8}

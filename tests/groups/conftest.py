@@ -1,4 +1,4 @@
-"""Every test of the groups runs with the compiled moments and ids, and with their plain counterparts."""
+"""Run every test of the groups with the compiled moments and ids, and with their plain counterparts."""
 
 from collections.abc import Iterator
 

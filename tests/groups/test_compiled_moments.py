@@ -1,4 +1,4 @@
-"""If this fails, the same dump has another loss if there was a C compiler."""
+"""If this fails, the loss of a dump depends on whether there was a C compiler."""
 
 import math
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ tokens = st.integers(0, 3000).map(float) | st.sampled_from([math.nan, 2.0**31, 2
     st.lists(st.integers(0, 3000), max_size=3),
     st.booleans(),
 )
-def test_compiled_moments_are_those_of_numpy_to_the_last_bit(
+def test_compiled_moments_equal_those_of_numpy_to_the_last_bit(
     responses: list[tuple[int, float, float, float]], known: str, budgets: list[int], in_order: bool
 ) -> None:
     if in_order:

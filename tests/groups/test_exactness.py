@@ -58,7 +58,7 @@ def drawn(seed: int, mean_over_spread: float | None = None) -> Draw:
 
 
 def exactly(draw: Draw, aggregate: Aggregate) -> Fraction:
-    """The loss by its definition, in rational numbers."""
+    """Compute the loss by its definition, in rational numbers."""
     budget = draw.coefficients.token_budget
     assert budget is not None
     beta, alpha = Fraction(draw.coefficients.budget_penalty_coef), Fraction(draw.coefficients.kl_coef)
@@ -77,7 +77,7 @@ def exactly(draw: Draw, aggregate: Aggregate) -> Fraction:
 
 
 def ours(draw: Draw, aggregate: Aggregate, cuts: Sequence[int] = ()) -> Fraction:
-    """The loss by way of groups, folded from the parts between the cuts."""
+    """Compute the loss from groups merged from the parts between the cuts."""
     layout = Layout((draw.coefficients.token_budget or 0,))
     groups = Groups(layout)
     ends = [*sorted(cuts), len(draw.responses)]
@@ -105,7 +105,7 @@ def test_the_loss_has_twelve_digits(seed: int, aggregate: Aggregate) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_loss_has_twelve_digits_however_the_input_is_cut(seed: int) -> None:
+def test_the_loss_has_twelve_digits_however_the_input_is_split(seed: int) -> None:
     draw = drawn(seed)
     exact, size = exactly(draw, "response"), len(draw.responses)
     dice = random.Random(seed)

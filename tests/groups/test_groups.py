@@ -1,4 +1,4 @@
-"""If this fails, the numbers of a dump depend on how it was cut into parts, or two prompts are taken for one."""
+"""If this fails, the numbers of a dump depend on how it was split into parts, or two prompts become one."""
 
 import pickle
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def bits(groups: Groups) -> tuple[list[Key], bytes, list[list[int]], int, int]:
 
 
 def assert_same_numbers(found: Groups, expected: Groups) -> None:
-    """The same prompts in any order, and the same numbers but for rounding; of pivot and sum, the mean counts."""
+    """Assert the same prompts in any order, and the same numbers up to rounding; pivot and sum only by their mean."""
 
     def facts(groups: Groups) -> dict[tuple[type, Key], list[float]]:
         table = groups.table.copy()
@@ -65,7 +65,7 @@ def assert_same_numbers(found: Groups, expected: Groups) -> None:
 
 @settings(deadline=None)
 @given(parts)
-def test_parts_fold_into_what_the_whole_gives(of: list[list[Response]]) -> None:
+def test_parts_merge_into_the_groups_of_the_whole(of: list[list[Response]]) -> None:
     whole = groups_of(flat(of))
     assert_same_numbers(folded(of), whole)
     assert list(folded(of).keys()) == list(whole.keys())
@@ -85,7 +85,9 @@ def test_the_order_of_the_responses_changes_no_number(both: tuple[list[Response]
 
 @settings(deadline=None)
 @given(parts, parts, parts)
-def test_folding_is_associative(a: list[list[Response]], b: list[list[Response]], c: list[list[Response]]) -> None:
+def test_merging_groups_is_associative(
+    a: list[list[Response]], b: list[list[Response]], c: list[list[Response]]
+) -> None:
     left, right, last = folded(a), folded(b), folded(c)
     left.merge(right)
     left.merge(last)
@@ -115,7 +117,7 @@ def test_the_empty_groups_are_an_exact_identity_on_both_sides(responses: list[Re
     assert bits(before) == bits(after) == expected
 
 
-def test_folding_leaves_the_later_groups_as_they_were() -> None:
+def test_merging_leaves_the_later_groups_unchanged() -> None:
     one, later = groups_of([("a", 1, 10, 0.1)]), groups_of([("b", 2, 20, 0.2), ("a", 3, 30, 0.3)])
     before = bits(later)
     one.merge(later)
@@ -126,11 +128,11 @@ def test_folding_leaves_the_later_groups_as_they_were() -> None:
 def test_the_number_1_and_the_text_1_are_two_prompts() -> None:
     groups = folded([[(1, 0.5, 10, 0.0), ("1", 0.25, 20, 0.0)], [("1", 0.75, 30, 0.0)]])
     assert list(groups.keys()) == [1, "1"]
-    assert [type(key) for key in groups.keys()] == [int, str]  # noqa: SIM118  groups are no dict
+    assert [type(key) for key in groups.keys()] == [int, str]  # noqa: SIM118  Groups is not a dict
     assert groups.column("n").tolist() == [1, 2]
 
 
-def test_prompts_stay_in_the_order_in_which_they_were_first_seen() -> None:
+def test_prompts_stay_in_the_order_of_their_first_occurrence() -> None:
     groups = folded([[("z", 0, 0, 0), ("b", 0, 0, 0)], [], [("a", 0, 0, 0), ("z", 0, 0, 0)], [("c", 0, 0, 0)]])
     assert list(groups.keys()) == ["z", "b", "a", "c"]
     assert groups.column("n").tolist() == [2, 1, 1, 1]
@@ -145,7 +147,7 @@ def test_many_prompts_keep_their_own_rows_as_the_table_grows() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_groups_sent_to_another_process_arrive_the_same_and_can_be_added_to(protocol: int) -> None:
+def test_groups_sent_to_another_process_arrive_unchanged_and_can_still_merge(protocol: int) -> None:
     groups = folded([[("a", 1, 700, 0.5), (1, 0, 90, 0.1)], [("1", 2, 70_000, -0.5), ("a", 0, 20, 0.2)]])
     arrived = pickle.loads(pickle.dumps(groups, protocol))
     assert bits(arrived) == bits(groups)
@@ -167,7 +169,7 @@ def test_groups_with_other_budgets_do_not_merge(budgets: tuple[int, ...]) -> Non
 
 
 @pytest.mark.parametrize("layout", [Layout(), Layout((100,)), Layout((100, 500, 900))])
-def test_one_budget_of_several_is_what_a_scan_for_it_alone_gives(layout: Layout) -> None:
+def test_one_budget_of_several_equals_a_scan_for_it_alone(layout: Layout) -> None:
     responses: list[Response] = [("a", 1, 150, 0.5), ("b", 0, 90, 0.1), ("a", 0, 950, 0.2)]
     several = groups_of(responses, layout)
     for i, budget in enumerate(layout.budgets):
@@ -176,7 +178,7 @@ def test_one_budget_of_several_is_what_a_scan_for_it_alone_gives(layout: Layout)
     assert bits(several.at(0)) == bits(groups_of(responses, Layout(layout.budgets[:1])))
 
 
-def test_responses_without_a_length_or_a_log_ratio_are_counted_apart() -> None:
+def test_responses_without_a_length_or_a_log_ratio_are_counted_separately() -> None:
     keys, codes, r = ["a", "b"], np.array([0, 0, 1]), np.array([1.0, 0.0, 2.0])
     some = Groups.from_responses(LAYOUT, keys, codes, r, np.array([10, np.nan, 30]), np.array([np.nan, np.nan, 0.5]))
     assert (some.with_length, some.with_log_ratio) == (2, 1)

@@ -1,4 +1,4 @@
-"""If this fails, the picture of the lengths shows responses, or the budget, where they are not."""
+"""If this fails, the histogram shows responses or the budget at the wrong length."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ def listed(lengths: Lengths) -> tuple[list[int], list[int]]:
 
 @settings(deadline=None)
 @given(st.lists(tokens, min_size=1, max_size=60))
-def test_percentiles_are_those_that_numpy_gives_for_the_full_list(every: list[int]) -> None:
+def test_percentiles_equal_those_of_numpy_on_the_full_list(every: list[int]) -> None:
     assert counted(every).percentiles(PERCENTS) == pytest.approx(np.percentile(every, PERCENTS), rel=1e-12)
 
 
@@ -65,7 +65,7 @@ def test_every_distinct_length_is_counted_in_ascending_order(every: list[int]) -
     assert listed(counted(every)) == (values.tolist(), counts.tolist())
 
 
-def test_merging_leaves_the_other_as_it_was() -> None:
+def test_merging_leaves_the_other_unchanged() -> None:
     one, other = counted([1, 2, 70_000]), counted([2, 3, 70_000])
     one.merge(other)
     assert listed(one) == ([1, 2, 3, 70_000], [1, 2, 1, 2])
@@ -75,6 +75,6 @@ def test_merging_leaves_the_other_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("lengths", [Lengths(), counted([]), counted([], [])])
-def test_where_there_are_no_lengths_there_are_no_percentiles(lengths: Lengths) -> None:
+def test_no_lengths_have_no_percentiles(lengths: Lengths) -> None:
     assert lengths.percentiles([50, 99]) == [None, None]
     assert listed(lengths) == ([], [])

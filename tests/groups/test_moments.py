@@ -1,4 +1,4 @@
-"""If this fails, a prompt's numbers depend on where its input was cut, or are not what numpy says they are."""
+"""If this fails, a prompt's numbers depend on where its input was split, or differ from numpy's."""
 
 import math
 import warnings
@@ -21,7 +21,7 @@ shard = st.lists(response, max_size=6)  # of 0 and of 1 response too
 
 
 def table_of(shards: Sequence[Sequence[Response]], codes: Sequence[int] | None = None) -> Table:
-    """A row for each shard; or one for each code, with the responses in the order given."""
+    """Return one row per shard; or one per code, with the responses in the order given."""
     responses = [each for one in shards for each in one]
     if codes is None:
         codes = [code for code, one in enumerate(shards) for _ in one]
@@ -42,7 +42,7 @@ def merged(*rows: Table) -> Table:
 
 
 def assert_same_prompt(found: Table, expected: Table) -> None:
-    """Equal counts and extremes; means and sums equal to 1e-12 of what there is of them."""
+    """Assert equal counts and extremes, and means and sums equal to 1e-12 of their scale."""
 
     def both(name: str, budget: int | None = None) -> tuple[float, float]:
         column = BUDGETS.at(name, budget)
@@ -118,7 +118,7 @@ def test_the_longest_of_the_best_and_the_shortest_of_the_worst(
     assert (row[BUDGETS.at("L_best")], row[BUDGETS.at("L_worst")]) == (best, worst)
 
 
-def test_merging_leaves_its_arguments_as_they_were() -> None:
+def test_merging_leaves_its_arguments_unchanged() -> None:
     a, b = row_of([(1, 200, 0.1)]), row_of([(0, 600, 0.2)])
     before = a.tobytes(), b.tobytes()
     moments.merge(BUDGETS, a, b)

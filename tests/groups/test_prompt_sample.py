@@ -1,4 +1,4 @@
-"""If this fails, the page shows other responses from run to run, or calls a part of a prompt the whole."""
+"""If this fails, the page shows different responses from run to run, or a part of a prompt as the whole."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ responses = st.lists(st.tuples(st.sampled_from([0, 1, 2, "0", "a", "b", "c", "d"
 
 
 @given(responses, st.integers(1, 20), st.lists(st.integers(0, 30), max_size=4))
-def test_the_sample_is_the_same_however_the_input_is_cut(each: list[Response], limit: int, cuts: list[int]) -> None:
+def test_the_sample_is_the_same_however_the_input_is_split(each: list[Response], limit: int, cuts: list[int]) -> None:
     ends = [*sorted(cuts), len(each)]
     parts = [sample_of(each[a:b], limit) for a, b in zip([0, *ends], ends, strict=False)]
     first, *others = parts
@@ -42,7 +42,7 @@ def test_the_sample_is_the_same_however_the_input_is_cut(each: list[Response], l
 
 
 @given(responses, st.integers(1, 20))
-def test_a_prompt_is_there_with_all_its_responses_or_not_at_all(each: list[Response], limit: int) -> None:
+def test_a_prompt_is_sampled_with_all_its_responses_or_not_at_all(each: list[Response], limit: int) -> None:
     found = shown(sample_of(each, limit))
     kept = sum(len(rewards) for _, rewards in found)
     assert kept <= limit
@@ -57,7 +57,7 @@ def test_a_prompt_is_there_with_all_its_responses_or_not_at_all(each: list[Respo
         assert kept + sum(k == nearest for k, _ in each) > limit
 
 
-def test_all_is_kept_where_it_fits() -> None:
+def test_everything_is_kept_if_it_fits() -> None:
     (one,) = sample_of([("a", 3), ("a", 1), ("a", 2)], 3).prompts()
     assert (one.prompt_id, one.reward.tolist(), one.length.tolist()) == ("a", [3, 1, 2], [103, 101, 102])
     assert all(math.isnan(k) for k in one.log_ratio)

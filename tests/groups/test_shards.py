@@ -1,4 +1,4 @@
-"""If this fails, a cluster with many prompts gives another sum, or loses a prompt between two shares."""
+"""If this fails, a cluster with many prompts gives a different sum, or loses a prompt between two shards."""
 
 import pickle
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from budget_cli.ids import Packed
 
 @settings(deadline=None)
 @given(parts, st.integers(1, 7))
-def test_shares_together_are_what_was_folded_as_one(of: Sequence[Sequence[Response]], number: int) -> None:
+def test_shards_join_into_the_groups_of_one_process(of: Sequence[Sequence[Response]], number: int) -> None:
     states = shards.split(Groups(LAYOUT), number, part=0)
     rest = Groups(LAYOUT)
     for part, responses in enumerate(of, start=1):
@@ -26,7 +26,7 @@ def test_shares_together_are_what_was_folded_as_one(of: Sequence[Sequence[Respon
     assert bits(shards.join(states, rest)) == bits(folded(of))
 
 
-def test_a_prompt_is_always_in_the_same_share() -> None:
+def test_a_prompt_is_always_in_the_same_shard() -> None:
     one, other = groups_of([("a", 1, 1, 1), (7, 1, 1, 1)]), groups_of([("7", 1, 1, 1), (7, 2, 2, 2), ("a", 2, 2, 2)])
     of_one, of_other = ([set(share.groups.keys()) for share in shards.split(each, 4, 0)] for each in (one, other))
     for key in ("a", 7):

@@ -1,4 +1,4 @@
-"""If this fails, what was seen of responses comes out of a summary as something else, or damage is taken for it."""
+"""If this fails, evidence changes on its way through a summary, or damaged JSON passes for evidence."""
 
 from typing import Any
 
@@ -22,9 +22,9 @@ def counters(
     return made
 
 
-def plain(told: Any, budgets: tuple[int, ...] = (100,)) -> Any:
-    """What is read of this; the types of values beside them, since 1 == 1.0."""
-    observed = evidence_json.from_json(told, PROMPTS, budgets)
+def plain(shown: Any, budgets: tuple[int, ...] = (100,)) -> Any:
+    """Return what is read from this JSON, with the types of values, since 1 == 1.0."""
+    observed = evidence_json.from_json(shown, PROMPTS, budgets)
     if observed is None:
         return None
     found = observed.counters
@@ -35,13 +35,13 @@ def plain(told: Any, budgets: tuple[int, ...] = (100,)) -> Any:
     )
 
 
-def test_a_source_without_anything_to_tell_is_an_empty_object() -> None:
+def test_empty_counters_are_an_empty_object() -> None:
     assert evidence_json.to_json(counters(sums={"zero_log_prob": 0.0}), PROMPTS) == {}
     assert plain({}) == ({}, {}, {})
 
 
-def test_how_it_is_written() -> None:
-    told = evidence_json.to_json(
+def test_the_json_of_counters() -> None:
+    shown = evidence_json.to_json(
         counters(
             {"zero_length": Occurrences(9, [Location(12, 0), Location(40, 2)])},
             {"grows_n": 24.0, "grows_pp": float("inf"), "grows_pL": float("nan"), "far_off": 0.0},
@@ -49,7 +49,7 @@ def test_how_it_is_written() -> None:
         ),
         PROMPTS,
     )
-    assert orjson.dumps(told).decode() == (
+    assert orjson.dumps(shown).decode() == (
         '{"spotted":{"zero_length":[9,[[12,2],[40,7]]]},'
         '"sums":{"grows_n":24.0,"grows_pp":"inf","grows_pL":"nan"},'
         '"values":{"finish_reason":[["stop",20],[1,3],["1",2],[null,5]],"reward":[[0.0,1],[1.0,2]]}}'
@@ -78,28 +78,28 @@ REWARDS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
         },
     ),
 )
-def test_what_is_written_is_read_as_it_was(
+def test_counters_read_back_as_written(
     occurrences: dict[str, Occurrences], sums: dict[str, float], values: Any
 ) -> None:
-    told = orjson.loads(orjson.dumps(evidence_json.to_json(counters(occurrences, sums, values), PROMPTS)))
-    assert plain(told) == (
+    shown = orjson.loads(orjson.dumps(evidence_json.to_json(counters(occurrences, sums, values), PROMPTS)))
+    assert plain(shown) == (
         {name: (one.count, one.first) for name, one in occurrences.items()},
         {name: repr(value) for name, value in sums.items() if value},
         {name: [(type(key), key, times) for key, times in counts.items()] for name, counts in values.items()},
     )
 
 
-def test_what_is_about_other_budgets_is_left_out() -> None:
-    told = {
+def test_counts_for_other_budgets_are_left_out() -> None:
+    shown = {
         "values": {name: [[1.0, 2]] for name in ("reward", "reward_over@100", "reward_over@1000", "reward_over@10")}
     }
-    found = evidence_json.from_json(told, PROMPTS, (100, 7))
+    found = evidence_json.from_json(shown, PROMPTS, (100, 7))
     assert found is not None
     assert set(found.counters.values) == {"reward", "reward_over@100"}
 
 
 @pytest.mark.parametrize(
-    "told",
+    "shown",
     [
         None,
         [],
@@ -114,7 +114,7 @@ def test_what_is_about_other_budgets_is_left_out() -> None:
         {"spotted": {"x": [0, []]}},
         {"spotted": {"x": ["3", []]}},
         {"spotted": {"x": [2.0, []]}},
-        {"spotted": {"x": [1, [[1, 2], [2, 2]]]}},  # fewer than are there
+        {"spotted": {"x": [1, [[1, 2], [2, 2]]]}},  # fewer than the locations
         {"spotted": {"x": [1, [[0, 2]]]}},
         {"spotted": {"x": [1, [[1.5, 2]]]}},
         {"spotted": {"x": [1, [[1, 2, 3]]]}},
@@ -132,5 +132,5 @@ def test_what_is_about_other_budgets_is_left_out() -> None:
         {"values": {"x": [[1.0, "2"]]}},
     ],
 )
-def test_what_is_damaged_says_nothing(told: Any) -> None:
-    assert plain(told) is None
+def test_damaged_json_is_no_evidence(shown: Any) -> None:
+    assert plain(shown) is None

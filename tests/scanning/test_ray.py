@@ -1,4 +1,4 @@
-"""If this fails, tasks that are done elsewhere, apart and out of order, say something else than one process does.
+"""If this fails, tasks that run elsewhere, separately and out of order, give a different result than one process.
 
 Ray is played by a stand-in that pickles what it is given and gives, as Ray does; tests/scale has the real one.
 """
@@ -30,7 +30,7 @@ from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
-WATCHED = replace(PLAN, observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
+OBSERVED = replace(PLAN, observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
 TWO = Layout((50, 100))
 SUMMARIZED = replace(
     PLAN, layout=TWO, keep_sources_apart=True, observe=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False)
@@ -49,7 +49,7 @@ class RayTaskError(RayError):
 
 
 class StandIn:
-    """Ray's interface, as far as it is used; arrays come out of it read-only."""
+    """Ray's interface, as far as it is used; it hands out read-only arrays."""
 
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 
@@ -65,12 +65,12 @@ class StandIn:
     def put(self, value: Any) -> Any:
         buffers: list[pickle.PickleBuffer] = []
         data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-        return SimpleNamespace(data=data, buffers=[bytes(buffer.raw()) for buffer in buffers], told=False)
+        return SimpleNamespace(data=data, buffers=[bytes(buffer.raw()) for buffer in buffers], waited_for=False)
 
     def get(self, reference: Any) -> Any:
         if isinstance(reference.data, Exception):
             raise reference.data
-        if reference.told:
+        if reference.waited_for:
             self.waiting -= 1
         return pickle.loads(reference.data, buffers=reference.buffers)
 
@@ -86,7 +86,7 @@ class StandIn:
                     os.chdir(self.node or here)
                     answer = function(*(self.get(each) if hasattr(each, "data") else each for each in given))
                 except Exception as error:
-                    failed = SimpleNamespace(data=RayTaskError(error), told=False)
+                    failed = SimpleNamespace(data=RayTaskError(error), waited_for=False)
                     return [failed] * num_returns if num_returns > 1 else failed
                 finally:
                     os.chdir(here)
@@ -95,7 +95,7 @@ class StandIn:
                 references = [self.put(each) for each in answer]
                 if function.__name__ == "_split_prompts":
                     return references
-                references[1].told = True
+                references[1].waited_for = True
                 self.waiting += 1
                 self.most_waiting = max(self.most_waiting, self.waiting)
                 return references
@@ -117,7 +117,7 @@ def ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Stan
 
 @pytest.fixture
 def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Small blocks; files of none, one and hundreds of them, whose prompts come back in other blocks and files."""
+    """Files of no, one and hundreds of small blocks; prompts recur in other blocks and files."""
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(blocks, "PIECE_BYTES", 100)
     monkeypatch.setattr(formats, "_of_thread", threading.local())  # a reader's memory is as large as a block
@@ -128,18 +128,18 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def seen(observations: Observations | None) -> Any:
-    """All that was seen."""
+def evidence(observations: Observations | None) -> Any:
+    """Return everything that the observations hold."""
     if observations is None:
         return None
-    sightings, kept = observations.counters, observations.per_prompt
-    spotted = {name: (one.count, one.first) for name, one in sightings.occurrences.items()}
+    counters, kept = observations.counters, observations.per_prompt
+    occurrences = {name: (one.count, one.first) for name, one in counters.occurrences.items()}
     rows = None if kept is None else {name: values.tobytes() for name, values in kept.rows.items()}
-    return spotted, {name: value for name, value in sightings.sums.items() if value}, sightings.values, rows
+    return occurrences, {name: value for name, value in counters.sums.items() if value}, counters.values, rows
 
 
-def told(found: Scan) -> tuple[Any, ...]:
-    """Everything that a scan says."""
+def content(found: Scan) -> tuple[Any, ...]:
+    """Return everything that a scan holds."""
     assert found.groups.sample is not None
     apart = [(part.name, part.groups) for part in found.source_results]
     groups = [(name, part.table.tobytes(), list(part.keys())) for name, part in (*apart, ("", found.groups))]
@@ -147,8 +147,8 @@ def told(found: Scan) -> tuple[Any, ...]:
     return (
         found.sources,
         found.first_rows,
-        seen(found.observations),
-        [seen(part.observations) for part in found.source_results],
+        evidence(found.observations),
+        [evidence(part.observations) for part in found.source_results],
         groups,
         rows,
         list(found.tallies.items()),
@@ -163,11 +163,11 @@ def told(found: Scan) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    "plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), WATCHED, SUMMARIZED]
+    "plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), OBSERVED, SUMMARIZED]
 )
-def test_tasks_say_what_one_process_says(ray: StandIn, dumps: Path, plan: Plan) -> None:
+def test_tasks_give_the_scan_of_one_process(ray: StandIn, dumps: Path, plan: Plan) -> None:
     found = sources.find([str(dumps)])
-    assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
+    assert content(cluster.scan(found, plan)) == content(scan(found, plan, jobs=1))
     assert {"_whole", "_span", "_folded"} <= set(ray.calls)
     assert ray.calls.count("_folded") > ray.calls.count("_span") / cluster.FOLDED
 
@@ -182,15 +182,15 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
         sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]),
         replace(SUMMARIZED, keep_sources_apart=apart),
     )
-    answer = told(cluster.scan(found, plan))
-    assert answer == told(scan(found, plan, jobs=1))
-    whole = told(scan(sources.find(paths), plan, jobs=1))
-    assert answer[:3] == whole[:3]  # the sources, and what was seen of them
+    answer = content(cluster.scan(found, plan))
+    assert answer == content(scan(found, plan, jobs=1))
+    whole = content(scan(sources.find(paths), plan, jobs=1))
+    assert answer[:3] == whole[:3]  # the sources, and their evidence
 
 
 @pytest.mark.parametrize("many", [1, 80, 1 << 20])
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), WATCHED])
-def test_prompts_that_are_merged_in_shards_are_those_of_one_process(
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), OBSERVED])
+def test_prompts_merged_in_shards_equal_those_of_one_process(
     ray: StandIn, dumps: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, many: int
 ) -> None:
     monkeypatch.setattr(cluster, "MANY", many)
@@ -199,7 +199,7 @@ def test_prompts_that_are_merged_in_shards_are_those_of_one_process(
         lines = (LINE % (i * name, i % 7 / 3, -i / 11, i % 300) for i in range(60))
         (dumps / f"{name}.jsonl").write_text("".join(lines))
     found = sources.find([str(dumps)])
-    assert told(cluster.scan(found, plan)) == told(scan(found, plan, jobs=1))
+    assert content(cluster.scan(found, plan)) == content(scan(found, plan, jobs=1))
     in_shards = many < 1 << 20 and not plan.keep_sources_apart and plan.observe is None
     assert ("_merged_shard" in ray.calls) == in_shards
 
@@ -228,25 +228,27 @@ def test_summaries_are_merged_in_shards_too(
 
 
 @pytest.mark.parametrize("most", [1, 5, None])
-def test_no_more_tasks_are_handed_out_than_may_be(ray: StandIn, dumps: Path, most: int | None) -> None:
+def test_no_more_tasks_are_handed_out_than_the_limit(ray: StandIn, dumps: Path, most: int | None) -> None:
     cluster.scan(sources.find([str(dumps)]), PLAN, most)
     assert ray.most_waiting == (most or ray.cluster_resources()["CPU"] * cluster.AHEAD)
 
 
-def test_progress_comes_to_all_bytes_and_records(ray: StandIn, dumps: Path) -> None:
-    seen: list[tuple[int, int]] = []
+def test_progress_ends_at_all_bytes_and_records(ray: StandIn, dumps: Path) -> None:
+    reports: list[tuple[int, int]] = []
     found = cluster.scan(
-        sources.find([str(dumps)]), PLAN, progress=lambda so_far: seen.append((so_far.bytes, so_far.tally.read))
+        sources.find([str(dumps)]),
+        PLAN,
+        progress=lambda so_far: reports.append((so_far.bytes, so_far.tally.read)),
     )
-    assert seen == sorted(seen)
-    assert seen[-1] == (found.bytes, found.tally.read)
+    assert reports == sorted(reports)
+    assert reports[-1] == (found.bytes, found.tally.read)
 
 
 def test_with_many_sources_each_is_one_task(ray: StandIn, tmp_path: Path) -> None:
     for name in range(20):
         (tmp_path / f"{name}.jsonl").write_text(LINE % (name, 1.0, -1, 3))
     found = sources.find([str(tmp_path)])
-    assert told(cluster.scan(found, PLAN)) == told(scan(found, PLAN, jobs=1))
+    assert content(cluster.scan(found, PLAN)) == content(scan(found, PLAN, jobs=1))
     assert ray.calls == ["_whole"] * 20
 
 
@@ -258,7 +260,7 @@ def test_a_relative_name_is_the_file_of_the_directory_where_the_scan_began(
     alone = scan(found, PLAN, jobs=1)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(ray, "node", tmp_path / "elsewhere")
-    assert told(cluster.scan(found, PLAN)) == told(alone)
+    assert content(cluster.scan(found, PLAN)) == content(alone)
 
 
 def as_elsewhere(source: sources.Source, changed_at: int) -> str:
@@ -267,7 +269,7 @@ def as_elsewhere(source: sources.Source, changed_at: int) -> str:
     return str(raised.value)
 
 
-def test_a_node_that_does_not_see_the_file_says_so(tmp_path: Path) -> None:
+def test_a_node_without_the_file_reports_it(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(LINE % (1, 1.0, -1, 3))
     (source,) = sources.find([str(path)])
@@ -288,7 +290,7 @@ def test_a_node_that_does_not_see_the_file_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["_whole", "_span"])
-def test_what_a_node_cannot_read_is_a_problem_of_the_scan(
+def test_a_source_that_a_node_cannot_read_is_a_problem_of_the_scan(
     ray: StandIn, dumps: Path, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_changed_at", lambda source: 0)
@@ -299,9 +301,9 @@ def test_what_a_node_cannot_read_is_a_problem_of_the_scan(
 
 
 @pytest.mark.parametrize(
-    ("error", "raised", "says"),
+    ("error", "raised", "message"),
     [
-        (UsageProblem("said"), UsageProblem, "said"),
+        (UsageProblem("bad"), UsageProblem, "bad"),
         (
             ModuleNotFoundError("No module named 'budget_cli'"),
             UsageProblem,
@@ -311,14 +313,14 @@ def test_what_a_node_cannot_read_is_a_problem_of_the_scan(
         (ZeroDivisionError("a bug"), RayTaskError, "ZeroDivisionError('a bug')"),
     ],
 )
-def test_what_a_task_raises_is_told_in_one_line(
-    error: Exception, raised: type[Exception], says: str, monkeypatch: pytest.MonkeyPatch
+def test_an_error_in_a_task_is_reported_in_one_line(
+    error: Exception, raised: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = cluster._Driver(StandIn(1), PLAN, None, None)
     failed = error if isinstance(error, RayError) else RayTaskError(error)
     with pytest.raises(raised) as caught:
         driver._got(SimpleNamespace(data=failed))
-    assert str(caught.value) == says
+    assert str(caught.value) == message
 
 
 def test_another_version_on_a_node_is_refused() -> None:
@@ -337,7 +339,7 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "says"),
+    ("address", "message"),
     [
         ("local", "--engine ray: RAY_ADDRESS is local, which would start a cluster: start one (ray start --head), or"),
         (
@@ -347,7 +349,7 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
         ("", "--engine ray: there is no Ray cluster at auto: start one (ray start --head), or name one (RAY_ADDRESS="),
     ],
 )
-def test_a_cluster_is_never_started(address: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_is_never_started(address: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def init(address: str, **_: Any) -> None:
         assert address == "auto"
         raise ConnectionError
@@ -356,7 +358,7 @@ def test_a_cluster_is_never_started(address: str, says: str, monkeypatch: pytest
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UsageProblem) as raised:
         cluster._driver()
-    assert str(raised.value).startswith(says)
+    assert str(raised.value).startswith(message)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +367,6 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster._driver()
 
 
-def test_groups_from_memory_that_others_read_can_be_added_to(ray: StandIn) -> None:
+def test_groups_from_shared_read_only_memory_can_be_merged_into(ray: StandIn) -> None:
     array = np.arange(4.0)
     assert not ray.get(ray.put(array)).flags.writeable

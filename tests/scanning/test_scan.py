@@ -24,7 +24,7 @@ PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=10_000)
 
 @pytest.fixture(scope="module")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of several blocks: prompts come back in later blocks, and one line in a thousand is no record."""
+    """A file of several blocks: prompts recur in later blocks, and one line in a thousand is no record."""
     path = tmp_path_factory.mktemp("dump") / "a.jsonl"
     good = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
     with path.open("w") as file:
@@ -33,8 +33,8 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def told(found: Scan) -> tuple[Any, ...]:
-    """Everything that a scan says."""
+def content(found: Scan) -> tuple[Any, ...]:
+    """Return everything that a scan holds."""
     groups = found.groups
     assert groups.sample is not None
     return (
@@ -51,16 +51,16 @@ def told(found: Scan) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def alone(dump: str) -> tuple[Any, ...]:
-    """What one process says of it."""
-    return told(scan(sources.find([dump]), PLAN, jobs=1))
+    """Return the scan of one process."""
+    return content(scan(sources.find([dump]), PLAN, jobs=1))
 
 
 @pytest.mark.parametrize("jobs", [2, 3])
 @pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
-def test_processes_however_started_say_what_one_says(
+def test_any_number_of_workers_gives_the_scan_of_one_process(
     dump: str, alone: tuple[Any, ...], start_method: str, jobs: int
 ) -> None:
-    assert told(scan(sources.find([dump]), PLAN, jobs, start_method=start_method)) == alone
+    assert content(scan(sources.find([dump]), PLAN, jobs, start_method=start_method)) == alone
     assert not multiprocessing.active_children()
 
 
@@ -81,7 +81,7 @@ def _square(task: int, plan: int) -> int:
     return task * task + plan
 
 
-def test_a_thread_that_waits_holds_up_no_interruption() -> None:
+def test_a_waiting_thread_does_not_delay_an_interruption() -> None:
     over, finished = threading.Event(), threading.Event()
 
     def work(task: int, plan: int) -> int:
@@ -100,5 +100,5 @@ def test_a_thread_that_waits_holds_up_no_interruption() -> None:
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("tasks", [0, 1, 3, 60])
 def test_outcomes_come_in_the_order_of_the_tasks(at_once: bool, tasks: int) -> None:
-    said = list(workers.run(_square, 5, range(tasks), jobs=3, at_once=at_once))
-    assert said == [(i, i * i + 5) for i in range(tasks)]
+    outcomes = list(workers.run(_square, 5, range(tasks), jobs=3, at_once=at_once))
+    assert outcomes == [(i, i * i + 5) for i in range(tasks)]

@@ -1,4 +1,4 @@
-"""If this fails, what was summarized on many machines is not what one scan of the same files says."""
+"""If this fails, summaries made on many machines differ from one scan of the same files."""
 
 import os
 import random
@@ -31,16 +31,16 @@ LAYOUT = Layout((100, 500))
 SPEC = ObservationSpec(LAYOUT.budgets, positive=0.001, outlier=20.0, per_prompt=False)
 
 
-def plan(fields: Fields = Fields(), layout: Layout = LAYOUT, apart: bool = False) -> Plan:  # noqa: B008
+def plan(fields: Fields = Fields(), layout: Layout = LAYOUT, apart: bool = False) -> Plan:  # noqa: B008  frozen
     limits = Limits(keep=RejectionLimit(3, 2))
     return Plan(fields, layout, limits, keep_sources_apart=apart, observe=SPEC._replace(budgets=layout.budgets))
 
 
-def told(found: Scan) -> tuple[Any, ...]:
-    """Everything that a scan says of its input, numbers as their bits."""
-    groups, seen = found.groups, found.observations
-    assert seen is not None
-    sightings = seen.counters
+def content(found: Scan) -> tuple[Any, ...]:
+    """Return everything that a scan holds of its input, numbers as their bits."""
+    groups, observations = found.groups, found.observations
+    assert observations is not None
+    counters = observations.counters
     return (
         groups.table.tobytes(),
         list(groups.keys()),
@@ -51,23 +51,23 @@ def told(found: Scan) -> tuple[Any, ...]:
         found.rejections,
         found.sources,
         found.first_rows,
-        {name: (one.count, one.first) for name, one in sightings.occurrences.items()},
-        sightings.values,
-        {name: value.hex() for name, value in sightings.sums.items() if value},
+        {name: (one.count, one.first) for name, one in counters.occurrences.items()},
+        counters.values,
+        {name: value.hex() for name, value in counters.sums.items() if value},
     )
 
 
-def scanned(paths: list[Path], apart: bool = False, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Scan:  # noqa: B008
+def scanned(paths: list[Path], apart: bool = False, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Scan:  # noqa: B008  frozen
     return scan(sources.find(list(map(str, paths))), plan(fields, layout, apart), jobs=1)
 
 
-def summarized(paths: list[Path], to: Path, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Path:  # noqa: B008
+def summarized(paths: list[Path], to: Path, layout: Layout = LAYOUT, fields: Fields = Fields()) -> Path:  # noqa: B008  frozen
     to.write_bytes(b"".join(summary_writing.write(scanned(paths, True, layout, fields), fields, layout, SPEC)))
     return to
 
 
 def dumps(folder: Path, seed: int, files: int) -> list[Path]:
-    """Files whose prompts come back in other files, some lines of which are no records."""
+    """Write files whose prompts recur in other files; some lines are no records."""
     chance = random.Random(seed)
     paths = []
     for number in range(files):
@@ -88,7 +88,7 @@ def dumps(folder: Path, seed: int, files: int) -> list[Path]:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 5), max_size=4), again=st.booleans())
-def test_however_the_files_are_shared_out_the_summaries_say_what_one_scan_says(
+def test_summaries_give_the_scan_of_their_files_however_the_files_are_distributed(
     tmp_path_factory: pytest.TempPathFactory, seed: int, cuts: list[int], again: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("dumps")
@@ -102,7 +102,7 @@ def test_however_the_files_are_shared_out_the_summaries_say_what_one_scan_says(
             inputs += paths[begin:end]  # summaries and records side by side
     if again:
         inputs = [summarized(inputs, folder / "all.summary")]
-    assert told(scanned(inputs)) == told(scanned(paths))
+    assert content(scanned(inputs)) == content(scanned(paths))
 
 
 @settings(max_examples=20, deadline=None)
@@ -117,7 +117,7 @@ def test_a_summary_of_summaries_is_the_summary_of_their_files(
 
 
 @pytest.mark.parametrize("compiler", sorted({False, native.AVAILABLE}))
-def test_numbers_that_json_has_none_for_come_back(
+def test_numbers_that_json_cannot_express_read_back(
     tmp_path: Path, compiler: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(native, "AVAILABLE", compiler)
@@ -126,7 +126,7 @@ def test_numbers_that_json_has_none_for_come_back(
     path.write_bytes((orjson.dumps(far) + b"\n") * 2 + orjson.dumps({**far, "prompt_id": "q", "log_prob": 0.1}) + b"\n")
     found, expected = scanned([summarized([path], tmp_path / "s")]), scanned([path])
     np.testing.assert_array_equal(found.groups.table, expected.groups.table)
-    assert told(found)[1:] == told(expected)[1:]
+    assert content(found)[1:] == content(expected)[1:]
     assert found.groups.column("k3")[0] == float("inf")
 
 
@@ -138,17 +138,17 @@ def test_a_summary_of_rewards_alone_has_no_columns_for_the_rest(tmp_path: Path) 
     header, line = map(orjson.loads, made.read_bytes().splitlines())
     assert header["columns"] == ["n", "r0", "r1", "rr", "r_min", "r_max"]
     assert line == {"prompt_id": 1, "row": [0, 2, 0.5, 0.5, 0.125, 0.5, 1]}
-    assert told(scanned([made], fields=fields)) == told(scanned([path], fields=fields))
+    assert content(scanned([made], fields=fields)) == content(scanned([path], fields=fields))
 
 
 def test_a_summary_answers_for_some_of_its_budgets(tmp_path: Path) -> None:
     (path,) = dumps(tmp_path, 5, 1)
     made = summarized([path], tmp_path / "s")
     one = Layout((500,))
-    assert told(scanned([made], layout=one)) == told(scanned([path], layout=one))
+    assert content(scanned([made], layout=one)) == content(scanned([path], layout=one))
 
 
-def test_what_could_not_be_read_to_its_end_stays_so(tmp_path: Path) -> None:
+def test_a_source_that_was_not_read_to_its_end_stays_incomplete(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(bytes.fromhex("1f8b0800000000000003"))  # a header of gzip and nothing more
     found = scanned([summarized([path], tmp_path / "s")])
@@ -167,7 +167,7 @@ def test_what_could_not_be_read_to_its_end_stays_so(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_summary_is_none(tmp_path: Path, damage: Any, message: str) -> None:
+def test_a_damaged_summary_is_refused(tmp_path: Path, damage: Any, message: str) -> None:
     path = tmp_path / "a.jsonl"
     record = {"reward": 0.5, "log_prob": -1, "old_log_prob": -2, "response_length": 9}
     path.write_bytes(b"".join(orjson.dumps({"prompt_id": i, **record}) + b"\n" for i in range(4)))
@@ -179,7 +179,7 @@ def test_a_damaged_summary_is_none(tmp_path: Path, damage: Any, message: str) ->
 
 
 def with_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
-    """The same summary with another header."""
+    """Write the same summary with a different header."""
     head, _, rest = path.read_bytes().partition(b"\n")
     header = orjson.loads(head)
     change(header)
@@ -188,12 +188,13 @@ def with_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "seen", [None, {}, [], [{}, {}], [None], [3], [{"sums": {"x": "y"}}], [{"spotted": {"zero_length": [1, [[1, 9]]]}}]]
+    "evidence",
+    [None, {}, [], [{}, {}], [None], [3], [{"sums": {"x": "y"}}], [{"spotted": {"zero_length": [1, [[1, 9]]]}}]],
 )
-def test_a_damaged_account_of_what_was_seen_is_none(tmp_path: Path, seen: Any) -> None:
+def test_damaged_evidence_is_refused(tmp_path: Path, evidence: Any) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"prompt_id": 1, "reward": 0.5, "log_prob": -1, "old_log_prob": -1, "response_length": 0}\n')
-    made = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=seen))
+    made = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=evidence))
     with pytest.raises(InputProblem) as caught:
         summary.read(sources.find([str(made)])[0], LAYOUT, SPEC)
     assert caught.value.problem == "damaged summary: the evidence in its header is not valid"
@@ -207,7 +208,7 @@ def of_an_earlier_version(header: dict[str, Any]) -> None:
 OUTLIER = "log-ratio-outlier.nats"
 
 
-def test_what_was_not_looked_at_in_one_source_is_not_told_of_any(tmp_path: Path) -> None:
+def test_evidence_is_written_only_if_every_source_was_observed(tmp_path: Path) -> None:
     paths = dumps(tmp_path, 5, 2)
     old = with_header(summarized(paths[:1], tmp_path / "old"), of_an_earlier_version)
     other = with_header(
@@ -216,7 +217,7 @@ def test_what_was_not_looked_at_in_one_source_is_not_told_of_any(tmp_path: Path)
     for inputs in ([old], [old, paths[1]], [paths[0], other]):
         both = header(summarized(inputs, tmp_path / "both"))
         assert ("seen" in both, "thresholds" in both) == (False, False)
-        assert told(scanned(inputs))[:6] == told(scanned(paths[: len(inputs)]))[:6]  # the groups
+        assert content(scanned(inputs))[:6] == content(scanned(paths[: len(inputs)]))[:6]  # the groups
 
 
 COUNTED = [
@@ -236,14 +237,14 @@ COUNTED = [
 
 
 @pytest.mark.parametrize(("change", "reason"), COUNTED)
-def test_why_checks_cannot_be_made_of_a_summary(tmp_path: Path, change: Any, reason: str | None) -> None:
+def test_why_checks_cannot_run_on_a_summary(tmp_path: Path, change: Any, reason: str | None) -> None:
     made = with_header(summarized(dumps(tmp_path, 5, 1), tmp_path / "s"), change)
     assert summary.missing_evidence({"s": header(made)}, SPEC) == reason
     (part,) = summary.read(sources.find([str(made)])[0], LAYOUT, SPEC).source_results
     assert (part.observations is None) == (reason is not None)
 
 
-def test_a_file_s_name_may_be_no_utf_8(tmp_path: Path) -> None:
+def test_a_file_name_need_not_be_utf_8(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
     path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n{\n')
     found = scanned([summarized([path], tmp_path / "s")])
@@ -251,7 +252,7 @@ def test_a_file_s_name_may_be_no_utf_8(tmp_path: Path) -> None:
     assert [one.source for one in found.rejections] == found.sources
 
 
-def test_an_id_that_is_such_a_name_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
+def test_an_id_that_is_such_a_name_is_written_readably(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
     path.write_bytes(b'{"reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
     made = summarized([path], tmp_path / "s", fields=Fields(group="file"))
@@ -265,14 +266,14 @@ def test_a_header_may_be_long(tmp_path: Path) -> None:
     made = summarized(paths, tmp_path / "s")
     assert len(made.read_bytes().partition(b"\n")[0]) > 1 << 16
     assert header(made)["sources"] == list(map(str, paths))
-    assert told(scanned([made])) == told(scanned(paths))
+    assert content(scanned([made])) == content(scanned(paths))
 
 
 def header(path: Path) -> dict[str, Any]:
     return summary.header_of(sources.find([str(path)])[0])
 
 
-def test_summaries_that_do_not_add_are_refused(tmp_path: Path) -> None:
+def test_summaries_that_cannot_be_combined_are_refused(tmp_path: Path) -> None:
     (path,) = dumps(tmp_path, 5, 1)
     other = tmp_path / "other.jsonl"
     other.write_bytes(b'{"uid": "a", "reward": 1, "response_length": 3}\n')
