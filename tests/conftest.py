@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import command
+import examples
 import pytest
 from command import Run
+from hypothesis import settings
 from samples import lines, response
 
 from budget_cli.sources import blocks
+
+settings.load_profile("quick" if examples.QUICK else "full")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli import rl_budget_loss
@@ -120,7 +120,6 @@ coefficients = st.floats(0, 10)
 responses = st.tuples(st.floats(-1e3, 1e3), st.integers(0, 4000), st.floats(-1e3, 1e3))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(responses, min_size=1, max_size=8), min_size=1, max_size=4), coefficients, coefficients)
 def test_the_closed_form_on_moments_equals_the_definition(
     prompts: list[list[tuple[float, int, float]]], beta: float, alpha: float
@@ -149,7 +148,6 @@ def test_the_closed_form_takes_numbers_as_it_takes_arrays() -> None:
     assert loss_sum(*(np.array([x, x]) for x in row[:8]), *row[8:]) == pytest.approx([0.0008, 0.0008], rel=1e-12)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 5000), min_size=2, max_size=32),
     st.sampled_from([1e-6, 0.001, 0.01, 0.02, 0.1, 1 / 3, 2.0, 1e6]),

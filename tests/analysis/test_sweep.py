@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.analysis import sweep, totals
@@ -59,7 +59,6 @@ response = st.tuples(st.sampled_from("aaabbcd"), reward, length, st.sampled_from
 coefficient = st.sampled_from([0.0, 0.01, 0.1]) | st.floats(-2, 2)
 
 
-@settings(deadline=None, max_examples=300)
 @given(
     st.lists(response, min_size=1, max_size=24),
     st.sets(st.integers(0, 45).map(lambda tens: tens * 10), min_size=1, max_size=4),

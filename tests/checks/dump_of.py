@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
-
-from budget_cli.cli.app import COMMANDS, build_app
+import command
+from samples import lines
 
 Record = dict[str, Any]
 BUDGET = ("-B", "1024", "--beta", "0.001")
@@ -51,18 +50,14 @@ def without(records: Sequence[Record], *names: str) -> list[Record]:
     return [{name: value for name, value in record.items() if name not in names} for record in records]
 
 
-def lines(records: Sequence[Record]) -> bytes:
-    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
-
-
 def checked(path: Path, data: bytes | Sequence[Record], *arguments: str) -> dict[str, Any]:
     """The JSON of `budget-cli check` of these lines."""
-    dump, out = path / "dump.jsonl", path / "out.json"
+    dump = path / "dump.jsonl"
     dump.write_bytes(data if isinstance(data, bytes) else lines(data))
-    done = CliRunner().invoke(build_app(*COMMANDS), ["check", str(dump), *arguments, "-f", "json", "-o", str(out)])
-    assert done.exit_code in (0, 1), (done.output, done.exception)
-    answer: dict[str, Any] = json.loads(out.read_bytes())
-    assert done.exit_code == (answer["status"] == "fail")
+    done = command.run("check", dump, *arguments, "-f", "json")
+    assert done.returncode in (0, 1), done.stderr.decode()
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (answer["status"] == "fail")
     return answer
 
 

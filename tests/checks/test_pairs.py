@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from dump_of import BUDGET, Record, change, checked, codes, healthy, lines, without
+from dump_of import BUDGET, Record, change, checked, codes, healthy, without
+from samples import lines
 
 from budget_cli.analysis.checks.catalogue import CHECKS
 

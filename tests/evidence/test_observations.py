@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.evidence.counters import FEW, MANY_VALUES, Location
@@ -110,7 +110,6 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(rows=st.lists(ROWS, min_size=1, max_size=12), data=st.data())
 def test_observations_are_the_same_wherever_the_dump_is_split(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))

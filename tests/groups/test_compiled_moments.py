@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli import native
@@ -29,7 +29,6 @@ log_ratio = st.floats(-30, 30) | st.just(math.nan)
 tokens = st.integers(0, 3000).map(float) | st.sampled_from([math.nan, 2.0**31, 2.0**52])
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), number, tokens, st.floats(-30, 30) | st.just(math.nan)), min_size=1, max_size=60

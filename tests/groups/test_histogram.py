@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.groups.lengths import Histogram, Lengths, length_histogram
@@ -41,7 +41,6 @@ def test_no_lengths_have_no_histogram(budget: int | None) -> None:
     assert length_histogram(Lengths(), 10, budget) is None
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 500) | st.integers(0, 200_000), min_size=1, max_size=50),
     st.integers(1, 80),

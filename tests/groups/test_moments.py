@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.groups import moments
@@ -68,7 +68,6 @@ def assert_same_prompt(found: Table, expected: Table) -> None:
         close(both("ek", budget), spread["e", budget] * spread["k", None])
 
 
-@settings(deadline=None)
 @given(shard)
 def test_the_empty_row_is_an_exact_identity_on_both_sides(responses: list[Response]) -> None:
     row, empty = row_of(responses), BUDGETS.empty(1)
@@ -81,20 +80,17 @@ def test_the_empty_row_is_an_identity_even_beside_what_overflows() -> None:
     assert merged(empty, row).tobytes() == merged(row, empty).tobytes() == row.tobytes()
 
 
-@settings(deadline=None)
 @given(shard, shard, shard)
 def test_merging_is_associative(a: list[Response], b: list[Response], c: list[Response]) -> None:
     rows = row_of(a), row_of(b), row_of(c)
     assert_same_prompt(merged(rows[0], merged(rows[1], rows[2])), merged(*rows))
 
 
-@settings(deadline=None)
 @given(shard, shard)
 def test_merging_is_commutative_but_for_the_pivot(a: list[Response], b: list[Response]) -> None:
     assert_same_prompt(merged(row_of(a), row_of(b)), merged(row_of(b), row_of(a)))
 
 
-@settings(deadline=None)
 @given(st.lists(shard, min_size=1, max_size=6))
 def test_a_block_is_the_merge_of_any_of_its_splits(shards: list[list[Response]]) -> None:
     whole = row_of([each for one in shards for each in one])
@@ -188,7 +184,6 @@ def test_interleaved_responses_give_the_rows_of_the_same_responses_in_order() ->
     assert interleaved.tobytes() == table_of(shards).tobytes()
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(response, min_size=1, max_size=3), min_size=1, max_size=3), st.integers(30, 70))
 def test_a_prompt_is_not_touched_by_much_larger_ones_beside_it(small: list[list[Response]], repeats: int) -> None:
     beside = [HAND_MADE * repeats, *small, HAND_MADE * 2]
@@ -242,7 +237,6 @@ def k3_exactly(k: float) -> Decimal:
         return (-Decimal(k)).exp() - 1 + Decimal(k)
 
 
-@settings(deadline=None)
 @given(
     st.floats(-700, 700)
     | st.builds(lambda sign, e: sign * 10.0**e, st.sampled_from([-1, 1]), st.floats(-150, 2))

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Sequence
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_groups import LAYOUT, Response, bits, folded, groups_of, parts
 
@@ -13,7 +13,6 @@ from budget_cli.groups.groups import Groups
 from budget_cli.ids import Packed
 
 
-@settings(deadline=None)
 @given(parts, st.integers(1, 7))
 def test_shards_join_into_the_groups_of_one_process(of: Sequence[Sequence[Response]], number: int) -> None:
     states = shards.split(Groups(LAYOUT), number, part=0)

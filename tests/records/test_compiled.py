@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from examples import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from written_json import bits, block_of
 
@@ -191,7 +192,7 @@ BROKEN = [b"\\x", b"\\ud800", b"\\udc00", b"\\u12g4", b"\t", b"\xff", b"\xc3", b
 PLAIN = st.integers(0, 70).map(lambda size: b"x" * size)
 
 
-@settings(max_examples=400)
+@examples(150)
 @given(
     st.lists(PLAIN | st.sampled_from(PIECES) | st.sampled_from(PIECES), max_size=60),
     st.lists(st.tuples(st.integers(0, 60), st.sampled_from(BROKEN)), max_size=1),

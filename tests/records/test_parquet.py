@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow
 import pytest
 from command import run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.parquet import ParquetFile, write_table
 
@@ -293,7 +293,6 @@ def same(a: ResponseColumns, b: ResponseColumns) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=300)
 @given(
     table=tables(), needs_length=st.booleans(), needs_log_probs=st.booleans(), wanted=st.sets(st.sampled_from(WANTED))
 )

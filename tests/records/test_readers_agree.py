@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import event, example, given, settings
+from examples import examples
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from written_json import Pairs, Raw, Writer, bits, block_of, put
 
@@ -300,7 +301,7 @@ def damaged(data: bytes, seed: int) -> bytes:
     return data
 
 
-@settings(max_examples=500, deadline=None)
+@examples(250)
 @given(
     data=st.data(),
     fields=fields_(),
@@ -323,7 +324,7 @@ def test_the_compiled_reader_agrees_with_the_reference_reader(
     event(", ".join(sorted(answered)) or "left to the reference reader", payload="damaged" if wrong else "clean")
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(seed=st.integers(0, 2**32), plain=st.booleans())
 @example(seed=0, plain=True)
 def test_any_damage_to_a_plain_block_is_found(seed: int, plain: bool) -> None:

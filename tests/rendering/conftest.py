@@ -8,23 +8,27 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from budget_cli.cli.app import COMMANDS, build_app
+from budget_cli.cli.app import build_app
 
 Show = Callable[..., Result]
 
 
 @pytest.fixture
 def show(tmp_path: Path) -> Show:
-    """`budget-cli loss ARGUMENTS… FILE` on a file of these records; settings are environment variables."""
+    """`budget-cli COMMAND ARGUMENTS… FILE` on a file of these records; settings are environment variables."""
 
     def run(
-        records: Sequence[dict[str, Any]], *arguments: str, charset: str = "utf-8", **settings: str | None
+        records: Sequence[dict[str, Any]],
+        *arguments: str,
+        command: str = "loss",
+        charset: str = "utf-8",
+        **settings: str | None,
     ) -> Result:
         path = tmp_path / "dump.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         clean: dict[str, str | None] = {"NO_COLOR": None, "FORCE_COLOR": None, "COLUMNS": None, "TERM": None}
         return CliRunner(charset=charset).invoke(
-            build_app(*COMMANDS), ["loss", *arguments, str(path)], env=clean | settings
+            build_app(command), [command, *arguments, str(path)], env=clean | settings
         )
 
     return run

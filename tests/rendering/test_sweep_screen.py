@@ -3,12 +3,11 @@
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
-
-from budget_cli.cli.app import COMMANDS, build_app
+from typer.testing import Result
 
 Make = Callable[..., dict[str, Any]]
 Sweep = Callable[..., Result]
@@ -17,15 +16,9 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.fixture
-def sweep(show: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+def sweep(show: Callable[..., Result]) -> Sweep:
     """`budget-cli sweep ARGUMENTS… FILE` on a file of these records."""
-    invoke = CliRunner.invoke
-
-    def swapped(self: CliRunner, command: Any, args: Any, **more: Any) -> Result:
-        return invoke(self, build_app(*COMMANDS), ["sweep", *args[1:]], **more)
-
-    monkeypatch.setattr(CliRunner, "invoke", swapped)
-    return show
+    return partial(show, command="sweep")
 
 
 def dump(response: Make, count: int = 200, id_length: int = 12) -> list[dict[str, Any]]:

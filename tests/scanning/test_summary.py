@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli import native
@@ -86,7 +87,7 @@ def dumps(folder: Path, seed: int, files: int) -> list[Path]:
     return paths
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 5), max_size=4), again=st.booleans())
 def test_summaries_give_the_scan_of_their_files_however_the_files_are_distributed(
     tmp_path_factory: pytest.TempPathFactory, seed: int, cuts: list[int], again: bool
@@ -105,7 +106,7 @@ def test_summaries_give_the_scan_of_their_files_however_the_files_are_distribute
     assert content(scanned(inputs)) == content(scanned(paths))
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=st.integers(0, 2**32), cut=st.integers(1, 4))
 def test_a_summary_of_summaries_is_the_summary_of_their_files(
     tmp_path_factory: pytest.TempPathFactory, seed: int, cut: int

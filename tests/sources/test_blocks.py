@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from budget_cli.errors import InputProblem
@@ -60,7 +60,6 @@ def lines_shown(read: list[tuple[bytes, bool]], limit: int) -> list[list[bytes]]
     return [[line[: limit + 1] for line in data.removesuffix(b"\n").split(b"\n")] for data, _ in read]
 
 
-@settings(deadline=None, max_examples=200)
 @given(data=TEXTS, sizes=st.lists(st.integers(1, 50), min_size=1, max_size=5))
 @example(data=b"", sizes=[1])
 @example(data=b"\n" * BLOCK, sizes=[BLOCK])
@@ -74,7 +73,6 @@ def test_a_file_and_a_stream_give_the_same_blocks_and_together_the_whole_input(d
     assert all(block.endswith(b"\n") for block, _ in in_ranges[:-1])
 
 
-@settings(deadline=None, max_examples=200)
 @given(data=TEXTS, sizes=st.lists(st.integers(1, 50), min_size=1, max_size=5), limit=st.integers(1, 40))
 @example(data=b"x" * 100 + b"\na\n" + b"y" * 15 + b"\n" + b"z" * 16 + b"\nb", sizes=[9], limit=12)
 @example(data=b"a\n" + b"x" * 100, sizes=[3], limit=40)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.errors import InputProblem
@@ -52,7 +53,7 @@ def test_decompression_restores_the_input(codec: str, text: bytes, size: int) ->
     assert unpacked(codec, in_pieces(packed, size)) == (text, None)
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(
     codec=st.sampled_from(list(PACK)),
     texts=st.lists(st.binary(max_size=40), min_size=1, max_size=4),
