@@ -1,4 +1,4 @@
-"""If this fails, a room of the program has come to know what it should not, and can no longer be changed on its own."""
+"""If this fails, a room of the program knows more than it should and can no longer be changed on its own."""
 
 import ast
 from collections.abc import Iterator
@@ -67,19 +67,19 @@ OPENERS = {
 
 
 class Use(NamedTuple):
-    """What a module names, and on which line."""
+    """A name that a module uses, and its line."""
 
     name: str
     line: int
 
 
 def room_of(module: str) -> str:
-    """budget_cli.groups.moments → groups; budget_cli itself → __init__."""
+    """Return the room of a module: budget_cli.groups.moments → groups; budget_cli itself → __init__."""
     return module.split(".")[1] if "." in module else "__init__"
 
 
 def imports(source: str, module: str) -> Iterator[Use]:
-    """Every module of the package that is imported: at the top, inside a function, or for type checking only."""
+    """Yield the modules of the package that are imported at the top, in a function or for type checking."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -93,7 +93,7 @@ def imports(source: str, module: str) -> Iterator[Use]:
 
 
 def calls(source: str) -> Iterator[Use]:
-    """Every call, by its dotted name; and every `raise` of a bare class."""
+    """Yield every call, by its dotted name, and every `raise` of a bare class."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             yield Use(ast.unparse(node.func), node.lineno)
@@ -102,7 +102,7 @@ def calls(source: str) -> Iterator[Use]:
 
 
 def forbidden(source: str, module: str) -> list[Use]:
-    """The imports of rooms that this module may not know."""
+    """Yield the imports of rooms that this module must not know."""
     room = room_of(module)
     return [
         use
@@ -129,7 +129,7 @@ def everywhere_but(rooms: set[str], find: object) -> dict[str, list[Use]]:
     return {module: uses for module, uses in found.items() if uses}
 
 
-def test_every_room_has_its_place() -> None:
+def test_every_room_is_listed() -> None:
     rooms = {"__init__" if module == "budget_cli.__init__" else room_of(module) for module in MODULES.values()}
     assert rooms == set(MAY_IMPORT)
     above: set[str] = set()

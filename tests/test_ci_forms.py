@@ -1,4 +1,4 @@
-"""If this fails, the hooks for pre-commit or the action for GitHub do not agree with the command."""
+"""If this fails, the pre-commit hooks or the GitHub action do not agree with the command."""
 
 import re
 
@@ -14,7 +14,7 @@ def test_no_input_is_pasted_into_a_script() -> None:
     assert not [each for each in scripts if "${{" in each]
 
 
-def test_the_hooks_run_commands_that_there_are() -> None:
+def test_the_hooks_run_existing_commands() -> None:
     text = (ROOT / ".pre-commit-hooks.yaml").read_text("utf-8")
     entries = re.findall(r"^  entry: budget-cli (\w+)$", text, flags=re.MULTILINE)
     assert entries == re.findall(r"^- id: budget-cli-(\w+)$", text, flags=re.MULTILINE)
@@ -25,7 +25,7 @@ def test_the_hooks_run_commands_that_there_are() -> None:
         assert not re.search(pattern, "a.json")
 
 
-def test_the_readme_gives_the_action_and_the_hooks_what_they_take() -> None:
+def test_the_readme_uses_existing_inputs_and_hooks() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     (action, hooks) = re.findall(r"^```yaml\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
     inputs = (ROOT / "action.yml").read_text("utf-8").split("\ninputs:\n")[1].split("\noutputs:\n")[0]

@@ -1,4 +1,4 @@
-"""If this fails, two prompts are counted as one, one as two, or a prompt is shown under the id of another."""
+"""If this fails, two prompts count as one, one counts as two, or a prompt is shown under another id."""
 
 import contextlib
 import pickle
@@ -29,7 +29,7 @@ def new_ids(compiled: bool) -> Ids:
         return Ids()
 
 
-def test_places_count_the_distinct_ids_as_they_come(ids: Ids) -> None:
+def test_places_number_the_distinct_ids_in_order_of_first_occurrence(ids: Ids) -> None:
     assert ids.places(["b", 1, "b", "1", 1]).tolist() == [0, 1, 0, 2, 1]
     assert ids.find(["1", "c", 1]).tolist() == [2, -1, 1]
     assert ids.places(["c", "b"]).tolist() == [3, 0]
@@ -41,19 +41,19 @@ def test_an_id_that_was_only_looked_for_stays_unknown(ids: Ids) -> None:
     assert (list(ids.all()), len(ids)) == ([], 0)
 
 
-def test_the_name_of_a_file_that_is_no_unicode_text_is_an_id(ids: Ids) -> None:
+def test_a_file_name_that_is_not_unicode_can_be_an_id(ids: Ids) -> None:
     name = b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
     assert ids.places([name, "é", name]).tolist() == [0, 1, 0]
     assert list(ids.all()) == [name, "é"]
 
 
 @pytest.mark.parametrize("compiled", EXTENSIONS)
-def test_ids_use_the_compiled_table_where_there_is_one(compiled: bool) -> None:
+def test_ids_use_the_compiled_table_if_there_is_one(compiled: bool) -> None:
     assert (type(new_ids(compiled)._table) is PlainTable) is not compiled
 
 
 @given(st.lists(keys, max_size=5), st.sampled_from(EXTENSIONS))
-def test_ids_are_those_of_a_dict(parts: list[list[Key]], compiled: bool) -> None:
+def test_ids_behave_like_a_dict(parts: list[list[Key]], compiled: bool) -> None:
     ids, known = new_ids(compiled), dict[Key, int]()
     for part in parts:
         assert ids.find(part).tolist() == [known.get(each, -1) for each in part]
@@ -65,7 +65,7 @@ def test_ids_are_those_of_a_dict(parts: list[list[Key]], compiled: bool) -> None
 
 
 @given(st.lists(key, unique_by=lambda one: (type(one), one), min_size=1, max_size=300), st.data())
-def test_packed_ids_are_a_sequence(some: list[Key], data: st.DataObject) -> None:
+def test_packed_ids_behave_like_a_sequence(some: list[Key], data: st.DataObject) -> None:
     packed = Packed.from_ids(some)
     at = data.draw(st.integers(-len(some), len(some) - 1))
     begin, stop = data.draw(st.integers(-5, 305)), data.draw(st.integers(-5, 305))
@@ -119,7 +119,7 @@ def test_an_empty_text_is_a_text() -> None:
 
 
 @pytest.mark.skipif(not native.AVAILABLE, reason="nothing was compiled here")
-def test_a_table_at_work_in_another_thread_is_refused_or_whole() -> None:
+def test_a_table_in_use_by_another_thread_is_refused_or_complete() -> None:
     many, table = Packed.from_ids(range(200_000)), native.ids.Table()
     whole = {(b"", b""), (many.texts, many.ends.tobytes())}
     with ThreadPoolExecutor(1) as pool:

@@ -39,7 +39,7 @@ def test_the_worked_examples_hold_to_the_fourth_decimal(example: tuple[Any, ...]
     assert round(rl_budget_loss(*arguments), 4) == loss
 
 
-def test_rows_of_different_lengths_weigh_every_response_the_same() -> None:
+def test_rows_of_different_lengths_weigh_every_response_equally() -> None:
     # A = (-1, 0, 1) and (0); k = 0 but for the last, 2 nats: (1 + 0 + 1 + (0.5 * 2)^2) / 4
     loss = rl_budget_loss(
         [[1, 2, 3], [7]],
@@ -138,11 +138,13 @@ def test_the_closed_form_on_moments_equals_the_definition(
     closed = loss_sum(n, rr, re, ee, k0 + k1 / n, kk, rk, ek, beta, alpha).sum() / n.sum()
 
     excess = np.maximum(0, flat[1] - budget)
-    terms = (flat[0] ** 2 + (beta * excess) ** 2 + (alpha * flat[2]) ** 2).mean()  # what may cancel, and leaves dust
+    terms = (
+        flat[0] ** 2 + (beta * excess) ** 2 + (alpha * flat[2]) ** 2
+    ).mean()  # these terms may cancel, up to rounding
     assert abs(closed - definition) <= 1e-9 * definition + 1e-12 * terms + 1e-300
 
 
-def test_the_closed_form_takes_numbers_as_it_takes_arrays() -> None:
+def test_the_closed_form_accepts_numbers_and_arrays_alike() -> None:
     row = (2.0, 0.125, 12.5, 1250.0, 0.0, 0.08, 0.1, 10.0, 0.01, 0.1)  # the first worked example
     assert loss_sum(*row) == pytest.approx(0.0008, rel=1e-12)
     assert loss_sum(*(np.array([x, x]) for x in row[:8]), *row[8:]) == pytest.approx([0.0008, 0.0008], rel=1e-12)
@@ -219,7 +221,7 @@ def test_published_cases_give_the_expected_loss(case: dict[str, Any]) -> None:
     checked = 0
     if "expected_adjusted_reward" in ours:
         assert _flat(adjusted) == pytest.approx(_flat(ours["expected_adjusted_reward"]), abs=near)
-        # ...and the loss sees those: a partner without a penalty makes A half the difference to it
+        # the loss depends on them: with an unpenalised partner, A is half the difference
         for r, length, a in zip(_flat(rewards), _flat(lengths), _flat(adjusted), strict=True):
             pair = rl_budget_loss([[r, 10.0]], [[0, 0]], [[0, 0]], [[length, 0]], budget, 0, beta)
             assert pair == pytest.approx(((a - 10.0) / 2) ** 2, abs=near)

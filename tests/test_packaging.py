@@ -1,4 +1,4 @@
-"""If this fails, a fresh clone cannot be set up, or its papers do not agree with the package."""
+"""If this fails, a fresh clone cannot be set up, or its documents do not agree with the package."""
 
 import os
 import re
@@ -18,7 +18,7 @@ def text(name: str) -> str:
 @pytest.mark.parametrize(
     "target", ["help", "demo", "test", "test-scale", "check", "sanitize", "fuzz", "bench", "clean"]
 )
-def test_make_has_the_target_and_says_what_it_does(target: str) -> None:
+def test_make_has_the_target_and_describes_it(target: str) -> None:
     assert re.search(rf"^{target}:.* ## \S", text("Makefile"), flags=re.MULTILINE)
 
 
@@ -38,7 +38,7 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     assert [name for name in (*linked, *quoted, *in_commands) if not (ROOT / name).exists()] == []
 
 
-def test_the_licence_is_the_whole_one() -> None:
+def test_the_licence_is_complete() -> None:
     licence = text("LICENSE")
     assert "Apache License" in licence
     assert "END OF TERMS AND CONDITIONS" in licence

@@ -12,14 +12,14 @@ from pages import ROOT, fenced
 
 
 def table(page: str, header: str) -> list[list[str]]:
-    """The cells of the table that begins with this header, row by row."""
+    """Return the cells, row by row, of the table with this header."""
     after = (ROOT / page).read_text(encoding="utf-8").split(f"\n{header}\n", 1)[1]
     rows = after.split("\n\n", 1)[0].splitlines()[1:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def leaves(value: Any, above: str = "") -> set[str]:
-    """`a.b` of everything in a JSON object; a list of objects counts as the first of them."""
+    """Return the dotted names of all leaves of a JSON object; a list is represented by its first element."""
     if isinstance(value, list) and value:
         value = value[0]
     if not isinstance(value, dict):
@@ -65,7 +65,7 @@ def test_the_table_of_exit_codes_has_every_code() -> None:
     assert {int(code) for codes, _ in rows for code in codes.split(",")} == {int(code) for code in Exit}
 
 
-def test_every_expression_is_what_the_page_says_in_its_record() -> None:
+def test_every_expression_gives_the_value_that_the_page_shows() -> None:
     from budget_cli.records import reference
     from budget_cli.records.columns import ALL_REJECTIONS
     from budget_cli.schema import expressions
@@ -75,7 +75,7 @@ def test_every_expression_is_what_the_page_says_in_its_record() -> None:
     record = json.loads(re.findall(r'^    (\{"step": .*?\})\n\n', text, flags=re.DOTALL | re.MULTILINE)[0])
     line = json.dumps({"prompt_id": "p", "reward": 0} | record).encode() + b"\n"
     rows = table("README.md", "| `--field` | is | |")
-    for written, says, _ in rows:
+    for written, value, _ in rows:
         mapping = re.sub(r"^(`+)(.*)\1$", r"\2", written)
         fields = Fields(needs_length=False, needs_log_probs=False).with_places(parse_mappings([mapping]))
         columns = reference.decode(line, fields, 1 << 20, ALL_REJECTIONS).columns
@@ -85,6 +85,6 @@ def test_every_expression_is_what_the_page_says_in_its_record() -> None:
             "log_prob": columns.log_prob,
             "response_length": columns.length,
         }[mapping.partition("=")[0]]
-        assert (mapping, [f"`{x}`" if isinstance(x, str) else f"`{x:g}`" for x in found]) == (mapping, [says])
+        assert (mapping, [f"`{x}`" if isinstance(x, str) else f"`{x:g}`" for x in found]) == (mapping, [value])
     added = {name.removeprefix("_func_") for name in vars(expressions.Functions) if name.startswith("_func_")}
     assert {name for name in added if any(f"{name}(" in row[0] for row in rows)} == added

@@ -1,4 +1,4 @@
-"""If this fails, the files that a newcomer tries first do not show what sample_data/README.md says of them."""
+"""If this fails, the sample files do not show what sample_data/README.md describes."""
 
 import json
 import re
@@ -47,7 +47,7 @@ DAMAGE = {
 
 
 def loss(name: str, *options: str) -> dict[str, Any]:
-    """The JSON of `budget-cli loss` on a sample, numbers as good as unrounded."""
+    """Return the JSON of `budget-cli loss` on a sample, with unrounded numbers."""
     done = run("loss", SAMPLES / name, "-B", "1024", "--format", "json", "--precision", "15", *options)
     assert done.returncode in (0, 1), done.stderr.decode()
     result: dict[str, Any] = json.loads(done.stdout)
@@ -75,7 +75,7 @@ def test_nested_fields_give_the_same_numbers(flat: dict[str, Any]) -> None:
     assert loss("rollouts_nested.jsonl", "--per-prompt", *mappings) == flat
 
 
-def test_the_loss_is_that_of_the_definition(flat: dict[str, Any]) -> None:
+def test_the_loss_agrees_with_the_definition(flat: dict[str, Any]) -> None:
     prompts = [json.loads(line) for line in (SAMPLES / "rollouts_arrays.jsonl").read_text("utf-8").splitlines()]
     rows = {name: [p[name] for p in prompts] for name in ("rewards", "log_probs", "old_log_probs", "response_lengths")}
     by_definition = rl_budget_loss(**rows, token_budget=1024, kl_coef=0.1, budget_penalty_coef=0.01)
@@ -83,7 +83,7 @@ def test_the_loss_is_that_of_the_definition(flat: dict[str, Any]) -> None:
     assert round(by_definition, 4) == 0.4236
 
 
-def test_what_is_to_be_found_in_the_good_files(flat: dict[str, Any]) -> None:
+def test_the_good_files_show_what_the_page_describes(flat: dict[str, Any]) -> None:
     assert (flat["status"], flat["prompts"], flat["responses"]) == ("pass", 6, 48)
     assert flat["groups"] == {
         "size": {"min": 8, "mean": 8, "max": 8},

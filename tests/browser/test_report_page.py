@@ -1,4 +1,4 @@
-"""If this fails, a browser shows other numbers than the command, asks somebody for something, or runs a prompt's id."""
+"""If this fails, a browser shows other numbers than the command, sends a request, or runs a prompt id as code."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ import pytest
 
 from budget_cli.analysis.sweep import VARYING
 
-pytest.importorskip("vl_convert", reason="the page's pictures need the extra: pip install 'budget-cli[report]'")
+pytest.importorskip("vl_convert", reason="the page's charts need the extra: pip install 'budget-cli[report]'")
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven by selenium: pip install selenium")
 
 CHROMIUM, DRIVER = which("chromium") or which("chromium-browser"), which("chromedriver")
@@ -72,7 +72,7 @@ class Page:
         self.settle("document.documentElement.dataset.drawn === 'yes'")
 
     def settle(self, condition: str) -> None:
-        """Wait until this holds."""
+        """Wait until a condition holds."""
         from selenium.webdriver.support.ui import WebDriverWait
 
         WebDriverWait(self.browser, 20, 0.02).until(lambda _: self.run(f"return {condition}"))
@@ -81,7 +81,7 @@ class Page:
         return self.browser.execute_script(script, *arguments)
 
     def numbers(self) -> dict[str, float | None]:
-        """Every number that is shown, unrounded, by its dotted name."""
+        """Return every number shown, unrounded, by its dotted name."""
         cells = "[...document.querySelectorAll('main [data-number]')]"
         script = f"return {cells}.map((cell) => [cell.dataset.number, cell.dataset.value])"
         return {name: json.loads(value) for name, value in self.run(script)}
@@ -104,8 +104,8 @@ class Page:
         found: dict[str, Any] = json.loads(self.text("#data"))
         return found
 
-    def pictures(self) -> dict[str, str]:
-        """The picture in each figure that is shown, as SVG."""
+    def charts(self) -> dict[str, str]:
+        """Return the chart of each visible figure, as SVG."""
         script = (
             "return [...document.querySelectorAll('figure:not([hidden])')].map((f) =>"
             " [f.id, f.querySelector('svg')?.outerHTML ?? ''])"
@@ -115,8 +115,8 @@ class Page:
     def errors(self) -> list[dict[str, Any]]:
         return list(self.browser.get_log("browser"))
 
-    def asked_for(self) -> list[str]:
-        """The address of every request."""
+    def requests(self) -> list[str]:
+        """Return the address of every request."""
         messages = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
         return [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
 
@@ -126,7 +126,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def opened(browser: Any, budget_cli: Run, tmp_path_factory: pytest.TempPathFactory) -> Open:
-    """The page of `budget-cli report ARGUMENTS…`, in the browser."""
+    """Open the page of `budget-cli report ARGUMENTS…` in the browser."""
 
     def run(*arguments: str | Path, stdin: bytes | None = None, exits: int = 0, width: int = 1280) -> Page:
         path = tmp_path_factory.mktemp("page") / "report.html"
@@ -142,18 +142,18 @@ def lines(*records: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_is_drawn_without_an_error_a_request_or_a_sideways_scroll(opened: Open, width: int) -> None:
+def test_the_page_is_drawn_without_errors_requests_or_horizontal_scrolling(opened: Open, width: int) -> None:
     page = opened(SAMPLE, "-B", "1024", width=width)
     assert page.errors() == []
-    assert {address.partition(":")[0] for address in page.asked_for()} <= {"file", "data"}
+    assert {address.partition(":")[0] for address in page.requests()} <= {"file", "data"}
     assert page.run("return document.documentElement.scrollWidth") <= width
-    pictures = page.pictures()
-    assert set(pictures) == {f"figure-{name}" for name in ALL}
-    assert all("mark-" in svg for svg in pictures.values())
+    charts = page.charts()
+    assert set(charts) == {f"figure-{name}" for name in ALL}
+    assert all("mark-" in svg for svg in charts.values())
 
 
 @pytest.mark.parametrize("aggregate", ["response", "prompt"])
-def test_wherever_the_sliders_stand_the_numbers_are_those_of_the_command(
+def test_at_any_position_of_the_sliders_the_numbers_are_those_of_the_command(
     opened: Open, loss_json: LossJson, aggregate: str
 ) -> None:
     page = opened(SAMPLE, "-B", "1024", "--aggregate", aggregate)
@@ -187,12 +187,12 @@ def test_wherever_the_sliders_stand_the_numbers_are_those_of_the_command(
     assert page.errors() == []
 
 
-def test_a_moved_slider_changes_every_picture_that_depends_on_it(opened: Open) -> None:
+def test_moving_a_slider_updates_every_chart_that_depends_on_it(opened: Open) -> None:
     page = opened(SAMPLE, "-B", "1024")
-    before, row = page.pictures(), page.text("#prompts tbody")
+    before, row = page.charts(), page.text("#prompts tbody")
     page.slide("token_budget", 2)
     page.settle("document.querySelectorAll('#figure-lengths .mark-rect path[fill=\"#d9822b\"]').length > 20")
-    after = page.pictures()
+    after = page.charts()
     assert {name for name in before if before[name] == after[name]} == {"figure-rates"}
     assert page.text("#prompts tbody") != row
     page.run("document.getElementById('reset').click()")
@@ -201,7 +201,7 @@ def test_a_moved_slider_changes_every_picture_that_depends_on_it(opened: Open) -
     assert page.text("#token_budget-value") == "1,024"
 
 
-def test_the_sliders_are_named_and_move_by_keyboard(opened: Open) -> None:
+def test_the_sliders_have_names_and_respond_to_the_keyboard(opened: Open) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
@@ -217,7 +217,7 @@ def test_the_sliders_are_named_and_move_by_keyboard(opened: Open) -> None:
     assert slider.get_attribute("aria-valuetext") == "0 reward per token"
 
 
-def test_hostile_strings_are_text_and_run_nothing(opened: Open, tmp_path: Path) -> None:
+def test_hostile_strings_are_shown_as_text_and_never_run(opened: Open, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(3)>.jsonl"
     records = [{**GOOD, "prompt_id": HOSTILE, "response_length": n} for n in (100, 300)]
     path.write_bytes(lines(*records, {**GOOD, "reward": "<img src=x onerror=alert(4)>"}))
@@ -252,26 +252,26 @@ def test_hostile_strings_are_text_and_run_nothing(opened: Open, tmp_path: Path) 
         pytest.param(("-B", "9"), [{**GOOD, "reward": r} for r in (1e200, -1e200)], 1, ALL, id="beyond a double"),
     ],
 )
-def test_a_dump_of_little_has_a_page_too(
+def test_a_tiny_dump_gives_a_page(
     opened: Open, arguments: tuple[str, ...], records: list[dict[str, Any]], exits: int, figures: set[str]
 ) -> None:
     page = opened(*arguments, stdin=lines(*records), exits=exits)
     assert [each for each in page.errors() if each["level"] == "SEVERE"] == []
-    assert {name.removeprefix("figure-") for name in page.pictures()} == figures
+    assert {name.removeprefix("figure-") for name in page.charts()} == figures
 
 
-def test_files_in_a_row_are_a_trend(opened: Open, tmp_path: Path) -> None:
+def test_several_files_form_a_trend(opened: Open, tmp_path: Path) -> None:
     records = SAMPLE.read_bytes().splitlines(keepends=True)
     for step in range(3):
         (tmp_path / f"step-{step}.jsonl").write_bytes(b"".join(records[step::3]))
     page = opened(tmp_path, "-B", "1024")
     assert page.errors() == []
-    trend = page.pictures()["figure-trend"]
+    trend = page.charts()["figure-trend"]
     assert "mark-line" in trend
     assert "step-1.jsonl" in trend
 
 
-def test_a_field_can_be_what_the_trend_is_along(opened: Open) -> None:
+def test_a_field_can_be_the_axis_of_the_trend(opened: Open) -> None:
     records = [{**GOOD, "epoch": HOSTILE if i < 2 else i // 2, "reward": i % 2, "prompt_id": i // 2} for i in range(40)]
     page = opened("-B", "100", "--by", "epoch", stdin=lines(*records))
     assert page.errors() == []

@@ -1,4 +1,4 @@
-"""If this fails, the records that come back are not those that went in, or their terms are not those of the loss."""
+"""If this fails, annotated records differ from the input, or their terms differ from those of the loss."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ def terms(out: bytes) -> list[dict[str, Any]]:
     return [json.loads(line)["budget_cli"] for line in out.splitlines()]
 
 
-def test_the_terms_are_those_worked_by_hand(budget_cli: Run) -> None:
+def test_terms_match_the_example_worked_by_hand(budget_cli: Run) -> None:
     # the first worked example of the loss: rewards 1 and 0.5, lengths 150 and 80, B 100, β 0.01, α 0.1
     dump = lines(
         [
@@ -45,7 +45,7 @@ def test_the_terms_are_those_worked_by_hand(budget_cli: Run) -> None:
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
-def test_every_other_byte_and_the_order_are_those_of_the_input(budget_cli: Run, large: Path, jobs: str) -> None:
+def test_all_other_bytes_and_the_order_of_records_are_kept(budget_cli: Run, large: Path, jobs: str) -> None:
     done = budget_cli("annotate", large, "-B", "1000", "--jobs", jobs)
     assert done.returncode == 0, done.stderr
     assert ADDED.sub(b"", done.stdout) == large.read_bytes()
@@ -69,7 +69,7 @@ def test_advantages_keep_their_digits_where_the_mean_is_far_from_zero(budget_cli
     assert [term["advantage"] for term in terms(done.stdout)] == pytest.approx([0, 0.25, -0.25], rel=1e-15)
 
 
-def test_records_and_rejects_are_the_whole_input(budget_cli: Run, large_damaged: Path, tmp_path: Path) -> None:
+def test_output_and_rejects_together_make_up_the_input(budget_cli: Run, large_damaged: Path, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.jsonl"
     done = budget_cli("annotate", large_damaged, "-B", "1000", "--rejects", rejects, "--jobs", "2")
     assert done.returncode == 1
@@ -79,11 +79,11 @@ def test_records_and_rejects_are_the_whole_input(budget_cli: Run, large_damaged:
     whole[-1] += b"\n"
     assert len(kept) + len(refused) == len(whole)
     left = iter(whole)
-    assert all(line in left for line in kept)  # in order: each is found after the one before
+    assert all(line in left for line in kept)  # in order: `in` consumes the iterator
     assert sorted(kept + refused) == sorted(whole)
-    said = done.stderr.decode()
-    assert f"records are in {rejects} instead of the output\n" in said
-    assert re.search(rf"fail: {len(refused)} records of [\d,]+ rejected\n", said)
+    errors = done.stderr.decode()
+    assert f"records are in {rejects} instead of the output\n" in errors
+    assert re.search(rf"fail: {len(refused)} records of [\d,]+ rejected\n", errors)
 
 
 def test_rejected_records_are_counted_and_change_no_baseline(budget_cli: Run) -> None:
@@ -98,7 +98,7 @@ def test_rejected_records_are_counted_and_change_no_baseline(budget_cli: Run) ->
     )
 
 
-def test_a_line_too_long_to_hold_is_not_among_the_rejects_and_that_is_said(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_line_too_long_to_keep_is_missing_from_the_rejects_and_reported(budget_cli: Run, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects"
     long = lines([record(text="x" * 400)])
     done = budget_cli(
@@ -142,7 +142,7 @@ def test_a_record_of_a_whole_prompt_gets_arrays(budget_cli: Run) -> None:
     assert third["baseline"] == pytest.approx(5 / 3)
 
 
-def test_what_a_response_does_not_have_is_null(budget_cli: Run) -> None:
+def test_terms_that_a_response_has_no_fields_for_are_null(budget_cli: Run) -> None:
     dump = lines([{"prompt_id": 1, "reward": 1}, {"prompt_id": 1, "reward": 0, "log_prob": -1, "old_log_prob": -3}])
     done = budget_cli("annotate", "--beta", "0", "--alpha", "0", stdin=dump)
     assert done.returncode == 0, done.stderr
@@ -158,7 +158,7 @@ DUMPED: list[tuple[str, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("name", "flags"), DUMPED, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_dump_of_every_shape_comes_back_with_as_many_terms_as_responses(
+def test_dumps_of_every_shape_get_terms_for_every_response(
     budget_cli: Run, loss_json: Callable[..., dict[str, Any]], name: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     path = ROOT / "tests" / "dumps" / name
@@ -179,7 +179,7 @@ def test_a_dump_of_every_shape_comes_back_with_as_many_terms_as_responses(
     assert (again.returncode, again.stdout) == (0, once.read_bytes()), again.stderr
 
 
-def test_parquet_is_refused_as_it_has_no_lines_to_give_back(budget_cli: Run) -> None:
+def test_parquet_is_refused_because_it_has_no_lines(budget_cli: Run) -> None:
     path = ROOT / "tests/dumps/trl.parquet"
     options = ("--reward-weights", "accuracy_reward=1,format_reward=0.5", "--beta", "0", "--kl-coef", "0")
     named, piped = budget_cli("annotate", path, *options), budget_cli("annotate", *options, stdin=path.read_bytes())
@@ -200,7 +200,7 @@ def test_annotating_again_replaces_the_key_and_keeps_the_others(budget_cli: Run,
     assert again.read_bytes() == budget_cli("annotate", small, "-B", "1000").stdout
 
 
-def test_files_follow_one_another_whatever_their_ends(budget_cli: Run, tmp_path: Path) -> None:
+def test_files_are_joined_with_or_without_a_final_newline(budget_cli: Run, tmp_path: Path) -> None:
     one, two = lines([record(reward=0)]), lines([record(reward=1)])
     (tmp_path / "1.jsonl").write_bytes(b"\xef\xbb\xbf" + one.rstrip())
     (tmp_path / "2.jsonl.gz").write_bytes(gzip.compress(b"\r\n" + two.replace(b"\n", b"\r\n")))
@@ -219,7 +219,7 @@ def test_standard_input_is_read_twice_and_leaves_no_file_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_written_where_not_all_bytes_can_be_read(budget_cli: Run, small: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_if_some_bytes_cannot_be_read(budget_cli: Run, small: Path, tmp_path: Path) -> None:
     cut, out = tmp_path / "cut.gz", tmp_path / "out.jsonl"
     cut.write_bytes(gzip.compress(small.read_bytes())[:-9])
     done = budget_cli("annotate", cut, "-B", "1000", "-o", out)
@@ -228,21 +228,21 @@ def test_nothing_is_written_where_not_all_bytes_can_be_read(budget_cli: Run, sma
     assert done.stderr.endswith(b"nothing was annotated: a baseline needs all of its prompt's responses\n")
 
 
-CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # what happens to the file between the two readings
+CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # what happens to the file between the two passes
     "another prompt": (lambda data: data.replace(b"p1", b"q1"), "changed between the two passes"),
     "a record less": (lambda data: data.replace(b"{", b" ", 1), "changed between the two passes"),
     "shorter": (lambda data: data[:-50], "became shorter while being read"),
 }
 
 
-@pytest.mark.parametrize(("change", "said"), CHANGES.values(), ids=CHANGES)
-def test_a_file_that_changes_between_the_two_readings_is_noticed(
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
+def test_a_file_that_changes_between_the_two_passes_is_noticed(
     budget_cli: Run,
     small: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[bytes], bytes],
-    said: str,
+    message: str,
 ) -> None:
     path, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
     path.write_bytes(small.read_bytes())
@@ -256,11 +256,11 @@ def test_a_file_that_changes_between_the_two_readings_is_noticed(
     monkeypatch.setattr(Session, "scan", scan)
     done = budget_cli("annotate", path, "-B", "1000", "-o", out)
     assert (done.returncode, out.exists()) == (3, False), done.stderr
-    assert said in done.stderr.decode()
+    assert message in done.stderr.decode()
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_output_that_cannot_take_it_all_is_one_line(budget_cli: Run, small: Path) -> None:
+def test_a_full_output_device_is_reported_in_one_line(budget_cli: Run, small: Path) -> None:
     done = budget_cli("annotate", small, "-B", "1000", "-o", "/dev/full")
     assert (done.returncode, done.stderr) == (
         3,
@@ -275,16 +275,16 @@ USAGE: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "said"), USAGE)
-def test_what_cannot_be_meant_is_said_before_anything_is_read(
-    budget_cli: Run, tmp_path: Path, flags: tuple[str, ...], said: str
+@pytest.mark.parametrize(("flags", "message"), USAGE)
+def test_a_usage_error_is_reported_before_anything_is_read(
+    budget_cli: Run, tmp_path: Path, flags: tuple[str, ...], message: str
 ) -> None:
     done = budget_cli("annotate", "there-is-no-such-file", *flags, cwd=tmp_path)
-    assert (done.returncode, done.stderr.decode().startswith(f"budget-cli: {said}")) == (2, True), done.stderr
+    assert (done.returncode, done.stderr.decode().startswith(f"budget-cli: {message}")) == (2, True), done.stderr
 
 
 @pytest.mark.skipif(not DUMPS.is_dir(), reason="the dumps are not beside this checkout")
-def test_the_advantages_that_prime_rl_stored_come_out(budget_cli: Run) -> None:
+def test_the_advantages_match_those_that_prime_rl_stored(budget_cli: Run) -> None:
     done = budget_cli("annotate", PRIME_RL, "--beta", "0", "--kl-coef", "0")
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]

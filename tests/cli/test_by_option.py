@@ -1,4 +1,4 @@
-"""If this fails, a row of --by is not what its own records alone would give, or the rows change the total."""
+"""If this fails, a row of --by differs from the loss of its own records, or the rows change the total."""
 
 import json
 import random
@@ -19,7 +19,7 @@ NOT_A_ROWS = ("schema", "status", "aggregate", "coefficients", "rejections", "ga
 
 
 def numbers(answer: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """`kl.k1` and the like, with their values."""
+    """Return the leaves of a JSON object by dotted names such as `kl.k1`."""
     found: dict[str, Any] = {}
     for name, value in answer.items():
         if above or name not in (*NOT_A_ROWS, "key", "by"):
@@ -29,7 +29,7 @@ def numbers(answer: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def stepped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """Records of several blocks, of steps that lie amid one another, some without one; prompts come back in all."""
+    """Records of several blocks with interleaved steps, some without a step; prompts recur in all of them."""
     chance = random.Random(4)
     labels = [10, 9, "9", "warm-up", None, {"no": "label"}]
     text = "x" * (blocks.BLOCK_BYTES // 100)
@@ -40,7 +40,7 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[s
 
 
 @pytest.mark.parametrize("aggregate", ["response", "prompt"])
-def test_a_row_is_the_loss_of_its_records_alone_and_the_total_that_of_all(
+def test_a_row_is_the_loss_of_its_own_records_and_the_total_that_of_all(
     loss_json: LossJson, stepped: tuple[Path, list[dict[str, Any]]], tmp_path: Path, aggregate: str
 ) -> None:
     path, records = stepped
@@ -62,15 +62,15 @@ def test_a_row_is_the_loss_of_its_records_alone_and_the_total_that_of_all(
 
 
 @pytest.mark.parametrize("by", ["at.step", "file"])
-def test_the_rows_are_the_same_for_every_number_of_jobs(
+def test_the_rows_are_the_same_for_any_number_of_jobs(
     budget_cli: Run, stepped: tuple[Path, list[dict[str, Any]]], large_damaged: Path, by: str
 ) -> None:
     flags = ("-B", "1000", "--by", by, "-f", "json", "--precision", "17")
-    said = [budget_cli("loss", stepped[0], large_damaged, *flags, "--jobs", jobs).stdout for jobs in ("1", "2", "4")]
-    assert said[0] == said[1] == said[2] != b""
+    results = [budget_cli("loss", stepped[0], large_damaged, *flags, "--jobs", jobs).stdout for jobs in ("1", "2", "4")]
+    assert results[0] == results[1] == results[2] != b""
 
 
-def test_a_row_a_file_has_the_records_of_the_file(
+def test_by_file_gives_each_file_a_row_of_its_records(
     budget_cli: Run, loss_json: LossJson, small: Path, large_damaged: Path, tmp_path: Path
 ) -> None:
     empty = tmp_path / "empty.jsonl"
@@ -85,19 +85,19 @@ def test_a_row_a_file_has_the_records_of_the_file(
         assert row["records"] == alone["records"]
 
 
-def test_a_field_that_a_preset_places_is_found_there(loss_json: LossJson) -> None:
+def test_by_finds_a_field_that_a_preset_maps(loss_json: LossJson) -> None:
     dump = ROOT / "tests" / "dumps" / "verl-v1.jsonl"
     answer = loss_json(dump, "--beta", "0", "--alpha", "0", "--by", "step")
     steps = [json.loads(line)["step"] for line in dump.read_text("utf-8").splitlines()]
     assert {row["key"]: row["responses"] for row in answer["by"]} == {step: steps.count(step) for step in steps}
 
 
-def test_an_expression_may_label(loss_json: LossJson, stepped: tuple[Path, list[dict[str, Any]]]) -> None:
+def test_by_accepts_an_expression(loss_json: LossJson, stepped: tuple[Path, list[dict[str, Any]]]) -> None:
     answer = loss_json(stepped[0], "-B", "9", "--by", "[prompt_id, at.step || 'none']")
     assert {row["key"] for row in answer["by"]} >= {"p1/10", "p1/none"}
 
 
-def test_samples_of_one_line_may_have_labels_of_their_own(loss_json: LossJson, tmp_path: Path) -> None:
+def test_samples_of_one_line_can_have_different_labels(loss_json: LossJson, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(
         json.dumps(
@@ -135,18 +135,18 @@ GATES: list[tuple[tuple[str, ...], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "code", "said"), GATES)
-def test_gates_hold_for_the_total_and_with_each_for_every_row(
-    budget_cli: Run, flags: tuple[str, ...], code: int, said: str
+@pytest.mark.parametrize(("flags", "code", "message"), GATES)
+def test_gates_apply_to_the_total_and_with_each_to_every_row(
+    budget_cli: Run, flags: tuple[str, ...], code: int, message: str
 ) -> None:
     done = budget_cli("loss", STEPS, "-B", "1024", "--by", "step", "-f", "json", *flags)
-    assert (done.returncode, done.stderr.decode()) == (code, said)
+    assert (done.returncode, done.stderr.decode()) == (code, message)
     answer = json.loads(done.stdout)
     assert answer["status"] == ("fail" if code else "pass")
     assert [len(row["gates"]) for row in answer["by"]] == [int("--each" in flags)] * 4
 
 
-def test_a_field_that_no_record_has_fails(budget_cli: Run) -> None:
+def test_by_a_field_that_no_record_has_fails(budget_cli: Run) -> None:
     done = budget_cli("loss", STEPS, "-B", "1024", "--by", "stpe", "-f", "json")
     assert (done.returncode, done.stderr) == (1, b"budget-cli: fail: --by stpe: no record has this field\n")
     assert [row["key"] for row in json.loads(done.stdout)["by"]] == [None]
@@ -162,13 +162,13 @@ USAGE: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "said"), USAGE)
-def test_what_cannot_be_meant_is_refused(budget_cli: Run, flags: tuple[str, ...], said: str) -> None:
+@pytest.mark.parametrize(("flags", "message"), USAGE)
+def test_invalid_uses_of_by_are_refused(budget_cli: Run, flags: tuple[str, ...], message: str) -> None:
     done = budget_cli("loss", "no-such-file", "-B", "1024", *flags)
-    assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: {said}\n")
+    assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: {message}\n")
 
 
-def test_the_screen_shows_a_row_a_label_and_the_trend(budget_cli: Run) -> None:
+def test_the_screen_shows_one_row_per_label_and_the_trend(budget_cli: Run) -> None:
     screen = budget_cli(
         "loss", STEPS, "-B", "1024", "--by", "step", "--fail-if", "loss > 0.4", "--each", "--group", "prompt"
     ).stdout.decode()

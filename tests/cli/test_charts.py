@@ -13,7 +13,7 @@ SCRIPT = "globalThis.vegaEmbed = é;\r\n"
 
 
 class Bundler(SimpleNamespace):
-    """Stands in for vl-convert, and counts."""
+    """A stand-in for vl-convert that counts its calls."""
 
     __version__ = "1.2.3"
     bundled = 0
@@ -27,7 +27,7 @@ class Bundler(SimpleNamespace):
 @pytest.fixture
 def bundler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundler:
     bundler = Bundler()
-    monkeypatch.setitem(sys.modules, "vl_convert", bundler)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "vl_convert", bundler)  # type: ignore[arg-type]  # a stand-in, not a module
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return bundler
 
@@ -36,13 +36,13 @@ def cached(tmp_path: Path) -> Path:
     return tmp_path / "budget-cli" / "vl-convert-1.2.3.js"
 
 
-def test_the_script_is_bundled_once_and_is_the_same_from_the_cache(bundler: Bundler, tmp_path: Path) -> None:
+def test_the_script_is_bundled_once_and_then_read_from_the_cache(bundler: Bundler, tmp_path: Path) -> None:
     assert [charts.charts_script() for _ in range(3)] == [SCRIPT] * 3
     assert bundler.bundled == 1
     assert os.listdir(tmp_path / "budget-cli") == [cached(tmp_path).name]
 
 
-def test_another_version_is_bundled_for_itself(bundler: Bundler, tmp_path: Path) -> None:
+def test_each_version_is_bundled_separately(bundler: Bundler, tmp_path: Path) -> None:
     charts.charts_script()
     bundler.__version__ = "1.2.4"
     charts.charts_script()
@@ -63,7 +63,7 @@ def test_another_version_is_bundled_for_itself(bundler: Bundler, tmp_path: Path)
     ],
     ids=["cut", "longer", "empty", "not UTF-8", "without a digest", "writable by all", "gone"],
 )
-def test_what_is_not_whole_or_not_ours_is_bundled_anew(bundler: Bundler, tmp_path: Path, damage: object) -> None:
+def test_a_damaged_or_foreign_script_is_bundled_again(bundler: Bundler, tmp_path: Path, damage: object) -> None:
     charts.charts_script()
     assert callable(damage)
     damage(cached(tmp_path))
@@ -71,7 +71,7 @@ def test_what_is_not_whole_or_not_ours_is_bundled_anew(bundler: Bundler, tmp_pat
     assert bundler.bundled == 2
 
 
-def test_a_file_of_another_user_is_bundled_anew(bundler: Bundler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_bundled_again(bundler: Bundler, monkeypatch: pytest.MonkeyPatch) -> None:
     charts.charts_script()
     me = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: me + 1)
@@ -79,7 +79,7 @@ def test_a_file_of_another_user_is_bundled_anew(bundler: Bundler, monkeypatch: p
     assert bundler.bundled == 2
 
 
-def test_without_a_place_to_write_it_is_bundled_for_each_page(
+def test_without_a_writable_cache_every_page_bundles_the_script(
     bundler: Bundler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "budget-cli").write_text("a file where the directory would be")

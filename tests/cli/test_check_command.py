@@ -27,14 +27,14 @@ def found(done: subprocess.CompletedProcess[bytes]) -> dict[str, str]:
     return {finding["code"]: finding["severity"] for finding in of_json(done)["findings"]}
 
 
-# ---- what the exit code stands for
+# ---- exit codes
 
 EXITS = [
     (GOOD, (), 0, []),
     (GOOD + BAD, (), 1, ["1 record of 3 rejected"]),
     (GOOD + BAD, ("--max-errors", "1"), 0, []),
     (GOOD + BAD, ("--max-errors", "40%"), 0, []),
-    (GOOD + BAD, ("--ignore", "non-finite"), 1, ["1 record of 3 rejected"]),  # untold, and still not used
+    (GOOD + BAD, ("--ignore", "non-finite"), 1, ["1 record of 3 rejected"]),  # not a finding, but still not used
     (GOOD + BAD, ("--select", "groups"), 1, ["1 record of 3 rejected"]),
     (GOOD + GOOD[:20], (), 1, ["1 record of 3 rejected"]),
     (GOOD + GOOD[:20], ("--allow-truncated-tail",), 0, []),
@@ -60,7 +60,7 @@ def test_the_exit_code_is_that_of_the_verdict(
     assert done.stderr.decode() == "".join(f"budget-cli: fail: {reason}\n" for reason in reasons)
 
 
-def test_what_could_not_be_read_to_its_end_is_exit_3_and_never_a_pass(budget_cli: Run, tmp_path: Path) -> None:
+def test_input_that_cannot_be_read_to_its_end_is_exit_3_and_never_a_pass(budget_cli: Run, tmp_path: Path) -> None:
     import gzip
 
     path = tmp_path / "cut.jsonl.gz"
@@ -95,7 +95,7 @@ USAGE = [
 
 
 @pytest.mark.parametrize(("options", "message"), USAGE)
-def test_a_command_line_that_makes_no_sense_is_exit_2_before_anything_is_read(
+def test_a_usage_error_is_exit_2_before_anything_is_read(
     budget_cli: Run, options: tuple[str, ...], message: str | None, tmp_path: Path
 ) -> None:
     done = budget_cli("check", tmp_path / "not-there.jsonl", *options, cwd=tmp_path)
@@ -104,11 +104,11 @@ def test_a_command_line_that_makes_no_sense_is_exit_2_before_anything_is_read(
         assert done.stderr.decode() == f"budget-cli: {message}\n"
 
 
-# ---- the same findings however they are read
+# ---- the same findings however the records are read
 
 
 @pytest.mark.parametrize("options", [(), ("--text", "--field", "response_text=text", "--field", "prompt_text=text")])
-def test_every_number_of_jobs_gives_the_same_bytes(
+def test_any_number_of_jobs_gives_the_same_bytes(
     budget_cli: Run, large_damaged: Path, options: tuple[str, ...]
 ) -> None:
     alone = budget_cli("check", large_damaged, "-B", "1000", "-f", "json", "-j", "1", *options)
@@ -119,7 +119,7 @@ def test_every_number_of_jobs_gives_the_same_bytes(
         assert (done.returncode, done.stdout) == (1, alone.stdout)
 
 
-def test_files_and_a_stream_of_them_differ_in_their_places_alone(budget_cli: Run, large: Path) -> None:
+def test_files_and_their_concatenation_differ_only_in_locations(budget_cli: Run, large: Path) -> None:
     whole = of_json(budget_cli("check", large, "-B", "1000", "-f", "json"))
     piped = of_json(budget_cli("check", "-", "-B", "1000", "-f", "json", stdin=large.read_bytes()))
     assert whole["findings"]
@@ -142,21 +142,21 @@ def test_evidence_names_the_file_and_the_line_in_it(budget_cli: Run, tmp_path: P
     assert places["some-without-log-prob"][2] == ("2.jsonl", 2, "p")
 
 
-def test_a_reason_has_its_place_however_many_others_come_before(budget_cli: Run) -> None:
+def test_a_rare_reason_keeps_its_location_after_many_others(budget_cli: Run) -> None:
     done = budget_cli("check", "-f", "json", stdin=GOOD + BAD * 1500 + b"[]\n")
     places = {f["code"]: (f["message"], [e["line"] for e in f["evidence"]]) for f in of_json(done)["findings"]}
     assert places["not-an-object"] == ("1 record of 1,503: expected an object, found a list", [1503])
     assert places["non-finite"][1] == [3, 4, 5, 6, 7]
 
 
-def test_numbers_near_the_end_of_a_double_make_no_noise(budget_cli: Run) -> None:
+def test_numbers_near_the_range_of_a_double_cause_no_warnings(budget_cli: Run) -> None:
     far = b'{"prompt_id": "p", "reward": %s, "log_prob": -1e200, "old_log_prob": %s, "response_length": 9}\n'
     done = budget_cli("check", "-B", "4", "-f", "json", stdin=far % (b"1", b"-1e308") + far % (b"1e308", b"1.7e308"))
     assert (done.returncode, done.stderr.decode()) == (1, "budget-cli: fail: 1 error, with --fail-on error\n")
     assert {"positive-log-prob", "implausible-log-prob", "log-ratio-large"} <= set(found(done))
 
 
-def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget_cli: Run) -> None:
+def test_a_preset_is_detected_although_an_optional_field_is_mapped(budget_cli: Run) -> None:
     dump = ROOT / "tests" / "dumps" / "verl-v1.jsonl"
     done = budget_cli("check", dump, "--field", "finish_reason=gts", "--text", "-f", "json")
     assert done.stderr.decode().startswith(f"budget-cli: {dump}: reading as verl-v1: prompt_id←stem(")
@@ -169,14 +169,14 @@ def test_a_preset_is_found_beside_a_place_for_what_the_loss_does_not_need(budget
 
 @pytest.fixture
 def steps(budget_cli: Run, tmp_path: Path) -> Path:
-    """The sample's steps: two of them as a summary, one as a summary that is compressed, and one as it is."""
+    """The steps of the sample: two as a summary, one as a compressed summary, and one as a dump."""
     for name, files in (("1.jsonl", ("41", "42")), ("2.jsonl.gz", ("43",))):
         paths = [f"sample_data/steps/{file}.jsonl" for file in files]
         assert budget_cli("summarize", *paths, "-B", "512,1024", "-o", tmp_path / name, cwd=ROOT).returncode == 0
     return tmp_path
 
 
-def test_of_a_summary_a_response_has_its_line_and_a_prompt_its_file(budget_cli: Run, steps: Path) -> None:
+def test_from_a_summary_a_response_is_located_by_line_and_a_prompt_by_file(budget_cli: Run, steps: Path) -> None:
     done = budget_cli("check", steps / "1.jsonl", steps / "2.jsonl.gz", "-B", "1024", "-f", "json")
     assert (done.returncode, done.stderr) == (0, b"")
     places = {
@@ -196,7 +196,7 @@ def test_of_a_summary_a_response_has_its_line_and_a_prompt_its_file(budget_cli: 
     ]
 
 
-def test_the_screen_says_that_a_summary_holds_no_single_records(budget_cli: Run, steps: Path) -> None:
+def test_the_screen_lists_the_checks_skipped_for_a_summary(budget_cli: Run, steps: Path) -> None:
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", "-B", "1024", cwd=steps)
     lines = done.stdout.decode().splitlines()
     assert max(map(len, lines)) <= 80
@@ -208,7 +208,7 @@ def test_the_screen_says_that_a_summary_holds_no_single_records(budget_cli: Run,
     assert lines[-1] == "pass      72 records read, none rejected"
 
 
-def test_beside_a_summary_no_check_is_made_of_single_records(budget_cli: Run, steps: Path) -> None:
+def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget_cli: Run, steps: Path) -> None:
     last = "sample_data/steps/44.jsonl"
     for inputs in ((steps / "1.jsonl",), (steps / "1.jsonl", steps / "2.jsonl.gz", last)):
         answer = of_json(budget_cli("check", *inputs, "-B", "1024", "-f", "json", cwd=ROOT))
@@ -237,7 +237,7 @@ def found_in(answer: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(finding["code"], finding["severity"], finding["message"]) for finding in answer["findings"]]
 
 
-def test_what_was_rejected_when_summarizing_is_found(budget_cli: Run, tmp_path: Path) -> None:
+def test_records_rejected_by_summarize_are_findings(budget_cli: Run, tmp_path: Path) -> None:
     part = tmp_path / "part.jsonl"
     assert budget_cli("summarize", "sample_data/damaged.jsonl", "-B", "1024", "-o", part, cwd=ROOT).returncode == 1
     for options in ((), ("-B", "1024"), ("--max-errors", "23"), ("--allow-truncated-tail",)):
@@ -271,7 +271,7 @@ SUMMARIES = [
 
 
 @pytest.mark.parametrize(("options", "message"), SUMMARIES)
-def test_what_a_summary_cannot_answer_is_said_in_one_line(
+def test_what_a_summary_cannot_answer_is_reported_in_one_line(
     budget_cli: Run, steps: Path, options: tuple[str, ...], message: str | None
 ) -> None:
     done = budget_cli("check", "1.jsonl", *options, cwd=steps)
@@ -279,7 +279,7 @@ def test_what_a_summary_cannot_answer_is_said_in_one_line(
     assert done.returncode == (0 if message is None else 2)
 
 
-def test_a_summary_of_an_earlier_version_is_to_be_made_again(budget_cli: Run, steps: Path) -> None:
+def test_a_summary_of_an_earlier_version_must_be_made_again(budget_cli: Run, steps: Path) -> None:
     head, _, rest = (steps / "1.jsonl").read_bytes().partition(b"\n")
     header = json.loads(head)
     old = {key: value for key, value in header.items() if key not in ("seen", "thresholds")}
@@ -290,14 +290,14 @@ def test_a_summary_of_an_earlier_version_is_to_be_made_again(budget_cli: Run, st
         "budget-cli: 1.jsonl: this summary of an earlier version has no evidence for the checks: summarize again\n"
     )
     assert budget_cli("loss", "1.jsonl", "-B", "512", cwd=steps).returncode == 0
-    # what was put together from it does not pretend to know
+    # a summary made from it has no evidence either
     together = budget_cli("summarize", "1.jsonl", "2.jsonl.gz", "-B", "512", "-o", "all.jsonl", cwd=steps)
     assert together.returncode == 0
     assert together.stderr == done.stderr.replace(b" 1.jsonl", b" check will not accept this summary: 1.jsonl")
     assert budget_cli("check", "all.jsonl", cwd=steps).stderr == done.stderr.replace(b" 1.jsonl", b" all.jsonl")
 
 
-def test_a_damaged_summary_is_no_finding(budget_cli: Run, steps: Path) -> None:
+def test_a_damaged_summary_is_an_error_and_not_a_finding(budget_cli: Run, steps: Path) -> None:
     whole = (steps / "1.jsonl").read_bytes()
     (steps / "1.jsonl").write_bytes(whole.replace(b'"truncated":[2,', b'"truncated":["2",'))
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", "-f", "json", cwd=steps)
@@ -307,7 +307,7 @@ def test_a_damaged_summary_is_no_finding(budget_cli: Run, steps: Path) -> None:
     assert done.stderr.decode() == f"budget-cli: {problem}\n"
 
 
-def test_an_annotation_of_a_summary_is_at_the_file_that_was_summarized(budget_cli: Run, steps: Path) -> None:
+def test_an_annotation_from_a_summary_points_to_the_file_that_was_summarized(budget_cli: Run, steps: Path) -> None:
     lines = budget_cli("check", "1.jsonl", "-B", "1024", "-f", "github", cwd=steps).stdout.decode().splitlines()
     assert lines[0].startswith("::warning file=sample_data/steps/42.jsonl,title=phantom-advantage::")
     assert lines[-1].startswith("::notice file=sample_data/steps/42.jsonl,line=5,title=truncated::")
@@ -319,7 +319,7 @@ COLD = HOT.replace(b"2.5", b"-2.5")
 OLD = COLD * 18 + HOT * 2
 
 
-def test_what_the_baseline_knows_does_not_fail_and_what_got_worse_does(budget_cli: Run, tmp_path: Path) -> None:
+def test_findings_of_the_baseline_pass_unless_they_got_worse(budget_cli: Run, tmp_path: Path) -> None:
     base = tmp_path / "old.json"
     assert budget_cli("check", "-f", "json", "-o", base, stdin=OLD).returncode == 1
     same = budget_cli("check", "--baseline", base, "-f", "json", stdin=OLD)
@@ -329,12 +329,12 @@ def test_what_the_baseline_knows_does_not_fail_and_what_got_worse_does(budget_cl
     assert better.returncode == 0
     worse = budget_cli("check", "--baseline", base, "-f", "json", stdin=OLD + HOT)
     assert (worse.returncode, of_json(worse)["reasons"]) == (1, ["1 error, with --fail-on error"])
-    # 3 of 21 after 2 of 20 is half as much again
+    # from 2 of 20 to 3 of 21: the share grew by almost half
     assert budget_cli("check", "--baseline", base, "--tolerance", "42%", stdin=OLD + HOT).returncode == 1
     assert budget_cli("check", "--baseline", base, "--tolerance", "43%", stdin=OLD + HOT).returncode == 0
 
 
-def test_rejected_records_are_known_to_a_baseline_too(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_baseline_covers_rejected_records_too(budget_cli: Run, tmp_path: Path) -> None:
     base = tmp_path / "old.json"
     budget_cli("check", "-f", "json", "-o", base, stdin=GOOD + BAD)
     assert budget_cli("check", "--baseline", base, stdin=GOOD + BAD).returncode == 0
@@ -353,7 +353,7 @@ def test_rejected_records_are_known_to_a_baseline_too(budget_cli: Run, tmp_path:
         '{"schema": "budget-cli/check/1", "findings": [{"code": "x"}]}',
     ],
 )
-def test_what_is_no_earlier_check_is_no_baseline(budget_cli: Run, tmp_path: Path, text: str) -> None:
+def test_a_baseline_must_be_the_result_of_an_earlier_check(budget_cli: Run, tmp_path: Path, text: str) -> None:
     (tmp_path / "old.json").write_text(text)
     done = budget_cli("check", "--baseline", "old.json", cwd=tmp_path, stdin=GOOD)
     assert done.returncode == 2
@@ -362,10 +362,10 @@ def test_what_is_no_earlier_check_is_no_baseline(budget_cli: Run, tmp_path: Path
     )
 
 
-# ---- forms
+# ---- output formats
 
 
-def test_the_screen_stays_within_80_columns_and_says_what_was_not_checked(budget_cli: Run) -> None:
+def test_the_screen_fits_80_columns_and_lists_skipped_checks(budget_cli: Run) -> None:
     done = budget_cli("check", "sample_data/rollouts.jsonl", cwd=ROOT)
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0
@@ -374,7 +374,7 @@ def test_the_screen_stays_within_80_columns_and_says_what_was_not_checked(budget
     assert lines[-1] == "pass      48 records read, none rejected"
 
 
-def test_verbose_says_why_an_info_matters_too(budget_cli: Run) -> None:
+def test_verbose_explains_findings_of_severity_info(budget_cli: Run) -> None:
     short, long = (
         budget_cli("check", ROLLOUTS, "--select", "zero-variance", *v).stdout.decode() for v in ((), ("-v",))
     )
@@ -382,7 +382,7 @@ def test_verbose_says_why_an_info_matters_too(budget_cli: Run) -> None:
     assert "Why:" not in short
 
 
-def test_nothing_of_the_data_reaches_the_screen_raw(budget_cli: Run) -> None:
+def test_strings_of_the_data_are_escaped_on_the_screen(budget_cli: Run) -> None:
     data = b'{"prompt_id": "\\u001b[31m\\u202e[/b]", "reward": 1, "log_prob": 3, "old_log_prob": -1}\n' * 2
     for form in ("table", "github", "markdown", "junit"):
         out = budget_cli("check", "-f", form, stdin=data, FORCE_COLOR="").stdout.decode()
@@ -393,7 +393,7 @@ def test_nothing_of_the_data_reaches_the_screen_raw(budget_cli: Run) -> None:
     ].startswith("\x1b[31m")
 
 
-def test_annotations_and_the_summary_of_a_step(budget_cli: Run, tmp_path: Path) -> None:
+def test_github_gets_annotations_and_a_step_summary(budget_cli: Run, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("# Before\n")
     done = budget_cli("check", "sample_data/damaged.jsonl", "-f", "github", cwd=ROOT, GITHUB_STEP_SUMMARY=str(summary))
@@ -429,7 +429,7 @@ def test_a_result_can_go_to_a_file(budget_cli: Run, tmp_path: Path) -> None:
 # ---- explanations
 
 
-def test_a_check_is_explained_by_its_section_of_the_page(budget_cli: Run) -> None:
+def test_explain_prints_the_section_of_a_check_from_the_page(budget_cli: Run) -> None:
     done = budget_cli("check", "--explain", "phantom-advantage")
     section = done.stdout.decode()
     assert done.returncode == 0
@@ -438,7 +438,7 @@ def test_a_check_is_explained_by_its_section_of_the_page(budget_cli: Run) -> Non
     assert section in (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
 
 
-def test_the_page_about_checks_is_the_one_that_the_program_prints(budget_cli: Run) -> None:
+def test_the_page_about_checks_is_what_explain_all_prints(budget_cli: Run) -> None:
     done = budget_cli("check", "--explain", "all")
     assert done.stdout.decode() == (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
 
@@ -453,18 +453,18 @@ SAMPLE = {
 }
 
 
-def test_the_sample_s_findings_are_those_that_a_person_would_name(budget_cli: Run) -> None:
+def test_the_findings_in_the_sample_are_those_that_a_person_would_name(budget_cli: Run) -> None:
     done = budget_cli("check", ROLLOUTS, "-B", "1024", "-f", "json")
     assert done.returncode == 0
     named = {f["code"]: (f["severity"], f["evidence"][0]["prompt_id"]) for f in of_json(done)["findings"]}
     assert named == SAMPLE
 
 
-def test_the_damaged_sample_s_findings_are_its_rejections_and_one_more(budget_cli: Run) -> None:
+def test_the_findings_in_the_damaged_sample_are_its_rejections_and_one_more(budget_cli: Run) -> None:
     done = budget_cli("check", DAMAGED, "-B", "1024", "-f", "json")
     severities = found(done)
     assert done.returncode == 1
-    assert severities.pop("token-count-differs") == "warning"  # the list among the numbers
+    assert severities.pop("token-count-differs") == "warning"  # a list of log-probs in a dump of numbers
     assert set(severities.values()) == {"error"}
     assert set(severities) == {
         "non-finite",

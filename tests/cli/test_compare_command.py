@@ -1,4 +1,4 @@
-"""If this fails, two dumps are compared that cannot be, or what differs between them is not said."""
+"""If this fails, dumps are compared that cannot be compared, or differences between them are not reported."""
 
 import json
 from collections.abc import Callable
@@ -25,12 +25,12 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
     return base, new
 
 
-def said(done: Any) -> RESULT:
+def answer(done: Any) -> RESULT:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def test_the_screen_says_what_differs_and_how_sure_that_is(budget_cli: Run, two: tuple[Path, Path]) -> None:
-    code, screen, errors = said(budget_cli("compare", "base.jsonl", "new.jsonl", "-B", "100", cwd=two[0].parent))
+def test_the_screen_shows_differences_and_standard_errors(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    code, screen, errors = answer(budget_cli("compare", "base.jsonl", "new.jsonl", "-B", "100", cwd=two[0].parent))
     assert (code, errors) == (0, "")
     assert screen == (
         "base.jsonl → new.jsonl\n"
@@ -58,7 +58,7 @@ def test_the_screen_says_what_differs_and_how_sure_that_is(budget_cli: Run, two:
     assert max(map(len, screen.splitlines())) <= 80
 
 
-def test_the_json_has_the_numbers_and_where_they_come_from(budget_cli: Run, two: tuple[Path, Path]) -> None:
+def test_the_json_has_the_numbers_and_their_sources(budget_cli: Run, two: tuple[Path, Path]) -> None:
     done = budget_cli("compare", *two, "-B", "100", "--format", "json", "--precision", "6", "--moved-by", "reward")
     answer = json.loads(done.stdout)
     assert list(answer)[:8] == [
@@ -80,7 +80,7 @@ def test_the_json_has_the_numbers_and_where_they_come_from(budget_cli: Run, two:
     assert answer["new"]["records"] == {"read": 5, "used": 5, "rejected": 0, "blank": 0, "skipped": 0}
 
 
-def test_the_markdown_is_tables_that_no_name_breaks(budget_cli: Run, tmp_path: Path) -> None:
+def test_no_file_name_breaks_the_markdown_tables(budget_cli: Run, tmp_path: Path) -> None:
     for name in ("a|b.jsonl", "c.jsonl"):
         (tmp_path / name).write_bytes(lines([record("p|q`", len(name)), record("p|q`", 1)]))
     flags = ("-B", "100", "-f", "markdown", "--fail-if", "reward.delta < 0")
@@ -98,24 +98,24 @@ GATES: list[tuple[str, int]] = [
     ("reward.z > 14", 1),
     ("over_budget.new > 0", 0),
     ("prompts.only_new > 1", 1),
-    ("log_ratio.z > 2", 1),  # it does not exist, and passes no gate
+    ("log_ratio.z > 2", 1),  # a missing number fails every gate
 ]
 
 
 @pytest.mark.parametrize(("gate", "code"), GATES)
-def test_a_gate_may_be_on_any_number(budget_cli: Run, two: tuple[Path, Path], gate: str, code: int) -> None:
+def test_a_gate_can_name_any_number(budget_cli: Run, two: tuple[Path, Path], gate: str, code: int) -> None:
     assert budget_cli("compare", *two, "-B", "100", "--fail-if", gate).returncode == code
 
 
-def test_a_gate_on_no_number_of_a_comparison_is_refused(budget_cli: Run, two: tuple[Path, Path]) -> None:
-    assert said(budget_cli("compare", *two, "-B", "100", "--fail-if", "loss.dleta > 0")) == (
+def test_a_gate_on_an_unknown_number_is_refused(budget_cli: Run, two: tuple[Path, Path]) -> None:
+    assert answer(budget_cli("compare", *two, "-B", "100", "--fail-if", "loss.dleta > 0")) == (
         2,
         "",
         "budget-cli: --fail-if: no number is called 'loss.dleta' (did you mean loss.delta?)\n",
     )
 
 
-def test_a_dump_and_itself_do_not_differ(budget_cli: Run, large: Path) -> None:
+def test_a_dump_does_not_differ_from_itself(budget_cli: Run, large: Path) -> None:
     done = budget_cli("compare", large, large, "-B", "1000", "-f", "json")
     answer = json.loads(done.stdout)
     assert [answer[name]["delta"] for name in ("loss", "reward", "length")] == [0, 0, 0]
@@ -124,7 +124,7 @@ def test_a_dump_and_itself_do_not_differ(budget_cli: Run, large: Path) -> None:
 
 @pytest.fixture
 def earlier(budget_cli: Run, two: tuple[Path, Path]) -> Path:
-    """What `loss` said of the first of the two."""
+    """The earlier result of `loss` on the first dump."""
     path = two[0].with_name("base.json")
     assert budget_cli("loss", two[0], "-B", "100", "-f", "json", "-o", path).returncode == 0
     return path
@@ -133,7 +133,7 @@ def earlier(budget_cli: Run, two: tuple[Path, Path]) -> Path:
 def test_an_earlier_result_is_compared_as_a_whole(
     budget_cli: Run, loss_json: Callable[..., dict[str, Any]], two: tuple[Path, Path], earlier: Path
 ) -> None:
-    done = budget_cli("compare", earlier, two[1], "-f", "json")  # the budget is that of the result
+    done = budget_cli("compare", earlier, two[1], "-f", "json")  # with the budget of the result
     answer = json.loads(done.stdout)
     new = loss_json(two[1], "-B", "100")
     assert (done.returncode, answer["pairing"]) == (0, "none")
@@ -144,7 +144,7 @@ def test_an_earlier_result_is_compared_as_a_whole(
     assert budget_cli("compare", earlier, two[1], "--fail-if", "reward.z > 9").returncode == 1
 
 
-def test_a_result_that_was_incomplete_stays_so(budget_cli: Run, two: tuple[Path, Path], earlier: Path) -> None:
+def test_an_incomplete_result_stays_incomplete(budget_cli: Run, two: tuple[Path, Path], earlier: Path) -> None:
     cut = json.loads(earlier.read_bytes()) | {"incomplete": ["base.jsonl: cut off"]}
     earlier.write_text(json.dumps(cut))
     done = budget_cli("compare", earlier, two[1])
@@ -152,7 +152,7 @@ def test_a_result_that_was_incomplete_stays_so(budget_cli: Run, two: tuple[Path,
     assert f"fail      {earlier}: base.jsonl: cut off\n" in done.stdout.decode()
 
 
-REFUSED: list[tuple[str, str, str]] = [  # the content of the first file, more flags, what is said
+REFUSED: list[tuple[str, str, str]] = [  # the content of the first file, more flags, the message
     (
         "",
         "-B 99",
@@ -196,13 +196,13 @@ def test_a_result_that_cannot_be_compared_is_refused(
 
 def test_rejected_records_of_either_side_make_it_fail(budget_cli: Run, two: tuple[Path, Path]) -> None:
     two[1].write_bytes(two[1].read_bytes() + b'{"prompt_id": "a"}\n')
-    code, screen, _ = said(budget_cli("compare", *two, "-B", "100"))
+    code, screen, _ = answer(budget_cli("compare", *two, "-B", "100"))
     assert code == 1
     assert f"rejected  {two[1]}:6:1: reward: missing" in screen
     assert screen.endswith(f"fail      {two[1]}: 1 record of 6 rejected\n")
-    code, screen, _ = said(budget_cli("compare", *two, "-B", "100", "--max-errors", "1"))
+    code, screen, _ = answer(budget_cli("compare", *two, "-B", "100", "--max-errors", "1"))
     assert (code, screen.endswith("pass      5 and 6 records read, 0 and 1 rejected as allowed\n")) == (0, True)
-    code, _, errors = said(budget_cli("compare", *two, "-B", "100", "-f", "json"))
+    code, _, errors = answer(budget_cli("compare", *two, "-B", "100", "-f", "json"))
     assert (code, errors.splitlines()[-1]) == (1, f"budget-cli: fail: {two[1]}: 1 record of 6 rejected")
 
 
@@ -213,22 +213,20 @@ USAGE: list[tuple[tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("files", "expected"), USAGE)
-def test_what_cannot_be_meant_is_one_line(
-    budget_cli: Run, tmp_path: Path, files: tuple[str, ...], expected: str
-) -> None:
+def test_a_usage_error_is_one_line(budget_cli: Run, tmp_path: Path, files: tuple[str, ...], expected: str) -> None:
     done = budget_cli("compare", *files, "-B", "1", cwd=tmp_path)
     assert (done.returncode in (2, 3), done.stderr.decode()) == (True, f"budget-cli: {expected}\n")
 
 
 def test_two_dumps_need_a_budget(budget_cli: Run, two: tuple[Path, Path]) -> None:
-    assert said(budget_cli("compare", *two)) == (
+    assert answer(budget_cli("compare", *two)) == (
         2,
         "",
         "budget-cli: give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one\n",
     )
 
 
-def test_one_side_may_be_standard_input(budget_cli: Run, two: tuple[Path, Path]) -> None:
+def test_one_side_can_be_standard_input(budget_cli: Run, two: tuple[Path, Path]) -> None:
     piped = budget_cli("compare", two[0], "-", "-B", "100", "-f", "json", stdin=two[1].read_bytes())
     named = budget_cli("compare", *two, "-B", "100", "-f", "json")
     one, other = json.loads(piped.stdout), json.loads(named.stdout)
@@ -245,7 +243,7 @@ def test_ids_are_safe_on_the_screen(budget_cli: Run, tmp_path: Path) -> None:
     assert b"\\x1b[31m[/INST]" in done.stdout
 
 
-def test_summaries_are_paired_like_the_dumps_that_they_stand_for(budget_cli: Run, two: tuple[Path, Path]) -> None:
+def test_summaries_are_paired_like_the_dumps_that_they_replace(budget_cli: Run, two: tuple[Path, Path]) -> None:
     parts = []
     for dump in two:
         parts.append(dump.with_suffix(".summary.jsonl"))

@@ -1,4 +1,4 @@
-"""If this fails, `fields` leaves a user alone with a file that nothing can be read from."""
+"""If this fails, `fields` does not explain why nothing can be read from a file."""
 
 import gzip
 from pathlib import Path
@@ -11,7 +11,7 @@ NOTHING = "no records: these files are empty or blank"
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "status", "says"),
+    ("name", "content", "status", "message"),
     [
         ("utf16.jsonl", RECORD.decode().encode("utf-16"), 1, "{}:1:1: byte 0xff is not UTF-8"),
         ("log.jsonl", b"\n\nsaved 8 rollouts\n", 1, "{}:3:1: not JSON: unexpected character"),
@@ -21,17 +21,17 @@ NOTHING = "no records: these files are empty or blank"
         ("cut.parquet", b"PAR1", 3, "{}: "),
     ],
 )
-def test_what_is_wrong_with_a_file_without_records_is_said(
-    budget_cli: Run, tmp_path: Path, name: str, content: bytes, status: int, says: str
+def test_the_reason_why_a_file_has_no_records_is_reported(
+    budget_cli: Run, tmp_path: Path, name: str, content: bytes, status: int, message: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     done = budget_cli("fields", path)
     assert done.returncode == status
-    assert done.stderr.decode().startswith(f"budget-cli: {says.format(path)}")
+    assert done.stderr.decode().startswith(f"budget-cli: {message.format(path)}")
 
 
-def test_the_canonical_names_are_a_preset_that_can_be_named(budget_cli: Run, tmp_path: Path) -> None:
+def test_the_canonical_names_can_be_given_as_a_preset(budget_cli: Run, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(RECORD)
     for command in (("fields",), ("loss", "-B", "2"), ("check", "-B", "2")):

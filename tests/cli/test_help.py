@@ -1,4 +1,4 @@
-"""If this fails, a user who asks what there is (by --help, by TAB, by the environment) gets half of it, or wrong."""
+"""If this fails, help, completion or settings from the environment are incomplete or wrong."""
 
 import re
 import shlex
@@ -20,12 +20,12 @@ def page(budget_cli: Run, *arguments: str) -> str:
     return done.stdout.decode()
 
 
-def test_the_list_of_commands_says_of_each_in_whole_words_what_it_is_for(budget_cli: Run) -> None:
+def test_the_list_of_commands_describes_each_in_a_whole_sentence(budget_cli: Run) -> None:
     text = page(budget_cli)
     for command in COMMANDS:
-        (said,) = re.findall(rf"^  {command} +(.*)$", text, flags=re.MULTILINE)
-        assert said.endswith(".")
-        assert not said.endswith("...")
+        (description,) = re.findall(rf"^  {command} +(.*)$", text, flags=re.MULTILINE)
+        assert description.endswith(".")
+        assert not description.endswith("...")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,7 +47,7 @@ def test_a_page_has_a_description_sections_examples_and_exit_codes(budget_cli: R
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_of_an_example_is_one_of_the_command(budget_cli: Run, command: str) -> None:
+def test_examples_use_only_options_of_their_command(budget_cli: Run, command: str) -> None:
     examples = EXAMPLE.findall(page(budget_cli, command))
     assert len(examples) >= 2
     for example in examples:
@@ -74,22 +74,26 @@ COMPLETIONS: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("typed", "offered"), COMPLETIONS)
-def test_bash_offers_what_there_is(budget_cli: Run, typed: str, offered: str) -> None:
+def test_bash_completes_commands_options_and_values(budget_cli: Run, typed: str, offered: str) -> None:
     words = f"budget-cli {typed}"
-    asked = {"_BUDGET_CLI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    done = budget_cli(**asked)
+    environment = {
+        "_BUDGET_CLI_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = budget_cli(**environment)
     assert (done.returncode, done.stdout.decode().strip()) == (0, offered)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_every_shell_gets_its_script(budget_cli: Run, shell: str) -> None:
+def test_every_shell_gets_its_completion_script(budget_cli: Run, shell: str) -> None:
     done = budget_cli(_BUDGET_CLI_COMPLETE=f"source_{shell}")
     assert done.returncode == 0
     assert b"_BUDGET_CLI_COMPLETE" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_may_come_from_the_environment(budget_cli: Run, command: str) -> None:
+def test_every_option_can_come_from_the_environment(budget_cli: Run, command: str) -> None:
     files = ["x", "y"] if command == "compare" else ["x"]
     wrong = dict.fromkeys(("BUDGET_CLI_MAX_LINE_BYTES", "BUDGET_CLI_FORMAT", "BUDGET_CLI_JOBS"), "none")
     done = budget_cli(command, *files, **wrong)
@@ -119,7 +123,7 @@ DRAWN = {
 
 @pytest.mark.parametrize("command", DRAWN)
 @pytest.mark.parametrize(("flags", "environment", "coloured"), COLOURS)
-def test_colour_is_as_told_else_as_the_environment_says_else_for_terminals(
+def test_colour_follows_the_flag_then_the_environment_then_the_terminal(
     budget_cli: Run, command: str, flags: tuple[str, ...], environment: dict[str, Any], coloured: bool
 ) -> None:
     done = budget_cli(command, *DRAWN[command], *flags, **environment)

@@ -1,4 +1,4 @@
-"""If this fails, a string of the data reaches a terminal or a spreadsheet as something that acts."""
+"""If this fails, a string of the data can act on a terminal or in a spreadsheet."""
 
 import csv
 import gzip
@@ -19,7 +19,7 @@ RAW = ("\x1b", "\x9b", "\u202e", "\u200b", "\ufeff", "\x07", "\u2028")
 
 @pytest.mark.parametrize("form", ["table", "markdown", "json"])
 @pytest.mark.parametrize("colour", [True, False])
-def test_no_string_of_the_data_reaches_the_terminal_raw(
+def test_strings_of_the_data_are_escaped_on_the_terminal(
     budget_cli: Run, tmp_path: Path, form: str, colour: bool
 ) -> None:
     path = tmp_path / f"{HOSTILE.replace('/', '')}.jsonl"
@@ -41,7 +41,7 @@ def test_no_string_of_the_data_reaches_the_terminal_raw(
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "json", "csv"])
-def test_a_file_name_that_is_not_utf_8_can_be_told_of(budget_cli: Run, tmp_path: Path, form: str) -> None:
+def test_a_file_name_that_is_not_utf_8_can_be_reported(budget_cli: Run, tmp_path: Path, form: str) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jsonl"))
     path.write_bytes(lines([GOOD]) + b"x\n")
     cut = path.with_suffix(".gz")

@@ -1,4 +1,4 @@
-"""If this fails, the same records by another way give another result, or unreadable input passes for good."""
+"""If this fails, the result depends on how records are supplied, or unreadable input passes."""
 
 import bz2
 import gzip
@@ -17,7 +17,7 @@ from budget_cli.cli import session
 from budget_cli.sources import local
 
 
-def test_no_files_or_a_dash_is_standard_input(budget_cli: Run, loss_json: LossJson, small: Path) -> None:
+def test_a_dash_or_no_files_means_standard_input(budget_cli: Run, loss_json: LossJson, small: Path) -> None:
     arguments = ("loss", "-B", "1000", "-f", "json")
     plain = budget_cli(*arguments, small).stdout
     assert budget_cli(*arguments, stdin=small.read_bytes()).stdout == plain
@@ -28,7 +28,7 @@ def test_no_files_or_a_dash_is_standard_input(budget_cli: Run, loss_json: LossJs
 
 @pytest.mark.parametrize("way", ["gz", "bz2", "xz", "stdin.gz", "stdin"])
 @pytest.mark.parametrize("jobs", ["1", "3"])
-def test_the_way_in_does_not_show_in_the_result(
+def test_the_result_does_not_depend_on_how_records_are_supplied(
     budget_cli: Run, large: Path, tmp_path: Path, way: str, jobs: str
 ) -> None:
     arguments = ("loss", "-B", "1000", "-f", "json", "--precision", "17")
@@ -53,7 +53,7 @@ def test_the_way_in_does_not_show_in_the_result(
 
 
 @pytest.mark.parametrize("dump", ["large", "large_damaged"])
-def test_the_number_of_workers_does_not_show_in_the_result(
+def test_the_result_does_not_depend_on_the_number_of_workers(
     budget_cli: Run, dump: str, request: pytest.FixtureRequest
 ) -> None:
     path: Path = request.getfixturevalue(dump)
@@ -68,7 +68,7 @@ def test_the_number_of_workers_does_not_show_in_the_result(
         assert done.stderr == alone.stderr
 
 
-def test_rejections_of_a_large_file_carry_their_physical_lines(loss_json: LossJson, large_damaged: Path) -> None:
+def test_rejections_in_a_large_file_have_their_physical_line_numbers(loss_json: LossJson, large_damaged: Path) -> None:
     answer = loss_json(large_damaged, "-B", "1000", "-v", "--jobs", "2", exits=1)
     physical = large_damaged.read_bytes().split(b"\n")
     assert answer["records"]["rejected"] == len(answer["rejections"]) > 10
@@ -83,7 +83,7 @@ def test_rejections_of_a_large_file_carry_their_physical_lines(loss_json: LossJs
         assert (rejection["code"] == "nul-bytes") == line.startswith(b"\0")
 
 
-def test_a_missing_file_is_named_and_the_likely_one_suggested(budget_cli: Run, tmp_path: Path, small: Path) -> None:
+def test_a_missing_file_is_named_and_a_similar_one_suggested(budget_cli: Run, tmp_path: Path, small: Path) -> None:
     (tmp_path / "rollouts").mkdir()
     done = budget_cli("loss", "rolouts/", "-B", "1024", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, b"")
@@ -102,7 +102,7 @@ def test_a_missing_file_is_named_and_the_likely_one_suggested(budget_cli: Run, t
         ("a.zst", "damaged zstd data"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_and_exit_3(budget_cli: Run, tmp_path: Path, name: str, message: str) -> None:
+def test_unreadable_input_is_one_line_and_exit_3(budget_cli: Run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "array.jsonl").write_bytes(b"\n[\n" + lines([GOOD]) + b"]\n")
     (tmp_path / "object.jsonl").write_bytes(b'{\n"prompt_id": 1}\n')
@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_one_line_and_exit_3(budget_cli: Run, tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["json", "table"])
-def test_a_truncated_gzip_gives_what_came_before_but_never_a_pass(
+def test_a_truncated_gzip_is_read_up_to_the_cut_but_never_passes(
     budget_cli: Run, tmp_path: Path, small: Path, form: str
 ) -> None:
     path = tmp_path / "a.gz"
@@ -144,7 +144,7 @@ CHANGES: list[tuple[Callable[[Path], object], int, str]] = [
 
 @pytest.mark.parametrize(("change", "exits", "message"), CHANGES)
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_file_that_changes_while_it_is_read_is_never_a_silent_pass(
+def test_a_file_that_changes_while_it_is_read_never_passes_silently(
     budget_cli: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -173,14 +173,14 @@ def test_a_file_that_changes_while_it_is_read_is_never_a_silent_pass(
 
 
 @pytest.mark.parametrize("data", [b"\x80\x04\x95abc", b"\x80\x02}q"])
-def test_a_pickle_is_refused_with_the_reason(budget_cli: Run, tmp_path: Path, data: bytes) -> None:
+def test_a_pickle_is_refused_with_a_reason(budget_cli: Run, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.pkl").write_bytes(data)
     done = budget_cli("loss", "a.pkl", "-B", "9", "-f", "json", cwd=tmp_path)
     assert done.returncode == 3
     assert "a.pkl: a pickle: loading it would run any code inside it" in done.stderr.decode()
 
 
-def test_a_large_dump_read_without_the_compiled_reader_says_so(
+def test_reading_a_large_dump_without_the_compiled_reader_is_reported(
     budget_cli: Run, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = budget_cli("loss", small, "-B", "9", "-f", "json")

@@ -90,7 +90,7 @@ def test_the_worked_examples_hold(
     assert answer["coefficients"] == {"token_budget": 100, "budget_penalty_coef": beta, "kl_coef": alpha}
 
 
-def test_the_json_has_every_name_of_the_contract(loss_json: LossJson, small: Path) -> None:
+def test_the_json_has_all_names_of_the_contract(loss_json: LossJson, small: Path) -> None:
     answer = loss_json(small, "-B", "1000", "--fail-if", "loss < 0")
     for path, names in CONTRACT.items():
         assert set(names) <= set(at(answer, path)), path
@@ -101,7 +101,7 @@ def test_the_json_has_every_name_of_the_contract(loss_json: LossJson, small: Pat
     assert {"source", "line", "column", "code", "field", "message"} <= set(rejection)
 
 
-def test_without_coefficients_what_does_not_exist_is_null(loss_json: LossJson) -> None:
+def test_without_coefficients_missing_numbers_are_null(loss_json: LossJson) -> None:
     data = lines([{"prompt_id": 1, "reward": 1}, {"prompt_id": 1, "reward": 0}])
     answer = loss_json("--beta", "0", "--alpha", "0", stdin=data)
     assert answer["loss"] == 0.25
@@ -109,7 +109,7 @@ def test_without_coefficients_what_does_not_exist_is_null(loss_json: LossJson) -
         assert at(answer, path) is None, path
 
 
-def test_precision_rounds_what_is_shown_but_not_what_gates_see(loss_json: LossJson, small: Path) -> None:
+def test_precision_rounds_the_output_but_not_the_numbers_of_gates(loss_json: LossJson, small: Path) -> None:
     whole = loss_json(small, "-B", "1000", "--precision", "17")["loss"]
     for places in (0, 2, 6):
         answer = loss_json(small, "-B", "1000", "--precision", str(places), "--fail-if", "loss < 0")
@@ -117,14 +117,14 @@ def test_precision_rounds_what_is_shown_but_not_what_gates_see(loss_json: LossJs
         assert answer["gates"][0]["value"] == whole
 
 
-def test_mean_over_prompts_weighs_every_prompt_the_same(loss_json: LossJson) -> None:
+def test_the_mean_over_prompts_weighs_every_prompt_equally(loss_json: LossJson) -> None:
     two = [{**GOOD, "reward": reward, "response_length": 1, "old_log_prob": -1} for reward in (0, 1)]
     data = lines([*two, *two, {**GOOD, "prompt_id": "q", "old_log_prob": -1, "response_length": 1}])
     assert loss_json("-B", "9", stdin=data)["loss"] == 0.2
     assert loss_json("-B", "9", "--aggregate", "prompt", stdin=data)["loss"] == 0.125
 
 
-def test_per_prompt_says_the_same_in_every_format(budget_cli: Run, loss_json: LossJson, small: Path) -> None:
+def test_per_prompt_numbers_are_the_same_in_every_format(budget_cli: Run, loss_json: LossJson, small: Path) -> None:
     wanted = loss_json(small, "-B", "1000", "--per-prompt")["per_prompt"]
     assert len(wanted) == 37
     table = budget_cli("loss", small, "-B", "1000", "--per-prompt", "--format", "csv").stdout.decode()
@@ -173,13 +173,13 @@ def test_a_gate_decides_the_exit_code_and_nothing_else(budget_cli: Run, small: P
 
 
 @pytest.mark.parametrize("gate", ["kl.k1 > 1e9", "kl.k1 < -1e9", "length.p99 > 4000", "kl.k1 != 0"])
-def test_a_number_that_does_not_exist_passes_no_gate(loss_json: LossJson, gate: str) -> None:
+def test_a_missing_number_fails_every_gate(loss_json: LossJson, gate: str) -> None:
     arguments = ("--beta", "0", "--alpha", "0", "--fail-if", gate)
     answer = loss_json(*arguments, stdin=b'{"prompt_id": 1, "reward": 1}\n', exits=1)
     assert answer["gates"] == [{"expression": gate, "value": None, "passed": False}]
 
 
-def test_every_gate_must_hold(loss_json: LossJson, small: Path) -> None:
+def test_one_failing_gate_is_enough_to_fail(loss_json: LossJson, small: Path) -> None:
     answer = loss_json(small, "-B", "9", "--fail-if", "loss < 0", "--fail-if", "responses > 5", exits=1)
     assert [gate["passed"] for gate in answer["gates"]] == [True, False]
 
@@ -198,7 +198,7 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("arguments", "exits"), VERDICTS)
-def test_what_is_allowed_changes_the_verdict_but_not_the_counts(
+def test_tolerances_change_the_verdict_but_not_the_counts(
     loss_json: LossJson, arguments: tuple[str, ...], exits: int
 ) -> None:
     answer = loss_json("-B", "100", *arguments, stdin=TWO_BAD_OF_FOUR, exits=exits)
@@ -220,7 +220,7 @@ def test_what_is_allowed_changes_the_verdict_but_not_the_counts(
         (b"x\n", ("--max-errors", "1", "--allow-empty"), 0),
     ],
 )
-def test_nothing_to_average_is_a_failure_unless_allowed(
+def test_no_usable_records_fail_unless_tolerated(
     loss_json: LossJson, data: bytes, arguments: tuple[str, ...], exits: int
 ) -> None:
     answer = loss_json("-B", "100", *arguments, stdin=data, exits=exits)
@@ -228,7 +228,7 @@ def test_nothing_to_average_is_a_failure_unless_allowed(
     assert answer["responses"] == 0
 
 
-def test_the_first_ten_rejections_are_shown_and_v_shows_all(budget_cli: Run) -> None:
+def test_ten_rejections_are_listed_and_verbose_lists_all(budget_cli: Run) -> None:
     bad = b"x\n" * 14
     done = budget_cli("loss", "-B", "9", "-f", "json", stdin=bad)
     assert len(json.loads(done.stdout)["rejections"]) == 10

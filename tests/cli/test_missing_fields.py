@@ -1,4 +1,4 @@
-"""If this fails, a field that records do not have is not named, or not every way out is."""
+"""If this fails, a message on a missing field does not name the field or one of the ways out."""
 
 import json
 import random
@@ -10,7 +10,7 @@ from command import Run
 from samples import lines, response
 
 
-def test_what_no_record_has_is_one_message_with_both_ways_out(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_field_that_no_record_has_is_one_message_with_both_ways_out(budget_cli: Run, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"prompt_id": 1, "reward": 1, "response_length": 3}\n' * 30)
     done = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
     assert done.returncode == 1
@@ -22,7 +22,9 @@ def test_what_no_record_has_is_one_message_with_both_ways_out(budget_cli: Run, t
     ]
 
 
-def test_what_is_null_in_every_record_is_one_message_with_both_ways_out(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_field_that_is_null_in_every_record_is_one_message_with_both_ways_out(
+    budget_cli: Run, tmp_path: Path
+) -> None:
     record = {"prompt_id": 1, "reward": 1, "log_prob": -1, "old_log_prob": None}
     (tmp_path / "a.jsonl").write_bytes(lines([record] * 30))
     done = budget_cli("loss", "a.jsonl", "--beta", "0", cwd=tmp_path)
@@ -32,19 +34,21 @@ def test_what_is_null_in_every_record_is_one_message_with_both_ways_out(budget_c
     )
 
 
-PARTLY: list[tuple[dict[str, Any], str, str]] = [  # what every third record has, what lacks it, what does without
+PARTLY: list[
+    tuple[dict[str, Any], str, str]
+] = [  # what every third record has, the missing field, the flags to do without it
     ({"old_log_prob": None}, "old_log_prob", "--kl-coef 0"),
     ({"log_prob": None}, "log_prob", "--kl-coef 0"),
     ({"response_length": None}, "response_length", "--budget-penalty-coef 0"),
 ]
 
 
-@pytest.mark.parametrize(("lacks", "name", "without"), PARTLY)
-def test_where_some_records_lack_what_a_coefficient_needs_it_is_said_how_many_and_both_ways_out(
-    budget_cli: Run, tmp_path: Path, lacks: dict[str, Any], name: str, without: str
+@pytest.mark.parametrize(("changed", "name", "without"), PARTLY)
+def test_a_needed_field_missing_in_some_records_is_counted_with_both_ways_out(
+    budget_cli: Run, tmp_path: Path, changed: dict[str, Any], name: str, without: str
 ) -> None:
     chance = random.Random(7)
-    records = [response(number, chance) | (lacks if number % 3 == 0 else {}) for number in range(60)]
+    records = [response(number, chance) | (changed if number % 3 == 0 else {}) for number in range(60)]
     (tmp_path / "a.jsonl").write_bytes(lines(records))
     failed = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
     assert failed.returncode == 1

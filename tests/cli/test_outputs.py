@@ -1,4 +1,4 @@
-"""If this fails, a result takes the place of a dump, records count twice, or a name means what it does not say."""
+"""If this fails, a result overwrites a dump, records count twice, or an output name is misleading."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ DAMAGED = Path(__file__).parents[2] / "sample_data" / "damaged.jsonl"
 
 @pytest.fixture
 def dump(small: Path, tmp_path: Path) -> Path:
-    """A dump of its own, that may be lost."""
+    """A copy of a dump that a test can overwrite."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(small.read_bytes())
     return path
@@ -26,9 +26,7 @@ def dump(small: Path, tmp_path: Path) -> Path:
     + [("annotate", "--rejects")],
 )
 @pytest.mark.parametrize("linked", [False, True])
-def test_no_result_takes_the_place_of_an_input(
-    budget_cli: Run, dump: Path, command: str, option: str, linked: bool
-) -> None:
+def test_no_result_overwrites_an_input(budget_cli: Run, dump: Path, command: str, option: str, linked: bool) -> None:
     output = dump
     if linked:
         output = dump.with_name("link")
@@ -39,13 +37,13 @@ def test_no_result_takes_the_place_of_an_input(
     assert (done.returncode, dump.read_bytes()) == (2, before)
 
 
-def test_compare_spares_both_sides(budget_cli: Run, dump: Path, small: Path) -> None:
+def test_compare_overwrites_neither_side(budget_cli: Run, dump: Path, small: Path) -> None:
     for sides in ((dump, small), (small, dump)):
         assert budget_cli("compare", *sides, "-B", "9", "-o", dump).returncode == 2
     assert dump.read_bytes() == small.read_bytes()
 
 
-def test_a_dump_and_its_packed_copy_are_not_both_read(budget_cli: Run, dump: Path) -> None:
+def test_a_dump_and_its_compressed_copy_are_not_both_read(budget_cli: Run, dump: Path) -> None:
     packed = dump.with_name("a.jsonl.gz")
     packed.write_bytes(gzip.compress(dump.read_bytes()))
     done = budget_cli("loss", dump.parent, "-B", "9")
@@ -70,26 +68,26 @@ def test_a_dump_and_a_summary_of_it_are_not_both_read(budget_cli: Run, dump: Pat
         ("x.gz", "-o {}/x.gz: only summarize compresses; give another name, or pipe into a compressor"),
     ],
 )
-def test_a_name_that_promises_something_else_is_refused(budget_cli: Run, dump: Path, output: str, message: str) -> None:
+def test_a_misleading_output_name_is_refused(budget_cli: Run, dump: Path, output: str, message: str) -> None:
     done = budget_cli("loss", dump, "-B", "9", "-o", f"{dump.parent}/{output}")
     assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: {message.replace('{}', str(dump.parent))}\n")
     assert sorted(os.listdir(dump.parent)) == ["a.jsonl"]
 
 
-def test_a_dash_is_standard_output(budget_cli: Run, dump: Path) -> None:
+def test_a_dash_means_standard_output(budget_cli: Run, dump: Path) -> None:
     done = budget_cli("loss", dump, "-B", "9", "-o", "-", cwd=dump.parent)
     assert done.stdout == budget_cli("loss", dump, "-B", "9").stdout != b""
     assert sorted(os.listdir(dump.parent)) == ["a.jsonl"]
 
 
-def test_what_is_not_shown_of_the_rejected_records_is_counted(budget_cli: Run) -> None:
+def test_rejected_records_that_are_not_listed_are_counted(budget_cli: Run) -> None:
     report = budget_cli("loss", DAMAGED, "-B", "9", "-f", "junit").stdout.decode()
     assert "\nand 13 more</failure>" in report
     page = budget_cli("loss", DAMAGED, "-B", "9", "-f", "markdown").stdout.decode()
     assert page.startswith("- 23 records of 28 rejected\n\n| number | value |\n")
 
 
-INPUTS = [  # what is there, what is said of it
+INPUTS = [  # how to make the input, its name, exit code, message
     (lambda folder: (folder / "x").symlink_to("gone"), "x", 3, "{}/x: a link to gone, which does not exist"),
     (
         lambda folder: (folder / "x.json").write_bytes(b"[]"),
@@ -107,14 +105,14 @@ INPUTS = [  # what is there, what is said of it
 
 
 @pytest.mark.parametrize("case", range(len(INPUTS)))
-def test_a_message_leads_on(budget_cli: Run, tmp_path: Path, case: int) -> None:
+def test_a_message_leads_to_the_next_step(budget_cli: Run, tmp_path: Path, case: int) -> None:
     make, name, code, message = INPUTS[case]
     make(tmp_path)
     done = budget_cli("loss", tmp_path / name, "-B", "9")
     assert (done.returncode, done.stderr.decode()) == (code, f"budget-cli: {message.replace('{}', str(tmp_path))}\n")
 
 
-def test_check_with_a_budget_makes_do_without_lengths(budget_cli: Run) -> None:
+def test_check_with_a_budget_works_without_lengths(budget_cli: Run) -> None:
     verl = Path(__file__).parents[1] / "dumps" / "verl-v1.jsonl"
     done = budget_cli("check", verl, "-B", "200")
     assert done.returncode == 0
@@ -123,7 +121,9 @@ def test_check_with_a_budget_makes_do_without_lengths(budget_cli: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["loss", "check", "report"])
-def test_every_command_with_the_loss_has_its_gates(budget_cli: Run, dump: Path, tmp_path: Path, command: str) -> None:
+def test_every_command_that_computes_the_loss_has_gates(
+    budget_cli: Run, dump: Path, tmp_path: Path, command: str
+) -> None:
     out = tmp_path / "out"
     arguments = (command, dump, "-B", "9", "-o", out, "--fail-if")
     assert budget_cli(*arguments, "responses < 60").returncode == 0
@@ -132,13 +132,13 @@ def test_every_command_with_the_loss_has_its_gates(budget_cli: Run, dump: Path, 
     assert b"gate responses &gt; 59: it is 60" in out.read_bytes().replace(b"> 59", b"&gt; 59")
 
 
-def test_a_full_disk_at_o_is_exit_3_too(budget_cli: Run, small: Path) -> None:
+def test_a_full_disk_at_o_is_exit_3(budget_cli: Run, small: Path) -> None:
     done = budget_cli("loss", small, "-B", "9", "-o", "/dev/full")
     assert (done.returncode, done.stdout) == (3, b"")
     assert done.stderr.decode().count("\n") == 1
 
 
-def test_o_writes_the_same_bytes_and_leaves_nothing_beside(budget_cli: Run, tmp_path: Path, small: Path) -> None:
+def test_o_writes_the_same_bytes_and_leaves_no_other_file(budget_cli: Run, tmp_path: Path, small: Path) -> None:
     target = tmp_path / "loss.json"
     target.write_text("old")
     arguments = ("loss", small, "-B", "1000", "-f", "json")
@@ -153,19 +153,19 @@ def test_o_writes_the_same_bytes_and_leaves_nothing_beside(budget_cli: Run, tmp_
     assert json.loads(target.read_bytes())["coefficients"]["token_budget"] == 5
 
 
-def test_o_keeps_what_was_there_when_there_is_no_result(
+def test_o_keeps_the_old_file_if_there_is_no_result(
     budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "loss.json"
     target.write_text("old")
     assert budget_cli("loss", "missing.jsonl", "-B", "9", "-o", target).returncode == 3
     assert (target.read_text(), os.listdir(tmp_path)) == ("old", ["loss.json"])
-    monkeypatch.setattr(os, "replace", None)  # a bug at the very end
+    monkeypatch.setattr(os, "replace", None)  # a bug in the last step
     assert budget_cli("loss", "-B", "9", "-o", target, stdin=lines([GOOD])).returncode == 70
     assert (target.read_text(), os.listdir(tmp_path)) == ("old", ["loss.json"])
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_reading(
+def test_an_unwritable_directory_is_reported_before_reading(
     budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)

@@ -1,4 +1,4 @@
-"""If this fails, dumps that real trainers wrote are not read as what they are."""
+"""If this fails, dumps that real trainers wrote are misread."""
 
 import json
 from collections import defaultdict
@@ -59,9 +59,7 @@ def test_per_token_log_probs_of_nemo_gym_are_summed_and_counted(loss_json: LossJ
 
 
 @pytest.mark.parametrize("path", HOW, ids=lambda path: path.stem)
-def test_rewards_are_averaged_by_prompt_whatever_the_number_of_workers(
-    budget_cli: Callable[..., Any], path: Path
-) -> None:
+def test_rewards_are_averaged_by_prompt_for_any_number_of_workers(budget_cli: Callable[..., Any], path: Path) -> None:
     paths = dict(mapping.split("=") for mapping in HOW[path][1::2] if "=" in mapping)
     rewards = defaultdict(list)
     for record in records(path):
@@ -76,7 +74,7 @@ def test_rewards_are_averaged_by_prompt_whatever_the_number_of_workers(
         assert (done.returncode, done.stdout) == (0, alone.stdout)
 
 
-def test_a_record_of_atropos_is_a_prompt_of_its_own(loss_json: LossJson) -> None:
+def test_each_record_of_atropos_is_one_prompt(loss_json: LossJson) -> None:
     path = DUMPS / "atropos_rubiks_groups.jsonl"
     answer = loss_json(path, *REWARD_ONLY, "--precision", "15")
     groups = [record["scores"] for record in records(path)]
@@ -86,9 +84,9 @@ def test_a_record_of_atropos_is_a_prompt_of_its_own(loss_json: LossJson) -> None
     assert answer["groups"]["zero_variance"] == sum(len(set(scores)) == 1 for scores in groups)
 
 
-# what a person would say of these dumps, having looked at them: code, severity, how many
+# findings that a person would name after examining these dumps: code, severity, count
 FINDINGS: dict[str, dict[str, tuple[str, int]]] = {
-    # a step's page of 25 responses that cuts the last prompt off; it holds no token counts, and says 0
+    # one page of 25 responses of a step, which cuts off the last prompt; without token counts, lengths are 0
     "prime_rl_train_j1i1ys": {
         "singleton": ("warning", 1),
         "all-lengths-zero": ("warning", 25),
@@ -96,13 +94,13 @@ FINDINGS: dict[str, dict[str, tuple[str, int]]] = {
     },
     "nemo_gym_competitive_coding_logprobs": {"constant-reward": ("warning", 5)},
     "nemo_gym_aalcr": {"uneven-groups": ("warning", 1), "zero-variance": ("info", 2)},
-    # the cube's state differs within a group, and most answers are the same move
+    # the state of the cube differs within a group, and most responses are the same move
     "atropos_rubiks_groups": {
         "id-over-texts": ("warning", 4),
         "identical-responses": ("warning", 14),
         "zero-variance": ("info", 2),
     },
-    # every game begins with the same words; the secret is not among them
+    # every game begins with the same words, without the secret
     "verifiers_wordle_oldid_gpt41mini": {"text-under-ids": ("info", 5)},
     "verl_sdpo_excerpt": {"singleton": ("warning", 2)},
 }

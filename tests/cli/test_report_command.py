@@ -1,4 +1,4 @@
-"""If this fails, `budget-cli report` writes a page that a browser does not read as it is meant, or none."""
+"""If this fails, `budget-cli report` writes no page, or one that a browser does not read as intended."""
 
 import json
 import re
@@ -22,7 +22,7 @@ GOOD = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -1.5,
 
 
 class Page(HTMLParser):
-    """What a browser finds in the page: elements, and the text of scripts and of all else."""
+    """The elements of a page, and the text inside and outside its scripts."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page_of(budget_cli: Run) -> Callable[..., Page]:
-    """The page on standard output, of a command that must exit as said."""
+    """Return the page on standard output of a command that must exit with the given code."""
 
     def run(*arguments: str | Path, stdin: bytes | None = None, exits: int = 0) -> Page:
         done = budget_cli("report", *arguments, stdin=stdin)
@@ -67,7 +67,7 @@ def lines(*records: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
-def test_the_page_is_one_file_that_asks_nobody_for_anything(budget_cli: Run, tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_works_offline(budget_cli: Run, tmp_path: Path) -> None:
     done = budget_cli("report", SAMPLE, "-B", "1024", "-o", tmp_path / "report.html")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     page = (tmp_path / "report.html").read_bytes()
@@ -81,7 +81,7 @@ def test_the_page_is_one_file_that_asks_nobody_for_anything(budget_cli: Run, tmp
     assert [tag for tag, _ in found.elements].count("script") == 3
 
 
-def test_its_numbers_are_those_of_the_command(page_of: PageOf, loss_json: LossJson) -> None:
+def test_the_numbers_of_the_page_are_those_of_the_command(page_of: PageOf, loss_json: LossJson) -> None:
     page = page_of(SAMPLE, "-B", "1024", "--beta", "0.003", "--alpha", "0.2")
     loss = loss_json(SAMPLE, "-B", "1024", "--beta", "0.003", "--alpha", "0.2", "--precision", "17")
     shown = {a["data-number"]: a["data-value"] for _, a in page.elements if "data-number" in a}
@@ -95,7 +95,7 @@ def test_its_numbers_are_those_of_the_command(page_of: PageOf, loss_json: LossJs
 
 
 @pytest.mark.parametrize("arguments", [("--by", "file"), ("--by", "step"), ("--budgets", "100,5000")])
-def test_its_findings_are_those_of_check_with_their_places(
+def test_the_findings_of_the_page_are_those_of_check_with_locations(
     budget_cli: Run, page_of: PageOf, arguments: tuple[str, ...]
 ) -> None:
     checked = json.loads(budget_cli("check", SAMPLE, "-B", "1024", "--format", "json").stdout)
@@ -106,7 +106,7 @@ def test_its_findings_are_those_of_check_with_their_places(
     assert "rollouts.jsonl:11 geometry-203" in page.text
 
 
-def test_a_summary_s_findings_are_those_of_check(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
+def test_the_findings_of_a_summary_are_those_of_check(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
     steps = SAMPLE.parent / "steps"
     budget_cli("summarize", steps / "41.jsonl", steps / "42.jsonl", "-B", "512,1024", "-o", tmp_path / "a.jsonl")
     for inputs in ((tmp_path / "a.jsonl",), (tmp_path / "a.jsonl", steps / "43.jsonl")):
@@ -115,11 +115,11 @@ def test_a_summary_s_findings_are_those_of_check(budget_cli: Run, page_of: PageO
         assert {"truncated", "penalty-outweighs-reward"} <= {finding["code"] for finding in checked["findings"]}
         for finding in checked["findings"]:
             assert f"{finding['message']} {finding['code']}Locations: " in page.text
-        assert f"Locations: {steps}/41.jsonl 41/primes-128" in page.text  # of a prompt a summary knows the file
+        assert f"Locations: {steps}/41.jsonl 41/primes-128" in page.text  # a summary locates a prompt by its file
         assert f"{steps}/42.jsonl:5 42/primes-128" in page.text
 
 
-def test_of_a_summary_of_an_earlier_version_the_page_has_what_its_numbers_say(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_summary_of_an_earlier_version_gives_a_page_without_findings(budget_cli: Run, tmp_path: Path) -> None:
     budget_cli("summarize", SAMPLE, "-B", "1024", "-o", tmp_path / "a.jsonl")
     head, _, rest = (tmp_path / "a.jsonl").read_bytes().partition(b"\n")
     old = {key: value for key, value in json.loads(head).items() if key not in ("seen", "thresholds")}
@@ -133,7 +133,7 @@ def test_of_a_summary_of_an_earlier_version_the_page_has_what_its_numbers_say(bu
     assert "1 prompt gets an advantage from length alone (phantom): geometry-203" in Page(done.stdout).text
 
 
-def test_a_preset_s_finish_reason_is_found_by_the_page_too(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
+def test_the_page_uses_the_finish_reason_that_a_preset_maps(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
     dump = SAMPLE.parents[1] / "tests" / "dumps" / "verifiers.jsonl"
     path = tmp_path / "a.jsonl"
     path.write_bytes(dump.read_bytes().replace(b'"is_truncated": false', b'"is_truncated": true'))
@@ -142,13 +142,13 @@ def test_a_preset_s_finish_reason_is_found_by_the_page_too(budget_cli: Run, page
     assert message in page_of(path, "-B", "1", "--kl-coef", "0").text
 
 
-def test_nothing_of_the_data_is_markup(page_of: PageOf, tmp_path: Path) -> None:
+def test_strings_of_the_data_never_become_markup(page_of: PageOf, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.jsonl"
     records = [{**GOOD, "prompt_id": HOSTILE, "response_length": n} for n in (100, 300)]
     path.write_bytes(lines(*records, {**GOOD, "reward": "<b>"}, {"prompt_id": "<i>"}))
     page = page_of(path, "-B", "200", exits=1)
     tags = {tag for tag, _ in page.elements}
-    assert tags & {"b", "i", "img"} == {"b"}  # b: the headline's numbers
+    assert tags & {"b", "i", "img"} == {"b"}  # b: the numbers of the headline
     assert [tag for tag, _ in page.elements].count("script") == 3
     assert "alert(1)" not in "".join(page.scripts[1:])
     assert "<" not in page.scripts[0]
@@ -158,20 +158,22 @@ def test_nothing_of_the_data_is_markup(page_of: PageOf, tmp_path: Path) -> None:
     assert "\x1b" not in page.text
 
 
-def test_a_damaged_dump_has_a_page_that_says_fail_and_why(page_of: PageOf) -> None:
+def test_a_damaged_dump_gives_a_page_that_shows_fail_and_the_reasons(page_of: PageOf) -> None:
     page = page_of(SAMPLE.with_name("damaged.jsonl"), "-B", "1024", exits=1)
     assert "fail23 records of 28 rejected" in page.text
     assert "damaged.jsonl:10:1: reward: missing" in page.text
     assert page_of(SAMPLE.with_name("damaged.jsonl"), "-B", "1024", "--max-errors", "23").data["totals"]["prompts"] == 2
 
 
-def test_no_records_have_a_page(page_of: PageOf) -> None:
+def test_no_records_still_give_a_page(page_of: PageOf) -> None:
     page = page_of("-B", "1024", stdin=b"", exits=1)
     assert page.data["totals"] is None
     assert "failno records at all" in page.text
 
 
-def test_several_files_are_a_trend_and_one_prompt_set(page_of: PageOf, loss_json: LossJson, tmp_path: Path) -> None:
+def test_several_files_form_a_trend_and_a_single_set_of_prompts(
+    page_of: PageOf, loss_json: LossJson, tmp_path: Path
+) -> None:
     records = SAMPLE.read_bytes().splitlines(keepends=True)
     (tmp_path / "10.jsonl").write_bytes(b"".join(records[20:]))
     (tmp_path / "2.jsonl").write_bytes(b"".join(records[:20]))
@@ -184,7 +186,7 @@ def test_several_files_are_a_trend_and_one_prompt_set(page_of: PageOf, loss_json
     assert (page.data["totals"]["prompts"], page.data["totals"]["responses"]) == (6, 48)
 
 
-def test_the_sliders_offer_the_budgets_that_are_asked_for(page_of: PageOf) -> None:
+def test_the_slider_offers_the_given_budgets(page_of: PageOf) -> None:
     grid = page_of(SAMPLE, "-B", "1024", "--budgets", "500:1000:3").data["grid"]
     assert grid["token_budget"] == [500, 750, 1000, 1024]
 
@@ -200,7 +202,9 @@ def test_a_sample_is_called_a_sample(page_of: PageOf) -> None:
     assert "sample, see below" not in small.text
 
 
-def test_a_summary_has_a_page_for_its_budgets_and_no_sample(budget_cli: Run, page_of: PageOf, tmp_path: Path) -> None:
+def test_a_summary_gives_a_page_for_its_budgets_without_a_sample(
+    budget_cli: Run, page_of: PageOf, tmp_path: Path
+) -> None:
     summary = tmp_path / "summary.jsonl"
     assert budget_cli("summarize", SAMPLE, "-B", "300,512,1024", "-o", summary).returncode == 0
     page = page_of(summary, "-B", "512")
@@ -220,7 +224,7 @@ def test_a_summary_has_a_page_for_its_budgets_and_no_sample(budget_cli: Run, pag
         (("-B", "1", "-o", "no/such/place.html"), "-o no/such/place.html: there is no directory"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_read(
+def test_a_usage_error_is_reported_before_anything_is_read(
     budget_cli: Run, arguments: tuple[str, ...], message: str
 ) -> None:
     done = budget_cli("report", "no-such-file.jsonl", *arguments)
@@ -228,14 +232,14 @@ def test_what_makes_no_sense_is_said_before_anything_is_read(
     assert done.stderr.decode().startswith(f"budget-cli: {message}")
 
 
-def test_without_the_extra_it_says_what_to_install(budget_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_message_names_what_to_install(budget_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     done = budget_cli("report", SAMPLE, "-B", "1024")
     assert done.returncode == 2
     assert done.stderr.decode() == "budget-cli: the pictures need the extra: pip install 'budget-cli[report]'\n"
 
 
-def test_the_page_is_the_same_to_the_last_byte_for_any_number_of_jobs(budget_cli: Run) -> None:
+def test_the_page_has_the_same_bytes_for_any_number_of_jobs(budget_cli: Run) -> None:
     records = [{**GOOD, "prompt_id": i % 3000, "reward": i % 7 / 3, "response_length": i % 997} for i in range(9000)]
     pages = [
         budget_cli("report", "-B", "500", "--jobs", jobs, stdin=lines(*records)).stdout for jobs in ("1", "2", "3")

@@ -1,4 +1,4 @@
-"""If this fails, a run has other settings than its user believes."""
+"""If this fails, a run uses other settings than its user believes."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def place(folder: Path, text: str, name: str = "budget-cli.toml") -> Path:
 
 
 def settings(budget_cli: Run, cwd: Path, *flags: str, **environment: str) -> dict[str, Any]:
-    """What the loss of the samples was computed with."""
+    """Return the coefficients and gates that the loss of the sample was computed with."""
     done = budget_cli("loss", DUMP, "-f", "json", *flags, cwd=cwd, **environment)
     assert done.stdout, done.stderr.decode()
     answer = json.loads(done.stdout)
@@ -41,10 +41,10 @@ def test_flags_beat_the_environment_which_beats_the_file(budget_cli: Run, tmp_pa
     assert (found["token_budget"], found["kl_coef"], found["gates"]) == (3, 0.5, ["loss > 97"])
 
 
-def test_the_search_goes_upward_and_ends_at_the_first(budget_cli: Run, tmp_path: Path) -> None:
+def test_the_search_goes_upward_and_stops_at_the_first_file(budget_cli: Run, tmp_path: Path) -> None:
     place(tmp_path, "token-budget = 1\nkl-coef = 0.5")
     below = place(tmp_path / "a" / "b", '[project]\nname = "x"', "pyproject.toml")
-    assert settings(budget_cli, below)["token_budget"] == 1  # a pyproject.toml that does not speak of it
+    assert settings(budget_cli, below)["token_budget"] == 1  # this pyproject.toml has no settings
     middle = place(tmp_path / "a", "[tool.budget-cli]\ntoken-budget = 2", "pyproject.toml")
     assert settings(budget_cli, below) == {
         "token_budget": 2,
@@ -53,10 +53,10 @@ def test_the_search_goes_upward_and_ends_at_the_first(budget_cli: Run, tmp_path:
         "gates": [],
     }
     place(middle, "token-budget = 3")
-    assert settings(budget_cli, below)["token_budget"] == 3  # its own file comes before the shared one
+    assert settings(budget_cli, below)["token_budget"] == 3  # budget-cli.toml precedes pyproject.toml
 
 
-def test_a_table_of_a_command_s_name_is_for_that_command(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_table_named_after_a_command_applies_to_that_command(budget_cli: Run, tmp_path: Path) -> None:
     place(tmp_path, "token-budget = 1\n[loss]\ntoken-budget = 2\n[compare]\ntoken-budget = 3\ntop = 1")
     assert settings(budget_cli, tmp_path)["token_budget"] == 2
     done = budget_cli("compare", DUMP, DUMP, "-f", "json", cwd=tmp_path)
@@ -65,7 +65,7 @@ def test_a_table_of_a_command_s_name_is_for_that_command(budget_cli: Run, tmp_pa
     assert done.returncode == 0
 
 
-def test_fields_are_a_table_or_a_list(budget_cli: Run, tmp_path: Path) -> None:
+def test_fields_can_be_a_table_or_a_list(budget_cli: Run, tmp_path: Path) -> None:
     for text in (
         '[field]\nreward = "response_length"',
         'field = ["reward=response_length"]',
@@ -76,7 +76,7 @@ def test_fields_are_a_table_or_a_list(budget_cli: Run, tmp_path: Path) -> None:
         assert json.loads(done.stdout)["reward"]["max"] == 1280
 
 
-def test_a_file_named_in_the_file_is_beside_it(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_file_named_in_the_settings_is_relative_to_them(budget_cli: Run, tmp_path: Path) -> None:
     below = tmp_path / "below"
     below.mkdir()
     place(tmp_path, 'presets = ["mine.toml"]\npreset = "mine"\nkl-coef = 0\nbeta = 0')
@@ -85,7 +85,7 @@ def test_a_file_named_in_the_file_is_beside_it(budget_cli: Run, tmp_path: Path) 
     assert json.loads(done.stdout)["reward"]["max"] == 1280
 
 
-def test_a_flag_is_true_or_false(budget_cli: Run, tmp_path: Path) -> None:
+def test_a_flag_can_be_set_to_true_or_false(budget_cli: Run, tmp_path: Path) -> None:
     place(tmp_path, "allow-empty = true\ntoken-budget = 1")
     assert budget_cli("loss", stdin=b"", cwd=tmp_path).returncode == 0
     place(tmp_path, "allow-empty = false\ntoken-budget = 1")
@@ -114,27 +114,27 @@ WRONG: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), WRONG)
+@pytest.mark.parametrize(("text", "message"), WRONG)
 @pytest.mark.parametrize("command", ["loss", "fields"])
-def test_what_a_file_cannot_say_is_an_error_that_names_it(
-    budget_cli: Run, tmp_path: Path, text: str, said: str, command: str
+def test_an_invalid_setting_is_an_error_that_names_it(
+    budget_cli: Run, tmp_path: Path, text: str, message: str, command: str
 ) -> None:
     place(tmp_path, text)
     below = tmp_path / "below"
     below.mkdir()
     done = budget_cli(command, DUMP, cwd=below)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode().startswith(f"budget-cli: ../budget-cli.toml: {said}")
+    assert done.stderr.decode().startswith(f"budget-cli: ../budget-cli.toml: {message}")
     assert done.stderr.count(b"\n") == 1
 
 
-def test_help_and_version_are_there_whatever_the_file_says(budget_cli: Run, tmp_path: Path) -> None:
+def test_help_and_version_work_with_an_invalid_file(budget_cli: Run, tmp_path: Path) -> None:
     place(tmp_path, "nonsense")
     for flags in (["--help"], ["--version"], ["loss", "--help"], ["loss", "-h"]):
         assert budget_cli(*flags, cwd=tmp_path).returncode == 0
 
 
-def test_another_file_or_none_may_be_named(budget_cli: Run, tmp_path: Path) -> None:
+def test_config_names_another_file_and_no_config_ignores_all(budget_cli: Run, tmp_path: Path) -> None:
     place(tmp_path, "token-budget = 1")
     other = place(tmp_path / "other", "[tool.budget-cli]\ntoken-budget = 2", "pyproject.toml") / "pyproject.toml"
     flags = ("loss", DUMP, "-f", "json")
@@ -142,15 +142,15 @@ def test_another_file_or_none_may_be_named(budget_cli: Run, tmp_path: Path) -> N
     assert json.loads(named.stdout)["coefficients"]["token_budget"] == 2
     assert budget_cli(*flags, cwd=tmp_path, BUDGET_CLI_CONFIG=str(other)).stdout == named.stdout
     assert budget_cli("--no-config", *flags, cwd=tmp_path).returncode == 2  # no budget
-    for path, said in (("no.toml", "no such file"), ("other", "no such file"), (DUMP, "not TOML")):
+    for path, message in (("no.toml", "no such file"), ("other", "no such file"), (DUMP, "not TOML")):
         done = budget_cli("--config", path, *flags, cwd=tmp_path)
-        assert (done.returncode, said in done.stderr.decode()) == (2, True)
+        assert (done.returncode, message in done.stderr.decode()) == (2, True)
     place(tmp_path / "other", "[project]", "pyproject.toml")
     done = budget_cli("--config", other, *flags, cwd=tmp_path)
     assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: --config {other}: has no [tool.budget-cli]\n")
 
 
-def test_the_file_that_the_readme_shows_is_one(budget_cli: Run, tmp_path: Path) -> None:
+def test_the_settings_file_in_the_readme_works(budget_cli: Run, tmp_path: Path) -> None:
     (shown,) = re.findall(
         r"^```toml\n(# budget-cli.toml\n.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
     )
@@ -161,7 +161,7 @@ def test_the_file_that_the_readme_shows_is_one(budget_cli: Run, tmp_path: Path) 
     assert ([row["key"] for row in answer["by"]], len(answer["gates"])) == ([40], 2)
 
 
-def test_what_stands_in_place_of_a_budget_beats_the_budget_of_a_file(budget_cli: Run, tmp_path: Path) -> None:
+def test_options_that_replace_a_budget_override_the_budget_of_a_file(budget_cli: Run, tmp_path: Path) -> None:
     place(tmp_path, "token-budget = 4096\nbeta = 0.02")
     for flags in (["--suggest"], ["--max-response-length", "1280", "--overlong-buffer", "256"], ["--alpha", "0"]):
         assert budget_cli("sweep", DUMP, *flags, cwd=tmp_path).returncode == 0
@@ -169,7 +169,7 @@ def test_what_stands_in_place_of_a_budget_beats_the_budget_of_a_file(budget_cli:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("BUDGET_CLI_FAIL_IFS", "BUDGET_CLI_FAIL_IFS: unknown option (did you mean BUDGET_CLI_FAIL_IF?)"),
         (
@@ -179,13 +179,13 @@ def test_what_stands_in_place_of_a_budget_beats_the_budget_of_a_file(budget_cli:
         ("BUDGET_CLI_CONFIGS", "BUDGET_CLI_CONFIGS: unknown option (did you mean BUDGET_CLI_CONFIG?)"),
     ],
 )
-def test_a_variable_that_is_nearly_an_option_is_refused(budget_cli: Run, name: str, says: str) -> None:
+def test_a_misspelled_variable_is_refused(budget_cli: Run, name: str, message: str) -> None:
     done = budget_cli("loss", DUMP, "-B", "9", **{name: "1"})
-    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"budget-cli: {says}\n")
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"budget-cli: {message}\n")
 
 
-def test_variables_of_other_commands_and_of_scripts_are_left_alone(budget_cli: Run) -> None:
-    told = ("loss", DUMP, "-B", "9", "-f", "json")
-    plain = budget_cli(*told)
+def test_variables_of_other_commands_and_of_scripts_are_ignored(budget_cli: Run) -> None:
+    arguments = ("loss", DUMP, "-B", "9", "-f", "json")
+    plain = budget_cli(*arguments)
     assert plain.returncode == 0
-    assert budget_cli(*told, BUDGET_CLI_SUGGEST="1", BUDGET_CLI_VERSION="0.1.0").stdout == plain.stdout
+    assert budget_cli(*arguments, BUDGET_CLI_SUGGEST="1", BUDGET_CLI_VERSION="0.1.0").stdout == plain.stdout

@@ -1,4 +1,4 @@
-"""If this fails, summaries cannot be made or used where records are, or a wrong use of them is not said in one line."""
+"""If this fails, summaries cannot replace records, or a wrong use of them is not reported in one line."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ def parts(budget_cli: Run, tmp_path: Path) -> list[Path]:
     return made
 
 
-def test_every_command_takes_summaries_for_records(budget_cli: Run, parts: list[Path]) -> None:
+def test_every_command_accepts_summaries_in_place_of_records(budget_cli: Run, parts: list[Path]) -> None:
     for command in (("loss", *WHOLE), ("sweep", "-B", "512,1024", "--beta", "0:0.1:5", "-f", "json")):
         of_records, of_parts = budget_cli(*command, *FILES), budget_cli(*command, *parts)
         assert of_parts.stdout == of_records.stdout != b""
@@ -38,7 +38,7 @@ def test_every_command_takes_summaries_for_records(budget_cli: Run, parts: list[
     )
 
 
-def test_check_takes_summaries_for_records(budget_cli: Run, parts: list[Path]) -> None:
+def test_check_accepts_summaries_in_place_of_records(budget_cli: Run, parts: list[Path]) -> None:
     of_records, of_parts = (
         json.loads(budget_cli("check", *inputs, "-B", "1024", "-f", "json").stdout) for inputs in (FILES, parts)
     )
@@ -48,13 +48,13 @@ def test_check_takes_summaries_for_records(budget_cli: Run, parts: list[Path]) -
     ]
 
 
-def test_a_summary_of_summaries_through_a_pipe(budget_cli: Run, parts: list[Path]) -> None:
+def test_summaries_can_be_summarized_through_a_pipe(budget_cli: Run, parts: list[Path]) -> None:
     packed = gzip.compress(budget_cli("summarize", *parts, "-B", "1024").stdout)
     assert budget_cli("loss", "-", *WHOLE, stdin=packed).stdout == budget_cli("loss", *FILES, *WHOLE).stdout
 
 
 @pytest.mark.parametrize("name", ["s", "s.gz", "s.bz2", "s.xz", "s.zst"])
-def test_the_same_bytes_every_time_compressed_as_the_name_says(budget_cli: Run, tmp_path: Path, name: str) -> None:
+def test_summaries_are_reproducible_and_compressed_by_their_name(budget_cli: Run, tmp_path: Path, name: str) -> None:
     made = []
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -67,7 +67,7 @@ def test_the_same_bytes_every_time_compressed_as_the_name_says(budget_cli: Run, 
     assert budget_cli("loss", tmp_path / "one" / name, *WHOLE).stdout == budget_cli("loss", *FILES, *WHOLE).stdout
 
 
-def test_rejected_records_travel_along(
+def test_a_summary_carries_rejected_records_along(
     budget_cli: Run, loss_json: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     damaged = STEPS.parent / "damaged.jsonl"
@@ -79,15 +79,13 @@ def test_rejected_records_travel_along(
     assert loss_json(part, "-B", "1024", "--max-errors", "23")["status"] == "pass"
 
 
-def test_a_summary_keeps_the_place_of_every_reason_and_ten_rejections_are_shown(
-    budget_cli: Run, tmp_path: Path
-) -> None:
+def test_a_summary_keeps_a_location_per_reason_and_ten_rejections_are_listed(budget_cli: Run, tmp_path: Path) -> None:
     good = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -1, "response_length": 9}\n'
     (tmp_path / "a.jsonl").write_bytes(good + b"{\n" * 30 + b"[]\n")
     done = budget_cli("summarize", "a.jsonl", "-B", "4", "-o", "s.jsonl", cwd=tmp_path)
-    said = done.stderr.decode().splitlines()
-    assert (done.returncode, len(said)) == (1, 12)
-    assert said[-2:] == [
+    errors = done.stderr.decode().splitlines()
+    assert (done.returncode, len(errors)) == (1, 12)
+    assert errors[-2:] == [
         "budget-cli: and 21 more rejected records (-v shows all)",
         "budget-cli: fail: 31 records of 32 rejected",
     ]
@@ -97,7 +95,7 @@ def test_a_summary_keeps_the_place_of_every_reason_and_ten_rejections_are_shown(
     assert shown.stdout == budget_cli("loss", "a.jsonl", "-B", "4", "-f", "json", cwd=tmp_path).stdout
 
 
-def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None:
+def test_a_truncated_summary_gives_no_result(budget_cli: Run, parts: list[Path]) -> None:
     parts[0].write_bytes(parts[0].read_bytes()[:-40])
     done = budget_cli("loss", *parts, *WHOLE)
     assert done.returncode == 3
@@ -122,7 +120,9 @@ def test_a_torn_summary_is_no_result(budget_cli: Run, parts: list[Path]) -> None
         (("fields", "{}"), "{}: a summary has no individual records, which fields needs"),
     ],
 )
-def test_wrong_uses_are_one_line(budget_cli: Run, parts: list[Path], arguments: tuple[str, ...], message: str) -> None:
+def test_invalid_uses_of_summaries_are_one_line(
+    budget_cli: Run, parts: list[Path], arguments: tuple[str, ...], message: str
+) -> None:
     done = budget_cli(*(argument.replace("{}", str(parts[0])) for argument in arguments))
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == f"budget-cli: {message.replace('{}', str(parts[0]))}\n"

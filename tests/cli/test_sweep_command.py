@@ -1,4 +1,4 @@
-"""If this fails, `budget-cli sweep` does not do what its help says: a wrong cell, conversion, exit code or message."""
+"""If this fails, `budget-cli sweep` contradicts its help: a wrong cell, conversion, exit code or message."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ GOOD = {"prompt_id": "p", "reward": 1.0, "log_prob": -1.0, "old_log_prob": -1.5,
 
 @pytest.fixture(scope="module")
 def sweep_json(budget_cli: Run) -> Callable[..., dict[str, Any]]:
-    """The JSON of `budget-cli sweep`, which must exit as said."""
+    """Return the JSON of `budget-cli sweep`, which must exit with the given code."""
 
     def run(*arguments: str | Path, stdin: bytes | None = None, exits: int = 0) -> dict[str, Any]:
         done = budget_cli("sweep", *arguments, "--format", "json", stdin=stdin)
@@ -41,7 +41,7 @@ def flat(nested: dict[str, Any], above: str = "") -> dict[str, Any]:
     return pairs
 
 
-def test_every_cell_of_the_sample_is_the_json_of_a_loss(sweep_json: SweepJson, loss_json: LossJson) -> None:
+def test_every_cell_of_the_sample_equals_the_json_of_loss(sweep_json: SweepJson, loss_json: LossJson) -> None:
     answer = sweep_json(SAMPLE, "-B", "512,1024", "--beta", "0,0.003", "--alpha", "0,0.1", "--all-numbers")
     assert (answer["schema"], answer["status"]) == ("budget-cli/sweep/1", "pass")
     assert answer["grid"] == {"token_budget": [512, 1024], "budget_penalty_coef": [0, 0.003], "kl_coef": [0, 0.1]}
@@ -88,7 +88,7 @@ def test_the_prompts_that_turn_phantom_are_named_once(sweep_json: SweepJson) -> 
 # ---- DAPO's terms
 
 
-def test_an_overlong_buffer_is_a_budget_and_a_beta_and_that_is_said(budget_cli: Run, sweep_json: SweepJson) -> None:
+def test_an_overlong_buffer_is_reported_as_a_budget_and_a_beta(budget_cli: Run, sweep_json: SweepJson) -> None:
     buffer = ("--max-response-length", "1280", "--overlong-buffer", "256")
     plain = sweep_json(SAMPLE, "-B", "1024", "--beta", "0.00390625")
     answer = sweep_json(SAMPLE, *buffer)
@@ -109,7 +109,7 @@ def test_an_overlong_buffer_is_a_budget_and_a_beta_and_that_is_said(budget_cli: 
     assert budget_cli("sweep", SAMPLE, *buffer, "-q").stderr == b""
 
 
-def test_several_lengths_and_penalties_are_a_grid(sweep_json: SweepJson) -> None:
+def test_several_lengths_and_penalties_form_a_grid(sweep_json: SweepJson) -> None:
     buffer = ("--max-response-length", "1024,1280", "--overlong-buffer", "256", "--overlong-penalty", "0.5,1")
     assert sweep_json(SAMPLE, *buffer)["grid"] == {
         "token_budget": [768, 1024],
@@ -121,7 +121,7 @@ def test_several_lengths_and_penalties_are_a_grid(sweep_json: SweepJson) -> None
 # ---- suggestions
 
 
-def test_a_suggestion_makes_the_share_that_was_asked_for(sweep_json: SweepJson, loss_json: LossJson) -> None:
+def test_a_suggestion_reaches_the_requested_share(sweep_json: SweepJson, loss_json: LossJson) -> None:
     for share in ("0.1", "0.5"):
         answer = sweep_json(SAMPLE, "--suggest", "--share", share)
         assert (answer["schema"], answer["share"]) == ("budget-cli/suggestion/1", float(share))
@@ -134,7 +134,7 @@ def test_a_suggestion_makes_the_share_that_was_asked_for(sweep_json: SweepJson, 
             assert loss["groups"]["phantom"] == one["phantom"]
 
 
-def test_a_pipe_can_be_asked_for_suggestions_and_leaves_nothing_behind(budget_cli: Run, tmp_path: Path) -> None:
+def test_suggestions_work_on_a_pipe_and_leave_no_file_behind(budget_cli: Run, tmp_path: Path) -> None:
     for form in ("table", "json", "jsonl", "csv", "markdown"):
         named = budget_cli("sweep", SAMPLE, "--suggest", "-f", form)
         piped = budget_cli("sweep", "--suggest", "-f", form, stdin=SAMPLE.read_bytes(), TMPDIR=str(tmp_path))
@@ -142,7 +142,7 @@ def test_a_pipe_can_be_asked_for_suggestions_and_leaves_nothing_behind(budget_cl
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_summary_is_swept_at_its_budgets_and_suggests_none(
+def test_a_summary_is_swept_at_its_budgets_but_allows_no_suggestions(
     budget_cli: Run, sweep_json: SweepJson, tmp_path: Path
 ) -> None:
     summary = tmp_path / "summary.jsonl"
@@ -165,7 +165,7 @@ def test_suggestions_need_no_log_probs(sweep_json: SweepJson) -> None:
 # ---- verdict and messages
 
 
-def test_a_damaged_dump_fails_and_is_swept_all_the_same(budget_cli: Run, sweep_json: SweepJson) -> None:
+def test_a_damaged_dump_fails_but_is_still_swept(budget_cli: Run, sweep_json: SweepJson) -> None:
     damaged = SAMPLE.with_name("damaged.jsonl")
     answer = sweep_json(damaged, *GRID, exits=1)
     assert (answer["status"], answer["records"]["rejected"], len(answer["rejections"])) == ("fail", 23, 10)
@@ -176,13 +176,13 @@ def test_a_damaged_dump_fails_and_is_swept_all_the_same(budget_cli: Run, sweep_j
     assert budget_cli("sweep", damaged, "--suggest").returncode == 1
 
 
-def test_no_records_are_a_failure_with_a_grid_of_nothing(sweep_json: SweepJson) -> None:
+def test_no_records_fail_with_a_grid_of_missing_numbers(sweep_json: SweepJson) -> None:
     answer = sweep_json(*GRID, stdin=b"", exits=1)
     assert {cell["loss"] for cell in answer["cells"]} == {None}
     assert sweep_json("--suggest", stdin=b"", exits=1)["suggestions"] == []
 
 
-def test_numbers_beyond_a_double_are_a_failure(budget_cli: Run) -> None:
+def test_numbers_that_overflow_a_double_fail(budget_cli: Run) -> None:
     data = b"".join(json.dumps({**GOOD, "reward": r}).encode() + b"\n" for r in (1e200, -1e200))
     done = budget_cli("sweep", "-B", "1", "-f", "csv", stdin=data)
     assert done.returncode == 1
@@ -212,7 +212,7 @@ def test_numbers_beyond_a_double_are_a_failure(budget_cli: Run) -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_read(
+def test_a_usage_error_is_reported_before_anything_is_read(
     budget_cli: Run, arguments: tuple[str, ...], message: str
 ) -> None:
     done = budget_cli("sweep", "no-such-file.jsonl", *arguments)
@@ -229,7 +229,7 @@ def test_without_a_penalty_neither_lengths_nor_budgets_are_needed(sweep_json: Sw
     assert answer["budgets"][0]["over"] is None
 
 
-def test_a_gate_must_hold_in_every_cell(budget_cli: Run) -> None:
+def test_a_gate_fails_if_it_fails_in_any_cell(budget_cli: Run) -> None:
     cells = ("-B", "512,1024", "--beta", "0,0.01")
     assert budget_cli("sweep", SAMPLE, *cells, "--fail-if", "loss > 3").returncode == 0
     done = budget_cli("sweep", SAMPLE, *cells, "--fail-if", "loss > 0.2", "--format", "json")

@@ -1,4 +1,4 @@
-"""If this fails, a mistake in the arguments is found late, is not explained, or a flag does not say what holds."""
+"""If this fails, a usage error is found late or not explained, or a flag does not do what its help says."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
-def test_a_mistake_is_told_before_anything_is_read(
+def test_a_usage_error_is_reported_before_anything_is_read(
     budget_cli: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     done = budget_cli("loss", "does-not-exist.jsonl", *arguments, cwd=tmp_path)
@@ -50,7 +50,7 @@ def test_a_mistake_is_told_before_anything_is_read(
 
 
 @pytest.mark.parametrize("twice", [("-", "-"), ("a.jsonl", "./a.jsonl"), (".", "a.jsonl")])
-def test_the_same_file_twice_is_a_mistake(budget_cli: Run, tmp_path: Path, twice: tuple[str, str]) -> None:
+def test_the_same_file_twice_is_a_usage_error(budget_cli: Run, tmp_path: Path, twice: tuple[str, str]) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines([GOOD]))
     done = budget_cli("loss", *twice, "-B", "9", cwd=tmp_path)
     assert done.returncode == 2
@@ -64,7 +64,7 @@ def test_flags_beat_the_environment(budget_cli: Run, small: Path) -> None:
     assert json.loads(done.stdout)["coefficients"]["token_budget"] == 8
 
 
-def test_quiet_leaves_standard_error_to_errors(budget_cli: Run) -> None:
+def test_quiet_prints_only_failures_on_standard_error(budget_cli: Run) -> None:
     done = budget_cli("loss", "-B", "9", "-f", "json", "-q", stdin=lines([GOOD]) + b"x\n")
     assert done.returncode == 1
     assert "not JSON" not in done.stderr.decode()

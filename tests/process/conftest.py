@@ -1,4 +1,4 @@
-"""Here the command is a process of its own."""
+"""Fixtures that run the command in a process of its own."""
 
 import command
 import pytest

@@ -1,4 +1,4 @@
-"""If this fails, the action for GitHub does not run what it says."""
+"""If this fails, the GitHub action does not run the command as described."""
 
 import shutil
 import subprocess
@@ -11,13 +11,13 @@ from pages import ROOT
 
 
 def script() -> str:
-    """The last `run` of the action."""
+    """Return the last `run` script of the action."""
     text = (ROOT / "action.yml").read_text("utf-8")
     return textwrap.dedent(text.rsplit("run: |\n", 1)[1])
 
 
 def run(tmp_path: Path, **inputs: str) -> tuple[int, str, str]:
-    """What the action's script exits with, prints and gives out, as GitHub runs it (bash -eo pipefail)."""
+    """Return the exit code, the text and the outputs of the script, run as by GitHub (bash -eo pipefail)."""
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
     out = tmp_path / "out"
     environment = {
@@ -54,11 +54,11 @@ RUNS: list[tuple[dict[str, str], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("inputs", "code", "said"), RUNS)
-def test_the_action_runs_the_command_and_hands_on_its_exit_code(
-    tmp_path: Path, inputs: dict[str, str], code: int, said: str
+@pytest.mark.parametrize(("inputs", "code", "message"), RUNS)
+def test_the_action_runs_the_command_and_returns_its_exit_code(
+    tmp_path: Path, inputs: dict[str, str], code: int, message: str
 ) -> None:
     found, text, out = run(tmp_path, **inputs)
     assert (found, out) == (code, f"exit-code={code}\n")
-    assert said in text
+    assert message in text
     assert not list(tmp_path.rglob("pwned"))

@@ -1,4 +1,4 @@
-"""If this fails, Ctrl-C or a killed worker leaves half a result, or says nothing of use."""
+"""If this fails, Ctrl-C or a killed worker leaves half a result, or no useful message."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from command import Start
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_is_one_line_130_and_nothing_on_standard_output(large: Path, jobs: str) -> None:
+def test_ctrl_c_gives_one_line_exit_130_and_no_output(large: Path, jobs: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "budget_cli", "loss", "-B", "9", "-f", "json", "--jobs", jobs],
         stdin=subprocess.PIPE,
@@ -21,7 +21,7 @@ def test_ctrl_c_is_one_line_130_and_nothing_on_standard_output(large: Path, jobs
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell lets its background jobs ignore it
     )
     assert process.stdin is not None
-    process.stdin.write(large.read_bytes())  # returns when all but a pipe's worth has been read
+    process.stdin.write(large.read_bytes())  # returns when all but one pipe buffer has been read
     process.stdin.flush()
     os.killpg(process.pid, signal.SIGINT)
     assert process.stdout is not None
@@ -34,13 +34,13 @@ def test_ctrl_c_is_one_line_130_and_nothing_on_standard_output(large: Path, jobs
     process.stderr.close()
 
 
-def test_a_killed_worker_is_one_clear_line(budget_cli: Start, large: Path) -> None:
+def test_a_killed_worker_is_reported_in_one_line(budget_cli: Start, large: Path) -> None:
     patch = (
         "import os\nfrom budget_cli.scanning import scan\nparent = os.getpid()\nwhole = scan.run\n"
         "def run(*args):\n    if os.getpid() != parent: os.kill(os.getpid(), 9)\n    return whole(*args)\n"
         "scan.run = run"
     )
-    in_python = ("--field", "reward=minus(reward, `0`)")  # plain fields are read by threads, which nobody kills
+    in_python = ("--field", "reward=minus(reward, `0`)")  # plain fields are read by threads, which cannot be killed
     done = budget_cli("loss", large, "-B", "9", "--jobs", "2", *in_python, patch=patch)
     assert (done.returncode, done.stdout) == (70, b"")
     assert done.stderr.decode() == (

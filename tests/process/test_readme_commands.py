@@ -1,4 +1,4 @@
-"""If this fails, the README or another page shows something that the program does not do."""
+"""If this fails, the README or another page shows output that the program does not print."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ PAGES = ("README.md", "sample_data/README.md", "docs/summaries.md", "docs/story.
 
 
 def run(commands: list[str], cwd: Path) -> list[str]:
-    """What each command says, on standard output and error; `$?` is that of the one before."""
+    """Return what each command prints on standard output and error; `$?` is that of the previous command."""
     script = "exec 2>&1\nstatus=0\n"
     script += "".join(f"(exit $status)\n{command}\nstatus=$?; printf '\\001'\n" for command in commands)
     done = subprocess.run(
@@ -25,9 +25,9 @@ def run(commands: list[str], cwd: Path) -> list[str]:
     ("page", "block"),
     [pytest.param(page, block, id=f"{page}-{i}") for page in PAGES for i, block in enumerate(fenced(page, "console"))],
 )
-def test_every_command_says_what_the_page_shows(page: str, block: str, tmp_path: Path) -> None:
+def test_every_command_prints_what_the_page_shows(page: str, block: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
     shutil.copytree(ROOT / "tests" / "dumps", tmp_path / "tests/dumps")
     commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
-    said = run(commands, tmp_path)
-    assert "".join(f"$ {command}\n{text}" for command, text in zip(commands, said, strict=True)) == block
+    printed = run(commands, tmp_path)
+    assert "".join(f"$ {command}\n{text}" for command, text in zip(commands, printed, strict=True)) == block

@@ -1,4 +1,4 @@
-"""If this fails, the entry point is broken, a start takes longer than it must, or the hash seed shows in a result."""
+"""If this fails, the entry point is broken, a start is slower than necessary, or the hash seed affects a result."""
 
 import json
 import re
@@ -11,7 +11,9 @@ from samples import ROOT, SAMPLE
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("loss", "--help"), ("loss",), ("loss", "--nope")])
-def test_what_reads_nothing_imports_no_numpy_and_no_rich(budget_cli: Start, arguments: tuple[str, ...]) -> None:
+def test_a_command_that_reads_nothing_imports_neither_numpy_nor_rich(
+    budget_cli: Start, arguments: tuple[str, ...]
+) -> None:
     done = budget_cli(*arguments, PYTHONPROFILEIMPORTTIME="1")
     imported = {
         line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines() if line.startswith("import time:")
@@ -23,7 +25,7 @@ def test_what_reads_nothing_imports_no_numpy_and_no_rich(budget_cli: Start, argu
         assert done.stdout.startswith(b"budget-cli ")
 
 
-def test_without_a_file_nothing_is_imported_for_it(budget_cli: Start, tmp_path: Path) -> None:
+def test_without_a_settings_file_nothing_is_imported_for_it(budget_cli: Start, tmp_path: Path) -> None:
     patch = "import sys, atexit; atexit.register(lambda: print('tomllib' in sys.modules, 'numpy' in sys.modules))"
     leave = "import os; os._exit = sys.exit"
     done = budget_cli("loss", SAMPLE, cwd=tmp_path, patch=f"{patch}\n{leave}")
@@ -54,14 +56,12 @@ COMMANDS: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_process_gives_what_the_command_gives_in_the_process_of_the_tests(
-    budget_cli: Start, arguments: tuple[str, ...]
-) -> None:
+def test_a_process_gives_the_same_result_as_an_in_process_call(budget_cli: Start, arguments: tuple[str, ...]) -> None:
     alone, within = budget_cli(*arguments, cwd=ROOT), run(*arguments, cwd=ROOT)
     assert (alone.returncode, alone.stdout, alone.stderr) == (within.returncode, within.stdout, within.stderr)
 
 
-def test_records_that_are_piped_in_are_read_as_in_the_process_of_the_tests(budget_cli: Start) -> None:
+def test_piped_records_give_the_same_result_as_an_in_process_call(budget_cli: Start) -> None:
     arguments, data = ("loss", "-B", "1024", "-f", "json"), SAMPLE.read_bytes()
     alone, within = budget_cli(*arguments, stdin=data), run(*arguments, stdin=data)
     assert (alone.returncode, alone.stdout, alone.stderr) == (within.returncode, within.stdout, within.stderr)
@@ -74,14 +74,14 @@ def test_the_installed_script_is_the_command() -> None:
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
-def test_the_hash_seed_does_not_show_in_the_result(budget_cli: Start, large_damaged: Path, jobs: str) -> None:
+def test_the_result_does_not_depend_on_the_hash_seed(budget_cli: Start, large_damaged: Path, jobs: str) -> None:
     arguments = ("loss", large_damaged, "-B", "1000", "-f", "json", "--per-prompt", "-v", "--jobs", jobs)
     one, other = (budget_cli(*arguments, PYTHONHASHSEED=seed) for seed in ("1", "2"))
     assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
     assert len(json.loads(one.stdout)["per_prompt"]) == 37
 
 
-def test_a_bash_that_has_the_script_completes(tmp_path: Path) -> None:
+def test_the_completion_script_works_in_bash(tmp_path: Path) -> None:
     script = (
         'eval "$(_BUDGET_CLI_COMPLETE=source_bash budget-cli)"; COMP_WORDS=(budget-cli loss --aggregate p)'
         '; COMP_CWORD=3; _budget_cli_completion budget-cli; echo "${COMPREPLY[@]}"'

@@ -1,4 +1,4 @@
-"""If this fails, a terminal, a named pipe, a full disk or a closed stream is a traceback, or a wrong exit code."""
+"""If this fails, a terminal, named pipe, full disk or closed stream causes a traceback or a wrong exit code."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from command import Start
 from budget_cli.sources import blocks
 
 
-def test_no_files_and_a_keyboard_is_a_mistake(small: Path) -> None:
+def test_no_files_on_a_terminal_is_a_usage_error(small: Path) -> None:
     main, terminal = pty.openpty()
     try:
         done = subprocess.run(
@@ -62,7 +62,7 @@ def test_a_closed_pipe_is_silent(budget_cli: Start, small: Path) -> None:
         ("2>&-", 0, ""),
     ],
 )
-def test_a_closed_stream_is_no_traceback(small: Path, closed: str, exits: int, message: str) -> None:
+def test_a_closed_stream_causes_no_traceback(small: Path, closed: str, exits: int, message: str) -> None:
     name = "-" if closed == "<&-" else str(small)
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "budget_cli", "loss", name, "-B", "9"],
@@ -75,13 +75,13 @@ def test_a_closed_stream_is_no_traceback(small: Path, closed: str, exits: int, m
     assert done.stderr.decode().count("\n") == bool(message)
 
 
-def test_a_pipe_with_a_name_is_read_twice_too(small: Path, budget_cli: Start) -> None:
+def test_a_named_pipe_can_be_read_twice(small: Path, budget_cli: Start) -> None:
     command = f"'{sys.executable}' -m budget_cli annotate -B 1000 <(cat '{small}')"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, budget_cli("annotate", small, "-B", "1000").stdout)
 
 
-def test_a_reader_that_goes_ends_it_quietly(small: Path, tmp_path: Path) -> None:
+def test_a_reader_that_closes_its_pipe_ends_the_command_quietly(small: Path, tmp_path: Path) -> None:
     path = tmp_path / "long.jsonl"
     path.write_bytes(small.read_bytes() * (3 * blocks.BLOCK_BYTES // small.stat().st_size))
     command = f"set -o pipefail; '{sys.executable}' -m budget_cli annotate -B 9 '{path}' --jobs 1 | head -1"
