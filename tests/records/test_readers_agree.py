@@ -264,7 +264,7 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, wrong: float
         pairs += [(draw(TEXT), draw(JUNK)) for _ in range(chance.randrange(3))]
         if sometimes(wrong):
             pairs.append((draw(TEXT), draw(UNUSUAL)))
-        if sometimes(0.05):  # a key twice
+        if pairs and sometimes(0.05):  # a key twice
             key, value = chance.choice(pairs)
             pairs.insert(chance.randrange(len(pairs)), (key, draw(st.just(value) | JUNK | FLOATS)))
         if sometimes(0.1):
