@@ -1,7 +1,7 @@
 """vl-convert → the charting library as one script.
 
-Bundling takes 2.5 s of CPU time, so the script is kept in the user's cache directory. The cache is never required: what
-cannot be read there, is damaged or could have been written by somebody else is bundled anew.
+Bundling takes 2.5 s of CPU time, so the script is kept in the user's cache directory. The cache is optional: a script
+that is unreadable, damaged or possibly written by another user is bundled again.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import stat
 from budget_cli.cli import console
 from budget_cli.errors import OutputProblem, UsageProblem
 
-EXPORTS = "globalThis.vegaEmbed = vegaEmbed;"  # what the page calls
+EXPORTS = "globalThis.vegaEmbed = vegaEmbed;"  # the function that the page calls
 
 
 def charts_script() -> str:
@@ -24,7 +24,7 @@ def charts_script() -> str:
     try:
         import vl_convert
     except ImportError:
-        raise UsageProblem("the pictures need the extra: pip install 'budget-cli[report]'") from None
+        raise UsageProblem("the charts need the extra: pip install 'budget-cli[report]'") from None
     path = _cache_path(vl_convert.__version__)  # type: ignore[attr-defined]  # its stub leaves it out
     script = _read(path)
     if script is None:
@@ -42,7 +42,7 @@ def _cache_path(version: str) -> str:
 
 
 def _read(path: str) -> str | None:
-    """Return the script of a whole cache file that only this user can have written."""
+    """Return the script of a complete cache file that only this user can have written, else None."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             info = os.fstat(file.fileno())
@@ -55,7 +55,7 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: str, script: str) -> None:
-    """Write the cache file atomically, if it can be written."""
+    """Write the cache file atomically; do nothing if that is not possible."""
     with contextlib.suppress(OSError, OutputProblem):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with console.sink(path) as put:

@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
@@ -81,13 +82,11 @@ def require_writable(output: str | None, option: str = "-o", compresses: bool = 
         raise UsageProblem(
             f"{option} {output}: only summarize compresses; give another name, or pipe into a compressor"
         )
-    if "://" in output:
-        from budget_cli.sources import local as sources
-        from budget_cli.sources import remote
+    if _is_url(output):
+        from budget_cli.sources import remote  # 5 ms, and only for URLs
 
-        if sources.is_url(output):
-            remote.require_writable(output, option)
-            return
+        remote.require_writable(output, option)
+        return
     folder = os.path.dirname(os.path.abspath(output))
     if os.path.isdir(output) or output.endswith(os.sep):
         raise UsageProblem(f"{option} {output}: is a directory, expected a file")
@@ -146,16 +145,22 @@ def _open(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes], C
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
         return sys.stdout.buffer, sys.stdout.flush
-    if "://" in output:
-        from budget_cli.sources import local as sources
-
-        if sources.is_url(output):
-            return _open_url(output, stack)
+    if _is_url(output):
+        return _open_url(output, stack)
     if os.path.exists(output) and not os.path.isfile(output):  # a device or a pipe cannot be renamed over
         file: IO[bytes] = open(output, "wb")  # noqa: SIM115  # the stack closes it
         stack.callback(_close, file)
         return file, file.close
     return _open_atomic(os.path.realpath(output), stack)
+
+
+def _is_url(output: str) -> bool:
+    """True if the output is a URL that can be written to, not the name of a file."""
+    if "://" not in output:
+        return False
+    from budget_cli.sources import local  # 4 ms: not for --help
+
+    return local.is_url(output)
 
 
 def _close(file: IO[bytes]) -> None:
@@ -168,16 +173,14 @@ def _without_credentials(output: str) -> str:
     """Return the name of an output for a message; a URL without its credentials."""
     if "://" not in output:
         return output
-    from budget_cli.sources import remote
+    from budget_cli.sources import remote  # 5 ms, and only for URLs
 
     return remote.redacted(output)
 
 
 def _open_url(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
     """Open a temporary file, which is uploaded once it is complete."""
-    import tempfile
-
-    from budget_cli.sources import remote
+    from budget_cli.sources import remote  # 5 ms, and only for URLs
 
     file = tempfile.NamedTemporaryFile(prefix="budget-cli-")  # noqa: SIM115  # the stack closes it
     stack.callback(file.close)
@@ -191,8 +194,6 @@ def _open_url(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callabl
 
 def _open_atomic(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
     """Open a temporary file beside the target, which replaces the target once it is complete."""
-    import tempfile
-
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
 
     def remove() -> None:

@@ -131,7 +131,7 @@ class Placement:
                 raise UsageProblem("--group and --field prompt_id=… both define the prompt: give one of them")
             fields = replace(fields, group=options.group.value)
         if options.group is not None and options.ids_per_file:
-            raise UsageProblem("--group and --ids-per-file both say what a prompt is: give one")
+            raise UsageProblem("--group and --ids-per-file both define the prompt: give one of them")
         self.bare = fields
         self.places: dict[str, Place] = parse_mappings(mappings)
         self._preset, self._preset_files = options.preset, options.presets or []
@@ -226,7 +226,7 @@ class Placement:
         return fields
 
     def _with_steps(self, samples: Sequence[Any], fields: Fields) -> Fields:
-        """Make prompts those of a step, where the first samples have a step that is not in their ids already."""
+        """Add the step to the prompt ids if the first samples have a step, and their ids do not contain it yet."""
         wanted = not self.joins_steps and not fields.group
         in_id = set(root_keys(fields.paths["step"])) & set(root_keys(fields.paths["prompt_id"]))
         if wanted and not in_id and detection.has_field(samples, fields, "step"):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 
-class Format(StrEnum):
+class LossFormat(StrEnum):
     """Output formats of `loss`."""
 
     TABLE = "table"
@@ -41,7 +41,7 @@ class Colour(StrEnum):
 
 
 class GroupBy(StrEnum):
-    """What makes up a prompt, if not an id of a step."""
+    """What makes up a prompt, if not an id within a step."""
 
     PROMPT = "prompt"
     LINE = "line"
@@ -161,7 +161,7 @@ Group = Annotated[
         "--group",
         show_default=False,
         rich_help_panel="Fields",
-        help="prompt: equal ids of all steps are one prompt (by default each step has its own). line, file: the"
+        help="prompt: equal ids in different steps are one prompt (by default, one per step). line, file: the"
         " responses of each line, or of each file, are one prompt; ids are ignored.",
     ),
 ]
@@ -170,7 +170,7 @@ IdsPerFile = Annotated[
     typer.Option(
         "--ids-per-file",
         rich_help_panel="Fields",
-        help="Equal ids in different files are different prompts: for files, one per step, whose records have no step.",
+        help="Equal ids in different files are different prompts: for one file per step, without steps in the records.",
     ),
 ]
 PresetName = Annotated[
@@ -196,7 +196,7 @@ PresetFiles = Annotated[
     ),
 ]
 OutputFormat = Annotated[
-    Format,
+    LossFormat,
     typer.Option("--format", "-f", rich_help_panel="Output", help="Output format."),
 ]
 Precision = Annotated[

@@ -4,22 +4,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from budget_cli.cli import console
 
 if TYPE_CHECKING:
-    from budget_cli.records.columns import Tally
+    from budget_cli.scanning.state import ReadSoFar, Scan
     from budget_cli.sources.local import Source
 
 LONG = 1.0  # seconds; shorter work shows nothing
-
-
-class Progressing(Protocol):
-    """The state of a pass over the input: records and bytes so far."""
-
-    tally: "Tally"
-    bytes: int
 
 
 class Progress:
@@ -31,7 +24,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
 
-    def update(self, so_far: Progressing) -> None:
+    def update(self, so_far: "ReadSoFar | Scan") -> None:
         """Show the records and bytes so far."""
         if self._bar is None:
             if time.monotonic() - self._began < LONG:
@@ -69,7 +62,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress_over(found: "Sequence[Source]", quiet: bool) -> Iterator[Callable[[Progressing], None] | None]:
+def progress_over(found: "Sequence[Source]", quiet: bool) -> "Iterator[Callable[[ReadSoFar | Scan], None] | None]":
     """Yield a function to call after every block; None if no progress is to be shown."""
     if not console.progress_wanted(quiet):
         yield None

@@ -156,16 +156,16 @@ class Session:
         return self._named(result)
 
     def _named(self, result: Scan) -> Scan:
-        """Drop the step from the prompt ids if there is one step only; note ids that come back in other files."""
+        """Drop the step from the prompt ids if there is only one step; add a note on ids that recur in other files."""
         if len(result.steps) == 1 and not result.source_results:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))
             self.fields = dataclasses.replace(self.fields, prompts_of_steps=False)
         if result.recurring * 2 > result.later_prompts and not self.placement.joins_steps:
             result.notes.append(
-                f"{result.recurring:,} of the {result.later_prompts:,} prompts after the first file are in an earlier"
-                " one, too, with as many responses: if each file is a step of its own, give --ids-per-file; if they"
-                " belong together, --group prompt"
+                f"{result.recurring:,} of the {result.later_prompts:,} prompts after the first file recur from an"
+                " earlier one, with the same number of responses: give --ids-per-file if each file is a step of its"
+                " own, or --group prompt if they belong together"
             )
         return result
 

@@ -14,7 +14,7 @@ import pytest
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 LossJson = Callable[..., dict[str, Any]]
 
-pytest.importorskip("vl_convert", reason="the page's pictures need the extra: pip install 'budget-cli[report]'")
+pytest.importorskip("vl_convert", reason="the page's charts need the extra: pip install 'budget-cli[report]'")
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
 HOSTILE = "</script><script>alert(1)</script><!--<script>\u2028&\x1b[31m"
@@ -236,7 +236,7 @@ def test_without_the_extra_the_message_names_what_to_install(budget_cli: Run, mo
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     done = budget_cli("report", SAMPLE, "-B", "1024")
     assert done.returncode == 2
-    assert done.stderr.decode() == "budget-cli: the pictures need the extra: pip install 'budget-cli[report]'\n"
+    assert done.stderr.decode() == "budget-cli: the charts need the extra: pip install 'budget-cli[report]'\n"
 
 
 def test_the_page_has_the_same_bytes_for_any_number_of_jobs(budget_cli: Run) -> None:

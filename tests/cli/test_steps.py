@@ -1,4 +1,4 @@
-"""If this fails, the responses of several steps are taken for one group, whose mean no trainer ever took."""
+"""If this fails, responses of several steps form one group, whose mean no trainer uses."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ RECORD = {"log_prob": -1.0, "old_log_prob": -1.0, "response_length": 5}
 
 
 def dump(path: Path, *responses: tuple[Any, Any, float], **more: Any) -> Path:
-    """A file of (step, prompt id, reward); a step of ... is not in the record."""
+    """Write a dump of (step, prompt id, reward); a step of ... is left out of the record."""
     with path.open("w") as file:
         for step, prompt, reward in responses:
             record = {"prompt_id": prompt, "reward": reward, **RECORD, **more} | ({} if step is ... else {"step": step})
@@ -32,7 +32,7 @@ def test_the_sample_of_four_steps_has_the_loss_of_its_steps(loss_json: LossJson)
 
 @pytest.mark.parametrize("steps", [(1, 2), ("a", "b"), (1, "1"), ("a/b", "c"), (1, None)])
 @pytest.mark.parametrize("prompt", ["p", "7", 7, "a/b", "ü"])
-def test_a_prompt_is_a_prompt_of_a_step(
+def test_equal_ids_of_different_steps_are_different_prompts(
     loss_json: LossJson, tmp_path: Path, steps: tuple[Any, Any], prompt: Any
 ) -> None:
     one, two = steps
@@ -55,18 +55,18 @@ def test_two_dumps_of_one_step_each_are_paired_by_prompt(budget_cli: Run, tmp_pa
     assert json.loads(done.stdout)["prompts"]["paired"] == 2
 
 
-def test_records_without_a_step_have_the_ids_that_they_had(loss_json: LossJson, tmp_path: Path) -> None:
+def test_records_without_a_step_keep_their_ids(loss_json: LossJson, tmp_path: Path) -> None:
     path = dump(tmp_path / "a.jsonl", (..., "p", 1.0), (..., "p", 0.0))
     assert loss_json(path, *FREE, "--per-prompt")["per_prompt"][0]["prompt_id"] == "p"
 
 
-def test_annotate_takes_the_baseline_of_the_step(budget_cli: Run, tmp_path: Path) -> None:
+def test_annotate_uses_the_baseline_of_the_step(budget_cli: Run, tmp_path: Path) -> None:
     path = dump(tmp_path / "a.jsonl", (1, "p", 1.0), (1, "p", 0.0), (2, "p", 0.0), (2, "p", 0.0))
     lines = budget_cli("annotate", path, *FREE).stdout.splitlines()
     assert [json.loads(line)["budget_cli"]["baseline"] for line in lines] == [0.5, 0.5, 0.0, 0.0]
 
 
-def test_ids_that_come_back_at_full_size_in_other_files_are_noted(budget_cli: Run, tmp_path: Path) -> None:
+def test_ids_that_recur_at_full_size_in_other_files_are_noted(budget_cli: Run, tmp_path: Path) -> None:
     for name in "abc":
         dump(
             tmp_path / f"{name}.jsonl",
@@ -78,7 +78,7 @@ def test_ids_that_come_back_at_full_size_in_other_files_are_noted(budget_cli: Ru
     files = sorted(tmp_path.iterdir())
     for command in (("loss",), ("check",), ("sweep", "--alpha", "0")):
         done = budget_cli(command[0], *files, "--beta", "0", *command[1:])
-        assert "if each file is a step of its own, give --ids-per-file" in done.stderr.decode()
+        assert "give --ids-per-file if each file is a step of its own" in done.stderr.decode()
     apart = budget_cli("loss", *files, *FREE, "-f", "json", "--ids-per-file")
     assert (json.loads(apart.stdout)["prompts"], apart.stderr) == (6, b"")
     assert budget_cli("loss", *files, *FREE, "--group", "prompt").stderr == b""
@@ -99,5 +99,5 @@ def test_group_and_ids_per_file_contradict_each_other(budget_cli: Run, tmp_path:
     done = budget_cli("loss", path, *FREE, "--group", "line", "--ids-per-file")
     assert (done.returncode, done.stderr) == (
         2,
-        b"budget-cli: --group and --ids-per-file both say what a prompt is: give one\n",
+        b"budget-cli: --group and --ids-per-file both define the prompt: give one of them\n",
     )

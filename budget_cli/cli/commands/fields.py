@@ -24,14 +24,16 @@ Exit codes: 0 prompt id and reward found, 1 not found, 2 usage error, 3 input or
 """
 
 
-class Format(StrEnum):
+class FieldsFormat(StrEnum):
     """Output formats of `fields`."""
 
     TABLE = "table"
     JSON = "json"
 
 
-InventoryFormat = Annotated[Format, typer.Option("--format", "-f", rich_help_panel="Output", help="Output format.")]
+FieldsFormatOption = Annotated[
+    FieldsFormat, typer.Option("--format", "-f", rich_help_panel="Output", help="Output format.")
+]
 
 
 @flattened
@@ -40,7 +42,7 @@ def command(
     *,
     files: options.Files = None,
     fields: FieldOptions,
-    format: InventoryFormat = Format.TABLE,
+    format: FieldsFormatOption = FieldsFormat.TABLE,
     screen: InventoryOptions,
 ) -> Exit:
     """Show which preset fits the files and where each field is.
@@ -74,7 +76,7 @@ def command(
         places, name = preset.apply_to(placement.bare).with_places(placement.places), preset.name
     near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
     inventory = take_inventory(start.values, places, name, near, detection.numeric_keys(start, preset))
-    is_json = format is Format.JSON
+    is_json = format is FieldsFormat.JSON
     result = rendering.json(inventory) if is_json else console.draw(rendering.screen(inventory), screen)
     console.write(result, screen.output)
     present = {field.name for field in inventory.fields if field.samples}

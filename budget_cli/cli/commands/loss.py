@@ -9,7 +9,7 @@ from budget_cli.cli.bundles import (
     VerdictOptions,
     flattened,
 )
-from budget_cli.cli.options import Aggregate, Format
+from budget_cli.cli.options import Aggregate, LossFormat
 from budget_cli.errors import Exit, UsageProblem
 
 EPILOG = """Examples:
@@ -34,7 +34,7 @@ def command(
     per_prompt: options.PerPrompt = False,
     by: options.By = None,
     each: options.Each = False,
-    format: options.OutputFormat = Format.TABLE,
+    format: options.OutputFormat = LossFormat.TABLE,
     precision: options.Precision = 4,
     verdict: VerdictOptions,
     reading: ReadingOptions,
@@ -73,8 +73,8 @@ def command(
     split = None if by is None else Breakdown(by, rows, place_text(session.fields.paths["prompt_id"]))
     kept, shown = scan.rejections, session.rejections()
     answer = LossAnswer(loss, scan.groups, gates, reasons, kept, shown, split, per_prompt, precision)
-    if format is Format.TABLE:
+    if format is LossFormat.TABLE:
         return session.finish(console.draw(answer.lines(console.columns()), screen), reasons, on_screen=True)
-    if format is Format.GITHUB:
+    if format is LossFormat.GITHUB:
         console.append_step_summary(answer.step_summary())
     return session.finish(getattr(answer, format.value)(), reasons, on_screen=False)
