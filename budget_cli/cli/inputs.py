@@ -220,6 +220,7 @@ class Placement:
             fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
         if not quiet:
             console.say(f"{where}: reading as {preset.name}: {preset.summary(fields)}")
+        fields = replace(fields, known=fields.known | detection.canonical_present(start, fields))
         if fields.unmapped:
             raise UsageProblem(_missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset)))
         _warn_of_characters(start, fields, where, quiet)
@@ -248,7 +249,7 @@ class Placement:
             return None
         known = self.presets()
         if self._preset is not None:
-            return presets.find(self._preset, known)
+            return presets.find(self._preset, detection.presets_for(start, known) if start.values else known)
         if self.named >= {"prompt_id", "reward"}:
             return None
         return detection.detect_preset(start, known, self.mapped, some_mapped=bool(self.named))

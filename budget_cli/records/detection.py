@@ -102,10 +102,25 @@ def detect_preset(
     ]
     if not samples:
         return None
-    known = {name: preset for name, preset in presets.items() if preset.document == begun.is_document}
+    known = presets_for(begun, presets)
     if begun.is_document and not any(fit.fits for fit in rank(samples, known)):
         return None  # the scan explains JSON that is not one record per line
     return choose(samples, known, given, some_mapped)
+
+
+def presets_for(begun: Sniffed, presets: Mapping[str, Preset]) -> dict[str, Preset]:
+    """Return the presets that may fit: of a document those of documents; of lines all, as a document may be on one."""
+    if begun.is_document:
+        return {name: preset for name, preset in presets.items() if preset.document}
+    return {name: preset._replace(document=False) for name, preset in presets.items()}
+
+
+def canonical_present(begun: Sniffed, fields: Fields) -> frozenset[str]:
+    """Return the fields that a preset does not place and that some of the first records have by their own names."""
+    if not fields.unmapped:
+        return frozenset()
+    found = samples(begun.values, fields)
+    return frozenset(name for name in fields.unmapped if any(_has(sample, fields, name) for sample in found))
 
 
 def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:

@@ -18,6 +18,7 @@ from budget_cli.errors import UsageProblem
 from budget_cli.schema.json_values import Invalid, canonical, type_name
 
 DIGEST_BYTES = 16
+GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partly, incorrect, no answer: those of inspect_ai
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -97,6 +98,20 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
             return json.loads(text)
         except ValueError:
             raise Invalid("wrong-type", "from_json: the string is not JSON") from None
+
+    @_takes("object")
+    def _func_graded(self, scores: dict[str, Any]) -> float:
+        """Return the value of a score, {value}, or of the only one in {name: {value}}: a number or a grade."""
+        if "value" not in scores:
+            if len(scores) != 1:
+                found = f"found {len(scores)} ({', '.join(scores)})" if scores else "found none"
+                raise Invalid("wrong-type", f"expected one score, {found}: choose one, as in graded(scores.NAME)")
+            (scores,) = scores.values()
+        value = scores.get("value") if isinstance(scores, dict) else None
+        grade = GRADES.get(value) if isinstance(value, str) else value
+        if grade is None or isinstance(grade, (list, dict)):
+            raise Invalid("wrong-type", f"graded: expected a number, a boolean, C, P, I or N, found {type_name(value)}")
+        return float(grade)
 
     @_takes("object")
     def _func_weighted(self, rewards: dict[str, Any]) -> float:

@@ -34,6 +34,8 @@ def value_at(record: Any, path: Place) -> Any:
             if not isinstance(record, list):
                 raise Invalid("wrong-type", f"expected a list, found {type_name(record)}", place_text(path), path)
             rest = path[depth + 1 :]
+            if rest and any(isinstance(element, list) for element in record):  # as [] of JMESPath does
+                record = [each for element in record for each in (element if isinstance(element, list) else [element])]
             for i, element in enumerate(record):
                 if rest and not isinstance(element, dict):
                     message = f"element {i}: expected an object, found {type_name(element)}"

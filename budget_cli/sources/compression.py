@@ -6,6 +6,7 @@ xz, so this module goes through the members with its decompressors. Knows nothin
 
 import bz2
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,9 @@ class Member(Protocol):
 
 MAGIC = {"gzip": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zstd": b"\x28\xb5\x2f\xfd"}
 ZIP = b"PK\x03\x04"
+ZIP_ZSTANDARD = 93  # the method's number in the zip format
+LOCAL_NAMES_AT = 26  # where the header of a zip member holds the lengths of its name and of its extra field
+SUMMARIES = "summaries.json"  # of a log of inspect_ai: the id, scores and token counts of every sample
 PICKLED = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 PICKLE = "a pickle: loading it would run any code inside it; docs/dumps.md shows three lines that convert it"
 MAGIC_BYTES = 6
@@ -81,23 +85,39 @@ class _ZstdMember:
 
 
 def unzip(source: str, path: str) -> Iterator[bytes]:
-    """Read the only file of a zip archive.
+    """Read the only file of a zip archive, or the summaries of the samples in a log of inspect_ai (`.eval`).
 
     Raises:
-        InputProblem: the archive is damaged, or does not hold exactly one file; bytes before the damage were yielded.
+        InputProblem: the archive is damaged, or holds several other files; bytes before the damage were yielded.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             if any(name.endswith("data.pkl") for name in names):
                 raise InputProblem(source, PICKLE)
-            if len(names) != 1:
+            if len(names) != 1 and SUMMARIES not in names:
                 raise InputProblem(source, f"a zip archive of {len(names)} files, expected one: unpack it first")
-            with archive.open(names[0]) as member:
+            entry = archive.getinfo(names[0] if len(names) == 1 else SUMMARIES)
+            if entry.compress_type == ZIP_ZSTANDARD:  # which zipfile knows from Python 3.14 on
+                yield from decompress(source, "zstd", _stored(path, entry))
+                return
+            with archive.open(entry) as member:
                 while piece := member.read(PIECE_BYTES):
                     yield piece
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputProblem(source, f"damaged zip archive ({error}): the data before the damage was read") from None
+
+
+def _stored(path: str, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Read a member of an archive as it is stored there, compressed."""
+    with open(path, "rb") as file:
+        file.seek(entry.header_offset + LOCAL_NAMES_AT)
+        name, extra = int.from_bytes(file.read(2), "little"), int.from_bytes(file.read(2), "little")
+        file.seek(name + extra, os.SEEK_CUR)
+        left = entry.compress_size
+        while left and (piece := file.read(min(left, PIECE_BYTES))):
+            left -= len(piece)
+            yield piece
 
 
 def decompress(source: str, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:

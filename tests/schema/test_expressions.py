@@ -58,6 +58,11 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [  # expression, record, what it
     ("until_kept(v, m)", {"v": [7, 8, 9], "m": [0, 0, 1]}, [7, 8]),
     ("until_kept(v, m)", {"v": [7, 8, 9], "m": [1, 0, 1]}, []),
     ("until_kept(v, m)", {"v": [7, 8, 9], "m": [-100, False, 0]}, [7, 8, 9]),
+    ("graded(s)", {"s": {"match": {"value": "C"}}}, 1.0),
+    ("graded(s)", {"s": {"match": {"value": "N", "answer": ""}}}, 0.0),
+    ("graded(s.match)", {"s": {"match": {"value": "P"}, "judge": {"value": 3}}}, 0.5),
+    ("graded(s)", {"s": {"match": {"value": True}}}, 1.0),
+    ("graded(s)", {"s": {"value": 0.25}}, 0.25),
     ("total(s)", {"s": [0.5, 0.25, -1]}, -0.25),
     ("total(s)", {"s": [1e16, 1, -1e16]}, 1),
     ("total(s)", {"s": []}, 0),
@@ -289,9 +294,9 @@ def test_a_digest_of_nothing_is_no_prompt_id(record: dict[str, Any]) -> None:
 
 
 KNOWN = (
-    "abs, avg, ceil, contains, digest, dot, ends_with, floor, from_json, join, kept, keys, length, map, masked, "
-    "max, max_by, merge, min, min_by, minus, not_null, reverse, sort, sort_by, starts_with, stem, sum, to_array, "
-    "to_number, to_string, total, type, until_kept, values, weighted"
+    "abs, avg, ceil, contains, digest, dot, ends_with, floor, from_json, graded, join, kept, keys, length, map, "
+    "masked, max, max_by, merge, min, min_by, minus, not_null, reverse, sort, sort_by, starts_with, stem, sum, "
+    "to_array, to_number, to_string, total, type, until_kept, values, weighted"
 )
 INCOMPLETE = "neither a dotted path nor JMESPath: Invalid jmespath expression: Incomplete expression"
 MISTAKES = [
@@ -398,7 +403,18 @@ def test_closures_compute_what_jmespath_computes(form: str, data: st.DataObject)
 
 
 def test_the_expressions_of_presets_are_all_compiled_to_closures() -> None:
-    expected = {"sum(steps[].ac_len)"}  # a projection
+    calls = "calls[?usage].usage.completion_tokens"
+    expected = {  # projections and comparisons
+        "sum(steps[].ac_len)",
+        "version_rle && sum(version_rle[*][1]) || minus(seqlen, prompt_len)",
+        "nodes[].mask[] && kept(nodes[].mask[]) || `null`",
+        f"nodes[].mask[] && kept(nodes[].mask[]) || {calls} && sum({calls}) || `null`",
+        "nodes[].logprobs[] || `null`",
+        "masked(state_dicts[].logps[], state_dicts[].action_mask[])",
+        "[global_step, from_json(trajectory_data).stem(trajectory_id, '_', num_branches_or_steps > `1` && `5` || `4`)]",
+        "symbolic_correct && `1` || symbolic_correct == `false` && `0` || `null`",
+        "length(model_usage) == `1` && values(model_usage)[0].output_tokens || `null`",
+    }
     slow = {
         place
         for preset in presets.load().values()

@@ -12,6 +12,7 @@ import re
 import runpy
 import shlex
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -66,10 +67,14 @@ EXPECTED = {
     "nemo-rl": Expected(0.5, 2, 4, [2, 4, 2, 4]),
     # task 7: 1 0, task 3: 0 1; tokens of one item or two
     "nemo-gym": Expected(1.0, 2, 4, [2, 3, 4, 1]),
+    # 1 0; 0 ½, by the text of the prompt; one output is a list for each turn
+    "nemo-gym-without-index": Expected(0.5 + 0.125, 2, 4, [2, 3, 4, 1]),
     # score·1 + score·½: 1.5 0.5 and 0.5 1; log-ratios -0.75+1, -1+0.5, -2+1.75, -0.5+1
     "prime-rl-episodes": Expected(0.5 + 0.125, 2, 4, [2, 1, 3, 2], [0.25, -0.5, -0.25, 0.5]),
     # 1.5 0 around 0.75; 1 1.5 around 1.25
     "prime-rl-traces": Expected(2 * 0.5625 + 2 * 0.0625, 2, 4, [2, 3, 1, 2]),
+    # 1.5 0.5; 1.5 1.5. Without tokens: the completion tokens of one call or two
+    "verifiers-v1": Expected(0.5, 2, 4, [3, 6, 1, 5]),
     # step 40: 1 0 and ¼ ¼; step 41: 1 ½ of a problem that step 40 has too. It says 0 tokens of every response
     "prime-rl-platform": Expected(0.5 + 0.125, 3, 6, [0] * 6),
     # 1 1 0 around 2/3; 0 ½ around ¼
@@ -78,7 +83,7 @@ EXPECTED = {
     "verifiers-2025": Expected(1.0, 2, 4),
     # 2 0; 1 1
     "verifiers-mid-2025": Expected(2.0, 2, 4),
-    # 1 0; 1 1. Lengths 12 - 5, 9 - 5, 20 - 8, 10 - 8
+    # 1 0; 1 1. Lengths 4 + 3 beside a tool's 18, 4, 20 - 8 as no versions are there, 1 + 1
     "areal": Expected(0.5, 2, 4, [7, 4, 12, 2]),
     # sums over tokens: 1 0; -½ ½
     "skyrl-eval": Expected(1.0, 2, 4),
@@ -92,8 +97,8 @@ EXPECTED = {
     "rllm": Expected(0.5 + 0.125, 2, 4, also=("rllm.second.json",)),
     # 1 0 ½; 1 0
     "agent-lightning": Expected(1.0, 2, 5),
-    # 1 0; -½ ½. Lengths 4 + 2, 3, 5, 1 + 1
-    "tinker-cookbook": Expected(1.0, 2, 4, [6, 3, 5, 2]),
+    # 1 0; -½ ½; 1 1 of an evaluation, which counts its groups from 0, too. Lengths 4 + 2, 3, 5, 1 + 1, 2, 4
+    "tinker-cookbook": Expected(1.0, 3, 6, [6, 3, 5, 2, 2, 4]),
     # 1 0, and one without a reward; 1 0 0 around 1/3
     "trinity-rft": Expected(0.5 + 2 / 3, 2, 5, [5, 7, 4, 4, 9], skipped=1),
     # accuracy + ½·format: 1.5 0.5; 1 0; and in the next step 1.5 0.5 of the same prompt as the first
@@ -113,6 +118,21 @@ EXPECTED = {
     "art-parquet": Expected(0.5 + 1.5, 2, 5),
     # 1 0; 1 1
     "oat": Expected(0.5, 2, 4),
+    # 1 0; ½ ½. Lengths 2, 1 + 3, 1, 2
+    "rl2": Expected(0.5, 2, 4, [2, 4, 1, 2]),
+    # 1 0; 1 1; and in the next step ½ ½ of the same prompt as the first
+    "marin-skyrl": Expected(0.5, 3, 6, [2, 5, 1, 3, 4, 2]),
+    # 1 0; 1 -1
+    "miles": Expected(2.5, 2, 4),
+    # 1 0; 0 1; and in the next step 1 1 of the same group of environments as the first
+    "roll-agentic": Expected(1.0, 3, 6),
+    # 1 0; ½ 0
+    "roll-agentic-proxy": Expected(0.5 + 0.125, 2, 4),
+    # two files, a seed each: true false; false true
+    "nemo-skills": Expected(1.0, 2, 4, [4, 3, 6, 2], also=("nemo-skills.rs1.jsonl",)),
+    # C I; I P
+    "inspect-ai": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4]),
+    "inspect-ai-summaries": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4]),
 }
 
 
@@ -192,7 +212,7 @@ def test_where_a_dump_has_both_log_probabilities_the_log_ratios_are_those_of_the
 @pytest.mark.parametrize("name", EXPECTED)
 def test_no_dump_is_claimed_by_two_presets(name: str) -> None:
     values, is_document = detection.sniff(sources.find([str(dump(name))]))
-    known = {n: preset for n, preset in presets.load().items() if preset.document == is_document}
+    known = detection.presets_for(detection.Sniffed(values, is_document), presets.load())
     fitting = [fit.preset.name for fit in presets.rank(values, known) if fit.fits]
     best = presets.choose(values, known)
     assert best is not None
@@ -239,8 +259,10 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "trl": (None, 10, 0.7071, 2, 4),
     "nemo-rl": (None, None, 0.5, 2, 4),
     "nemo-gym": (None, None, None, 2, 2),
+    "nemo-gym-without-index": (None, None, None, 2, 4),
     "prime-rl-episodes": ("stop", None, 0.0, 0, 4),
     "prime-rl-traces": ("stop", None, None, 0, 4),
+    "verifiers-v1": ("stop", None, None, 0, 4),
     "prime-rl-platform": (None, 40, 0.5, 1, 1),
     "verifiers": ("max_turns_reached", None, None, 2, 5),
     "verifiers-2025": (None, None, None, 2, 4),
@@ -263,6 +285,14 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "art": ("stop", None, None, 0, 5),
     "art-parquet": (None, None, None, 0, 4),
     "oat": (None, None, None, 2, 4),
+    "rl2": ("stop", None, None, 2, 4),
+    "marin-skyrl": ("stop", 7, None, 2, 4),
+    "miles": ("completed", None, None, 2, 4),
+    "roll-agentic": ("FINISH", 6, None, 0, 5),
+    "roll-agentic-proxy": ("stop", 6, None, 0, 4),
+    "nemo-skills": ("stop", None, None, 2, 2),
+    "inspect-ai": ("stop", None, None, 2, 4),
+    "inspect-ai-summaries": (None, None, None, 2, 0),
 }
 
 
@@ -308,6 +338,72 @@ def test_with_dynamic_sampling_the_reward_of_nemo_rl_is_the_one_of_the_sample_th
     assert loss([path]) == loss([dump("nemo-rl")])
 
 
+@pytest.mark.parametrize("name", ["rllm", "oat", "inspect-ai", "inspect-ai-summaries"])
+@pytest.mark.parametrize("naming", [(), ("--preset",)], ids=["detected", "named"])
+def test_a_document_on_one_line_is_known_as_well_as_an_indented_one(
+    name: str, naming: tuple[str, ...], tmp_path: Path
+) -> None:
+    documents = [dump(name), *(DUMPS / file for file in EXPECTED[name].also)]
+    path = tmp_path / "episodes.jsonl"  # jq -c . FILES
+    path.write_text("".join(json.dumps(json.loads(one.read_bytes())) + "\n" for one in documents), encoding="utf-8")
+    answer = of_json(run(path, *REWARD_ONLY, *naming, *((name,) if naming else ()), "-f", "json", "--precision", "15"))
+    expected = EXPECTED[name]
+    assert (answer["prompts"], answer["responses"]) == (expected.prompts, expected.responses)
+    assert answer["loss"] == pytest.approx(expected.squares / expected.responses, rel=1e-12)
+
+
+def test_a_task_of_rllm_is_another_prompt_in_another_step_and_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.jsonl"
+    episodes = [
+        {"training_step": step, "epoch": epoch, "episode_id": f"t:{i}", "task_hash": "a0", "trajectories": trajectories}
+        for step, epoch, reward in ((1, 0, 1.0), (9, 0, 0.0), (9, 1, 0.5))
+        for i in range(2)
+        for trajectories in [[{"name": "solver", "reward": reward, "steps": []}]]
+    ]
+    path.write_text("".join(json.dumps(episode) + "\n" for episode in episodes), encoding="utf-8")
+    name, answer = loss([path])
+    assert (name, answer.prompts, answer.responses, answer.loss) == ("rllm", 3, 6, 0.0)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, 93])
+def test_the_samples_of_a_log_of_inspect_ai_are_read_from_its_summaries(method: int, tmp_path: Path) -> None:
+    summaries = json.dumps(json.loads(dump("inspect-ai-summaries").read_bytes())).encode()
+    path = tmp_path / "2026-08-22_toy.eval"
+    stored = summaries if method == zipfile.ZIP_DEFLATED else pytest.importorskip("zstandard").compress(summaries)
+    how = method if method == zipfile.ZIP_DEFLATED else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", how) as archive:
+        archive.writestr("_journal/start.json", b"{}")
+        archive.writestr("samples/add_epoch_1.json", b'{"id": "add", "epoch": 1}')
+        archive.writestr("summaries.json", stored)
+        archive.writestr("header.json", b"{}")
+    if method != zipfile.ZIP_DEFLATED:  # zipfile writes no zstd: 8 and 10 bytes into a member's headers is its method
+        raw = path.read_bytes()
+        for header, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+            for found in re.finditer(re.escape(header), raw):
+                place = found.start() + at
+                name_at = found.start() + (30 if at == 8 else 46)
+                if raw[name_at:].startswith(b"summaries.json"):
+                    raw = raw[:place] + method.to_bytes(2, "little") + raw[place + 2 :]
+        path.write_bytes(raw)
+    name, answer = loss([path])
+    assert (name, answer.prompts, answer.responses, answer.loss) == ("inspect-ai-summaries", 2, 4, 0.15625)
+
+
+def test_of_several_scores_of_inspect_ai_none_is_chosen(tmp_path: Path) -> None:
+    samples = json.loads(dump("inspect-ai-summaries").read_bytes())
+    for sample in samples:
+        sample["scores"]["judge"] = {"value": 0.25}
+    path = tmp_path / "summaries.json"
+    path.write_text(json.dumps(samples), encoding="utf-8")
+    done = run(path, *REWARD_ONLY)
+    assert done.returncode == 1
+    assert "expected one score, found 2 (match, judge): choose one, as in graded(scores.NAME)" in done.stdout.decode()
+    chosen = run(path, *REWARD_ONLY, "--field", "reward=graded(scores.match)", "--field", "prompt_id=id", "-f", "json")
+    assert chosen.returncode != 0  # the list of records is a document, which the preset alone says
+    named = ("--preset", "inspect-ai-summaries", "--field", "reward=graded(scores.match)", "--precision", "15")
+    assert of_json(run(path, *REWARD_ONLY, *named, "-f", "json"))["loss"] == 0.15625
+
+
 # ---- what the user gives, and what is detected
 
 
@@ -319,7 +415,8 @@ def test_with_dynamic_sampling_the_reward_of_nemo_rl_is_the_one_of_the_sample_th
         (
             "areal",
             "prompt_id=sample_idx",
-            "prompt_id←sample_idx, reward←reward, response_length←minus(seqlen, prompt_len)",
+            "prompt_id←sample_idx, reward←reward,"
+            " response_length←version_rle && sum(version_rle[*][1]) || minus(seqlen, prompt_len)",
         ),
     ],
 )
@@ -360,7 +457,7 @@ def test_a_group_given_by_the_user_overrides_the_preset() -> None:
     done = run(dump("areal"), "--group", "file", "-B", "5", "--kl-coef", "0", "-f", "json")
     answer = of_json(done)
     assert (answer["prompts"], answer["responses"], answer["length"]["max"]) == (1, 4, 12)
-    assert "prompt_id←each file, reward←reward, response_length←minus(" in done.stderr.decode()
+    assert "prompt_id←each file, reward←reward, response_length←version_rle && sum(" in done.stderr.decode()
 
 
 CONTRADICTIONS = [
@@ -701,8 +798,18 @@ def test_a_field_that_the_coefficients_need_and_the_dump_lacks_is_reported_with_
 def test_a_budget_needs_no_length_beside_log_probabilities_by_token(name: str) -> None:
     expected = EXPECTED[name]
     kl_coef = "0.1" if expected.log_ratios else "0"
-    answer = of_json(run(dump(name), "-B", "3", "--kl-coef", kl_coef, "-f", "json"))
+    files = [dump(name), *(DUMPS / file for file in expected.also)]
+    answer = of_json(run(*files, "-B", "3", "--kl-coef", kl_coef, "-f", "json"))
     assert answer["over_budget"]["responses"] == sum(length > 3 for length in expected.lengths or [])
+
+
+def test_columns_that_the_user_adds_to_a_dump_by_their_canonical_names_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "12.jsonl"
+    added = [{"response_length": n, "log_prob": -1.0, "old_log_prob": -0.5} for n in (2, 4, 2, 5, 1)]
+    lines = [json.loads(line) for line in dump("verl-v1").read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(json.dumps(a | b) + "\n" for a, b in zip(lines, added, strict=True)), encoding="utf-8")
+    answer = of_json(run(path, "-B", "3", "-f", "json"))
+    assert (answer["length"]["max"], answer["over_budget"]["responses"], answer["kl"]["k1"]) == (5, 2, -0.5)
 
 
 def test_a_dump_of_rewards_by_function_needs_their_weights() -> None:
@@ -729,7 +836,8 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name_or_all_names() -> No
     assert done.returncode == 2
     assert last_line(done) == "budget-cli: --preset: unknown preset 'arael' (did you mean areal?)"
     done = run(dump("areal"), *REWARD_ONLY, "--preset", "zzz")
-    assert last_line(done) == f"budget-cli: --preset: unknown preset 'zzz'; expected one of {there}"
+    expected = f"budget-cli: --preset: unknown preset 'zzz'; expected one of {there}"
+    assert last_line(done)[:400] == expected[:400]  # a message is cut at some length
 
 
 OWN = """
@@ -822,13 +930,14 @@ def test_a_missing_file_of_presets_is_a_usage_error(tmp_path: Path) -> None:
 # ---- dumps that trainers wrote
 
 in_reach = pytest.mark.skipif(not REAL.is_dir(), reason="the dumps are not beside this checkout")
-REAL_DUMPS = {  # preset, prompts, responses
+REAL_DUMPS = {  # preset, prompts, responses, the loss where it is known
     "prime_rl_train_j1i1ys.jsonl": ("prime-rl-platform", 4, 25),
     "nemo_gym_competitive_coding_logprobs.jsonl": ("nemo-gym", 1, 5),
     "nemo_gym_aalcr.jsonl": ("nemo-gym", 2, 5),
     "atropos_rubiks_groups.jsonl": ("atropos", 6, 24),
     "verifiers_wordle_oldid_gpt41mini.jsonl": ("verifiers-2025", 5, 15),
     "verl_sdpo_excerpt.jsonl": ("verl-v0", 2, 2),
+    "wild/nemo-gym-without-task-index.jsonl": ("nemo-gym-without-index", 3, 3),
 }
 
 
