@@ -38,14 +38,14 @@ def run(tmp_path: Path, **inputs: str) -> tuple[int, str, str]:
 
 
 RUNS: list[tuple[dict[str, str], int, str]] = [
-    ({"FILES": "sample_data/steps/*.jsonl", "ARGS": "--token-budget=1024\n"}, 0, "96 responses, 7 prompts: pass"),
+    ({"FILES": "sample_data/steps/*.jsonl", "ARGS": "--token-budget=1024\n"}, 0, "96 responses, 24 prompts: pass"),
     (
         {
             "FILES": "sample_data/steps/41.jsonl\n\nsample_data/steps/42.jsonl\n",
-            "ARGS": "\n--token-budget=1024\n--fail-if=loss > 0.3",
+            "ARGS": "\n--token-budget=1024\n--fail-if=loss > 0.2",
         },
         1,
-        "48 responses, 6 prompts: fail",
+        "48 responses, 12 prompts: fail",
     ),
     ({"FILES": "sample_data/rollouts.jsonl", "COMMAND": "check", "ARGS": "--token-budget=1024"}, 0, "::warning "),
     ({"FILES": "no such file*", "ARGS": "--token-budget=1024"}, 3, ""),
