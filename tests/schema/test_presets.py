@@ -133,6 +133,9 @@ EXPECTED = {
     # C I; I P
     "inspect-ai": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4]),
     "inspect-ai-summaries": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4]),
+    # step 4: 1 0 and ½ 0; step 5: 1 1 of a prompt that step 4 has too. Log-ratios -0.75+0.5, -1+0.5, -1.25+1,
+    # -0.75+1, -0.5+0.5, -0.5+1
+    "rl-logging-board": Expected(0.5 + 0.125, 3, 6, [2, 1, 3, 2, 1, 2], [-0.25, -0.5, -0.25, 0.25, 0.0, 0.5]),
 }
 
 
@@ -293,6 +296,7 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "nemo-skills": ("stop", None, None, 2, 2),
     "inspect-ai": ("stop", None, None, 2, 4),
     "inspect-ai-summaries": (None, None, None, 2, 0),
+    "rl-logging-board": (None, 4, None, 2, 6),
 }
 
 
