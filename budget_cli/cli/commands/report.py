@@ -1,8 +1,7 @@
 """`budget-cli report FILES… -o report.html`: a self-contained page with charts and sliders."""
 
-from typing import TYPE_CHECKING
-
-from budget_cli.cli import console, options
+from budget_cli.analysis.grid import parse_budgets
+from budget_cli.cli import charts, console, options
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
@@ -14,9 +13,6 @@ from budget_cli.cli.bundles import (
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import ReportOptions
 from budget_cli.errors import Exit, UsageProblem
-
-if TYPE_CHECKING:
-    from budget_cli.rendering.report import Assets
 
 EPILOG = """Examples:
 
@@ -55,11 +51,10 @@ def command(
     console.require_writable(to.output)
     if to.output is None and console.shows_result():
         raise UsageProblem("the page is meant for a file: give -o report.html, or redirect standard output")
-    assets = _assets()
+    assets = charts.page_assets()
     from budget_cli.analysis import breakdown  # numpy from here on: not for --help
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
     from budget_cli.analysis.checks.run import run_checks
-    from budget_cli.analysis.grid import parse_budgets
     from budget_cli.analysis.loss import Coefficients
     from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
@@ -98,28 +93,8 @@ def command(
     reasons = [*session.reasons(), *failed_gates(gates), *session.loss_reasons(shown.loss, by)]
     findings = None
     if not unchecked:
-        findings = run_checks(
-            session.check_input(shown.loss, scan.groups.at(shown.at[0]), THRESHOLDS), set(CHECKS)
-        ).findings
+        subject = session.check_input(shown.loss, scan.groups.at(shown.at[0]), THRESHOLDS)
+        findings = run_checks(subject, set(CHECKS)).findings
     most = None if to.verbose else FIRST_TEN.first
     html = report.html(shown, list(files or ["-"]), by, reasons, session.rejections(most), findings, assets)
     return session.finish(html, reasons, on_screen=False, most=most)
-
-
-def _assets() -> "Assets":
-    """Return the scripts and the style of the page.
-
-    Raises:
-        UsageProblem: the charting library is not installed.
-    """
-    from importlib import resources  # a millisecond of every start
-
-    from budget_cli.cli.charts import charts_script
-    from budget_cli.rendering.report import Assets
-
-    here = resources.files("budget_cli.rendering")
-    return Assets(
-        style=here.joinpath("page.css").read_text("utf-8"),
-        script=here.joinpath("page.js").read_text("utf-8"),
-        charts=charts_script(),
-    )

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from budget_cli.analysis.grid import parse_budgets
 from budget_cli.cli import console, options
 from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, OutputOptions, ReadingOptions, flattened
 from budget_cli.errors import Exit, UsageProblem
@@ -59,7 +60,6 @@ def command(
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
     console.require_writable(to.output, compresses=True)
     from budget_cli.analysis.checks.catalogue import THRESHOLDS  # numpy from here on: not for --help
-    from budget_cli.analysis.grid import parse_budgets
     from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
     from budget_cli.evidence.counters import FEW
     from budget_cli.groups.moments import Layout

@@ -4,6 +4,7 @@ import contextlib
 
 import typer
 
+from budget_cli.analysis.grid import overlong_grid, parse_grid
 from budget_cli.cli import console, options
 from budget_cli.cli.bundles import FieldOptions, ReadingOptions, ScreenOptions, VerdictOptions, flattened
 from budget_cli.cli.options import Aggregate
@@ -47,8 +48,7 @@ def command(
     a prompt's worst response above its best.
     """
     console.require_writable(screen.output)
-    from budget_cli.analysis.grid import overlong_grid, parse_grid  # numpy from here on: not for --help
-    from budget_cli.analysis.suggestion import budgets, suggest_budgets
+    from budget_cli.analysis.suggestion import budgets, suggest_budgets  # numpy from here on: not for --help
     from budget_cli.analysis.sweep import compute_sweep, failed_in_cells
     from budget_cli.cli.inputs import rereadable
     from budget_cli.cli.session import TOO_LARGE, Session, needed_fields
