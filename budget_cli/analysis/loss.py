@@ -21,7 +21,7 @@ from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/loss/1"
 ROWS = 1 << 13  # prompts at a time, so that their columns fit in a cache
-Aggregate = Literal["response", "prompt"]
+Aggregate = Literal["response", "prompt", "row"]
 
 
 class Coefficients(NamedTuple):
@@ -132,6 +132,7 @@ class Loss(NamedTuple):
     coefficients: Coefficients
     prompts: int
     responses: int
+    rows: int  # records that the responses were written in
     reward: Reward
     adjusted_reward: AdjustedReward
     advantage: Advantage
@@ -164,7 +165,12 @@ class Prompt(NamedTuple):
 
 @quiet_overflow
 def compute_loss(
-    groups: Groups, coefficients: Coefficients, tally: Tally, aggregate: Aggregate = "response", budget: int = 0
+    groups: Groups,
+    coefficients: Coefficients,
+    tally: Tally,
+    aggregate: Aggregate = "response",
+    budget: int = 0,
+    by_row: tuple[float | None, float | None] | None = None,
 ) -> Loss:
     """Compute the loss of these groups.
 
@@ -172,22 +178,27 @@ def compute_loss(
         groups: moments by prompt.
         coefficients: B, β and α; B is the budget at position `budget` of the groups' layout.
         tally: what became of the records, which is passed through.
-        aggregate: `response` weighs all responses equally; `prompt` takes the mean over prompts of each prompt's mean.
+        aggregate: `response` weighs all responses equally; `prompt` takes the mean over prompts of each prompt's mean;
+            `row` weighs each response by the records that it was written in.
         budget: position of the budget in the groups' layout.
+        by_row: the loss and the mean square of the advantage over rows, for `row`; None: each response is one row.
 
     Returns:
         The loss. Numbers are None if some responses have no value for a field that they need.
     """
     available = Availability.from_groups(groups, coefficients)
-    total = Aggregates(groups, coefficients, aggregate, budget)
+    total = Aggregates(groups, coefficients, "prompt" if aggregate == "prompt" else "response", budget)
     loss = total.weighted_mean("loss", available.loss)
     square = total.weighted_mean("square", available.adjustable)
+    if by_row is not None:
+        loss, square = by_row
     return Loss(
         loss=loss,
         aggregate=aggregate,
         coefficients=coefficients,
         prompts=len(groups),
         responses=groups.responses,
+        rows=groups.row_count,
         reward=Reward(*total.reward(), finite_or_none(total.least["r_min"]), finite_or_none(total.most["r_max"])),
         adjusted_reward=AdjustedReward(*(total.adjusted_reward() if available.adjustable else (None, None))),
         advantage=Advantage(square, total.budget_share() if available.adjustable else None),

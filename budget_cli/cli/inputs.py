@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from budget_cli.records.detection import Sniffed
     from budget_cli.schema.presets import Preset
 
+ROLLOUT = ("rollout_id", "turn")
 LABEL = "by"  # the extra field that --by places
 
 
@@ -213,9 +214,10 @@ class Placement:
         if preset is None:
             _warn_of_characters(start, mapped, where, quiet)
             return self._with_steps(detection.samples(start.values, mapped), mapped)
-        step = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step"))))
-        fields = preset.apply_to(step).with_places(self.places)
-        fields = self._with_steps(detection.samples(start.values, fields), fields)
+        all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT))))
+        fields = preset.apply_to(all_read).with_places(self.places)
+        rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
+        fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)
         if fields.id_file_prefix is not None and not in_full:
             fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
         if not quiet:
@@ -226,8 +228,15 @@ class Placement:
         _warn_of_characters(start, fields, where, quiet)
         return fields
 
-    def _with_steps(self, samples: Sequence[Any], fields: Fields) -> Fields:
-        """Add the step to the prompt ids if the first samples have a step, and their ids do not contain it yet."""
+    def _with_steps(self, samples: Sequence[Any], fields: Fields, rollouts: bool = True) -> Fields:
+        """Add the step to the prompt ids and fold the rows of a rollout, as far as the first samples have such fields.
+
+        A step that the ids contain already is not added again.
+        """
+        if "rollout_id" in self.places or (rollouts and detection.has_field(samples, fields, "rollout_id")):
+            fields = replace(fields, extras=tuple(dict.fromkeys((*fields.extras, *ROLLOUT))), has_rollouts=True)
+        else:
+            fields = self._without(fields, set(ROLLOUT) - set(self.bare.extras))
         wanted = not self.joins_steps and not fields.group
         in_id = set(root_keys(fields.paths["step"])) & set(root_keys(fields.paths["prompt_id"]))
         if wanted and not in_id and detection.has_field(samples, fields, "step"):

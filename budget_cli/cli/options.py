@@ -23,6 +23,7 @@ class Aggregate(StrEnum):
 
     RESPONSE = "response"
     PROMPT = "prompt"
+    ROW = "row"
 
 
 class Engine(StrEnum):
@@ -130,7 +131,8 @@ AggregateBy = Annotated[
     typer.Option(
         "--aggregate",
         rich_help_panel="Loss",
-        help="Average over responses, or over prompts (the mean of the per-prompt means).",
+        help="Average over responses; over prompts (the mean of the per-prompt means); or over rows, where a response"
+        " was written as several records.",
     ),
 ]
 FieldMappings = Annotated[

@@ -14,7 +14,7 @@ from budget_cli import native
 from budget_cli.analysis import gates, verdict
 from budget_cli.analysis.checks.findings import CheckInput
 from budget_cli.analysis.gates import GateResult
-from budget_cli.analysis.loss import Loss, number_names, numbers_of
+from budget_cli.analysis.loss import Coefficients, Loss, number_names, numbers_of
 from budget_cli.analysis.verdict import Allowance, Reason
 from budget_cli.cli import console, inputs
 from budget_cli.cli.bundles import (
@@ -27,7 +27,7 @@ from budget_cli.cli.bundles import (
     VerdictOptions,
 )
 from budget_cli.cli.inputs import Placement
-from budget_cli.cli.options import Engine
+from budget_cli.cli.options import Aggregate, Engine
 from budget_cli.cli.progress import progress_over
 from budget_cli.errors import Exit, UsageProblem
 from budget_cli.evidence.responses import ObservationSpec
@@ -37,7 +37,9 @@ from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, Rejection, Rej
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan, summary
 from budget_cli.scanning.parts import without_step
-from budget_cli.scanning.state import LINES_PER_SOURCE, Plan, Scan
+from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
+from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.local import Source
 
@@ -55,6 +57,7 @@ class ScanSpec:
     keep: RejectionLimit = FIRST_TEN
     verbose_keeps_all: bool = True
     duplicate_keys: bool = False
+    keep_responses: bool = False  # those that several rows make up
     sources_apart: bool = False  # for a summary
 
 
@@ -138,6 +141,7 @@ class Session:
             spec.sample,
             observe=observe,
             look_for_duplicate_keys=spec.duplicate_keys,
+            keep_responses=spec.keep_responses,
             keep_sources_apart=spec.sources_apart,
         )
         with progress_over(self.found, self._output.quiet) as update:
@@ -184,6 +188,20 @@ class Session:
         if reason is not None:
             raise UsageProblem(reason)
         return spec.observe._replace(per_prompt=False)
+
+    def means_over_rows(self, at: Coefficients, by: str | None) -> tuple[float | None, float | None] | None:
+        """The loss and the mean A² over rows; None if each response is one row.
+
+        Raises:
+            UsageProblem: there are only sums of the responses.
+        """
+        scan = self.scanned
+        if scan.groups.row_count == scan.groups.responses:
+            return None
+        if by is not None or inputs.summary_headers(self.found):
+            holder = "the rows of --by keep" if by is not None else "a summary holds"
+            raise UsageProblem(f"--aggregate row weighs single responses, and {holder} only their sums")
+        return means_over_rows(scan.responses.values(), scan.groups, at.budget_penalty_coef, at.kl_coef)
 
     # ---- judge
 
@@ -307,6 +325,18 @@ def observation_spec(
     """Return what to observe while records are read, for the checks with these thresholds."""
     used = {key: thresholds[name] for name, key in summary.THRESHOLDS.items()}
     return ObservationSpec(budgets, used["positive"], used["outlier"], per_prompt, beta)
+
+
+def require_no_rows(aggregate: Aggregate, command: str) -> None:
+    """Refuse to average over rows where only sums of the responses are kept.
+
+    Raises:
+        UsageProblem: that is asked for.
+    """
+    if aggregate is Aggregate.ROW:
+        raise UsageProblem(
+            f"--aggregate row weighs single responses, and {command} keeps only their sums: give it to loss"
+        )
 
 
 def needed_fields(budget_penalty_coef: bool | float, kl_coef: bool | float, extras: tuple[str, ...] = ()) -> Fields:

@@ -30,6 +30,7 @@ class Groups:
         self.sample = PromptSample(sample) if sample else None  # of at most `sample` responses
         self.lengths = Lengths()
         self.responses = 0
+        self.row_count = 0  # records that the responses were written in, as many as there are responses in most dumps
         self.with_length = 0  # responses whose length is known
         self.with_log_ratio = 0  # responses whose two log-probs are known
         self._keys: Sequence[Key] | Ids = ()  # becomes Ids, which can be searched, when first needed
@@ -50,7 +51,7 @@ class Groups:
         groups = cls(layout, sample)
         if not keys:
             return groups
-        groups.responses = codes.size
+        groups.responses = groups.row_count = codes.size
         if length is not None:
             known = length if not np.isnan(length).any() else length[~np.isnan(length)]
             groups.with_length = int(known.size)
@@ -68,7 +69,7 @@ class Groups:
         """Create groups with these ids and rows; the caller sets lengths, with_length and with_log_ratio."""
         groups = cls(layout)
         groups._keys, groups._table = keys, table
-        groups.responses = int(table[:, layout.at("n")].sum())
+        groups.responses = groups.row_count = int(table[:, layout.at("n")].sum())
         return groups
 
     def merge(self, later: "Groups") -> NDArray[np.intp]:
@@ -86,6 +87,7 @@ class Groups:
             )
         self.lengths.merge(later.lengths)
         self.responses += later.responses
+        self.row_count += later.row_count
         self.with_length += later.with_length
         self.with_log_ratio += later.with_log_ratio
         if self.sample is not None and later.sample is not None:
@@ -140,6 +142,7 @@ class Groups:
         one = Groups(Layout(self.layout.budgets[budget : budget + 1]))
         one.lengths, one.responses = self.lengths, self.responses
         one.with_length, one.with_log_ratio = self.with_length, self.with_log_ratio
+        one.row_count = self.row_count
         one._keys = self._keys
         first = self.layout.at(BUDGET[0], budget)
         columns = self.table[:, first : first + len(BUDGET)]
@@ -166,8 +169,8 @@ class Groups:
         """Pickle the ids without their hash table: their order gives their places."""
         return _rebuilt, (self.layout, self.keys(), self.table, self.lengths, self._counts(), self.sample)
 
-    def _counts(self) -> tuple[int, int, int]:
-        return self.responses, self.with_length, self.with_log_ratio
+    def _counts(self) -> tuple[int, int, int, int]:
+        return self.responses, self.with_length, self.with_log_ratio, self.row_count
 
 
 def _rebuilt(
@@ -175,10 +178,10 @@ def _rebuilt(
     keys: Sequence[Key],
     table: Table,
     lengths: Lengths,
-    counts: tuple[int, int, int],
+    counts: tuple[int, int, int, int],
     sample: PromptSample | None,
 ) -> Groups:
     groups = Groups(layout)
     groups._keys, groups._table, groups.lengths, groups.sample = keys, table, lengths, sample
-    groups.responses, groups.with_length, groups.with_log_ratio = counts
+    groups.responses, groups.with_length, groups.with_log_ratio, groups.row_count = counts
     return groups

@@ -74,11 +74,12 @@ def screen(
         return figure(value, precision)
 
     c = loss.coefficients
-    counts = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
+    written = f" in {loss.rows:,} rows" if loss.rows != loss.responses else ""
+    counts = f"{counted(loss.responses, 'response')}{written}, {counted(loss.prompts, 'prompt')}"
     yield [
         Piece("budget-aware loss  ", "bold"),
         Piece(number(loss.loss), "bold cyan"),
-        Piece(f"     {counts}" + ("" if loss.aggregate == "response" else ", mean over prompts")),
+        Piece(f"     {counts}" + ("" if loss.aggregate == "response" else f", mean over {loss.aggregate}s")),
     ]
     budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
     yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]

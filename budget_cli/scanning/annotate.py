@@ -4,10 +4,10 @@ The second pass over the input: a response's advantage needs the mean over its p
 the first. Joins records, groups and the objective; computes nothing but the terms of the loss.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -15,7 +15,7 @@ import orjson
 from budget_cli import objective
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.groups.moments import Floats
 from budget_cli.records import reference
 from budget_cli.records.columns import ResponseColumns, Tally
 from budget_cli.records.insertion import Insertion
@@ -23,7 +23,9 @@ from budget_cli.records.jsonl import UTF8_BOM
 from budget_cli.records.record import is_prompt_record
 from budget_cli.scanning import formats, scan, workers
 from budget_cli.scanning.parts import groups_from
-from budget_cli.scanning.state import Plan, ReadSoFar, Scan, Task
+from budget_cli.scanning.plan import Plan, Task
+from budget_cli.scanning.state import ReadSoFar, Scan
+from budget_cli.scanning.terms import responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.lookup import split_records, value_at
 from budget_cli.schema.paths import Expression
@@ -40,6 +42,7 @@ class AnnotationPlan:
 
     plan: Plan
     groups: Groups
+    responses: Mapping[str, ResponseColumns]  # by source, where several rows make up one
     budget_penalty_coef: float  # β, reward per token
     kl_coef: float  # α, reward per nat
 
@@ -107,36 +110,14 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     except InputProblem as problem:
         return problem
     rows = places[columns.codes]
-    computed = _terms(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
+    if terms.responses:
+        columns = responses_of_rows(columns, terms.responses.get(task.source.name))
+    computed = terms_of(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
     rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
     lines = _lines(block, plan.fields.document)
     written = _written(lines, columns, computed, rejected, plan)
     held = [lines[at - 1] for at, code in rejected.items() if code != "line-too-long"]
     return AnnotatedBlock(_joined(written), _joined(held), len(rejected) - len(held), decoded.tally, len(block))
-
-
-@quiet_overflow
-def _terms(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
-    """Compute the terms of these responses, shape (responses,) each; `rows` holds the row of each one's prompt."""
-    n = groups.column("n")[rows]
-    r, e = columns.reward, np.zeros_like(columns.reward)
-    e0 = e1 = e
-    if groups.layout.budgets and columns.length is not None:
-        e = np.maximum(0.0, np.nan_to_num(columns.length) - groups.layout.budgets[0])
-        e0, e1 = groups.column("e0", 0)[rows], groups.column("e1", 0)[rows]
-    r0, r1 = groups.column("r0")[rows], groups.column("r1")[rows]
-    k = columns.log_ratio
-    return objective.terms(
-        r,
-        e,
-        np.full_like(r, np.nan) if k is None else k,
-        r0 + r1 / n,
-        e0 + e1 / n,
-        (r - r0) - r1 / n,
-        (e - e0) - e1 / n,  # about the pivot, which keeps all digits however far the mean is from 0
-        beta,
-        alpha,
-    )
 
 
 def _lines(block: Block, document: bool) -> list[bytes]:

@@ -15,7 +15,8 @@ from budget_cli.records import diagnosis, jsonl
 from budget_cli.records.columns import Decoded, Tally
 from budget_cli.scanning import summary
 from budget_cli.scanning.parts import part_from, under_prompts
-from budget_cli.scanning.state import Part, Plan, Summary, Task, Unit
+from budget_cli.scanning.plan import Part, Plan, Task, Unit
+from budget_cli.scanning.state import Summary
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 from budget_cli.sources.blocks import Block, Fill, OpenFile, RangeReader

@@ -14,32 +14,57 @@ from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key, Packed
 from budget_cli.records.columns import Decoded, Label, LabelColumn, ResponseColumns, Tally, compact_keys
 from budget_cli.records.record import part_of_id
-from budget_cli.scanning.state import Part, Plan
+from budget_cli.scanning.plan import Part, Plan
+from budget_cli.scanning.rollouts import one_row_per_rollout, rows_of
 from budget_cli.sources.local import Source
 
 
 def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
-    """Take the moments and the observations of a block of `size` bytes, whose prompts are those of the plan."""
-    groups = groups_from(decoded.columns, plan)
-    by, tallies = _by_label(decoded, groups, source, plan)
-    observations = None
-    if plan.observe is not None:
-        observations = Observations.from_responses(plan.observe, _responses(decoded.columns))
-    part = Part(groups, decoded.tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
+    """Take the moments and the observations of a block of `size` bytes, whose prompts are those of the plan.
+
+    Where several rows may be one response, the rows themselves are the part: the rest of a response may be in another
+    block.
+    """
+    columns, tally = decoded.columns, decoded.tally
+    if plan.fields.has_rollouts:
+        groups = Groups(plan.layout, plan.sample)
+        part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, plan.empty_observations())
+        part.rows = one_row_per_rollout(columns)
+    else:
+        groups, by, tallies, observations = take(columns, source.name, plan, tally)
+        part = Part(groups, tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
     if plan.fields.prompts_of_steps:
-        part.steps = _steps_in(decoded.columns)
+        part.steps = _steps_in(columns)
     return part
 
 
+def take(
+    columns: ResponseColumns, source: str, plan: Plan, tally: Tally | None = None
+) -> tuple[Groups, dict[Label, Groups], dict[Label, Tally], Observations | None]:
+    """Take the groups, the groups and the records by label, and the observations of these responses.
+
+    Args:
+        columns: the responses.
+        source: the name of their source.
+        plan: of the scan.
+        tally: the records that hold them; None: one per row.
+    """
+    groups = groups_from(columns, plan)
+    by, tallies = _by_label(columns, groups, source, plan, tally)
+    observations = None
+    if plan.observe is not None:
+        observations = Observations.from_responses(plan.observe, _responses(columns))
+    return groups, by, tallies, observations
+
+
 def _by_label(
-    decoded: Decoded, groups: Groups, source: Source, plan: Plan
+    columns: ResponseColumns, groups: Groups, source: str, plan: Plan, tally: Tally | None
 ) -> tuple[dict[Label, Groups], dict[Label, Tally]]:
     """Split the groups and the record counts by label."""
     if not plan.by:
         return {}, {}
     if plan.by == "file":
-        return {source.name: groups}, {source.name: decoded.tally}
-    columns = decoded.columns
+        return {source: groups}, {source: tally or Tally(read=groups.row_count, used=groups.row_count)}
     labels = columns.extras[plan.by]
     assert isinstance(labels, LabelColumn)
     by: dict[Label, Groups] = {}
@@ -47,15 +72,18 @@ def _by_label(
     for code in np.unique(labels.codes).tolist():
         of_label = compact_keys(columns.select(labels.codes == code))
         label = labels.values[code] if code >= 0 else None
-        lines = np.unique(of_label.line).size
-        by[label], tallies[label] = groups_from(of_label, plan), Tally(read=lines, used=lines)
+        by[label] = groups_from(of_label, plan)
+        lines = by[label].row_count if tally is None else np.unique(of_label.line).size
+        tallies[label] = Tally(read=lines, used=lines)
     return by, tallies
 
 
 def groups_from(columns: ResponseColumns, plan: Plan) -> Groups:
     """Take the moments of these responses."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
-    return Groups.from_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
+    groups = Groups.from_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
+    groups.row_count = rows_of(columns)
+    return groups
 
 
 def under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:

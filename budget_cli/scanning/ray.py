@@ -25,7 +25,8 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.shards import Shard
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import scan as scanning
-from budget_cli.scanning.state import Part, Plan, ReadSoFar, Scan, Summary, Task
+from budget_cli.scanning.plan import Part, Plan, Task
+from budget_cli.scanning.state import ReadSoFar, Scan, Summary
 from budget_cli.sources import blocks
 from budget_cli.sources.local import Kind, Source
 

@@ -12,7 +12,8 @@ from budget_cli.records import jsonl
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import workers
 from budget_cli.scanning.formats import forget_buffers, format_of
-from budget_cli.scanning.state import Part, Plan, Scan, Summary, Task
+from budget_cli.scanning.plan import Part, Plan, Task
+from budget_cli.scanning.state import Scan, Summary
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Source
 

@@ -1,4 +1,4 @@
-"""A scan's data: what it is to do (Plan), its unit of work (Task), and what it has so far (Scan). Reads nothing.
+"""A scan: what all sources have given so far, folded in the order of the bytes. Reads nothing.
 
 Results are folded in the order of the bytes, no matter which worker produced them: the blocks of a source into that
 source's groups, and then the sources into the total. So the result has the same bits for any number of workers.
@@ -6,68 +6,24 @@ source's groups, and then the sources into the total. So the result has the same
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from budget_cli.errors import InputProblem
 from budget_cli.evidence.observations import Observations
-from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Floats, Layout
-from budget_cli.records.columns import Label, Rejection, Tally
-from budget_cli.records.jsonl import Limits
-from budget_cli.schema.fields import Fields
-from budget_cli.sources.blocks import Block
+from budget_cli.groups.moments import Floats
+from budget_cli.records.columns import Label, Rejection, ResponseColumns, Tally
+from budget_cli.scanning.parts import take
+from budget_cli.scanning.plan import Part, Plan
+from budget_cli.scanning.rollouts import Rollouts
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
-    from budget_cli.records.parquet import RowGroup
+    pass
 
 LINES_PER_SOURCE = 1 << 40  # place = number of the source · LINES_PER_SOURCE + line
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to read from every record and what to keep of it; the same in every worker."""
-
-    fields: Fields
-    layout: Layout
-    limits: Limits
-    by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
-    sample: int = 0  # responses to keep in a sample of prompts
-    observe: ObservationSpec | None = None  # what to observe in single responses; None: nothing
-    look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
-    keep_sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
-
-    def empty_observations(self) -> Observations | None:
-        """Observations of no response; None if the plan observes nothing."""
-        return None if self.observe is None else Observations(self.observe.per_prompt)
-
-
-Unit: TypeAlias = "Block | int | RowGroup | None"  # int: a block's number in a file read in ranges; None: a summary
-
-
-class Task(NamedTuple):
-    """The unit of work: a part of a source that can be read on its own."""
-
-    source: Source
-    unit: "Unit"
-
-
-@dataclass
-class Part:
-    """The result of one block."""
-
-    groups: Groups
-    tally: Tally
-    lines: int
-    rejections: list[Rejection]
-    bytes: int
-    by: dict[Label, Groups]  # the same responses, by label
-    tallies: dict[Label, Tally]  # their records; a rejected record has no label
-    observations: Observations | None = None
-    steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
 
 
 @dataclass
@@ -78,6 +34,7 @@ class SourceResult:
     groups: Groups
     observations: Observations | None = None  # its places are lines; None: responses were not observed
     by: dict[Label, Groups] = field(default_factory=dict)  # the same responses, by label
+    rollouts: Rollouts | None = None  # rows that make up responses, until the source is closed
 
 
 @dataclass
@@ -126,6 +83,8 @@ class Scan:
     recurring: int = 0  # those of them that an earlier source has with as many responses
     broken: set[Source] = field(default_factory=set)  # sources that are not read any further
 
+    responses: dict[str, ResponseColumns] = field(default_factory=dict)  # by source, if the plan keeps them
+
     _source: Source | None = None  # the source being read
     _current: SourceResult | None = None  # its result so far
 
@@ -156,6 +115,9 @@ class Scan:
             empty = Groups(plan.layout, plan.sample)
             self._source, self._current = source, SourceResult(source.name, empty, plan.empty_observations())
         current = self._current
+        if part.rows is not None:
+            current.rollouts = current.rollouts or Rollouts()
+            current.rollouts.add(part.rows, before)
         rows = current.groups.merge(part.groups)
         if current.observations is not None and part.observations is not None:
             current.observations.merge(part.observations, rows, before)
@@ -185,6 +147,8 @@ class Scan:
         result, self._source, self._current = self._current, None, None
         if result is None:
             return
+        if result.rollouts is not None:
+            self._take_responses(result, result.rollouts.responses(), plan)
         if plan.keep_sources_apart:
             self.source_results.append(result)
         else:
@@ -202,6 +166,15 @@ class Scan:
         for label, groups in result.by.items():
             self.by.setdefault(label, Groups(plan.layout)).merge(groups)
 
+    def _take_responses(self, result: SourceResult, columns: ResponseColumns, plan: Plan) -> None:
+        """Take the moments and observations of the responses that a source's rows make up."""
+        result.groups, result.by, tallies, result.observations = take(columns, result.name, plan)
+        result.rollouts = None
+        for label, tally in tallies.items():
+            self.tallies.setdefault(label, Tally()).merge(tally)
+        if plan.keep_responses:
+            self.responses[result.name] = columns
+
     def fold_scan(self, later: "Scan", plan: Plan) -> None:
         """Add the finished scan of the next source, which holds records and is no summary."""
         self.close_source(plan)
@@ -216,6 +189,7 @@ class Scan:
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
         self.steps |= later.steps
+        self.responses |= later.responses
         self.bytes += later.bytes
         plan.limits.keep.merge(self.rejections, later.rejections)
         self.problems += later.problems

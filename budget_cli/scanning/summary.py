@@ -256,4 +256,5 @@ def _source_results(
         first = results[0].groups
         first.lengths = Lengths.from_items(header["lengths"])
         first.with_length, first.with_log_ratio = header["with_length"], header["with_log_ratio"]
+        first.row_count += header.get("rows", header["responses"]) - header["responses"]
     return results

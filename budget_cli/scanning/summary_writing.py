@@ -57,6 +57,7 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         "prompts": len(ids),
         "sources": [_utf8(result.name) for result in scan.source_results],
         "responses": int(table[:, layout.at("n")].sum()),
+        "rows": sum(groups.row_count for groups in sources),
         "with_length": sum(groups.with_length for groups in sources),
         "with_log_ratio": sum(groups.with_log_ratio for groups in sources),
         "lengths": np.stack(total.items(), axis=1).tolist(),

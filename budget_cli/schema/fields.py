@@ -37,6 +37,8 @@ EXTRAS: dict[str, ExtraKind] = {
     "finish_reason": "label",
     "step": "label",
     "advantage": "number",  # as stored by the trainer
+    "rollout_id": "label",  # rows of one prompt with the same rollout are one response
+    "turn": "number",  # the order of such rows
     "by": "label",  # the field that --by names
 }
 EXTRA_PLURALS = {  # in a record that holds all responses to a prompt, which share any other extra
@@ -63,6 +65,7 @@ class Fields:
     # are unique in the dump
     id_file_prefix: str | None = None
     prompts_of_steps: bool = False  # True if the same id in another step is another prompt: the step becomes part of it
+    has_rollouts: bool = False  # True if rows of one prompt with the same rollout_id are one response
     skip_unscored: bool = (
         False  # True if a line without a reward is no sample (a header, a summary): counted, not rejected
     )

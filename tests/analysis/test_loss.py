@@ -56,6 +56,7 @@ ON_PAPER: dict[str, float | None] = {
     "coefficients.kl_coef": 0.5,
     "prompts": 4,
     "responses": 8,
+    "rows": 8,
     "reward.mean": 6.3 / 8,
     "reward.std": math.sqrt(7.59 / 8 - 0.7875**2),
     "reward.min": 0.0,

@@ -31,8 +31,9 @@ from budget_cli.records.columns import (
     TextColumn,
 )
 from budget_cli.records.jsonl import Limits
+from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.scan import scan
-from budget_cli.scanning.state import Plan, Scan
+from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.sources import local as sources
 

@@ -12,8 +12,9 @@ import pytest
 from budget_cli.groups.moments import Layout
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import workers
+from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.scan import scan
-from budget_cli.scanning.state import Plan, Scan
+from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources

@@ -29,8 +29,8 @@ from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.records import detection, parquet, reference
 from budget_cli.records.jsonl import Limits
+from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.scan import scan
-from budget_cli.scanning.state import Plan
 from budget_cli.schema import presets
 from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.sources import local as sources

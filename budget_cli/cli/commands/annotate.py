@@ -69,13 +69,13 @@ def command(
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.cli.inputs import require_lines, rereadable  # numpy from here on: not for --help
     from budget_cli.cli.progress import progress_over
-    from budget_cli.cli.session import Session, needed_fields
+    from budget_cli.cli.session import ScanSpec, Session, needed_fields
     from budget_cli.groups.moments import Layout
     from budget_cli.records.columns import ALL_REJECTIONS
     from budget_cli.records.insertion import Insertion
     from budget_cli.records.jsonl import Limits
     from budget_cli.scanning import annotate
-    from budget_cli.scanning.state import Plan
+    from budget_cli.scanning.plan import Plan
 
     _, beta, alpha = coefficients.values
     session = Session(fields, allowance, reading, to, needed_fields(beta, alpha))
@@ -85,13 +85,13 @@ def command(
         require_lines(session.found, "annotate")
         session.place()
         Insertion(annotate.KEY, session.fields)  # refuse what cannot be annotated before anything is read
-        scan = session.scan(coefficients.budgets)
+        scan = session.scan(coefficients.budgets, ScanSpec(keep_responses=True))
         if scan.problems:
             session.report([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return Exit.IO
         plan = Plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
-        terms = annotate.AnnotationPlan(plan, scan.groups, beta, alpha)
+        terms = annotate.AnnotationPlan(plan, scan.groups, scan.responses, beta, alpha)
         put = stack.enter_context(console.sink(to.output))
         put_rejects = None if rejects is None else stack.enter_context(console.sink(rejects))
         unheld = 0

@@ -57,10 +57,11 @@ def command(
     from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients
     from budget_cli.analysis.verdict import failed_gates
-    from budget_cli.cli.session import Session, needed_fields, say_failures
+    from budget_cli.cli.session import Session, needed_fields, require_no_rows, say_failures
     from budget_cli.cli.sides import Side, common_settings, compare_sides
     from budget_cli.rendering import compare as rendering
 
+    require_no_rows(aggregate, "compare")
     given = Coefficients(*coefficients.values)
     sessions = [Session(fields, verdict, reading, screen, needed_fields(*given[1:]), Comparison) for _ in range(2)]
     if base == new == "-":

@@ -63,9 +63,10 @@ def command(
     label = "" if by is None else session.placement.label(by)
     session.find(files)
     session.place()
-    scan = session.scan(coefficients.budgets, ScanSpec(by=label))
+    scan = session.scan(coefficients.budgets, ScanSpec(by=label, keep_responses=aggregate is Aggregate.ROW))
 
-    loss = compute_loss(scan.groups, at, scan.tally, aggregate.value)
+    by_row = session.means_over_rows(at, by) if aggregate is Aggregate.ROW else None
+    loss = compute_loss(scan.groups, at, scan.tally, aggregate.value, by_row=by_row)
     gates = session.gate_results(loss)
     gates_of_rows = session.gates if each else ()
     rows = rows_by_label(scan.by, scan.tallies, at, aggregate.value, gates_of_rows, in_order=by == "file")

@@ -58,11 +58,12 @@ def command(
     from budget_cli.analysis.loss import Coefficients
     from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
-    from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
+    from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec, require_no_rows
     from budget_cli.evidence.counters import FEW
     from budget_cli.records.columns import FIRST_TEN, RejectionLimit
     from budget_cli.rendering import report
 
+    require_no_rows(aggregate, "report")
     at = Coefficients(*coefficients.values)
     session = Session(fields, verdict, reading, to, needed_fields(*at[1:]))
     if page.budgets is not None and at.token_budget is None:

@@ -51,10 +51,11 @@ def command(
     from budget_cli.analysis.suggestion import budgets, suggest_budgets  # numpy from here on: not for --help
     from budget_cli.analysis.sweep import compute_sweep, failed_in_cells
     from budget_cli.cli.inputs import rereadable
-    from budget_cli.cli.session import TOO_LARGE, Session, needed_fields
+    from budget_cli.cli.session import TOO_LARGE, Session, needed_fields, require_no_rows
     from budget_cli.rendering.suggestion import SuggestionAnswer
     from budget_cli.rendering.sweep import SweepAnswer
 
+    require_no_rows(aggregate, "sweep")
     sweep = sweep.as_typed(context)
     if sweep.suggest:
         sweep.require_suggestion_alone(verdict)

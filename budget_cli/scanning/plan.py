@@ -1,0 +1,62 @@
+"""What a scan is to do (Plan), its unit of work (Task), and the result of one (Part). Data only."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from budget_cli.evidence.observations import Observations
+from budget_cli.evidence.responses import ObservationSpec
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Layout
+from budget_cli.records.columns import Label, Rejection, ResponseColumns, Tally
+from budget_cli.records.jsonl import Limits
+from budget_cli.schema.fields import Fields
+from budget_cli.sources.blocks import Block
+from budget_cli.sources.local import Source
+
+if TYPE_CHECKING:
+    from budget_cli.records.parquet import RowGroup
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to read from every record and what to keep of it; the same in every worker."""
+
+    fields: Fields
+    layout: Layout
+    limits: Limits
+    by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
+    sample: int = 0  # responses to keep in a sample of prompts
+    observe: ObservationSpec | None = None  # what to observe in single responses; None: nothing
+    look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
+    keep_responses: bool = False  # True to keep the responses that several rows make up, for what needs them again
+    keep_sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
+
+    def empty_observations(self) -> Observations | None:
+        """Observations of no response; None if the plan observes nothing."""
+        return None if self.observe is None else Observations(self.observe.per_prompt)
+
+
+Unit: TypeAlias = "Block | int | RowGroup | None"  # int: a block's number in a file read in ranges; None: a summary
+
+
+class Task(NamedTuple):
+    """The unit of work: a part of a source that can be read on its own."""
+
+    source: Source
+    unit: "Unit"
+
+
+@dataclass
+class Part:
+    """The result of one block."""
+
+    groups: Groups
+    tally: Tally
+    lines: int
+    rejections: list[Rejection]
+    bytes: int
+    by: dict[Label, Groups]  # the same responses, by label
+    tallies: dict[Label, Tally]  # their records; a rejected record has no label
+    observations: Observations | None = None
+    steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
+    rows: ResponseColumns | None = None  # if several rows may be one response: they are not in the groups yet

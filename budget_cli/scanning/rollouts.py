@@ -1,0 +1,93 @@
+"""Rows → responses, where a trainer writes one rollout as several rows: a turn each, or an output of a session each.
+
+Rows of one prompt with the same `rollout_id` are one response: its reward, labels and advantage are those of its last
+row (the largest `turn`, otherwise the last in the dump), its lengths and log-probs the sums over its rows. A row
+without a rollout is a response of its own. Memory is O(rollouts of a source).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budget_cli.ids import Ids
+from budget_cli.records.columns import ExtraColumn, Floats, LabelColumn, ResponseColumns, TextColumn, concatenate
+
+ROWS = "rows"  # the extra column that counts the rows of a response
+SLACK = 1 << 14  # rows that may be held beside as many again as there are rollouts
+
+
+class Rollouts:
+    """The rows of a source so far, one per rollout; `add` takes those of the next block."""
+
+    def __init__(self) -> None:
+        self._parts: list[ResponseColumns] = []
+        self._held = self._folded = 0
+
+    def add(self, rows: ResponseColumns, before: int) -> None:
+        """Add the rows of a block that has `before` lines before it."""
+        rows.line = rows.line + before
+        self._parts.append(rows)
+        self._held += rows.line.size
+        if self._held > 2 * self._folded + SLACK:
+            self._fold()
+
+    def responses(self) -> ResponseColumns:
+        """Return the responses, in the order in which they begin."""
+        self._fold()
+        return self._parts[0]
+
+    def _fold(self) -> None:
+        if len(self._parts) > 1:
+            ids = Ids()
+            for part in self._parts:
+                part.codes = ids.places(part.keys)[part.codes]
+            self._parts = [one_row_per_rollout(concatenate(self._parts, ids))]
+        self._held = self._folded = self._parts[0].line.size
+
+
+def rows_of(columns: ResponseColumns) -> int:
+    """Return how many rows these responses were written in."""
+    rows = columns.extras.get(ROWS)
+    return columns.codes.size if rows is None else int(np.asarray(rows).sum())
+
+
+def one_row_per_rollout(columns: ResponseColumns) -> ResponseColumns:
+    """Fold the rows of each rollout into one, in the order in which the rollouts begin."""
+    size = columns.codes.size
+    rollouts, turns = columns.extras["rollout_id"], columns.extras["turn"]
+    assert isinstance(rollouts, LabelColumn)
+    assert isinstance(turns, np.ndarray)
+    own = len(rollouts.values) + np.arange(size)  # a row without a rollout
+    pairs = columns.codes * (len(rollouts.values) + size) + np.where(rollouts.codes >= 0, rollouts.codes, own)
+    distinct, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(order.size)
+    group, first = rank[inverse.reshape(-1)], first[order]
+    in_turn = np.lexsort((np.arange(size), np.where(np.isnan(turns), -np.inf, turns), group))
+    last = in_turn[np.cumsum(np.bincount(group, minlength=distinct.size)) - 1]
+
+    def total(values: Floats | None) -> Floats | None:
+        return None if values is None else np.asarray(np.bincount(group, values, distinct.size))
+
+    counts = columns.extras.get(ROWS)
+    extras = {name: _taken(name, one, first, last) for name, one in columns.extras.items() if name != ROWS}
+    extras[ROWS] = np.bincount(group, None if counts is None else np.asarray(counts), distinct.size).astype(np.float64)
+    return ResponseColumns(
+        columns.keys,
+        columns.codes[first],
+        columns.line[last],
+        columns.reward[last],
+        total(columns.length),
+        total(columns.log_prob),
+        total(columns.old_log_prob),
+        total(columns.tokens),
+        extras,
+    )
+
+
+def _taken(name: str, one: ExtraColumn, first: NDArray[np.intp], last: NDArray[np.intp]) -> ExtraColumn:
+    """The optional field of the last row; the prompt's text is that of the first row."""
+    rows = first if name == "prompt_text" else last
+    if isinstance(one, LabelColumn):
+        return LabelColumn(one.values, one.codes[rows])
+    return TextColumn(one.digest[rows], one.characters[rows]) if isinstance(one, TextColumn) else one[rows]

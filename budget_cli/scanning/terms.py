@@ -1,0 +1,96 @@
+"""Responses and the groups of a finished scan → the terms of the loss, one number per response."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from budget_cli import objective
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.ids import Ids
+from budget_cli.records.columns import LabelColumn, ResponseColumns
+from budget_cli.records.record import part_of_id
+from budget_cli.scanning.rollouts import ROWS
+
+
+@quiet_overflow
+def terms_of(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
+    """Compute the terms of these responses, shape (responses,) each; `rows` holds the row of each one's prompt."""
+    n = groups.column("n")[rows]
+    r, e = columns.reward, np.zeros_like(columns.reward)
+    e0 = e1 = e
+    if groups.layout.budgets and columns.length is not None:
+        e = np.maximum(0.0, np.nan_to_num(columns.length) - groups.layout.budgets[0])
+        e0, e1 = groups.column("e0", 0)[rows], groups.column("e1", 0)[rows]
+    r0, r1 = groups.column("r0")[rows], groups.column("r1")[rows]
+    k = columns.log_ratio
+    return objective.terms(
+        r,
+        e,
+        np.full_like(r, np.nan) if k is None else k,
+        r0 + r1 / n,
+        e0 + e1 / n,
+        (r - r0) - r1 / n,
+        (e - e0) - e1 / n,  # about the pivot, which keeps all digits however far the mean is from 0
+        beta,
+        alpha,
+    )
+
+
+@quiet_overflow
+def means_over_rows(
+    responses: Iterable[ResponseColumns], groups: Groups, beta: float, alpha: float
+) -> tuple[float | None, float | None]:
+    """Return the mean of (A − α·k)² and of A², each response weighted by the rows that it was written in."""
+    losses, squares, weights = [], [], []
+    for columns in responses:
+        terms = terms_of(columns, groups, groups.rows(columns.keys)[columns.codes], beta, alpha)
+        rows = np.asarray(columns.extras[ROWS])
+        losses.append(rows * terms.loss)
+        squares.append(rows * terms.advantage**2)
+        weights.append(rows)
+    return _ratio(losses, weights), _ratio(squares, weights)
+
+
+def _ratio(values: list[Floats], weights: list[Floats]) -> float | None:
+    """The sum of all values over that of all weights; None if there is none, or it is not finite."""
+    weight = math.fsum(np.concatenate([*weights, np.zeros(0)]))
+    total = np.concatenate([*values, np.zeros(0)])
+    return math.fsum(total) / weight if weight and np.isfinite(total).all() else None
+
+
+def responses_of_rows(rows: ResponseColumns, responses: ResponseColumns | None) -> ResponseColumns:
+    """Return the rows with the reward, length and log-probs of the responses that they are part of."""
+    if responses is None:
+        return rows
+    ids = Ids()
+    ids.places(_names(responses))
+    at = ids.find(_names(rows))
+
+    def of(mine: Floats | None, theirs: Floats | None) -> Floats | None:
+        if theirs is None:
+            return mine
+        return np.where(at >= 0, theirs[at], np.nan if mine is None else mine)
+
+    reward = of(rows.reward, responses.reward)
+    assert reward is not None
+    return replace(
+        rows,
+        reward=reward,
+        length=of(rows.length, responses.length),
+        log_prob=of(rows.log_prob, responses.log_prob),
+        old_log_prob=of(rows.old_log_prob, responses.old_log_prob),
+    )
+
+
+def _names(columns: ResponseColumns) -> list[str]:
+    """A name for the rollout of each row; one that no rollout has for a row without a rollout."""
+    rollouts = columns.extras["rollout_id"]
+    assert isinstance(rollouts, LabelColumn)
+    prompts = [part_of_id(key) for key in columns.keys]
+    parts = [part_of_id(value) for value in rollouts.values]
+    codes: list[tuple[int, int]] = list(zip(columns.codes.tolist(), rollouts.codes.tolist(), strict=True))
+    return [f"{prompts[p]}/{parts[r]}" if r >= 0 else f"//{p}/{i}" for i, (p, r) in enumerate(codes)]
