@@ -14,6 +14,7 @@ for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -182,7 +183,10 @@ def from_result(result: Mapping[str, Any]) -> EarlierResult:
         result["aggregate"],
         prompts,
         result["responses"],
-        Tally(**{name: records[name] for name in ("read", "used", "rejected", "blank", "skipped")}),
+        Tally(
+            **{name: records[name] for name in ("read", "used", "rejected", "blank", "skipped")},
+            left_out=Counter(result.get("left_out", {})),
+        ),
     )
 
 

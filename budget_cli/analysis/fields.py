@@ -3,11 +3,14 @@
 The named tuples are the contract of `budget-cli fields --format json`.
 """
 
+import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.records import detection
-from budget_cli.schema.fields import KINDS, Fields, names_for
+from budget_cli.records.record import reason_to_leave_out
+from budget_cli.schema.fields import KINDS, LINE, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import MISSING, root_keys, value_at
 from budget_cli.schema.parsing import place_text
@@ -26,6 +29,14 @@ class FieldCoverage(NamedTuple):
     example: Any
 
 
+class LeftOutSamples(NamedTuple):
+    """A reason to leave samples out, and the number of samples for which it is the first."""
+
+    reason: str
+    place: str  # it is left out where this is true
+    samples: int
+
+
 class Inventory(NamedTuple):
     """The fields of the first samples."""
 
@@ -37,6 +48,7 @@ class Inventory(NamedTuple):
     unused: tuple[str, ...]  # keys of the samples that no field uses
     cannot: tuple[str, ...]  # what cannot be computed, and what to give
     warnings: tuple[str, ...]  # fields whose values are suspicious
+    left_out: tuple["LeftOutSamples", ...] = ()  # what the preset and --where leave out
 
 
 def take_inventory(
@@ -55,7 +67,8 @@ def take_inventory(
     found = [_coverage(samples, fields, name) for name in KINDS]
     places = [fields.paths[n] for found_one in found if found_one.samples for n in names_for(found_one.name)]
     read = {root for place in places for root in root_keys(place)} | {place_text(place) for place in places}
-    unused = tuple(key for key in dict.fromkeys(key for sample in samples for key in sample) if key not in read)
+    keys = dict.fromkeys(key for sample in samples for key in sample if key != LINE)
+    unused = tuple(key for key in keys if key not in read)
     present = {f.name for f in found if f.samples}
     cannot = []
     if "reward" not in present:
@@ -71,8 +84,31 @@ def take_inventory(
         doubts.append("response_length is 0 in every sample, so it is not a token count")
     near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in fits if fit.is_near)
     return Inventory(
-        preset, len(values), len(samples), tuple(found), near[:3], unused, tuple(cannot), tuple(filter(None, doubts))
+        preset,
+        len(values),
+        len(samples),
+        tuple(found),
+        near[:3],
+        unused,
+        tuple(cannot),
+        tuple(filter(None, doubts)),
+        _left_out(values, samples, fields),
     )
+
+
+def _left_out(values: Sequence[Any], samples: Sequence[dict[str, Any]], fields: Fields) -> tuple[LeftOutSamples, ...]:
+    counts: Counter[str | None] = Counter()
+    for sample in samples:
+        with contextlib.suppress(Invalid):
+            counts[reason_to_leave_out(sample, fields)] += 1
+    found = [
+        LeftOutSamples(reason, f"!({place_text(place)})" if reason == WHERE else place_text(place), counts[reason])
+        for reason, place in fields.leave_out
+    ]
+    if fields.empty_reason:
+        empty = sum(detection.records_of(value, fields) == [] for value in values)
+        found.append(LeftOutSamples(fields.empty_reason, f"no {fields.records}", empty))
+    return tuple(found)
 
 
 def _coverage(samples: Sequence[Any], fields: Fields, name: str) -> FieldCoverage:

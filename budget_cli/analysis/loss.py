@@ -112,6 +112,12 @@ class Records(NamedTuple):
     rejected: int
     blank: int
     skipped: int
+    left_out: int  # samples, of which a line may hold several
+
+    @classmethod
+    def from_tally(cls, tally: Tally) -> "Records":
+        """Take the numbers of a tally."""
+        return cls(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped, tally.left_out.total())
 
 
 class Coverage(NamedTuple):
@@ -142,6 +148,7 @@ class Loss(NamedTuple):
     groups: GroupCounts
     coverage: Coverage
     records: Records
+    left_out: Mapping[str, int]  # samples that the trainer does not train on, by reason
 
 
 class Prompt(NamedTuple):
@@ -219,7 +226,8 @@ def compute_loss(
             groups.with_log_ratio,
             *(tally.by_absent_field[name] for name in ("response_length", "log_prob", "old_log_prob")),
         ),
-        records=Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped),
+        records=Records.from_tally(tally),
+        left_out=dict(tally.left_out),
     )
 
 
@@ -500,9 +508,9 @@ def number_names(kind: type = Loss, prefix: str = "") -> list[str]:
 
 
 def number_at(result: object, path: str) -> float | None:
-    """Return the number of a result at its dotted path."""
+    """Return the number of a result at its dotted path; 0 for a reason for which no sample is left out."""
     for name in path.split("."):
-        result = getattr(result, name)
+        result = result.get(name, 0) if isinstance(result, Mapping) else getattr(result, name)
     return result  # type: ignore[return-value]  # the path names a number
 
 

@@ -95,7 +95,8 @@ def nothing_used(tally: Tally, allowance: Allowance) -> list[Reason]:
     """Return the reason that there is nothing to judge, unless that is allowed."""
     if tally.used or allowance.empty:
         return []
-    return [Reason("empty", "no records at all" if not tally.read else "no record could be used")]
+    left_out = f": {counted(tally.left_out.total(), 'sample')} left out" if tally.left_out else ""
+    return [Reason("empty", "no records at all" if not tally.read else f"no record could be used{left_out}")]
 
 
 def _missing_in_some(tally: Tally) -> list[str]:
@@ -113,7 +114,7 @@ def _missing_in_some(tally: Tally) -> list[str]:
 def missing_everywhere(tally: Tally, rejections: Sequence[Rejection]) -> str | None:
     """Return what is wrong with all records, if every one lacks the same field: one message instead of ten."""
     absent = tally.by_absent_field
-    if tally.used or len(absent) != 1 or absent.total() != tally.read - tally.skipped or tally.read < 2:
+    if tally.used or len(absent) != 1 or absent.total() != tally.rejected or tally.read < 2:
         return None
     first = rejections[0]
     if first.code == "missing":

@@ -51,6 +51,9 @@ class FieldOptions:
     ids_per_file: options.IdsPerFile = False
     preset: options.PresetName = None
     presets: options.PresetFiles = None
+    where: options.Where = None
+    keep: options.Keep = None
+    ignore_unneeded: options.IgnoreUnneeded = False
 
 
 @dataclass(frozen=True)

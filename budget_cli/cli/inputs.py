@@ -6,6 +6,7 @@ import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from budget_cli.cli import console
@@ -15,9 +16,18 @@ from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.records import detection
 from budget_cli.scanning import summary
 from budget_cli.schema import presets
-from budget_cli.schema.fields import EXTRAS, KINDS, Fields, parse_mappings, singular, weights_expression
+from budget_cli.schema.fields import (
+    EXTRAS,
+    KINDS,
+    WHERE,
+    Fields,
+    parse_mappings,
+    reward_names,
+    singular,
+    weights_expression,
+)
 from budget_cli.schema.lookup import root_keys
-from budget_cli.schema.parsing import parse_place
+from budget_cli.schema.parsing import parse_condition, parse_place
 from budget_cli.schema.paths import Place
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Kind, Source
@@ -133,8 +143,15 @@ class Placement:
             fields = replace(fields, group=options.group.value)
         if options.group is not None and options.ids_per_file:
             raise UsageProblem("--group and --ids-per-file both define the prompt: give one of them")
-        self.bare = fields
+        if options.where is not None:
+            try:
+                fields = replace(fields, leave_out=((WHERE, parse_condition(options.where)),))
+            except UsageProblem as problem:
+                raise UsageProblem(f"--where: {problem}") from None
+        self.bare = replace(fields, ignore_unneeded=options.ignore_unneeded)
         self.places: dict[str, Place] = parse_mappings(mappings)
+        self.where, self.keep = options.where, tuple(options.keep or ())
+        self._weights = reward_names(options.reward_weights or [])
         self._preset, self._preset_files = options.preset, options.presets or []
 
     @property
@@ -191,12 +208,55 @@ class Placement:
         records = [source for source in found if source.kind is not Kind.SUMMARY]
         if not records:
             return self.mapped if not optional else self._without(self.mapped, optional)
-        fields = self._placed(records, quiet, in_full)
+        fields = self.with_kept(self._placed(records, quiet, in_full))
         if self._ids_per_file and not fields.group:
             fields = replace(fields, id_file_prefix="" if in_full else _common_folder(records))
         if not optional:
             return fields
         return self._without(fields, set(optional) - detection.extras_present(records, fields))
+
+    def with_kept(self, fields: Fields) -> Fields:
+        """Return the fields without the reasons to leave samples out that `--keep` takes away.
+
+        Raises:
+            UsageProblem: nothing is left out for such a reason.
+        """
+        reasons = {reason for reason, _ in fields.leave_out if reason != WHERE} | {fields.empty_reason} - {""}
+        for reason in self.keep:
+            if reason not in (presets.ALL, *reasons):
+                known = ", ".join(sorted(reasons))
+                has = f"expected all, or one of {known}" if known else "the preset in use leaves nothing out"
+                raise UsageProblem(f"--keep {reason}: no sample is left out for this reason; {has}")
+        kept = reasons if presets.ALL in self.keep else set(self.keep)
+        return replace(
+            fields,
+            leave_out=tuple((reason, place) for reason, place in fields.leave_out if reason not in kept),
+            empty_reason="" if fields.empty_reason in kept else fields.empty_reason,
+        )
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every reason for which samples may be left out, with any preset."""
+        found = (reason for preset in self.presets().values() for reason in preset.reasons)
+        return list(dict.fromkeys((WHERE, *found)))
+
+    def _require_rewards(self, records: list[Source]) -> None:
+        """Refuse a name of `--reward-weights` that no record has: a missing reward would silently count as null.
+
+        Raises:
+            UsageProblem: the first records have no such key.
+        """
+        if not self._weights:
+            return
+        keys: dict[str, None] = {}
+        for value in detection.sniff(records).values:
+            for record in value if isinstance(value, list) else [value]:
+                keys |= dict.fromkeys(record if isinstance(record, dict) else ())
+        for name in self._weights:
+            if keys and name not in keys:
+                close = get_close_matches(name, keys, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else f"; they have {', '.join(list(keys)[:12])}"
+                raise UsageProblem(f"--reward-weights: none of the first records has {name}{hint}")
 
     @staticmethod
     def _without(fields: Fields, names: Collection[str]) -> Fields:
@@ -204,6 +264,7 @@ class Placement:
 
     def _placed(self, records: list[Source], quiet: bool, in_full: bool) -> Fields:
         mapped = self.mapped
+        self._require_rewards(records)
         where = records[0].name + (f" and {len(records) - 1} more" if len(records) > 1 else "")
         if self._preset is None:
             record = detection.canonical_first_record(records, mapped)

@@ -157,6 +157,34 @@ RewardWeights = Annotated[
         help="Use the weighted sum of these fields as the reward (accuracy=1,format=0.5): for TRL and ms-swift.",
     ),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="EXPR",
+        show_default=False,
+        rich_help_panel="Fields",
+        help="Leave out, and count, every sample for which this path or expression is not true: 'step > `100`'.",
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        metavar="REASON|all",
+        show_default=False,
+        rich_help_panel="Fields",
+        help="Use the samples that the preset leaves out for this reason, such as failed. Repeatable.",
+    ),
+]
+IgnoreUnneeded = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-unneeded",
+        rich_help_panel="Fields",
+        help="Accept records with an invalid value, even NaN, where no field that the coefficients need is.",
+    ),
+]
 Group = Annotated[
     GroupBy | None,
     typer.Option(

@@ -86,12 +86,16 @@ class Session:
         Raises:
             UsageProblem: an option is invalid.
         """
-        self.gates = gates.parse(getattr(verdict_options, "fail_if", None) or [], number_names(result))
+        expressions = getattr(verdict_options, "fail_if", None) or []
+        self.placement = Placement(fields, needs)
+        names = number_names(result)
+        if result is Loss and any("left_out." in expression for expression in expressions):
+            names += [f"left_out.{reason}" for reason in self.placement.reasons]
+        self.gates = gates.parse(expressions, names)
         rejected, in_percent = verdict.parse_max_errors(verdict_options.max_errors)
         self.allowance = Allowance(
             rejected, in_percent, verdict_options.allow_truncated_tail, verdict_options.allow_empty
         )
-        self.placement = Placement(fields, needs)
         self.fields = needs  # after `place`: with their places in this dump
         self.found: list[Source] = []
         self._reading, self._output = reading, output
@@ -181,6 +185,7 @@ class Session:
         if spec.by:
             raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which has no individual records")
         _require_once(self.found, headers)
+        summary.require_left_out(headers, self.placement.where, self.placement.keep)
         summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found))
         if spec.observe is None or spec.sources_apart:
             return spec.observe
@@ -262,6 +267,7 @@ class Session:
             scan.observations.per_prompt,
             scan.tally,
             scan.rejections,
+            scan.left_out,
             scan.sources,
             scan.first_rows,
             thresholds,

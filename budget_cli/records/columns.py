@@ -31,6 +31,27 @@ class Rejection(NamedTuple):
         return f"{self.source}:{self.line}{column}: {what}"
 
 
+class LeftOut(NamedTuple):
+    """The place of a sample that is left out, and why."""
+
+    source: str
+    line: int  # 1-based physical line; in Parquet, the row
+    reason: str
+
+
+PLACES_OF_EACH = 5  # places kept of each reason to leave samples out; all of them are counted
+
+
+def merge_left_out(kept: list[LeftOut], later: Sequence[LeftOut]) -> None:
+    """Merge the places of a later part of the input, up to `PLACES_OF_EACH` for each reason."""
+    if later:
+        counts = Counter(one.reason for one in kept)
+        for one in later:
+            if counts[one.reason] < PLACES_OF_EACH:
+                kept.append(one)
+            counts[one.reason] += 1
+
+
 class RejectionLimit(NamedTuple):
     """How many rejections to keep in full, in the order of the input; all of them are counted."""
 
@@ -133,6 +154,7 @@ class Tally:
     skipped: int = 0  # lines that are not samples
     by_code: Counter[str] = field(default_factory=Counter)
     by_absent_field: Counter[str] = field(default_factory=Counter)  # rejected because this field is missing or null
+    left_out: Counter[str] = field(default_factory=Counter)  # samples that the trainer does not train on, by reason
 
     def merge(self, other: "Tally") -> None:
         """Merge the counts of another tally."""
@@ -143,6 +165,7 @@ class Tally:
         self.skipped += other.skipped
         self.by_code += other.by_code
         self.by_absent_field += other.by_absent_field
+        self.left_out += other.left_out
 
 
 @dataclass
@@ -153,6 +176,7 @@ class Decoded:
     tally: Tally
     lines: int  # physical lines
     rejections: list[Rejection]
+    left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
 
 
 def concatenate(slices: list[ResponseColumns], ids: Ids) -> ResponseColumns:

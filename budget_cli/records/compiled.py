@@ -29,9 +29,18 @@ from budget_cli.native.reader import (
     Slot,
 )
 from budget_cli.records import columns, values
-from budget_cli.records.columns import Decoded, ExtraColumn, Floats, LabelColumn, RejectionLimit, ResponseColumns
+from budget_cli.records.columns import (
+    Decoded,
+    ExtraColumn,
+    Floats,
+    LabelColumn,
+    LeftOut,
+    RejectionLimit,
+    ResponseColumns,
+    merge_left_out,
+)
 from budget_cli.records.reader_plan import ReaderPlan, plan_for
-from budget_cli.records.record import composite, extra_value
+from budget_cli.records.record import composite, extra_value, reason_to_leave_out
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.schema import lookup
 from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
@@ -73,16 +82,28 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     by_field = {name: slot_values(plan.slot_of[name]) for name in (*KINDS, *fields.extras) if name in plan.slot_of}
     extras: dict[str, ExtraColumn] = {}
     readable = np.ones(line.size, dtype=bool)
-    if plan.roots:
-        spans = {root: slot_values(slot).values.tolist() for root, slot in plan.roots.items()}
+    if plan.computed:
+        spans = {root: slot_values(plan.roots[root]).values.tolist() for root in plan.computed}
         partial = list(_partial_records(memoryview(buffer)[start:stop], spans, line.size))
         readable = np.array([record is not None for record in partial], dtype=bool)
         by_field |= {name: _computed(partial, place, KINDS[name]) for name, place in plan.expressions.items()}
         extras = {name: _computed_extra(partial, fields, name) for name in plan.extras}
+    rewards = slot_values(plan.slot_of["rewards"]) if read.slots[plan.slot_of["rewards"]].states else None
+    if rewards is not None and not fields.scored_by:
+        # both a reward and a list of them: the reference reader gives the reason
+        readable &= ~((rewards.states == LIST) | (rewards.states == UNUSABLE)) | by_field["reward"].absent()
+    left_out = np.zeros(line.size, dtype=bool)
+    if plan.judged:
+        spans = {root: slot_values(plan.roots[root]).values.tolist() for root in plan.judged}
+        reasons = _reasons(memoryview(buffer)[start:stop], spans, line.size, fields)
+        readable &= np.array([reason is None for reason in reasons], dtype=bool)
+        left_out = np.array([isinstance(reason, str) for reason in reasons], dtype=bool)
+        if fields.skip_unscored:  # a line without a reward is skipped, whatever else holds
+            left_out &= by_field["reward"].states == VALUE
     shapes = [_responses(by_field, fields, line, extras, readable)]
-    if read.slots[plan.slot_of["rewards"]].states and not fields.extras:  # some line has such an array
+    if rewards is not None and not fields.extras:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}
-        shapes.append(_prompts(by_field, fields, line))
+        shapes.append(_prompts(by_field, fields, line, readable))
     parts, used = [], np.zeros(line.size, dtype=bool)
     for part, mask in shapes:
         if part is not None:
@@ -91,18 +112,25 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     deferred = np.frombuffer(read.deferred, dtype=np.int64).reshape(-1, 3).tolist()
     all_used = bool(used.all())
     if not all_used:
-        deferred = sorted(deferred + _line_places(buffer, start, stop, line[~used]))
+        deferred = sorted(deferred + _line_places(buffer, start, stop, line[~used & ~left_out]))
     for number, begin, end in deferred:
         text = bytes(memoryview(buffer)[start + begin : start + end])
         reference.read_line(number, text, torn and number == read.lines)
     reference.tally.blank += read.blank
     reference.tally.read += int(used.sum())
     reference.tally.used += int(used.sum())
+    places = reference.left_out
+    if left_out.any():
+        reference.tally.read += int(left_out.sum())
+        counted = [(int(line[i]), reasons[i]) for i in np.flatnonzero(left_out).tolist()]
+        reference.tally.left_out.update(reason for _, reason in counted)
+        places = []
+        merge_left_out(places, sorted([*reference.left_out, *(LeftOut("", *one) for one in counted)]))
     if len(parts) == 1 and all_used and reference.is_empty and all(one.distinct for one in by_field.values()):
         merged = replace(parts[0], keys=by_field["prompt_id"].keys)
     else:
         merged = _merged(parts, by_field["prompt_id"].keys, reference)
-    return Decoded(merged, reference.tally, read.lines, reference.rejections)
+    return Decoded(merged, reference.tally, read.lines, reference.rejections, places)
 
 
 def _merged(parts: list[ResponseColumns], keys: Sequence[Key], reference: ReferenceReader) -> ResponseColumns:
@@ -204,11 +232,12 @@ def _responses(
     """Return the lines that are records of one response, and their mask; the rules are those of `record`."""
     prompt_id, reward, length = by_field["prompt_id"], by_field["reward"], by_field["response_length"]
     log_prob, old_log_prob = by_field["log_prob"], by_field["old_log_prob"]
-    plain = not fields.extras and readable.all() and all(by_field[name].uniform == VALUE for name in SCALARS)
+    single = fields.scored_by != "rewards"
+    plain = single and not fields.extras and readable.all() and all(by_field[n].uniform == VALUE for n in SCALARS)
     if plain:  # like most blocks
         numbers = length.values, log_prob.values, old_log_prob.values
         return ResponseColumns([], prompt_id.values, line, reward.values, *numbers, None), readable
-    used = readable & (prompt_id.states == VALUE) & (reward.states == VALUE)
+    used = readable & (prompt_id.states == VALUE) & (reward.states == VALUE) & single
     for one in (log_prob, old_log_prob):
         used &= one.present() if fields.needs_log_probs else one.present() | one.absent()
     both = (log_prob.counts >= 0) & (old_log_prob.counts >= 0)
@@ -234,10 +263,14 @@ def _extra(slot: SlotValues, kind: ExtraKind) -> ExtraColumn:
     return LabelColumn(list(slot.keys), slot.values) if kind == "label" else slot.values
 
 
-def _prompts(by_field: dict[str, SlotValues], fields: Fields, line: Integers) -> tuple[ResponseColumns | None, Mask]:
+def _prompts(
+    by_field: dict[str, SlotValues], fields: Fields, line: Integers, readable: Mask
+) -> tuple[ResponseColumns | None, Mask]:
     """Return the responses of the lines that hold arrays of plain numbers, one entry per response, and their mask."""
     rewards = by_field["rewards"]
-    used = (rewards.states == LIST) & (by_field["reward"].states == MISSING) & (by_field["prompt_id"].states == VALUE)
+    used = readable & (rewards.states == LIST) & (by_field["prompt_id"].states == VALUE)
+    if fields.scored_by != "rewards":
+        used &= by_field["reward"].states == MISSING
     if not used.any():
         return None, used
     length, log_prob, old_log_prob = by_field["response_lengths"], by_field["log_probs"], by_field["old_log_probs"]
@@ -281,6 +314,31 @@ def _computed_extra(partial: list[dict[str, Any] | None], fields: Fields, name: 
     return columns.extra_column(
         EXTRAS[name], [extra_value({} if record is None else record, fields, name) for record in partial]
     )
+
+
+SHORT = 64  # bytes of what an expression judges; few lines differ in so few, so the judgement is kept
+JUDGEMENTS = 1 << 12  # that are kept
+
+
+def _reasons(view: memoryview, spans: dict[str, list[list[int]]], lines: int, fields: Fields) -> list[Any]:
+    """Return, for each line, the reason to leave it out, None, or Invalid if the reference reader has to reject it."""
+    judged: dict[tuple[bytes | None, ...], Any] = {}
+    places = list(zip(*spans.values(), strict=True))
+    reasons = []
+    for i in range(lines):
+        parts = tuple([bytes(view[begin:end]) if begin >= 0 else None for begin, end in places[i]])
+        if parts in judged:
+            reasons.append(judged[parts])
+            continue
+        try:
+            record = {root: orjson.loads(part) for root, part in zip(spans, parts, strict=True) if part is not None}
+            reason: Any = reason_to_leave_out(record, fields)
+        except (Invalid, orjson.JSONDecodeError):
+            reason = Invalid
+        if len(judged) < JUDGEMENTS and sum(len(part or b"") for part in parts) <= SHORT:
+            judged[parts] = reason
+        reasons.append(reason)
+    return reasons
 
 
 def _evaluated(record: dict[str, Any], expression: Expression, kind: Kind) -> Any:

@@ -137,13 +137,16 @@ def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
 
 def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
     """Return the records that are objects, from the values of some lines."""
-    found: list[Any] = []
-    for value in values:
-        try:
-            found += split_records(value, fields)
-        except (Invalid, NotASample):
-            continue
+    found = [sample for value in values for sample in records_of(value, fields) or ()]
     return [sample for sample in found if isinstance(sample, dict)]
+
+
+def records_of(value: Any, fields: Fields) -> list[Any] | None:
+    """Return the records that the value of a line holds; None if it has another shape."""
+    try:
+        return split_records(value, fields)
+    except (Invalid, NotASample):
+        return None
 
 
 def character_length_warning(found: Sequence[dict[str, Any]], fields: Fields) -> str | None:

@@ -14,8 +14,10 @@ from budget_cli.schema.paths import Expression, Place
 MAX_DEPTH = 1024  # orjson's limit on nesting
 
 
-def diagnose(line: bytes, error: orjson.JSONDecodeError) -> Any:
+def diagnose(line: bytes, error: orjson.JSONDecodeError, accepts_nan: bool = False) -> Any:
     """Explain why orjson refused the line; return its value if the only trouble is a number beyond a double.
+
+    If `accepts_nan`, the same holds for NaN, Infinity and -Infinity, which are all read as NaN.
 
     Raises:
         Invalid: the reason, with its column.
@@ -44,7 +46,7 @@ def diagnose(line: bytes, error: orjson.JSONDecodeError) -> Any:
         value = json.loads(text, parse_constant=record_constant, parse_int=_integer)
     except (ValueError, RecursionError):
         raise Invalid("not-json", f"not JSON: {error.msg}", column=column) from None
-    if constants:
+    if constants and not accepts_nan:
         where = _location_of_first(value, lambda x: isinstance(x, float) and math.isnan(x))
         column = column - constants[0].startswith("-")
         raise Invalid("non-finite", f"{constants[0]} is not a number that can be averaged", field=where, column=column)

@@ -33,15 +33,17 @@ class Insertion:
         self._as_left = re.compile(b"," + re.escape(self._quoted) + rb":(\{[^{}]*\})\}[ \t\r\n]*\Z")
         self._path = _samples_path(fields)
 
-    def into(self, line: bytes, values: Sequence[bytes]) -> bytes:
-        """Return the line with one value inserted into each of its samples, in order."""
-        if self._path is None and self._quoted not in line:
+    def into(self, line: bytes, values: Sequence[bytes | None]) -> bytes:
+        """Return the line with one value inserted into each of its samples, in order; None leaves a sample as it is."""
+        if self._path is None and self._quoted not in line and values[0] is not None:
             end = line.rindex(b"}")
             if line[end - 1] not in b"{ \t\r\n":  # the usual end: a value, then the brace
                 return b"".join((line[:end], self._added, values[0], line[end:]))
         spans = [(0, len(line))] if self._path is None else list(_samples(line, _skip(line, 0), self._path))
         parts, done = [], 0
         for span, value in zip(spans, values, strict=True):
+            if value is None:
+                continue
             start, stop, added = self._place(line, span)
             parts += [line[done:start], added, value]
             done = stop

@@ -161,7 +161,8 @@ def _columns_to_read(fields: Fields) -> set[str] | None:
     if fields.records:
         return None
     names: set[str] = set()
-    for place in (fields.paths[name] for field in (*KINDS, *fields.extras) for name in names_for(field)):
+    mapped = [fields.paths[name] for field in (*KINDS, *fields.extras) for name in names_for(field)]
+    for place in (*mapped, *(place for _, place in fields.leave_out)):
         roots = root_keys(place)
         if not roots:
             return None
@@ -183,7 +184,7 @@ def _decode_by_row(
     for i in range(batch.num_rows):
         row = [column[i] for column in cells]
         reader.read_row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
-    return Decoded(reader.columns(Ids()), reader.tally, batch.num_rows, reader.rejections)
+    return Decoded(reader.columns(Ids()), reader.tally, batch.num_rows, reader.rejections, reader.left_out)
 
 
 def _unreadable(row: Sequence[Any]) -> Invalid | None:
@@ -239,7 +240,9 @@ def _same(value: Any) -> Any:
 
 def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
     """Decode a batch if every row is a plain, valid response; None if anything is unexpected."""
-    if fields.records or fields.group or fields.skip_unscored or not batch.num_rows:
+    if fields.records or fields.group or fields.skip_unscored or fields.leave_out or not batch.num_rows:
+        return None
+    if fields.scored_by != "reward" and any(key in batch.schema.names for key in root_keys(fields.paths["rewards"])):
         return None
     found: dict[str, Any] = {}
     for name in (*KINDS, *fields.extras):

@@ -1,7 +1,9 @@
 """Fields → the trie of keys and the slots of the compiled reader (`native/reader.c`). Knows no bytes and no values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 
 import orjson
 
@@ -18,7 +20,7 @@ from budget_cli.native.reader import (
 )
 from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
 from budget_cli.schema.lookup import root_keys
-from budget_cli.schema.paths import Expression, Path, traverses_list
+from budget_cli.schema.paths import Expression, Path, Place, traverses_list
 
 SCALAR_KINDS: dict[Kind, int] = {"id": ID, "number": NUMBER, "tokens": TOKENS, "log_prob": LOG_PROB}
 ARRAY_KINDS: dict[Kind, int] = {"number": NUMBER_ARRAY, "tokens": TOKENS_ARRAY, "log_prob": NUMBER_ARRAY}
@@ -37,7 +39,9 @@ class ReaderPlan:
     slot_of: dict[str, int]
     expressions: dict[str, Expression]
     extras: list[str]  # those computed from parts of the record, like the expressions
-    roots: dict[str, int]  # the keys of these parts → the slots of their spans
+    computed: list[str]  # the keys of these parts
+    judged: list[str]  # the keys of the parts that say whether a sample is left out
+    roots: dict[str, int]  # all these keys → the slots of their spans
 
 
 @dataclass
@@ -103,17 +107,22 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
         slot_kind = EXTRA_KINDS.get(EXTRAS[name])
         if slot_kind is None or not has_slot(name, slot_kind, lenient=True):
             extras.append(name)
+    computed = _root_keys([*expressions.values(), *(fields.paths[name] for name in extras)])
+    judged = _root_keys([place for _, place in fields.leave_out])
+    if computed is None or judged is None:
+        return None
     roots: dict[str, int] = {}
-    for place in (*expressions.values(), *(fields.paths[name] for name in extras)):
-        keys = root_keys(place)
-        if not keys:
-            return None
-        for key in keys:
-            if key not in roots:
-                roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
-                slots.append((SPAN, 0, 0))
+    for key in dict.fromkeys([*computed, *judged]):
+        roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
+        slots.append((SPAN, 0, 0))
     nodes = _nodes(trie)
-    return None if nodes is None else ReaderPlan(nodes, slots, slot_of, expressions, extras, roots)
+    return None if nodes is None else ReaderPlan(nodes, slots, slot_of, expressions, extras, computed, judged, roots)
+
+
+def _root_keys(places: Sequence[Place]) -> list[str] | None:
+    """Return the keys of the record from which these places start; None if a place does not tell."""
+    keys = [list(root_keys(place)) for place in places]
+    return list(dict.fromkeys(chain.from_iterable(keys))) if all(keys) else None
 
 
 def _nodes(trie: TrieNode) -> list[Node] | None:

@@ -17,7 +17,7 @@ from budget_cli.records.values import (
     text_digest,
     token_count,
 )
-from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, Fields, names_for
+from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid, type_name
 from budget_cli.schema.lookup import MISSING, NotASample, count_elements, root_keys, split_records, value_at
 from budget_cli.schema.parsing import place_text
@@ -29,35 +29,83 @@ KEYS_SHOWN = 12  # keys of a record that a message about a missing one names
 Response = tuple[Key, float, float | None, float | None, float | None, int | None, tuple[Any, ...]]
 
 
-def responses(value: Any, fields: Fields, line: int) -> list[Response]:
-    """Return the responses that the value of a line holds.
+def responses(value: Any, fields: Fields, line: int) -> tuple[list[Response], list[str]]:
+    """Return the responses that the value of a line holds, and a reason for each sample that is left out.
 
     Raises:
         Invalid: a required field is missing, or a field is not what it must be.
         NotASample: the line has no reward, and such lines are to be skipped.
     """
     found: list[Response] = []
+    left_out: list[str] = []
     samples = split_records(value, fields)
     if fields.skip_unscored and all(isinstance(sample, dict) and not _has_reward(sample, fields) for sample in samples):
         raise NotASample
+    if not samples and fields.empty_reason:
+        left_out.append(fields.empty_reason)
     for record in samples:
         if not isinstance(record, dict):
             raise Invalid("not-an-object", f"expected an object, found {type_name(record)}", column=1)
-        found += _responses_of_record(record, fields, line)
-    return found
+        reason = reason_to_leave_out(record, fields)
+        if reason is None:
+            found += _responses_of_record(record, fields, line)
+        else:
+            left_out.append(reason)
+    return found, left_out
+
+
+def reason_to_leave_out(record: dict[str, Any], fields: Fields) -> str | None:
+    """Return the first reason for which the trainer does not train on a sample; None if there is none.
+
+    Raises:
+        Invalid: an expression cannot be computed, or gives what is neither true nor false.
+    """
+    for reason, place in fields.leave_out:
+        try:
+            value = value_at(record, place)
+            # as in JMESPath, but for numbers and strings, of which there 0 and "False" are true
+            if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+                comparison = f"compare it, as in {place_text(place)} == `{json.dumps(value)[:20]}`"
+                raise Invalid("wrong-type", f"expected true or false, found {type_name(value)}: {comparison}")
+        except Invalid as bad:
+            bad.field = f"--where ({place_text(place)})" if reason == WHERE else f"leave_out.{reason}"
+            bad.path = place
+            raise
+        if (value is not MISSING and bool(value)) is not (reason == WHERE):
+            return reason
+    return None
 
 
 def is_prompt_record(record: dict[str, Any], fields: Fields) -> bool:
     """True if a record holds arrays over all responses to a prompt.
 
     Raises:
-        Invalid: a value on the way to a field has the wrong type.
+        Invalid: a value on the way to a field has the wrong type, or there are both a reward and an array of them.
     """
-    return _raw_value(record, fields, "rewards") is not MISSING and _raw_value(record, fields, "reward") is MISSING
+    if fields.scored_by == "rewards":
+        return True
+    several = _raw_value(record, fields, "rewards")
+    if several is MISSING:
+        return False
+    if _raw_value(record, fields, "reward") is MISSING:
+        return True
+    if isinstance(several, list) and not fields.scored_by:
+        ways = ", or ".join(
+            f"--field {name}={place_text(fields.paths[name])} for {what}"
+            for name, what in (("reward", "the one number"), ("rewards", "the array, one for each response"))
+        )
+        raise Invalid(
+            "wrong-value",
+            f"an array beside a single reward, and only one of them can count: give {ways}",
+            "rewards",
+            fields.paths["rewards"],
+        )
+    return False
 
 
 def _has_reward(record: dict[str, Any], fields: Fields) -> bool:
-    return any(_raw_value(record, fields, name) is not MISSING for name in names_for("reward"))
+    names = ("rewards",) if fields.scored_by == "rewards" else names_for("reward")
+    return any(_raw_value(record, fields, name) is not MISSING for name in names)
 
 
 def _raw_value(record: dict[str, Any], fields: Fields, name: str) -> Any:
@@ -88,12 +136,15 @@ def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> l
     log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence_log_prob) or (None, None)
     old_log_prob, old_tokens = _field(record, fields, "old_log_prob", "old_log_prob", sequence_log_prob) or (None, None)
     if tokens is not None and old_tokens is not None and tokens != old_tokens:
-        raise Invalid(
-            "unequal-lengths",
-            f"{count_elements(old_tokens)}, but log_prob has {tokens}",
-            "old_log_prob",
-            fields.paths["old_log_prob"],
-        )
+        if _is_ignored(fields, "old_log_prob"):
+            old_log_prob = old_tokens = None
+        else:
+            raise Invalid(
+                "unequal-lengths",
+                f"{count_elements(old_tokens)}, but log_prob has {tokens}",
+                "old_log_prob",
+                fields.paths["old_log_prob"],
+            )
     tokens = tokens if tokens is not None else old_tokens
     length = _length(record, fields, "response_length", token_count, tokens)
     extras = tuple(extra_value(record, fields, name) for name in fields.extras)
@@ -105,10 +156,13 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
     rewards = _field(record, fields, "rewards", "reward", list_of(finite_number))
     log_probs = _field(record, fields, "log_probs", "log_prob", list_of(sequence_log_prob))
     old_log_probs = _field(record, fields, "old_log_probs", "old_log_prob", list_of(sequence_log_prob))
+    log_probs = _fitting(log_probs, rewards, fields, "log_prob")
+    old_log_probs = _fitting(old_log_probs, rewards, fields, "old_log_prob")
     tokens = next((p for p in (log_probs, old_log_probs) if p and all(n is not None for _, n in p)), None)
     lengths = _length(
         record, fields, "response_lengths", list_of(token_count), [n for _, n in tokens] if tokens else None
     )
+    lengths = _fitting(lengths, rewards, fields, "response_length")
     named = {"log_probs": log_probs, "old_log_probs": old_log_probs, "response_lengths": lengths}
     for name, values in named.items():
         if values is not None and len(values) != len(rewards):
@@ -116,6 +170,9 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
             raise Invalid("unequal-lengths", message, name, fields.paths[name])
     for i, ((_, tokens_i), (_, old_tokens_i)) in enumerate(zip(log_probs or [], old_log_probs or [], strict=False)):
         if tokens_i is not None and old_tokens_i is not None and tokens_i != old_tokens_i:
+            if _is_ignored(fields, "old_log_prob"):
+                old_log_probs = None
+                break
             message = f"response {i}: {count_elements(old_tokens_i)}, but log_probs has {tokens_i}"
             raise Invalid("unequal-lengths", message, "old_log_probs", fields.paths["old_log_probs"])
     nothing = [None] * len(rewards)
@@ -132,6 +189,17 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
             strict=True,
         )
     ]
+
+
+def _fitting(values: Any, rewards: list[float], fields: Fields, canonical: str) -> Any:
+    """Return the values of a field; None if there are not as many as rewards, and that is to be ignored."""
+    misfits = values is not None and len(values) != len(rewards)
+    return None if misfits and _is_ignored(fields, canonical) else values
+
+
+def _is_ignored(fields: Fields, canonical: str) -> bool:
+    """True if an invalid value of this field counts as none."""
+    return fields.ignore_unneeded and not fields.required(canonical)
 
 
 def extra_value(record: dict[str, Any], fields: Fields, name: str) -> Any:
@@ -182,21 +250,46 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
     value: Any = MISSING
     try:
         value = value_at(record, path)
+        if name != canonical and traverses_list(path) and value is not MISSING:
+            _require_in_each(record, path)
         if value is MISSING or value is None:
             if not fields.required(canonical):
                 return None
             raise _absence(value, name, canonical, record, path)
-        if traverses_list(path):
+        if name == canonical and traverses_list(path):
             value = _combined(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
             value = composite(value)
         return check(value)
     except Invalid as bad:
+        if _is_ignored(fields, canonical):
+            return None
         if bad.code == "null" and isinstance(path, Expression):
             bad = _with_missing_keys(bad, record, path)
         if is_number_as_text(value) and KINDS[canonical] != "id":
             bad.message += f"; --field '{name}=to_number({place_text(path)})' reads it"
+        if _is_boolean(value) and KINDS[canonical] == "number":
+            bad.message += f"; --field '{name}=number({place_text(path)})' counts true as 1 and false as 0"
         raise _with_field(bad, name, path) from None
+
+
+def _is_boolean(value: Any) -> bool:
+    """True for true or false, and for a list of them."""
+    return isinstance(value, bool) or (isinstance(value, list) and bool(value) and isinstance(value[0], bool))
+
+
+def _require_in_each(record: dict[str, Any], path: Place) -> None:
+    """Check that a path which gives one value per response finds one in each element of its list.
+
+    Raises:
+        Invalid: an element has none.
+    """
+    assert not isinstance(path, Expression)
+    depth = next(i for i, step in enumerate(path) if step.each)
+    elements = value_at(record, (*path[:depth], path[depth]._replace(each=False)))
+    for i, element in enumerate(elements):
+        if path[depth + 1 :] and value_at(element, path[depth + 1 :]) is MISSING:
+            raise Invalid("missing", f"response {i}: missing")
 
 
 def _with_missing_keys(bad: Invalid, record: dict[str, Any], path: Place) -> Invalid:
@@ -237,7 +330,12 @@ def _absence(value: Any, name: str, canonical: str, record: dict[str, Any], path
 def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
     """Return the given length, else the number of tokens in a list of log-probs, else None if it is not required."""
     if tokens is not None:
-        given = _raw_value(record, fields, name)
+        try:
+            given = _raw_value(record, fields, name)
+        except Invalid:
+            if _is_ignored(fields, "response_length"):
+                return tokens
+            raise
         if given is MISSING or (given is None and fields.needs_length):  # null: its writer did not count
             return tokens
     return _field(record, fields, name, "response_length", check)

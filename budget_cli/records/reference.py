@@ -4,6 +4,7 @@ The reference reader defines what a valid record is. The fast readers (compiled,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,15 @@ import orjson
 
 from budget_cli.ids import Ids
 from budget_cli.records import columns, record
-from budget_cli.records.columns import Decoded, Rejection, RejectionLimit, ResponseColumns, Tally
+from budget_cli.records.columns import (
+    PLACES_OF_EACH,
+    Decoded,
+    LeftOut,
+    Rejection,
+    RejectionLimit,
+    ResponseColumns,
+    Tally,
+)
 from budget_cli.records.diagnosis import column_of, diagnose, is_torn
 from budget_cli.records.record import responses
 from budget_cli.schema.fields import EXTRAS, Fields, singular
@@ -29,7 +38,7 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimi
     for number, line in enumerate(lines, start=1):
         reader.read_line(number, line, torn=torn and number == len(lines))
     ids = Ids()
-    return Decoded(reader.columns(ids), reader.tally, len(lines), reader.rejections)
+    return Decoded(reader.columns(ids), reader.tally, len(lines), reader.rejections, reader.left_out)
 
 
 class ReferenceReader:
@@ -38,6 +47,7 @@ class ReferenceReader:
     def __init__(self, fields: Fields, max_line_bytes: int, keep: RejectionLimit) -> None:
         self.tally = Tally()
         self.rejections: list[Rejection] = []
+        self.left_out: list[LeftOut] = []  # the first places of each reason
         self._fields, self._max_line_bytes, self._keep = fields, max_line_bytes, keep
         self._rows: list[record.Response] = []
         self._lines: list[int] = []  # of each row
@@ -47,7 +57,8 @@ class ReferenceReader:
         if len(line) <= self._max_line_bytes and not line.strip(b" \t\r"):
             self.tally.blank += 1
             return
-        self._read(number, lambda: value_of(line, self._max_line_bytes), line, torn)
+        accepts_nan = self._fields.ignore_unneeded
+        self._read(number, lambda: value_of(line, self._max_line_bytes, accepts_nan), line, torn)
 
     def read_row(self, number: int, value: Any) -> None:
         """Read a record that is not a line of text, or count the `Invalid` that stands for one that cannot be read."""
@@ -60,7 +71,7 @@ class ReferenceReader:
             value = parsed()
             if isinstance(value, Invalid):
                 raise value
-            rows = responses(value, self._fields, number)
+            rows, left_out = responses(value, self._fields, number)
         except NotASample:
             tally.skipped += 1
         except Invalid as bad:
@@ -72,11 +83,35 @@ class ReferenceReader:
                 tally.by_absent_field[singular(bad.field.partition(" ")[0])] += 1
             if self._keep.wants(len(self.rejections), tally.by_code[bad.code] - 1):
                 column = None if line is None else bad.column or column_of(line, bad.path)
+                if self._is_unneeded(number, line, parsed):
+                    bad.message += "; no coefficient needs it, so --ignore-unneeded reads on"
                 self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
         else:
-            tally.used += 1
+            tally.used += bool(rows or not left_out)
             self._rows += rows
             self._lines += [number] * len(rows)
+            for reason in left_out:
+                self.note_left_out(number, reason)
+
+    def note_left_out(self, number: int, reason: str) -> None:
+        """Count a sample that is left out of a line."""
+        if self.tally.left_out[reason] < PLACES_OF_EACH:
+            self.left_out.append(LeftOut("", number, reason))
+        self.tally.left_out[reason] += 1
+
+    def _is_unneeded(self, number: int, line: bytes | None, parsed: Callable[[], Any]) -> bool:
+        """True if a rejected record is valid but for fields that the coefficients do not need."""
+        fields = self._fields
+        if fields.ignore_unneeded or (fields.needs_length and fields.needs_log_probs and line is None):
+            return False
+        try:
+            value = parsed() if line is None else value_of(line, self._max_line_bytes, accepts_nan=True)
+            if isinstance(value, Invalid):
+                return False
+            responses(value, replace(fields, ignore_unneeded=True), number)
+        except (Invalid, NotASample):
+            return False
+        return True
 
     @property
     def is_empty(self) -> bool:
@@ -100,8 +135,13 @@ class ReferenceReader:
         return ResponseColumns(ids.all(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
 
 
-def value_of(line: bytes, max_line_bytes: int) -> Any:
+def value_of(line: bytes, max_line_bytes: int, accepts_nan: bool = False) -> Any:
     """Parse a line.
+
+    Args:
+        line: without its newline.
+        max_line_bytes: the longest that is read.
+        accepts_nan: True to leave it to the fields to refuse NaN and infinities, which are not JSON.
 
     Raises:
         Invalid: it is too long or is not JSON.
@@ -111,4 +151,4 @@ def value_of(line: bytes, max_line_bytes: int) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return diagnose(line, error)
+        return diagnose(line, error, accepts_nan)

@@ -119,6 +119,7 @@ def json(result: CheckResult) -> bytes:
         "prompts": loss.prompts,
         "responses": loss.responses,
         "records": as_dict(loss.records),
+        "left_out": loss.left_out,
         "checked": run.checked,
         "unchecked": [as_dict(unchecked) for unchecked in run.unchecked],
         "thresholds": result.thresholds,
@@ -207,7 +208,7 @@ def _report(finding: Finding, sources: Sequence[str]) -> str:
 
 
 TITLES = {
-    "records": "Records that were rejected",
+    "records": "Records that were rejected or left out",
     "groups": "Groups",
     "budget": "Budget",
     "lengths": "Lengths",
@@ -241,10 +242,10 @@ section for each, and `budget-cli check --explain CODE` prints it. (This page is
 - **`--baseline FILE`** takes the JSON of an earlier check: a finding that it contains and that is no worse now does not
   fail the run.
 - **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
-  `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts or records), `accepted` (why it does not
-  count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then `coefficients`,
-  `prompts`, `responses`, `records`, the codes `checked`, those `unchecked` with the reason, `thresholds`, the `reasons`
-  for failing, and what is `incomplete`. More keys may be added.
+  `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or samples), `accepted` (why it does
+  not count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then
+  `coefficients`, `prompts`, `responses`, `records`, `left_out` by reason, the codes `checked`, those `unchecked` with
+  the reason, `thresholds`, the `reasons` for failing, and what is `incomplete`. More keys may be added.
 """
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved
 from budget_cli.analysis.gates import GateResult
+from budget_cli.analysis.loss import Records
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
 from budget_cli.ids import Key
@@ -19,7 +20,7 @@ from budget_cli.rendering.formats import (
     utf8,
 )
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
-from budget_cli.rendering.text import PASS, Line, Piece, failures, figure, gates_hold, listed, rejected
+from budget_cli.rendering.text import PASS, Line, Piece, failures, figure, gates_hold, left_out, listed, rejected
 
 LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
 SHARES = ("over_budget", "zero_variance")
@@ -75,6 +76,7 @@ def screen(
             ]
         yield []
     for side in sides:
+        yield from left_out(side.tally.left_out)
         yield from rejected(side.rejections, side.tally.rejected)
     yield from _verdict(sides, reasons, gates)
 
@@ -146,7 +148,8 @@ def json(
         tally = side.tally
         result[key] = {
             "name": utf8(side.name),
-            "records": {n: getattr(tally, n) for n in ("read", "used", "rejected", "blank", "skipped")},
+            "records": as_dict(Records.from_tally(tally)),
+            "left_out": dict(tally.left_out),
             "only_here": list(side.only_here),
             "rejections": rejections_as_dicts(side.rejections),
             "incomplete": [utf8(problem) for problem in side.incomplete],

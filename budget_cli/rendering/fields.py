@@ -23,6 +23,8 @@ def screen(inventory: Inventory) -> Iterator[Line]:
             continue
         example = "" if found.example is None else f"   e.g. {for_terminal(found.example, 40)}"
         yield [*label, Piece(f"← {for_terminal(found.place)}   {found.samples:,}"), Piece(example, "dim")]
+    for reason, place, samples in inventory.left_out:
+        yield [Piece("  left out         ", "dim"), Piece(f"{reason}: {for_terminal(place, 200)}   {samples:,}")]
     if inventory.unused:
         yield [Piece(f"  not used: {for_terminal(', '.join(inventory.unused), 200)}", "dim")]
     if inventory.near:
@@ -36,4 +38,5 @@ def screen(inventory: Inventory) -> Iterator[Line]:
 def json(inventory: Inventory) -> bytes:
     """Return one JSON object."""
     fields = [as_dict(field) for field in inventory.fields]
-    return json_document({"schema": SCHEMA, **as_dict(inventory), "fields": fields})
+    left_out = [as_dict(one) for one in inventory.left_out]
+    return json_document({"schema": SCHEMA, **as_dict(inventory), "fields": fields, "left_out": left_out})

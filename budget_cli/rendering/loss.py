@@ -37,6 +37,7 @@ from budget_cli.rendering.text import (
     Line,
     Piece,
     figure,
+    left_out,
     listed,
     rejected,
     verdict,
@@ -90,6 +91,7 @@ def screen(
     yield from findings(loss, phantoms)
     if not reasons:
         yield from _uncovered(loss)
+    yield from left_out(loss.left_out)
     yield from rejected(rejections, loss.records.rejected)
     yield from verdict(loss.records, reasons, gates)
 
@@ -269,6 +271,7 @@ def cases(
     records = loss.records
     failures = [str(reason) for reason in reasons if reason.kind != "gate"]
     output = f"{records.read:,} read, {records.used:,} used, {records.rejected:,} rejected"
+    output += f", {records.left_out:,} left out" if records.left_out else ""
     places = [str(rejection) for rejection in rejections]
     if places and records.rejected > len(places):
         places.append(f"and {records.rejected - len(places):,} more")

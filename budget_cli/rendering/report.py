@@ -102,6 +102,7 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
             ("records.rejected", "rejected", "whole"),
             ("records.blank", "blank lines", "whole"),
             ("records.skipped", "without samples", "whole"),
+            ("records.left_out", "samples left out", "whole"),
         ),
     ),
 )

@@ -18,7 +18,7 @@ from budget_cli.rendering.formats import (
     rounded,
     utf8,
 )
-from budget_cli.rendering.text import WIDTH, Line, Piece, rejected, verdict
+from budget_cli.rendering.text import WIDTH, Line, Piece, left_out, rejected, verdict
 
 
 def screen(
@@ -38,8 +38,9 @@ def screen(
         for reason in one.reasons:
             yield from ([Piece(f"    {line}")] for line in textwrap.wrap(reason, WIDTH - 4))
     yield []
+    yield from left_out(tally.left_out)
     yield from rejected(rejections, tally.rejected)
-    yield from verdict(Records(tally.read, tally.used, tally.rejected, tally.blank, tally.skipped), reasons)
+    yield from verdict(Records.from_tally(tally), reasons)
 
 
 def json(

@@ -25,7 +25,7 @@ from budget_cli.rendering.formats import (
     utf8_key,
 )
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, listed, rejected, verdict
+from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, left_out, listed, rejected, verdict
 
 SHADES = (" ", "░", "▒", "▓", "█")
 HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
@@ -61,6 +61,7 @@ def screen(
         yield from _budgets(sweep.budgets)
         yield []
         yield from _findings(sweep)
+    yield from left_out(sweep.first.left_out)
     yield from rejected(rejections, sweep.first.records.rejected)
     yield from verdict(sweep.first.records, reasons)
 
@@ -254,6 +255,7 @@ def json(
         "cells": list(_cells(sweep, all_numbers, precision)),
         "budgets": [_budget(budget, precision) for budget in sweep.budgets],
         "records": as_dict(sweep.first.records),
+        "left_out": sweep.first.left_out,
         "rejections": rejections_as_dicts(rejections),
         "incomplete": [utf8(problem) for problem in incomplete],
     }

@@ -3,10 +3,11 @@
 Every piece is already safe for a terminal.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from budget_cli.analysis.gates import GateResult
+from budget_cli.analysis.left_out import described
 from budget_cli.analysis.loss import Records
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
@@ -98,6 +99,12 @@ def rejected(rejections: Sequence[Rejection], total: int) -> Iterator[Line]:
         yield [Piece("rejected  ", "red"), Piece(for_terminal(rejection, 240))]
     if rejections and total > len(rejections):
         yield [Piece(f"          and {total - len(rejections):,} more (-v shows all)", "dim")]
+
+
+def left_out(reasons: Mapping[str, int]) -> Iterator[Line]:
+    """Yield a line on the samples that are left out, by reason, with the option that uses them."""
+    if reasons:
+        yield [Piece("left out  ", "cyan"), Piece(for_terminal(described(reasons), 240))]
 
 
 def verdict(records: Records, reasons: Sequence[Reason], gates: Sequence[GateResult] = ()) -> Iterator[Line]:

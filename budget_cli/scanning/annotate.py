@@ -20,7 +20,7 @@ from budget_cli.records import reference
 from budget_cli.records.columns import ResponseColumns, Tally
 from budget_cli.records.insertion import Insertion
 from budget_cli.records.jsonl import UTF8_BOM
-from budget_cli.records.record import is_prompt_record
+from budget_cli.records.record import is_prompt_record, reason_to_leave_out
 from budget_cli.scanning import formats, scan, workers
 from budget_cli.scanning.parts import groups_from
 from budget_cli.scanning.plan import Plan, Task
@@ -158,13 +158,33 @@ def _written(
         if at == end:  # a blank line, or one without a sample
             written.append(line)
             continue
-        pieces = []
+        if plan.fields.records == "columns" and plan.fields.leave_out:
+            kept = _kept(line, plan)
+            spread = [_spread(value[at:end], kept) for value in values]
+            written.append(insertion.into(line, [orjson.dumps(dict(zip(names, spread, strict=True)))]))
+            continue
+        pieces: list[bytes | None] = []
         for size in _sizes(line, plan, end - at):
+            if size == 0:  # left out: the sample stays as it is
+                pieces.append(None)
+                continue
             part = [value[at] if size is None else value[at : at + size] for value in values]
             pieces.append(orjson.dumps(dict(zip(names, part, strict=True))))
             at += 1 if size is None else size
         written.append(insertion.into(line, pieces))
     return written
+
+
+def _kept(line: bytes, plan: Plan) -> list[bool]:
+    """Return, for each sample of a line, whether it is not left out."""
+    value = reference.value_of(line, plan.limits.max_line_bytes, plan.fields.ignore_unneeded)
+    return [reason_to_leave_out(record, plan.fields) is None for record in split_records(value, plan.fields)]
+
+
+def _spread(values: Sequence[float | None], kept: Sequence[bool]) -> list[float | None]:
+    """Return the values in the places of the samples that are kept, and None in the others."""
+    each = iter(values)
+    return [next(each) if is_kept else None for is_kept in kept]
 
 
 @lru_cache(maxsize=1)
@@ -191,12 +211,19 @@ def _has_one_response_per_line(lines: list[bytes], columns: ResponseColumns, fie
 
 
 def _sizes(line: bytes, plan: Plan, responses: int) -> list[int | None]:
-    """Return, for each record of a line, the number of responses in its arrays; None if it is a single response."""
+    """Return, for each record of a line, the number of responses in its arrays; None if it is a single response.
+
+    0 stands for a sample that is left out.
+    """
     fields = plan.fields
     if fields.records == "columns":
         return [responses]
-    sizes = []
-    for record in split_records(reference.value_of(line, plan.limits.max_line_bytes), fields):
+    sizes: list[int | None] = []
+    value = reference.value_of(line, plan.limits.max_line_bytes, fields.ignore_unneeded)
+    for record in split_records(value, fields):
+        if reason_to_leave_out(record, fields) is not None:
+            sizes.append(0)
+            continue
         arrays = is_prompt_record(record, fields)
         sizes.append(len(value_at(record, fields.paths["rewards"])) if arrays else None)
     return sizes

@@ -12,7 +12,7 @@ from typing import Protocol
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.records import diagnosis, jsonl
-from budget_cli.records.columns import Decoded, Tally
+from budget_cli.records.columns import Decoded, Tally, merge_left_out
 from budget_cli.scanning import summary
 from budget_cli.scanning.parts import part_from, under_prompts
 from budget_cli.scanning.plan import Part, Plan, Task, Unit
@@ -110,6 +110,7 @@ class _Parquet:
                 whole.tallies.setdefault(label, Tally()).merge(part.tallies[label])
             whole.tally.merge(part.tally)
             plan.limits.keep.merge(whole.rejections, part.rejections)
+            merge_left_out(whole.left_out, part.left_out)
         return whole
 
 

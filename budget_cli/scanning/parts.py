@@ -33,6 +33,7 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     else:
         groups, by, tallies, observations = take(columns, source.name, plan, tally)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
+    part.left_out = decoded.left_out
     if plan.fields.prompts_of_steps:
         part.steps = _steps_in(columns)
     return part

@@ -7,7 +7,7 @@ from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.records.columns import Label, Rejection, ResponseColumns, Tally
+from budget_cli.records.columns import Label, LeftOut, Rejection, ResponseColumns, Tally
 from budget_cli.records.jsonl import Limits
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.blocks import Block
@@ -58,5 +58,6 @@ class Part:
     by: dict[Label, Groups]  # the same responses, by label
     tallies: dict[Label, Tally]  # their records; a rejected record has no label
     observations: Observations | None = None
+    left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
     rows: ResponseColumns | None = None  # if several rows may be one response: they are not in the groups yet

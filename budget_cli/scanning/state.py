@@ -14,7 +14,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.evidence.observations import Observations
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
-from budget_cli.records.columns import Label, Rejection, ResponseColumns, Tally
+from budget_cli.records.columns import Label, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
 from budget_cli.scanning.parts import take
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import Rollouts
@@ -47,6 +47,7 @@ class Summary:
     incomplete: list[tuple[str, str]]  # sources that could not be read to their end, and why
     bytes: int
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
+    left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Scan:
     source_results: list[SourceResult] = field(default_factory=list)  # if the plan keeps sources apart
     tally: Tally = field(default_factory=Tally)
     rejections: list[Rejection] = field(default_factory=list)  # as many as the plan keeps; `tally` counts all of them
+    left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason; `tally` counts all
     problems: list[InputProblem] = field(default_factory=list)  # sources that could not be read to their end
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
@@ -129,6 +131,8 @@ class Scan:
         self.bytes += part.bytes
         rejections = [one._replace(source=source.name, line=before + one.line) for one in part.rejections]
         plan.limits.keep.merge(self.rejections, rejections)
+        places = [one._replace(source=source.name, line=before + one.line) for one in part.left_out]
+        merge_left_out(self.left_out, places)
         self.lines[source.name] += part.lines
 
     def _fold_summary(self, summary: Summary, plan: Plan) -> None:
@@ -140,6 +144,7 @@ class Scan:
         self.steps |= summary.steps
         self.bytes += summary.bytes
         plan.limits.keep.merge(self.rejections, summary.rejections)
+        merge_left_out(self.left_out, summary.left_out)
         self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
 
     def close_source(self, plan: Plan) -> None:
@@ -192,6 +197,7 @@ class Scan:
         self.responses |= later.responses
         self.bytes += later.bytes
         plan.limits.keep.merge(self.rejections, later.rejections)
+        merge_left_out(self.left_out, later.left_out)
         self.problems += later.problems
         self.notes += later.notes
         self.lines.update(later.lines)

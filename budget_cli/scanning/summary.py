@@ -20,10 +20,10 @@ from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
 from budget_cli.ids import Key, Packed
-from budget_cli.records.columns import Rejection, Tally
+from budget_cli.records.columns import LeftOut, Rejection, Tally
 from budget_cli.scanning import evidence_json
 from budget_cli.scanning.state import SourceResult, Summary
-from budget_cli.schema.fields import KINDS, Fields
+from budget_cli.schema.fields import KINDS, WHERE, Fields
 from budget_cli.schema.parsing import place_text
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
@@ -45,7 +45,14 @@ def settings_of(fields: Fields) -> dict[str, Any]:
         "group": fields.group,
         "prompts_of_steps": fields.prompts_of_steps,
         "needs": {"length": fields.needs_length, "log_probs": fields.needs_log_probs},
+        **({"leave_out": _leave_out(fields)} if fields.leave_out or fields.empty_reason else {}),
     }
+
+
+def _leave_out(fields: Fields) -> dict[str, str]:
+    """Return what is left out, by reason."""
+    empty = {fields.empty_reason: "no samples"} if fields.empty_reason else {}
+    return {reason: place_text(place) for reason, place in fields.leave_out} | empty
 
 
 def thresholds_of(spec: ObservationSpec) -> dict[str, float]:
@@ -108,8 +115,9 @@ def require_alike(
                 raise UsageProblem(
                     f"{name}: this summary has {what} of {known:,} of {header['responses']:,} responses: give {instead}"
                 )
-        for setting in ("fields", "records_are", "group", "prompts_of_steps"):
-            has, wanted = header.get(setting, False), expected.get(setting, False)
+        for setting in ("fields", "records_are", "group", "prompts_of_steps", "leave_out"):  # the last two since 0.2
+            nothing: Any = {} if setting == "leave_out" else False
+            has, wanted = header.get(setting, nothing), expected.get(setting, nothing)
             if has != wanted:
                 one, other = _differing(has, wanted)
                 raise UsageProblem(
@@ -118,11 +126,28 @@ def require_alike(
                 )
 
 
+def require_left_out(headers: Mapping[str, dict[str, Any]], where: str | None, keep: Sequence[str]) -> None:
+    """Check that these summaries leave out what `--where` and `--keep` say, as their samples can no longer be judged.
+
+    Raises:
+        UsageProblem: one was made with another selection of samples.
+    """
+    for name, header in headers.items():
+        left_out = header.get("leave_out", {})
+        again = "a summary holds no single records, so summarize again with it"
+        if where is not None and left_out.get(WHERE) != where:
+            made = f"with --where {left_out[WHERE]!r}" if WHERE in left_out else "without --where"
+            raise UsageProblem(f"--where {where!r}: {name} was made {made}: {again}")
+        for reason in keep:
+            if reason in left_out or (reason == "all" and set(left_out) - {WHERE}):
+                raise UsageProblem(f"--keep {reason}: {name} was made without it: {again}")
+
+
 def _differing(one: Any, other: Any) -> tuple[str, str]:
     """Show two settings, of mappings only the entries that differ."""
     if not isinstance(one, dict):
         return repr(one), repr(other)
-    names = [name for name in one if one[name] != other.get(name)]
+    names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
     shown, other_shown = (", ".join(f"{name}={each.get(name)}" for name in names) for each in (one, other))
     return shown, other_shown
 
@@ -188,10 +213,16 @@ def read(source: Source, layout: Layout, spec: ObservationSpec | None = None) ->
         raise InputProblem(source.name, f"truncated summary: it has {prompts:,} of {header['prompts']:,} prompts")
     evidence, ids = _evidence(source, header, spec), Packed.concatenate(keys)
     results = _source_results(source, header, layout, ids, np.concatenate(places), np.concatenate(rows), evidence)
-    tally = Tally(**header["records"], by_code=Counter(header["rejected"]), by_absent_field=Counter(header["lacking"]))
+    tally = Tally(
+        **header["records"],
+        by_code=Counter(header["rejected"]),
+        by_absent_field=Counter(header["lacking"]),
+        left_out=Counter(header.get("left_out", {})),
+    )
+    left_out = [LeftOut(*place) for place in header.get("left_out_places", [])]
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     incomplete = [(name, why) for name, why in header["incomplete"]]
-    return Summary(results, tally, rejections, incomplete, size, set(header.get("steps", [])))
+    return Summary(results, tally, rejections, incomplete, size, set(header.get("steps", [])), left_out)
 
 
 def _evidence(source: Source, header: dict[str, Any], spec: ObservationSpec | None) -> list[Any]:

@@ -24,7 +24,7 @@ from budget_cli.scanning.state import Scan
 from budget_cli.scanning.summary import MOST_STEPS, SCHEMA, settings_of, thresholds_of
 from budget_cli.schema.fields import Fields
 
-TALLY_COUNTERS = ("by_code", "by_absent_field")
+TALLY_COUNTERS = ("by_code", "by_absent_field", "left_out")
 CHUNK = 1 << 13  # prompts converted to Python's numbers at a time
 
 
@@ -69,6 +69,9 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         "rejections": [{**one._asdict(), "source": _utf8(one.source)} for one in scan.rejections],
         "incomplete": [[_utf8(problem.source), _utf8(problem.problem)] for problem in scan.problems],
     }
+    if scan.tally.left_out:
+        header["left_out"] = dict(scan.tally.left_out)
+        header["left_out_places"] = [[_utf8(source), line, reason] for source, line, reason in scan.left_out]
     observed = [result.observations for result in scan.source_results if result.observations is not None]
     if spec is not None and len(observed) == len(sources):  # all sources were observed
         header["thresholds"] = thresholds_of(spec)

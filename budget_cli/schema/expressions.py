@@ -7,6 +7,7 @@ need. Imported only when the place of a field is an expression, since importing 
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Callable
 from functools import lru_cache, reduce
 from typing import Any, TypeVar
@@ -73,6 +74,30 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
                     "wrong-type", f"value {i + 1} of {len(values)}: expected a number, found {type_name(value)}"
                 )
         return math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
+
+    @_takes("array", "array-number")
+    def _func_nandot(self, values: list[Any], weights: list[float]) -> float:
+        """Return Σ value·weight over the values that are neither null nor NaN, as TRL sums rewards (torch.nansum)."""
+        if len(values) != len(weights):
+            raise Invalid("unequal-lengths", f"{len(values)} values, but {len(weights)} weights")
+        present = [(i, value) for i, value in enumerate(values) if value is not None and value == value]
+        if not present:
+            what = "the only value is" if len(values) == 1 else f"all {len(values)} values are"
+            raise Invalid("null", f"{what} null or NaN")
+        for i, value in present:
+            if not _is_number(value):
+                hint = "; number(…) counts it" if isinstance(value, bool) else ""
+                raise Invalid(
+                    "wrong-type", f"value {i + 1} of {len(values)}: expected a number, found {type_name(value)}{hint}"
+                )
+        return math.fsum(value * weights[i] for i, value in present)
+
+    @_takes("boolean|number|array")
+    def _func_number(self, value: Any) -> Any:
+        """Return 1 for true, 0 for false and a number unchanged; of a list, the same for each element."""
+        if isinstance(value, list):
+            return [self._func_number(element) if isinstance(element, (bool, list)) else element for element in value]
+        return int(value) if isinstance(value, bool) else value
 
     @_takes("number", "number")
     def _func_minus(self, a: float, b: float) -> float:
@@ -182,9 +207,9 @@ def roots(text: str) -> frozenset[str] | None:
             return True
         if kind == "literal":
             return True
-        if kind in ("function_expression", "multi_select_list", "or_expression"):
+        if kind in ("function_expression", "multi_select_list", "comparator", "not_expression", *EITHER):
             return all(map(visit, children))
-        if kind in ("subexpression", "index_expression", "projection", "flatten"):
+        if kind in ("subexpression", "index_expression", "projection", "filter_projection", "flatten", "pipe"):
             return visit(children[0])
         return False
 
@@ -211,7 +236,28 @@ def evaluate(text: str, record: Any) -> Any:
 
 Closure = Callable[[Any], Any]
 EITHER = ("or_expression", "and_expression")
-PLAIN: dict[str, tuple[type, ...]] = {"array": (list,), "string": (str,), "number": (int, float), "object": (dict,)}
+COMPILED = (
+    "subexpression",
+    "index_expression",
+    "multi_select_list",
+    "comparator",
+    "not_expression",
+    *EITHER,
+    "function_expression",
+)
+ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
+PLAIN: dict[str, tuple[type, ...]] = {
+    "array": (list,),
+    "boolean": (bool,),
+    "string": (str,),
+    "number": (int, float),
+    "object": (dict,),
+}
 
 
 @lru_cache(maxsize=64)
@@ -229,7 +275,7 @@ def _closure_of(node: Any) -> Closure | None:
         return lambda found: found[value] if isinstance(found, list) and -len(found) <= value < len(found) else None
     if kind == "literal":
         return lambda record: value
-    if kind not in ("subexpression", "index_expression", "multi_select_list", *EITHER, "function_expression"):
+    if kind not in COMPILED:
         return None
     inner = [_closure_of(child) for child in node["children"]]
     parts = [part for part in inner if part is not None]
@@ -243,7 +289,34 @@ def _closure_of(node: Any) -> Closure | None:
         return lambda record: parts[1](record) if _is_false(found := parts[0](record)) else found
     if kind == "and_expression":
         return lambda record: found if _is_false(found := parts[0](record)) else parts[1](record)
+    if kind == "not_expression":
+        return lambda record: _is_false(parts[0](record))
+    if kind == "comparator":
+        return _comparison(value, *parts)
     return _call(value, parts) if kind == "function_expression" else None
+
+
+def _comparison(name: str, left: Closure, right: Closure) -> Closure:
+    """Compile a comparison: true is not 1, and only numbers and strings have an order."""
+    if name in ("eq", "ne"):
+        wanted = name == "eq"
+
+        def equals(record: Any) -> bool:
+            one, other = left(record), right(record)
+            return (isinstance(one, bool) is isinstance(other, bool) and one == other) is wanted
+
+        return equals
+    order = ORDERS[name]
+
+    def compare(record: Any) -> Any:
+        one, other = left(record), right(record)
+        return order(one, other) if _has_order(one) and _has_order(other) else None
+
+    return compare
+
+
+def _has_order(value: Any) -> bool:
+    return isinstance(value, str) or _is_number(value)
 
 
 def _is_false(value: Any) -> bool:

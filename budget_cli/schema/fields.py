@@ -46,6 +46,8 @@ EXTRA_PLURALS = {  # in a record that holds all responses to a prompt, which sha
     "finish_reason": "finish_reasons",
     "advantage": "advantages",
 }
+WHERE = "where"  # the reason to leave out a sample for which --where is not true
+LINE = "_line"  # in a sample that expressions judge: the whole line, whose keys those of the sample may hide
 NAMES = (*KINDS, *PLURALS.values(), *EXTRAS, *EXTRA_PLURALS.values())
 NAMED = tuple(name for name in NAMES if name != "by")  # what --field may map
 
@@ -69,6 +71,13 @@ class Fields:
     skip_unscored: bool = (
         False  # True if a line without a reward is no sample (a header, a summary): counted, not rejected
     )
+    # (reason, place): a sample is left out, neither rejected nor used, for the first reason whose place holds what is
+    # true; for `where`, what is not
+    leave_out: tuple[tuple[str, Place], ...] = ()
+    empty_reason: str = ""  # the reason to leave out a line whose list of samples is empty; "": there is none
+    # which of `reward` and `rewards` the preset or the user placed, so that it alone counts; "": neither, or both
+    scored_by: Literal["", "reward", "rewards"] = ""
+    ignore_unneeded: bool = False  # True to read an invalid field that the coefficients do not need as absent
     needs_length: bool = True
     needs_log_probs: bool = True
     extras: tuple[str, ...] = ()  # which of EXTRAS to read
@@ -97,10 +106,14 @@ class Fields:
     def with_places(self, places: Mapping[str, Place]) -> "Fields":
         """Return these fields with the canonical names of `places` (see `parse_mappings`) moved there."""
         mapped = {singular(name) for name in places}
+        scored_by = self.scored_by
+        if "reward" in mapped:
+            scored_by = "reward" if "rewards" not in places else "rewards" if "reward" not in places else ""
         return replace(
             self,
             places=tuple({**self.paths, **places}.items()),
             known=self.known | mapped,
+            scored_by=scored_by,
             id_file_prefix=None if "prompt_id" in mapped else self.id_file_prefix,
         )
 
@@ -155,7 +168,13 @@ def weights_expression(texts: Sequence[str]) -> list[str]:
     if not weights:
         return []
     names = ", ".join(".".join(_identifier(step.key) for step in _plain_path(name)) for name in weights)
-    return [f"reward=dot([{names}], `[{', '.join(f'{weight!r}' for weight in weights.values())}]`)"]
+    return [f"reward=nandot([{names}], `[{', '.join(f'{weight!r}' for weight in weights.values())}]`)"]
+
+
+def reward_names(texts: Sequence[str]) -> list[str]:
+    """Return the first key of each path that `--reward-weights` names."""
+    parts = (part.strip() for text in texts for part in text.split(","))
+    return [_plain_path(part.rpartition("=")[0])[0].key for part in parts]
 
 
 def _plain_path(text: str) -> Path:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from budget_cli.schema.fields import KINDS, Fields
+from budget_cli.schema.fields import KINDS, LINE, Fields
 from budget_cli.schema.json_values import Invalid, type_name
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place
@@ -69,11 +69,21 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
         return _rows(value, fields)
     path = fields.records_place
     inner = value_at(value, path)
+    if inner is MISSING and fields.empty_reason and _is_empty_list(value, path):
+        return []
     if inner is MISSING:
         if fields.skip_unscored:
             raise NotASample
         raise Invalid("missing", "missing: expected a list of samples", fields.records, path)
-    return [{**value, **sample} if isinstance(sample, dict) else sample for sample in inner]
+    shared = {**value, LINE: value} if fields.leave_out else value
+    return [{**shared, **sample} if isinstance(sample, dict) else sample for sample in inner]
+
+
+def _is_empty_list(value: Any, path: Place) -> bool:
+    """True if there is a list at the end of a path, and it is empty."""
+    if isinstance(path, Expression):
+        return False
+    return bool(value_at(value, (*path[:-1], path[-1]._replace(each=False))) == [])
 
 
 def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:

@@ -40,6 +40,20 @@ def parse_place(text: str) -> Place:
     return tuple(steps)
 
 
+def parse_condition(text: str) -> Place:
+    """Parse what says whether a sample is left out: a path, or a JMESPath expression even if it only compares.
+
+    Raises:
+        UsageProblem: as for `parse_place`.
+    """
+    if re.search("[!=<>]", re.sub(r"\\.", "", text)):
+        from budget_cli.schema import expressions  # and jmespath, which only expressions need
+
+        expressions.require_valid(text)
+        return Expression(text)
+    return parse_place(text)
+
+
 def place_text(path: Place) -> str:
     """Write the place as a user would; the inverse of `parse_place`."""
     if isinstance(path, Expression):

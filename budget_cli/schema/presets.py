@@ -3,6 +3,7 @@
 A framework is a stanza of data, not code. Knows no bytes and prints nothing.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -10,16 +11,19 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from budget_cli.errors import UsageProblem
-from budget_cli.schema.fields import EXTRAS, KINDS, Fields, names_for
+from budget_cli.schema.fields import EXTRAS, KINDS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import MISSING, split_records, value_at
-from budget_cli.schema.parsing import parse_place, place_text
+from budget_cli.schema.parsing import parse_condition, parse_place, place_text
 from budget_cli.schema.paths import Place, traverses_list
 
 BUILT_IN = FilePath(__file__).with_name("presets.toml")
 CANONICAL = "canonical"
 CANONICAL_FIELDS = Fields()
-SETTINGS = ("source", "detect", "unless", "document", "records", "group", "per_file", "skips")
+SETTINGS = ("source", "detect", "unless", "document", "records", "group", "per_file", "skips", "leave_out")
+EMPTY = "empty"  # in `leave_out`, the key that holds a reason in place of an expression
+ALL = "all"  # to --keep, every reason
+REASON = re.compile("[a-z][a-z0-9-]*")
 OPTIONAL = tuple(name for name in EXTRAS if name != "by")
 NAMED = (*SETTINGS, *KINDS, *OPTIONAL)
 
@@ -38,6 +42,8 @@ class Preset(NamedTuple):
     skip_unscored: bool = False
     document: bool = False
     ids_are_per_file: bool = False
+    leave_out: tuple[tuple[str, str], ...] = ()  # (reason, place as text)
+    empty_reason: str = ""
 
     def apply_to(self, fields: Fields) -> Fields:
         """Return the fields as this preset places them; a field that it does not map keeps its canonical name."""
@@ -55,7 +61,14 @@ class Preset(NamedTuple):
             id_file_prefix="" if self.ids_are_per_file else None,
             skip_unscored=self.skip_unscored,
             document=self.document,
+            leave_out=fields.leave_out + tuple((reason, parse_condition(place)) for reason, place in self.leave_out),
+            empty_reason=self.empty_reason,
         )
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons for which samples are left out."""
+        return (*(reason for reason, _ in self.leave_out), *filter(None, (self.empty_reason,)))
 
     def summary(self, fields: Fields) -> str:
         """Write `prompt_id←input, reward←score`: the places in `fields`, which may differ from those of this preset."""
@@ -109,6 +122,16 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         if not isinstance(stanza.get(key, ""), str):
             raise UsageProblem(f"{where}: {key}: expected a path or an expression, found {stanza[key]!r}")
     places = tuple((field, stanza[field]) for field in KINDS if field in stanza)
+    left_out = stanza.get("leave_out", {})
+    if not isinstance(left_out, dict) or not all(isinstance(place, str) for place in left_out.values()):
+        raise UsageProblem(f'{where}: leave_out: expected a table of REASON = "EXPRESSION", found {left_out!r}')
+    empty_reason = left_out.get(EMPTY, "")
+    if empty_reason and stanza.get("records", "") in ("", "columns"):
+        raise UsageProblem(f"{where}: leave_out: {EMPTY}: only a line that is a list of records can be empty")
+    reasons = [reason for reason in left_out if reason != EMPTY] + [empty_reason] * bool(empty_reason)
+    for reason in reasons:
+        if not REASON.fullmatch(reason) or reason in (WHERE, ALL):
+            raise UsageProblem(f"{where}: leave_out: {reason!r}: expected a name such as failed or no-reward")
     if path != str(BUILT_IN):
         _require_places(where, stanza)
     return Preset(
@@ -123,6 +146,8 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         bool(stanza.get("skips", False)),
         bool(stanza.get("document", False)),
         bool(stanza.get("per_file", False)),
+        tuple((reason, place) for reason, place in left_out.items() if reason != EMPTY),
+        empty_reason,
     )
 
 
@@ -134,11 +159,14 @@ def _require_places(where: str, stanza: Mapping[str, Any]) -> None:
     """
     written_places = [(key, place) for key in ("detect", "unless") for place in stanza.get(key, [])]
     written_places += [(field, stanza[field]) for field in KINDS if field in stanza]
+    written_places += [
+        (f"leave_out.{reason}", place) for reason, place in stanza.get("leave_out", {}).items() if reason != EMPTY
+    ]
     if stanza.get("records", "") not in ("", "[]", "columns"):
         written_places.append(("records", stanza["records"]))
     for key, place in written_places:
         try:
-            parsed = parse_place(place)
+            parsed = parse_condition(place) if key.startswith("leave_out") else parse_place(place)
         except UsageProblem as problem:
             raise UsageProblem(f"{where}: {key}: {problem}") from None
         if key == "prompt_id" and traverses_list(parsed):

@@ -21,6 +21,7 @@ if not native.AVAILABLE:
 from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
 from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Fields, parse_mappings
+from budget_cli.schema.parsing import parse_condition
 from budget_cli.schema.paths import Expression, Path, Step
 
 LIMIT = 64 << 20
@@ -214,6 +215,13 @@ DAMAGE = [
     b"-",
     b".",
 ]
+LEAVE_OUT = [
+    *[()] * 3,
+    (("failed", parse_condition("failed")),),
+    (("where", parse_condition("!failed")), ("long", parse_condition("response_length > `9`"))),
+    (("where", parse_condition("reward != `0`")), ("failed", parse_condition("failed || step"))),
+]
+JUDGED = [True, True, False, None, [], {}, {"error": "Timeout"}, [0], 0, 1.5, "", "503", Raw("1e400"), Raw("NaN")]
 LINE_ENDS = [b"\r\n", b"\n\n", b" \n", b"", b" ", b"\r", b"\n "]
 
 
@@ -222,8 +230,16 @@ def fields_(draw: st.DrawFn) -> Fields:
     mappings = MAPPINGS[draw(st.sampled_from(list(MAPPINGS)))]
     extras = draw(st.sampled_from([(), (), ("step",), ("advantage", "by"), tuple(EXTRAS)]))
     at = draw(st.sampled_from([(), ("by=step",), ("by=[prompt_id, step]", "step=info.step"), ("advantage=info[].a",)]))
-    fields = Fields(needs_length=draw(st.booleans()), needs_log_probs=draw(st.booleans()), extras=extras)
-    return fields.with_places(parse_mappings([*mappings, *at]))
+    scored = draw(st.sampled_from([(), (), ("reward=reward",), ("rewards=rewards",)])) if not mappings else ()
+    fields = Fields(
+        needs_length=draw(st.booleans()),
+        needs_log_probs=draw(st.booleans()),
+        extras=extras,
+        leave_out=draw(st.sampled_from(LEAVE_OUT)),
+        skip_unscored=draw(st.sampled_from([False, False, True])),
+        ignore_unneeded=draw(st.sampled_from([False, False, True])),
+    )
+    return fields.with_places(parse_mappings([*mappings, *at, *scored]))
 
 
 @st.composite
@@ -261,6 +277,10 @@ def records(draw: st.DrawFn, fields: Fields, chance: random.Random, wrong: float
                 value = draw(st.lists(one, min_size=responses, max_size=responses) if plural != name else one)
                 put(record, place_of(fields, plural), value)
         pairs = Pairs(record.items())
+        if fields.leave_out and sometimes(0.6):
+            pairs.append(("failed", chance.choice(JUDGED)))
+        if sometimes(0.05):
+            pairs.append(("rewards", draw(st.lists(FLOATS, max_size=3) | JUNK)))
         pairs += [(draw(TEXT), draw(JUNK)) for _ in range(chance.randrange(3))]
         if sometimes(wrong):
             pairs.append((draw(TEXT), draw(UNUSUAL)))

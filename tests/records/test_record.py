@@ -88,6 +88,7 @@ def test_parallel_arrays_may_be_found_by_an_expression() -> None:
 
 
 LIST_OF_SAMPLES = "missing: expected a list of samples"
+COUNTED = "expected a number, found true; --field 'reward=number(reward)' counts true as 1 and false as 0"
 NO_ARRAYS = "expected arrays with an element for each response, found none"
 WRONG: list[tuple[str, Any, int, str, str | None, str]] = [  # records, value, column, code, field, message
     ("", [one("a", 1)], 1, "not-an-object", None, "expected an object, found a list"),
@@ -96,7 +97,7 @@ WRONG: list[tuple[str, Any, int, str, str | None, str]] = [  # records, value, c
     ("[]", None, 1, "wrong-type", None, "expected a list of records, found null"),
     ("[]", [one("a", 1), 3], 1, "not-an-object", None, "expected an object, found a number"),
     ("[]", [[one("a", 1)]], 1, "not-an-object", None, "expected an object, found a list"),
-    ("[]", [one("a", 1), one("a", True)], 1, "wrong-type", "reward", "expected a number, found true"),
+    ("[]", [one("a", 1), one("a", True)], 1, "wrong-type", "reward", COUNTED),
     ("samples[]", [one("a", 1)], 1, "not-an-object", None, "expected an object, found a list"),
     ("samples[]", one("a", 1), 1, "missing", "samples[]", LIST_OF_SAMPLES),
     ("samples[]", {"samples": {"reward": 1}}, 13, "wrong-type", "samples[]", "expected a list, found an object"),

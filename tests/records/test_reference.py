@@ -60,6 +60,7 @@ LENGTH = "expected a whole number of tokens, 0 or more, found"
 ID = "expected a string or an integer, found"
 INEXACT = "this integer is too large to be exact in every JSON reader: write it as a string"
 
+COUNTED = "--field 'reward=number(reward)' counts true as 1 and false as 0"
 WRONG_VALUES = [  # field, its JSON text, code, message
     ("reward", "NaN", "non-finite", "NaN is not a number that can be averaged"),
     ("reward", "Infinity", "non-finite", "Infinity is not a number that can be averaged"),
@@ -73,8 +74,8 @@ WRONG_VALUES = [  # field, its JSON text, code, message
     ("response_length", "1e400", "non-finite", RANGE),
     ("prompt_id", "1e400", "non-finite", RANGE),
     ("prompt_id", "NaN", "non-finite", "NaN is not a number that can be averaged"),
-    ("reward", "true", "wrong-type", "expected a number, found true"),
-    ("reward", "false", "wrong-type", "expected a number, found false"),
+    ("reward", "true", "wrong-type", f"expected a number, found true; {COUNTED}"),
+    ("reward", "false", "wrong-type", f"expected a number, found false; {COUNTED}"),
     ("reward", '"half"', "wrong-type", "expected a number, found a string"),
     ("reward", '"0.5"', "number-as-string", as_text("0.5", "reward")),
     ("reward", '"True"', "wrong-type", as_text("True")),
@@ -183,7 +184,7 @@ NOT_RECORDS: list[tuple[str | bytes, int, str, str | None, str]] = [  # line, co
         114,
         "non-finite",
         "a.b[1].c",
-        "-Infinity is not a number that can be averaged",
+        "-Infinity is not a number that can be averaged; no coefficient needs it, so --ignore-unneeded reads on",
     ),
 ]
 
@@ -243,7 +244,14 @@ def test_one_wrong_array_rejects_the_whole_prompt(
 
 
 PATHS = [  # what is replaced, by what, column, code, field, message
-    ('"reward": 1', '"reward": true', 44, "wrong-type", "reward (verifier.reward)", "expected a number, found true"),
+    (
+        '"reward": 1',
+        '"reward": true',
+        44,
+        "wrong-type",
+        "reward (verifier.reward)",
+        "expected a number, found true; --field 'reward=number(verifier.reward)' counts true as 1 and false as 0",
+    ),
     ('{"reward": 1}', "5", 33, "missing", "reward (verifier.reward)", "missing; give --field reward=PATH"),
     ('"id": 7', '"id": null', 17, "null", "prompt_id (task.id)", "null"),
     (
@@ -291,7 +299,7 @@ def test_columns_are_counted_in_characters_and_past_other_fields_of_any_kind() -
 def test_a_wrong_value_beside_a_very_deep_one_is_still_refused() -> None:
     for depth in (900, 1010):  # the json module gives up at a little less depth than orjson
         line = extra('"x": ' + "[" * depth + "]" * depth).replace("1.0", "true")
-        assert refused(line)[2:] == ("wrong-type", "reward", "expected a number, found true")
+        assert refused(line)[2:] == ("wrong-type", "reward", f"expected a number, found true; {COUNTED}")
 
 
 def test_a_wrong_value_beside_a_number_of_thousands_of_digits_is_still_refused() -> None:

@@ -68,6 +68,14 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [  # expression, record, what it
     ("total(s)", {"s": []}, 0),
     ("dot(s, w)", {"s": [1, 2, 3], "w": [1, 0.5, -1]}, -1),
     ("dot([a, b], `[1.0, 0.5]`)", {"a": 1, "b": 3}, 2.5),
+    ("nandot([a, b], `[1.0, 0.5]`)", {"a": 1, "b": 3}, 2.5),
+    ("nandot([a, b], `[1.0, 0.5]`)", {"a": None, "b": 3}, 1.5),
+    ("nandot([a, b], `[1.0, 0.5]`)", {"a": 1, "b": math.nan}, 1),
+    ("number(a)", {"a": True}, 1),
+    ("number(a)", {"a": False}, 0),
+    ("number(a)", {"a": 0.25}, 0.25),
+    ("number(a)", {"a": [True, 0.5, [False], None, "x"]}, [1, 0.5, [0], None, "x"]),
+    ("number(a)", {}, None),
     ("minus(a, b)", {"a": 900, "b": 47}, 853),
     ("minus(a, b)", {"a": 0.5, "b": 2}, -1.5),
     ("stem(s, '_', `2`)", {"s": "algebra_017_0_5"}, "algebra_017"),
@@ -222,6 +230,8 @@ def test_types_that_do_not_fit_refuse_the_record_with_its_field_in_one_line(
     mapping: str, record: dict[str, Any], code: str, message: str
 ) -> None:
     name, _, expression = mapping.partition("=")
+    if name != "prompt_id":
+        message += "; no coefficient needs it, so --ignore-unneeded reads on"
     assert refused(record, mapping) == (code, f"{name} ({expression})", message)
 
 
@@ -232,6 +242,16 @@ WRONG_REWARDS: list[tuple[str, dict[str, Any], str, str]] = [
     ("dot([a, b], `[1, 2]`)", {"a": 1, "c": 2}, "missing", "no b (the record has prompt_id, reward, a, c)"),
     ("dot(x, `[1, 2]`)", {"x": ["1", 2]}, "wrong-type", "value 1 of 2: expected a number, found a string"),
     ("dot(x, `[1, 2]`)", {"x": [1, True]}, "wrong-type", "value 2 of 2: expected a number, found true"),
+    ("nandot([a, b], `[1, 2]`)", {"a": None, "b": None}, "null", "all 2 values are null or NaN"),
+    ("nandot([a, b], `[1, 2]`)", {"a": None, "c": 2}, "missing", "no b (the record has prompt_id, reward, a, c)"),
+    ("nandot([a], `[1]`)", {"a": None}, "null", "the only value is null or NaN"),
+    ("nandot(x, `[1, 2]`)", {"x": [1]}, "unequal-lengths", "1 values, but 2 weights"),
+    (
+        "nandot(x, `[1, 2]`)",
+        {"x": [None, True]},
+        "wrong-type",
+        "value 2 of 2: expected a number, found true; number(…) counts it",
+    ),
     (
         "weighted(x)",
         {"x": {"right": {"score": 1}, "short": {"score": None}}},
@@ -295,7 +315,8 @@ def test_a_digest_of_nothing_is_no_prompt_id(record: dict[str, Any]) -> None:
 
 KNOWN = (
     "abs, avg, ceil, contains, digest, dot, ends_with, floor, from_json, graded, join, kept, keys, length, map, "
-    "masked, max, max_by, merge, min, min_by, minus, not_null, reverse, sort, sort_by, starts_with, stem, sum, "
+    "masked, max, max_by, merge, min, min_by, minus, nandot, not_null, number, reverse, sort, sort_by, starts_with, "
+    "stem, sum, "
     "to_array, to_number, to_string, total, type, until_kept, values, weighted"
 )
 INCOMPLETE = "neither a dotted path nor JMESPath: Invalid jmespath expression: Incomplete expression"
@@ -322,6 +343,10 @@ def test_an_invalid_expression_is_refused_before_anything_is_read(expression: st
 
 ROOTS: list[tuple[str, set[str] | None]] = [
     ("minus(a, b.c)", {"a", "b"}),
+    ("ok == `false` || errors || !reward", {"ok", "errors", "reward"}),
+    ("a && b > `3`", {"a", "b"}),
+    ("length(a[?b == c]) > `0`", {"a"}),
+    ("a | @.b", {"a"}),
     ("[step, prompt_idx]", {"step", "prompt_idx"}),
     ("digest([step, input])", {"step", "input"}),
     ("a[0].b", {"a"}),
@@ -404,16 +429,13 @@ def test_closures_compute_what_jmespath_computes(form: str, data: st.DataObject)
 
 def test_the_expressions_of_presets_are_all_compiled_to_closures() -> None:
     calls = "calls[?usage].usage.completion_tokens"
-    expected = {  # projections and comparisons
+    expected = {  # projections
         "sum(steps[].ac_len)",
         "version_rle && sum(version_rle[*][1]) || minus(seqlen, prompt_len)",
         "nodes[].mask[] && kept(nodes[].mask[]) || `null`",
         f"nodes[].mask[] && kept(nodes[].mask[]) || {calls} && sum({calls}) || `null`",
         "nodes[].logprobs[] || `null`",
         "masked(state_dicts[].logps[], state_dicts[].action_mask[])",
-        "[global_step, from_json(trajectory_data).stem(trajectory_id, '_', num_branches_or_steps > `1` && `5` || `4`)]",
-        "symbolic_correct && `1` || symbolic_correct == `false` && `0` || `null`",
-        "length(model_usage) == `1` && values(model_usage)[0].output_tokens || `null`",
     }
     slow = {
         place

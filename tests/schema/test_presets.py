@@ -519,13 +519,18 @@ def test_rewards_by_function_without_weights_are_refused_with_the_flag_to_give()
     )
 
 
-def test_a_reward_that_a_function_did_not_give_refuses_the_record(tmp_path: Path) -> None:
-    rows = [{"step": 1, "prompt": "a", "completion": "b", "x": x, "y": 1.0, "advantage": 0.0} for x in (1.0, None)]
+def test_a_reward_that_a_function_did_not_give_counts_nothing_and_none_at_all_refuses_the_record(
+    tmp_path: Path,
+) -> None:
+    rewards = ((1.0, 1.0), (None, 1.0), (None, None))
+    rows = [{"step": 1, "prompt": "a", "completion": "b", "x": x, "y": y, "advantage": 0.0} for x, y in rewards]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     done = run(path, "--reward-weights", "x=1,y=1", *REWARD_ONLY, "-f", "json")
     assert done.returncode == 1
-    assert "a.jsonl:2:1: reward (dot([x, y], `[1.0, 1.0]`)): value 1 of 2 is null or missing" in done.stderr.decode()
+    assert json.loads(done.stdout)["loss"] == 0.25
+    message = "a.jsonl:3:1: reward (nandot([x, y], `[1.0, 1.0]`)): all 2 values are null or NaN"
+    assert message in done.stderr.decode()
 
 
 # ---- ids in several files
@@ -827,7 +832,8 @@ def test_a_dump_of_rewards_by_function_needs_their_weights() -> None:
 def test_log_probabilities_that_the_reference_has_not_given_yet_are_missing_and_not_zero() -> None:
     done = run(dump("pipeline-rl"), "--budget-penalty-coef", "0", "-f", "json")
     assert done.returncode == 1
-    assert json.loads(done.stdout)["records"] == {"read": 2, "used": 0, "rejected": 2, "blank": 0, "skipped": 0}
+    records = json.loads(done.stdout)["records"]
+    assert records == {"read": 2, "used": 0, "rejected": 2, "blank": 0, "skipped": 0, "left_out": 0}
     assert "old_log_prob (ref_logprobs || `null`)" in done.stderr.decode()
 
 
@@ -891,8 +897,8 @@ WRONG = [
     (
         '[x]\nzzz = "a"',
         "[x]: unknown key 'zzz'; expected one of source, detect, unless, document, records, group, per_file, skips,"
-        " prompt_id, reward, log_prob, old_log_prob, response_length, prompt_text, response_text, finish_reason, step,"
-        " advantage",
+        " leave_out, prompt_id, reward, log_prob, old_log_prob, response_length, prompt_text, response_text,"
+        " finish_reason, step, advantage",
     ),
     ('[x]\ngroup = "lines"', "[x]: group: expected line or file, found 'lines'"),
     ('[x]\ndetect = "uid"', "[x]: detect: expected a list of paths, found 'uid'"),

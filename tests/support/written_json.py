@@ -77,6 +77,7 @@ def bits(decoded: Decoded) -> dict[str, object]:
         "tally": decoded.tally,
         "lines": decoded.lines,
         "rejections": decoded.rejections,
+        "left_out": decoded.left_out,
     }
 
 

@@ -197,6 +197,16 @@ RECORDS = [
         "the arrays of a whole step in one line",
         "Dumps with one step per line: raise the limit.",
     ),
+    Check(
+        "left-out",
+        "records",
+        "info",
+        "Samples that the trainer does not train on, such as failed ones, or for which `--where` is not true.",
+        "They are neither rejected nor used, so no baseline and no number contains them.",
+        "Nothing, if the trainer drops them, too. Otherwise `--keep REASON` uses them, and `--keep all` uses all.",
+        '{"example_id": 3, "completion": [], "reward": 0.0, "error": {"error": "SandboxError"}}',
+        "A trainer that was told to train on failed samples as wrong answers.",
+    ),
 ]
 
 GROUPS = [

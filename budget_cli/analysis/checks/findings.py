@@ -14,7 +14,7 @@ from budget_cli.evidence.counters import FEW, Counters, Location
 from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
-from budget_cli.records.columns import Rejection, Tally
+from budget_cli.records.columns import LeftOut, Rejection, Tally
 
 
 class Severity(IntEnum):
@@ -45,7 +45,7 @@ class Finding:
     remedy: str
     count: int
     of: int
-    unit: str  # responses, prompts or records
+    unit: str  # responses, prompts, records or samples
     evidence: tuple[Evidence, ...]
     accepted: str | None = None  # why it does not count towards the verdict
 
@@ -64,6 +64,7 @@ class CheckInput(NamedTuple):
     per_prompt: PerPrompt | None  # None: one of the files is a summary, which has no individual records
     tally: Tally
     rejections: Sequence[Rejection]
+    left_out: Sequence[LeftOut]  # the first places of each reason
     sources: Sequence[str]  # names, by source number
     first_rows: Sequence[int]  # per source, the row of the first prompt that it added
     thresholds: Mapping[str, float]

@@ -1,6 +1,7 @@
-"""Rejected records → one finding per reason; and objects with duplicate keys, of which the last one counted."""
+"""Rejected records, and samples left out → one finding per reason; objects with duplicate keys."""
 
 from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, finding
+from budget_cli.analysis.left_out import described
 from budget_cli.analysis.numbers import counted
 from budget_cli.evidence.counters import FEW
 
@@ -15,7 +16,16 @@ def check(dump: CheckInput) -> Findings:
         message = f"{counted(count, 'record')} of {dump.tally.read:,}{example}"
         evidence = [Evidence(one.source, one.line, one.column, None) for one in first]
         yield finding(code, message, count, dump.tally.read, "records", evidence)
+    yield from _left_out(dump)
     yield from _duplicate_keys(dump)
+
+
+def _left_out(dump: CheckInput) -> Findings:
+    reasons = dump.tally.left_out
+    if reasons:
+        of = dump.responses + reasons.total()
+        evidence = [Evidence(one.source, one.line, None, None) for one in dump.left_out[:FEW]]
+        yield finding("left-out", described(reasons, of), reasons.total(), of, "samples", evidence)
 
 
 def _duplicate_keys(dump: CheckInput) -> Findings:

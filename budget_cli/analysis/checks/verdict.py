@@ -74,4 +74,4 @@ def judge(
 
 def is_rejection(finding: Finding) -> bool:
     """Return True if the finding is about rejected records."""
-    return catalogue.CHECKS[finding.code].topic == "records"
+    return catalogue.CHECKS[finding.code].topic == "records" and finding.code != "left-out"

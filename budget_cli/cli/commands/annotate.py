@@ -67,6 +67,7 @@ def command(
     console.require_writable(rejects, "--rejects")
     if rejects is not None and to.output is not None and os.path.realpath(rejects) == os.path.realpath(to.output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
+    from budget_cli.analysis.left_out import described
     from budget_cli.cli.inputs import require_lines, rereadable  # numpy from here on: not for --help
     from budget_cli.cli.progress import progress_over
     from budget_cli.cli.session import ScanSpec, Session, needed_fields
@@ -104,6 +105,8 @@ def command(
     reasons = session.reasons()
     if scan.tally.rejected and not to.quiet:
         _say_where(scan.tally, rejects, unheld)
+    if scan.tally.left_out and not to.quiet:
+        console.say(f"left out, so in the output without terms: {described(scan.tally.left_out)}")
     session.report(reasons, on_screen=False)
     return session.exit_code(reasons)
 

@@ -74,6 +74,7 @@ def command(
     places = placement.mapped
     if preset is not None:
         places, name = preset.apply_to(placement.bare).with_places(placement.places), preset.name
+    places = placement.with_kept(places)
     near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
     inventory = take_inventory(start.values, places, name, near, detection.numeric_keys(start, preset))
     is_json = format is FieldsFormat.JSON

@@ -60,6 +60,7 @@ def command(
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
     console.require_writable(to.output, compresses=True)
     from budget_cli.analysis.checks.catalogue import THRESHOLDS  # numpy from here on: not for --help
+    from budget_cli.analysis.left_out import described
     from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
     from budget_cli.evidence.counters import FEW
     from budget_cli.groups.moments import Layout
@@ -78,6 +79,8 @@ def command(
     scan = session.scan(budgets, ScanSpec(observe=observe, keep=keep, sources_apart=True))
     if unchecked:
         scan.notes.append(f"check will not accept this summary: {unchecked}")
+    if scan.tally.left_out:
+        scan.notes.append(f"left out: {described(scan.tally.left_out)}")
     reasons = session.reasons()
     with console.sink(to.output) as put:
         for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe)):

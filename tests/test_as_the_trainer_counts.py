@@ -1,0 +1,162 @@
+"""If this fails, a dump as trainers write it gives a loss that is not the trainer's.
+
+Each row is a dump in tests/trainer/ with one fault, as people met it, and the numbers worked out by hand; beside it a
+healthy neighbour, to which nothing must happen. To add a case, add its file and its row.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+from command import Run
+
+TRAINER = Path(__file__).parent / "trainer"
+REWARDS = ("--kl-coef", "0", "--beta", "0")  # neither log-probs nor lengths
+
+
+class Case(NamedTuple):
+    """A dump, the options of `loss`, and what the answer must be."""
+
+    file: str
+    options: tuple[str, ...]
+    loss: float | None
+    responses: int
+    numbers: Mapping[str, Any] = MappingProxyType({})  # dotted path in the JSON → its value
+    says: str = ""  # a part of the screen, whose spaces and line ends count as one space
+    silent: tuple[str, ...] = ("warning", "left out", "rejected ")  # what the screen must not say, if `says` is ""
+    exits: int = 0
+
+
+LEFT_OUT = [
+    # (1 + 1) / 2 = 1, so each advantage is 0; with the failed one as 0 the loss would be 2/9
+    Case("prime_rl_failed.jsonl", REWARDS, 0.0, 2, {"left_out": {"failed": 1}, "records.left_out": 1}, "1 failed"),
+    Case("prime_rl_failed.jsonl", (*REWARDS, "--keep", "failed"), 0.2222, 3, {"left_out": {}}),
+    Case("prime_rl_complete.jsonl", REWARDS, 0.2222, 3, {"left_out": {}, "records.left_out": 0}),
+    # the solvers' rewards are 1 and 0: the judge has none, the opponent is not trained, an episode has no trace
+    Case(
+        "prime_rl_seats.jsonl",
+        REWARDS,
+        0.25,
+        2,
+        {"left_out": {"no-reward": 1, "untrainable": 1, "no-trace": 1}, "records.used": 2, "records.rejected": 0},
+        "left out 3 samples: 1 no-reward, 1 untrainable, 1 no-trace; --keep all uses them",
+    ),
+    # 1, 0 of one prompt and a single response: (0.25 + 0.25 + 0) / 3
+    Case("verifiers_failed.jsonl", (*REWARDS,), 0.1667, 3, {"left_out": {"failed": 2}, "records.read": 5}, "2 failed"),
+    # (1, 0, 0): 2/3; (1, 0): 1/2; together (2/3 + 1/2) / 5
+    Case("verifiers_complete.jsonl", REWARDS, 0.2333, 5, {"left_out": {}}),
+    Case(
+        "verifiers_complete.jsonl",
+        (*REWARDS, "--where", "token_usage.output_tokens > `3`"),
+        0.25,
+        4,
+        {"left_out": {"where": 1}},
+        "left out 1 sample: 1 by --where pass",
+    ),
+    Case("verifiers_complete.jsonl", (*REWARDS, "--where", "!is_truncated"), 0.2333, 5, {"left_out": {}}),
+]
+NUMBER = ("--field", "reward=number(acc)")
+NESTED = ("--field", "prompt_id=qid", "--field", "rewards=rollouts[].score")
+SCORED = [
+    # math 1, 0: 2 · 0.25; code 1, 0.5: 2 · 0.0625; one without either
+    Case(
+        "multi_task_rewards.jsonl",
+        (*REWARDS, "--reward-weights", "math=1,code=1"),
+        0.1562,
+        4,
+        {"records.rejected": 1},
+        "all 2 values are null or NaN",
+        exits=1,
+    ),
+    Case(
+        "multi_task_rewards.jsonl",
+        (*REWARDS, "--reward-weights", "math=2,code=4", "--max-errors", "1"),
+        1.0,
+        4,
+        {},
+        "as allowed",
+    ),
+    Case(
+        "boolean_reward.jsonl",
+        (*REWARDS, "--field", "reward=acc"),
+        None,
+        0,
+        {"records.rejected": 2},
+        "found true; --field 'reward=number(acc)' counts true as 1 and false as 0",
+        exits=1,
+    ),
+    Case("boolean_reward.jsonl", (*REWARDS, *NUMBER), 0.25, 2),
+    Case(
+        "nan_log_prob.jsonl",
+        ("--kl-coef", "0", "-B", "100"),
+        0.0,
+        1,
+        {"records.rejected": 2},
+        "NaN is not a number that can be averaged; no coefficient needs it, so --ignore-unneeded reads on",
+        exits=1,
+    ),
+    Case("nan_log_prob.jsonl", ("--kl-coef", "0", "-B", "100", "--ignore-unneeded"), 0.2222, 3),
+    Case(
+        "reward_beside_rewards.jsonl",
+        REWARDS,
+        None,
+        0,
+        {"records.rejected": 2},
+        "give --field reward=reward for the one number, or --field rewards=rewards for the array",
+        exits=1,
+    ),
+    # 1, 0: 2 · 0.25; 1, 0, 0, 0: 0.75² + 3 · 0.25²
+    Case("reward_beside_rewards.jsonl", (*REWARDS, "--field", "rewards=rewards"), 0.2083, 6),
+    Case("reward_beside_rewards.jsonl", (*REWARDS, "--field", "reward=reward"), 0.0, 2, {}, "2 records read"),
+    Case("reward_beside_scores_by_name.jsonl", REWARDS, 0.25, 2),
+    Case("group_rewards.jsonl", (*REWARDS, "--field", "rewards=group_rewards"), 0.2083, 6),
+    Case("rollouts_inside.jsonl", (*REWARDS, *NESTED), 0.1667, 3, {}, "2 records read"),
+    Case(
+        "rollouts_inside.jsonl",
+        (*REWARDS, *NESTED, "--field", "response_lengths=rollouts[].n"),
+        0.1667,
+        3,
+        {"length.mean": 7.6667},
+        "2 records read",
+    ),
+    Case(
+        "rollouts_without_score.jsonl",
+        (*REWARDS, *NESTED),
+        None,
+        0,
+        {"records.rejected": 1},
+        "response 1: missing",
+        exits=1,
+    ),
+]
+CASES = [*LEFT_OUT, *SCORED]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.file} {' '.join(case.options)}" for case in CASES])
+def test_the_loss_is_what_the_trainer_would_count(budget_cli: Run, case: Case) -> None:
+    done = budget_cli("loss", TRAINER / case.file, *case.options, "--format", "json")
+    assert done.returncode == case.exits, done.stderr.decode()
+    answer = json.loads(done.stdout)
+    assert (answer["loss"], answer["responses"]) == (case.loss, case.responses)
+    assert {path: at(answer, path) for path in case.numbers} == dict(case.numbers)
+    screen = " ".join(budget_cli("loss", TRAINER / case.file, *case.options, COLUMNS="400").stdout.decode().split())
+    if case.says:
+        assert case.says in screen
+    else:
+        assert not [words for words in case.silent if words in screen]
+
+
+def at(answer: Any, path: str) -> Any:
+    """Return what is at a dotted path of the JSON."""
+    for key in path.split("."):
+        answer = answer[key]
+    return answer
+
+
+def test_a_reward_that_no_record_has_is_refused_before_it_counts_as_null(budget_cli: Run) -> None:
+    done = budget_cli("loss", TRAINER / "multi_task_rewards.jsonl", *REWARDS, "--reward-weights", "maths=1,code=1")
+    assert done.returncode == 2
+    assert "none of the first records has maths (did you mean math?)" in done.stderr.decode()
