@@ -64,14 +64,18 @@ def rl_budget_loss(
     terms: list[float] = []
     for r, log_p, log_ref, length in zip(rewards, log_probs, old_log_probs, response_lengths, strict=True):
         adjusted = [
-            r_i - budget_penalty_coef * max(0.0, length_i - token_budget)
-            for r_i, length_i in zip(r, length, strict=True)
+            r_i - budget_penalty_coef * excess(length_i, token_budget) for r_i, length_i in zip(r, length, strict=True)
         ]
         baseline = math.fsum(adjusted) / len(adjusted)
         terms += [
             ((a - baseline) - kl_coef * (p - ref)) ** 2 for a, p, ref in zip(adjusted, log_p, log_ref, strict=True)
         ]
     return math.fsum(terms) / len(terms)
+
+
+def excess(length: Number, budget: float) -> Number:
+    """Return max(0, L − B), in tokens: a number or an array; NaN where the length is."""
+    return (length - budget) * (length > budget) + 0.0  # not −0.0
 
 
 class Terms(NamedTuple):
@@ -121,7 +125,19 @@ def adjusted_scatter(rr: Number, re: Number, ee: Number, beta: float) -> Number:
     Returns:
         The sum, never below zero, and exactly zero where all but rounding cancels.
     """
-    return _without_rounding_dust(rr - 2 * beta * re + beta * beta * ee, rr + beta * beta * ee)
+    return _without_rounding_dust(adjusted_form(rr, re, ee, beta), rr + beta * beta * ee)
+
+
+def adjusted_form(rr: Number, re: Number, ee: Number, beta: Number) -> Number:
+    """S_rr − 2β·S_re + β²·S_ee, as it rounds."""
+    return rr - 2 * beta * re + beta * beta * ee
+
+
+def loss_form(
+    rr: Number, re: Number, ee: Number, kk: Number, rk: Number, ek: Number, beta: Number, alpha: Number
+) -> Number:
+    """wᵀSw with w = (1, −β, −α), as it rounds."""
+    return adjusted_form(rr, re, ee, beta) - 2 * alpha * (rk - beta * ek) + alpha * alpha * kk
 
 
 def loss_sum(
@@ -147,10 +163,8 @@ def loss_sum(
     Returns:
         The sum over the prompt's responses; scalars in, scalar out, arrays in, array out.
     """
-    advantage = rr - 2 * beta * re + beta * beta * ee
-    cross = rk - beta * ek
     scale = rr + beta * beta * ee + alpha * alpha * kk
-    centred = _without_rounding_dust(advantage - 2 * alpha * cross + alpha * alpha * kk, scale)
+    centred = _without_rounding_dust(loss_form(rr, re, ee, kk, rk, ek, beta, alpha), scale)
     return centred + n * (alpha * k_mean) ** 2
 
 

@@ -1,4 +1,4 @@
-"""`over_budget.fraction > 0.2` and a result → passed or not. A gate fails the run when its condition holds.
+"""`over_budget.fraction > 0.2` and a result → passed or not. A gate fails the run when its condition is true.
 
 Gates are parsed and checked against the result's own names before anything is read. A missing number fails every gate.
 """

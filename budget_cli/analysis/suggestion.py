@@ -7,6 +7,7 @@
 import math
 from typing import NamedTuple
 
+from budget_cli import objective
 from budget_cli.analysis.loss import Coefficients, Loss, compute_loss
 from budget_cli.analysis.totals import compute_totals
 from budget_cli.groups.groups import Groups
@@ -69,7 +70,7 @@ def suggest_budgets(groups: Groups, percentiles: dict[int, int], share: float, t
                 over=over.responses,
                 fraction=over.fraction,
                 budget_share=loss.advantage.budget_share if beta else None,
-                longest_penalty=beta * max(0, longest - budget) if beta else None,
+                longest_penalty=beta * objective.excess(longest, budget) if beta else None,
                 phantom=loss.groups.phantom if beta else None,
                 reordered=loss.groups.reordered if beta else None,
                 reasons=_reasons(loss, percent, longest, beta, float(whole.rr)),
@@ -105,7 +106,7 @@ def _reasons(loss: Loss, percent: int, longest: int, beta: float | None, rr: flo
     assert budget is not None
     reasons.append(
         f"length makes {share:.0%} of the advantage; the longest ({longest:,} tokens) loses "
-        f"{beta * max(0, longest - budget):.3g}"
+        f"{beta * objective.excess(longest, budget):.3g}"
     )
     phantom, reordered = loss.groups.phantom or 0, loss.groups.reordered or 0
     get = "1 prompt gets" if phantom == 1 else f"{phantom:,} prompts get" if phantom else "no prompt gets"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli import objective
 from budget_cli.analysis.gates import Gate, evaluate
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
@@ -154,12 +155,13 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     adjustable = (beta == 0) | budgeted
     available = adjustable & ((alpha == 0) | with_k)
 
-    square = mean.rr - 2 * beta * mean.re + beta**2 * mean.ee
+    square = objective.adjusted_form(mean.rr, mean.re, mean.ee, beta)
     square_terms = mean.rr + beta**2 * mean.ee
-    loss = square - 2 * alpha * (mean.rk - beta * mean.ek) + alpha**2 * (mean.kk + mean.k2)
-    loss_terms = square_terms + alpha**2 * (mean.kk + mean.k2)
-    variance = whole.rr - 2 * beta * whole.re + beta**2 * whole.ee
-    variance = variance + (spread.rr - 2 * beta * spread_re + beta**2 * spread_ee)
+    kk = mean.kk + mean.k2
+    loss = objective.loss_form(mean.rr, mean.re, mean.ee, kk, mean.rk, mean.ek, beta, alpha)
+    loss_terms = square_terms + alpha**2 * kk
+    variance = objective.adjusted_form(whole.rr, whole.re, whole.ee, beta)
+    variance = variance + objective.adjusted_form(spread.rr, spread_re, spread_ee, beta)
     variance_terms = whole.rr + beta**2 * whole.ee + spread.rr + beta**2 * spread_ee
     by_length = beta**2 * whole.ee
     over = summed.over[:, None, None]

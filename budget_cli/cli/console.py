@@ -78,7 +78,9 @@ def require_writable(output: str | None, option: str = "-o", compresses: bool = 
         return
     if not output:
         raise UsageProblem(f"{option}: expected a file name, found nothing")
-    if output.endswith((".gz", ".bz2", ".xz", ".zst")) and not compresses:
+    from budget_cli.sources.compression import SUFFIXES  # bz2, lzma and zipfile: not for --help
+
+    if output.endswith(SUFFIXES) and not compresses:
         raise UsageProblem(
             f"{option} {output}: only summarize compresses; give another name, or pipe into a compressor"
         )

@@ -247,8 +247,8 @@ FailIf = Annotated[
         show_default=False,
         rich_help_panel="Verdict",
         autocompletion=_numbers,
-        help="Gate: fails the run (exit 1) when the condition holds, as in 'over_budget.fraction > 0.2', on any number"
-        " of the JSON. A missing (null) number fails every gate. Repeatable.",
+        help="Gate: fails the run (exit 1) when the condition is true, as in 'over_budget.fraction > 0.2', on any"
+        " number of the JSON. A missing (null) number fails every gate. Repeatable.",
     ),
 ]
 MaxErrors = Annotated[

@@ -23,7 +23,7 @@ def terms_of(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, a
     r, e = columns.reward, np.zeros_like(columns.reward)
     e0 = e1 = e
     if groups.layout.budgets and columns.length is not None:
-        e = np.maximum(0.0, np.nan_to_num(columns.length) - groups.layout.budgets[0])
+        e = objective.excess(np.nan_to_num(columns.length), groups.layout.budgets[0])
         e0, e1 = groups.column("e0", 0)[rows], groups.column("e1", 0)[rows]
     r0, r1 = groups.column("r0")[rows], groups.column("r1")[rows]
     k = columns.log_ratio

@@ -27,6 +27,7 @@ class Member(Protocol):
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
 
 
+SUFFIXES = (".gz", ".bz2", ".xz", ".zst")  # of what is compressed as one stream
 MAGIC = {"gzip": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zstd": b"\x28\xb5\x2f\xfd"}
 ZIP = b"PK\x03\x04"
 ZIP_ZSTANDARD = 93  # the method's number in the zip format
@@ -56,6 +57,7 @@ def _codec(source: str, name: str) -> tuple[Callable[[], Member], type[Exception
         return lambda: zlib.decompressobj(wbits=31), zlib.error
     if name == "bz2":
         return bz2.BZ2Decompressor, OSError
+    assert name == "xz", name
     return lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ), lzma.LZMAError
 
 
@@ -169,9 +171,9 @@ def compressor(name: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
     Raises:
         UsageProblem: the package for zstd is not installed.
     """
-    ending = name.rpartition(".")[2] if "." in name else ""
-    if ending not in ("gz", "bz2", "xz", "zst"):
+    if not name.endswith(SUFFIXES):
         return iter
+    ending = name.rpartition(".")[2]
     if ending == "zst":
         try:
             import zstandard  # only an extra installs it

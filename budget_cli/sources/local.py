@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 20
 STDIN = "<stdin>"
-PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+PACKED = (*compression.SUFFIXES, ".zip")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 DUMPS = ("*.jsonl*", "*.parquet")  # the files that a directory stands for
 PARQUET = b"PAR1"

@@ -1,7 +1,6 @@
 """Excess and rewards → findings on whether the budget has the effect that it should."""
 
-import numpy as np
-
+from budget_cli import objective
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
 
@@ -23,7 +22,7 @@ def check(dump: CheckInput) -> Findings:
     least, most = dump.loss.reward.min, dump.loss.reward.max
     if least is not None and most is not None and most > least:
         spread, times = most - least, dump.threshold("penalty-outweighs-reward.times")
-        penalty = beta * np.maximum(0, dump.groups.column("L_max") - budget)
+        penalty = beta * objective.excess(dump.groups.column("L_max"), budget)
         crushed = penalty > times * spread
         if crushed.any():
             count, prompts = int(crushed.sum()), len(dump.groups)

@@ -74,8 +74,8 @@ def _penalised(dump: CheckInput) -> Findings:
     phantom = (n > 1) & alike & (groups.column("ee", 0) > 0)
     prompts = len(groups)
     if phantom.any():
-        least = beta * np.maximum(0, groups.column("L_min")[phantom] - budget).min()
-        most = beta * np.maximum(0, groups.column("L_max")[phantom] - budget).max()
+        least = beta * objective.excess(groups.column("L_min")[phantom], budget).min()
+        most = beta * objective.excess(groups.column("L_max")[phantom], budget).max()
         count = int(phantom.sum())
         verb = "has equal rewards but unequal penalties" if count == 1 else "have equal rewards but unequal penalties"
         message = f"{counted(count, 'prompt')} {verb}, from {least:.3g} to {most:.3g}"
