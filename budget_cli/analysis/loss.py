@@ -130,6 +130,49 @@ class Coverage(NamedTuple):
     no_old_log_prob: int
 
 
+class LengthOrigins(NamedTuple):
+    """Numbers of lengths by where they come from."""
+
+    field: int  # the dump has it
+    tokens: int  # the number of log-probs of the response
+    tokenizer: int  # the tokens of its text, counted by `--tokenizer`
+
+
+class LengthSource(NamedTuple):
+    """Where the lengths come from, as a result has it."""
+
+    name: Literal["field", "tokens", "tokenizer", "mixed"] | None  # None: there are no lengths
+    origins: LengthOrigins
+    tokenizer: str | None  # the file that counted, with its digest
+
+    @property
+    def sentence(self) -> str | None:
+        """Where they come from in words; None if from the field alone."""
+        field, tokens, counted_here = self.origins
+        if not tokens and not counted_here:
+            return None
+        if self.name == "tokens":
+            return "the number of log-probs of each response"
+        if self.name == "tokenizer":
+            return f"the texts, counted by {self.tokenizer}"
+        parts = [(field, "the field"), (tokens, "log-probs"), (counted_here, f"texts, counted by {self.tokenizer}")]
+        return ", ".join(f"{count:,} from {origin}" for count, origin in parts if count)
+
+
+def length_source(tally: Tally) -> LengthSource:
+    """Return where the lengths come from."""
+    counts = dict(tally.length_origins)
+    field, tokens = counts.pop("field", 0), counts.pop("tokens", 0)
+    origins = LengthOrigins(field, tokens, sum(counts.values()))
+    tokenizer = next(iter(counts), None)
+    several = sum(count > 0 for count in origins) > 1
+    if several:
+        return LengthSource("mixed", origins, tokenizer)
+    return LengthSource(
+        "field" if field else "tokens" if tokens else "tokenizer" if counts else None, origins, tokenizer
+    )
+
+
 class Loss(NamedTuple):
     """The loss of a dump and its components."""
 
@@ -149,6 +192,14 @@ class Loss(NamedTuple):
     coverage: Coverage
     records: Records
     left_out: Mapping[str, int]  # samples that the trainer does not train on, by reason
+    lengths_from: Literal["field", "tokens", "tokenizer", "mixed"] | None = None  # None: there are no lengths
+    length_origins: LengthOrigins = LengthOrigins(0, 0, 0)
+    tokenizer: str | None = None  # the file that counted, with its digest
+
+    @property
+    def length_sentence(self) -> str | None:
+        """Where the lengths come from in words; None if from the field alone."""
+        return LengthSource(self.lengths_from, self.length_origins, self.tokenizer).sentence
 
 
 class Prompt(NamedTuple):
@@ -194,6 +245,7 @@ def compute_loss(
         The loss. Numbers are None if some responses have no value for a field that they need.
     """
     available = Availability.from_groups(groups, coefficients)
+    source = length_source(tally)
     total = Aggregates(groups, coefficients, "prompt" if aggregate == "prompt" else "response", budget)
     loss = total.weighted_mean("loss", available.loss)
     square = total.weighted_mean("square", available.adjustable)
@@ -228,6 +280,9 @@ def compute_loss(
         ),
         records=Records.from_tally(tally),
         left_out=dict(tally.left_out),
+        lengths_from=source.name,
+        length_origins=source.origins,
+        tokenizer=source.tokenizer,
     )
 
 

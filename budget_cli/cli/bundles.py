@@ -54,6 +54,7 @@ class FieldOptions:
     where: options.Where = None
     keep: options.Keep = None
     ignore_unneeded: options.IgnoreUnneeded = False
+    tokenizer: options.TokenizerFile = None
 
 
 @dataclass(frozen=True)

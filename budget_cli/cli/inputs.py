@@ -143,6 +143,10 @@ class Placement:
             fields = replace(fields, group=options.group.value)
         if options.group is not None and options.ids_per_file:
             raise UsageProblem("--group and --ids-per-file both define the prompt: give one of them")
+        if options.tokenizer is not None:
+            from budget_cli.records import tokenizer  # and tokenizers, which is an extra
+
+            fields = replace(fields, tokenizer=tokenizer.load(options.tokenizer))
         if options.where is not None:
             try:
                 fields = replace(fields, leave_out=((WHERE, parse_condition(options.where)),))
@@ -285,7 +289,10 @@ class Placement:
             console.say(f"{where}: reading as {preset.name}: {preset.summary(fields)}")
         fields = replace(fields, known=fields.known | detection.canonical_present(start, fields))
         if fields.unmapped:
-            raise UsageProblem(_missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset)))
+            has_text = "response_text" in fields.known | {name for name, _ in preset.extras}
+            raise UsageProblem(
+                _missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset), has_text)
+            )
         _warn_of_characters(start, fields, where, quiet)
         return fields
 
@@ -342,8 +349,15 @@ def _warn_of_characters(start: "Sniffed", fields: Fields, where: str, quiet: boo
             console.say(f"{where}: warning: {doubt}")
 
 
-def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str]) -> str:
-    """Name the fields that a dump does not have, and every way out; `numbers` are keys that may be rewards."""
+def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str], has_text: bool) -> str:
+    """Name the fields that a dump does not have, and every way out.
+
+    Args:
+        preset: its name.
+        fields: as placed.
+        numbers: keys that may be rewards.
+        has_text: True if the place of the response's text is known.
+    """
     give = []
     if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
         give.append("--kl-coef 0")
@@ -357,6 +371,10 @@ def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str])
         ways = [f"give {' and '.join(give)}"]
     else:
         ways = [f"give {' '.join(give)} to do without"] if give else []
+    if "response_length" in missing:
+        text = "" if has_text else " --field response_text=PATH"
+        tokenizer = "--tokenizer path/to/tokenizer.json" if fields.tokenizer is None else "--tokenizer"
+        ways.append(f"{tokenizer}{text} in place of --budget-penalty-coef 0 to count the tokens of the responses")
     if missing:
         ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in missing))
     return f"this {preset} dump has no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"

@@ -225,6 +225,16 @@ PresetFiles = Annotated[
         help="TOML file with presets of your own. Repeatable.",
     ),
 ]
+TokenizerFile = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel="Fields",
+        help="A tokenizer.json (Hugging Face): a response without a length gets the number of tokens of its text.",
+    ),
+]
 OutputFormat = Annotated[
     LossFormat,
     typer.Option("--format", "-f", rich_help_panel="Output", help="Output format."),

@@ -14,7 +14,7 @@ from budget_cli import native
 from budget_cli.analysis import gates, verdict
 from budget_cli.analysis.checks.findings import CheckInput
 from budget_cli.analysis.gates import GateResult
-from budget_cli.analysis.loss import Coefficients, Loss, number_names, numbers_of
+from budget_cli.analysis.loss import Coefficients, Loss, length_source, number_names, numbers_of
 from budget_cli.analysis.verdict import Allowance, Reason
 from budget_cli.cli import console, inputs
 from budget_cli.cli.bundles import (
@@ -186,6 +186,7 @@ class Session:
             raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which has no individual records")
         _require_once(self.found, headers)
         summary.require_left_out(headers, self.placement.where, self.placement.keep)
+        summary.require_one_tokenizer(headers, self.fields)
         summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found))
         if spec.observe is None or spec.sources_apart:
             return spec.observe
@@ -297,6 +298,10 @@ class Session:
         if not quiet:
             for note in scan.notes:
                 console.say(note)
+            source = length_source(scan.tally)
+            if source.origins.tokenizer and not on_screen:
+                where = self.found[0].name + (f" and {len(self.found) - 1} more" if len(self.found) > 1 else "")
+                console.say(f"{where}: lengths are from {source.sentence}")
         if not on_screen or not console.shows_result():
             for problem in self.problems:
                 console.say(problem)

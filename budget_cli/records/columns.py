@@ -3,16 +3,25 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.ids import Ids, Key, keys_at
-from budget_cli.schema.fields import ExtraKind
+from budget_cli.schema.fields import ExtraKind, TokenCounter
 
 Label = Key | None  # None: the response has no label
 Floats = NDArray[np.float64]
+
+
+class LengthFrom(IntEnum):
+    """Where the length of a response comes from."""
+
+    FIELD = 0  # the dump has it
+    TOKENS = 1  # the number of its log-probs
+    TOKENIZER = 2  # the tokens of its text, counted here
 
 
 class Rejection(NamedTuple):
@@ -109,6 +118,7 @@ class ResponseColumns:
     old_log_prob: Floats | None
     tokens: Floats | None  # number of log-probs, where they came as a list; NaN and None as above
     extras: dict[str, ExtraColumn] = field(default_factory=dict)  # one for each field in Fields.extras
+    length_from: NDArray[np.uint8] | None = None  # LengthFrom; None: every length is that of the field
 
     @property
     def log_ratio(self) -> Floats | None:
@@ -134,7 +144,20 @@ class ResponseColumns:
             selected(self.old_log_prob),
             selected(self.tokens),
             {name: _select_extra(one, rows) for name, one in self.extras.items()},
+            None if self.length_from is None else self.length_from[rows],
         )
+
+    def length_origins(self, tokenizer: TokenCounter | None) -> Counter[str]:
+        """Count the lengths by origin: `field`, `tokens`, or the label of the tokenizer."""
+        if self.length is None:
+            return Counter()
+        known = ~np.isnan(self.length)
+        names = ("field", "tokens", "" if tokenizer is None else tokenizer.label)
+        if self.length_from is None:
+            counts = [int(np.count_nonzero(known))]
+        else:
+            counts = np.bincount(self.length_from[known], minlength=len(names)).tolist()
+        return Counter({name: count for name, count in zip(names, counts, strict=False) if count})
 
 
 def _select_extra(one: ExtraColumn, rows: NDArray[Any]) -> ExtraColumn:
@@ -155,6 +178,8 @@ class Tally:
     by_code: Counter[str] = field(default_factory=Counter)
     by_absent_field: Counter[str] = field(default_factory=Counter)  # rejected because this field is missing or null
     left_out: Counter[str] = field(default_factory=Counter)  # samples that the trainer does not train on, by reason
+    # lengths of responses, as `ResponseColumns.length_origins`; of rollouts they are known once the source is closed
+    length_origins: Counter[str] = field(default_factory=Counter, compare=False)
 
     def merge(self, other: "Tally") -> None:
         """Merge the counts of another tally."""
@@ -166,6 +191,7 @@ class Tally:
         self.by_code += other.by_code
         self.by_absent_field += other.by_absent_field
         self.left_out += other.left_out
+        self.length_origins += other.length_origins
 
 
 @dataclass
@@ -193,7 +219,12 @@ def concatenate(slices: list[ResponseColumns], ids: Ids) -> ResponseColumns:
         _concatenate_optional([part.old_log_prob for part in slices], slices),
         _concatenate_optional([part.tokens for part in slices], slices),
         {name: _concatenate_extra([part.extras[name] for part in slices]) for name in slices[0].extras},
+        None if all(part.length_from is None for part in slices) else np.concatenate(list(map(_origins, slices))),
     )
+
+
+def _origins(part: ResponseColumns) -> NDArray[np.uint8]:
+    return np.zeros(part.reward.size, dtype=np.uint8) if part.length_from is None else part.length_from
 
 
 def _concatenate_extra(parts: list[Any]) -> ExtraColumn:
@@ -256,6 +287,17 @@ def drop_empty(columns: ResponseColumns) -> ResponseColumns:
         old_log_prob=unless_empty(columns.old_log_prob),
         tokens=unless_empty(columns.tokens),
     )
+
+
+def count_tokens(counter: TokenCounter, texts: Sequence[Sequence[str]]) -> Floats:
+    """Return the number of tokens of each response, whose texts are counted apart; all in one batch.
+
+    Raises:
+        UsageProblem: the tokenizer cannot encode one of the texts.
+    """
+    each = np.array([0, *counter.count([text for of_response in texts for text in of_response])], dtype=np.float64)
+    ends = np.cumsum([0, *map(len, texts)])
+    return np.diff(np.cumsum(each)[ends])
 
 
 def optional_column(values: Sequence[float | None]) -> Floats | None:

@@ -6,7 +6,7 @@ the record that they use. A property test holds the result equal to that of the 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,12 +35,13 @@ from budget_cli.records.columns import (
     Floats,
     LabelColumn,
     LeftOut,
+    LengthFrom,
     RejectionLimit,
     ResponseColumns,
     merge_left_out,
 )
 from budget_cli.records.reader_plan import ReaderPlan, plan_for
-from budget_cli.records.record import composite, extra_value, reason_to_leave_out
+from budget_cli.records.record import composite, extra_value, reason_to_leave_out, response_texts
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.schema import lookup
 from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
@@ -82,9 +83,25 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     by_field = {name: slot_values(plan.slot_of[name]) for name in (*KINDS, *fields.extras) if name in plan.slot_of}
     extras: dict[str, ExtraColumn] = {}
     readable = np.ones(line.size, dtype=bool)
+    view = memoryview(buffer)[start:stop]
+
+    def partial_records(roots: Sequence[str], rows: Iterable[int]) -> list[dict[str, Any] | None]:
+        spans = {root: slot_values(plan.roots[root]).values.tolist() for root in roots}
+        return list(_partial_records(view, spans, rows))
+
+    def counted_lengths(rows: Mask) -> Floats:
+        """Count the tokens of the texts of these lines; NaN for a line without a text, inf for one to be deferred."""
+        parts = partial_records(plan.counted, np.flatnonzero(rows).tolist())
+        texts = [None if part is None else response_texts(part, fields) for part in parts]
+        lengths = np.array([np.inf if part is None else np.nan for part in parts])
+        assert fields.tokenizer is not None
+        lengths[[one is not None for one in texts]] = columns.count_tokens(
+            fields.tokenizer, [one for one in texts if one is not None]
+        )
+        return lengths
+
     if plan.computed:
-        spans = {root: slot_values(plan.roots[root]).values.tolist() for root in plan.computed}
-        partial = list(_partial_records(memoryview(buffer)[start:stop], spans, line.size))
+        partial = partial_records(plan.computed, range(line.size))
         readable = np.array([record is not None for record in partial], dtype=bool)
         by_field |= {name: _computed(partial, place, KINDS[name]) for name, place in plan.expressions.items()}
         extras = {name: _computed_extra(partial, fields, name) for name in plan.extras}
@@ -95,12 +112,12 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     left_out = np.zeros(line.size, dtype=bool)
     if plan.judged:
         spans = {root: slot_values(plan.roots[root]).values.tolist() for root in plan.judged}
-        reasons = _reasons(memoryview(buffer)[start:stop], spans, line.size, fields)
+        reasons = _reasons(view, spans, line.size, fields)
         readable &= np.array([reason is None for reason in reasons], dtype=bool)
         left_out = np.array([isinstance(reason, str) for reason in reasons], dtype=bool)
         if fields.skip_unscored:  # a line without a reward is skipped, whatever else holds
             left_out &= by_field["reward"].states == VALUE
-    shapes = [_responses(by_field, fields, line, extras, readable)]
+    shapes = [_responses(by_field, fields, line, extras, readable, counted_lengths)]
     if rewards is not None and not fields.extras:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}
         shapes.append(_prompts(by_field, fields, line, readable))
@@ -130,6 +147,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         merged = replace(parts[0], keys=by_field["prompt_id"].keys)
     else:
         merged = _merged(parts, by_field["prompt_id"].keys, reference)
+    reference.tally.length_origins = merged.length_origins(fields.tokenizer)
     return Decoded(merged, reference.tally, read.lines, reference.rejections, places)
 
 
@@ -227,7 +245,12 @@ class SlotValues:
 
 
 def _responses(
-    by_field: dict[str, SlotValues], fields: Fields, line: Integers, computed: dict[str, ExtraColumn], readable: Mask
+    by_field: dict[str, SlotValues],
+    fields: Fields,
+    line: Integers,
+    computed: dict[str, ExtraColumn],
+    readable: Mask,
+    counted_lengths: Callable[[Mask], Floats],
 ) -> tuple[ResponseColumns | None, Mask]:
     """Return the lines that are records of one response, and their mask; the rules are those of `record`."""
     prompt_id, reward, length = by_field["prompt_id"], by_field["reward"], by_field["response_length"]
@@ -243,19 +266,33 @@ def _responses(
     both = (log_prob.counts >= 0) & (old_log_prob.counts >= 0)
     used &= ~both | (log_prob.counts == old_log_prob.counts)
     tokens = np.where(log_prob.counts >= 0, log_prob.counts, old_log_prob.counts)
-    counted = (length.states == MISSING) & (tokens >= 0)
-    known = (length.states == VALUE) | counted
-    used &= known if fields.needs_length else known | length.absent()
     for name in fields.extras:
         if name in by_field:
             used &= by_field[name].states != UNUSABLE
+    counts_text = fields.tokenizer is not None
+    counted = (length.absent() if counts_text else length.states == MISSING) & (tokens >= 0)
+    known = (length.states == VALUE) | counted
+    lengths = np.where(counted, tokens, length.values) if counted.any() else length.values
+    without = used & length.absent() & ~known
+    if counts_text and without.any():
+        lengths = lengths.copy()
+        lengths[without] = counted_lengths(without)
+        used &= ~np.isinf(lengths)
+        without &= np.isfinite(lengths)
+        known |= without
+    else:
+        without = np.zeros_like(counted)
+    used &= known if fields.needs_length else known | length.absent()
     if not used.any():
         return None, used
-    lengths = np.where(counted, tokens, length.values) if counted.any() else length.values
+    length_from = None
+    if ((counted | without) & used).any():
+        length_from = np.where(without, LengthFrom.TOKENIZER, np.where(counted, LengthFrom.TOKENS, LengthFrom.FIELD))
+        length_from = length_from.astype(np.uint8)
     read = {name: _extra(one, EXTRAS[name]) for name, one in by_field.items() if name in fields.extras} | computed
     in_order = {name: read[name] for name in fields.extras}
     optionals = (lengths, log_prob.values, old_log_prob.values, np.where(tokens >= 0, tokens, np.nan))
-    responses = ResponseColumns([], prompt_id.values, line, reward.values, *optionals, in_order)
+    responses = ResponseColumns([], prompt_id.values, line, reward.values, *optionals, in_order, length_from)
     return columns.drop_empty(responses if used.all() else responses.select(used)), used
 
 
@@ -275,7 +312,8 @@ def _prompts(
         return None, used
     length, log_prob, old_log_prob = by_field["response_lengths"], by_field["log_probs"], by_field["old_log_probs"]
     for name, one in (("response_length", length), ("log_prob", log_prob), ("old_log_prob", old_log_prob)):
-        used &= ((one.states == LIST) & (one.counts == rewards.counts)) | (one.absent() & (not fields.required(name)))
+        may_be_absent = not fields.required(name) and (name != "response_length" or fields.tokenizer is None)
+        used &= ((one.states == LIST) & (one.counts == rewards.counts)) | (one.absent() & may_be_absent)
     lines = np.flatnonzero(used)
     sizes = rewards.counts[lines]
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -296,10 +334,10 @@ def _prompts(
 
 
 def _partial_records(
-    view: memoryview, spans: dict[str, list[list[int]]], lines: int
+    view: memoryview, spans: dict[str, list[list[int]]], rows: Iterable[int]
 ) -> Iterator[dict[str, Any] | None]:
-    """Yield the parts of each record that expressions use; None if a number in them is beyond a double."""
-    for i in range(lines):
+    """Yield these parts of the records of some lines; None if a number in them is beyond a double."""
+    for i in rows:
         try:
             yield {root: orjson.loads(view[at[i][0] : at[i][1]]) for root, at in spans.items() if at[i][0] >= 0}
         except orjson.JSONDecodeError:

@@ -23,6 +23,7 @@ from budget_cli.records.columns import (
     Decoded,
     ExtraColumn,
     Floats,
+    LengthFrom,
     RejectionLimit,
     ResponseColumns,
     Tally,
@@ -161,7 +162,8 @@ def _columns_to_read(fields: Fields) -> set[str] | None:
     if fields.records:
         return None
     names: set[str] = set()
-    mapped = [fields.paths[name] for field in (*KINDS, *fields.extras) for name in names_for(field)]
+    read = (*KINDS, *fields.extras, *(["response_text"] if fields.tokenizer is not None else []))
+    mapped = [fields.paths[name] for field in read for name in names_for(field)]
     for place in (*mapped, *(place for _, place in fields.leave_out)):
         roots = root_keys(place)
         if not roots:
@@ -184,7 +186,9 @@ def _decode_by_row(
     for i in range(batch.num_rows):
         row = [column[i] for column in cells]
         reader.read_row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
-    return Decoded(reader.columns(Ids()), reader.tally, batch.num_rows, reader.rejections, reader.left_out)
+    found = reader.columns(Ids())
+    reader.tally.length_origins = found.length_origins(fields.tokenizer)
+    return Decoded(found, reader.tally, batch.num_rows, reader.rejections, reader.left_out)
 
 
 def _unreadable(row: Sequence[Any]) -> Invalid | None:
@@ -268,6 +272,15 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
         length = _numbers(found["response_length"])
         if length is None or not np.all((length >= 0) & (length < MAX_EXACT) & (length == np.floor(length))):
             return None
+    length_from = None
+    if length is None and fields.tokenizer is not None:
+        texts = _texts(batch, fields)
+        if texts is None:
+            return None
+        length = np.array(fields.tokenizer.count(texts), dtype=np.float64)
+        length_from = np.full(length.size, LengthFrom.TOKENIZER, dtype=np.uint8)
+    elif length is tokens and tokens is not None:
+        length_from = np.full(tokens.size, LengthFrom.TOKENS, dtype=np.uint8)
     if fields.needs_length and length is None:
         return None
     keys, codes = ids
@@ -279,8 +292,23 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
             return None
         extras[name] = made
     line = np.arange(before + 1, before + rows + 1)
-    columns = ResponseColumns(keys, codes, line, reward, length, log_prob.sums, old_log_prob.sums, tokens, extras)
-    return Decoded(columns, Tally(read=rows, used=rows), rows, [])
+    optionals = length, log_prob.sums, old_log_prob.sums, tokens
+    columns = ResponseColumns(keys, codes, line, reward, *optionals, extras, length_from)
+    return Decoded(columns, Tally(rows, rows, length_origins=columns.length_origins(fields.tokenizer)), rows, [])
+
+
+def _texts(batch: pyarrow.RecordBatch, fields: Fields) -> list[str] | None:
+    """Return the text of every response if they are a column of strings; None if a closer look is needed."""
+    place = fields.paths["response_text"]
+    if isinstance(place, Expression) or len(place) > 1 or place[0].each:
+        return None
+    at = batch.schema.get_field_index(place[0].key)
+    column = None if at < 0 else batch.column(at)
+    if column is None or column.null_count:
+        return None
+    if not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
+        return None
+    return _keys(column)
 
 
 class _LogProbs(NamedTuple):

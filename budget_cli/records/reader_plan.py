@@ -41,6 +41,7 @@ class ReaderPlan:
     extras: list[str]  # those computed from parts of the record, like the expressions
     computed: list[str]  # the keys of these parts
     judged: list[str]  # the keys of the parts that say whether a sample is left out
+    counted: list[str]  # the keys of the text whose tokens may be counted
     roots: dict[str, int]  # all these keys → the slots of their spans
 
 
@@ -109,14 +110,17 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
             extras.append(name)
     computed = _root_keys([*expressions.values(), *(fields.paths[name] for name in extras)])
     judged = _root_keys([place for _, place in fields.leave_out])
-    if computed is None or judged is None:
+    counted = _root_keys([fields.paths["response_text"]] if fields.tokenizer is not None else [])
+    if computed is None or judged is None or counted is None:
         return None
     roots: dict[str, int] = {}
-    for key in dict.fromkeys([*computed, *judged]):
+    for key in dict.fromkeys([*computed, *judged, *counted]):
         roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
         slots.append((SPAN, 0, 0))
     nodes = _nodes(trie)
-    return None if nodes is None else ReaderPlan(nodes, slots, slot_of, expressions, extras, computed, judged, roots)
+    if nodes is None:
+        return None
+    return ReaderPlan(nodes, slots, slot_of, expressions, extras, computed, judged, counted, roots)
 
 
 def _root_keys(places: Sequence[Place]) -> list[str] | None:

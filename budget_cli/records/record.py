@@ -1,10 +1,11 @@
 """The value of a line → its checked responses, or the field that is wrong and the reason."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from budget_cli.ids import Key
+from budget_cli.records.columns import LengthFrom
 from budget_cli.records.values import (
     exact_sum,
     finite_number,
@@ -18,15 +19,24 @@ from budget_cli.records.values import (
     token_count,
 )
 from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, WHERE, Fields, names_for
-from budget_cli.schema.json_values import Invalid, type_name
+from budget_cli.schema.json_values import Invalid, generated_texts, type_name
 from budget_cli.schema.lookup import MISSING, NotASample, count_elements, root_keys, split_records, value_at
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place, traverses_list
 
 KEYS_SHOWN = 12  # keys of a record that a message about a missing one names
 
-# prompt id, reward, length (tokens), log-prob and old log-prob (nats), length of a list of log-probs, optional fields
-Response = tuple[Key, float, float | None, float | None, float | None, int | None, tuple[Any, ...]]
+
+class Length(NamedTuple):
+    """The length of a response, or the texts whose tokens are to be counted."""
+
+    tokens: float | None = None  # None: there is no length, or it is to be counted
+    origin: LengthFrom = LengthFrom.FIELD
+    texts: Sequence[str] = ()
+
+
+# prompt id, reward, length, log-prob and old log-prob (nats), length of a list of log-probs, optional fields
+Response = tuple[Key, float, Length, float | None, float | None, int | None, tuple[Any, ...]]
 
 
 def responses(value: Any, fields: Fields, line: int) -> tuple[list[Response], list[str]]:
@@ -146,7 +156,7 @@ def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> l
                 fields.paths["old_log_prob"],
             )
     tokens = tokens if tokens is not None else old_tokens
-    length = _length(record, fields, "response_length", token_count, tokens)
+    length = _length(record, fields, tokens)
     extras = tuple(extra_value(record, fields, name) for name in fields.extras)
     return [(key, reward, length, log_prob, old_log_prob, tokens, extras)]
 
@@ -159,9 +169,7 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
     log_probs = _fitting(log_probs, rewards, fields, "log_prob")
     old_log_probs = _fitting(old_log_probs, rewards, fields, "old_log_prob")
     tokens = next((p for p in (log_probs, old_log_probs) if p and all(n is not None for _, n in p)), None)
-    lengths = _length(
-        record, fields, "response_lengths", list_of(token_count), [n for _, n in tokens] if tokens else None
-    )
+    lengths = _lengths(record, fields, [n for _, n in tokens] if tokens else None, len(rewards))
     lengths = _fitting(lengths, rewards, fields, "response_length")
     named = {"log_probs": log_probs, "old_log_probs": old_log_probs, "response_lengths": lengths}
     for name, values in named.items():
@@ -175,14 +183,13 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
                 break
             message = f"response {i}: {count_elements(old_tokens_i)}, but log_probs has {tokens_i}"
             raise Invalid("unequal-lengths", message, "old_log_probs", fields.paths["old_log_probs"])
-    nothing = [None] * len(rewards)
     absent = [(None, None)] * len(rewards)
     extras = zip(*(_extra_of_each(record, fields, name, len(rewards)) for name in fields.extras), strict=True)
     return [
         (key, reward, length, log_prob, old, tokens_i if tokens_i is not None else old_tokens_i, each_extras)
         for reward, length, (log_prob, tokens_i), (old, old_tokens_i), each_extras in zip(
             rewards,
-            lengths or nothing,
+            lengths or [Length()] * len(rewards),
             log_probs or absent,
             old_log_probs or absent,
             extras if fields.extras else [()] * len(rewards),
@@ -255,7 +262,7 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         if value is MISSING or value is None:
             if not fields.required(canonical):
                 return None
-            raise _absence(value, name, canonical, record, path)
+            raise _absence(value, name, canonical, record, fields)
         if name == canonical and traverses_list(path):
             value = _combined(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
@@ -314,31 +321,116 @@ def part_of_id(value: Any) -> str:
     return str(part) if plain else json.dumps(part)
 
 
-def _absence(value: Any, name: str, canonical: str, record: dict[str, Any], path: Place) -> Invalid:
+def _absence(value: Any, name: str, canonical: str, record: dict[str, Any], fields: Fields) -> Invalid:
     """Explain that a required field is absent, with every way to do without it or to place it."""
     if value is None:
         return Invalid("null", "null")
+    path = fields.paths[name]
     without = {
         "log_prob": "--kl-coef 0 does without it, or ",
         "old_log_prob": "--kl-coef 0 does without it, or ",
         "response_length": "--budget-penalty-coef 0 does without it, or ",
     }.get(canonical, "")
+    if name == "response_length" and _generated_texts(record, fields) is not None:
+        shown = place_text(fields.paths["response_text"])
+        without = f"--budget-penalty-coef 0 does without it, --tokenizer FILE counts the tokens of {shown}, or "
     keys = f" (the record has {_keys(record)})" if isinstance(path, Expression) or path[0].key not in record else ""
     return Invalid("missing", f"missing{keys}; {without}give --field {name}=PATH")
 
 
-def _length(record: dict[str, Any], fields: Fields, name: str, check: Callable[[Any], Any], tokens: Any) -> Any:
-    """Return the given length, else the number of tokens in a list of log-probs, else None if it is not required."""
-    if tokens is not None:
-        try:
-            given = _raw_value(record, fields, name)
-        except Invalid:
-            if _is_ignored(fields, "response_length"):
-                return tokens
-            raise
-        if given is MISSING or (given is None and fields.needs_length):  # null: its writer did not count
-            return tokens
-    return _field(record, fields, name, "response_length", check)
+def _length(record: dict[str, Any], fields: Fields, tokens: int | None) -> Length:
+    """Return the given length, else the number of log-probs, else the text to count, else no length.
+
+    Raises:
+        Invalid: there is none of them, and the length is required.
+    """
+    if tokens is not None or fields.tokenizer is not None:
+        given = _given_length(record, fields, "response_length")
+        if tokens is not None and _is_absent(given, fields):
+            return Length(tokens, LengthFrom.TOKENS)
+        if given is MISSING or given is None:
+            texts = response_texts(record, fields)
+            if texts is not None:
+                return Length(None, LengthFrom.TOKENIZER, texts)
+            if fields.tokenizer is not None and fields.needs_length:
+                raise _no_text(record, fields, "response_length", "response_text")
+    return Length(_field(record, fields, "response_length", "response_length", token_count))
+
+
+def _lengths(
+    record: dict[str, Any], fields: Fields, tokens: Sequence[int | None] | None, size: int
+) -> list[Length] | None:
+    """Return the length of each of `size` responses to a prompt, as `_length` does; None if there are none.
+
+    Raises:
+        Invalid: as `_length`.
+    """
+    if tokens is not None or fields.tokenizer is not None:
+        given = _given_length(record, fields, "response_lengths")
+        if tokens is not None and _is_absent(given, fields):
+            return [Length(each, LengthFrom.TOKENS) for each in tokens]
+        if fields.tokenizer is not None and (given is MISSING or given is None):
+            texts = value_at(record, fields.paths["response_texts"])
+            found = [generated_texts(each) for each in texts] if isinstance(texts, list) else []
+            counted = [Length(None, LengthFrom.TOKENIZER, each) for each in found if each is not None]
+            if len(counted) == len(found) == size:
+                return counted
+            if fields.needs_length:
+                raise _no_text(record, fields, "response_lengths", "response_texts")
+            return None
+    lengths = _field(record, fields, "response_lengths", "response_length", list_of(token_count))
+    return None if lengths is None else [Length(each) for each in lengths]
+
+
+def _given_length(record: dict[str, Any], fields: Fields, name: str) -> Any:
+    """Return the value of a field of lengths, unchecked, or MISSING.
+
+    Raises:
+        Invalid: a value on the way to it has the wrong type.
+    """
+    try:
+        return _raw_value(record, fields, name)
+    except Invalid:
+        if _is_ignored(fields, "response_length"):
+            return MISSING
+        raise
+
+
+def _is_absent(length: Any, fields: Fields) -> bool:
+    """True if the number of log-probs stands in for this length; null means that its writer did not count."""
+    return length is MISSING or (length is None and (fields.needs_length or fields.tokenizer is not None))
+
+
+def response_texts(record: dict[str, Any], fields: Fields) -> list[str] | None:
+    """Return the texts whose tokens are the length of a response; None if there are none, or nothing counts them."""
+    return None if fields.tokenizer is None else _generated_texts(record, fields)
+
+
+def _generated_texts(record: dict[str, Any], fields: Fields) -> list[str] | None:
+    try:
+        return generated_texts(value_at(record, fields.paths["response_text"]))
+    except Invalid:
+        return None
+
+
+def _no_text(record: dict[str, Any], fields: Fields, name: str, text_name: str) -> Invalid:
+    """Explain that there is neither a length nor a text to count, with every way out."""
+    place = fields.paths[text_name]
+    try:
+        value = value_at(record, place)
+        found = f"missing (the record has {_keys(record)})" if value is MISSING else f"{type_name(value)}, not a text"
+        if text_name == "response_texts" and isinstance(value, list):
+            found = "not one text for each reward"
+    except Invalid as bad:
+        found = bad.message
+    shown = place_text(place)
+    what = text_name if shown == text_name else f"{text_name} ({shown})"
+    absent = Invalid(
+        "missing",
+        f"missing, and {what}, which --tokenizer counts, is {found}; --budget-penalty-coef 0 does without it, or give"
+        f" --field {text_name}=PATH or --field {name}=PATH",
+    )
+    return _with_field(absent, name, fields.paths[name])
 
 
 def _combined(values: list[Any], kind: str) -> Any:

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from budget_cli.ids import Ids
 from budget_cli.records import columns, record
 from budget_cli.records.columns import (
     PLACES_OF_EACH,
     Decoded,
+    Floats,
     LeftOut,
+    LengthFrom,
     Rejection,
     RejectionLimit,
     ResponseColumns,
@@ -37,8 +40,9 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimi
         lines.pop()
     for number, line in enumerate(lines, start=1):
         reader.read_line(number, line, torn=torn and number == len(lines))
-    ids = Ids()
-    return Decoded(reader.columns(ids), reader.tally, len(lines), reader.rejections, reader.left_out)
+    read = reader.columns(Ids())
+    reader.tally.length_origins = read.length_origins(fields.tokenizer)
+    return Decoded(read, reader.tally, len(lines), reader.rejections, reader.left_out)
 
 
 class ReferenceReader:
@@ -124,7 +128,7 @@ class ReferenceReader:
         codes = ids.places([row[0] for row in rows])
         line = np.array(self._lines, dtype=np.intp)
         reward = np.array([row[1] for row in rows], dtype=np.float64)
-        length = columns.optional_column([row[2] for row in rows])
+        length, length_from = self._lengths()
         log_prob = columns.optional_column([row[3] for row in rows])
         old_log_prob = columns.optional_column([row[4] for row in rows])
         tokens = columns.optional_column([row[5] for row in rows])
@@ -132,7 +136,23 @@ class ReferenceReader:
             name: columns.extra_column(EXTRAS[name], [row[6][place] for row in rows])
             for place, name in enumerate(self._fields.extras)
         }
-        return ResponseColumns(ids.all(), codes, line, reward, length, log_prob, old_log_prob, tokens, extras)
+        optionals = length, log_prob, old_log_prob, tokens
+        return ResponseColumns(ids.all(), codes, line, reward, *optionals, extras, length_from)
+
+    def _lengths(self) -> tuple[Floats | None, NDArray[np.uint8] | None]:
+        """Return the length of each response, and where it comes from; count the tokens of texts, in one batch."""
+        lengths = [row[2] for row in self._rows]
+        found = columns.optional_column([length.tokens for length in lengths])
+        origins = np.array([length.origin for length in lengths], dtype=np.uint8)
+        if not origins.any():
+            return found, None
+        counted = origins == LengthFrom.TOKENIZER
+        if counted.any():
+            assert self._fields.tokenizer is not None
+            found = np.full(origins.size, np.nan) if found is None else found
+            texts = [length.texts for length in lengths if length.origin is LengthFrom.TOKENIZER]
+            found[counted] = columns.count_tokens(self._fields.tokenizer, texts)
+        return found, origins
 
 
 def value_of(line: bytes, max_line_bytes: int, accepts_nan: bool = False) -> Any:

@@ -87,6 +87,10 @@ def _closing(result: CheckResult) -> Iterator[Line]:
     run = result.run
     if run.findings:
         yield []
+    loss = result.loss
+    source = loss.length_sentence
+    if source is not None:
+        yield [Piece("lengths   ", "dim"), Piece(f"from {for_terminal(source, 200)}", "dim")]
     for unchecked in run.unchecked:
         text = f"{counted(len(unchecked.codes), 'check')}: {unchecked.reason}"
         yield [Piece("skipped   ", "dim"), Piece(text, "dim")]
@@ -120,6 +124,9 @@ def json(result: CheckResult) -> bytes:
         "responses": loss.responses,
         "records": as_dict(loss.records),
         "left_out": loss.left_out,
+        "lengths_from": loss.lengths_from,
+        "length_origins": as_dict(loss.length_origins),
+        "tokenizer": loss.tokenizer,
         "checked": run.checked,
         "unchecked": [as_dict(unchecked) for unchecked in run.unchecked],
         "thresholds": result.thresholds,

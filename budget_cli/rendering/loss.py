@@ -98,6 +98,7 @@ def screen(
 
 def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | None], str]) -> Iterator[Line]:
     c, over = loss.coefficients, loss.over_budget
+    source = loss.length_sentence
     kl_terms = None
     if loss.loss is not None and loss.advantage.mean_square is not None:
         kl_terms = loss.loss - loss.advantage.mean_square
@@ -128,6 +129,8 @@ def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | 
         yield _row("length", ("   " if sum(map(len, parts)) + 3 * 4 <= WIDTH - LABEL else "  ").join(parts))
     elif loss.coverage.length:
         yield _row("length", f"known for {loss.coverage.length:,} of {loss.responses:,} responses, so not shown")
+    if source is not None:
+        yield _row("lengths from", for_terminal(source, 200))
     size = loss.groups.size
     if size.min is not None and size.max is not None and size.mean is not None:
         text = f"{size.min:,} each" if size.min == size.max else f"{size.min:,} to {size.max:,}, mean {size.mean:,.1f}"

@@ -201,11 +201,13 @@ def _header(data: PageData, names: str, verdict: str) -> str:
     loss = data.loss
     size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
     weighting = "" if loss.aggregate == "response" else ", mean over prompts"
+    source = loss.length_sentence
+    lengths = "" if source is None else f" Lengths are from {_text(source, 200)}."
     return (
         f'<header>\n<h1>budget-cli report <span class="badge {verdict}">{verdict}</span></h1>\n'
         f'<p class="names">{names}</p>\n<p class="quiet">{size}{weighting}.'
         " The loss is the mean of (A − α·k)², where A is r − β·max(0, L − B) minus its mean over the prompt,"
-        " and k the log-ratio to the reference policy.</p>\n</header>"
+        f" and k the log-ratio to the reference policy.{lengths}</p>\n</header>"
     )
 
 

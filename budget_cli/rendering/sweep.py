@@ -52,6 +52,9 @@ def screen(
         Piece(f"{counted(sweep.first.prompts, 'prompt')}"),
         Piece("" if sweep.first.aggregate == "response" else ", mean over prompts"),
     ]
+    source = sweep.first.length_sentence
+    if source is not None:
+        yield [Piece(f"lengths are from {for_terminal(source, 200)}", "dim")]
     if sweep.first.responses:
         varying = [i for i, axis in enumerate(axes) if len(axis.labels) > 1]
         if len(varying) > 1:
@@ -256,6 +259,9 @@ def json(
         "budgets": [_budget(budget, precision) for budget in sweep.budgets],
         "records": as_dict(sweep.first.records),
         "left_out": sweep.first.left_out,
+        "lengths_from": sweep.first.lengths_from,
+        "length_origins": as_dict(sweep.first.length_origins),
+        "tokenizer": sweep.first.tokenizer,
         "rejections": rejections_as_dicts(rejections),
         "incomplete": [utf8(problem) for problem in incomplete],
     }

@@ -79,9 +79,10 @@ def annotate(
     """
     problems: list[InputProblem] = []
     so_far = ReadSoFar()
-    worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS
+    counts = terms.plan.fields.counts_every_text
+    worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS or counts
     stream = scan.tasks(found, terms.plan, problems, set())
-    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=False):
+    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=counts):
         if isinstance(outcome, InputProblem):
             raise outcome
         so_far.tally.merge(outcome.tally)

@@ -30,6 +30,7 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
         groups = Groups(plan.layout, plan.sample)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, plan.empty_observations())
         part.rows = one_row_per_rollout(columns)
+        tally.length_origins.clear()  # counted by response
     else:
         groups, by, tallies, observations = take(columns, source.name, plan, tally)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
@@ -65,7 +66,9 @@ def _by_label(
     if not plan.by:
         return {}, {}
     if plan.by == "file":
-        return {source: groups}, {source: tally or Tally(read=groups.row_count, used=groups.row_count)}
+        origins = columns.length_origins(plan.fields.tokenizer)
+        of_rows = Tally(groups.row_count, groups.row_count, length_origins=origins)
+        return {source: groups}, {source: tally or of_rows}
     labels = columns.extras[plan.by]
     assert isinstance(labels, LabelColumn)
     by: dict[Label, Groups] = {}
@@ -75,7 +78,7 @@ def _by_label(
         label = labels.values[code] if code >= 0 else None
         by[label] = groups_from(of_label, plan)
         lines = by[label].row_count if tally is None else np.unique(of_label.line).size
-        tallies[label] = Tally(read=lines, used=lines)
+        tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(plan.fields.tokenizer))
     return by, tallies
 
 

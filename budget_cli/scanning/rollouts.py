@@ -82,7 +82,15 @@ def one_row_per_rollout(columns: ResponseColumns) -> ResponseColumns:
         total(columns.old_log_prob),
         total(columns.tokens),
         extras,
+        None if columns.length_from is None else _highest(columns.length_from, group, distinct.size),
     )
+
+
+def _highest(origins: NDArray[np.uint8], group: NDArray[np.intp], size: int) -> NDArray[np.uint8]:
+    """Where the length of each response comes from: a sum of lengths is counted here if one of them is."""
+    highest = np.zeros(size, dtype=np.uint8)
+    np.maximum.at(highest, group, origins)
+    return highest
 
 
 def _taken(name: str, one: ExtraColumn, first: NDArray[np.intp], last: NDArray[np.intp]) -> ExtraColumn:

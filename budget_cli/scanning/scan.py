@@ -45,8 +45,10 @@ def scan(
     """
     result = Scan.empty(plan)
     wanted = jobs or available_cores()
-    worth = jobs is not None or sum(source.size or 0 for source in found if source.at_once) >= WORTH_WORKERS
+    size = sum(source.size or 0 for source in found if source.at_once)
     threads = start_method is None and jsonl.is_compiled(plan.fields)
+    counts = plan.fields.tokenizer is not None and threads  # slow work, and threads cost nothing to start
+    worth = jobs is not None or size >= WORTH_WORKERS or counts
     stream = tasks(found, plan, result.problems, result.broken, shared=threads or wanted == 1)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, threads, start_method):
         result.fold(task.source, outcome, plan)

@@ -175,6 +175,7 @@ class Scan:
         """Take the moments and observations of the responses that a source's rows make up."""
         result.groups, result.by, tallies, result.observations = take(columns, result.name, plan)
         result.rollouts = None
+        self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)
         for label, tally in tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
         if plan.keep_responses:

@@ -143,6 +143,31 @@ def require_left_out(headers: Mapping[str, dict[str, Any]], where: str | None, k
                 raise UsageProblem(f"--keep {reason}: {name} was made without it: {again}")
 
 
+def _length_origins(header: dict[str, Any]) -> Counter[str]:
+    """Return the number of lengths by origin; a summary of version 0.1.0, which does not say it, had no tokenizer."""
+    origins = header.get("length_origins")
+    known = {"field": header["with_length"]} if header["with_length"] else {}
+    return Counter(known if origins is None else origins)
+
+
+def require_one_tokenizer(headers: Mapping[str, dict[str, Any]], fields: Fields) -> None:
+    """Check that all lengths that were counted, here and in these summaries, are tokens of one tokenizer.
+
+    Raises:
+        UsageProblem: there are two, so that no budget fits both.
+    """
+    counted = [] if fields.tokenizer is None else [("--tokenizer", fields.tokenizer.label)]
+    for name, header in headers.items():
+        counted += [(name, origin) for origin in _length_origins(header) if origin not in ("field", "tokens")]
+    for name, label in counted[1:]:
+        first, expected = counted[0]
+        if label.rpartition("@")[2] != expected.rpartition("@")[2]:
+            raise UsageProblem(
+                f"{name}: its lengths were counted by {label}, but those of {first} are by {expected}: a token budget"
+                " cannot be compared with both; summarize again with one tokenizer"
+            )
+
+
 def _differing(one: Any, other: Any) -> tuple[str, str]:
     """Show two settings, of mappings only the entries that differ."""
     if not isinstance(one, dict):
@@ -218,6 +243,7 @@ def read(source: Source, layout: Layout, spec: ObservationSpec | None = None) ->
         by_code=Counter(header["rejected"]),
         by_absent_field=Counter(header["lacking"]),
         left_out=Counter(header.get("left_out", {})),
+        length_origins=_length_origins(header),
     )
     left_out = [LeftOut(*place) for place in header.get("left_out_places", [])]
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]

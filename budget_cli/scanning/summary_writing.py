@@ -24,7 +24,7 @@ from budget_cli.scanning.state import Scan
 from budget_cli.scanning.summary import MOST_STEPS, SCHEMA, settings_of, thresholds_of
 from budget_cli.schema.fields import Fields
 
-TALLY_COUNTERS = ("by_code", "by_absent_field", "left_out")
+TALLY_COUNTERS = ("by_code", "by_absent_field", "left_out", "length_origins")
 CHUNK = 1 << 13  # prompts converted to Python's numbers at a time
 
 
@@ -66,6 +66,7 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         },
         "rejected": dict(scan.tally.by_code),
         "lacking": dict(scan.tally.by_absent_field),
+        "length_origins": dict(scan.tally.length_origins),
         "rejections": [{**one._asdict(), "source": _utf8(one.source)} for one in scan.rejections],
         "incomplete": [[_utf8(problem.source), _utf8(problem.problem)] for problem in scan.problems],
     }

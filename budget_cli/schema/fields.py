@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 from budget_cli.errors import UsageProblem
 from budget_cli.schema.parsing import parse_place
@@ -52,6 +52,21 @@ NAMES = (*KINDS, *PLURALS.values(), *EXTRAS, *EXTRA_PLURALS.values())
 NAMED = tuple(name for name in NAMES if name != "by")  # what --field may map
 
 
+class TokenCounter(Protocol):
+    """Counts the tokens of texts. Can be hashed and pickled, as workers use it."""
+
+    @property
+    def label(self) -> str:
+        """The tokenizer's name and digest, which differ for different tokenizers."""
+
+    def count(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the number of tokens of each text.
+
+        Raises:
+            UsageProblem: the tokenizer cannot encode one of the texts.
+        """
+
+
 @dataclass(frozen=True)
 class Fields:
     """The place of each canonical field, the shape of a record, and which fields the coefficients need."""
@@ -81,6 +96,7 @@ class Fields:
     needs_length: bool = True
     needs_log_probs: bool = True
     extras: tuple[str, ...] = ()  # which of EXTRAS to read
+    tokenizer: TokenCounter | None = None  # counts the text of a response without a length; None: nothing does
 
     @cached_property
     def paths(self) -> Mapping[str, Place]:
@@ -96,7 +112,18 @@ class Fields:
     @cached_property
     def unmapped(self) -> list[str]:
         """The required fields for which dumps of this preset have no place."""
-        return [name for name in KINDS if self.required(name) and name not in self.known]
+        return [
+            name
+            for name in KINDS
+            if self.required(name)
+            and name not in self.known
+            and (name != "response_length" or not self.counts_every_text)
+        ]
+
+    @property
+    def counts_every_text(self) -> bool:
+        """True if such dumps have no lengths, but texts, and there is a tokenizer to count them."""
+        return self.tokenizer is not None and "response_text" in self.known and "response_length" not in self.known
 
     @cached_property
     def records_place(self) -> Place:

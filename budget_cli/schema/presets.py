@@ -47,12 +47,15 @@ class Preset(NamedTuple):
 
     def apply_to(self, fields: Fields) -> Fields:
         """Return the fields as this preset places them; a field that it does not map keeps its canonical name."""
-        wanted = [(name, place) for name, place in self.extras if name in fields.extras]
+        read = {*fields.extras} | ({"response_text"} if fields.tokenizer is not None else set())
+        wanted = [(name, place) for name, place in self.extras if name in read]
         mapped = fields.with_places({name: parse_place(place) for name, place in (*self.places, *wanted)})
         group = fields.group or self.group
         known = {name for name, _ in self.places} | ({"prompt_id"} if group else set())
         if known & {"log_prob", "old_log_prob"}:
             known.add("response_length")  # the number of log-probs gives it
+        if fields.tokenizer is not None:
+            known |= {name for name, _ in wanted}
         return replace(
             mapped,
             known=frozenset(known),
@@ -75,6 +78,8 @@ class Preset(NamedTuple):
         mapped, canonical = dict(self.places), CANONICAL_FIELDS.paths
         names = [name for name in KINDS if name in mapped or fields.paths[name] != canonical[name]]
         shown = {name: place_text(fields.paths[name]) for name in names}
+        if fields.counts_every_text:
+            shown["response_length"] = f"tokens of {place_text(fields.paths['response_text'])}"
         if fields.group:
             shown = {"prompt_id": f"each {fields.group}"} | {n: place for n, place in shown.items() if n != "prompt_id"}
         elif fields.id_file_prefix is not None:

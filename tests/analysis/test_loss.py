@@ -46,7 +46,8 @@ RESPONSES: list[Response] = [
 ]
 COEFFICIENTS = Coefficients(100, 0.01, 0.5)
 LACKING = Counter({"old_log_prob": 2, "response_length": 1})
-TALLY = Tally(read=13, used=8, rejected=3, blank=1, skipped=2, by_absent_field=LACKING)
+ORIGINS = Counter({"field": 4, "tokens": 3, "m/tokenizer.json@1": 1})
+TALLY = Tally(read=13, used=8, rejected=3, blank=1, skipped=2, by_absent_field=LACKING, length_origins=ORIGINS)
 K3 = sum(math.exp(-k) - 1 + k for k in (0.2, -0.2, 0.6, 0, 0, 0.1, 0.1, -0.4)) / 8
 
 ON_PAPER: dict[str, float | None] = {
@@ -98,6 +99,10 @@ ON_PAPER: dict[str, float | None] = {
     "records.rejected": 3,
     "records.blank": 1,
     "records.skipped": 2,
+    "records.left_out": 0,
+    "length_origins.field": 4,
+    "length_origins.tokens": 3,
+    "length_origins.tokenizer": 1,
 }
 NO_PENALTY: set[str] = {
     "loss",
@@ -259,7 +264,12 @@ def test_nothing_over_the_budget_is_a_count_of_zero() -> None:
 @pytest.mark.parametrize("budgets", [(), (100,)])
 def test_no_responses_have_counts_of_zero_and_no_other_number(budgets: tuple[int, ...], aggregate: Aggregate) -> None:
     found = compute_loss(Groups(Layout(budgets)), COEFFICIENTS, Tally(), aggregate)
-    assert (found.prompts, found.responses, found.coverage, found.records) == (0, 0, (0, 0, 0, 0, 0), (0, 0, 0, 0, 0))
+    assert (found.prompts, found.responses, found.coverage, found.records) == (
+        0,
+        0,
+        (0, 0, 0, 0, 0),
+        (0, 0, 0, 0, 0, 0),
+    )
     assert (found.groups.singletons, found.groups.zero_variance) == (0, 0)
     assert found.reward == found.length[:4] == (None,) * 4
     assert {"loss", "groups.size.min", "groups.size.mean", "groups.size.max"} <= missing(found)

@@ -515,7 +515,8 @@ def test_rewards_by_function_without_weights_are_refused_with_the_flag_to_give()
     assert last_line(done) == (
         "budget-cli: this trl dump has no reward and no log_prob and no old_log_prob and no response_length: give"
         " --reward-weights accuracy_reward=1,format_reward=1 with the weights of the run and --kl-coef 0 and"
-        " --budget-penalty-coef 0, or --field log_prob=PATH --field old_log_prob=PATH --field response_length=PATH"
+        f" --budget-penalty-coef 0{TOKENIZER}, or --field log_prob=PATH --field old_log_prob=PATH"
+        " --field response_length=PATH"
     )
 
 
@@ -764,6 +765,9 @@ def test_if_two_presets_fit_the_user_must_choose() -> None:
     )
 
 
+TOKENIZER = (
+    ", or --tokenizer path/to/tokenizer.json in place of --budget-penalty-coef 0 to count the tokens of the responses"
+)
 UNMAPPED = [
     (
         "areal",
@@ -774,14 +778,14 @@ UNMAPPED = [
     (
         "verl-v1",
         ("-B", "10", "--kl-coef", "0"),
-        "this verl-v1 dump has no response_length: give --budget-penalty-coef 0 to do without",
+        f"this verl-v1 dump has no response_length: give --budget-penalty-coef 0 to do without{TOKENIZER}",
         ["response_length"],
     ),
     (
         "verl-v1",
         ("-B", "10"),
         "this verl-v1 dump has no log_prob and no old_log_prob and no response_length:"
-        " give --kl-coef 0 --budget-penalty-coef 0 to do without",
+        f" give --kl-coef 0 --budget-penalty-coef 0 to do without{TOKENIZER}",
         ["log_prob", "old_log_prob", "response_length"],
     ),
     (

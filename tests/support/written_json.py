@@ -72,9 +72,10 @@ def bits(decoded: Decoded) -> dict[str, object]:
     arrays = ("codes", "line", "reward", "length", "log_prob", "old_log_prob", "tokens")
     return {
         "keys": _typed(c.keys),
-        **{name: _bits(getattr(c, name)) for name in arrays},
+        **{name: _bits(getattr(c, name)) for name in (*arrays, "length_from")},
         "extras": {name: extra_bits(extra) for name, extra in c.extras.items()},
         "tally": decoded.tally,
+        "length_origins": decoded.tally.length_origins,
         "lines": decoded.lines,
         "rejections": decoded.rejections,
         "left_out": decoded.left_out,
