@@ -121,9 +121,10 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of no, one and hundreds of small blocks; prompts recur in other blocks and files."""
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(blocks, "PIECE_BYTES", 100)
+    monkeypatch.setattr(cluster, "SPAN", 4)
     monkeypatch.setattr(cluster, "FOLDED", 4)
     monkeypatch.setattr(formats, "_of_thread", threading.local())  # a reader's memory is as large as a block
-    for name, records in enumerate([0, 3, 800, 40, 400]):
+    for name, records in enumerate([0, 3, 300, 40, 100]):
         with (tmp_path / f"{name}.jsonl").open("w") as file:
             for i in range(records):
                 file.write("{\n" if i % 100 == 99 else LINE % (i % 77, i % 7 / 3, -i / 11, i % 300))
