@@ -1,6 +1,6 @@
 """If this fails, the rows of --by come in an order that hides the trend, or a row that fails passes."""
 
-import numpy as np
+import grouping
 import pytest
 
 from budget_cli.analysis import breakdown, gates
@@ -8,17 +8,13 @@ from budget_cli.analysis.breakdown import Row
 from budget_cli.analysis.loss import Coefficients
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import Label, Tally
 
 COEFFICIENTS = Coefficients(None, 0, 0)
 
 
 def groups_of(*rewards: float) -> Groups:
-    codes = np.zeros(len(rewards), dtype=np.intp)
-    return Groups.from_responses(
-        Layout(), ["p"] if rewards else [], codes, np.array(rewards, dtype=np.float64), None, None
-    )
+    return grouping.groups_of([("p", reward, None, None) for reward in rewards], ())
 
 
 def rows(by: dict[Label, Groups], *expressions: str, in_order: bool = False) -> list[Row]:

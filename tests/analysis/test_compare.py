@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+import grouping
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,10 +25,7 @@ Dump = Mapping[Key, Sequence[Response]]
 
 
 def groups_of(dump: Dump) -> Groups:
-    codes = np.array([code for code, responses in enumerate(dump.values()) for _ in responses], dtype=np.intp)
-    flat = [response for responses in dump.values() for response in responses]
-    r, lengths, k = (np.array([each[i] for each in flat], dtype=np.float64) for i in range(3))
-    return Groups.from_responses(LAYOUT, list(dump), codes, r, lengths, k)
+    return grouping.groups_of([(key, *response) for key, each in dump.items() for response in each], LAYOUT.budgets)
 
 
 def rewards(dump: Mapping[Key, Sequence[float]], length: float = 50) -> Dump:

@@ -4,8 +4,8 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
+import grouping
 import numpy as np
 import pytest
 
@@ -121,14 +121,7 @@ NO_LOG_PROBS = {"kl.k1", "kl.k2", "kl.k3", "kl.r2"}
 
 
 def groups_of(responses: Sequence[Response], budgets: Sequence[int] = (100,)) -> Groups:
-    keys = list(dict.fromkeys(each[0] for each in responses))
-    codes = np.array([keys.index(each[0]) for each in responses], dtype=np.intp)
-    columns: list[Any] = []
-    for i in (1, 2, 3):
-        column = [each[i] for each in responses]
-        unknown = all(value is None for value in column)
-        columns.append(None if unknown else np.array([math.nan if x is None else x for x in column], dtype=np.float64))
-    return Groups.from_responses(Layout(tuple(budgets)), keys, codes, *columns)
+    return grouping.groups_of(responses, budgets)
 
 
 def without(responses: Sequence[Response], *columns: int, of: int | None = None) -> list[Response]:

@@ -1,11 +1,12 @@
 """If this fails, a page offers other values than it says, leaves out a prompt that matters, or bins wrongly."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 import pytest
+from grouping import groups_of
 
 from budget_cli.analysis import report
 from budget_cli.analysis.loss import Coefficients, per_prompt_losses
@@ -16,11 +17,9 @@ from budget_cli.ids import Key
 from budget_cli.records.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio
-GroupsOf = Callable[[Sequence[Response], Sequence[int]], Groups]
 
 
 def overview_of(
-    groups_of: GroupsOf,
     responses: Sequence[Response],
     coefficients: Coefficients,
     by: Mapping[str | int | None, Groups] = MappingProxyType({}),
@@ -49,28 +48,28 @@ def test_the_budgets_lie_about_the_budget_or_are_those_that_were_given() -> None
     assert grid_around(Coefficients(None, 0, 0.1))[:2] == ((None,), (0.0,))
 
 
-def test_beyond_the_longest_response_one_budget_is_offered(groups_of: GroupsOf) -> None:
+def test_beyond_the_longest_response_one_budget_is_offered() -> None:
     coefficients = Coefficients(100, 0.01, 0.1)
-    found = overview_of(groups_of, [("a", 1, 120, 0.1), ("a", 0, 90, 0.2)], coefficients)
+    found = overview_of([("a", 1, 120, 0.1), ("a", 0, 90, 0.2)], coefficients)
     assert found.grid.token_budget[-3:] == (112, 119, 125)
     assert found.totals is not None
     assert len(found.totals.over) == len(found.totals.mean.ee) == len(found.totals.spread.ee) == len(found.grid[0])
     assert len(found.prompts[0].ee) == len(found.grid.token_budget)
-    short = overview_of(groups_of, [("a", 1, 20, 0.1)], coefficients)
+    short = overview_of([("a", 1, 20, 0.1)], coefficients)
     assert short.grid.token_budget[-1] == 100  # the page's own stays
     assert found.grid.token_budget[found.at[0]] == short.grid.token_budget[short.at[0]] == 100
 
 
-def test_the_first_budgets_totals_are_those_of_a_scan_for_them_alone(groups_of: GroupsOf) -> None:
+def test_the_first_budgets_totals_are_those_of_a_scan_for_them_alone() -> None:
     responses: list[Response] = [("a", 1, 120, 0.1), ("a", 0, 90, 0.2), ("b", 1, 400, 0)]
     few = compute_totals(groups_of(responses, (50, 100)), (0.0, 0.1), "prompt")
     cut = compute_totals(groups_of(responses, (50, 100, 300)), (0.0, 0.1), "prompt").with_first_budgets(2)
     np.testing.assert_equal(tuple(cut), tuple(few))
 
 
-def test_lengths_and_mean_rewards_are_counted_in_bins(groups_of: GroupsOf) -> None:
+def test_lengths_and_mean_rewards_are_counted_in_bins() -> None:
     responses: list[Response] = [("a", 1, 0, 0), ("a", 0, 95, 0), ("b", 1, 96, 0), ("c", 0, 10, 0)]
-    found = overview_of(groups_of, responses, Coefficients(100, 0.01, 0.1))
+    found = overview_of(responses, Coefficients(100, 0.01, 0.1))
     assert found.lengths is not None
     assert (found.lengths.first, found.lengths.width, sum(found.lengths.counts)) == (0, 3, 4)
     assert [found.lengths.counts[i] for i in (0, 3, 31, 32)] == [1, 1, 1, 1]
@@ -79,10 +78,10 @@ def test_lengths_and_mean_rewards_are_counted_in_bins(groups_of: GroupsOf) -> No
     assert [(i, n) for i, n in enumerate(found.rates.counts) if n] == [(0, 1), (10, 1), (19, 1)]
 
 
-def test_few_prompts_are_all_there_with_their_moments(groups_of: GroupsOf) -> None:
+def test_few_prompts_are_all_there_with_their_moments() -> None:
     responses: list[Response] = [("a", 1, 150, 0.5), ("a", 0, 90, 0.1), ("b", 1, 400, 0)]
     coefficients = Coefficients(100, 0.01, 0.1)
-    found = overview_of(groups_of, responses, coefficients)
+    found = overview_of(responses, coefficients)
     at = found.at[0]
     expected = {prompt.prompt_id: prompt for prompt in per_prompt_losses(groups_of(responses, (100,)), coefficients)}
     assert [one.prompt_id for one in found.prompts] == ["a", "b"]
@@ -96,37 +95,37 @@ def test_few_prompts_are_all_there_with_their_moments(groups_of: GroupsOf) -> No
         assert (one.length_max, one.over[at]) == (same.length_max, same.over_budget)
 
 
-def test_of_many_prompts_those_with_the_largest_loss_are_there(groups_of: GroupsOf) -> None:
+def test_of_many_prompts_those_with_the_largest_loss_are_there() -> None:
     dice = random.Random(3)
     responses: list[Response] = [
         (prompt, dice.choice([0, 1]), dice.randrange(2000), dice.gauss(0, 1)) for prompt in range(500) for _ in range(4)
     ]
     coefficients = Coefficients(1000, 0.01, 0.1)
-    found = overview_of(groups_of, responses, coefficients)
+    found = overview_of(responses, coefficients)
     assert len(found.prompts) == report.PROMPTS
     losses = {one.prompt_id: one.loss or 0 for one in per_prompt_losses(groups_of(responses, (1000,)), coefficients)}
     largest = sorted(losses, key=lambda key: -losses[key])[:10]
     assert set(largest) <= {one.prompt_id for one in found.prompts}
 
 
-def test_a_dump_without_responses_or_lengths_has_an_overview(groups_of: GroupsOf) -> None:
-    nothing = overview_of(groups_of, [], Coefficients(100, 0.01, 0.1))
+def test_a_dump_without_responses_or_lengths_has_an_overview() -> None:
+    nothing = overview_of([], Coefficients(100, 0.01, 0.1))
     assert (nothing.totals, nothing.lengths, nothing.rates, nothing.prompts) == (None, None, None, [])
-    rewards = overview_of(groups_of, [("a", 1, None, None), ("a", 0, None, None)], Coefficients(None, 0, 0))
+    rewards = overview_of([("a", 1, None, None), ("a", 0, None, None)], Coefficients(None, 0, 0))
     assert rewards.lengths is None
     assert rewards.prompts[0].length_max is None
     assert rewards.loss.loss == 0.25
 
 
-def test_one_part_is_no_trend_and_of_many_some_are_there(groups_of: GroupsOf) -> None:
+def test_one_part_is_no_trend_and_of_many_some_are_there() -> None:
     responses: list[Response] = [("a", 1, 150, 0.5), ("a", 0, 90, 0.1)]
     coefficients = Coefficients(100, 0.01, 0.1)
     groups = groups_of(responses, [budget or 0 for budget in grid_around(coefficients).token_budget])
     nothing = groups_of([], groups.layout.budgets)
-    assert overview_of(groups_of, responses, coefficients, {"x": groups, "y": nothing}).parts == []
-    found = overview_of(groups_of, responses, coefficients, {"x": groups, 7: groups, None: groups})
+    assert overview_of(responses, coefficients, {"x": groups, "y": nothing}).parts == []
+    found = overview_of(responses, coefficients, {"x": groups, 7: groups, None: groups})
     assert [one.label for one in found.parts] == ["x", 7, None]
     assert len(found.parts[0].totals.over) == len(found.grid.token_budget)
     assert float(found.parts[0].totals.whole.rr) == 0.5
-    many = overview_of(groups_of, responses, coefficients, dict.fromkeys(range(1000), groups))
+    many = overview_of(responses, coefficients, dict.fromkeys(range(1000), groups))
     assert (many.parts_in_all, len(many.parts), many.parts[0].label, many.parts[-1].label) == (1000, 200, 0, 999)

@@ -1,20 +1,18 @@
 """If this fails, --suggest recommends a budget or a coefficient that does not do what it says."""
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from grouping import groups_of
 
 from budget_cli.analysis import suggestion
 from budget_cli.analysis.loss import Coefficients, compute_loss
-from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.ids import Key
 from budget_cli.records.columns import Tally
 
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio
-GroupsOf = Callable[[Sequence[Response], Sequence[int]], Groups]
 
 # rewards 0 and 1 in each prompt: S_rr = 1/2 + 1/2; excess over 100: 0 and 40, 0 and 30: S_ee = 800 + 450
 KNOWN: list[Response] = [("a", 1, 140, 0), ("a", 0, 100, 0), ("b", 0, 130, 0), ("b", 1, 90, 0)]
@@ -23,9 +21,7 @@ KNOWN: list[Response] = [("a", 1, 140, 0), ("a", 0, 100, 0), ("b", 0, 130, 0), (
 @pytest.mark.parametrize(
     ("share", "beta"), [(0.5, math.sqrt(1 / 1250)), (0.1, math.sqrt(1 / 9 / 1250)), (0.8, math.sqrt(4 / 1250))]
 )
-def test_beta_is_the_root_of_the_share_s_odds_times_the_ratio_of_the_scatters(
-    groups_of: GroupsOf, share: float, beta: float
-) -> None:
+def test_beta_is_the_root_of_the_share_s_odds_times_the_ratio_of_the_scatters(share: float, beta: float) -> None:
     groups = groups_of(KNOWN, (100,))
     (found,) = suggestion.suggest_budgets(groups, {50: 100}, share, Tally())
     assert found.budget_penalty_coef == pytest.approx(beta, rel=1e-14)
@@ -36,7 +32,7 @@ def test_beta_is_the_root_of_the_share_s_odds_times_the_ratio_of_the_scatters(
     assert found.longest_penalty == pytest.approx(40 * beta, rel=1e-14)
 
 
-def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
+def test_the_reasons_say_what_the_suggestion_does() -> None:
     (found,) = suggestion.suggest_budgets(groups_of(KNOWN, (100,)), {50: 100}, 0.5, Tally())
     assert found.reasons == [
         "p50: 2 of 4 responses (50.0%) are over, by 35 tokens on average",
@@ -64,7 +60,7 @@ def test_the_reasons_say_what_the_suggestion_does(groups_of: GroupsOf) -> None:
         ),
     ],
 )
-def test_where_no_beta_does_it_none_is_suggested(groups_of: GroupsOf, responses: list[Response], reason: str) -> None:
+def test_where_no_beta_does_it_none_is_suggested(responses: list[Response], reason: str) -> None:
     (found,) = suggestion.suggest_budgets(groups_of(responses, (100,)), {90: 100}, 0.1, Tally())
     assert found[4:-1] == (found.fraction, None, None, None, None)
     assert found.budget_penalty_coef is None
@@ -81,5 +77,5 @@ def test_the_budgets_are_the_percentiles_in_whole_tokens_each_once() -> None:
     assert suggestion.budgets(same) == {50: 7}
 
 
-def test_a_dump_without_responses_suggests_nothing(groups_of: GroupsOf) -> None:
+def test_a_dump_without_responses_suggests_nothing() -> None:
     assert suggestion.suggest_budgets(groups_of([], ()), {}, 0.1, Tally()) == []

@@ -1,9 +1,10 @@
 """If this fails, a sweep gives other numbers than the losses that it stands for, or names the wrong prompts."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
+from grouping import groups_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from budget_cli.records.columns import Tally
 Response = tuple[Key, float, float | None, float | None]  # prompt, reward, tokens, log-ratio
 
 TALLY = Tally(read=9, used=8, rejected=1)
-GroupsOf = Callable[[Sequence[Response], Sequence[int]], Groups]
 
 AGGREGATES: tuple[Aggregate, ...] = ("response", "prompt")
 
@@ -67,7 +67,6 @@ coefficient = st.sampled_from([0.0, 0.01, 0.1]) | st.floats(-2, 2)
     st.sampled_from(AGGREGATES),
 )
 def test_every_cell_is_the_loss_of_a_run_of_its_own(
-    groups_of: GroupsOf,
     responses: list[Response],
     budgets: set[int],
     betas: set[float],
@@ -82,7 +81,7 @@ def test_every_cell_is_the_loss_of_a_run_of_its_own(
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 @pytest.mark.parametrize("per_prompt", [1, 2, 5])
 def test_the_cells_of_a_dump_of_several_blocks_of_prompts_are_its_losses(
-    groups_of: GroupsOf, aggregate: Aggregate, per_prompt: int, monkeypatch: pytest.MonkeyPatch
+    aggregate: Aggregate, per_prompt: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(totals, "ROWS", 7)
     dice = random.Random(per_prompt)
@@ -96,9 +95,7 @@ def test_the_cells_of_a_dump_of_several_blocks_of_prompts_are_its_losses(
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)
-def test_where_the_penalty_cancels_the_reward_the_prompts_are_asked_one_by_one(
-    groups_of: GroupsOf, aggregate: Aggregate
-) -> None:
+def test_where_the_penalty_cancels_the_reward_the_prompts_are_asked_one_by_one(aggregate: Aggregate) -> None:
     rewarded = [("a", 0.01 * i, 100 + i, 0.0) for i in (0, 7, 31, 50)]  # the reward is what a β of 0.01 takes away
     nearly = [("b", 0.01 * i + 1e-6 * i * i, 100 + i, 0.0) for i in (0, 7, 31, 50)]
     grid = Grid((50, 100), (0.0, 0.0099999, 0.01, 0.0100001, 0.02), (0.0, 0.1))
@@ -107,18 +104,18 @@ def test_where_the_penalty_cancels_the_reward_the_prompts_are_asked_one_by_one(
 
 
 @pytest.mark.parametrize("beta", [1e-160, 1e-153, 1e-100, 1e150])
-def test_coefficients_whose_squares_vanish_or_overflow_are_no_exception(groups_of: GroupsOf, beta: float) -> None:
+def test_coefficients_whose_squares_vanish_or_overflow_are_no_exception(beta: float) -> None:
     responses: list[Response] = [("a", 1, 150, 0.1), ("a", 1, 250, 0.2), ("b", 1, 90, 0.3), ("b", 0, 300, 0)]
     assert_cells_are_losses(groups_of(responses, (100,)), Grid((100,), (0.0, beta), (0.0, beta)), "response")
 
 
 @pytest.mark.parametrize("large", [1e160, 1e308])
-def test_rewards_beyond_the_range_of_squares_give_no_number_and_no_noise(groups_of: GroupsOf, large: float) -> None:
+def test_rewards_beyond_the_range_of_squares_give_no_number_and_no_noise(large: float) -> None:
     responses: list[Response] = [("a", large, 150, 0.1), ("a", -large, 250, 0.2), ("b", 1, 90, 0.3), ("b", 0, 300, 0)]
     assert_cells_are_losses(groups_of(responses, (100,)), Grid((100,), (0.0, 0.1), (0.0, 0.1)), "response")
 
 
-def test_what_does_not_exist_is_null_in_every_cell(groups_of: GroupsOf) -> None:
+def test_what_does_not_exist_is_null_in_every_cell() -> None:
     responses: list[Response] = [("a", 1, None, None), ("a", 0, None, None)]
     assert_cells_are_losses(groups_of(responses, ()), Grid((None,), (0.0,), (0.0,)), "response")
     assert_cells_are_losses(groups_of(responses, (10,)), Grid((10,), (0.0,), (0.0, 0.1)), "response")
@@ -127,7 +124,7 @@ def test_what_does_not_exist_is_null_in_every_cell(groups_of: GroupsOf) -> None:
     assert found.budgets == [sweep.AtBudget(10, None, None, None, [], None, None, None)]
 
 
-def test_a_dump_without_responses_has_cells_without_numbers(groups_of: GroupsOf) -> None:
+def test_a_dump_without_responses_has_cells_without_numbers() -> None:
     grid = Grid((10, 20), (0.0, 0.1), (0.0,))
     assert_cells_are_losses(groups_of([], (10, 20)), grid, "response")
 
@@ -147,7 +144,7 @@ NAMED: list[Response] = [
 ]
 
 
-def test_each_prompt_turns_phantom_once_as_the_budget_falls(groups_of: GroupsOf) -> None:
+def test_each_prompt_turns_phantom_once_as_the_budget_falls() -> None:
     budgets = (50, 199, 200, 299, 300)
     found = compute_sweep(groups_of(NAMED, budgets), Grid(budgets, (0.01,), (0.0,)), TALLY).budgets
     assert [(b.token_budget, b.phantom, b.turns_phantom) for b in found] == [
@@ -160,7 +157,7 @@ def test_each_prompt_turns_phantom_once_as_the_budget_falls(groups_of: GroupsOf)
     assert [b.over for b in found] == [10, 7, 6, 2, 1]
 
 
-def test_the_penalty_reorders_from_the_reward_gap_over_the_excess_gap(groups_of: GroupsOf) -> None:
+def test_the_penalty_reorders_from_the_reward_gap_over_the_excess_gap() -> None:
     budgets = (50, 240, 290)
     grid = Grid(budgets, (0.01, 0.0100001, 0.02, 0.0200001), (0.0,))
     found = compute_sweep(groups_of(NAMED, budgets), grid, TALLY)
@@ -173,7 +170,7 @@ def test_the_penalty_reorders_from_the_reward_gap_over_the_excess_gap(groups_of:
     assert found.at("groups.reordered")[:, :, 0].tolist() == [[0, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
-def test_half_of_the_advantage_is_made_by_length_at_the_root_of_the_scatters_ratio(groups_of: GroupsOf) -> None:
+def test_half_of_the_advantage_is_made_by_length_at_the_root_of_the_scatters_ratio() -> None:
     budgets = (50, 240, 600)
     groups = groups_of(NAMED, budgets)
     halves = [b.half_share_coef for b in compute_sweep(groups, Grid(budgets, (0.01,), (0.0,)), TALLY).budgets]

@@ -6,13 +6,14 @@ promise is 1e-14 of those terms.
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-import numpy as np
 import pytest
+from exact import exact_loss
+from examples import QUICK
+from grouping import groups_of
 
 from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss
 from budget_cli.groups.groups import Groups
@@ -21,7 +22,7 @@ from budget_cli.ids import Key
 from budget_cli.records.columns import Tally
 
 PROMISE = Fraction(1, 10**12)
-SEEDS = range(60)
+SEEDS = range(15 if QUICK else 60)
 
 
 class Response(NamedTuple):
@@ -59,34 +60,19 @@ def drawn(seed: int, mean_over_spread: float | None = None) -> Draw:
 
 def exactly(draw: Draw, aggregate: Aggregate) -> Fraction:
     """Compute the loss by its definition, in rational numbers."""
-    budget = draw.coefficients.token_budget
-    assert budget is not None
-    beta, alpha = Fraction(draw.coefficients.budget_penalty_coef), Fraction(draw.coefficients.kl_coef)
-    rows: defaultdict[Key, list[tuple[Fraction, Fraction]]] = defaultdict(list)
-    for one in draw.responses:
-        adjusted = Fraction(one.reward) - beta * max(0, one.length - budget)
-        rows[one.prompt].append((adjusted, alpha * Fraction(one.log_ratio)))
-    sums, sizes = [], []
-    for row in rows.values():
-        baseline = sum((adjusted for adjusted, _ in row), Fraction()) / len(row)
-        sums.append(sum(((adjusted - baseline - kl) ** 2 for adjusted, kl in row), Fraction()))
-        sizes.append(len(row))
-    if aggregate == "response":
-        return sum(sums, Fraction()) / sum(sizes)
-    return sum((total / size for total, size in zip(sums, sizes, strict=True)), Fraction()) / len(sizes)
+    coefficients = draw.coefficients
+    assert coefficients.token_budget is not None
+    beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
+    return exact_loss(draw.responses, coefficients.token_budget, beta, alpha, aggregate)
 
 
 def ours(draw: Draw, aggregate: Aggregate, cuts: Sequence[int] = ()) -> Fraction:
     """Compute the loss from groups merged from the parts between the cuts."""
-    layout = Layout((draw.coefficients.token_budget or 0,))
-    groups = Groups(layout)
+    budgets = (draw.coefficients.token_budget or 0,)
+    groups = Groups(Layout(budgets))
     ends = [*sorted(cuts), len(draw.responses)]
     for first, last in zip([0, *ends], ends, strict=False):
-        part = draw.responses[first:last]
-        keys = list(dict.fromkeys(one.prompt for one in part))
-        codes = np.array([keys.index(one.prompt) for one in part], dtype=np.intp)
-        reward, length, log_ratio = (np.array([one[i] for one in part], dtype=np.float64) for i in (1, 2, 3))
-        groups.merge(Groups.from_responses(layout, keys, codes, reward, length, log_ratio))
+        groups.merge(groups_of(draw.responses[first:last], budgets))
     loss = compute_loss(groups, draw.coefficients, Tally(), aggregate).loss
     assert loss is not None
     return Fraction(loss)

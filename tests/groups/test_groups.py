@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Sequence
 
+import grouping
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,10 +24,7 @@ parts = st.lists(part, max_size=6)
 
 
 def groups_of(responses: Sequence[Response], layout: Layout = LAYOUT) -> Groups:
-    keys = list(dict.fromkeys(each[0] for each in responses))
-    codes = np.array([keys.index(each[0]) for each in responses], dtype=np.intp)
-    r, lengths, k = (np.array([each[i] for each in responses], dtype=np.float64) for i in (1, 2, 3))
-    return Groups.from_responses(layout, keys, codes, r, lengths, k)
+    return grouping.groups_of(responses, layout.budgets)
 
 
 def folded(of: Sequence[Sequence[Response]]) -> Groups:

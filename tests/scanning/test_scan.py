@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scans import content
 
 from budget_cli.groups.moments import Layout
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import workers
 from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.scan import scan
-from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
@@ -34,24 +34,8 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def content(found: Scan) -> tuple[Any, ...]:
-    """Return everything that a scan holds."""
-    groups = found.groups
-    assert groups.sample is not None
-    return (
-        groups.table.tobytes(),
-        list(groups.keys()),
-        [array.tobytes() for array in groups.lengths.items()],
-        [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in groups.sample.prompts()],
-        found.tally,
-        found.rejections,
-        [str(problem) for problem in found.problems],
-        found.bytes,
-    )
-
-
 @pytest.fixture(scope="module")
-def alone(dump: str) -> tuple[Any, ...]:
+def alone(dump: str) -> dict[str, Any]:
     """Return the scan of one process."""
     return content(scan(sources.find([dump]), PLAN, jobs=1))
 
@@ -59,7 +43,7 @@ def alone(dump: str) -> tuple[Any, ...]:
 @pytest.mark.parametrize("jobs", [2, 3])
 @pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
 def test_any_number_of_workers_gives_the_scan_of_one_process(
-    dump: str, alone: tuple[Any, ...], start_method: str, jobs: int
+    dump: str, alone: dict[str, Any], start_method: str, jobs: int
 ) -> None:
     assert content(scan(sources.find([dump]), PLAN, jobs, start_method=start_method)) == alone
     assert not multiprocessing.active_children()
