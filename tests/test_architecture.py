@@ -44,6 +44,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"objective"},
     "__main__": {"cli"},
 }
+START_PROCESSES = {
+    "process",
+    "browser",
+    "scale",
+    "fuzz",
+    "support",
+}  # folders of tests that `make quick` leaves out, or shared
 OPENS_FILES = {"sources", "schema", "records", "scanning", "cli"}
 EXITS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit", "sys.stdout.write", "sys.stderr.write"}
 OPENERS = {
@@ -199,3 +206,15 @@ def test_an_import_is_judged_however_it_is_written(module: str, source: str, all
 def test_what_is_forbidden_is_found_where_it_occurs(find: object, source: str) -> None:
     assert callable(find)
     assert len(find(source)) == 1
+
+
+def test_only_some_folders_of_tests_start_processes() -> None:
+    tests = Path(__file__).parent
+    starters = {"subprocess", "pty", "selenium", "multiprocessing"}
+    found = {
+        str(path.relative_to(tests))
+        for path in sorted(tests.rglob("*.py"))
+        for use in imports(path.read_text("utf-8"), "tests.x")
+        if use.name in starters and path.relative_to(tests).parts[0] not in START_PROCESSES
+    }
+    assert found == set()

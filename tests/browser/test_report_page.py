@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from shutil import which
 from typing import Any
 
 import pytest
+from command import LossJson, Run
 
 from budget_cli.analysis.sweep import VARYING
 
@@ -22,8 +22,6 @@ if CHROMIUM is None or DRIVER is None:
         "no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)", allow_module_level=True
     )
 
-Run = Callable[..., subprocess.CompletedProcess[bytes]]
-LossJson = Callable[..., dict[str, Any]]
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -2,17 +2,15 @@
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run
+from command import LossJson, Run
 from samples import lines, response
 
 from budget_cli.sources import blocks
 
-LossJson = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 STEPS = ROOT / "sample_data" / "steps"
 NOT_A_ROWS = ("schema", "status", "aggregate", "coefficients", "rejections", "gates", "incomplete", "records")

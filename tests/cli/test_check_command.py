@@ -2,28 +2,26 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from command import Done, Run
 
 ROOT = Path(__file__).parents[2]
 ROLLOUTS, DAMAGED = ROOT / "sample_data" / "rollouts.jsonl", ROOT / "sample_data" / "damaged.jsonl"
-Run = Callable[..., subprocess.CompletedProcess[bytes]]
 GOOD = b'{"prompt_id": "p", "reward": 1}\n{"prompt_id": "p", "reward": 0}\n'
 BAD = b'{"prompt_id": "p", "reward": NaN}\n'
 HOT = b'{"prompt_id": "p", "reward": 1, "log_prob": 2.5, "old_log_prob": -1}\n'
 
 
-def of_json(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+def of_json(done: Done) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
-def found(done: subprocess.CompletedProcess[bytes]) -> dict[str, str]:
+def found(done: Done) -> dict[str, str]:
     return {finding["code"]: finding["severity"] for finding in of_json(done)["findings"]}
 
 

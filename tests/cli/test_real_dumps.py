@@ -2,14 +2,13 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
+from command import LossJson, Run
 
-LossJson = Callable[..., dict[str, Any]]
 DUMPS = Path(__file__).parents[3] / "shared" / "dumps"
 PRIME_RL = DUMPS / "prime_rl_train_j1i1ys.jsonl"
 NEMO_GYM = DUMPS / "nemo_gym_competitive_coding_logprobs.jsonl"
@@ -59,7 +58,7 @@ def test_per_token_log_probs_of_nemo_gym_are_summed_and_counted(loss_json: LossJ
 
 
 @pytest.mark.parametrize("path", HOW, ids=lambda path: path.stem)
-def test_rewards_are_averaged_by_prompt_for_any_number_of_workers(budget_cli: Callable[..., Any], path: Path) -> None:
+def test_rewards_are_averaged_by_prompt_for_any_number_of_workers(budget_cli: Run, path: Path) -> None:
     paths = dict(mapping.split("=") for mapping in HOW[path][1::2] if "=" in mapping)
     rewards = defaultdict(list)
     for record in records(path):
@@ -107,16 +106,14 @@ FINDINGS: dict[str, dict[str, tuple[str, int]]] = {
 
 
 @pytest.mark.parametrize("name", FINDINGS)
-def test_the_findings_are_those_that_a_person_would_name_and_none_is_an_error(
-    budget_cli: Callable[..., Any], name: str
-) -> None:
+def test_the_findings_are_those_that_a_person_would_name_and_none_is_an_error(budget_cli: Run, name: str) -> None:
     done = budget_cli("check", DUMPS / f"{name}.jsonl", "--text", "-f", "json")
     assert done.returncode == 0
     found = {f["code"]: (f["severity"], f["count"]) for f in json.loads(done.stdout)["findings"]}
     assert found == FINDINGS[name]
 
 
-def test_with_a_budget_lengths_that_are_all_0_are_an_error(budget_cli: Callable[..., Any]) -> None:
+def test_with_a_budget_lengths_that_are_all_0_are_an_error(budget_cli: Run) -> None:
     done = budget_cli("check", PRIME_RL, "-B", "512", "-f", "json")
     assert done.returncode == 1
     errors = [f["code"] for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]

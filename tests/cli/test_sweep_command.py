@@ -3,15 +3,12 @@
 import csv
 import io
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-Run = Callable[..., subprocess.CompletedProcess[bytes]]
-LossJson = Callable[..., dict[str, Any]]
+from command import LossJson, Run
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
 GRID = ("-B", "512,1024", "--beta", "0,0.0001:0.1:log4", "--alpha", "0:0.5:3")
