@@ -81,7 +81,7 @@ def test_help_names_every_option_and_the_exit_codes(budget_cli: Run) -> None:
 def test_a_bug_keeps_its_traceback_and_is_exit_70(
     budget_cli: Run, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loss, "compute_loss", lambda *args: 1 / 0)
+    monkeypatch.setattr(loss, "compute_loss", lambda *args, **options: 1 / 0)
     done = budget_cli("loss", small, "-B", "9")
     assert (done.returncode, done.stdout) == (70, b"")
     errors = done.stderr.decode()
