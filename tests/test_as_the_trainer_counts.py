@@ -95,7 +95,7 @@ SCORED = [
         0.0,
         1,
         {"records.rejected": 2},
-        "NaN is not a number that can be averaged; no coefficient needs it, so --ignore-unneeded reads on",
+        "NaN is not a number that can be averaged; --ignore-unneeded reads on without it",
         exits=1,
     ),
     Case("nan_log_prob.jsonl", ("--kl-coef", "0", "-B", "100", "--ignore-unneeded"), 0.2222, 3),

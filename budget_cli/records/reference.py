@@ -88,7 +88,7 @@ class ReferenceReader:
             if self._keep.wants(len(self.rejections), tally.by_code[bad.code] - 1):
                 column = None if line is None else bad.column or column_of(line, bad.path)
                 if self._is_unneeded(number, line, parsed):
-                    bad.message += "; no coefficient needs it, so --ignore-unneeded reads on"
+                    bad.message += "; --ignore-unneeded reads on without it"
                 self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
         else:
             tally.used += bool(rows or not left_out)

@@ -16,6 +16,7 @@ from budget_cli.records.columns import Decoded, Tally, merge_left_out
 from budget_cli.scanning import summary
 from budget_cli.scanning.parts import part_from, under_prompts
 from budget_cli.scanning.plan import Part, Plan, Task, Unit
+from budget_cli.scanning.rollouts import Rollouts
 from budget_cli.scanning.state import Summary
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
@@ -100,8 +101,13 @@ class _Parquet:
         assert isinstance(task.unit, parquet.RowGroup)
         whole = Part(Groups(plan.layout, plan.sample), Tally(), task.unit.rows, [], task.unit.bytes, {}, {})
         whole.observations = observations = plan.empty_observations()
+        rollouts = Rollouts()
         for decoded in parquet.decode(task.source, task.unit, plan.fields, plan.limits.keep):
             part = part_from(under_prompts(decoded, task.source, plan), task.source, 0, plan)
+            whole.steps |= part.steps
+            if part.rows is not None:
+                rollouts.add(part.rows, 0)  # rows are numbered from the row group's first already
+                whole.rows = part.rows
             rows = whole.groups.merge(part.groups)
             if observations is not None and part.observations is not None:
                 observations.merge(part.observations, rows, 0)  # rows are numbered from the row group's first already
@@ -111,6 +117,8 @@ class _Parquet:
             whole.tally.merge(part.tally)
             plan.limits.keep.merge(whole.rejections, part.rejections)
             merge_left_out(whole.left_out, part.left_out)
+        if whole.rows is not None:
+            whole.rows = rollouts.responses()
         return whole
 
 

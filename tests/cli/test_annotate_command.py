@@ -93,7 +93,8 @@ def test_rejected_records_are_counted_and_change_no_baseline(budget_cli: Run) ->
     assert [term["advantage"] for term in terms(done.stdout)] == [-1, 1]
     assert done.stderr.decode() == (
         "budget-cli: 1 of 3 records are not in the output; --rejects FILE keeps them\n"
-        "budget-cli: <stdin>:2:30: reward: expected a number, found true\n"
+        "budget-cli: <stdin>:2:30: reward: expected a number, found true"
+        "; --field 'reward=number(reward)' counts true as 1 and false as 0\n"
         "budget-cli: fail: 1 record of 3 rejected\n"
     )
 

@@ -77,7 +77,7 @@ def test_the_json_has_the_numbers_and_their_sources(budget_cli: Run, two: tuple[
     assert answer["length"] == {"base": 120, "new": 90, "delta": -30, "se": 0, "z": None}
     assert [prompt["prompt_id"] for prompt in answer["moved"]] == ["a", "b"]
     assert answer["base"]["only_here"] == ["x"]
-    assert answer["new"]["records"] == {"read": 5, "used": 5, "rejected": 0, "blank": 0, "skipped": 0}
+    assert answer["new"]["records"] == {"read": 5, "used": 5, "rejected": 0, "blank": 0, "skipped": 0, "left_out": 0}
 
 
 def test_no_file_name_breaks_the_markdown_tables(budget_cli: Run, tmp_path: Path) -> None:

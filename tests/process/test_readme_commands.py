@@ -28,6 +28,7 @@ def run(commands: list[str], cwd: Path) -> list[str]:
 def test_every_command_prints_what_the_page_shows(page: str, block: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
     shutil.copytree(ROOT / "tests" / "dumps", tmp_path / "tests/dumps")
+    shutil.copytree(ROOT / "tests" / "trainer", tmp_path / "tests/trainer")
     commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
     printed = run(commands, tmp_path)
     assert "".join(f"$ {command}\n{text}" for command, text in zip(commands, printed, strict=True)) == block

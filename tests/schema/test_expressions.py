@@ -231,7 +231,7 @@ def test_types_that_do_not_fit_refuse_the_record_with_its_field_in_one_line(
 ) -> None:
     name, _, expression = mapping.partition("=")
     if name != "prompt_id":
-        message += "; no coefficient needs it, so --ignore-unneeded reads on"
+        message += "; --ignore-unneeded reads on without it"
     assert refused(record, mapping) == (code, f"{name} ({expression})", message)
 
 

@@ -72,6 +72,9 @@ RECORDS: dict[str, Pair] = {
         (),
         2,
     ),
+    "left-out": Pair(
+        one("failed", True), GOOD, "info", 1, "1 of 72 samples: 1 by --where", (*ALL, "--where", "!failed"), 4
+    ),
     "number-as-string": Pair(
         wrong(b'{"prompt_id": "p", "reward": "0.5"}'),
         wrong(b'{"prompt_id": "0.5", "reward": 0.5}'),
