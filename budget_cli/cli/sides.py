@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from budget_cli.analysis import compare, verdict
 from budget_cli.analysis.compare import Comparison, EarlierResult, Moved, Order
-from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss
+from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss, length_source
 from budget_cli.analysis.verdict import Reason
 from budget_cli.cli.session import Session
 from budget_cli.errors import InputProblem, UsageProblem
@@ -58,6 +58,14 @@ class Side:
     def tally(self) -> Tally:
         """The counts of the records of this side."""
         return self.session.scanned.tally if self.earlier is None else self.earlier.tally
+
+    @property
+    def lengths_are_from(self) -> str | None:
+        """Where its lengths come from, in words; None if it has none, or is an earlier result."""
+        if self.earlier is not None:
+            return None
+        source = length_source(self.session.scanned.tally)
+        return source.sentence or (source.name and "the field")
 
     def reasons(self) -> list[Reason]:
         """Return why this side makes the verdict fail."""

@@ -151,12 +151,12 @@ class ResponseColumns:
         """Count the lengths by origin: `field`, `tokens`, or the label of the tokenizer."""
         if self.length is None:
             return Counter()
-        known = ~np.isnan(self.length)
+        unknown = np.isnan(self.length)
         names = ("field", "tokens", "" if tokenizer is None else tokenizer.label)
         if self.length_from is None:
-            counts = [int(np.count_nonzero(known))]
+            counts = [self.length.size - int(np.count_nonzero(unknown))]
         else:
-            counts = np.bincount(self.length_from[known], minlength=len(names)).tolist()
+            counts = np.bincount(self.length_from[~unknown], minlength=len(names)).tolist()
         return Counter({name: count for name, count in zip(names, counts, strict=False) if count})
 
 

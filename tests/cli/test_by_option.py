@@ -17,10 +17,10 @@ NOT_A_ROWS = ("schema", "status", "aggregate", "coefficients", "rejections", "ga
 
 
 def numbers(answer: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Return the leaves of a JSON object by dotted names such as `kl.k1`."""
+    """Return the leaves of a JSON object that are no texts, by dotted names such as `kl.k1`."""
     found: dict[str, Any] = {}
     for name, value in answer.items():
-        if above or name not in (*NOT_A_ROWS, "key", "by"):
+        if (above or name not in (*NOT_A_ROWS, "key", "by")) and not isinstance(value, str):
             found |= numbers(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
     return found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from command import Run, start
-from samples import lines
+from samples import ROOT, lines
 from word_counter import write_tokenizer
 
 pytest.importorskip("tokenizers")
@@ -44,6 +44,34 @@ def test_the_responses_of_verl_get_the_number_of_tokens_of_their_texts(budget_cl
         {"field": 0, "tokens": 0, "tokenizer": 4},
     )
     assert result["tokenizer"].rpartition("@")[0] == "tokenizer.json"
+
+
+TRL = ("--reward-weights", "accuracy_reward=1,format_reward=1")
+SWIFT = ("--reward-weights", "Accuracy=1,Format=0.5")
+WITHOUT_LENGTHS = [  # a dump, its tokens in all counted by hand, and what else it needs
+    ("verl-v0.jsonl", 20, ()),  # 5 + 2 + 1 + 6 + 1 + 5
+    ("trl.parquet", 35, TRL),  # 12 + 12 + 10 + 1: < think > 7 * 6 is 42 </ think > 42
+    ("ms-swift.jsonl", 6, SWIFT),
+    ("ms-swift-ray.jsonl", 6, ()),  # "Yes." is two
+    ("skyrl-eval.jsonl", 4, ()),
+    ("agent-lightning.jsonl", 5, ()),
+    ("verifiers-2025.jsonl", 4, ()),
+    ("rllm.json", 3, ()),  # of the steps of a trajectory the sum
+    ("art.jsonl", 6, ()),
+    ("art-parquet.parquet", 5, ()),
+    ("oat.json", 5, ()),
+]
+
+
+@pytest.mark.parametrize(("name", "tokens", "more"), WITHOUT_LENGTHS)
+def test_presets_without_lengths_know_where_the_text_is(
+    budget_cli: Run, folder: Path, name: str, tokens: int, more: tuple[str, ...]
+) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    result = answer(budget_cli, folder, str(ROOT / "tests" / "dumps" / name), *ARGUMENTS, *more)
+    assert result["length"]["mean"] * result["responses"] == pytest.approx(tokens, abs=1e-3)
+    assert result["length_origins"] == {"field": 0, "tokens": 0, "tokenizer": result["responses"]}
 
 
 def test_the_refusal_names_the_tokenizer_as_a_way_out_and_it_works(budget_cli: Run, folder: Path) -> None:
@@ -163,6 +191,17 @@ def test_lengths_of_two_tokenizers_are_not_combined(budget_cli: Run, folder: Pat
     (folder / "copy.json").write_bytes((folder / "tokenizer.json").read_bytes())
     same = ("a.summary.jsonl", *ARGUMENTS[:-1], "copy.json")
     assert answer(budget_cli, folder, *same)["loss"] == LOSS
+
+
+def test_a_comparison_names_both_origins_of_lengths(budget_cli: Run, folder: Path) -> None:
+    lengths = [record | {"response_length": 4} for record in VERL]
+    (folder / "counted.jsonl").write_bytes(lines(lengths))
+    more = ("--field", "response_length=response_length")
+    done = budget_cli("compare", "counted.jsonl", "verl.jsonl", *ARGUMENTS, *more, cwd=folder)
+    said = [line for line in done.stderr.decode().splitlines() if "lengths are from" in line]
+    assert len(said) == 2
+    assert said[0] == "budget-cli: counted.jsonl: lengths are from the field"
+    assert said[1].startswith("budget-cli: verl.jsonl: lengths are from the texts, counted by tokenizer.json@")
 
 
 def test_the_settings_file_and_the_environment_name_a_tokenizer(budget_cli: Run, folder: Path) -> None:

@@ -88,6 +88,11 @@ def command(
     for side in sides:
         if side.earlier is None:
             side.session.report([], on_screen)
+    one, other = (side.lengths_are_from for side in sides)
+    if on_screen or one != other:
+        for name, source in zip((base, new), (one, other), strict=True):
+            if source is not None and (one != other or source != "the field") and not screen.quiet:
+                console.say(f"{name}: lengths are from {source}")
     if not on_screen:
         say_failures(reasons)
     if any(side.problems for side in sides):
