@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.records import detection
 from budget_cli.scanning import summary
-from budget_cli.schema import presets
+from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
     EXTRAS,
     KINDS,
@@ -277,6 +278,7 @@ class Placement:
         start = detection.sniff(records)
         preset = self.preset(start)
         if preset is None:
+            mapped = self._in_document(start, mapped, where) if start.is_document else mapped
             _warn_of_characters(start, mapped, where, quiet)
             return self._with_steps(detection.samples(start.values, mapped), mapped)
         all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT))))
@@ -295,6 +297,30 @@ class Placement:
             )
         _warn_of_characters(start, fields, where, quiet)
         return fields
+
+    def _in_document(self, start: "Sniffed", mapped: Fields, where: str) -> Fields:
+        """Return the fields of the one list of records that a JSON document holds, if it does.
+
+        Raises:
+            UsageProblem: the user must say where the fields of these records are, or take the records out first.
+        """
+        inner = proposals.inner_lists(start.values[0])
+        if inner is None:
+            return mapped
+        place, found = inner
+        is_placed = self.named >= {"prompt_id", "reward"} or any(presets.is_canonical(one, mapped) for one in found)
+        if is_placed and place == ".[]":
+            return replace(mapped, document=True, records="[]")
+        if is_placed and re.fullmatch(r"\.\w+\[\]", place):
+            return replace(mapped, document=True, records=place.removeprefix("."))
+        given = "" if is_placed else f" {proposals.options(found)}"
+        if place.endswith("[][]"):
+            raise UsageProblem(
+                f"{where}: a JSON document with lists of records: jq -c '{place}' FILE | budget-cli loss -{given}"
+            )
+        raise UsageProblem(
+            f"{where}: a JSON document with a list of {len(found)} records: give{given}, or --preset NAME"
+        )
 
     def _with_steps(self, samples: Sequence[Any], fields: Fields, rollouts: bool = True) -> Fields:
         """Add the step to the prompt ids and fold the rows of a rollout, as far as the first samples have such fields.

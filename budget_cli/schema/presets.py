@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from budget_cli.errors import UsageProblem
+from budget_cli.schema import proposals
 from budget_cli.schema.fields import EXTRAS, KINDS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import MISSING, split_records, value_at
@@ -250,10 +251,20 @@ def choose(
     found = f"found {', '.join(keys)}" if keys else "no record is an object"
     if not keys and any(isinstance(value, list) for value in values):
         raise UsageProblem("each line is a JSON list, not a record: try `jq -c '.[]'`, or --preset NAME")
+    records = [value for value in values if isinstance(value, dict)]
+    if records and (side_file := proposals.no_dump(records[0])):
+        raise UsageProblem(f"this is no dump but {side_file}")
+    inside = proposals.inner_lists(records[0]) if len(records) == 1 else None
+    if inside and "PATH" in proposals.options(records):
+        place, inner = inside
+        raise UsageProblem(
+            f"the line is an object around {len(inner)} records: try"
+            f" jq -c '{place}' FILE | budget-cli loss - {proposals.options(inner)}"
+        )
     nearest = f"; nearest: {', '.join(near)}" if near else ""
     raise UsageProblem(
         f"no prompt_id and reward, and no preset fits ({found}){nearest};"
-        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME"
+        f" give {proposals.options(records)}, or --preset NAME"
     )
 
 

@@ -34,6 +34,7 @@ PARQUET = b"PAR1"
 PEEK_BYTES = 1 << 12  # of a plain file, to recognize its kind
 PEEK_PACKED_BYTES = 1 << 18  # of a compressed file; more is read if that is not enough, as for a block of bz2
 BEGINS_AS_OURS = re.compile(rb'\s*\{\s*"schema"\s*:\s*"budget-cli/([^"]*)"')
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 SUMMARY = "summary/1"  # the schema of a summary
 
 
@@ -89,7 +90,10 @@ def _with_kind(source: Source) -> Source:
     """Recognize the kind of a source from as few bytes as possible."""
     if source.kind is Kind.PARQUET:
         return source
-    begins = BEGINS_AS_OURS.match(_peek(source))
+    start = _peek(source)
+    if start.startswith(LFS_POINTER):
+        raise InputProblem(source.name, "a pointer of Git LFS in place of the file: `git lfs pull` fetches it")
+    begins = BEGINS_AS_OURS.match(start)
     if begins is None:
         return source
     schema = begins[1].decode("utf-8", "replace")

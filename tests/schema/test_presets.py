@@ -734,12 +734,12 @@ NONE_FITS: list[tuple[list[Any], str]] = [
     (
         [{"task_id": 1, "sample_idx": 0, "prompt_len": 4, "seqlen": 9}],
         "no prompt_id and reward, and no preset fits (found task_id, sample_idx, prompt_len, seqlen);"
-        " nearest: areal (but for reward); give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+        " nearest: areal (but for reward); give --field prompt_id=task_id --field reward=PATH, or --preset NAME",
     ),
     (
         [{"question": "a", "grade": 1}],
         "no prompt_id and reward, and no preset fits (found question, grade);"
-        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+        " give --field prompt_id=question --field reward=PATH, or --preset NAME",
     ),
     (  # what one of the records lacks, the dump lacks
         [{"input": "a", "output": "b", "score": 1.0}, {"input": "a", "output": "b"}],
@@ -839,6 +839,95 @@ def test_log_probabilities_that_the_reference_has_not_given_yet_are_missing_and_
     records = json.loads(done.stdout)["records"]
     assert records == {"read": 2, "used": 0, "rejected": 2, "blank": 0, "skipped": 0, "left_out": 0}
     assert "old_log_prob (ref_logprobs || `null`)" in done.stderr.decode()
+
+
+# ---- what no preset reads: the options that a refusal names
+
+REFUSED: list[tuple[str, Any, str, tuple[str, ...], float]] = [  # name, content, the refusal, what it names, the loss
+    (
+        "graded.jsonl",
+        [{"problem_id": 1, "scalar_reward": r, "mean_reward": 0.5, "task": "a"} for r in (1, 0)],
+        "give --field prompt_id=problem_id --field reward=scalar_reward (or reward=mean_reward), or --preset NAME",
+        ("--field", "prompt_id=problem_id", "--field", "reward=scalar_reward"),
+        0.25,
+    ),
+    (
+        "judged.jsonl",
+        [{"idx": 1, "question": "a", "score": [True, False], "pred_score": [[0.5], [1.5]]}],
+        "give --field prompt_id=idx --field 'rewards=number(score)' (or 'rewards=pred_score[*][0]'), or --preset NAME",
+        ("--field", "prompt_id=idx", "--field", "rewards=number(score)"),
+        0.25,
+    ),
+    (
+        "rollouts.json",
+        [{"puzzle_id": "p", "rollouts": [{"text": "a", "reward": 1.0}, {"text": "b", "reward": 0.0}]}],
+        "a JSON document with a list of 1 records: give --field prompt_id=puzzle_id"
+        " --field 'rewards=rollouts[*].reward', or --preset NAME",
+        ("--field", "prompt_id=puzzle_id", "--field", "rewards=rollouts[*].reward"),
+        0.25,
+    ),
+    (
+        "outputs.json",
+        {"run": 4, "outputs": [{"qid": "p", "correct": True}, {"qid": "p", "correct": False}]},
+        "a JSON document with a list of 2 records: give --field prompt_id=qid --field 'reward=number(correct)',"
+        " or --preset NAME",
+        ("--field", "prompt_id=qid", "--field", "reward=number(correct)"),
+        0.25,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "named", "expected"), REFUSED, ids=[each[0] for each in REFUSED]
+)
+def test_a_refusal_names_the_options_that_read_the_dump(
+    name: str, content: Any, message: str, named: tuple[str, ...], expected: float, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    as_lines = name.endswith("l")
+    text = "".join(json.dumps(each) + "\n" for each in content) if as_lines else json.dumps(content, indent=2)
+    path.write_text(text, encoding="utf-8")
+    done = run(path, *REWARD_ONLY)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert last_line(done).endswith(message)
+    answer = of_json(run(path, *REWARD_ONLY, *named, "-f", "json"))
+    assert (answer["loss"], answer["responses"]) == (expected, 2)
+
+
+def test_lists_within_a_document_are_taken_out_by_the_command_that_the_refusal_names(tmp_path: Path) -> None:
+    tasks = {name: [{"task_id": name, "base_status": status}] for name, status in (("a", "pass"), ("b", "fail"))}
+    for indent in (None, 2):
+        path = tmp_path / "eval_results.json"
+        path.write_text(json.dumps({"date": "2024-07-03", "eval": tasks}, indent=indent), encoding="utf-8")
+        assert last_line(run(path, *REWARD_ONLY)).endswith(
+            "jq -c '.eval[][]' FILE | budget-cli loss - --field prompt_id=task_id"
+            """ --field "reward=number(base_status == 'pass')\""""
+        )
+    lines = b"".join(json.dumps(one).encode() + b"\n" for each in tasks.values() for one in each)  # as jq gives them
+    given = ("--field", "prompt_id=task_id", "--field", "reward=number(base_status == 'pass')")
+    assert of_json(run("-", *REWARD_ONLY, *given, "-f", "json", stdin=lines))["reward"]["mean"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        ({"line": 1, "offset": 0, "id": "e", "trace_ids": ["t"], "reward": 1.0, "chunk": 0}, "prime-rl's index of its"),
+        ({"version": 1, "trace_id": "t", "info": {}, "branches": []}, "prime-rl's annotations of its episodes"),
+        ({"sample_index": 1, "response_length": 2, "rollout_log_probs": [-1.0]}, "columns of miles, whose rewards are"),
+    ],
+)
+def test_a_file_beside_a_dump_is_not_proposed_as_one(record: dict[str, Any], what: str) -> None:
+    done = run(*REWARD_ONLY, stdin=json.dumps(record).encode())
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert f"this is no dump but {what}" in last_line(done)
+
+
+def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n", encoding="utf-8")
+    done = run(path, *REWARD_ONLY)
+    assert done.returncode == 3
+    assert "a pointer of Git LFS in place of the file: `git lfs pull` fetches it" in done.stderr.decode()
 
 
 # ---- presets by name, and one's own
@@ -953,6 +1042,51 @@ REAL_DUMPS = {  # preset, prompts, responses, the loss where it is known
     "verl_sdpo_excerpt.jsonl": ("verl-v0", 2, 2),
     "wild/nemo-gym-without-task-index.jsonl": ("nemo-gym-without-index", 3, 3),
 }
+
+
+WILD: dict[
+    str, tuple[tuple[str, ...], float, int]
+] = {  # what the refusal names (nothing: detected), the loss, responses
+    "nemo-skills-output-rs*.jsonl": ((), 4 / 45, 15),
+    "nemo-gym-hermes-empty-logprobs.jsonl": ((), 0.0, 5),
+    "nemo-gym-without-task-index.jsonl": ((), 0.0, 3),
+    "verifiers-0.3.1-traces.jsonl": ((), 0.0, 3),
+    "laser-rm-maj.jsonl": (("--field", "prompt_id=idx", "--field", "rewards=number(score)"), 0.0, 32),
+    "mini-swe-grpo-rollouts.json": (("--field", "prompt_id=puzzle_id", "--field", "rewards=rewards"), 0.0390625, 48),
+    "ppo-vs-grpo-completions.trimmed.jsonl": (
+        ("--field", "prompt_id=problem_id", "--field", "reward=scalar_reward"),
+        0.0021875,
+        6,
+    ),
+}
+
+
+@in_reach
+@pytest.mark.parametrize("pattern", WILD)
+def test_a_file_of_a_public_repository_is_read_by_detection_or_by_the_options_that_the_refusal_names(
+    pattern: str,
+) -> None:
+    named, expected, responses = WILD[pattern]
+    files = sorted((REAL / "wild").glob(pattern))
+    if named:
+        refused = run(*files, *REWARD_ONLY)
+        assert refused.returncode == 2
+        assert all(part in refused.stderr.decode() for part in named[1::2])
+    answer = of_json(run(*files, *REWARD_ONLY, *named, "-f", "json", "--precision", "15"))
+    assert (answer["responses"], answer["loss"]) == (responses, pytest.approx(expected, rel=1e-12))
+
+
+@in_reach
+def test_what_is_no_dump_among_those_files_is_refused_with_what_it_is() -> None:
+    said = {
+        "git-lfs-pointer.jsonl": "a pointer of Git LFS",
+        "prime-rl-stream.index.jsonl": "this is no dump but prime-rl's index",
+        "evalplus-eval-results.json": "jq -c '.eval[][]' FILE | budget-cli loss - --field prompt_id=task_id",
+    }
+    for name, message in said.items():
+        done = run(REAL / "wild" / name, *REWARD_ONLY)
+        assert done.returncode != 0
+        assert message in done.stderr.decode()
 
 
 def records(path: Path) -> list[dict[str, Any]]:
