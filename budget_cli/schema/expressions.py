@@ -109,6 +109,12 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
         """Return the text without its last `parts` parts: stem('a_0_1', '_', `2`) is 'a'."""
         return text.rsplit(separator, int(parts))[0]
 
+    @_takes("string", "string", "number")
+    def _func_part(self, text: str, separator: str, index: int) -> str | None:
+        """Return one part of the text, counted from 0, or from the end by -1: part('a_0_1', '_', `-1`) is '1'."""
+        parts = text.split(separator)
+        return parts[int(index)] if -len(parts) <= index < len(parts) else None
+
     @_takes("any")
     def _func_digest(self, value: Any) -> str | None:
         """Return a digest of any JSON value, 16 bytes in hexadecimal; null for null and for a list that holds null."""

@@ -254,6 +254,9 @@ def choose(
     records = [value for value in values if isinstance(value, dict)]
     if records and (side_file := proposals.no_dump(records[0])):
         raise UsageProblem(f"this is no dump but {side_file}")
+    if records and (choice := proposals.a_choice(records[0])):
+        options = proposals.options(records)
+        raise UsageProblem(f"{choice}, so no loss over these is the trainer's; if yours kept all, give {options}")
     inside = proposals.inner_lists(records[0]) if len(records) == 1 else None
     if inside and "PATH" in proposals.options(records):
         place, inner = inside

@@ -12,13 +12,34 @@ ID_NAME = re.compile(
     r"(prompt|problem|question|puzzle|example|task|group|q)?_?(id|idx|uid|index)$|^uid$|^question$", re.IGNORECASE
 )
 REWARD_NAME = re.compile(r"reward|score|correct|solved|passed|success|^acc$|status", re.IGNORECASE)
-ITEM_ID = ("rollout", "sample", "completion", "generation", "response", "trace", "parent", "session", "request")
+ITEM_ID = (
+    "rollout",
+    "sample",
+    "completion",
+    "generation",
+    "response",
+    "trace",
+    "parent",
+    "session",
+    "request",
+    "traj",
+    "episode",
+)
 VERDICTS = {"pass", "fail"}
 NO_DUMPS = {  # keys of a file beside a dump → what it is, and where the dump is
     ("chunk", "offset", "trace_ids"): "prime-rl's index of its episodes, which are in traces/stream/",
     ("branches", "trace_id", "version"): "prime-rl's annotations of its episodes, which are in traces/stream/",
     ("response_length", "rollout_log_probs", "sample_index"): "columns of miles, whose rewards are in trajectory/",
 }
+CHOICES = {  # keys of what is no more than a choice of the rollouts → whose it is
+    ("is_validation", "reward_breakdown", "turns"): "torchtitan's recorder keeps the best and the worst of each group",
+    ("selection_type", "total_reward"): "this logger keeps the best, the worst and one other rollout",
+}
+
+
+def a_choice(record: dict[str, Any]) -> str | None:
+    """Say that a writer keeps only some of the rollouts; None if it is not known to."""
+    return next((what for keys, what in CHOICES.items() if all(key in record for key in keys)), None)
 
 
 def no_dump(record: dict[str, Any]) -> str | None:

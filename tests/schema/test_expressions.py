@@ -58,6 +58,9 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [  # expression, record, what it
     ("until_kept(v, m)", {"v": [7, 8, 9], "m": [0, 0, 1]}, [7, 8]),
     ("until_kept(v, m)", {"v": [7, 8, 9], "m": [1, 0, 1]}, []),
     ("until_kept(v, m)", {"v": [7, 8, 9], "m": [-100, False, 0]}, [7, 8, 9]),
+    ("part(u, '_', `-1`)", {"u": "a_0_1"}, "1"),
+    ("part(u, '_', `0`)", {"u": "a_0_1"}, "a"),
+    ("part(u, '_', `-2`)", {"u": "a"}, None),
     ("graded(s)", {"s": {"match": {"value": "C"}}}, 1.0),
     ("graded(s)", {"s": {"match": {"value": "N", "answer": ""}}}, 0.0),
     ("graded(s.match)", {"s": {"match": {"value": "P"}, "judge": {"value": 3}}}, 0.5),
@@ -315,8 +318,8 @@ def test_a_digest_of_nothing_is_no_prompt_id(record: dict[str, Any]) -> None:
 
 KNOWN = (
     "abs, avg, ceil, contains, digest, dot, ends_with, floor, from_json, graded, join, kept, keys, length, map, "
-    "masked, max, max_by, merge, min, min_by, minus, nandot, not_null, number, reverse, sort, sort_by, starts_with, "
-    "stem, sum, "
+    "masked, max, max_by, merge, min, min_by, minus, nandot, not_null, number, part, reverse, sort, sort_by, "
+    "starts_with, stem, sum, "
     "to_array, to_number, to_string, total, type, until_kept, values, weighted"
 )
 INCOMPLETE = "neither a dotted path nor JMESPath: Invalid jmespath expression: Incomplete expression"

@@ -59,6 +59,8 @@ class Expected(NamedTuple):
 EXPECTED = {
     # 1 0 1 around 2/3: 1/9 + 4/9 + 1/9; 0 0
     "verl-v1": Expected(2 / 3, 2, 5),
+    # step 12: 1 0 around ½; 0 0; and in the next step 1 0 of the same prompt as the first
+    "verl-uid": Expected(1.0, 3, 6),
     # step 3: 1 0 and -1 1, so 1/4·2 + 1·2; step 4: 1 1, of the text that step 3 has too
     "verl-v0": Expected(2.5, 3, 6),
     # two files: accuracy + ½·format is 1.5 0.5 and 0.5 0; and in the next step 1.5 1.5 of the same prompt as the first
@@ -258,6 +260,7 @@ def test_a_document_of_several_megabytes_is_known_too(tmp_path: Path) -> None:
 # distinct texts of prompts and of responses there are in the whole file
 MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "verl-v1": (None, 12, None, 2, 5),
+    "verl-uid": (None, 12, None, 2, 6),
     "verl-v0": (None, 3, None, 2, 6),
     "trl": (None, 10, 0.7071, 2, 4),
     "nemo-rl": (None, None, 0.5, 2, 4),
@@ -406,6 +409,65 @@ def test_of_several_scores_of_inspect_ai_none_is_chosen(tmp_path: Path) -> None:
     assert chosen.returncode != 0  # the list of records is a document, which the preset alone says
     named = ("--preset", "inspect-ai-summaries", "--field", "reward=graded(scores.match)", "--precision", "15")
     assert of_json(run(path, *REWARD_ONLY, *named, "-f", "json"))["loss"] == 0.15625
+
+
+def turns_of(name: str) -> list[Any]:
+    """Return lines of three rows: two turns of a rollout, the last with reward 1, and another rollout with 0."""
+    rows = [(0, 0, 0.0, 2), (0, 1, 1.0, 3), (1, 0, 0.0, 4)]  # rollout, turn, reward, tokens
+    if name == "pipeline-rl":
+        sample: dict[str, Any] = {
+            "group_id": "actor_0",
+            "logprobs": [],
+            "ref_logprobs": [],
+            "input_ids": [],
+            "labels": [],
+        }
+        return [
+            [
+                {
+                    **sample,
+                    "reward": reward,
+                    "output_tokens": n,
+                    "metadata": {"rollout_index": rollout, "step_index": turn},
+                }
+                for rollout, turn, reward, n in rows
+            ]
+        ]
+    if name == "trinity-rft":
+        return [
+            {"eid": {"batch": 2, "task": 0, "run": rollout, "step": turn}, "response_length": n, "reward": reward}
+            for rollout, turn, reward, n in rows
+        ]
+    if name == "marin-skyrl":
+        first = json.loads(dump(name).read_bytes().splitlines()[0])
+        return [
+            first | {"trajectory_id": f"a1_{rollout}", "is_last_step": last, "reward": reward, "response_len": n}
+            for (rollout, _, reward, n), last in zip(rows, (False, True, True), strict=True)
+        ]
+    (line, *_) = map(json.loads, dump(name).read_bytes().splitlines())
+    whole = json.loads(line["trajectory_data"][0])
+    data = [
+        {
+            **whole,
+            "trajectory_id": f"swe_bench_0_0_17_{rollout}_20260801_120000_000000" + ("" if rollout else f"_b{turn}"),
+            "branch_or_step_idx": turn,
+            "num_branches_or_steps": 1 if rollout else 2,
+            "reward_info": {"episode_reward": 0.0 if rollout else 1.0, "step_reward": reward},
+        }
+        for rollout, turn, reward, _ in rows
+    ]
+    columns = {key: value[:3] for key, value in line.items()}
+    return [columns | {"trajectory_data": [json.dumps(one) for one in data]}]
+
+
+@pytest.mark.parametrize("name", ["pipeline-rl", "trinity-rft", "marin-skyrl", "roll-agentic-proxy"])
+def test_the_turns_of_a_rollout_are_one_response(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in turns_of(name)), encoding="utf-8")
+    answer = of_json(run(path, *REWARD_ONLY, "-f", "json"))
+    assert (answer["responses"], answer["prompts"], answer["loss"]) == (2, 1, 0.25)
+    if name != "roll-agentic-proxy":
+        assert (answer["length"]["min"], answer["length"]["max"]) == (4, 5)
 
 
 # ---- what the user gives, and what is detected
@@ -920,6 +982,33 @@ def test_a_file_beside_a_dump_is_not_proposed_as_one(record: dict[str, Any], wha
     done = run(*REWARD_ONLY, stdin=json.dumps(record).encode())
     assert (done.returncode, done.stdout) == (2, b"")
     assert f"this is no dump but {what}" in last_line(done)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"is_validation": False, "group_id": 0, "rollout_id": 0, "reward": 1.0, "reward_breakdown": {}, "turns": []},
+        {"group_id": 0, "selection_type": "best", "total_reward": 1.0},
+    ],
+)
+def test_a_choice_of_the_rollouts_is_read_only_where_the_user_says_that_it_is_none(record: dict[str, Any]) -> None:
+    reward = "reward=reward" if "reward" in record else "reward=total_reward"
+    done = run(*REWARD_ONLY, stdin=json.dumps(record).encode())
+    assert done.returncode == 2
+    assert last_line(done).endswith(
+        f"so no loss over these is the trainer's; if yours kept all, give --field prompt_id=group_id --field {reward}"
+    )
+    given = ("--field", "prompt_id=group_id", "--field", reward)
+    assert of_json(run(*REWARD_ONLY, *given, "-f", "json", stdin=json.dumps(record).encode()))["responses"] == 1
+
+
+def test_a_uid_that_all_responses_to_a_prompt_share_is_not_taken_for_that_of_a_session(tmp_path: Path) -> None:
+    path = tmp_path / "12.jsonl"
+    for uid in ("5c0a9f3e-1d2b-4f7e", "algebra_17"):
+        rows = [{"uid": uid, "input": "q", "output": "a", "score": score, "step": 1} for score in (1.0, 0.0)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        name, answer = loss([path])
+        assert (name, answer.prompts, answer.responses, answer.loss) == ("verl-uid", 1, 2, 0.25)
 
 
 def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path) -> None:
