@@ -7,6 +7,7 @@ import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import LossJson, Run
@@ -96,7 +97,6 @@ def test_a_missing_file_is_named_and_a_similar_one_suggested(budget_cli: Run, tm
         ("", "no such file or directory"),
         ("a" * 300, "cannot be read: File name too long"),
         ("empty", "no *.jsonl* and no *.parquet files in this directory"),
-        ("array.jsonl", "this is JSON, not JSONL: try `jq -c '.[]'"),
         ("object.jsonl", "this is JSON, not JSONL: try `jq -c ."),
         ("utf16.jsonl", "this is UTF-16, expected UTF-8"),
         ("a.zst", "damaged zstd data"),
@@ -104,7 +104,6 @@ def test_a_missing_file_is_named_and_a_similar_one_suggested(budget_cli: Run, tm
 )
 def test_unreadable_input_is_one_line_and_exit_3(budget_cli: Run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "array.jsonl").write_bytes(b"\n[\n" + lines([GOOD]) + b"]\n")
     (tmp_path / "object.jsonl").write_bytes(b'{\n"prompt_id": 1}\n')
     (tmp_path / "utf16.jsonl").write_bytes(lines([GOOD]).decode().encode("utf-16"))
     (tmp_path / "a.zst").write_bytes(b"\x28\xb5\x2f\xfd" + b"\xff" * 20)
@@ -112,6 +111,13 @@ def test_unreadable_input_is_one_line_and_exit_3(budget_cli: Run, tmp_path: Path
     assert done.returncode == 3
     assert message in done.stderr.decode()
     assert len([line for line in done.stderr.decode().splitlines() if not line.startswith("budget-cli: fail: ")]) == 1
+
+
+@pytest.mark.parametrize("document", [[GOOD], {"run": 7, "samples": [GOOD]}], ids=["list", "object"])
+def test_the_one_list_of_records_in_a_document_is_read(budget_cli: Run, tmp_path: Path, document: Any) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    done = budget_cli("loss", "a.json", "-B", "9", "-f", "json", cwd=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["responses"]) == (0, 1)
 
 
 @pytest.mark.parametrize("form", ["json", "table"])

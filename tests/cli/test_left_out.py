@@ -174,7 +174,7 @@ def test_a_number_is_neither_true_nor_false(loss_json: LossJson) -> None:
 def test_fields_says_what_a_preset_leaves_out(budget_cli: Run) -> None:
     done = budget_cli("fields", SEATS, "--format", "json")
     left_out = {one["reason"]: one["samples"] for one in json.loads(done.stdout)["left_out"]}
-    assert left_out == {"failed": 0, "untrainable": 1, "no-reward": 1, "no-trace": 1}
+    assert left_out == {"evaluation": 0, "failed": 0, "untrainable": 1, "no-reward": 1, "no-trace": 1}
     done = budget_cli("fields", SEATS, "--keep", "all", "--where", "reward != `0`", "--format", "json")
     assert [one["reason"] for one in json.loads(done.stdout)["left_out"]] == ["where"]
 

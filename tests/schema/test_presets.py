@@ -52,6 +52,7 @@ class Expected(NamedTuple):
     lengths: list[int] | None = None
     log_ratios: list[float] | None = None  # where the dump has both log-probabilities
     skipped: int = 0
+    left_out: str = ""  # `2 failed, 1 evaluation`
     also: tuple[str, ...] = ()  # files beside the first
     mappings: tuple[str, ...] = ()  # for what the dump does not say
 
@@ -66,17 +67,24 @@ EXPECTED = {
     # two files: accuracy + ½·format is 1.5 0.5 and 0.5 0; and in the next step 1.5 1.5 of the same prompt as the first
     "trl": Expected(0.5 + 0.125, 3, 6, also=("trl.second.parquet",), mappings=(TRL_WEIGHTED,)),
     # 1 0; 1 1. Lengths are the ones of the mask; the log-probabilities of prompt and padding do not count
-    "nemo-rl": Expected(0.5, 2, 4, [2, 4, 2, 4]),
+    "nemo-rl": Expected(0.5, 2, 4, [2, 4, 2, 4], left_out="1 loss-masked"),
     # task 7: 1 0, task 3: 0 1; tokens of one item or two
     "nemo-gym": Expected(1.0, 2, 4, [2, 3, 4, 1]),
     # 1 0; 0 ½, by the text of the prompt; one output is a list for each turn
     "nemo-gym-without-index": Expected(0.5 + 0.125, 2, 4, [2, 3, 4, 1]),
     # score·1 + score·½: 1.5 0.5 and 0.5 1; log-ratios -0.75+1, -1+0.5, -2+1.75, -0.5+1
-    "prime-rl-episodes": Expected(0.5 + 0.125, 2, 4, [2, 1, 3, 2], [0.25, -0.5, -0.25, 0.5]),
+    "prime-rl-episodes": Expected(
+        0.5 + 0.125,
+        2,
+        4,
+        [2, 1, 3, 2],
+        [0.25, -0.5, -0.25, 0.5],
+        left_out="1 evaluation, 2 failed, 1 untrainable, 1 no-trace",
+    ),
     # 1.5 0 around 0.75; 1 1.5 around 1.25
     "prime-rl-traces": Expected(2 * 0.5625 + 2 * 0.0625, 2, 4, [2, 3, 1, 2]),
     # 1.5 0.5; 1.5 1.5. Without tokens: the completion tokens of one call or two
-    "verifiers-v1": Expected(0.5, 2, 4, [3, 6, 1, 5]),
+    "verifiers-v1": Expected(0.5, 2, 4, [3, 6, 1, 5], left_out="1 failed, 1 no-trace"),
     # step 40: 1 0 and ¼ ¼; step 41: 1 ½ of a problem that step 40 has too. It says 0 tokens of every response
     "prime-rl-platform": Expected(0.5 + 0.125, 3, 6, [0] * 6),
     # 1 1 0 around 2/3; 0 ½ around ¼
@@ -121,20 +129,20 @@ EXPECTED = {
     # 1 0; 1 1
     "oat": Expected(0.5, 2, 4),
     # 1 0; ½ ½. Lengths 2, 1 + 3, 1, 2
-    "rl2": Expected(0.5, 2, 4, [2, 4, 1, 2]),
+    "rl2": Expected(0.5, 2, 4, [2, 4, 1, 2], left_out="1 aborted"),
     # 1 0; 1 1; and in the next step ½ ½ of the same prompt as the first
     "marin-skyrl": Expected(0.5, 3, 6, [2, 5, 1, 3, 4, 2]),
     # 1 0; 1 -1
-    "miles": Expected(2.5, 2, 4),
+    "miles": Expected(2.5, 2, 4, left_out="1 aborted, 1 failed"),
     # 1 0; 0 1; and in the next step 1 1 of the same group of environments as the first
-    "roll-agentic": Expected(1.0, 3, 6),
+    "roll-agentic": Expected(1.0, 3, 6, left_out="1 evaluation"),
     # 1 0; ½ 0
     "roll-agentic-proxy": Expected(0.5 + 0.125, 2, 4),
     # two files, a seed each: true false; false true
     "nemo-skills": Expected(1.0, 2, 4, [4, 3, 6, 2], also=("nemo-skills.rs1.jsonl",)),
     # C I; I P
-    "inspect-ai": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4]),
-    "inspect-ai-summaries": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4]),
+    "inspect-ai": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4], left_out="1 failed"),
+    "inspect-ai-summaries": Expected(0.5 + 0.125, 2, 4, [2, 3, 5, 4], left_out="1 failed"),
     # step 4: 1 0 and ½ 0; step 5: 1 1 of a prompt that step 4 has too. Log-ratios -0.75+0.5, -1+0.5, -1.25+1,
     # -0.75+1, -0.5+0.5, -0.5+1
     "rl-logging-board": Expected(0.5 + 0.125, 3, 6, [2, 1, 3, 2, 1, 2], [-0.25, -0.5, -0.25, 0.25, 0.0, 0.5]),
@@ -191,6 +199,9 @@ def test_a_dump_is_known_by_its_records_and_its_loss_is_the_one_worked_by_hand(n
     assert (answer.prompts, answer.responses) == (expected.prompts, expected.responses)
     assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
     assert (answer.records.rejected, answer.records.skipped) == (0, expected.skipped)
+    assert {reason: n for reason, n in answer.left_out.items() if n} == {
+        reason: int(n) for n, reason in (each.split() for each in expected.left_out.split(", ") if each)
+    }
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -399,7 +410,7 @@ def test_the_samples_of_a_log_of_inspect_ai_are_read_from_its_summaries(method: 
 def test_of_several_scores_of_inspect_ai_none_is_chosen(tmp_path: Path) -> None:
     samples = json.loads(dump("inspect-ai-summaries").read_bytes())
     for sample in samples:
-        sample["scores"]["judge"] = {"value": 0.25}
+        sample.get("scores", {})["judge"] = {"value": 0.25}
     path = tmp_path / "summaries.json"
     path.write_text(json.dumps(samples), encoding="utf-8")
     done = run(path, *REWARD_ONLY)
@@ -1137,9 +1148,7 @@ WILD: dict[
     str, tuple[tuple[str, ...], float, int]
 ] = {  # what the refusal names (nothing: detected), the loss, responses
     "nemo-skills-output-rs*.jsonl": ((), 4 / 45, 15),
-    "nemo-gym-hermes-empty-logprobs.jsonl": ((), 0.0, 5),
     "nemo-gym-without-task-index.jsonl": ((), 0.0, 3),
-    "verifiers-0.3.1-traces.jsonl": ((), 0.0, 3),
     "laser-rm-maj.jsonl": (("--field", "prompt_id=idx", "--field", "rewards=number(score)"), 0.0, 32),
     "mini-swe-grpo-rollouts.json": (("--field", "prompt_id=puzzle_id", "--field", "rewards=rewards"), 0.0390625, 48),
     "ppo-vs-grpo-completions.trimmed.jsonl": (
