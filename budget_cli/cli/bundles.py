@@ -48,6 +48,7 @@ class FieldOptions:
     field: options.FieldMappings = None
     reward_weights: options.RewardWeights = None
     group: options.Group = None
+    group_size: options.GroupSize = None
     ids_per_file: options.IdsPerFile = False
     preset: options.PresetName = None
     presets: options.PresetFiles = None

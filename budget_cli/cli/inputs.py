@@ -138,16 +138,24 @@ class Placement:
             mappings += weights_expression(options.reward_weights)
         self.joins_steps = options.group is GroupBy.PROMPT
         self._ids_per_file = options.ids_per_file
+        by_lines = options.group in (GroupBy.LINE, GroupBy.FILE) or options.group_size
         if options.group in (GroupBy.LINE, GroupBy.FILE):
-            if "prompt_id" in names:
-                raise UsageProblem("--group and --field prompt_id=… both define the prompt: give one of them")
             fields = replace(fields, group=options.group.value)
-        if options.group is not None and options.ids_per_file:
-            raise UsageProblem("--group and --ids-per-file both define the prompt: give one of them")
         if options.tokenizer is not None:
             from budget_cli.records import tokenizer  # and tokenizers, which is an extra
 
             fields = replace(fields, tokenizer=tokenizer.load(options.tokenizer))
+        if options.group_size:
+            fields = replace(fields, group=f"{options.group_size} lines", group_size=options.group_size)
+        given = {
+            "--group": options.group is not None,
+            "--group-size": options.group_size is not None,
+            "--ids-per-file": options.ids_per_file,
+            "--field prompt_id=…": "prompt_id" in names and by_lines,
+        }
+        both = [name for name, there in given.items() if there]
+        if len(both) > 1:
+            raise UsageProblem(f"{both[0]} and {both[1]} both define the prompt: give one of them")
         if options.where is not None:
             try:
                 fields = replace(fields, leave_out=((WHERE, parse_condition(options.where)),))
@@ -327,7 +335,11 @@ class Placement:
 
         A step that the ids contain already is not added again.
         """
-        if "rollout_id" in self.places or (rollouts and detection.has_field(samples, fields, "rollout_id")):
+        named = "rollout_id" in self.places
+        if named and fields.group_size:
+            raise UsageProblem("--group-size counts lines, and --field rollout_id=… joins them: give one of them")
+        rollouts = rollouts and not fields.group_size
+        if named or (rollouts and detection.has_field(samples, fields, "rollout_id")):
             fields = replace(fields, extras=tuple(dict.fromkeys((*fields.extras, *ROLLOUT))), has_rollouts=True)
         else:
             fields = self._without(fields, set(ROLLOUT) - set(self.bare.extras))

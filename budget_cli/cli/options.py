@@ -195,6 +195,17 @@ Group = Annotated[
         " responses of each line, or of each file, are one prompt; ids are ignored.",
     ),
 ]
+GroupSize = Annotated[
+    int | None,
+    typer.Option(
+        "--group-size",
+        metavar="N",
+        min=1,
+        show_default=False,
+        rich_help_panel="Fields",
+        help="Every N lines of a file, in its order, are one prompt; ids are ignored.",
+    ),
+]
 IdsPerFile = Annotated[
     bool,
     typer.Option(

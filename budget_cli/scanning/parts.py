@@ -22,14 +22,14 @@ from budget_cli.sources.local import Source
 def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     """Take the moments and the observations of a block of `size` bytes, whose prompts are those of the plan.
 
-    Where several rows may be one response, the rows themselves are the part: the rest of a response may be in another
-    block.
+    Where several rows may be one response, or the prompt depends on where in the source a line is, the rows themselves
+    are the part: only the fold knows the rest.
     """
     columns, tally = decoded.columns, decoded.tally
-    if plan.fields.has_rollouts:
+    if plan.fields.has_rollouts or plan.fields.group_size:
         groups = Groups(plan.layout, plan.sample)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, plan.empty_observations())
-        part.rows = one_row_per_rollout(columns)
+        part.rows = one_row_per_rollout(columns) if plan.fields.has_rollouts else columns
         tally.length_origins.clear()  # counted by response
     else:
         groups, by, tallies, observations = take(columns, source.name, plan, tally)

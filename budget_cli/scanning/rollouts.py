@@ -18,7 +18,8 @@ SLACK = 1 << 14  # rows that may be held beside as many again as there are rollo
 class Rollouts:
     """The rows of a source so far, one per rollout; `add` takes those of the next block."""
 
-    def __init__(self) -> None:
+    def __init__(self, fold: bool = True) -> None:
+        self._folds = fold  # False if each row is a response
         self._parts: list[ResponseColumns] = []
         self._held = self._folded = 0
 
@@ -40,8 +41,15 @@ class Rollouts:
             ids = Ids()
             for part in self._parts:
                 part.codes = ids.places(part.keys)[part.codes]
-            self._parts = [one_row_per_rollout(concatenate(self._parts, ids))]
+            rows = concatenate(self._parts, ids)
+            self._parts = [one_row_per_rollout(rows) if self._folds else rows]
         self._held = self._folded = self._parts[0].line.size
+
+
+def make_prompts_of_lines(columns: ResponseColumns, size: int, source: str) -> None:
+    """Make every `size` lines of the source a prompt, named after its first line; changes the columns in place."""
+    first, columns.codes = np.unique((columns.line - 1) // size, return_inverse=True)
+    columns.keys = [f"{source}:{at * size + 1}" for at in first.tolist()]
 
 
 def rows_of(columns: ResponseColumns) -> int:

@@ -6,7 +6,6 @@ source's groups, and then the sources into the total. So the result has the same
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +16,8 @@ from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Label, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
 from budget_cli.scanning.parts import take
 from budget_cli.scanning.plan import Part, Plan
-from budget_cli.scanning.rollouts import Rollouts
+from budget_cli.scanning.rollouts import Rollouts, make_prompts_of_lines
 from budget_cli.sources.local import Source
-
-if TYPE_CHECKING:
-    pass
 
 LINES_PER_SOURCE = 1 << 40  # place = number of the source · LINES_PER_SOURCE + line
 
@@ -109,6 +105,11 @@ class Scan:
 
     def _fold_part(self, source: Source, part: Part, plan: Plan) -> None:
         before = self.lines[source.name]
+        if plan.fields.group_size and part.lines != part.tally.read + part.tally.skipped:
+            self.broken.add(source)
+            advice = "remove empty lines, and write one record per line"
+            self.problems.append(InputProblem(source.name, f"--group-size needs a record on every line: {advice}"))
+            return
         if plan.fields.group == "line":  # a worker knows the line's number only within its block
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
@@ -118,7 +119,7 @@ class Scan:
             self._source, self._current = source, SourceResult(source.name, empty, plan.empty_observations())
         current = self._current
         if part.rows is not None:
-            current.rollouts = current.rollouts or Rollouts()
+            current.rollouts = current.rollouts or Rollouts(plan.fields.has_rollouts)
             current.rollouts.add(part.rows, before)
         rows = current.groups.merge(part.groups)
         if current.observations is not None and part.observations is not None:
@@ -149,11 +150,15 @@ class Scan:
 
     def close_source(self, plan: Plan) -> None:
         """End the source being read: add its result to the total, or keep it apart if the plan says so."""
-        result, self._source, self._current = self._current, None, None
+        result, source, self._source, self._current = self._current, self._source, None, None
         if result is None:
             return
         if result.rollouts is not None:
             self._take_responses(result, result.rollouts.responses(), plan)
+        size, lines = plan.fields.group_size, self.lines[result.name]
+        if size and lines % size and source not in self.broken:
+            found = f"found {lines:,} lines: the last group has {lines % size}"
+            self.problems.append(InputProblem(result.name, f"expected groups of {size} lines (--group-size), {found}"))
         if plan.keep_sources_apart:
             self.source_results.append(result)
         else:
@@ -173,6 +178,8 @@ class Scan:
 
     def _take_responses(self, result: SourceResult, columns: ResponseColumns, plan: Plan) -> None:
         """Take the moments and observations of the responses that a source's rows make up."""
+        if plan.fields.group_size:
+            make_prompts_of_lines(columns, plan.fields.group_size, result.name)
         result.groups, result.by, tallies, result.observations = take(columns, result.name, plan)
         result.rollouts = None
         self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)

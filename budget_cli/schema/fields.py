@@ -76,7 +76,9 @@ class Fields:
     # a line is "": a record; "[]": a list of records; "columns": an object of parallel arrays; PATH[]: an object that
     # holds a list of records at this path
     records: str = ""
-    group: str = ""  # what makes a prompt: "": prompt_id; "line" or "file": each line or file is one
+    # what makes a prompt: "": prompt_id; "line" or "file": each line or file is one; "N lines", with group_size N
+    group: str = ""
+    group_size: int = 0  # lines of a prompt, which follow each other; 0: not so
     known: frozenset[str] = frozenset(KINDS)  # fields mapped by the preset or by --field
     # ids are unique only within a file, so the name of the file, without this prefix, becomes part of them; None: they
     # are unique in the dump
