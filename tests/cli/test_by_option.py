@@ -14,13 +14,14 @@ from budget_cli.sources import blocks
 ROOT = Path(__file__).parents[2]
 STEPS = ROOT / "sample_data" / "steps"
 NOT_A_ROWS = ("schema", "status", "aggregate", "coefficients", "rejections", "gates", "incomplete", "records")
+NO_NUMBERS = ("lengths_from", "tokenizer")
 
 
 def numbers(answer: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Return the leaves of a JSON object that are no texts, by dotted names such as `kl.k1`."""
+    """Return the leaves of a JSON object by dotted names such as `kl.k1`."""
     found: dict[str, Any] = {}
     for name, value in answer.items():
-        if (above or name not in (*NOT_A_ROWS, "key", "by")) and not isinstance(value, str):
+        if above or name not in (*NOT_A_ROWS, *NO_NUMBERS, "key", "by"):
             found |= numbers(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
     return found
 
