@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.records import detection
-from budget_cli.records.record import reason_to_leave_out
+from budget_cli.records.record import reason_to_leave_out, response_texts
 from budget_cli.schema.fields import KINDS, LINE, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import MISSING, root_keys, value_at
@@ -77,8 +77,12 @@ def take_inventory(
     if absent := [name for name in ("log_prob", "old_log_prob") if name not in present]:
         mappings = " ".join(f"--field {name}=…" for name in absent)
         cannot.append(f"--kl-coef: give 0, or map the log-probs with {mappings}")
-    if "response_length" not in present and not any(_has_tokens(f) for f in found):
-        cannot.append("--budget-penalty-coef: give 0, or map the length with --field response_length=…")
+    counted = fields.tokenizer is not None and any(response_texts(sample, fields) is not None for sample in samples)
+    if "response_length" not in present and not any(_has_tokens(f) for f in found) and not counted:
+        cannot.append(
+            "--budget-penalty-coef: give 0, or map the length with --field response_length=…, or count the tokens of"
+            " response_text with --tokenizer path/to/tokenizer.json"
+        )
     doubts = [detection.character_length_warning(samples, fields)]
     if _all_zero(samples, fields):
         doubts.append("response_length is 0 in every sample, so it is not a token count")

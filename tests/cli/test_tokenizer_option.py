@@ -103,6 +103,14 @@ def test_screen_page_check_and_sweep_say_where_lengths_come_from(budget_cli: Run
     assert b"Lengths are from the texts, counted by tokenizer.json@" in page.stdout
 
 
+def test_fields_names_the_tokenizer_and_misses_no_length_with_it(budget_cli: Run, folder: Path) -> None:
+    without, counted = (
+        answer(budget_cli, folder, "verl.jsonl", *more, command="fields") for more in ((), ARGUMENTS[-2:])
+    )
+    assert any("--tokenizer path/to/tokenizer.json" in line for line in without["cannot"])
+    assert not any("--budget-penalty-coef" in line for line in counted["cannot"])
+
+
 def test_a_mixture_is_named_with_its_counts(budget_cli: Run, folder: Path) -> None:
     record = {"prompt_id": "p", "reward": 1.0, "response_text": "one two"}
     records = [
