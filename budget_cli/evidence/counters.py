@@ -19,6 +19,8 @@ Counts = dict[Key | float | None, int]  # by value; None: all values beyond the 
 FEW = 5  # locations kept as evidence
 CELLS = 1 << 18  # size of a table of rewards by budgets that is counted at a time
 MANY_VALUES = 32  # distinct rewards or labels that are counted one by one
+SIZES = (2.0**-12, 2.0**18)  # nats; log-ratios between these are counted by powers of two, others with the nearest
+LEAST_OUTLIER = 8.0  # nats, a power of two; log-ratios of this size and more keep their places
 TRUNCATED = frozenset(  # finish reasons, in lower case, of truncated responses
     {
         "length",
@@ -180,10 +182,28 @@ class _Block:
         self._add("with_log_ratio", np.count_nonzero(known))
         self._add("no_log_ratio", np.count_nonzero(log_ratio == 0))
         self._mark("outlier", size > self.spec.outlier)
+        self._sizes(size, known)
         if length is not None:
             some = known & (length > 0)
             self._add("log_ratio_size", _where(some, size).sum())
             self._add("log_ratio_tokens", _where(some, length).sum())
+
+    def _sizes(self, size: Floats, known: NDArray[np.bool_]) -> None:
+        """Count log-ratios by the power of two that is just above their size, and locate the large ones.
+
+        What an outlier is depends on all sizes, which are known only at the end.
+        """
+        exponents = np.frexp(np.clip(_where(known, size), *SIZES))[1]
+        if not exponents.size:
+            return
+        least = int(exponents.min())
+        numbers = np.bincount(exponents - least)
+        self._count("log_ratio_below", np.ldexp(1.0, np.arange(least, least + numbers.size)), numbers)
+        large = known & (size >= LEAST_OUTLIER)
+        if large.any():
+            above = np.ldexp(1.0, np.frexp(np.minimum(size, SIZES[1]))[1])
+            for edge in np.unique(above[large]).tolist():
+                self._mark(f"log_ratio_below_{edge:.0f}", large & (above == edge))
 
     def _rewards(self) -> None:
         """Counts by reward: of all responses, and of those within and over each budget."""

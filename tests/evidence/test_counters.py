@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.evidence import counters
-from budget_cli.evidence.counters import MANY_VALUES, Counters, Counts, Location
+from budget_cli.evidence.counters import MANY_VALUES, SIZES, Counters, Counts, Location
 from budget_cli.evidence.responses import ObservationSpec, Responses
 
 NONE = np.nan
@@ -100,6 +100,33 @@ def test_log_prob_findings_are_counted_with_their_locations() -> None:
     # log-probs of size 0.6, 0, 1 and 9 beside lengths of 2, 1, 3 and 4
     names = ("n", "p", "L", "pp", "LL", "pL")
     assert [found.total(f"grows_{name}") for name in names] == pytest.approx([4, 10.6, 10, 82.36, 30, 40.2])
+
+
+def test_log_ratios_are_counted_by_powers_of_two_and_the_large_ones_located() -> None:
+    log_ratio = [0.0, -0.03, 0.04, 0.25, -7.9, 8.0, -15.0, 16.0, 1e300, -np.inf, NONE]
+    zeros = [0.0] * len(log_ratio)
+    found = counters_of(ObservationSpec(), zeros, None, log_prob=log_ratio, old_log_prob=zeros)
+    assert found.values["log_ratio_below"] == {
+        2.0**-11: 1,  # the smallest and the largest are counted with their neighbours
+        2.0**-5: 1,
+        2.0**-4: 1,
+        0.5: 1,
+        8.0: 1,
+        16.0: 2,
+        32.0: 1,
+        2.0**19: 2,
+    }
+    places = {name: one.first for name, one in found.occurrences.items() if name.startswith("log_ratio")}
+    assert places == {
+        "log_ratio_below_16": [Location(6, 0), Location(7, 0)],
+        "log_ratio_below_32": [Location(8, 0)],
+        "log_ratio_below_524288": [Location(9, 0), Location(10, 0)],
+    }
+
+
+def test_each_power_of_two_that_log_ratios_are_counted_by_has_its_own_count() -> None:
+    low, high = (int(np.log2(size)) for size in SIZES)
+    assert high - low + 1 <= MANY_VALUES
 
 
 def test_values_are_counted_one_by_one_even_if_the_smallest_are_all_over_the_budget() -> None:

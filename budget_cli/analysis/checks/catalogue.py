@@ -658,11 +658,24 @@ LOG_PROBS = [
         "A few responses with a huge log-ratio.",
         "Squared, they dominate the loss; frameworks hide them by clamping.",
         "Look at the tokens of these responses for a special token, a different mask or a truncated text.",
-        "log-ratio 74 where others have 0.5",
-        "Very long responses.",
+        "log-ratio −12 where others have 0.05",
+        "Responses that are very much longer than the others.",
         needs=("log_ratio",),
         thresholds=(
-            Threshold("log-ratio-outlier.nats", 20, "size above which a log-ratio is an outlier", "verl's clamp"),
+            Threshold(
+                "log-ratio-outlier.nats",
+                20,
+                "size above which a log-ratio is an outlier, unless the log-ratio is large as a whole",
+                "verl's clamp",
+            ),
+            Threshold(
+                "log-ratio-outlier.times",
+                64,
+                "multiple of the median size from which a log-ratio is an outlier, if it is 8 nats or more; the median"
+                " and the result are rounded up to powers of two",
+                "a response eight times as long as the median has one of eight times the size, and of normally"
+                " distributed ones none is 8 times the median in 10 million",
+            ),
             Threshold(
                 "log-ratio-outlier.share",
                 0.1,

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,9 +115,10 @@ class CheckInput(NamedTuple):
             return tuple(Evidence(source, None, None, keys[row]) for source, row in zip(sources, rows, strict=True))
         return self.evidence(Location(int(self.row("place")[row]), row) for row in rows)
 
-    def occurrences(self, name: str) -> tuple[Evidence, ...]:
-        """Return the first responses that a counter has counted."""
-        return self.evidence(self.counters.occurrences[name].first) if name in self.counters.occurrences else ()
+    def occurrences(self, *names: str) -> tuple[Evidence, ...]:
+        """Return the first responses that a counter, or any of several, has counted."""
+        counted = [self.counters.occurrences[name].first for name in names if name in self.counters.occurrences]
+        return self.evidence(sorted(chain.from_iterable(counted))[:FEW])
 
     def evidence(self, locations: Iterable[Location]) -> tuple[Evidence, ...]:
         """Return the source, line and prompt id of each location."""

@@ -1,14 +1,19 @@
 """Log-probs → findings on whether they can be sums over tokens, and whether the two policies match. In nats."""
 
 import math
+from bisect import bisect_left
+from collections.abc import Mapping
+from itertools import accumulate
 
 import numpy as np
 
 from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
+from budget_cli.evidence.counters import LEAST_OUTLIER, SIZES
 from budget_cli.groups.groups import Groups
 
 BOTH = ("log_prob", "old_log_prob")
+LARGEST = 2 * SIZES[1]  # nats; all log-ratios are counted as below this
 
 
 def check(dump: CheckInput) -> Findings:
@@ -100,16 +105,53 @@ def _log_ratio(dump: CheckInput) -> Findings:
         differ = f"policy and reference differ by {_factor(nats / tokens)}"
         message = f"the log-ratio is {nats / tokens:.2g} nats per token: {differ}"
         yield finding("log-ratio-large", message, known, known, "responses")
-    outliers, limit = counters.count("outlier"), dump.threshold("log-ratio-outlier.nats")
-    if outliers and outliers <= dump.threshold("log-ratio-outlier.share") * known and not is_large:
-        of = f"{outliers:,} of {counted(known, 'response')} ({percent(outliers, known)})"
-        message = f"the log-ratio is beyond ±{limit:g} nats in {of}"
-        yield finding("log-ratio-outlier", message, outliers, known, "responses", dump.occurrences("outlier"))
+    yield from _outliers(dump, known, is_large)
     if dump.has_log_ratios:
         mean, error = clustered_mean(dump.groups)
         if mean < 0 and error > 0 and mean < -dump.threshold("negative-k1.standard-errors") * error:
             message = f"k1, the mean log-ratio, is {mean:.3g} ± {error:.2g} nats; a KL divergence is never negative"
             yield finding("negative-k1", message, known, known, "responses")
+
+
+def _outliers(dump: CheckInput, known: int, is_large: bool) -> Findings:
+    """Yield a finding if a few log-ratios are huge, whether by themselves or beside the others of this dump.
+
+    Args:
+        dump: the dump.
+        known: the number of log-ratios.
+        is_large: True if the log-ratio is large as a whole, so that only a comparison with the others tells.
+    """
+    most, limit = dump.threshold("log-ratio-outlier.share") * known, dump.threshold("log-ratio-outlier.nats")
+    below = dump.counters.values.get("log_ratio_below", {})
+    sizes = {edge: count for edge, count in below.items() if isinstance(edge, float) and 0 < edge <= LARGEST}
+    beside, typical = _outlier_beside(sizes, known, dump.threshold("log-ratio-outlier.times"))
+    beyond = [edge for edge in sizes if edge > beside]
+    names = [f"log_ratio_below_{edge:.0f}" for edge in beyond]
+    choices = [(beside, f"has a size of {beside:,.0f} nats or more", sum(sizes[edge] for edge in beyond), names)]
+    if not is_large:
+        choices.append((limit, f"is beyond ±{limit:g} nats", dump.counters.count("outlier"), ["outlier"]))
+    for _, what, outliers, names in sorted(choices):  # the smaller size, unless too many have it
+        if 0 < outliers <= most:
+            of = f"{outliers:,} of {counted(known, 'response')} ({percent(outliers, known)})"
+            half = f"; at least half are within ±{typical:.2g}" if typical else ""
+            message = f"the log-ratio {what} in {of}{half}"
+            yield finding("log-ratio-outlier", message, outliers, known, "responses", dump.occurrences(*names))
+            return
+
+
+def _outlier_beside(sizes: Mapping[float, int], known: int, times: float) -> tuple[float, float]:
+    """Return the size from which a log-ratio is an outlier among these, and a size that half of them are below.
+
+    Args:
+        sizes: number of log-ratios by the power of two that is just above their size, in nats.
+        known: the number of log-ratios.
+        times: how many times the second an outlier is.
+    """
+    if sum(sizes.values()) < known:  # a summary of an earlier version does not count them
+        return math.inf, 0.0
+    ranked = sorted(sizes)
+    typical = ranked[bisect_left(list(accumulate(sizes[edge] for edge in ranked)), known / 2)]
+    return 2.0 ** math.ceil(math.log2(min(max(LEAST_OUTLIER, times * typical), LARGEST))), typical
 
 
 def clustered_mean(groups: Groups) -> tuple[float, float]:

@@ -4,7 +4,7 @@ Each check has a pair: a dump with the bug, and a healthy neighbour of which it 
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +47,15 @@ def groups(*rewards: Sequence[float], lengths: Sequence[Sequence[int]] | None = 
         for i, reward in enumerate(row):
             length = lengths[p][i] if lengths else 100 + 17 * (p * len(row) + i)
             made.append({"prompt_id": f"p{p}", "reward": reward, "response_length": length})
+    return made
+
+
+def log_ratios(times: float, others: Mapping[int, float]) -> list[Record]:
+    """The good records, their log-ratios so many times as large, and some of them others (nats)."""
+    made = []
+    for i, record in enumerate(GOOD):
+        log_ratio = others.get(i, times * (record["log_prob"] - record["old_log_prob"]))
+        made.append({**record, "old_log_prob": record["log_prob"] - log_ratio})
     return made
 
 
@@ -520,11 +529,47 @@ PAIRS: dict[str, list[Pair]] = {
     ],
     "log-ratio-outlier": [
         Pair(
-            one("old_log_prob", GOOD[3]["log_prob"] + 21),
-            one("old_log_prob", GOOD[3]["log_prob"] + 19),
+            log_ratios(1, {3: -21}),
+            log_ratios(1, {3: -15}),
             "warning",
             1,
-            "the log-ratio is beyond ±20 nats in 1 of 72 responses (1.4%)",
+            "has a size of 16 nats or more in 1 of 72 responses (1.4%); at least half are within ±0.25",
+            line=4,
+        ),
+        # the smaller the others are, the smaller an outlier is, but for a floor
+        Pair(
+            log_ratios(0.1, {3: -12}),
+            log_ratios(0.1, {3: -7}),
+            "warning",
+            1,
+            "has a size of 8 nats or more in 1 of 72 responses (1.4%); at least half are within ±0.031",
+            line=4,
+        ),
+        # one that makes the log-ratio large as a whole, beside a dump in which it is large everywhere
+        Pair(
+            log_ratios(0.1, {3: -3000}),
+            change(GOOD, old_log_prob=lambda r: r["log_prob"] - 0.06 * r["response_length"]),
+            "warning",
+            1,
+            "has a size of 8 nats or more in 1 of 72 responses (1.4%); at least half are within ±0.031",
+            line=4,
+        ),
+        # beside others that are large an outlier has its own size
+        Pair(
+            log_ratios(20, {3: 21}),
+            log_ratios(20, {3: 19}),
+            "warning",
+            1,
+            "is beyond ±20 nats in 1 of 72 responses (1.4%); at least half are within ±4",
+            line=4,
+        ),
+        # more than a tenth are no outliers, but do not hide one that is larger
+        Pair(
+            log_ratios(0.1, {3: 25, **dict.fromkeys(range(8, 16), 10)}),
+            log_ratios(0.1, dict.fromkeys(range(8, 16), 10)),
+            "warning",
+            1,
+            "is beyond ±20 nats in 1 of 72 responses (1.4%)",
             line=4,
         ),
     ],
