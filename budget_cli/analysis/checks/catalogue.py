@@ -521,9 +521,10 @@ LENGTHS = [
         "warning",
         "Many responses share the same, maximum length.",
         "They were probably truncated, and a truncated answer is scored as wrong because of its length.",
-        "Raise the maximum length. Map the finish reason to be sure (`--field finish_reason=PATH`).",
+        "Raise the maximum length. To be sure, map the finish reason (`--field finish_reason=PATH`). If it is there,"
+        " see whether something replaces it, as where a truncated turn that calls a tool ends in `tool_calls`.",
         "9 of 48 responses have 2,048 tokens, no other length occurs three times",
-        "Answers of a fixed form. Not checked if the records have a finish reason.",
+        "Answers of a fixed form. Not checked if the finish reason of any response says that it was truncated.",
         needs=("length",),
         thresholds=(
             Threshold(

@@ -80,24 +80,13 @@ def _unit(dump: CheckInput) -> Findings:
 
 def _truncated(dump: CheckInput) -> Findings:
     counters, responses = dump.counters, dump.responses
-    reasons = counters.values.get("finish_reason", {})
-    known = sum(reasons.values())
-    if known:
-        count = counters.count("truncated")
-        if count:
-            message = (
-                f"{count:,} of {counted(known, 'response')} ({percent(count, known)}) were cut off at the length limit"
-            )
-            many = count >= dump.threshold("truncated.share") * known
-            yield finding(
-                "truncated",
-                message,
-                count,
-                known,
-                "responses",
-                dump.occurrences("truncated"),
-                "warning" if many else "info",
-            )
+    known, count = sum(counters.values.get("finish_reason", {}).values()), counters.count("truncated")
+    if count:
+        message = (
+            f"{count:,} of {counted(known, 'response')} ({percent(count, known)}) were cut off at the length limit"
+        )
+        severity = "warning" if count >= dump.threshold("truncated.share") * known else "info"
+        yield finding("truncated", message, count, known, "responses", dump.occurrences("truncated"), severity)
         return
     lengths, numbers = dump.groups.lengths.items()
     if lengths.size < 2:

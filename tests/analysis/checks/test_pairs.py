@@ -59,6 +59,12 @@ def log_ratios(times: float, others: Mapping[int, float]) -> list[Record]:
     return made
 
 
+def up_to_800(record: Record) -> int:
+    """The length of a record whose response is cut off at 800 tokens."""
+    return min(int(record["response_length"]), 800)
+
+
+FINISHED = {True: "stop", False: "length"}
 MIXED = [1.0, 0.0, 1.0, 0.0]
 CHANCE = random.Random(11)
 DRAWN = [[float(CHANCE.random() < 0.5) for _ in range(4)] for _ in range(200)]
@@ -453,8 +459,23 @@ PAIRS: dict[str, list[Pair]] = {
     ],
     "at-maximum": [
         Pair(
-            change(SPIKE, response_length=lambda r: min(r["response_length"], 800)),
+            change(SPIKE, response_length=up_to_800),
             SPIKE,
+            "warning",
+            AT_800,
+            f"{AT_800} of 72 responses (19%) have the same maximum length, 800 tokens",
+        ),
+        # finish reasons that say nothing of it, and one that does
+        Pair(
+            change(SPIKE, response_length=up_to_800, finish_reason=lambda r: "tool_calls"),
+            change(SPIKE, response_length=up_to_800, finish_reason=lambda r: FINISHED[r["response_length"] < 800]),
+            "warning",
+            AT_800,
+            f"{AT_800} of 72 responses (19%) have the same maximum length, 800 tokens",
+        ),
+        Pair(
+            change(SPIKE, response_length=up_to_800, finish_reason=lambda r: "stop"),
+            change(SPIKE, finish_reason=lambda r: "stop"),
             "warning",
             AT_800,
             f"{AT_800} of 72 responses (19%) have the same maximum length, 800 tokens",
