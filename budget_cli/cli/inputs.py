@@ -413,6 +413,8 @@ def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str],
         text = "" if has_text else " --field response_text=PATH"
         tokenizer = "--tokenizer path/to/tokenizer.json" if fields.tokenizer is None else "--tokenizer"
         ways.append(f"{tokenizer}{text} in place of --budget-penalty-coef 0 to count the tokens of the responses")
+    if "prompt_id" in missing:
+        ways.insert(0, "give --group-size N, the responses to a prompt one after another")
     if missing:
         ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in missing))
     return f"this {preset} dump has no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"

@@ -14,6 +14,7 @@ import shlex
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -55,6 +56,7 @@ class Expected(NamedTuple):
     left_out: str = ""  # `2 failed, 1 evaluation`
     also: tuple[str, ...] = ()  # files beside the first
     mappings: tuple[str, ...] = ()  # for what the dump does not say
+    group_size: int | None = None
 
 
 EXPECTED = {
@@ -68,6 +70,8 @@ EXPECTED = {
     "trl": Expected(0.5 + 0.125, 3, 6, also=("trl.second.parquet",), mappings=(TRL_WEIGHTED,)),
     # 1 0; 1 1. Lengths are the ones of the mask; the log-probabilities of prompt and padding do not count
     "nemo-rl": Expected(0.5, 2, 4, [2, 4, 2, 4], left_out="1 loss-masked"),
+    # the same without the prompts, so the first two lines and the next two
+    "nemo-rl-without-tokens": Expected(0.5, 2, 4, [2, 4, 2, 4], group_size=2),
     # task 7: 1 0, task 3: 0 1; tokens of one item or two
     "nemo-gym": Expected(1.0, 2, 4, [2, 3, 4, 1]),
     # 1 0; 0 ½, by the text of the prompt; one output is a list for each turn
@@ -153,13 +157,15 @@ def dump(name: str) -> Path:
     return next(path for path in DUMPS.iterdir() if path.stem == name)
 
 
-def loss(paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0.0) -> tuple[str, Loss]:
+def loss(
+    paths: Sequence[Path], mappings: Sequence[str] = (), kl_coef: float = 0.0, group_size: int | None = None
+) -> tuple[str, Loss]:
     """Return the name of the detected preset, and the loss that it gives."""
     found = sources.find([str(path) for path in paths])
     chosen = detection.detect_preset(detection.sniff(found), presets.load())
     name = chosen.name if chosen else presets.CANONICAL
     fields = Fields(needs_length=False, needs_log_probs=kl_coef != 0)
-    options = FieldOptions(field=list(mappings), preset=name if mappings else None)
+    options = FieldOptions(field=list(mappings), preset=name if mappings else None, group_size=group_size)
     fields = Placement(options, fields).in_dump(found, quiet=True)
     scanned = scan(found, Plan(fields, Layout((3,)), Limits()), 1)
     assert scanned.problems == []
@@ -194,7 +200,9 @@ def test_every_preset_has_a_dump_here_and_every_dump_a_preset() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_dump_is_known_by_its_records_and_its_loss_is_the_one_worked_by_hand(name: str) -> None:
     expected = EXPECTED[name]
-    found, answer = loss([dump(name), *(DUMPS / file for file in expected.also)], expected.mappings)
+    found, answer = loss(
+        [dump(name), *(DUMPS / file for file in expected.also)], expected.mappings, group_size=expected.group_size
+    )
     assert found == name
     assert (answer.prompts, answer.responses) == (expected.prompts, expected.responses)
     assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
@@ -207,7 +215,9 @@ def test_a_dump_is_known_by_its_records_and_its_loss_is_the_one_worked_by_hand(n
 @pytest.mark.parametrize("name", EXPECTED)
 def test_lengths_are_the_tokens_of_the_responses_or_none_where_the_dump_has_none(name: str) -> None:
     expected = EXPECTED[name]
-    _, answer = loss([dump(name), *(DUMPS / file for file in expected.also)], expected.mappings)
+    _, answer = loss(
+        [dump(name), *(DUMPS / file for file in expected.also)], expected.mappings, group_size=expected.group_size
+    )
     found = (answer.length.min, answer.length.mean, answer.length.max, answer.over_budget.excess_tokens)
     if expected.lengths is None:
         assert found == (None, None, None, None)
@@ -275,6 +285,7 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "verl-v0": (None, 3, None, 2, 6),
     "trl": (None, 10, 0.7071, 2, 4),
     "nemo-rl": (None, None, 0.5, 2, 4),
+    "nemo-rl-without-tokens": (None, None, 0.5, 0, 0),
     "nemo-gym": (None, None, None, 2, 2),
     "nemo-gym-without-index": (None, None, None, 2, 4),
     "prime-rl-episodes": ("stop", None, 0.0, 0, 4),
@@ -329,6 +340,8 @@ def test_the_optional_fields_of_a_dump_are_read_on_request(name: str) -> None:
     fields = presets.load()[name].apply_to(Fields(needs_length=False, needs_log_probs=False, extras=wanted))
     if EXPECTED[name].mappings:
         fields = fields.with_places(parse_mappings(EXPECTED[name].mappings))
+    if EXPECTED[name].group_size:
+        fields = replace(fields, group="line")
     extras = extras_of(dump(name), fields)
     labels = [[None, *extras[one].values][extras[one].codes[0] + 1] for one in wanted[:2]]
     advantage = extras["advantage"][0]
@@ -615,7 +628,7 @@ def test_an_id_without_a_step_is_unique_only_within_its_file(name: str, tmp_path
     other = tmp_path / dump(name).name
     other.write_bytes(dump(name).read_bytes())
     expected = EXPECTED[name]
-    _, answer = loss([dump(name), other])
+    _, answer = loss([dump(name), other], group_size=expected.group_size)
     assert (answer.prompts, answer.responses) == (2 * expected.prompts, 2 * expected.responses)
     assert answer.loss == pytest.approx(expected.squares / expected.responses, rel=1e-12)
 
@@ -885,7 +898,8 @@ def test_a_budget_needs_no_length_beside_log_probabilities_by_token(name: str) -
     expected = EXPECTED[name]
     kl_coef = "0.1" if expected.log_ratios else "0"
     files = [dump(name), *(DUMPS / file for file in expected.also)]
-    answer = of_json(run(*files, "-B", "3", "--kl-coef", kl_coef, "-f", "json"))
+    grouping = ("--group-size", str(expected.group_size)) if expected.group_size else ()
+    answer = of_json(run(*files, "-B", "3", "--kl-coef", kl_coef, *grouping, "-f", "json"))
     assert answer["over_budget"]["responses"] == sum(length > 3 for length in expected.lengths or [])
 
 
@@ -1011,6 +1025,15 @@ def test_a_choice_of_the_rollouts_is_read_only_where_the_user_says_that_it_is_no
     )
     given = ("--field", "prompt_id=group_id", "--field", reward)
     assert of_json(run(*REWARD_ONLY, *given, "-f", "json", stdin=json.dumps(record).encode()))["responses"] == 1
+
+
+def test_a_dump_without_any_trace_of_the_prompt_needs_the_size_of_the_groups() -> None:
+    done = run(dump("nemo-rl-without-tokens"), *REWARD_ONLY)
+    assert done.returncode == 2
+    assert last_line(done) == (
+        "budget-cli: this nemo-rl-without-tokens dump has no prompt_id: give --group-size N, the responses to a prompt"
+        " one after another, or --field prompt_id=PATH"
+    )
 
 
 def test_a_uid_that_all_responses_to_a_prompt_share_is_not_taken_for_that_of_a_session(tmp_path: Path) -> None:
