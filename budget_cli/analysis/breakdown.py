@@ -42,9 +42,12 @@ def ordered(labels: Iterable[Label]) -> list[Label]:
     return sorted(labels, key=_rank)
 
 
-def _rank(label: Label) -> tuple[int, list[tuple[int, int | str]]]:
-    if isinstance(label, int):
-        return 0, [(0, label)]
+_DECIMAL = re.compile(r"-?\d+(\.\d+(e[-+]\d+)?|e[-+]\d+)")  # a number that is not whole
+
+
+def _rank(label: Label) -> tuple[int, list[tuple[int, float | str]]]:
+    if isinstance(label, int) or (label is not None and _DECIMAL.fullmatch(label)):
+        return 0, [(0, float(label))]
     if label is None:
         return 2, []
     parts = re.split(r"([0-9]+)", label)

@@ -11,10 +11,12 @@ from budget_cli.records.values import (
     finite_number,
     finite_sum,
     is_number_as_text,
+    label,
     list_of,
     prompt_id,
     same_for_every_token,
     sequence_log_prob,
+    summed_if_any,
     text_digest,
     token_count,
 )
@@ -143,8 +145,9 @@ def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> l
     if is_prompt_record(record, fields):
         return _responses_of_prompt(record, fields, key)
     reward = _field(record, fields, "reward", "reward", finite_number)
-    log_prob, tokens = _field(record, fields, "log_prob", "log_prob", sequence_log_prob) or (None, None)
-    old_log_prob, old_tokens = _field(record, fields, "old_log_prob", "old_log_prob", sequence_log_prob) or (None, None)
+    summed = sequence_log_prob if fields.needs_log_probs else summed_if_any
+    log_prob, tokens = _field(record, fields, "log_prob", "log_prob", summed) or (None, None)
+    old_log_prob, old_tokens = _field(record, fields, "old_log_prob", "old_log_prob", summed) or (None, None)
     if tokens is not None and old_tokens is not None and tokens != old_tokens:
         if _is_ignored(fields, "old_log_prob"):
             old_log_prob = old_tokens = None
@@ -164,8 +167,9 @@ def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> l
 def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
     """Return the responses of a record that holds arrays over all responses to a prompt."""
     rewards = _field(record, fields, "rewards", "reward", list_of(finite_number))
-    log_probs = _field(record, fields, "log_probs", "log_prob", list_of(sequence_log_prob))
-    old_log_probs = _field(record, fields, "old_log_probs", "old_log_prob", list_of(sequence_log_prob))
+    summed = sequence_log_prob if fields.needs_log_probs else summed_if_any
+    log_probs = _field(record, fields, "log_probs", "log_prob", list_of(summed))
+    old_log_probs = _field(record, fields, "old_log_probs", "old_log_prob", list_of(summed))
     log_probs = _fitting(log_probs, rewards, fields, "log_prob")
     old_log_probs = _fitting(old_log_probs, rewards, fields, "old_log_prob")
     tokens = next((p for p in (log_probs, old_log_probs) if p and all(n is not None for _, n in p)), None)
@@ -246,7 +250,9 @@ def _read_extra(value: Any, name: str, fields: Fields) -> Any:
                 value = value[-1]  # the label of the last of several turns
             else:
                 value = composite(value)
-        return finite_number(value) if kind == "number" else prompt_id(value)
+        if kind == "number":
+            return finite_number(value)
+        return label(value) if name == "by" else prompt_id(value)
     except Invalid:
         return None
 

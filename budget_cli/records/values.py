@@ -59,7 +59,7 @@ def sequence_log_prob(value: Any) -> tuple[float, int | None]:
     if not isinstance(value, list):
         return finite_number(value), None
     if not value:
-        raise Invalid("wrong-value", "an empty list of log-probabilities has no sum")
+        raise Invalid("wrong-value", "an empty list holds no log-probs; --kl-coef 0 does without them")
     for i, token in enumerate(value):
         try:
             finite_number(token)
@@ -67,6 +67,11 @@ def sequence_log_prob(value: Any) -> tuple[float, int | None]:
             bad.message = f"element {i}: {bad.message}"
             raise
     return finite_sum(exact_sum(value) + 0.0), len(value)
+
+
+def summed_if_any(value: Any) -> tuple[float | None, int | None]:
+    """Return what `sequence_log_prob` does, or that there are no log-probs for an empty list."""
+    return (None, None) if value == [] else sequence_log_prob(value)
 
 
 def exact_sum(values: Iterable[float]) -> float:
@@ -99,6 +104,15 @@ def prompt_id(value: Any) -> Key:
     if value != value // 1:
         raise Invalid("wrong-value", f"expected a string or an integer, found {value}")
     return int(value)
+
+
+def label(value: Any) -> Key:
+    """Return a string or an integer as it is, any other finite number and a boolean as they are written in JSON."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value % 1:
+        return repr(finite_number(value))
+    return prompt_id(value)
 
 
 def same_for_every_token(values: list[Any]) -> Any:

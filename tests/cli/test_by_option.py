@@ -205,3 +205,21 @@ def test_labels_are_safe_on_the_screen_and_in_a_spreadsheet(budget_cli: Run) -> 
     assert [line.split(",")[0] for line in sheet] == ["key", "\x1b[31m[/INST]|x", "'=cmd()"]
     page = budget_cli("loss", "-B", "9", "--by", "step", "-f", "markdown", stdin=dump).stdout.decode()
     assert "\n| \\\\x1b\\[31m\\[/INST\\]\\|x | 1 | " in page
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_rows_by_a_number_or_a_boolean_are_named_after_it(loss_json: LossJson, tmp_path: Path, jobs: str) -> None:
+    path = tmp_path / "a.jsonl"
+    values = [(1, True), (0.7, True), (0.7, False), (1e-05, False), (1.0, True), (10.5, None), (9, [])]
+    path.write_bytes(lines([{"prompt_id": "p", "reward": 1, "temperature": t, "ok": ok} for t, ok in values]))
+    free = ("--beta", "0", "--kl-coef", "0", "--jobs", jobs)
+    by_number = loss_json(path, *free, "--by", "temperature")["by"]
+    assert [(row["key"], row["responses"]) for row in by_number] == [
+        ("1e-05", 1),
+        ("0.7", 2),
+        (1, 2),
+        (9, 1),
+        ("10.5", 1),
+    ]
+    by_boolean = loss_json(path, *free, "--by", "ok")["by"]
+    assert [(row["key"], row["responses"]) for row in by_boolean] == [("false", 2), ("true", 3), (None, 2)]

@@ -52,6 +52,9 @@ IN_PLACE: list[tuple[str, Any, Any]] = [
     ("step", 7.0, 7),
     ("step", "7", "7"),
     ("by", "algebra", "algebra"),
+    ("by", True, "true"),
+    ("by", 0.7, "0.7"),
+    ("by", 1.0, 1),
 ]
 ABSENT: list[tuple[str, Any]] = [
     ("advantage", None),
@@ -64,7 +67,7 @@ ABSENT: list[tuple[str, Any]] = [
     ("finish_reason", {"type": "stop"}),
     ("step", 1.5),
     ("step", 2**64),
-    ("by", True),
+    ("by", {}),
     ("prompt_text", None),
     ("prompt_text", 5),
     ("response_text", True),

@@ -138,7 +138,7 @@ CASES: list[tuple[str, Any, str | None]] = [  # a field, the values of three row
     ("response_length", [1, 2.5, 3], "response_length: expected a whole number of tokens, 0 or more, found 2.5"),
     ("log_prob", [-1.0, None, -3.0], "log_prob: null"),
     ("log_prob", [[-1.0], [-1.0, math.nan], [-2.0]], "log_prob: element 1: NaN is not a number that can be averaged"),
-    ("log_prob", [[-1.0], [], [-2.0]], "log_prob: an empty list of log-probabilities has no sum"),
+    ("log_prob", [[-1.0], [], [-2.0]], "log_prob: an empty list holds no log-probs; --kl-coef 0 does without them"),
     ("log_prob", [[-1.0], [None], [-2.0]], "log_prob: element 0: expected a number, found null"),
     ("prompt_id", ["a", None, "b"], "prompt_id: null"),
     (

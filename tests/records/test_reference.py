@@ -86,7 +86,7 @@ WRONG_VALUES = [  # field, its JSON text, code, message
     ("log_prob", "true", "wrong-type", "expected a number, found true"),
     ("log_prob", '"-1"', "number-as-string", as_text("-1", "log_prob")),
     ("log_prob", "null", "null", "null"),
-    ("log_prob", "[]", "wrong-value", "an empty list of log-probabilities has no sum"),
+    ("log_prob", "[]", "wrong-value", "an empty list holds no log-probs; --kl-coef 0 does without them"),
     ("log_prob", "[null]", "wrong-type", "element 0: expected a number, found null"),
     ("log_prob", "[-1, true]", "wrong-type", "element 1: expected a number, found true"),
     ("log_prob", "[[-1]]", "wrong-type", "element 0: expected a number, found a list"),
@@ -211,7 +211,7 @@ ARRAYS = [  # what is replaced, by what, column, code, field, message
         54,
         "wrong-value",
         "log_probs",
-        "response 1: an empty list of log-probabilities has no sum",
+        "response 1: an empty list holds no log-probs; --kl-coef 0 does without them",
     ),
     (
         "[-1, -2],",
@@ -402,6 +402,16 @@ def test_a_field_that_a_zero_coefficient_makes_optional_may_be_absent_but_not_wr
     assert (columns.length, columns.log_prob, columns.old_log_prob) == (None, None, None)
     wrong = read('{"prompt_id": "p", "reward": 1, "log_prob": "x"}\n', fields)
     assert wrong.tally.by_code == {"wrong-type": 1}
+
+
+def test_an_empty_list_of_log_probs_is_none_at_all_where_none_are_needed() -> None:
+    fields = Fields(needs_length=False, needs_log_probs=False)
+    single = '{"prompt_id": "p", "reward": 1, "log_prob": [], "old_log_prob": []}\n'
+    several = '{"prompt_id": "p", "rewards": [1, 0], "log_probs": [[], [-1, -2]], "old_log_probs": [[], []]}\n'
+    columns = read(single + several, fields).columns
+    assert columns.reward.tolist() == [1.0, 1.0, 0.0]
+    assert columns.log_prob is not None
+    assert columns.log_prob.tolist() == pytest.approx([math.nan, math.nan, -3.0], nan_ok=True)
 
 
 def test_a_column_shows_which_responses_lack_a_value() -> None:
