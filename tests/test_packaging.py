@@ -35,7 +35,11 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     )
     in_commands = re.findall(r"sample_data/\w+\.jsonl", text(page))
     assert linked or quoted
-    assert [name for name in (*linked, *quoted, *in_commands) if not (ROOT / name).exists()] == []
+    files = {name.partition("#")[0] for name in (*linked, *quoted, *in_commands)} - {""}
+    assert [name for name in sorted(files) if not (ROOT / name).exists()] == []
+    for name, anchor in (link.split("#") for link in linked if "#" in link):
+        headings = re.findall(r"^#+ (.*)", text(name or page), flags=re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, name
 
 
 def test_the_licence_is_complete() -> None:

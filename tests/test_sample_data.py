@@ -66,7 +66,7 @@ def damaged() -> dict[str, Any]:
 
 def test_arrays_give_the_same_numbers(flat: dict[str, Any]) -> None:
     arrays = loss("rollouts_arrays.jsonl", "--per-prompt")
-    assert arrays.pop("records") == {"read": 6, "used": 6, "rejected": 0, "blank": 0, "skipped": 0}
+    assert arrays.pop("records") == {"read": 6, "used": 6, "rejected": 0, "blank": 0, "skipped": 0, "left_out": 0}
     assert arrays == {name: value for name, value in flat.items() if name != "records"}
 
 
@@ -110,7 +110,14 @@ def test_prompts_are_interleaved_in_the_flat_file() -> None:
 def test_every_damaged_line_is_rejected_with_its_code(damaged: dict[str, Any]) -> None:
     assert {rejection["line"]: rejection["code"] for rejection in damaged["rejections"]} == DAMAGE
     assert damaged["status"] == "fail"
-    assert damaged["records"] == {"read": 28, "used": 5, "rejected": len(DAMAGE), "blank": 1, "skipped": 0}
+    assert damaged["records"] == {
+        "read": 28,
+        "used": 5,
+        "rejected": len(DAMAGE),
+        "blank": 1,
+        "skipped": 0,
+        "left_out": 0,
+    }
 
 
 def test_the_rest_of_the_damaged_file_counts(damaged: dict[str, Any]) -> None:
