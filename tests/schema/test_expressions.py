@@ -436,7 +436,6 @@ def test_the_expressions_of_presets_are_all_compiled_to_closures() -> None:
         "version_rle && sum(version_rle[*][1]) || minus(seqlen, prompt_len)",
         "nodes[].mask[] && kept(nodes[].mask[]) || `null`",
         f"nodes[].mask[] && kept(nodes[].mask[]) || {calls} && sum({calls}) || `null`",
-        "nodes[].logprobs[] || `null`",
         "masked(state_dicts[].logps[], state_dicts[].action_mask[])",
     }
     slow = {

@@ -1036,6 +1036,21 @@ def test_a_dump_without_any_trace_of_the_prompt_needs_the_size_of_the_groups() -
     )
 
 
+def test_lists_of_log_probs_that_are_all_empty_are_none_and_cost_nothing_where_none_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.jsonl"
+    lines = dump("nemo-gym").read_text(encoding="utf-8").splitlines()
+    for i in (0, 3):  # as an agent wrote them that kept no tokens
+        record = json.loads(lines[i])
+        for item in record["response"]["output"]:
+            item |= {"generation_log_probs": []} if "generation_log_probs" in item else {}
+        lines[i] = json.dumps(record)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert loss([path])[1].loss == loss([dump("nemo-gym")])[1].loss
+    done = run(path, "--budget-penalty-coef", "0", "--field", "old_log_prob=response.output[].generation_log_probs")
+    assert "2 records of 4 rejected" in done.stdout.decode()
+    assert "log_prob (response.output[].generation_log_probs)" in done.stdout.decode()
+
+
 def test_a_uid_that_all_responses_to_a_prompt_share_is_not_taken_for_that_of_a_session(tmp_path: Path) -> None:
     path = tmp_path / "12.jsonl"
     for uid in ("5c0a9f3e-1d2b-4f7e", "algebra_17"):
@@ -1171,6 +1186,8 @@ WILD: dict[
     str, tuple[tuple[str, ...], float, int]
 ] = {  # what the refusal names (nothing: detected), the loss, responses
     "nemo-skills-output-rs*.jsonl": ((), 4 / 45, 15),
+    "nemo-gym-hermes-empty-logprobs.jsonl": ((), 0.0, 5),
+    "verifiers-0.3.1-traces.jsonl": ((), 0.0, 3),
     "nemo-gym-without-task-index.jsonl": ((), 0.0, 3),
     "laser-rm-maj.jsonl": (("--field", "prompt_id=idx", "--field", "rewards=number(score)"), 0.0, 32),
     "mini-swe-grpo-rollouts.json": (("--field", "prompt_id=puzzle_id", "--field", "rewards=rewards"), 0.0390625, 48),
