@@ -147,6 +147,7 @@ class _Block:
             self._add("off_by_one_less", np.count_nonzero(off == -1))
             far = (2 * r.tokens < r.length) | (r.tokens > 2 * r.length)
             self._add("far_off", np.count_nonzero(far))
+            self._add("with_tokens", np.count_nonzero(~np.isnan(off)))
 
     def _log_probs(self) -> None:
         r, spec = self.r, self.spec
@@ -265,6 +266,7 @@ class _Block:
             both = (r.characters >= 0) & ~np.isnan(r.length)
             characters, length = r.characters[both], r.length[both]
             self._add("characters", characters.sum())
+            self._add("characters_squared", np.square(characters, dtype=np.float64).sum())
             self._add("length_of_texts", length.sum())
             self._add("texts", characters.size)
             self._add("as_many_characters", np.count_nonzero(characters == length))

@@ -432,6 +432,31 @@ LENGTHS = [
         otherwise="error if a budget is given",
     ),
     Check(
+        "all-lengths-equal",
+        "lengths",
+        "warning",
+        "Every length is the same, though the responses are not equally long.",
+        "The field holds something else, such as the length of the padded prompt or the maximum, so the penalty is the"
+        " same for every response and teaches nothing.",
+        "Map the number of tokens of the response, as in `--field 'response_length=length(token_ids)'`, or count them"
+        " with `--tokenizer`.",
+        '"response_length": 203 in every record, for texts of 300 to 2,400 characters',
+        "Responses that were all cut off at the same length without a finish reason that says so, some of them in a"
+        " script that takes fewer characters for as many tokens. Not checked below 8 responses or 16 tokens.",
+        needs=("length",),
+        thresholds=(
+            Threshold(
+                "all-lengths-equal.spread",
+                0.35,
+                "standard deviation of the number of characters, as a share of its mean, from which texts are not"
+                " equally long",
+                "a convention of this tool",
+            ),
+        ),
+        otherwise="info if there are neither texts nor lists of log-probs to compare with, and the length is no"
+        " multiple of 8 or 10, as a maximum would be",
+    ),
+    Check(
         "zero-length",
         "lengths",
         "warning",

@@ -1,5 +1,7 @@
 """Response lengths → findings on whether they are token counts, and on responses that were truncated."""
 
+import math
+
 import numpy as np
 
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
@@ -7,6 +9,8 @@ from budget_cli.analysis.numbers import counted, percent
 
 BEYOND = 1.5  # tokens per character; more are neither the tokens nor the characters of the text
 TELLING = 20  # mean characters per text, below which their number means nothing
+SEVERAL = 8  # responses, below which equal lengths mean nothing
+LONG = 16  # tokens; answers that are shorter may well be equally long
 
 
 def check(dump: CheckInput) -> Findings:
@@ -18,6 +22,7 @@ def check(dump: CheckInput) -> Findings:
         message = f"{count:,} of {counted(responses, 'response')} have no length"
         yield finding("some-without-length", message, count, responses, "responses", dump.occurrences("without_length"))
     yield from _zero(dump, known)
+    yield from _equal(dump)
     yield from _tokens(dump)
     yield from _unit(dump)
     yield from _truncated(dump)
@@ -35,6 +40,33 @@ def _zero(dump: CheckInput, known: int) -> Findings:
     else:
         message = f"{zero:,} of {counted(known, 'response')} {'is' if zero == 1 else 'are'} 0 tokens long"
         yield finding("zero-length", message, zero, known, "responses", evidence)
+
+
+def _equal(dump: CheckInput) -> Findings:
+    """Yield a finding if every length is the same and that is not because every response was truncated."""
+    lengths, _ = dump.groups.lengths.items()
+    counters, responses = dump.counters, dump.responses
+    if lengths.size != 1 or lengths[0] < LONG or responses < SEVERAL or not dump.has_lengths:
+        return
+    if counters.count("truncated") == responses:
+        return
+    length, other = int(lengths[0]), counters.count("other_tokens")
+    message, severity = f"every length is {length:,} tokens, in all {counted(responses, 'response')}", "warning"
+    if other:
+        message += f"; {other:,} of them have another number of log-probs"
+    elif counters.total("with_tokens"):
+        return
+    elif counters.total("texts") == responses:
+        mean = counters.total("characters") / responses
+        spread = math.sqrt(max(0.0, counters.total("characters_squared") / responses - mean * mean))
+        if mean < TELLING or spread < dump.threshold("all-lengths-equal.spread") * mean:
+            return
+        message += f", but their texts have {mean:,.0f} ± {spread:,.0f} characters"
+    elif counters.count("truncated") or length % 8 == 0 or length % 10 == 0:
+        return
+    else:
+        message, severity = f"{message}, and that is not a usual maximum; --text compares it with the texts", "info"
+    yield finding("all-lengths-equal", message, responses, responses, "responses", severity=severity)
 
 
 def _tokens(dump: CheckInput) -> Findings:

@@ -388,6 +388,42 @@ PAIRS: dict[str, list[Pair]] = {
         ),
         Pair(change(GOOD, response_length=lambda r: 0), GOOD, "warning", 72, "every length is 0", (), 1),
     ],
+    "all-lengths-equal": [
+        # of texts that are all about as long, every response may have reached the maximum
+        Pair(
+            change(GOOD, response_length=lambda r: 203),
+            change(GOOD, response_length=lambda r: 203, response_text=lambda r: "a bc" * (150 + len(r["prompt_id"]))),
+            "warning",
+            72,
+            f"every length is 203 tokens, in all 72 responses, but their texts have {4 * TOKENS:,.0f} ± ",
+        ),
+        Pair(
+            change(GOOD, response_length=lambda r: 203),
+            change(GOOD, response_length=lambda r: 203, finish_reason=lambda r: "length"),
+            "warning",
+            72,
+            "every length is 203 tokens",
+        ),
+        Pair(change(GOOD[:8], response_length=lambda r: 203), GOOD[:1], "warning", 8, "in all 8 responses"),
+        # lists of log-probs tell
+        Pair(
+            change(GOOD[:8], response_length=lambda r: 203, log_prob=lambda r: [-0.4] * r["response_length"]),
+            change(GOOD[:8], response_length=lambda r: 203, log_prob=lambda r: [-0.4] * 203),
+            "warning",
+            8,
+            "every length is 203 tokens, in all 8 responses; 8 of them have another number of log-probs",
+            BUDGET,
+        ),
+        # with neither, a length that is a usual maximum may be one
+        Pair(
+            change(GOOD, response_length=lambda r: 203),
+            change(GOOD, response_length=lambda r: 200),
+            "info",
+            72,
+            "every length is 203 tokens, in all 72 responses, and that is not a usual maximum",
+            BUDGET,
+        ),
+    ],
     "zero-length": [
         Pair(
             one("response_length", 0), one("response_length", 1), "warning", 1, "1 of 72 responses is 0 tokens", line=4
