@@ -93,8 +93,8 @@ def test_a_session_spread_over_the_file_is_one_whatever_the_jobs(
 
 
 def test_every_row_is_annotated_with_the_terms_of_its_rollout(budget_cli: Run, tmp_path: Path) -> None:
-    done = budget_cli("annotate", dump(tmp_path / "a.jsonl", SESSIONS), "-B", "50", "--beta", "0.01", "--kl-coef", "0",
-                      *MAPPED)  # fmt: skip
+    at = ("-B", "50", "--beta", "0.01", "--kl-coef", "0")
+    done = budget_cli("annotate", dump(tmp_path / "a.jsonl", SESSIONS), *at, *MAPPED)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line)["budget_cli"] for line in done.stdout.splitlines()]
     assert [each["advantage"] for each in found] == pytest.approx([0.45, 0.45, 0.45, -0.45])
@@ -141,8 +141,8 @@ def test_where_only_sums_are_kept_a_mean_over_rows_is_refused(
     budget_cli: Run, tmp_path: Path, arguments: tuple[str, ...], why: str
 ) -> None:
     command, *more = arguments
-    done = budget_cli(command, dump(tmp_path / "a.jsonl", SESSIONS), *more, "--kl-coef", "0", *MAPPED,
-                      "--aggregate", "row")  # fmt: skip
+    path, over_rows = dump(tmp_path / "a.jsonl", SESSIONS), ("--aggregate", "row")
+    done = budget_cli(command, path, *more, "--kl-coef", "0", *MAPPED, *over_rows)
     assert done.returncode == 2
     assert f"budget-cli: --aggregate row weighs single responses, and {why}" in done.stderr.decode()
 
