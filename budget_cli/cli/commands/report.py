@@ -1,7 +1,7 @@
 """`budget-cli report FILES… -o report.html`: a self-contained page with charts and sliders."""
 
 from budget_cli.analysis.grid import parse_budgets
-from budget_cli.cli import charts, console, options
+from budget_cli.cli import console, options
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
@@ -51,8 +51,10 @@ def command(
     console.require_writable(to.output)
     if to.output is None and console.shows_result():
         raise UsageProblem("the page is meant for a file: give -o report.html, or redirect standard output")
+    from budget_cli.cli import charts  # hashlib: 3 ms; numpy from the next line on: not for --help
+
     assets = charts.page_assets()
-    from budget_cli.analysis import breakdown  # numpy from here on: not for --help
+    from budget_cli.analysis import breakdown
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
     from budget_cli.analysis.checks.run import run_checks
     from budget_cli.analysis.loss import Coefficients
