@@ -89,9 +89,10 @@ def command(
         if side.earlier is None:
             side.session.report([], on_screen)
     one, other = (side.lengths_are_from for side in sides)
-    if on_screen or one != other:
+    differ = None not in (one, other) and one != other
+    if (on_screen or differ) and not screen.quiet:
         for name, source in zip((base, new), (one, other), strict=True):
-            if source is not None and (one != other or source != "the field") and not screen.quiet:
+            if source is not None and (differ or source != "the field"):
                 console.say(f"{name}: lengths are from {source}")
     if not on_screen:
         say_failures(reasons)
