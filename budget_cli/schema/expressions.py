@@ -248,6 +248,9 @@ COMPILED = (
     "multi_select_list",
     "comparator",
     "not_expression",
+    "projection",
+    "filter_projection",
+    "flatten",
     *EITHER,
     "function_expression",
 )
@@ -281,6 +284,8 @@ def _closure_of(node: Any) -> Closure | None:
         return lambda found: found[value] if isinstance(found, list) and -len(found) <= value < len(found) else None
     if kind == "literal":
         return lambda record: value
+    if kind == "identity":
+        return lambda record: record
     if kind not in COMPILED:
         return None
     inner = [_closure_of(child) for child in node["children"]]
@@ -299,7 +304,32 @@ def _closure_of(node: Any) -> Closure | None:
         return lambda record: _is_false(parts[0](record))
     if kind == "comparator":
         return _comparison(value, *parts)
+    if kind == "flatten":
+        return lambda record: _flattened(parts[0](record))
+    if kind in ("projection", "filter_projection"):
+        return _projection(*parts)
     return _call(value, parts) if kind == "function_expression" else None
+
+
+def _flattened(found: Any) -> list[Any] | None:
+    """Return a list with the elements of the lists in it in their place; None for what is no list."""
+    if not isinstance(found, list):
+        return None
+    return [each for one in found for each in (one if isinstance(one, list) else (one,))]
+
+
+def _projection(base: Closure, part: Closure, condition: Closure | None = None) -> Closure:
+    """Compile a projection: what is found in each element of a list that meets the condition, without nulls."""
+
+    def project(record: Any) -> list[Any] | None:
+        found = base(record)
+        if not isinstance(found, list):
+            return None
+        if condition is not None:
+            found = [one for one in found if not _is_false(condition(one))]
+        return [each for one in found if (each := part(one)) is not None]
+
+    return project
 
 
 def _comparison(name: str, left: Closure, right: Closure) -> Closure:

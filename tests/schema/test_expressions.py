@@ -389,6 +389,10 @@ FORMS = [
     *sorted({place for preset in presets.load().values() for _, place in (*preset.places, *preset.extras)}),
     *(expression for expression, _, _ in VALUES),
     "a[0].b",
+    "a[*]",
+    "a[].b[].a",
+    "a[?b].a",
+    "a[?b == a][0]",
     "a[-1]",
     "a[1][0] || b",
     "a && b",
@@ -430,19 +434,11 @@ def test_closures_compute_what_jmespath_computes(form: str, data: st.DataObject)
 
 
 def test_the_expressions_of_presets_are_all_compiled_to_closures() -> None:
-    calls = "calls[?usage].usage.completion_tokens"
-    expected = {  # projections
-        "sum(steps[].ac_len)",
-        "version_rle && sum(version_rle[*][1]) || minus(seqlen, prompt_len)",
-        "nodes[].mask[] && kept(nodes[].mask[]) || `null`",
-        f"nodes[].mask[] && kept(nodes[].mask[]) || {calls} && sum({calls}) || `null`",
-        "masked(state_dicts[].logps[], state_dicts[].action_mask[])",
-    }
     slow = {
         place
         for preset in presets.load().values()
-        for _, place in preset.places
+        for _, place in (*preset.places, *preset.leave_out)
         if isinstance(parse_place(place), Expression)
         and expressions._closure_of(jmespath.compile(place).parsed) is None
     }
-    assert slow == expected
+    assert not slow
