@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 ID_NAME = re.compile(
-    r"(prompt|problem|question|puzzle|example|task|group|q)?_?(id|idx|uid|index)$|^uid$|^question$", re.IGNORECASE
+    r"(prompt|problem|question|puzzle|example|task|group|q)?_?(id|idx|uid|index)$|^uid$", re.IGNORECASE
 )
 REWARD_NAME = re.compile(r"reward|score|correct|solved|passed|success|^acc$|status", re.IGNORECASE)
 ITEM_ID = (
@@ -25,6 +25,7 @@ ITEM_ID = (
     "traj",
     "episode",
 )
+TEXTS = ("prompt", "question", "problem", "query", "input", "messages")
 VERDICTS = {"pass", "fail"}
 NO_DUMPS = {  # keys of a file beside a dump → what it is, and where the dump is
     ("chunk", "offset", "trace_ids"): "prime-rl's index of its episodes, which are in traces/stream/",
@@ -49,7 +50,7 @@ def no_dump(record: dict[str, Any]) -> str | None:
 
 def options(records: Sequence[dict[str, Any]]) -> str:
     """Write `--field prompt_id=idx --field rewards=scores`, with PATH for what no key of the records looks like."""
-    prompt_id = next(iter(_ids(records)), None)
+    prompt_id = next(iter(_ids(records)), None) or _text_of_prompt(records)
     found = list(_rewards(records))
     reward, *others = found or ["reward=PATH"]
     flags = [f"prompt_id={prompt_id or 'PATH'}", reward]
@@ -93,7 +94,16 @@ def _ids(records: Sequence[dict[str, Any]]) -> list[str]:
     """List the keys that look like a prompt's id, those that name a prompt or a problem first."""
     keys = [key for key, value in _common(records) if ID_NAME.search(key) and _is_id(value)]
     keys = [key for key in keys if not key.lower().startswith(ITEM_ID)]
-    return sorted(keys, key=lambda key: (key.lower() == "question", key.lower() in ("id", "index")))
+    return sorted(keys, key=lambda key: key.lower() in ("id", "index"))
+
+
+def _text_of_prompt(records: Sequence[dict[str, Any]]) -> str | None:
+    """Write the id that the text of a prompt makes, in its step if there is one; None if there is no such text."""
+    there = dict(_common(records))
+    text = next((key for key in TEXTS if isinstance(there.get(key), str | list)), None)
+    if text is None:
+        return None
+    return f"digest([step, {text}])" if "step" in there else f"digest({text})"
 
 
 def _rewards(records: Sequence[dict[str, Any]]) -> list[str]:

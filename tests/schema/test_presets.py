@@ -815,7 +815,7 @@ NONE_FITS: list[tuple[list[Any], str]] = [
     (
         [{"input": "a", "output": "b", "gts": "c"}],
         "no prompt_id and reward, and no preset fits (found input, output, gts); nearest: verl-v0 (but for score);"
-        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+        " give --field 'prompt_id=digest(input)' --field reward=PATH, or --preset NAME",
     ),
     (
         [{"task_id": 1, "sample_idx": 0, "prompt_len": 4, "seqlen": 9}],
@@ -825,12 +825,12 @@ NONE_FITS: list[tuple[list[Any], str]] = [
     (
         [{"question": "a", "grade": 1}],
         "no prompt_id and reward, and no preset fits (found question, grade);"
-        " give --field prompt_id=question --field reward=PATH, or --preset NAME",
+        " give --field 'prompt_id=digest(question)' --field reward=PATH, or --preset NAME",
     ),
     (  # what one of the records lacks, the dump lacks
         [{"input": "a", "output": "b", "score": 1.0}, {"input": "a", "output": "b"}],
         "no prompt_id and reward, and no preset fits (found input, output, score); nearest: verl-v0 (but for score);"
-        " give --field prompt_id=PATH --field reward=PATH, or --preset NAME",
+        " give --field 'prompt_id=digest(input)' --field reward=PATH, or --preset NAME",
     ),
 ]
 
