@@ -265,13 +265,12 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
         value = value_at(record, path)
         if name != canonical and traverses_list(path) and value is not MISSING:
             _require_in_each(record, path)
-        if name == canonical and traverses_list(path) and value is not MISSING and value is not None:
-            value = _combined(value, KINDS[canonical])
-            value = MISSING if value == [] else value  # no token of any turn has a log-prob
         if value is MISSING or value is None:
             if not fields.required(canonical):
                 return None
             raise _absence(value, name, canonical, record, fields)
+        if name == canonical and traverses_list(path):
+            value = _combined(value, KINDS[canonical])
         if canonical == "prompt_id" and isinstance(path, Expression):
             value = composite(value)
         return check(value)
