@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
 
-from budget_cli.cli.bundles import InventoryOptions, ScreenOptions
+from budget_cli.cli.bundles import CheckScreenOptions, InventoryOptions, ScreenOptions
 from budget_cli.cli.options import Colour
 from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal
@@ -221,7 +221,7 @@ def _open_atomic(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], C
     return file, rename
 
 
-def draw(screen: "Iterable[Line]", to: ScreenOptions | InventoryOptions) -> bytes:
+def draw(screen: "Iterable[Line]", to: ScreenOptions | CheckScreenOptions | InventoryOptions) -> bytes:
     """Encode a screen, with colour if wanted, in characters that the output can show."""
     from budget_cli.rendering import text  # numpy: not for --help
 

@@ -1,14 +1,13 @@
 """The options that only one command has, in one bundle per command."""
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from budget_cli.analysis import grid
 from budget_cli.cli import options
-from budget_cli.cli.bundles import ScreenOptions, VerdictOptions
+from budget_cli.cli.bundles import VerdictOptions
 from budget_cli.errors import UsageProblem
 
 
@@ -30,8 +29,7 @@ class FailOn(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True)
-class CheckOptions:
+class CheckOptions(NamedTuple):
     """Which checks run, and which findings fail."""
 
     kl_coef: Annotated[
@@ -91,16 +89,6 @@ class CheckOptions:
 CheckFormatOption = Annotated[CheckFormat, typer.Option("--format", "-f", help="Output format.")]
 
 
-@dataclass(frozen=True)
-class CheckScreenOptions(ScreenOptions):
-    """Where the findings are written, and how much is shown."""
-
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="For findings of severity info, too, say why they matter and what to do."),
-    ] = False
-
-
 class CompareFormat(StrEnum):
     """Output formats of `compare`."""
 
@@ -125,8 +113,7 @@ New = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class CompareOptions:
+class CompareOptions(NamedTuple):
     """How a comparison is shown."""
 
     top: Annotated[
@@ -146,8 +133,7 @@ class CompareOptions:
     precision: options.Precision = 4
 
 
-@dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(NamedTuple):
     """What the page shows."""
 
     budgets: Annotated[
@@ -180,8 +166,7 @@ class SweepFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
-@dataclass(frozen=True)
-class SweepOptions:
+class SweepOptions(NamedTuple):
     """The grid, or --suggest in its place."""
 
     token_budget: Annotated[
@@ -254,7 +239,7 @@ class SweepOptions:
             source = context.get_parameter_source(name)
             return getattr(self, name) if source is not None and source.name == "COMMANDLINE" else None
 
-        return replace(self, token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
+        return self._replace(token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
 
     def require_suggestion_alone(self, verdict: VerdictOptions) -> None:
         """Refuse options that contradict --suggest: a grid, and gates on its cells.

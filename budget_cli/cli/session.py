@@ -19,6 +19,7 @@ from budget_cli.analysis.verdict import Allowance, Reason
 from budget_cli.cli import console, inputs
 from budget_cli.cli.bundles import (
     AllowanceOptions,
+    CheckScreenOptions,
     FieldOptions,
     LocalReadingOptions,
     OutputOptions,
@@ -69,7 +70,7 @@ class Session:
         fields: FieldOptions,
         verdict_options: VerdictOptions | AllowanceOptions,
         reading: ReadingOptions | LocalReadingOptions,
-        output: OutputOptions | ScreenOptions,
+        output: OutputOptions | ScreenOptions | CheckScreenOptions,
         needs: Fields,
         result: type = Loss,
     ) -> None:

@@ -1,8 +1,8 @@
 """`budget-cli check FILES…`: find what is wrong or suspicious in a dump."""
 
 from budget_cli.cli import console, options
-from budget_cli.cli.bundles import FieldOptions, ReadingOptions, VerdictOptions, flattened
-from budget_cli.cli.own_options import CheckFormat, CheckFormatOption, CheckOptions, CheckScreenOptions
+from budget_cli.cli.bundles import CheckScreenOptions, FieldOptions, ReadingOptions, VerdictOptions, flattened
+from budget_cli.cli.own_options import CheckFormat, CheckFormatOption, CheckOptions
 from budget_cli.errors import Exit, UsageProblem
 
 EPILOG = """Examples:

@@ -1,6 +1,5 @@
 """`budget-cli compare BASE NEW`: how two dumps differ, with standard errors."""
 
-import dataclasses
 
 from budget_cli.cli import console, options
 from budget_cli.cli.bundles import (
@@ -70,7 +69,7 @@ def command(
     common, weighing = common_settings(sides, given, aggregate.value)
     for side in sides:
         if side.earlier is None:
-            dataclasses.replace(coefficients, token_budget=common.token_budget).require_budget()
+            coefficients._replace(token_budget=common.token_budget).require_budget()
         side.read(() if common.token_budget is None else (common.token_budget,))
 
     comparison, moved = compare_sides(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)
