@@ -237,17 +237,22 @@ def found_in(answer: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def test_records_rejected_by_summarize_are_findings(budget_cli: Run, tmp_path: Path) -> None:
     part = tmp_path / "part.jsonl"
-    assert budget_cli("summarize", "sample_data/damaged.jsonl", "-B", "1024", "-o", part, cwd=ROOT).returncode == 1
+    assert (
+        budget_cli(
+            "summarize", "sample_data/damaged.jsonl", "-B", "1024", "--kl-coef", "0", "-o", part, cwd=ROOT
+        ).returncode
+        == 1
+    )
     for options in ((), ("-B", "1024"), ("--max-errors", "23"), ("--allow-truncated-tail",)):
         of_part = budget_cli("check", part, "--select", "records", "-f", "json", *options)
         of_file = budget_cli(
             "check", "sample_data/damaged.jsonl", "--select", "records", "-f", "json", *options, cwd=ROOT
         )
         assert of_part.returncode == of_file.returncode
-        # summarize needed lengths and log-probs, check does not, so only the latter can do without
+        # summarize needed lengths, check does not, so only the latter can do without
         hint = b"; --ignore-unneeded reads on without it"
-        file_answer = json.loads(of_file.stdout.replace(hint, b""))
-        assert {**of_json(of_part), "unchecked": []} == {**file_answer, "unchecked": []}
+        answers = [json.loads(done.stdout.replace(hint, b"")) for done in (of_part, of_file)]
+        assert {**answers[0], "unchecked": []} == {**answers[1], "unchecked": []}
 
 
 SUMMARIES = [
@@ -402,8 +407,8 @@ def test_github_gets_annotations_and_a_step_summary(budget_cli: Run, tmp_path: P
     assert done.returncode == 1
     assert len(lines) == 11
     assert lines[0].startswith("::error file=sample_data/damaged.jsonl,line=2,col=37,title=non-finite::4 records of 28")
-    assert lines[-1] == "::notice title=budget-cli::and 6 more"
-    assert summary.read_text().startswith("# Before\n**fail**: 23 records of 28 rejected")
+    assert lines[-1] == "::notice title=budget-cli::and 8 more"
+    assert summary.read_text().startswith("# Before\n**fail**: 22 records of 28 rejected")
     assert summary.read_text().count("\n| error |") == 15
 
 
@@ -461,11 +466,13 @@ def test_the_findings_in_the_sample_are_those_that_a_person_would_name(budget_cl
     assert named == SAMPLE
 
 
-def test_the_findings_in_the_damaged_sample_are_its_rejections_and_one_more(budget_cli: Run) -> None:
+def test_the_findings_in_the_damaged_sample_are_its_rejections_and_three_more(budget_cli: Run) -> None:
     done = budget_cli("check", DAMAGED, "-B", "1024", "-f", "json")
     severities = found(done)
     assert done.returncode == 1
     assert severities.pop("token-count-differs") == "warning"  # a list of log-probs in a dump of numbers
+    assert severities.pop("some-without-log-prob") == "warning"  # an empty list of them
+    assert severities.pop("uneven-groups") == "warning"
     assert set(severities.values()) == {"error"}
     assert set(severities) == {
         "non-finite",

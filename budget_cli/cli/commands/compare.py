@@ -1,6 +1,5 @@
 """`budget-cli compare BASE NEW`: how two dumps differ, with standard errors."""
 
-
 from budget_cli.cli import console, options
 from budget_cli.cli.bundles import (
     CoefficientOptions,
