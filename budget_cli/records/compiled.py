@@ -116,7 +116,8 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         readable &= np.array([reason is None for reason in reasons], dtype=bool)
         left_out = np.array([isinstance(reason, str) for reason in reasons], dtype=bool)
         if fields.skip_unscored:  # a line without a reward is skipped, whatever else holds
-            left_out &= by_field["reward"].states == VALUE
+            scored = by_field["reward"].states == VALUE if fields.scored_by != "rewards" else False
+            left_out &= scored  # those that have an array of rewards are deferred
     shapes = [_responses(by_field, fields, line, extras, readable, counted_lengths)]
     if rewards is not None and not fields.extras:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}

@@ -487,3 +487,22 @@ def test_nesting_has_one_limit_however_deep_the_stack_may_grow(levels: int, answ
         assert answers(line * 3, Fields(needs_length=False, needs_log_probs=False)) == answered
     finally:
         sys.setrecursionlimit(before)
+
+
+def test_a_line_without_the_array_that_counts_is_skipped_before_it_is_judged() -> None:
+    fields = Fields(
+        needs_length=False,
+        needs_log_probs=False,
+        skip_unscored=True,
+        scored_by="rewards",
+        leave_out=(("failed", (Step("failed"),)),),
+    )
+    lines = [
+        b'{"prompt_id": "p", "reward": 1, "failed": true}',
+        b'{"prompt_id": "p", "rewards": [1, 0], "failed": true}',
+        b'{"prompt_id": "p", "rewards": [1, 0], "failed": false}',
+    ]
+    data = b"\n".join(lines) + b"\n"
+    assert answers(data, fields) == {"compiled"}
+    tally = reference.decode(data, fields, LIMIT, ALL_REJECTIONS).tally
+    assert (tally.skipped, dict(tally.left_out), tally.used) == (1, {"failed": 1}, 1)
