@@ -8,11 +8,10 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import normpath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from budget_cli import native
 from budget_cli.analysis import gates, verdict
-from budget_cli.analysis.checks.findings import CheckInput
 from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import Coefficients, Loss, length_source, number_names, numbers_of
 from budget_cli.analysis.verdict import Allowance, Reason
@@ -43,6 +42,9 @@ from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.local import Source
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.checks.findings import CheckInput
 
 WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
 TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
@@ -250,7 +252,7 @@ class Session:
         thresholds: Mapping[str, float],
         texts: bool | None = None,
         keys: bool = False,
-    ) -> CheckInput:
+    ) -> "CheckInput":
         """Return the input of the checks.
 
         Args:
@@ -260,6 +262,8 @@ class Session:
             texts: True if the records have texts, False if not; None without --text.
             keys: True if duplicate keys were looked for.
         """
+        from budget_cli.analysis.checks.findings import CheckInput  # 4 ms, and only for check and report
+
         scan = self.scanned
         assert scan.observations is not None
         return CheckInput(
