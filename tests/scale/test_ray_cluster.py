@@ -173,15 +173,15 @@ def test_many_sources_of_all_kinds_give_the_bytes_of_one_process(
     both(budget_cli, nodes, "compare", sample / "steps/41.jsonl", sample / "steps/44.jsonl", "-B", "1000", "-f", "json")
 
 
-IN_SHARES = """
+IN_SHARDS = """
 import sys
-from budget_cli.scanning import cluster
-cluster.MANY, cluster.FOLDED, begin = 1000, 3, cluster._Driver._share_out
-cluster._Driver._share_out = lambda driver: (begin(driver), print("in shares", file=sys.stderr))
+from budget_cli.scanning import ray as cluster
+cluster.MANY, cluster.FOLDED, begin = 1000, 3, cluster._Driver._start_sharding
+cluster._Driver._start_sharding = lambda driver: (begin(driver), print("in shards", file=sys.stderr))
 """
 
 
-def test_many_prompts_are_folded_in_shares_to_the_bytes_of_one_process(
+def test_many_prompts_are_merged_in_shards_to_the_bytes_of_one_process(
     budget_cli: Start, nodes: Nodes, tmp_path: Path
 ) -> None:
     for number in range(24):
@@ -193,8 +193,8 @@ def test_many_prompts_are_folded_in_shares_to_the_bytes_of_one_process(
         dump.unlink()
     arguments = ("loss", tmp_path, *OPTIONS, "--per-prompt")
     alone = budget_cli(*arguments)
-    together = budget_cli(*arguments, "--engine", "ray", RAY_ADDRESS=nodes.address, patch=IN_SHARES)
-    assert together.stderr == b"in shares\n"
+    together = budget_cli(*arguments, "--engine", "ray", RAY_ADDRESS=nodes.address, patch=IN_SHARDS)
+    assert together.stderr == b"in shards\n"
     assert (together.returncode, together.stdout) == (0, alone.stdout)
 
 
