@@ -110,6 +110,7 @@ class _Driver:
         self._result.close_source(self._plan)  # a summary, if it was the last
         if self._shards is not None:
             self._result.groups = shards.join(list(map(self._got, self._shards.merged())), self._result.groups)
+            self._result.later_prompts = self._result.recurring = 0  # known of the sources before the shards only
         if self._plan.by == "file":
             by, tallies = self._result.by, self._result.tallies
             self._result.by = {source.name: by.get(source.name, Groups(self._plan.layout)) for source in found}
