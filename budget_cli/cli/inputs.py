@@ -343,10 +343,12 @@ class Placement:
         if named or (rollouts and detection.has_field(samples, fields, "rollout_id")):
             fields = replace(fields, extras=tuple(dict.fromkeys((*fields.extras, *ROLLOUT))), has_rollouts=True)
         else:
+            if "turn" in self.places:
+                raise UsageProblem("--field turn=… orders the rows of a rollout: give --field rollout_id=…, too")
             fields = self._without(fields, set(ROLLOUT) - set(self.bare.extras))
         wanted = not self.joins_steps and not fields.group
         in_id = set(root_keys(fields.paths["step"])) & set(root_keys(fields.paths["prompt_id"]))
-        if wanted and not in_id and detection.has_field(samples, fields, "step"):
+        if wanted and not in_id and ("step" in self.places or detection.has_field(samples, fields, "step")):
             extras = tuple(dict.fromkeys((*fields.extras, "step")))
             return replace(fields, extras=extras, prompts_of_steps=True)
         return fields if "step" in self.bare.extras else self._without(fields, {"step"})

@@ -14,6 +14,7 @@ from budget_cli import native
 from budget_cli.analysis import gates, verdict
 from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import Coefficients, Loss, length_source, number_names, numbers_of
+from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Allowance, Reason
 from budget_cli.cli import console, inputs
 from budget_cli.cli.bundles import (
@@ -41,6 +42,7 @@ from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
+from budget_cli.schema.parsing import place_text
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
@@ -168,6 +170,13 @@ class Session:
 
     def _named(self, result: Scan) -> Scan:
         """Drop the step from the prompt ids if there is only one step; add a note on ids that recur in other files."""
+        places, responses = self.placement.places, result.without_rollout
+        if "step" in places and result.steps == {None}:
+            raise UsageProblem(f"--field step={place_text(places['step'])}: no record has this field")
+        if responses and responses == result.tally.used and "rollout_id" in places:
+            raise UsageProblem(f"--field rollout_id={place_text(places['rollout_id'])}: no record has this field")
+        if responses:
+            result.notes.append(f"{counted(responses, 'record')} without a rollout_id: each is a response of its own")
         if len(result.steps) == 1 and not result.source_results:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))

@@ -13,7 +13,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.evidence.observations import Observations
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
-from budget_cli.records.columns import Label, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
+from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
 from budget_cli.scanning.parts import take
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import Rollouts, make_prompts_of_lines
@@ -79,6 +79,7 @@ class Scan:
     steps: set[Label] = field(default_factory=set)  # of all responses, if prompts are those of a step
     later_prompts: int = 0  # prompts of all sources but the first, counted again in each source
     recurring: int = 0  # those of them that an earlier source has with as many responses
+    without_rollout: int = 0  # responses without a rollout_id, if the plan folds the rows of rollouts
     broken: set[Source] = field(default_factory=set)  # sources that are not read any further
 
     responses: dict[str, ResponseColumns] = field(default_factory=dict)  # by source, if the plan keeps them
@@ -182,6 +183,10 @@ class Scan:
             make_prompts_of_lines(columns, plan.fields.group_size, result.name)
         result.groups, result.by, tallies, result.observations = take(columns, result.name, plan)
         result.rollouts = None
+        if plan.fields.has_rollouts:
+            rollouts = columns.extras["rollout_id"]
+            assert isinstance(rollouts, LabelColumn)
+            self.without_rollout += int(np.count_nonzero(rollouts.codes < 0))
         self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)
         for label, tally in tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
@@ -203,6 +208,7 @@ class Scan:
             self.tallies.setdefault(label, Tally()).merge(tally)
         self.steps |= later.steps
         self.responses |= later.responses
+        self.without_rollout += later.without_rollout
         self.bytes += later.bytes
         plan.limits.keep.merge(self.rejections, later.rejections)
         merge_left_out(self.left_out, later.left_out)

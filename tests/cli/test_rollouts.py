@@ -171,3 +171,23 @@ def test_a_rollout_id_is_read_by_its_own_name_but_not_where_a_preset_does_not_kn
 def test_a_rollout_that_only_later_records_have_is_read_if_it_is_named(loss_json: LossJson, tmp_path: Path) -> None:
     rows = [row("q", None, None, 0.0)] * 200 + SESSIONS
     assert loss_json(dump(tmp_path / "a.jsonl", rows), *FREE, *MAPPED)["responses"] == 202
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (("--field", "rollout_id=sidd"), "--field rollout_id=sidd: no record has this field"),
+        (("--field", "turn=t"), "--field turn=… orders the rows of a rollout: give --field rollout_id=…, too"),
+        (("--field", "step=at.stp"), "--field step=at.stp: no record has this field"),
+    ],
+)
+def test_a_name_that_no_record_has_is_refused(budget_cli: Run, tmp_path: Path, more: tuple[str, ...], why: str) -> None:
+    done = budget_cli("loss", dump(tmp_path / "a.jsonl", SESSIONS), *FREE, *more)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"budget-cli: {why}\n")
+
+
+def test_records_without_a_rollout_beside_those_with_one_are_named(budget_cli: Run, tmp_path: Path) -> None:
+    rows = [*SESSIONS, row("p", None, None, 1.0), row("p", None, None, 0.0)]
+    done = budget_cli("loss", dump(tmp_path / "a.jsonl", rows), *FREE, *MAPPED)
+    assert done.returncode == 0
+    assert "budget-cli: 2 records without a rollout_id: each is a response of its own\n" in done.stderr.decode()
