@@ -185,9 +185,12 @@ class _Block:
         self._mark("outlier", size > self.spec.outlier)
         self._sizes(size, known)
         if length is not None:
-            some = known & (length > 0)
-            self._add("log_ratio_size", _where(some, size).sum())
-            self._add("log_ratio_tokens", _where(some, length).sum())
+            self._add_per_token(known & (length > 0), size, length, "log_ratio")
+
+    def _add_per_token(self, some: NDArray[np.bool_], size: Floats, length: Floats, name: str) -> None:
+        """Sum the sizes of some log-ratios and their tokens, for the mean per token."""
+        self._add(f"{name}_size", _where(some, size).sum())
+        self._add(f"{name}_tokens", _where(some, length).sum())
 
     def _sizes(self, size: Floats, known: NDArray[np.bool_]) -> None:
         """Count log-ratios by the power of two that is just above their size, and locate the large ones.
@@ -204,7 +207,10 @@ class _Block:
         if large.any():
             above = np.ldexp(1.0, np.frexp(np.minimum(size, SIZES[1]))[1])
             for edge in np.unique(above[large]).tolist():
-                self._mark(f"log_ratio_below_{edge:.0f}", large & (above == edge))
+                these, name = large & (above == edge), f"log_ratio_below_{edge:.0f}"
+                self._mark(name, these)
+                if self.r.length is not None:
+                    self._add_per_token(these & (self.r.length > 0), size, self.r.length, name)
 
     def _rewards(self) -> None:
         """Counts by reward: of all responses, and of those within and over each budget."""

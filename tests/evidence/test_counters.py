@@ -124,6 +124,23 @@ def test_log_ratios_are_counted_by_powers_of_two_and_the_large_ones_located() ->
     }
 
 
+def test_large_log_ratios_have_sums_of_their_own_so_that_the_others_can_be_measured_without_them() -> None:
+    zeros = [0.0] * 5
+    log_ratio = [0.5, 9.0, -10.0, 40.0, 20.0]
+    found = counters_of(ObservationSpec(), zeros, [2.0, 3.0, 4.0, 5.0, NONE], log_prob=log_ratio, old_log_prob=zeros)
+    sums = {name: value for name, value in found.sums.items() if name.startswith("log_ratio_")}
+    assert sums == {
+        "log_ratio_size": 59.5,
+        "log_ratio_tokens": 14.0,
+        "log_ratio_below_16_size": 19.0,
+        "log_ratio_below_16_tokens": 7.0,
+        "log_ratio_below_32_size": 0.0,  # of unknown length
+        "log_ratio_below_32_tokens": 0.0,
+        "log_ratio_below_64_size": 40.0,
+        "log_ratio_below_64_tokens": 5.0,
+    }
+
+
 def test_each_power_of_two_that_log_ratios_are_counted_by_has_its_own_count() -> None:
     low, high = (int(np.log2(size)) for size in SIZES)
     assert high - low + 1 <= MANY_VALUES

@@ -672,7 +672,7 @@ LOG_PROBS = [
             Threshold(
                 "log-ratio-large.nats",
                 0.05,
-                "mean size of the log-ratio per token",
+                "mean size of the log-ratio per token, outliers apart",
                 "NeMo-RL's guide: a multiplicative error above 1.05 per token is a problem",
             ),
         ),

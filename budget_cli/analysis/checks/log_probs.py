@@ -2,14 +2,14 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
 
 from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
-from budget_cli.evidence.counters import LEAST_OUTLIER, SIZES
+from budget_cli.evidence.counters import LEAST_OUTLIER, SIZES, Counters
 from budget_cli.groups.groups import Groups
 
 BOTH = ("log_prob", "old_log_prob")
@@ -98,14 +98,22 @@ def _log_ratio(dump: CheckInput) -> Findings:
         message = f"log_prob equals old_log_prob in all {counted(known, 'response')}"
         yield finding("equals-reference", message, known, known, "responses")
         return
-    tokens, nats = counters.total("log_ratio_tokens"), counters.total("log_ratio_size")
-    limit = dump.threshold("log-ratio-large.nats")
-    is_large = tokens > 0 and nats > limit * tokens
+    sizes = _sizes(counters, known)
+    beside, typical = _outlier_beside(sizes, known, dump.threshold("log-ratio-outlier.times"))
+    apart = [f"log_ratio_below_{edge:.0f}" for edge in sizes if edge > beside]
+    if sum(map(counters.count, apart)) > dump.threshold("log-ratio-outlier.share") * known:
+        apart = []  # these are too many for outliers
+    tokens, nats = (
+        counters.total(f"log_ratio_{what}") - sum(counters.total(f"{name}_{what}") for name in apart)
+        for what in ("tokens", "size")
+    )
+    is_large = tokens > 0 and nats > dump.threshold("log-ratio-large.nats") * tokens
     if is_large:
         differ = f"policy and reference differ by {_factor(nats / tokens)}"
-        message = f"the log-ratio is {nats / tokens:.2g} nats per token: {differ}"
+        but = " outside the outliers" if apart else ""
+        message = f"the log-ratio is {nats / tokens:.2g} nats per token{but}: {differ}"
         yield finding("log-ratio-large", message, known, known, "responses")
-    yield from _outliers(dump, known, is_large)
+    yield from _outliers(dump, known, beside, typical, apart, is_large)
     if dump.has_log_ratios:
         mean, error = clustered_mean(dump.groups)
         if mean < 0 and error > 0 and mean < -dump.threshold("negative-k1.standard-errors") * error:
@@ -113,23 +121,31 @@ def _log_ratio(dump: CheckInput) -> Findings:
             yield finding("negative-k1", message, known, known, "responses")
 
 
-def _outliers(dump: CheckInput, known: int, is_large: bool) -> Findings:
+def _sizes(counters: Counters, known: int) -> dict[float, int]:
+    """Return the number of log-ratios by the power of two that is just above their size, in nats; none if unknown."""
+    below = counters.values.get("log_ratio_below", {})
+    sizes = {edge: count for edge, count in below.items() if isinstance(edge, float) and 0 < edge <= LARGEST}
+    return sizes if sum(sizes.values()) == known else {}  # a summary of an earlier version does not count them
+
+
+def _outliers(
+    dump: CheckInput, known: int, beside: float, typical: float, apart: Sequence[str], is_large: bool
+) -> Findings:
     """Yield a finding if a few log-ratios are huge, whether by themselves or beside the others of this dump.
 
     Args:
         dump: the dump.
         known: the number of log-ratios.
-        is_large: True if the log-ratio is large as a whole, so that only a comparison with the others tells.
+        beside: the size from which a log-ratio is an outlier beside the others, in nats.
+        typical: a size that half of them are below.
+        apart: the counters of those beyond it.
+        is_large: True if the others are large as a whole, so that only a comparison with them tells.
     """
     most, limit = dump.threshold("log-ratio-outlier.share") * known, dump.threshold("log-ratio-outlier.nats")
-    below = dump.counters.values.get("log_ratio_below", {})
-    sizes = {edge: count for edge, count in below.items() if isinstance(edge, float) and 0 < edge <= LARGEST}
-    beside, typical = _outlier_beside(sizes, known, dump.threshold("log-ratio-outlier.times"))
-    beyond = [edge for edge in sizes if edge > beside]
-    names = [f"log_ratio_below_{edge:.0f}" for edge in beyond]
-    choices = [(beside, f"has a size of {beside:,.0f} nats or more", sum(sizes[edge] for edge in beyond), names)]
+    count = dump.counters.count
+    choices = [(beside, f"has a size of {beside:,.0f} nats or more", sum(map(count, apart)), apart)]
     if not is_large:
-        choices.append((limit, f"is beyond ±{limit:g} nats", dump.counters.count("outlier"), ["outlier"]))
+        choices.append((limit, f"is beyond ±{limit:g} nats", count("outlier"), ["outlier"]))
     for _, what, outliers, names in sorted(choices):  # the smaller size, unless too many have it
         if 0 < outliers <= most:
             of = f"{outliers:,} of {counted(known, 'response')} ({percent(outliers, known)})"
@@ -143,11 +159,11 @@ def _outlier_beside(sizes: Mapping[float, int], known: int, times: float) -> tup
     """Return the size from which a log-ratio is an outlier among these, and a size that half of them are below.
 
     Args:
-        sizes: number of log-ratios by the power of two that is just above their size, in nats.
+        sizes: as `_sizes` returns them.
         known: the number of log-ratios.
         times: how many times the second an outlier is.
     """
-    if sum(sizes.values()) < known:  # a summary of an earlier version does not count them
+    if not sizes:
         return math.inf, 0.0
     ranked = sorted(sizes)
     typical = ranked[bisect_left(list(accumulate(sizes[edge] for edge in ranked)), known / 2)]

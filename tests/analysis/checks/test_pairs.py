@@ -583,6 +583,14 @@ PAIRS: dict[str, list[Pair]] = {
             72,
             "the log-ratio is 0.06 nats per token: policy and reference differ by 6.2% in a token's probability",
         ),
+        # a single outlier makes no dump large; beside one, the others are measured by themselves
+        Pair(
+            change(log_ratios(200, {3: -60000}), response_length=lambda r: 400),
+            log_ratios(0.1, {3: -3000}),
+            "warning",
+            72,
+            "nats per token outside the outliers: policy and reference differ by",
+        ),
     ],
     "log-ratio-outlier": [
         Pair(
@@ -762,6 +770,16 @@ def test_a_check_that_is_ignored_or_not_selected_reports_nothing(code: str, pair
     assert code not in codes(checked(tmp_path, pair.bug, *pair.options, "--ignore", code))
     chosen = checked(tmp_path, pair.bug, *pair.options, "--select", code)
     assert set(codes(chosen)) == {code}
+
+
+@pytest.mark.parametrize("log_ratio", [-12, -25, -3000])
+def test_an_outlier_is_the_same_line_whatever_its_size(log_ratio: float, tmp_path: Path) -> None:
+    records = change(log_ratios(0.1, {26: log_ratio}), log_prob=lambda r: r["log_prob"] - 3000)
+    records = change(records, old_log_prob=lambda r: r["old_log_prob"] - 3000)
+    (found,) = checked(tmp_path, records, *ALL)["findings"]
+    size = "has a size of 8 nats or more in 1 of 72 responses (1.4%); at least half are within ±0.031"
+    assert (found["code"], found["message"]) == ("log-ratio-outlier", f"the log-ratio {size}")
+    assert [place["line"] for place in found["evidence"]] == [27]
 
 
 def test_the_bytes_of_a_pair_are_what_they_seem() -> None:
