@@ -27,7 +27,7 @@ from budget_cli.schema.fields import (
     weights_expression,
 )
 from budget_cli.schema.lookup import root_keys
-from budget_cli.schema.parsing import parse_condition, parse_place
+from budget_cli.schema.parsing import parse_condition, parse_place, place_text
 from budget_cli.schema.paths import Place
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Kind, Source
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from budget_cli.schema.presets import Preset
 
 ROLLOUT = ("rollout_id", "turn")
+EXPECTED = {"number": "a number", "label": "a string or an integer", "text": "a text"}  # by the kind of an extra
 LABEL = "by"  # the extra field that --by places
 
 
@@ -166,6 +167,7 @@ class Placement:
         self.places: dict[str, Place] = parse_mappings(mappings)
         self.where, self.keep = options.where, tuple(options.keep or ())
         self._weights = reward_names(options.reward_weights or [])
+        self._null: set[str] = set()  # optional fields that are null in some of the first records
         self._preset, self._preset_files = options.preset, options.presets or []
 
     @property
@@ -177,6 +179,27 @@ class Placement:
     def named(self) -> set[str]:
         """The fields that the user has mapped."""
         return ({singular(name) for name in self.places} & set(KINDS)) | ({"prompt_id"} if self.bare.group else set())
+
+    @property
+    def named_extras(self) -> set[str]:
+        """The optional fields that the user has mapped."""
+        return {singular(name) for name in self.places} & set(EXTRAS)
+
+    def require_named(self, has_any: Mapping[str, bool]) -> None:
+        """Refuse an optional field that the user has mapped and that no record has: its checks would silently not run.
+
+        Args:
+            has_any: for each of these fields that was read, whether any response has it.
+
+        Raises:
+            UsageProblem: none has.
+        """
+        for name, place in self.places.items():
+            if has_any.get(singular(name)) is False and singular(name) not in self._null:
+                raise UsageProblem(
+                    f"--field {name}={place_text(place)}: no record has {EXPECTED[EXTRAS[singular(name)]]} there;"
+                    " budget-cli fields shows what each path holds"
+                )
 
     def label(self, by: str) -> str:
         """Also read the label that `--by` names.
@@ -213,7 +236,8 @@ class Placement:
         Args:
             found: the sources.
             quiet: True to report nothing on standard error.
-            optional: extras that are skipped, to save time, if none of the first records has them.
+            optional: extras that are skipped, to save time, if the user has not mapped them and none of the first
+                records has them.
             in_full: True to make the full name of the file part of the id always, as other files will be added.
 
         Raises:
@@ -225,9 +249,11 @@ class Placement:
         fields = self.with_kept(self._placed(records, quiet, in_full))
         if self._ids_per_file and not fields.group:
             fields = replace(fields, id_file_prefix="" if in_full else _common_folder(records))
+        samples = detection.samples(detection.sniff(records).values, fields) if self.named_extras else ()
+        self._null = {name for name in self.named_extras if detection.has_null(samples, fields, name)}
         if not optional:
             return fields
-        return self._without(fields, set(optional) - detection.extras_present(records, fields))
+        return self._without(fields, set(optional) - detection.extras_present(records, fields) - self.named_extras)
 
     def with_kept(self, fields: Fields) -> Fields:
         """Return the fields without the reasons to leave samples out that `--keep` takes away.

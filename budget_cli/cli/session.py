@@ -42,7 +42,6 @@ from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
-from budget_cli.schema.parsing import place_text
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
@@ -151,6 +150,7 @@ class Session:
             observe=observe,
             look_for_duplicate_keys=spec.duplicate_keys,
             keep_responses=spec.keep_responses,
+            named=tuple(name for name in self.fields.extras if name in self.placement.named_extras),
             keep_sources_apart=spec.sources_apart,
         )
         with progress_over(self.found, self._output.quiet) as update:
@@ -170,11 +170,8 @@ class Session:
 
     def _named(self, result: Scan) -> Scan:
         """Drop the step from the prompt ids if there is only one step; add a note on ids that recur in other files."""
-        places, responses = self.placement.places, result.without_rollout
-        if "step" in places and result.steps == {None}:
-            raise UsageProblem(f"--field step={place_text(places['step'])}: no record has this field")
-        if responses and responses == result.tally.used and "rollout_id" in places:
-            raise UsageProblem(f"--field rollout_id={place_text(places['rollout_id'])}: no record has this field")
+        self.placement.require_named(result.has_named)
+        responses = result.without_rollout
         if responses:
             result.notes.append(f"{counted(responses, 'record')} without a rollout_id: each is a response of its own")
         if len(result.steps) == 1 and not result.source_results:

@@ -9,7 +9,8 @@ import orjson
 from budget_cli.errors import InputProblem
 from budget_cli.schema.fields import Fields, names_for
 from budget_cli.schema.json_values import Invalid, count_characters
-from budget_cli.schema.lookup import MISSING, NotASample, split_records, value_at
+from budget_cli.schema.lookup import MISSING, NotASample, root_keys, split_records, value_at
+from budget_cli.schema.paths import Expression, Place
 from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, choose, is_canonical, rank
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Kind, Source
@@ -185,6 +186,23 @@ def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
 def has_field(found: Sequence[Any], fields: Fields, name: str) -> bool:
     """True if one of these samples has the optional field."""
     return any(_has(sample, fields, name) for sample in found if isinstance(sample, dict))
+
+
+def has_null(found: Sequence[Any], fields: Fields, name: str) -> bool:
+    """True if the optional field is null in one of these samples, rather than missing."""
+    places = [fields.paths[each] for each in names_for(name)]
+    return any(_is_null(sample, place) for sample in found if isinstance(sample, dict) for place in places)
+
+
+def _is_null(sample: dict[str, Any], place: Place) -> bool:
+    try:
+        value = value_at(sample, place)
+    except Invalid:
+        return False
+    if isinstance(place, Expression):  # what is null there is missing, too
+        keys = list(root_keys(place))
+        return value is MISSING and bool(keys) and all(key in sample for key in keys)
+    return value is None
 
 
 def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:

@@ -14,7 +14,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.records import diagnosis, jsonl
 from budget_cli.records.columns import Decoded, Tally, merge_left_out
 from budget_cli.scanning import summary
-from budget_cli.scanning.parts import part_from, under_prompts
+from budget_cli.scanning.parts import merge_named, part_from, under_prompts
 from budget_cli.scanning.plan import Part, Plan, Task, Unit
 from budget_cli.scanning.rollouts import Rollouts
 from budget_cli.scanning.state import Summary
@@ -105,6 +105,7 @@ class _Parquet:
         for decoded in parquet.decode(task.source, task.unit, plan.fields, plan.limits.keep):
             part = part_from(under_prompts(decoded, task.source, plan), task.source, 0, plan)
             whole.steps |= part.steps
+            merge_named(whole.has_named, part.has_named)
             if part.rows is not None:
                 rollouts.add(part.rows, 0)  # rows are numbered from the row group's first already
                 whole.rows = part.rows

@@ -4,6 +4,7 @@ Joins records, groups and evidence, which do not know each other.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,16 @@ from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import Responses
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key, Packed
-from budget_cli.records.columns import Decoded, Label, LabelColumn, ResponseColumns, Tally, compact_keys
+from budget_cli.records.columns import (
+    Decoded,
+    ExtraColumn,
+    Label,
+    LabelColumn,
+    ResponseColumns,
+    Tally,
+    TextColumn,
+    compact_keys,
+)
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import one_row_per_rollout, rows_of
@@ -37,7 +47,22 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     part.left_out = decoded.left_out
     if plan.fields.prompts_of_steps:
         part.steps = _steps_in(columns)
+    if plan.named and columns.reward.size:
+        part.has_named = {name: _has_any(columns.extras[name]) for name in plan.named}
     return part
+
+
+def merge_named(found: dict[str, bool], later: Mapping[str, bool]) -> None:
+    """Merge what is known of `Plan.named` in a later part."""
+    for name, has_any in later.items():
+        found[name] = found.get(name, False) or has_any
+
+
+def _has_any(column: ExtraColumn) -> bool:
+    """True if any response has this optional field."""
+    if isinstance(column, LabelColumn):
+        return bool((column.codes >= 0).any())
+    return bool(column.digest.any() if isinstance(column, TextColumn) else not np.isnan(column).all())
 
 
 def take(

@@ -29,6 +29,7 @@ class Plan:
     observe: ObservationSpec | None = None  # what to observe in single responses; None: nothing
     look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
     keep_responses: bool = False  # True to keep the responses that several rows make up, for what needs them again
+    named: tuple[str, ...] = ()  # extras of which to note whether any response has them
     keep_sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
 
     def empty_observations(self) -> Observations | None:
@@ -60,4 +61,5 @@ class Part:
     observations: Observations | None = None
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
+    has_named: dict[str, bool] = field(default_factory=dict)  # whether its responses have the extras of Plan.named
     rows: ResponseColumns | None = None  # if several rows may be one response: they are not in the groups yet

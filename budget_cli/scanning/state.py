@@ -14,7 +14,7 @@ from budget_cli.evidence.observations import Observations
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
-from budget_cli.scanning.parts import take
+from budget_cli.scanning.parts import merge_named, take
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import Rollouts, make_prompts_of_lines
 from budget_cli.sources.local import Source
@@ -79,6 +79,7 @@ class Scan:
     steps: set[Label] = field(default_factory=set)  # of all responses, if prompts are those of a step
     later_prompts: int = 0  # prompts of all sources but the first, counted again in each source
     recurring: int = 0  # those of them that an earlier source has with as many responses
+    has_named: dict[str, bool] = field(default_factory=dict)  # whether any response has the extras of Plan.named
     without_rollout: int = 0  # responses without a rollout_id, if the plan folds the rows of rollouts
     broken: set[Source] = field(default_factory=set)  # sources that are not read any further
 
@@ -130,6 +131,7 @@ class Scan:
             self.tallies.setdefault(label, Tally()).merge(part.tallies[label])
         self.tally.merge(part.tally)
         self.steps |= part.steps
+        merge_named(self.has_named, part.has_named)
         self.bytes += part.bytes
         rejections = [one._replace(source=source.name, line=before + one.line) for one in part.rejections]
         plan.limits.keep.merge(self.rejections, rejections)
@@ -207,6 +209,7 @@ class Scan:
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
         self.steps |= later.steps
+        merge_named(self.has_named, later.has_named)
         self.responses |= later.responses
         self.without_rollout += later.without_rollout
         self.bytes += later.bytes

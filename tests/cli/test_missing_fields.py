@@ -79,3 +79,58 @@ def test_a_needed_field_missing_in_some_records_is_counted_with_both_ways_out(
     assert gated.returncode == 1
     done = budget_cli("loss", "a.jsonl", "-B", "9", *without.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stdout.decode()
+
+
+MISTYPED = [  # what --field maps, the option that makes check read it, what is expected there
+    ("finish_reason=stop_reson", (), "a string or an integer"),
+    ("finish_reasons=stop_reson", (), "a string or an integer"),
+    ("advantage=adv", (), "a number"),
+    ("advantage=text", (), "a number"),  # it is there, but is none
+    ("step=at.stp", (), "a string or an integer"),
+    ("prompt_text=promt", ("--text",), "a text"),
+    ("response_text=length(text)", ("--text",), "a text"),
+]
+
+
+@pytest.mark.parametrize(("mapping", "options", "expected"), MISTYPED)
+def test_an_optional_field_by_a_name_that_no_record_has_is_refused(
+    budget_cli: Run, tmp_path: Path, mapping: str, options: tuple[str, ...], expected: str
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines([{"prompt_id": 1, "reward": i, "text": "ab"} for i in range(3)]))
+    done = budget_cli("check", "a.jsonl", "--field", mapping, *options, cwd=tmp_path)
+    why = f"--field {mapping}: no record has {expected} there; budget-cli fields shows what each path holds"
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"budget-cli: {why}\n")
+
+
+def test_an_optional_field_that_only_the_last_record_has_is_read_if_it_is_named(
+    budget_cli: Run, tmp_path: Path
+) -> None:
+    records = [{"prompt_id": 1, "reward": i % 2, "text": "ab" * 300} for i in range(1200)]
+    (tmp_path / "a.jsonl").write_bytes(lines([*records, {"prompt_id": 1, "reward": 1, "why": "length"}]))
+    done = budget_cli("check", "a.jsonl", "--field", "finish_reason=why", "-f", "json", cwd=tmp_path)
+    assert "truncated" in [finding["code"] for finding in json.loads(done.stdout)["findings"]]
+
+
+@pytest.mark.parametrize("place", ["why", "part(why, '_', `0`)"])
+def test_an_optional_field_that_is_null_in_every_record_is_there(budget_cli: Run, tmp_path: Path, place: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines([{"prompt_id": 1, "reward": i, "why": None} for i in range(3)]))
+    done = budget_cli("check", "a.jsonl", "--field", f"finish_reason={place}", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "skipped   1 check: no finish reason in these records" in done.stdout.decode()
+
+
+def test_an_optional_field_is_not_missed_where_no_record_can_be_used(budget_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"prompt_id": 1, "reward": null}\n')
+    done = budget_cli("check", "a.jsonl", "--field", "finish_reason=why", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_an_optional_field_by_a_name_that_no_row_has_is_refused(budget_cli: Run, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"prompt_id": ["p", "p"], "reward": [1.0, 0.0], "why": ["stop", None]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    wrong = budget_cli("check", tmp_path / "a.parquet", "--field", "finish_reason=wy")
+    assert (wrong.returncode, wrong.stderr.decode().startswith("budget-cli: --field finish_reason=wy: no")) == (2, True)
+    right = budget_cli("check", tmp_path / "a.parquet", "--field", "finish_reason=why")
+    assert (right.returncode, right.stderr) == (0, b"")

@@ -10,6 +10,7 @@ from command import LossJson, Run
 
 EXACT = ("--precision", "17")
 FREE = ("--beta", "0", "--kl-coef", "0", *EXACT)
+SHOWS = "budget-cli fields shows what each path holds"
 MAPPED = ("--field", "rollout_id=sid", "--field", "turn=t")
 
 
@@ -176,9 +177,13 @@ def test_a_rollout_that_only_later_records_have_is_read_if_it_is_named(loss_json
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (("--field", "rollout_id=sidd"), "--field rollout_id=sidd: no record has this field"),
+        (
+            ("--field", "rollout_id=sidd"),
+            f"--field rollout_id=sidd: no record has a string or an integer there; {SHOWS}",
+        ),
+        ((*MAPPED, "--field", "turn=tt"), f"--field turn=tt: no record has a number there; {SHOWS}"),
         (("--field", "turn=t"), "--field turn=… orders the rows of a rollout: give --field rollout_id=…, too"),
-        (("--field", "step=at.stp"), "--field step=at.stp: no record has this field"),
+        (("--field", "step=at.stp"), f"--field step=at.stp: no record has a string or an integer there; {SHOWS}"),
     ],
 )
 def test_a_name_that_no_record_has_is_refused(budget_cli: Run, tmp_path: Path, more: tuple[str, ...], why: str) -> None:
