@@ -4,10 +4,12 @@ Knows files, directories, stdin and pipes, and leaves URLs to `remote`. Knows no
 """
 
 import contextlib
+import fnmatch
 import os
 import re
 import stat
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +61,8 @@ class Source:
     remote: "Remote | None" = None
     kind: Kind = field(default=Kind.RECORDS, compare=False)  # decided by `find`
     schema: str = field(default="", compare=False)  # of a summary or a result: `summary/1`, `loss/1`
+    changed_at: int = field(default=0, compare=False, repr=False)  # of a file: its time of change, ns
+    start_sum: int = field(default=0, compare=False, repr=False)  # of a file: CRC-32 of its first PEEK_BYTES
 
     @property
     def at_once(self) -> bool:
@@ -83,7 +87,13 @@ def find(names: Sequence[str]) -> list[Source]:
             if source.identity is not None:
                 name_of[source.identity] = source.name
             sources.append(source)
-    return [_with_kind(source) for source in _with_distinct_names(sources)]
+    named = [replace(source, name=_as_unicode(source.name)) for source in sources]
+    return [_with_kind(source) for source in _with_distinct_names(named)]
+
+
+def _as_unicode(name: str) -> str:
+    """Write bytes of a file's name that are not UTF-8 as `\\xff`: names become ids, and JSON has no such text."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _with_kind(source: Source) -> Source:
@@ -116,7 +126,7 @@ def _peek(source: Source) -> bytes:
 
 def _with_distinct_names(sources: list[Source]) -> list[Source]:
     """Number the sources whose names are the same, as those of URLs may be, which leave out the query."""
-    if not any(source.remote for source in sources):
+    if len({source.name for source in sources}) == len(sources):
         return sources
     times = Counter(source.name for source in sources)
     number: Counter[str] = Counter()
@@ -178,7 +188,11 @@ def _under(name: str) -> list[Source]:
     if not stat.S_ISDIR(info.st_mode):
         return [_file(name)]
     path = Path(name)
-    found = [[str(p) for p in path.glob(dumps) if p.is_file()] for dumps in DUMPS]
+    try:
+        entries = os.listdir(name)
+    except OSError as error:
+        raise InputProblem(name, f"this directory cannot be read: {error.strerror}") from None
+    found = [[str(path / entry) for entry in fnmatch.filter(entries, dumps)] for dumps in DUMPS]
     if all(found):  # one may have been made from the other, which cannot be detected
         raise UsageProblem(f"{name}: holds both {' and '.join(DUMPS)} files: give one kind, as in {path / DUMPS[0]}")
     if not any(found):
@@ -192,22 +206,41 @@ def _under(name: str) -> list[Source]:
     for file in files:
         if file in packed:
             raise UsageProblem(f"{name}: holds both {file} and {packed[file]}, probably the same dump: give one")
-    return [_file(each) for each in files]
+    return [_file_in(name, each) for each in files]
+
+
+def _file_in(folder: str, name: str) -> Source:
+    """Find a file that a directory stands for, none of which may be passed over.
+
+    Raises:
+        InputProblem: it cannot be read, or is no regular file.
+    """
+    try:
+        mode = os.stat(name).st_mode
+    except OSError as error:
+        if os.path.islink(name) and isinstance(error, FileNotFoundError):
+            raise InputProblem(name, f"a link to {os.readlink(name)}, which does not exist") from None
+        raise InputProblem(name, f"cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise InputProblem(name, f"{what} where {folder} should hold a file: rename it, or give the files by name")
+    return _file(name)
 
 
 def _file(name: str) -> Source:
     try:
         if not stat.S_ISREG(os.stat(name).st_mode):  # opening a pipe twice would lose its writer
             return Source(name, name, None, in_ranges=False, identity=None)
-        with open(name, "rb") as file:
+        with open(name, "rb", buffering=0) as file:
             info = os.fstat(file.fileno())
-            start = file.read(compression.MAGIC_BYTES)
+            start = file.read(PEEK_BYTES)
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     if start.startswith(PARQUET) and find_spec("pyarrow") is None:
         raise InputProblem(name, "this is Parquet, which needs another package: pip install 'budget-cli[parquet]'")
     kind = Kind.PARQUET if start.startswith(PARQUET) else Kind.RECORDS
-    return Source(name, name, info.st_size, _is_plain(start), (info.st_dev, info.st_ino), kind=kind)
+    found = Source(name, name, info.st_size, _is_plain(start), (info.st_dev, info.st_ino), kind=kind)
+    return replace(found, changed_at=info.st_mtime_ns, start_sum=zlib.crc32(start[: info.st_size]))
 
 
 def _is_plain(start: bytes) -> bool:
@@ -342,10 +375,10 @@ def _joined(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def require_unchanged(source: Source) -> None:
-    """Check that the file is still the one that was found, and not shorter.
+    """Check that the file is still the one that was found, except that a running job may have added to its end.
 
     Raises:
-        InputProblem: it was replaced, removed or truncated while being read.
+        InputProblem: it was replaced, removed, truncated or rewritten while being read.
     """
     if source.remote is not None:
         from budget_cli.sources import remote  # as in _remote
@@ -361,6 +394,19 @@ def require_unchanged(source: Source) -> None:
         raise InputProblem(source.name, "was replaced by another file while being read")
     if now.st_size < source.size:
         raise InputProblem(source.name, f"became shorter while being read: {source.size:,} bytes, now {now.st_size:,}")
+    if now.st_mtime_ns == source.changed_at:
+        return
+    if now.st_size == source.size or _start_sum(source) != source.start_sum:
+        raise InputProblem(source.name, "was rewritten while being read: run again when nothing writes to it")
+
+
+def _start_sum(source: Source) -> int:
+    assert source.path is not None
+    try:
+        with open(source.path, "rb", buffering=0) as file:
+            return zlib.crc32(file.read(min(PEEK_BYTES, source.size or 0)))
+    except OSError:
+        return -1
 
 
 def growth(source: Source) -> int:

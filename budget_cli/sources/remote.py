@@ -94,7 +94,11 @@ def find(url: str) -> list[Remote]:
             return [_inspected(url, info)]
         pattern = path.rstrip("/") + "/*.jsonl*"
     there = _with_retries(name, lambda: _call(fs, fs.glob, pattern, detail=True))
-    urls = {str(fs.unstrip_protocol(each)): info for each, info in there.items() if info.get("type") != "directory"}
+    urls = {str(fs.unstrip_protocol(each)): info for each, info in there.items()}
+    for each, info in urls.items():
+        if info.get("type") == "directory":
+            advice = f"give {redacted(each).rstrip('/')}/ by name, or a pattern without it"
+            raise InputProblem(name, f"stands for a directory, too, which would not be read: {advice}")
     if not urls:
         raise InputProblem(name, "nothing found" if pattern in (url, path) else "no *.jsonl* objects under this")
     http = _is_http(url)

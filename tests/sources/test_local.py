@@ -1,9 +1,11 @@
 """If this fails, a file is skipped, read twice or read in part silently, or the wrong bytes are read for it."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,10 +54,41 @@ def test_a_directory_stands_for_its_dumps_in_natural_order() -> None:
     for name in ("10.jsonl", "2.jsonl.gz", "1.jsonl", "x.json", "notes.txt", "step_9b.jsonl.xz", "step_10a.jsonl"):
         made(f"d/{name}", b"")
     made("d/more/3.jsonl")
-    Path("d/folder.jsonl").mkdir()
     expected = ["1.jsonl", "2.jsonl.gz", "10.jsonl", "step_9b.jsonl.xz", "step_10a.jsonl"]
     assert names("d") == names("d/") == [f"d/{name}" for name in expected]
     assert names("d/10.jsonl", "d/1.jsonl") == ["d/10.jsonl", "d/1.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: os.symlink("/mnt/gone/2.jsonl", path), "a link to /mnt/gone/2.jsonl, which does not exist"),
+        (lambda path: os.symlink(os.path.basename(path), path), "cannot be read: Too many levels of symbolic links"),
+        (
+            os.mkfifo,
+            "a pipe, a socket or a device where d should hold a file: rename it, or give the files by name",
+        ),
+        (os.mkdir, "a directory where d should hold a file: rename it, or give the files by name"),
+        (lambda path: os.symlink("..", path), "a directory where d should hold a file: rename it, or give the files"),
+    ],
+)
+@pytest.mark.parametrize("name", ["2.jsonl", "2.jsonl.gz", "2.parquet"])
+def test_what_a_directory_holds_in_place_of_a_file_is_refused(
+    make: Callable[[str], None], says: str, name: str
+) -> None:
+    made(f"d/1.{name.split('.')[1]}", b"PAR1" if name.endswith("parquet") else GOOD)
+    make(f"d/{name}")
+    assert problem_of("d").startswith(f"d/{name}: {says}")
+
+
+def test_a_directory_that_cannot_be_listed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    made("d/1.jsonl")
+
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", refuse)  # root, who may run this, can list every directory
+    assert problem_of("d") == "d: this directory cannot be read: Permission denied"
 
 
 def test_a_directory_stands_for_its_parquet_where_that_is_what_it_holds() -> None:
@@ -212,6 +245,27 @@ def test_a_file_truncated_while_being_read_is_a_problem() -> None:
     assert next(reading) == GOOD * 5
     with pytest.raises(InputProblem, match="became shorter while being read: "):
         next(reading)
+
+
+@pytest.mark.parametrize("more", [b"", GOOD])
+def test_a_file_rewritten_in_place_while_being_read_is_a_problem(more: bytes) -> None:
+    for name in (made("a.jsonl", GOOD * 5), made("a.gz", gzip.compress(GOOD * 5))):
+        (source,) = sources.find([name])
+        reading = sources.pieces(source)
+        assert next(reading) == GOOD * 5
+        with open(name, "r+b") as file:
+            file.write(b"x" * os.path.getsize(name) + more)
+        os.utime(name, ns=(0, source.changed_at + 1))  # two writes may fall into one tick of the clock
+        with pytest.raises(InputProblem, match="was rewritten while being read: run again when nothing writes to it"):
+            next(reading)
+
+
+def test_a_file_rewritten_with_its_last_byte_is_no_growth() -> None:
+    made("a.jsonl", GOOD)
+    (source,) = sources.find(["a.jsonl"])
+    os.utime("a.jsonl", ns=(0, source.changed_at + 1))
+    with pytest.raises(InputProblem, match="was rewritten while being read"):
+        sources.require_unchanged(source)
 
 
 def test_bytes_that_a_file_grows_by_are_counted_but_not_read() -> None:

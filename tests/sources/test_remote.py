@@ -174,6 +174,18 @@ def test_a_prefix_stands_for_its_dumps_in_natural_order_and_a_pattern_for_what_f
         assert str(raised.value) == f"{given}: {says}"
 
 
+def test_a_directory_among_the_objects_of_a_prefix_is_refused(memory: Any) -> None:
+    memory.pipe("/run/1.jsonl", b"{}\n")
+    memory.pipe("/run/2.jsonl/part-0", b"{}\n")
+    for given in ("memory://run", "memory://run/*"):
+        with pytest.raises(InputProblem) as raised:
+            sources.find([given])
+        assert str(raised.value) == (
+            f"{given}: stands for a directory, too, which would not be read: give memory:///run/2.jsonl/ by name, or a"
+            " pattern without it"
+        )
+
+
 def test_the_same_object_twice_is_refused_and_names_that_look_alike_are_numbered(memory: Any) -> None:
     memory.pipe("/a", b"")
     with pytest.raises(UsageProblem, match="the same file as memory://a; give it once"):
