@@ -41,12 +41,6 @@ def test_an_id_that_was_only_looked_for_stays_unknown(ids: Ids) -> None:
     assert (list(ids.all()), len(ids)) == ([], 0)
 
 
-def test_a_file_name_that_is_not_unicode_can_be_an_id(ids: Ids) -> None:
-    name = b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
-    assert ids.places([name, "é", name]).tolist() == [0, 1, 0]
-    assert list(ids.all()) == [name, "é"]
-
-
 @pytest.mark.parametrize("compiled", EXTENSIONS)
 def test_ids_use_the_compiled_table_if_there_is_one(compiled: bool) -> None:
     assert (type(new_ids(compiled)._table) is PlainTable) is not compiled

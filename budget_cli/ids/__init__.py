@@ -4,7 +4,6 @@ An id is a string or an integer; 1 and "1" are two ids. Many ids are kept packed
 the ids that the compiled reader finds in a block pass through a scan without one Python object each.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -108,17 +107,11 @@ def keys_at(ids: Sequence[Key], places: Sequence[int]) -> list[Key]:
 
 
 def _text(key: Key) -> bytes:
-    try:
-        return orjson.dumps(key) + b","
-    except TypeError:  # a file name that is not valid Unicode
-        return json.dumps(key).encode() + b","
+    return orjson.dumps(key) + b","
 
 
 def _decoded(texts: bytes) -> list[Key]:
-    try:
-        ids: list[Key] = orjson.loads(b"[%b]" % texts)
-    except orjson.JSONDecodeError:
-        ids = json.loads(b"[%b]" % texts)
+    ids: list[Key] = orjson.loads(b"[%b]" % texts)
     return ids
 
 

@@ -1,8 +1,11 @@
 """A line that is not a record → the reason and the column. Parses what orjson refused again, to explain it plainly."""
 
+import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Iterator, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Any
 
@@ -29,46 +32,105 @@ def diagnose(line: bytes, error: orjson.JSONDecodeError, accepts_nan: bool = Fal
         raise Invalid("invalid-utf8", f"byte 0x{line[bad_bytes.start]:02x} is not UTF-8", column=column) from None
     if not text.strip("\0 \t\r"):
         raise Invalid("nul-bytes", "a run of NUL bytes, as left by an interrupted write", column=1)
-    column = error.colno
+    begin = error.pos - text[: error.pos].endswith("-")
+    if not NOT_FINITE.match(text, begin):
+        raise _reason(line, error, error.colno)
+    return _read_again(line, text, begin, accepts_nan)
+
+
+def _reason(line: bytes, error: orjson.JSONDecodeError, column: int) -> Invalid:
+    """Word an error of orjson in a line of UTF-8."""
     if line.count(b"[") + line.count(b"{") > MAX_DEPTH and ("depth" in error.msg or "memory" in error.msg):
-        raise Invalid("too-deep", f"nested deeper than {MAX_DEPTH} levels", column=column)
+        return Invalid("too-deep", f"nested deeper than {MAX_DEPTH} levels", column=column)
     if "surrogate" in error.msg:
-        raise Invalid("lone-surrogate", "half of a \\u surrogate pair in a string", column=column)
+        return Invalid("lone-surrogate", "half of a \\u surrogate pair in a string", column=column)
     if "unexpected content" in error.msg:
-        raise Invalid("not-json", "more text after the end of the value: expected one record per line", column=column)
-    constants: list[str] = []  # NaN, Infinity and -Infinity, which Python writes
+        return Invalid("not-json", "more text after the end of the value: expected one record per line", column=column)
+    return Invalid("not-json", f"not JSON: {error.msg}", column=column)
 
-    def record_constant(name: str) -> float:
-        constants.append(name)
-        return math.nan
 
+# What is not a finite number to orjson, where no string is open. A key of an object is none of these.
+NOT_FINITE = re.compile(r"(?:-?(?:0|[1-9]\d*+)(?:\.\d++)?+(?:[eE][+-]?\d++)?+(?![\d.eE+-])|NaN|-?Infinity)(?!\s*+:)")
+TOKEN = re.compile(rf'"(?:[^"\\]++|\\.)*+"|{NOT_FINITE.pattern}')
+CONSTANTS = ("NaN", "Infinity", "-Infinity")  # which Python writes
+OTHERS = {float, int, bool, type(None)}  # neither a string nor a container
+MARK = os.urandom(8).hex()  # begins a string that stands for a number; no file can foresee it
+
+
+def _read_again(line: bytes, text: str, begin: int, accepts_nan: bool) -> Any:
+    """Parse a line whose numbers from offset `begin` on need not be finite, with the parser that read it first.
+
+    So what is valid does not depend on which values there are. Each such number is put into a string for the parser.
+
+    Raises:
+        Invalid: the reason, with its column.
+    """
+    marked: list[int] = []  # offset in `text` of each
+    constants: list[tuple[int, str]] = []
+
+    def mark(token: re.Match[str]) -> str:
+        found = token[0]
+        if found[0] == '"' or math.isfinite(float(found)):
+            return found
+        marked.append(token.start())
+        if found in CONSTANTS:
+            constants.append((token.start(), found))
+        return f'"{MARK}{found}"'
+
+    shown = text[:begin] + TOKEN.sub(mark, text[begin:])
+    marked, constants = [begin + at for at in marked], [(begin + at, name) for at, name in constants]
     try:
-        value = json.loads(text, parse_constant=record_constant, parse_int=_integer)
-    except (ValueError, RecursionError):
-        raise Invalid("not-json", f"not JSON: {error.msg}", column=column) from None
+        value = orjson.loads(shown)
+    except orjson.JSONDecodeError as error:
+        at = error.pos
+        for i, start in enumerate(marked):
+            at = error.pos if start + i * (len(MARK) + 2) >= error.pos else error.pos - (i + 1) * (len(MARK) + 2)
+            if at == error.pos:
+                break
+        raise _reason(line, error, at + 1) from None
+    whole = [value]
+    first = _put_numbers(whole)
     if constants and not accepts_nan:
-        where = _location_of_first(value, lambda x: isinstance(x, float) and math.isnan(x))
-        column = column - constants[0].startswith("-")
-        raise Invalid("non-finite", f"{constants[0]} is not a number that can be averaged", field=where, column=column)
-    return value  # the record is rejected only if a field holds the number that is beyond a double
+        at, name = constants[0]
+        raise Invalid("non-finite", f"{name} is not a number that can be averaged", field=first, column=at + 1)
+    return whole[0]  # the record is rejected only if a field holds the number that is beyond a double
 
 
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < 400 else float(digits)  # Python refuses to convert thousands of digits
+def _put_numbers(whole: list[Any]) -> str | None:
+    """Put numbers in the place of the strings that stand for them; locate the first constant, as in `a.b[3]`.
 
-
-def _location_of_first(value: Any, wanted: Callable[[Any], bool]) -> str | None:
-    """Locate the first wanted element of a JSON value, as in `a.b[3]`; None if it is the value itself or not there."""
-    pending: list[tuple[str, Any]] = [("", value)]
+    Args:
+        whole: a list of one JSON value.
+    """
+    first: str | None = None
+    steps: list[str | int] = []  # from the value to the container that is being looked through
+    pending: list[tuple[Any, Iterator[tuple[Any, Any]]]] = [
+        (whole, enumerate(whole))
+    ]  # a loop, since values may be nested deeper than calls
     while pending:
-        name, node = pending.pop()
-        if wanted(node):
-            return name or None
-        if isinstance(node, dict):
-            pending += reversed([(f"{name}.{key}" if name else key, child) for key, child in node.items()])
-        elif isinstance(node, list):
-            pending += reversed([(f"{name}[{i}]", child) for i, child in enumerate(node)])
-    return None
+        container, members = pending[-1]
+        for key, member in members:
+            if type(member) in OTHERS:
+                continue
+            if isinstance(member, (dict, list)):
+                steps.append(key)
+                pending.append((member, iter(member.items()) if isinstance(member, dict) else enumerate(member)))
+                break
+            if isinstance(member, str) and member.startswith(MARK):
+                token = member.removeprefix(MARK)
+                if token in CONSTANTS:
+                    first = _path([*steps, key][1:]) if first is None else first
+                    container[key] = math.nan
+                else:
+                    container[key] = float(token)
+        else:
+            pending.pop()
+            del steps[-1:]
+    return first or None
+
+
+def _path(steps: Sequence[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
 
 
 def is_torn(line: bytes, bad: Invalid) -> bool:
@@ -119,26 +181,50 @@ def _skip_space(text: str, at: int) -> int:
     return at
 
 
+# a string, with the colon after it if it is a key; or a brace
+_KEY_OR_BRACE = re.compile(rb'"((?:[^"\\]++|\\.)*+)"\s*+(:?)|[{}]')
+
+
 def find_duplicate_keys(data: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the repeated keys of every line in which an object has a key more than once.
+    """Yield the line number and the repeated keys of every valid line in which an object has a key more than once.
 
-    All readers use the last value of such a key. Slow, since it builds every object again: for checks on request.
+    All readers use the last value of such a key. Slow, since it looks at every string: for checks on request.
     """
-    repeated: list[str] = []
-
-    def record_repeated(pairs: list[tuple[str, Any]]) -> None:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            repeated.extend(dict.fromkeys(key for key in keys if keys.count(key) > 1))
-
-    decoder = json.JSONDecoder(object_pairs_hook=record_repeated, parse_int=len, parse_float=len)
     for number, line in enumerate(data.split(b"\n"), start=1):
         if line.count(b'"') < 4:  # fewer than two keys
             continue
-        repeated.clear()
+        repeated = _repeated_keys(line)
+        if repeated and _is_valid(line):
+            yield number, repeated
+
+
+def _repeated_keys(line: bytes) -> list[str]:
+    """Return the keys that an object of this line repeats; of invalid JSON, anything."""
+    repeated: dict[str, None] = {}
+    open_objects: list[set[bytes]] = [set()]
+    for token in _KEY_OR_BRACE.finditer(line):
+        text, colon = token[1], token[2]
+        if text is None:
+            if token[0] == b"{":
+                open_objects.append(set())
+            elif len(open_objects) > 1:
+                open_objects.pop()
+        elif colon:
+            if b"\\" in text:
+                with contextlib.suppress(orjson.JSONDecodeError):
+                    text = orjson.loads(b'"%b"' % text).encode()
+            if text in open_objects[-1]:
+                repeated[text.decode(errors="replace")] = None
+            open_objects[-1].add(text)
+    return list(repeated)
+
+
+def _is_valid(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError as error:
         try:
-            decoder.decode(line.decode())
-        except (ValueError, RecursionError):  # such a line is rejected anyway
-            continue
-        if repeated:
-            yield number, list(dict.fromkeys(repeated))
+            diagnose(line, error, accepts_nan=True)
+        except Invalid:
+            return False
+    return True

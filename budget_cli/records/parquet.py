@@ -30,9 +30,9 @@ from budget_cli.records.columns import (
     extra_column,
 )
 from budget_cli.records.reference import ReferenceReader
-from budget_cli.records.values import MAX_EXACT, exact_sum
+from budget_cli.records.values import MAX_EXACT
 from budget_cli.schema.fields import EXTRAS, KINDS, ExtraKind, Fields, names_for
-from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.json_values import Invalid, exact_sum
 from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.paths import Expression
 from budget_cli.sources import local as sources

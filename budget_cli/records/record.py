@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from budget_cli.ids import Key
 from budget_cli.records.columns import LengthFrom
 from budget_cli.records.values import (
-    exact_sum,
     finite_number,
     finite_sum,
     is_number_as_text,
@@ -21,7 +20,7 @@ from budget_cli.records.values import (
     token_count,
 )
 from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, WHERE, Fields, names_for
-from budget_cli.schema.json_values import Invalid, generated_texts, type_name
+from budget_cli.schema.json_values import Invalid, exact_sum, generated_texts, type_name
 from budget_cli.schema.lookup import MISSING, NotASample, count_elements, root_keys, split_records, value_at
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place, traverses_list

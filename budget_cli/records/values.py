@@ -5,11 +5,11 @@ Each function raises `Invalid` with the reason if the value is not what it must 
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from budget_cli.ids import Key
-from budget_cli.schema.json_values import Invalid, canonical, count_characters, type_name
+from budget_cli.schema.json_values import Invalid, canonical, count_characters, exact_sum, type_name
 
 MAX_EXACT = 2**53  # every integer up to this is exact as a double
 
@@ -74,14 +74,6 @@ def summed_if_any(value: Any) -> tuple[float | None, int | None]:
     return (None, None) if value == [] else sequence_log_prob(value)
 
 
-def exact_sum(values: Iterable[float]) -> float:
-    """Return the correctly rounded sum, or inf if it is beyond the range of a double."""
-    try:
-        return math.fsum(values)
-    except OverflowError:
-        return math.inf
-
-
 def finite_sum(total: float) -> float:
     """Check that a sum did not overflow."""
     if not math.isfinite(total):
@@ -95,10 +87,10 @@ def prompt_id(value: Any) -> Key:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Invalid("wrong-type", f"expected a string or an integer, found {type_name(value)}")
-    if not math.isfinite(value):
-        raise Invalid("non-finite", _not_finite(value))
     if isinstance(value, int) and abs(value) < 2**63:
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Invalid("non-finite", _not_finite(value))
     if isinstance(value, int) or (value == value // 1 and abs(value) > MAX_EXACT):
         raise Invalid("inexact-id", "this integer is too large to be exact in every JSON reader: write it as a string")
     if value != value // 1:

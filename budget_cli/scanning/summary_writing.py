@@ -55,7 +55,7 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],
         "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written],
         "prompts": len(ids),
-        "sources": [_utf8(result.name) for result in scan.source_results],
+        "sources": [result.name for result in scan.source_results],
         "responses": int(table[:, layout.at("n")].sum()),
         "rows": sum(groups.row_count for groups in sources),
         "with_length": sum(groups.with_length for groups in sources),
@@ -67,12 +67,12 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         "rejected": dict(scan.tally.by_code),
         "lacking": dict(scan.tally.by_absent_field),
         "length_origins": dict(scan.tally.length_origins),
-        "rejections": [{**one._asdict(), "source": _utf8(one.source)} for one in scan.rejections],
-        "incomplete": [[_utf8(problem.source), _utf8(problem.problem)] for problem in scan.problems],
+        "rejections": [one._asdict() for one in scan.rejections],
+        "incomplete": [[problem.source, _utf8(problem.problem)] for problem in scan.problems],
     }
     if scan.tally.left_out:
         header["left_out"] = dict(scan.tally.left_out)
-        header["left_out_places"] = [[_utf8(source), line, reason] for source, line, reason in scan.left_out]
+        header["left_out_places"] = [list(place) for place in scan.left_out]
     observed = [result.observations for result in scan.source_results if result.observations is not None]
     if spec is not None and len(observed) == len(sources):  # all sources were observed
         header["thresholds"] = thresholds_of(spec)
@@ -102,10 +102,9 @@ def _prompts(keys: Sequence[Key], place: NDArray[np.intp], rows: Table) -> Itera
             for one in values[begin - bounds[0] : end - bounds[0]]:
                 one[0] = int(one[0])
                 row += one if plain else [evidence_json.number(value) for value in one]
-            prompt_id = _utf8(key) if isinstance(key, str) else key  # may be a file name (--group file)
-            yield orjson.dumps({"prompt_id": prompt_id, "row": row}, option=orjson.OPT_APPEND_NEWLINE)
+            yield orjson.dumps({"prompt_id": key, "row": row}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _utf8(text: str) -> str:
-    """Return the text with bytes that are not UTF-8, as in a file name, escaped."""
+    """Return the text with bytes that are not UTF-8, as in the target of a link, escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

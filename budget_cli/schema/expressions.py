@@ -16,9 +16,13 @@ import jmespath
 from jmespath import exceptions, functions
 
 from budget_cli.errors import UsageProblem
-from budget_cli.schema.json_values import Invalid, canonical, type_name
+from budget_cli.schema.json_values import Invalid, canonical, exact_sum, type_name
 
 DIGEST_BYTES = 16
+DEEPEST = 200  # levels of a syntax tree; an evaluation takes three calls for each
+MOST_GROWTH = 10_000
+MOST_CHARACTERS = 1 << 26  # that join may write
+SHOWN = 80  # characters of an expression in a message
 GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partly, incorrect, no answer: those of inspect_ai
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -59,7 +63,7 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
             return value
         if not all(map(_is_number, value)):
             raise Invalid("wrong-type", "total: expected a list of numbers, found an element that is not one")
-        return math.fsum(value)
+        return exact_sum(value)
 
     @_takes("array", "array-number")
     def _func_dot(self, values: list[Any], weights: list[float]) -> float:
@@ -73,7 +77,7 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
                 raise Invalid(
                     "wrong-type", f"value {i + 1} of {len(values)}: expected a number, found {type_name(value)}"
                 )
-        return math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
+        return exact_sum(value * weight for value, weight in zip(values, weights, strict=True))
 
     @_takes("array", "array-number")
     def _func_nandot(self, values: list[Any], weights: list[float]) -> float:
@@ -90,7 +94,7 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
                 raise Invalid(
                     "wrong-type", f"value {i + 1} of {len(values)}: expected a number, found {type_name(value)}{hint}"
                 )
-        return math.fsum(value * weights[i] for i, value in present)
+        return exact_sum(value * weights[i] for i, value in present)
 
     @_takes("boolean|number|array")
     def _func_number(self, value: Any) -> Any:
@@ -122,13 +126,23 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
             return None
         return hashlib.blake2b(canonical(value).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
 
+    @_takes("string", "array-string")
+    def _func_join(self, separator: str, parts: list[str]) -> str:
+        """Join texts as JMESPath does, within a limit: a long separator times many texts is large."""
+        if len(separator) * len(parts) > MOST_CHARACTERS:
+            raise Invalid("wrong-value", f"join: more than {MOST_CHARACTERS:,} characters of separators")
+        return separator.join(parts)
+
     @_takes("string")
     def _func_from_json(self, text: str) -> Any:
         """Parse a string that holds JSON, as in from_json(metrics).correct."""
         try:
-            return json.loads(text)
+            value = json.loads(text, parse_int=_integer)
+            if "\\u" in text:  # half of a surrogate pair is no text
+                json.dumps(value, ensure_ascii=False).encode()
         except ValueError:
             raise Invalid("wrong-type", "from_json: the string is not JSON") from None
+        return value
 
     @_takes("object")
     def _func_graded(self, scores: dict[str, Any]) -> float:
@@ -161,6 +175,12 @@ class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyp
         return float(total)
 
 
+def _integer(digits: str) -> int | float:
+    """Read an integer as the parser of records does: one that 64 bits cannot hold becomes a double."""
+    value = int(digits) if len(digits) <= 20 else None
+    return float(digits) if value is None or not -(2**63) <= value < 2**64 else value
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -183,21 +203,29 @@ def require_valid(text: str) -> None:
     Raises:
         UsageProblem: it is not.
     """
+    shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
     try:
         tree = _compiled(text).parsed
-    except exceptions.JMESPathError as error:
-        reason = str(error).splitlines()[0].rstrip(":")
-        raise UsageProblem(f"expression {text!r}: neither a dotted path nor JMESPath: {reason}") from None
-    for node in _nodes(tree):
+    except (exceptions.JMESPathError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(":")[:200]
+        raise UsageProblem(f"expression {shown}: neither a dotted path nor JMESPath: {reason}") from None
+    except RecursionError:
+        raise UsageProblem(f"expression {shown}: nested deeper than {DEEPEST} levels") from None
+    nodes = _nodes(tree)
+    growth = _growth(tree)
+    if growth > MOST_GROWTH:
+        limit = f"may make {growth:.3g} times as much as a record holds, and the limit is {MOST_GROWTH:,} times"
+        raise UsageProblem(f"expression {shown}: {limit}")
+    for node in nodes:
         if node["type"] == "function_expression" and node["value"] not in Functions.FUNCTION_TABLE:
             known = ", ".join(sorted(Functions.FUNCTION_TABLE))
-            raise UsageProblem(f"expression {text!r}: unknown function {node['value']!r}; expected one of {known}")
+            raise UsageProblem(f"expression {shown}: unknown function {node['value']!r}; expected one of {known}")
         if node["type"] == "function_expression":
             arguments = Functions.FUNCTION_TABLE[node["value"]]["signature"]
             variadic = bool(arguments) and arguments[-1].get("variadic", False)
             if len(node["children"]) != len(arguments) and not variadic:
                 takes = f"{len(arguments)} argument{'' if len(arguments) == 1 else 's'}"
-                raise UsageProblem(f"expression {text!r}: {node['value']} takes {takes}, not {len(node['children'])}")
+                raise UsageProblem(f"expression {shown}: {node['value']} takes {takes}, not {len(node['children'])}")
 
 
 @lru_cache(maxsize=64)
@@ -375,9 +403,37 @@ def _call(name: str, arguments: list[Closure]) -> Closure:
     return call
 
 
-def _nodes(node: Any) -> list[Any]:
-    """List all nodes of a syntax tree."""
-    found = [node]
-    for child in node.get("children", []):
-        found += _nodes(child) if isinstance(child, dict) else []
+def _nodes(tree: Any) -> list[Any]:
+    """List all nodes of a syntax tree, each after its parent.
+
+    Raises:
+        UsageProblem: the tree has more than DEEPEST levels, or a literal holds half of a surrogate pair.
+    """
+    found, level = [], [tree]
+    for _ in range(DEEPEST):
+        found += level
+        level = [child for node in level for child in node.get("children", []) if isinstance(child, dict)]
+    if level:
+        raise UsageProblem(f"an expression is nested deeper than {DEEPEST} levels")
+    for node in found:
+        if node["type"] == "literal" and "\\ud" in json.dumps(node["value"]).lower():
+            try:
+                json.dumps(node["value"], ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise UsageProblem("an expression has a literal with half of a \\u surrogate pair") from None
     return found
+
+
+def _growth(node: Any) -> float:
+    """Return how many times as large as the record an expression's value may be: a list of k parts, k times."""
+    kind, inner = node["type"], [_growth(child) for child in node.get("children", []) if isinstance(child, dict)]
+    if kind in ("multi_select_list", "multi_select_dict"):
+        return sum(inner, 0.0)
+    if kind == "function_expression":
+        passes_on = node["value"] == "map"  # map(&part, list)
+        return math.prod(inner) if passes_on else max(1.0, sum(inner)) * (2 if node["value"] == "to_string" else 1)
+    if kind in ("subexpression", "index_expression", "pipe", "projection", "value_projection"):
+        return math.prod(inner)
+    if kind == "filter_projection":  # base, part, condition
+        return inner[0] * max(inner[1:])
+    return max([1.0, *inner])

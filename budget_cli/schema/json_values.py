@@ -1,6 +1,8 @@
-"""A JSON value → its type, its canonical text, its length, the reason to reject it. Knows no fields and no records."""
+"""A JSON value → its type, canonical text, length and sum; the reason to reject it. Knows no fields and no records."""
 
 import json
+import math
+from collections.abc import Iterable
 from typing import Any
 
 from budget_cli.schema.paths import Place
@@ -21,17 +23,72 @@ class Invalid(Exception):
 
 def canonical(value: Any) -> str:
     """Return the value as JSON text that does not depend on the order of keys."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    except RecursionError:  # the parser takes a little more nesting
+        return _canonical_of_deep(value)
+
+
+class _Written(str):
+    """A piece of the text, in a list of values."""
+
+
+def _canonical_of_deep(value: Any) -> str:
+    """Write what `canonical` does, without a call for each level."""
+    written: list[str] = []
+    pending = [value]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, _Written):
+            written.append(node)
+            continue
+        if not isinstance(node, (dict, list)):
+            written.append(json.dumps(node, ensure_ascii=False))
+            continue
+        parts: list[Any] = []
+        for key, member in sorted(node.items()) if isinstance(node, dict) else enumerate(node):
+            comma = "," if parts else ""
+            parts.append(_Written(f"{comma}{json.dumps(key, ensure_ascii=False)}:" if isinstance(key, str) else comma))
+            parts.append(member)
+        begin, end = "{}" if isinstance(node, dict) else "[]"
+        pending += reversed([_Written(begin), *parts, _Written(end)])
+    return "".join(written)
+
+
+def exact_sum(values: Iterable[float]) -> float:
+    """Return the correctly rounded sum, or inf if it is beyond the range of a double."""
+    listed = list(values)
+    try:
+        return math.fsum(listed)
+    except OverflowError:  # of a partial sum, at least
+        return _sum_of_large(listed)
+
+
+def _sum_of_large(values: list[float]) -> float:
+    """Sum in integers, as the correctly rounded quotient of two of them."""
+    unit = 1074  # every double is a multiple of 2 to the minus 1074th
+    total = 0
+    for value in values:
+        numerator, denominator = value.as_integer_ratio()
+        total += numerator << unit + 1 - denominator.bit_length()
+    try:
+        return total / (1 << unit)
+    except OverflowError:
+        return math.inf
 
 
 def count_characters(value: Any) -> int:
     """Count the characters of a string, or of all text in a list of messages; -1 if there is no string."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        value = [value[key] for key in MESSAGE_TEXT_KEYS if key in value]
-    lengths = [count_characters(part) for part in value] if isinstance(value, list) else []
-    return sum(length for length in lengths if length >= 0) if max(lengths, default=-1) >= 0 else -1
+    total, found, pending = 0, False, [value]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, str):
+            total, found = total + len(node), True
+        elif isinstance(node, dict):
+            pending += [node[key] for key in MESSAGE_TEXT_KEYS if key in node]
+        elif isinstance(node, list):
+            pending += node
+    return total if found else -1
 
 
 def generated_texts(value: Any, depth: int = DEEPEST) -> list[str] | None:

@@ -17,6 +17,7 @@ def parse_place(text: str) -> Place:
     Raises:
         UsageProblem: a key is empty, a bracket is not part of a `[]` after a key, or the expression is invalid.
     """
+    _require_utf8(text)
     if re.search(r"[()|?*@&{}'`,]|\[[^\]]", re.sub(r"\\.", "", text)):
         from budget_cli.schema import expressions  # and jmespath, which only expressions need
 
@@ -46,12 +47,22 @@ def parse_condition(text: str) -> Place:
     Raises:
         UsageProblem: as for `parse_place`.
     """
+    _require_utf8(text)
     if re.search("[!=<>]", re.sub(r"\\.", "", text)):
         from budget_cli.schema import expressions  # and jmespath, which only expressions need
 
         expressions.require_valid(text)
         return Expression(text)
     return parse_place(text)
+
+
+def _require_utf8(text: str) -> None:
+    """Refuse what no record can contain and no result could quote: bytes of the command line that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise UsageProblem(f"path {shown!r}: expected UTF-8, as in every JSON file") from None
 
 
 def place_text(path: Place) -> str:

@@ -1,6 +1,7 @@
 """If this fails, a damaged record is used, a good one is rejected, or a message names the wrong place or reason."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from budget_cli.records import reference
 from budget_cli.records.columns import ALL_REJECTIONS, Decoded, Rejection, RejectionLimit
 from budget_cli.schema.fields import Fields, parse_mappings
+from budget_cli.schema.parsing import parse_place
 
 LIMIT = 4000
 GOOD = '{"prompt_id": "p", "reward": 1.0, "log_prob": -1, "old_log_prob": -2, "response_length": 3}'
@@ -128,6 +130,22 @@ def test_a_sum_beyond_the_range_of_a_double_is_not_a_log_prob() -> None:
         assert refused(with_("log_prob", value))[2:4] == ("non-finite", "log_prob")
 
 
+SUMS = [
+    ("[1e308, 1e308, -1e308]", 1e308),
+    ("[1e308, 1e308, -1e308, -1e308, 5e-324]", 5e-324),
+    ("[1.7976931348623157e308, 1.7976931348623157e308, -1.7976931348623157e308, 1, -1, 0.5]", 1.7976931348623157e308),
+    ("[9007199254740992, 1e308, 1e308, 1, -1e308, -1e308]", 2.0**53),  # a tie, to even
+    ("[9007199254740992, 1e308, 1e308, 1, 1e-300, -1e308, -1e308]", 2.0**53 + 2),
+]
+
+
+@pytest.mark.parametrize(("tokens", "total"), SUMS)
+def test_a_sum_within_the_range_is_exact_though_a_part_of_it_is_beyond(tokens: str, total: float) -> None:
+    decoded = read(with_("log_prob", tokens).replace("-2", tokens) + "\n")
+    assert decoded.columns.log_prob is not None
+    assert decoded.columns.log_prob.tolist() == [total]
+
+
 MISSING = [
     ("prompt_id", '"prompt_id": "p", ', "(the record has reward, log_prob, old_log_prob, response_length); give"),
     ("reward", '"reward": 1.0, ', "(the record has prompt_id, log_prob, old_log_prob, response_length); give"),
@@ -179,6 +197,25 @@ NOT_RECORDS: list[tuple[str | bytes, int, str, str | None, str]] = [  # line, co
     (extra('"x": ' + "[" * 1100 + "]" * 1100), 1122, "too-deep", None, "nested deeper than 1024 levels"),
     ("x" * (LIMIT + 1), 1, "line-too-long", None, "longer than 4,000 bytes (--max-line-bytes)"),
     (" " * (LIMIT + 1), 1, "line-too-long", None, "longer than 4,000 bytes (--max-line-bytes)"),
+    (extra('"x": 1e999, "y": "\\ud800"'), 111, "lone-surrogate", None, "half of a \\u surrogate pair in a string"),
+    (extra('"x": 1e999, "\\uDc00": 1'), 106, "lone-surrogate", None, "half of a \\u surrogate pair in a string"),
+    (extra('"x": 1e999, "y": "a\tb"'), 112, "not-json", None, "not JSON: unexpected control character in string"),
+    (extra('"x": 01e999'), 98, "not-json", None, "not JSON: number with leading zero is not allowed"),
+    (extra('"x": 1e999, 1e999: 2'), 105, "not-json", None, "not JSON: unexpected character, expected a string key"),
+    (
+        extra('"x": 1e999, "y": -1e999, "z": [}'),
+        124,
+        "not-json",
+        None,
+        "not JSON: unexpected character, expected a JSON value",
+    ),
+    (
+        extra('"x": 1e999, "y": ' + "[" * 1100 + "]" * 1100),
+        1134,
+        "too-deep",
+        None,
+        "nested deeper than 1024 levels",
+    ),
     (
         extra('"a": {"b": [1, {"c": -Infinity}]}'),
         114,
@@ -328,6 +365,8 @@ ACCEPTED = [  # line, prompt ids, rewards, lengths, log-probs
     (with_("prompt_id", "9223372036854775807"), [2**63 - 1], [1.0], [3.0], [-1.0]),
     (with_("prompt_id", "-5"), [-5], [1.0], [3.0], [-1.0]),
     (extra('"x": 1e400, "y": [-1e999]'), ["p"], [1.0], [3.0], [-1.0]),
+    (extra('"x": ' + "[" * 990 + "1e999" + "]" * 990), ["p"], [1.0], [3.0], [-1.0]),
+    (extra('"x": [1e999, "NaN", "1e999", "\\\\ud800"]'), ["p"], [1.0], [3.0], [-1.0]),
     (extra('"x": {"reward": "no", "y": [null, true]}'), ["p"], [1.0], [3.0], [-1.0]),
     (extra('"reward": 2, "prompt_id": "q"'), ["q"], [2.0], [3.0], [-1.0]),
     (extra('"reward": null, "reward": 2'), ["p"], [2.0], [3.0], [-1.0]),
@@ -431,6 +470,30 @@ def test_large_ids_stay_distinct_or_are_rejected_but_never_merge() -> None:
     decoded = read("".join(with_("prompt_id", str(one)) + "\n" for one in ids))
     assert decoded.columns.keys == [2**53, 2**53 + 1]
     assert [(r.line, r.code) for r in decoded.rejections] == [(3, "inexact-id"), (4, "inexact-id")]
+
+
+@pytest.mark.parametrize("digits", [20, 308, 309, 310, 399, 400, 4000])
+@pytest.mark.parametrize("more", ["", ', "x": 1e999'])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_of_any_length_is_one_rejected_id(digits: int, more: str, sign: str) -> None:
+    line = with_("prompt_id", sign + "9" * digits)[:-1] + more + "}"
+    decoded = read(f"{line}\n{GOOD}\n", limit=9000)
+    assert (decoded.tally.rejected, decoded.tally.used) == (1, 1)
+    assert decoded.rejections[0].code == ("inexact-id" if digits < 309 else "non-finite")
+    assert decoded.rejections[0].field == "prompt_id"
+
+
+@pytest.mark.parametrize("name", ["step", "finish_reason", "by", "rollout_id"])
+def test_an_integer_of_any_length_is_no_label(name: str) -> None:
+    fields = replace(Fields(), extras=(name,)) if name != "by" else labelled("by")
+    line = extra(f'"{name}": {"9" * 320}')
+    decoded = read(f"{line}\n", fields)
+    assert decoded.tally.used == 1
+    assert list(decoded.columns.extras[name].codes) == [-1]  # type: ignore[union-attr]  # a label column
+
+
+def labelled(key: str) -> Fields:
+    return replace(Fields(), extras=("by",), places=((*Fields().paths.items(), ("by", parse_place(key)))))
 
 
 def test_a_number_and_the_same_digits_quoted_are_two_prompts() -> None:

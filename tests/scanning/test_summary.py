@@ -241,7 +241,7 @@ def test_a_file_name_need_not_be_utf_8(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
     path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n{\n')
     found = scanned([summarized([path], tmp_path / "s")])
-    assert found.sources == [f"{tmp_path}/\\udcfe.jsonl"]
+    assert found.sources == [f"{tmp_path}/\\xfe.jsonl"]
     assert [one.source for one in found.rejections] == found.sources
 
 
@@ -249,7 +249,7 @@ def test_an_id_that_is_such_a_name_is_written_readably(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.jsonl"))
     path.write_bytes(b'{"reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
     made = summarized([path], tmp_path / "s", fields=Fields(group="file"))
-    assert list(scanned([made]).groups.keys()) == [f"{tmp_path}/\\udcfe.jsonl"]
+    assert list(scanned([made]).groups.keys()) == [f"{tmp_path}/\\xfe.jsonl"]
 
 
 def test_a_header_may_be_long(tmp_path: Path) -> None:

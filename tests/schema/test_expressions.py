@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from budget_cli.records import jsonl, reference
 from budget_cli.records.columns import ALL_REJECTIONS, Decoded, Floats
 from budget_cli.schema import expressions, presets
 from budget_cli.schema.fields import Fields, parse_mappings
-from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.json_values import Invalid, canonical
 from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
@@ -118,6 +119,19 @@ DIGESTS = [  # as `printf '"abc"' | b2sum --length 128` says it
 @pytest.mark.parametrize(("value", "digest"), DIGESTS)
 def test_a_digest_is_blake2b_of_the_value_s_shortest_json_with_its_keys_in_order(value: Any, digest: str) -> None:
     assert expressions.evaluate("digest(x)", {"x": value}) == digest
+
+
+def test_a_value_as_deep_as_the_parser_takes_has_a_digest() -> None:
+    deep: Any = 1
+    for level in range(1020):
+        deep = {"b": [deep, {}, []], "a": "é"} if level % 2 else [deep, None]
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        expected = json.dumps(deep, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert canonical(deep) == expected
 
 
 def test_digests_are_equal_where_values_are_and_only_there() -> None:
@@ -299,7 +313,6 @@ BEYOND: list[tuple[str, str]] = [  # mapping, the JSON text of x
     ("reward=minus(x, `0.5`)", "9" * 390),
     ("reward=weighted(x)", f'{{"a": {{"score": {"9" * 390}}}}}'),
     ("prompt_id=stem(x, '', `1`)", '"a_b"'),
-    ("prompt_id=digest(x)", "[" * 1010 + "]" * 1010),
     ("prompt_id=x[::0]", "[1]"),
 ]
 
@@ -339,6 +352,86 @@ def test_an_invalid_expression_is_refused_before_anything_is_read(expression: st
     with pytest.raises(UsageProblem) as raised:
         Fields().with_places(parse_mappings([f"reward={expression}"]))
     assert str(raised.value) == f"expression {expression!r}: {message}"
+
+
+def refused_expression(text: str) -> str:
+    with pytest.raises(UsageProblem) as raised:
+        parse_place(text)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5000 + "a" + "]" * 5000,
+        "(" * 5000 + "a" + ")" * 5000,
+        "a | " * 5000 + "a",
+        "a || " * 5000 + "a",
+        "a[?" + "!" * 5000 + "b]",
+        "length(" * 5000 + "a" + ")" * 5000,
+        "a" + "[?b" * 5000 + "]" * 5000,
+        "`" + "[" * 5000 + "]" * 5000 + "`",
+        "[" * 201 + "a" + "]" * 201,
+    ],
+)
+def test_an_expression_nested_too_deep_is_refused(text: str) -> None:
+    assert refused_expression(text).endswith("nested deeper than 200 levels")
+    assert len(refused_expression(text)) < 200
+
+
+def test_an_expression_as_deep_as_allowed_is_computed() -> None:
+    (value,) = (expressions.evaluate("[" * 150 + "a" + "]" * 150, {"a": 1}),)
+    for _ in range(150):
+        (value,) = value
+    assert value == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("|".join(["[a, a]"] * 20), "1.05e+06"),
+        ("|".join(["{a: a, b: a}"] * 20) + "", "1.05e+06"),
+        ("digest(" + "|".join(["[@, @]"] * 40) + ")", "1.1e+12"),
+        ("a" + "[].[@, @]" * 20, "1.05e+06"),
+        ("to_string(" * 20 + "a" + ")" * 20, "1.05e+06"),
+        ("map(&[@, @], " * 20 + "a" + ")" * 20, "1.05e+06"),
+    ],
+)
+def test_an_expression_that_would_explode_is_refused(text: str, times: str) -> None:
+    assert refused_expression(text).endswith(
+        f"may make {times} times as much as a record holds, and the limit is 10,000 times"
+    )
+
+
+def test_a_join_that_would_explode_rejects_the_record() -> None:
+    record = {"x": "s" * 20_000, "y": [""] * 20_000}
+    assert refused(record, "prompt_id=join(x, y)", fields=REWARDS_ALONE)[0] == "wrong-value"
+    assert expressions.evaluate("join('-', y)", {"y": ["a", "b"]}) == "a-b"
+
+
+@pytest.mark.parametrize("text", [r'`"\ud800"`', r'a == `["\uDFFF"]`', r'{a: `{"\ud800": 1}`}.a'])
+def test_a_literal_that_is_no_text_is_refused(text: str) -> None:
+    assert refused_expression(text) == r"an expression has a literal with half of a \u surrogate pair"
+    assert expressions.evaluate(r'`"\ud83d\ude00 \\ud800"`', {}) == r"😀 \ud800"
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "a.b\udcff", "length(caf\udce9)"])
+def test_a_place_that_is_not_utf_8_is_refused(text: str) -> None:
+    assert "expected UTF-8, as in every JSON file" in refused_expression(text)
+
+
+@pytest.mark.parametrize("text", ['["\\ud800"]', '{"\\udc00": 1}', "[1, 2", "NaN x"])
+def test_json_within_a_string_is_read_as_strictly_as_json(text: str) -> None:
+    line = json.dumps({"prompt_id": "p", "reward": 1, "x": text})
+    assert refused(line, "prompt_id=from_json(x)[0]")[2] == "from_json: the string is not JSON"
+    assert expressions.evaluate("from_json(x)", {"x": r'["\\u0041\ud83d\ude00", 1e999]'}) == [r"\u0041😀", math.inf]
+
+
+@pytest.mark.parametrize("digits", [19, 20, 309, 350, 5000])
+def test_an_integer_within_a_string_is_what_it_is_in_a_record(digits: int) -> None:
+    number = "9" * digits
+    expected = json.loads(number) if digits < 20 else float(number)
+    assert expressions.evaluate("from_json(x)", {"x": number}) == expected
 
 
 # ---- the keys that it needs
