@@ -132,7 +132,19 @@ SCORED = [
         exits=1,
     ),
 ]
-CASES = [*LEFT_OUT, *SCORED]
+GROUPED = [
+    # by their tokens (1, 0), (0, 1, 1) and (1): (1/2 + 2/3) / 6; by prompt_idx, which counts in threes, (1, 0, 0) and
+    # (1, 1, 1): 2/3 / 6
+    Case("open_instruct_regrouped.jsonl", REWARDS, 0.1944, 6, {"prompts": 3, "groups.singletons": 1}, "3 prompts"),
+    Case("open_instruct_regrouped.jsonl", (*REWARDS, "--field", "prompt_id=[step, prompt_idx]"), 0.1111, 6),
+    # (1, 0, 1) and (0, 1, 1), by either
+    Case("open_instruct_whole.jsonl", REWARDS, 0.2222, 6, {"prompts": 2}),
+    # a path in the prompt: the two groups of three fall apart
+    Case("nemo_rl_path_in_prompt.jsonl", REWARDS, 0.0, 6, {}, "6 prompts with a single response"),
+    Case("nemo_rl_path_in_prompt.jsonl", (*REWARDS, "--group-size", "3"), 0.2222, 6, {"prompts": 2}),
+    Case("nemo_rl_same_prompt.jsonl", REWARDS, 0.2222, 6, {"prompts": 2}),
+]
+CASES = [*LEFT_OUT, *SCORED, *GROUPED]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.file} {' '.join(case.options)}" for case in CASES])

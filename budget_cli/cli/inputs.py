@@ -14,6 +14,7 @@ from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.records import detection
+from budget_cli.records.doubts import Doubt, doubts
 from budget_cli.scanning import summary
 from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 ROLLOUT = ("rollout_id", "turn")
 EXPECTED = {"number": "a number", "label": "a string or an integer", "text": "a text"}  # by the kind of an extra
+DOUBTED = ("prompt_text", "advantage")  # what may contradict the prompt ids
 LABEL = "by"  # the extra field that --by places
 
 
@@ -168,6 +170,7 @@ class Placement:
         self.where, self.keep = options.where, tuple(options.keep or ())
         self._weights = reward_names(options.reward_weights or [])
         self._null: set[str] = set()  # optional fields that are null in some of the first records
+        self.doubts: list[Doubt] = []  # once the dump is known
         self._preset, self._preset_files = options.preset, options.presets or []
 
     @property
@@ -309,16 +312,23 @@ class Placement:
         if self._preset is None:
             record = detection.canonical_first_record(records, mapped)
             if record is not None and detection.character_length_warning([record], mapped) is None:
-                return self._with_steps([record], mapped)
+                fields = self._with_steps([record], mapped)
+                if any(detection.has_field([record], fields, name) for name in DOUBTED):
+                    self._doubt(detection.glance(records, fields), fields, where, quiet)
+                return fields
         start = detection.sniff(records)
         preset = self.preset(start)
         if preset is None:
             mapped = self._in_document(start, mapped, where) if start.is_document else mapped
             _warn_of_characters(start, mapped, where, quiet)
-            return self._with_steps(detection.samples(start.values, mapped), mapped)
-        all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT))))
+            samples = detection.samples(start.values, mapped)
+            fields = self._with_steps(samples, mapped)
+            self._doubt(samples, fields, where, quiet)
+            return fields
+        all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT, *DOUBTED))))
         fields = preset.apply_to(all_read).with_places(self.places)
         rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
+        fields = self._without(fields, set(DOUBTED) - set(self.bare.extras))
         fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)
         if fields.id_file_prefix is not None and not in_full:
             fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
@@ -331,7 +341,14 @@ class Placement:
                 _missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset), has_text)
             )
         _warn_of_characters(start, fields, where, quiet)
+        self._doubt(detection.samples(start.values, fields), fields, where, quiet)
         return fields
+
+    def _doubt(self, samples: Sequence[dict[str, Any]], fields: Fields, where: str, quiet: bool) -> None:
+        """Keep what the first samples say against their prompt ids, and warn of it."""
+        self.doubts = doubts(samples, fields)
+        for doubt in self.doubts if not quiet else ():
+            console.say(f"{where}: warning: {doubt}")
 
     def _in_document(self, start: "Sniffed", mapped: Fields, where: str) -> Fields:
         """Return the fields of the one list of records that a JSON document holds, if it does.

@@ -42,6 +42,7 @@ from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
+from budget_cli.schema.proposals import by_prompt_text
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
@@ -286,6 +287,8 @@ class Session:
             texts,
             LINES_PER_SOURCE,
             keys,
+            by_prompt_text(self.fields),
+            self.placement.doubts,
         )
 
     # ---- write, exit

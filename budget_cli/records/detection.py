@@ -183,6 +183,11 @@ def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
     return there
 
 
+def glance(found: Sequence[Source], fields: Fields) -> list[dict[str, Any]]:
+    """Return the first samples of the first source."""
+    return samples(_values_of_lines(sources.head(found[0], GLANCE_BYTES)), fields)
+
+
 def has_field(found: Sequence[Any], fields: Fields, name: str) -> bool:
     """True if one of these samples has the optional field."""
     return any(_has(sample, fields, name) for sample in found if isinstance(sample, dict))

@@ -206,6 +206,13 @@ def reward_names(texts: Sequence[str]) -> list[str]:
     return [_plain_path(part.rpartition("=")[0])[0].key for part in parts]
 
 
+def as_expression(place: Place) -> str:
+    """Write a place as JMESPath, to be used within an expression."""
+    if isinstance(place, Expression):
+        return place.text
+    return ".".join(_identifier(step.key) + ("[]" if step.each else "") for step in place)
+
+
 def _plain_path(text: str) -> Path:
     path = parse_place(text)
     if isinstance(path, Expression) or traverses_list(path):

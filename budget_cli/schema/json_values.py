@@ -1,9 +1,12 @@
 """A JSON value → its type, canonical text, length and sum; the reason to reject it. Knows no fields and no records."""
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable
 from typing import Any
+
+import orjson
 
 from budget_cli.schema.paths import Place
 
@@ -23,6 +26,9 @@ class Invalid(Exception):
 
 def canonical(value: Any) -> str:
     """Return the value as JSON text that does not depend on the order of keys."""
+    if isinstance(value, list) and set(map(type, value)) == {int}:  # tokens, in a quarter of the time
+        with contextlib.suppress(orjson.JSONEncodeError):  # beyond 64 bits
+            return orjson.dumps(value).decode()
     try:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     except RecursionError:  # the parser takes a little more nesting

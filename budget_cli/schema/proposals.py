@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from budget_cli.schema.fields import Fields, as_expression
+
 ID_NAME = re.compile(
     r"(prompt|problem|question|puzzle|example|task|group|q)?_?(id|idx|uid|index)$|^uid$", re.IGNORECASE
 )
@@ -56,6 +58,12 @@ def options(records: Sequence[dict[str, Any]]) -> str:
     flags = [f"prompt_id={prompt_id or 'PATH'}", reward]
     also = f" (or {', '.join(_quoted(other) for other in others[:2])})" if others else ""
     return " ".join(f"--field {_quoted(flag)}" for flag in flags) + also
+
+
+def by_prompt_text(fields: Fields) -> str:
+    """Write the options that group records by the text or the tokens of their prompts, where the fields place it."""
+    digest = f"prompt_id=digest({as_expression(fields.paths['prompt_text'])})"
+    return f"--field {_quoted(digest)}" + (" --ids-per-file" if fields.id_file_prefix is not None else "")
 
 
 def _quoted(text: str) -> str:

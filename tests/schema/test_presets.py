@@ -504,8 +504,8 @@ def test_the_turns_of_a_rollout_are_one_response(name: str, tmp_path: Path) -> N
         ("verl-v1", "reward=step", "prompt_id←stem(uid, '_', `2`), reward←step"),
         (
             "areal",
-            "prompt_id=sample_idx",
-            "prompt_id←sample_idx, reward←reward,"
+            "prompt_id=prompt",
+            "prompt_id←prompt, reward←reward,"
             " response_length←version_rle && sum(version_rle[*][1]) || minus(seqlen, prompt_len)",
         ),
     ],

@@ -324,11 +324,14 @@ GROUPS = [
         "stored-advantage",
         "groups",
         "warning",
-        "Stored advantages that do not sum to 0 over a prompt, or are all 0 although its rewards differ.",
+        "Stored advantages that do not sum to 0 over a prompt (in one of a single response: are not 0), or are all 0"
+        " although its rewards differ.",
         "The trainer used a different baseline, or different groups, than the prompt ids of this dump suggest.",
-        "Check `--field prompt_id=…`, and compare with the trainer's advantage estimator.",
+        "Check `--field prompt_id=…`, and compare with the trainer's advantage estimator. If every prompt has a single"
+        " response, give the number of lines of a group: `--group-size N`.",
         "advantages 0.5, 0.5, −0.25",
-        "Estimators without a group mean: GAE, REINFORCE++ with a batch mean, length-weighted baselines (OPO).",
+        "Estimators without a group mean: GAE, REINFORCE++ with a batch mean, length-weighted baselines (OPO). A dump"
+        " from which the other responses of a prompt were dropped.",
         needs=("records", "advantage"),
         thresholds=(
             Threshold(
@@ -761,7 +764,8 @@ IDENTITY = [
         "warning",
         "One prompt id stands for several prompt texts.",
         "Responses to different questions are measured against one baseline.",
-        "Make whatever distinguishes them part of the id: `--field 'prompt_id=[env, prompt_id]'`.",
+        "Group by the text (`--field 'prompt_id=digest(prompt)'`), or make whatever else distinguishes them part of the"
+        " id: `--field 'prompt_id=[env, prompt_id]'`.",
         'id 7: "2 + 2 = ?" and "3 + 3 = ?"',
         "Prompts that contain a date or randomly chosen examples; groups whose context grows from turn to turn.",
         needs=("records", "text"),

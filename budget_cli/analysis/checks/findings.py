@@ -16,6 +16,7 @@ from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
 from budget_cli.records.columns import LeftOut, Rejection, Tally
+from budget_cli.records.doubts import Doubt
 
 
 class Severity(IntEnum):
@@ -72,6 +73,8 @@ class CheckInput(NamedTuple):
     has_texts: bool | None  # None: texts were not read
     lines_per_source: int  # a place is source number · lines_per_source + line
     duplicate_keys: bool  # True if duplicate keys were looked for
+    by_prompt_text: str  # the options that group by the text of the prompt, where this dump has it
+    doubts: Sequence[Doubt]  # of the first samples
 
     def threshold(self, name: str) -> float:
         """Return the threshold of this name."""
@@ -140,7 +143,9 @@ def finding(
     unit: str,
     evidence: Sequence[Evidence] = (),
     severity: str | None = None,
+    remedy: str | None = None,
 ) -> Finding:
-    """Return a finding worded as in the catalogue; its severity is the check's own unless `severity` is given."""
+    """Return a finding worded as in the catalogue; its severity and remedy are the check's own unless given."""
     check = catalogue.CHECKS[code]
-    return Finding(code, severity or check.severity, message, check.why, check.remedy, count, of, unit, tuple(evidence))
+    remedy = remedy or check.remedy
+    return Finding(code, severity or check.severity, message, check.why, remedy, count, of, unit, tuple(evidence))

@@ -8,6 +8,7 @@ from budget_cli import objective
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.groups.moments import Floats
+from budget_cli.records.doubts import lines_of_a_group
 
 FEWEST = 4  # prompts, below which a share means nothing
 
@@ -17,9 +18,10 @@ def check(dump: CheckInput) -> Findings:
     if dump.responses:
         yield from _variance(dump)
         yield from _penalised(dump)
-        yield from _sizes(dump)
+        lines = _lines_of_a_group(dump)
+        yield from _sizes(dump, lines)
         if dump.per_prompt is not None:
-            yield from _stored_advantages(dump)
+            yield from _stored_advantages(dump, lines)
 
 
 def _variance(dump: CheckInput) -> Findings:
@@ -100,7 +102,24 @@ def _best_changes(dump: CheckInput) -> Findings:
         yield finding("best-response-changes", message, count, prompts, "prompts", dump.prompts(changes))
 
 
-def _sizes(dump: CheckInput) -> Findings:
+def _lines_of_a_group(dump: CheckInput) -> int | None:
+    """Return the number of lines over which stored advantages sum to 0, where every prompt has one response.
+
+    None if there is no such number, or if not every line holds a response.
+    """
+    n = dump.groups.column("n")
+    if dump.per_prompt is None or np.any(n != 1) or np.any(dump.row("with_advantage") != 1):
+        return None
+    source, line = np.divmod(dump.row("place"), dump.lines_per_source)
+    ends = np.append(np.flatnonzero(np.diff(source)) + 1, n.size)
+    starts = np.append(0, ends[:-1])
+    if np.any(line != np.arange(n.size) - np.repeat(starts, ends - starts) + 1):
+        return None
+    size = lines_of_a_group(dump.row("advantage"), whole=True)
+    return size if size and not np.any((ends - starts) % size) else None
+
+
+def _sizes(dump: CheckInput, lines: int | None) -> Findings:
     n, prompts = dump.groups.column("n"), len(dump.groups)
     single = n == 1
     if single.any():
@@ -111,7 +130,7 @@ def _sizes(dump: CheckInput) -> Findings:
             )
         else:
             message = f"{count:,} of {counted(prompts, 'prompt')} {'has' if count == 1 else 'have'} a single response"
-        yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single))
+        yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single), remedy=_by_lines(lines))
     sizes, numbers = np.unique(n[~single], return_counts=True)
     if sizes.size < 2:
         return
@@ -134,20 +153,30 @@ def _sizes(dump: CheckInput) -> Findings:
         yield finding("uneven-groups", message, count, prompts, "prompts", dump.prompts(uneven))
 
 
-def _stored_advantages(dump: CheckInput) -> Findings:
+def _by_lines(lines: int | None) -> str | None:
+    """Return what to do where the advantages show how many lines a group has; None if they do not."""
+    if lines is None:
+        return None
+    return f"Give `--group-size {lines}`: over every {lines} lines the stored advantages sum to 0."
+
+
+def _stored_advantages(dump: CheckInput, lines: int | None) -> Findings:
     n, known = dump.groups.column("n"), dump.row("with_advantage")
-    complete = (n > 1) & (known == n)
-    if not complete.any():
-        return
+    complete = known == n
+    several, single = complete & (n > 1), complete & (n == 1)
     total, squares = dump.row("advantage"), dump.row("advantage_squares")
     typical = np.sqrt(squares / n)
-    off = complete & (np.abs(total) / n > np.maximum(1e-6, dump.threshold("stored-advantage.share") * typical))
-    flat = complete & (squares == 0) & (dump.groups.column("rr") > 0)
-    wrong = off | flat
+    off = several & (np.abs(total) / n > np.maximum(1e-6, dump.threshold("stored-advantage.share") * typical))
+    flat = several & (squares == 0) & (dump.groups.column("rr") > 0)
+    alone = single & (np.abs(total) > 1e-6)
+    wrong = off | flat | alone
     if wrong.any():
-        count, of = int(wrong.sum()), int(complete.sum())
-        among = f"of {counted(of, 'prompt')} the stored advantages"
+        of = int(complete.sum())
+        among = f"of {counted(int(several.sum()), 'prompt')} the stored advantages"
         problems = [f"in {int(off.sum()):,} {among} do not sum to 0"] if off.any() else []
         problems += [f"in {int(flat.sum()):,} {among} are all 0 although rewards differ"] if flat.any() else []
-        message = "; ".join(problems)
-        yield finding("stored-advantage", message, count, of, "prompts", dump.prompts(wrong))
+        if alone.any():
+            singles = f"{counted(int(single.sum()), 'prompt')} with a single response"
+            problems.append(f"in {int(alone.sum()):,} of {singles} the stored advantage is not 0")
+        message, remedy = "; ".join(problems), _by_lines(lines)
+        yield finding("stored-advantage", message, int(wrong.sum()), of, "prompts", dump.prompts(wrong), remedy=remedy)

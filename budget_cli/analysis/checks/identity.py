@@ -10,12 +10,15 @@ from budget_cli.evidence.counters import FEW, Location
 from budget_cli.evidence.distinct_sample import KEPT
 from budget_cli.evidence.per_prompt import PerPrompt
 
+BY_TEXT = "Group by the text: `{}`. If that varies on purpose, keep the id."
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
 
 def check(dump: CheckInput) -> Findings:
     """Yield the findings on identity."""
     yield from _id_types(dump)
+    if not dump.has_texts:
+        yield from _first_texts(dump)
     if dump.per_prompt is not None:
         yield from _prompt_texts(dump)
         yield from _equal_responses(dump, dump.per_prompt)
@@ -36,6 +39,14 @@ def _id_types(dump: CheckInput) -> Findings:
     yield finding("mixed-id-types", message, int(rarer.sum()), len(keys), "prompts", dump.prompts(rarer))
 
 
+def _first_texts(dump: CheckInput) -> Findings:
+    """Yield what the first records show, which are read in any case."""
+    for doubt in dump.doubts:
+        if doubt.several_texts:
+            remedy = BY_TEXT.format(doubt.remedy)
+            yield finding("id-over-texts", doubt.message, doubt.prompts, doubt.of, "prompts", remedy=remedy)
+
+
 def _prompt_texts(dump: CheckInput) -> Findings:
     text = dump.row("text")
     known = np.flatnonzero(text)
@@ -47,7 +58,8 @@ def _prompt_texts(dump: CheckInput) -> Findings:
         message = f"{count:,} of {counted(known.size, 'prompt id')} stand for more than one prompt text"
         rows = np.flatnonzero(other)[:FEW].tolist()
         evidence = dump.evidence(Location(int(other[row]), row) for row in rows)
-        yield finding("id-over-texts", message, count, known.size, "prompts", evidence)
+        remedy = BY_TEXT.format(dump.by_prompt_text)
+        yield finding("id-over-texts", message, count, known.size, "prompts", evidence, remedy=remedy)
     # the same prompt in another step is another group
     of_step = text[known] ^ (dump.row("step")[known] * SPREAD)
     _, place, numbers = np.unique(of_step, return_inverse=True, return_counts=True)
@@ -68,6 +80,7 @@ def _prompt_texts(dump: CheckInput) -> Findings:
             "prompts",
             dump.prompts(mask),
             "info" if everywhere else "warning",
+            f"Group by the text: `{dump.by_prompt_text}`.",
         )
 
 

@@ -32,10 +32,12 @@ def run_checks(dump: CheckInput, wanted: Collection[str]) -> CheckRun:
     order = list(catalogue.CHECKS)
     found = [one for topic in TOPICS for one in topic.check(dump) if one.code in wanted]
     found.sort(key=lambda one: (-one.rank, order.index(one.code)))
-    unchecked, without = [], set()
+    unchecked: list[SkippedChecks] = []
+    without: set[str] = set()
+    shown = {one.code for one in found}  # perhaps only in the first records
     for reason, needs in _unmet_needs(dump).items():
         codes = [code for code in order if code in wanted and needs & set(catalogue.CHECKS[code].needs)]
-        codes = [code for code in codes if code not in without]
+        codes = [code for code in codes if code not in without | shown]
         without |= set(codes)
         if codes:
             unchecked.append(SkippedChecks(tuple(codes), reason))

@@ -326,6 +326,16 @@ PAIRS: dict[str, list[Pair]] = {
             12,
             "in 12 of 12 prompts the stored advantages are all 0 although rewards differ",
         ),
+        # the id of a response in place of the prompt's
+        Pair(
+            change(GOOD, prompt_id=lambda r: f"{r['prompt_id']}/{r['log_prob']}", prompt_text=lambda r: None),
+            change(GOOD, prompt_id=lambda r: f"{r['prompt_id']}/{r['log_prob']}", advantage=lambda r: 0.0),
+            "warning",
+            72,
+            "in 72 of 72 prompts with a single response the stored advantage is not 0",
+            BUDGET,
+            1,
+        ),
         # divided by the standard deviation they still sum to 0
         Pair(
             change(GOOD, advantage=lambda r: r["advantage"] + 0.1),

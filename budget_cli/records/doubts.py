@@ -1,0 +1,115 @@
+"""The first samples of a dump → what contradicts their prompt ids, and the options that would group otherwise.
+
+Knows no bytes. Looks at few samples, so that every command can: `check` looks at all of them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from budget_cli.records.record import composite, extra_value
+from budget_cli.schema.fields import Fields
+from budget_cli.schema.json_values import Invalid, canonical
+from budget_cli.schema.lookup import MISSING, value_at
+from budget_cli.schema.parsing import place_text
+from budget_cli.schema.proposals import by_prompt_text
+
+LOOKED_AT = 256  # samples
+FEWEST = 4  # samples, below which ids that all differ show nothing
+LARGEST = 1 << 10  # responses to a prompt
+ZERO = 0.01  # of the root mean square: a sum of advantages, per response, that is 0 but for rounding to 16 bits
+
+
+class Doubt(NamedTuple):
+    """What the first samples show against the prompt ids."""
+
+    message: str
+    remedy: str  # options
+    prompts: int  # that are in doubt
+    of: int
+    several_texts: bool  # True if one id stands for several texts; False if each stands for one response of several
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.remedy} groups by that"
+
+
+def doubts(samples: Sequence[dict[str, Any]], fields: Fields) -> list[Doubt]:
+    """Return what the first samples say against the ids by which the fields group them."""
+    if fields.group:
+        return []
+    first = [(sample, key) for sample in samples[:LOOKED_AT] if (key := _key(sample, fields)) is not None]
+    return [doubt for doubt in (_several_texts(first, fields), _one_of_several(first, fields)) if doubt is not None]
+
+
+def _several_texts(first: Sequence[tuple[dict[str, Any], str]], fields: Fields) -> Doubt | None:
+    texts: dict[str, set[str]] = {}
+    begun = set()
+    for sample, key in first:
+        if fields.has_rollouts:  # the prompt of a later turn holds those before
+            rollout = extra_value(sample, fields, "rollout_id")
+            if rollout is not None and (key, rollout) in begun:
+                continue
+            begun.add((key, rollout))
+        text = _at(sample, fields, "prompt_text")
+        if isinstance(text, (str, list, dict)) and text:
+            texts.setdefault(key, set()).add(text if isinstance(text, str) else canonical(text))
+    count = sum(len(of_key) > 1 for of_key in texts.values())
+    if not count:
+        return None
+    verb, each = ("stands", "it has") if count == 1 else ("stand", "they have")
+    message = f"{count} of the first {len(texts)} prompt ids {verb} for several prompts, as {each} different"
+    message += f" {place_text(fields.paths['prompt_text'])}"
+    return Doubt(message, by_prompt_text(fields), count, len(texts), several_texts=True)
+
+
+def _one_of_several(first: Sequence[tuple[dict[str, Any], str]], fields: Fields) -> Doubt | None:
+    keys = [key for _, key in first]
+    if len(keys) < FEWEST or len(set(keys)) < len(keys) or fields.has_rollouts:
+        return None
+    advantages = [extra_value(sample, fields, "advantage") for sample, _ in first]
+    size = None if None in advantages else lines_of_a_group(advantages)
+    if size is None:
+        return None
+    message = f"no prompt id comes twice among the first {len(keys)} records, but over every {size} of them the stored"
+    message += " advantages sum to 0"
+    return Doubt(message, f"--group-size {size}", len(keys), len(keys), several_texts=False)
+
+
+def _key(sample: dict[str, Any], fields: Fields) -> str | None:
+    """Return what makes the prompt of a sample, with its step if that is a part of it."""
+    names = ("step", "prompt_id") if fields.prompts_of_steps else ("prompt_id",)
+    parts = [_at(sample, fields, name) for name in names]
+    if parts[-1] is MISSING:
+        return None
+    try:
+        return canonical([None if part is MISSING else composite(part) for part in parts])
+    except Invalid:
+        return None
+
+
+def _at(sample: dict[str, Any], fields: Fields, name: str) -> Any:
+    try:
+        return value_at(sample, fields.paths[name])
+    except Invalid:
+        return MISSING
+
+
+def lines_of_a_group(advantages: Sequence[float], whole: bool = False) -> int | None:
+    """Return the number of responses after which the stored advantages sum to 0 again and again; None if none does.
+
+    Args:
+        advantages: of responses that follow each other in the dump.
+        whole: True if these are all of a file, so that the last group is complete.
+    """
+    values = np.array(advantages, dtype=np.float64)
+    if not np.all(np.isfinite(values)) or not np.any(values):
+        return None
+    close = ZERO * float(np.sqrt(np.mean(values * values)))
+    sums, sizes = (np.append(0.0, np.cumsum(each)) for each in (values, np.abs(values)))
+    for size in range(2, min(LARGEST, values.size // 2) + 1):
+        if not (whole and values.size % size):
+            off, taught = np.abs(np.diff(sums[::size])), np.diff(sizes[::size]) > close
+            if np.all(off <= close * size) and np.count_nonzero(taught) > 1:
+                return size
+    return None

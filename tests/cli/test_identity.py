@@ -1,0 +1,100 @@
+"""If this fails, a command does not say that prompt ids are contradicted, or what it says to do does not help."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import Run
+
+TRAINER = Path(__file__).parents[1] / "trainer"
+REWARDS = ("--kl-coef", "0", "--beta", "0")
+POSITIONS = ("--field", "prompt_id=[step, prompt_idx]")
+COMMANDS = [
+    ("loss", *REWARDS),
+    ("check",),
+    ("sweep", "--beta", "0", "--alpha", "0"),
+    ("annotate", *REWARDS),
+    ("summarize", *REWARDS),
+    ("report", *REWARDS),
+]
+
+
+def findings(budget_cli: Run, *arguments: Any) -> dict[str, dict[str, Any]]:
+    return {one["code"]: one for one in json.loads(budget_cli("check", *arguments, "-f", "json").stdout)["findings"]}
+
+
+def options_in(remedy: str) -> list[str]:
+    (found,) = re.findall("`(--[^`]*)`", remedy)
+    return shlex.split(found)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_every_command_says_that_one_id_stands_for_several_prompts(budget_cli: Run, command: tuple[str, ...]) -> None:
+    dump = TRAINER / "open_instruct_regrouped.jsonl"
+    done = budget_cli(command[0], dump, *command[1:], *POSITIONS)
+    assert (
+        f"{dump}: warning: 2 of the first 2 prompt ids stand for several prompts, as they have different prompt_tokens:"
+        " --field 'prompt_id=digest(prompt_tokens)' groups by that\n"
+    ) in done.stderr.decode()
+    assert b"warning" not in budget_cli(command[0], dump, *command[1:]).stderr
+    assert b"warning" not in budget_cli(command[0], dump, *command[1:], *POSITIONS, "-q").stderr
+
+
+@pytest.mark.parametrize("text", [(), ("--text",)])
+def test_check_finds_an_id_over_several_prompts_and_its_remedy_gives_the_right_loss(
+    budget_cli: Run, text: tuple[str, ...]
+) -> None:
+    dump = TRAINER / "open_instruct_regrouped.jsonl"
+    found = findings(budget_cli, dump, *POSITIONS, *text)["id-over-texts"]
+    assert (found["count"], found["of"], found["severity"]) == (2, 2, "warning")
+    options = options_in(found["remedy"])
+    assert options == ["--field", "prompt_id=digest(prompt_tokens)"]
+    answer = json.loads(budget_cli("loss", dump, *REWARDS, *options, "-f", "json").stdout)
+    assert (answer["loss"], answer["prompts"]) == (0.1944, 3)
+    assert "id-over-texts" not in findings(budget_cli, dump, *options, *text)
+
+
+def test_a_remedy_keeps_ids_of_one_file_apart_from_those_of_another(budget_cli: Run, tmp_path: Path) -> None:
+    record = {"example_id": 1, "completion": "a", "reward": 1.0}
+    for name in "ab":
+        lines = [json.dumps({**record, "prompt": text}) + "\n" for text in ("2 + 2", "3 + 3")]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    (files, found) = (sorted(tmp_path.iterdir()), findings(budget_cli, *sorted(tmp_path.iterdir()), "--text"))
+    options = options_in(found["id-over-texts"]["remedy"])
+    assert options == ["--field", "prompt_id=digest(prompt)", "--ids-per-file"]
+    assert json.loads(budget_cli("loss", *files, *REWARDS, *options, "-f", "json").stdout)["prompts"] == 4
+
+
+def test_stored_advantages_give_the_size_of_groups_that_fell_apart(budget_cli: Run) -> None:
+    dump = TRAINER / "nemo_rl_path_in_prompt.jsonl"
+    found = findings(budget_cli, dump)
+    assert found["stored-advantage"]["message"] == (
+        "in 6 of 6 prompts with a single response the stored advantage is not 0"
+    )
+    assert found["singleton"]["remedy"] == found["stored-advantage"]["remedy"]
+    options = options_in(found["stored-advantage"]["remedy"])
+    assert options == ["--group-size", "3"]
+    assert json.loads(budget_cli("loss", dump, *REWARDS, *options, "-f", "json").stdout)["loss"] == 0.2222
+    done = budget_cli("loss", dump, *REWARDS)
+    assert b"over every 3 of them the stored advantages sum to 0: --group-size 3 groups by that" in done.stderr
+    assert not {"singleton", "stored-advantage"} & set(findings(budget_cli, dump, *options))
+    assert not {"singleton", "stored-advantage"} & set(findings(budget_cli, TRAINER / "nemo_rl_same_prompt.jsonl"))
+
+
+def test_a_size_that_a_file_is_no_multiple_of_is_not_proposed(budget_cli: Run, tmp_path: Path) -> None:
+    lines = (TRAINER / "nemo_rl_path_in_prompt.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut.jsonl").write_bytes(b"".join(lines[:5]))
+    (tmp_path / "blank.jsonl").write_bytes(b"\n".join([*lines, b""]))
+    for dump in sorted(tmp_path.iterdir()):
+        found = findings(budget_cli, dump)["stored-advantage"]
+        assert "give the number of lines of a group: `--group-size N`" in found["remedy"]
+
+
+def test_canonical_records_with_the_text_of_their_prompts_are_looked_at(budget_cli: Run, tmp_path: Path) -> None:
+    lines = [{"prompt_id": "p", "reward": 1.0, "prompt_text": text} for text in ("2 + 2", "3 + 3")]
+    dump = tmp_path / "a.jsonl"
+    dump.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert b"--field 'prompt_id=digest(prompt_text)' groups by that" in budget_cli("loss", dump, *REWARDS).stderr
