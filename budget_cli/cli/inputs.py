@@ -216,13 +216,15 @@ class Placement:
         if by == "file":
             return by
         if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may map
-            self.bare = replace(self.bare, extras=(by,))
+            self.bare = replace(self.bare, extras=(by,), by=by)
             return by
         try:
             place = parse_place(by)
         except UsageProblem as problem:
             raise UsageProblem(f"--by {by}: expected file or the place of a field: {problem}") from None
-        self.bare = replace(self.bare, places=tuple({**self.bare.paths, LABEL: place}.items()), extras=(LABEL,))
+        self.bare = replace(
+            self.bare, places=tuple({**self.bare.paths, LABEL: place}.items()), extras=(LABEL,), by=LABEL
+        )
         return LABEL
 
     def also_read(self, names: Collection[str]) -> None:

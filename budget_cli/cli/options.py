@@ -1,10 +1,14 @@
 """The options that several commands share, and the checks on their values."""
 
+import contextlib
 import math
+import os
 from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+from budget_cli.errors import InputProblem, UsageProblem
 
 
 class LossFormat(StrEnum):
@@ -60,6 +64,23 @@ def _presets(incomplete: str) -> list[str]:
     from budget_cli.schema import presets
 
     return [name for name in presets.load() if name.startswith(incomplete)]
+
+
+def _reasons(context: typer.Context, incomplete: str) -> list[str]:
+    """The reasons of the preset that is named or fits the first file, and `all`; those of every preset if none does."""
+    from budget_cli.records import detection
+    from budget_cli.schema import presets
+    from budget_cli.sources import local
+
+    known = presets.load()
+    preset = known.get(context.params.get("preset") or "")
+    files = [name for name in context.args if os.path.exists(name)][:1]  # arguments, as --keep lacks its value
+    if preset is None and files:
+        with contextlib.suppress(InputProblem, UsageProblem):
+            preset = detection.detect_preset(detection.sniff(local.find(files)), known)
+    those = known.values() if preset is None else [preset]
+    reasons = dict.fromkeys(reason for one in those for reason in one.reasons)
+    return [reason for reason in (*reasons, presets.ALL) if reason.startswith(incomplete)]
 
 
 def _fields(incomplete: str) -> list[str]:
@@ -173,6 +194,7 @@ Keep = Annotated[
         "--keep",
         metavar="REASON|all",
         show_default=False,
+        autocompletion=_reasons,
         rich_help_panel="Fields",
         help="Use the samples that the preset leaves out for this reason, such as failed. Repeatable.",
     ),

@@ -27,7 +27,7 @@ from budget_cli.cli.bundles import (
     ScreenOptions,
     VerdictOptions,
 )
-from budget_cli.cli.inputs import Placement
+from budget_cli.cli.inputs import LABEL, Placement
 from budget_cli.cli.options import Aggregate, Engine
 from budget_cli.cli.progress import progress_over
 from budget_cli.errors import Exit, UsageProblem
@@ -173,6 +173,8 @@ class Session:
         """Drop the step from the prompt ids if there is only one step; add a note on ids that recur in other files."""
         self.placement.require_named(result.has_named)
         responses = result.without_rollout
+        if LABEL in self.fields.extras:
+            _join_labels(result)
         if responses:
             result.notes.append(f"{counted(responses, 'record')} without a rollout_id: each is a response of its own")
         if len(result.steps) == 1 and not result.source_results:
@@ -335,6 +337,13 @@ class Session:
         if self.scanned.problems:
             return Exit.IO
         return Exit.FAIL if reasons else Exit.PASS
+
+
+def _join_labels(result: Scan) -> None:
+    """Put the records that write a number as 1 in the row of those that write it as 1.0."""
+    for label in [one for one in result.by if isinstance(one, int) and f"{one}.0" in result.by]:
+        result.by[f"{label}.0"].merge(result.by.pop(label))
+        result.tallies[f"{label}.0"].merge(result.tallies.pop(label))
 
 
 def say_failures(reasons: Iterable[Reason]) -> None:

@@ -203,6 +203,7 @@ class Decoded:
     lines: int  # physical lines
     rejections: list[Rejection]
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
+    left_out_by: list[tuple[Label, int, str]] = field(default_factory=list)  # label, line and reason, if `fields.by`
 
 
 def concatenate(slices: list[ResponseColumns], ids: Ids) -> ResponseColumns:

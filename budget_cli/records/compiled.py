@@ -118,6 +118,8 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         if fields.skip_unscored:  # a line without a reward is skipped, whatever else holds
             scored = by_field["reward"].states == VALUE if fields.scored_by != "rewards" else False
             left_out &= scored  # those that have an array of rewards are deferred
+        if fields.by in by_field:
+            left_out &= by_field[fields.by].states != UNUSABLE
     shapes = [_responses(by_field, fields, line, extras, readable, counted_lengths)]
     if rewards is not None and not fields.extras:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}
@@ -144,12 +146,18 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         reference.tally.left_out.update(reason for _, reason in counted)
         places = []
         merge_left_out(places, sorted([*reference.left_out, *(LeftOut("", *one) for one in counted)]))
+        if fields.by:
+            labels = extras[fields.by] if fields.by in extras else _extra(by_field[fields.by], "label")
+            assert isinstance(labels, LabelColumn)
+            codes = labels.codes[left_out].tolist()
+            of_each = [labels.values[code] if code >= 0 else None for code in codes]
+            reference.left_out_by += [(label, *one) for label, one in zip(of_each, counted, strict=True)]
     if len(parts) == 1 and all_used and reference.is_empty and all(one.distinct for one in by_field.values()):
         merged = replace(parts[0], keys=by_field["prompt_id"].keys)
     else:
         merged = _merged(parts, by_field["prompt_id"].keys, reference)
     reference.tally.length_origins = merged.length_origins(fields.tokenizer)
-    return Decoded(merged, reference.tally, read.lines, reference.rejections, places)
+    return Decoded(merged, reference.tally, read.lines, reference.rejections, places, reference.left_out_by)
 
 
 def _merged(parts: list[ResponseColumns], keys: Sequence[Key], reference: ReferenceReader) -> ResponseColumns:

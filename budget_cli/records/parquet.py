@@ -188,7 +188,7 @@ def _decode_by_row(
         reader.read_row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
     found = reader.columns(Ids())
     reader.tally.length_origins = found.length_origins(fields.tokenizer)
-    return Decoded(found, reader.tally, batch.num_rows, reader.rejections, reader.left_out)
+    return Decoded(found, reader.tally, batch.num_rows, reader.rejections, reader.left_out, reader.left_out_by)
 
 
 def _unreadable(row: Sequence[Any]) -> Invalid | None:

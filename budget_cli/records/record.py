@@ -40,20 +40,20 @@ class Length(NamedTuple):
 Response = tuple[Key, float, Length, float | None, float | None, int | None, tuple[Any, ...]]
 
 
-def responses(value: Any, fields: Fields, line: int) -> tuple[list[Response], list[str]]:
-    """Return the responses that the value of a line holds, and a reason for each sample that is left out.
+def responses(value: Any, fields: Fields, line: int) -> tuple[list[Response], list[tuple[str, Key | None]]]:
+    """Return the responses that the value of a line holds, and the reason and label of each sample that is left out.
 
     Raises:
         Invalid: a required field is missing, or a field is not what it must be.
         NotASample: the line has no reward, and such lines are to be skipped.
     """
     found: list[Response] = []
-    left_out: list[str] = []
+    left_out: list[tuple[str, Key | None]] = []
     samples = split_records(value, fields)
     if fields.skip_unscored and all(isinstance(sample, dict) and not _has_reward(sample, fields) for sample in samples):
         raise NotASample
     if not samples and fields.empty_reason:
-        left_out.append(fields.empty_reason)
+        left_out.append((fields.empty_reason, _label(value, fields)))
     for record in samples:
         if not isinstance(record, dict):
             raise Invalid("not-an-object", f"expected an object, found {type_name(record)}", column=1)
@@ -61,8 +61,14 @@ def responses(value: Any, fields: Fields, line: int) -> tuple[list[Response], li
         if reason is None:
             found += _responses_of_record(record, fields, line)
         else:
-            left_out.append(reason)
+            left_out.append((reason, _label(record, fields)))
     return found, left_out
+
+
+def _label(record: Any, fields: Fields) -> Key | None:
+    """Return the label of a sample that is left out; None without one, or if nothing is split by label."""
+    label: Key | None = extra_value(record, fields, fields.by) if fields.by and isinstance(record, dict) else None
+    return label
 
 
 def reason_to_leave_out(record: dict[str, Any], fields: Fields) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from budget_cli.ids import Ids
+from budget_cli.ids import Ids, Key
 from budget_cli.records import columns, record
 from budget_cli.records.columns import (
     PLACES_OF_EACH,
@@ -42,7 +42,7 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimi
         reader.read_line(number, line, torn=torn and number == len(lines))
     read = reader.columns(Ids())
     reader.tally.length_origins = read.length_origins(fields.tokenizer)
-    return Decoded(read, reader.tally, len(lines), reader.rejections, reader.left_out)
+    return Decoded(read, reader.tally, len(lines), reader.rejections, reader.left_out, reader.left_out_by)
 
 
 class ReferenceReader:
@@ -52,6 +52,7 @@ class ReferenceReader:
         self.tally = Tally()
         self.rejections: list[Rejection] = []
         self.left_out: list[LeftOut] = []  # the first places of each reason
+        self.left_out_by: list[tuple[Key | None, int, str]] = []  # label, line and reason of all, if there are labels
         self._fields, self._max_line_bytes, self._keep = fields, max_line_bytes, keep
         self._rows: list[record.Response] = []
         self._lines: list[int] = []  # of each row
@@ -94,11 +95,13 @@ class ReferenceReader:
             tally.used += bool(rows or not left_out)
             self._rows += rows
             self._lines += [number] * len(rows)
-            for reason in left_out:
-                self.note_left_out(number, reason)
+            for reason, label in left_out:
+                self.note_left_out(number, reason, label)
 
-    def note_left_out(self, number: int, reason: str) -> None:
+    def note_left_out(self, number: int, reason: str, label: Key | None) -> None:
         """Count a sample that is left out of a line."""
+        if self._fields.by:
+            self.left_out_by.append((label, number, reason))
         if self.tally.left_out[reason] < PLACES_OF_EACH:
             self.left_out.append(LeftOut("", number, reason))
         self.tally.left_out[reason] += 1

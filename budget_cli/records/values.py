@@ -102,8 +102,8 @@ def label(value: Any) -> Key:
     """Return a string or an integer as it is, any other finite number and a boolean as they are written in JSON."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value % 1:
-        return repr(finite_number(value))
+    if isinstance(value, float):
+        return repr(finite_number(value) + 0.0)
     return prompt_id(value)
 
 

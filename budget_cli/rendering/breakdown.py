@@ -12,6 +12,7 @@ from budget_cli.rendering.text import BARS, INFO, MISSING, Line, Piece, figure
 FIRST_SHOWN, LAST_SHOWN = 10, 20  # rows of a table; a trend is in all of them
 NAME = 20  # characters of a label
 NO_LABEL = "(none)"
+FEW = 3  # rows that the line on samples left out names
 BINS = 8  # of a trend, at most
 
 
@@ -69,6 +70,7 @@ def screen(split: Breakdown, total: Loss, precision: int) -> Iterator[Line]:
         cells = "".join(f"{c.shown(number_at(row.loss, c.path), precision):>{c.width}}" for c in COLUMNS)
         failed = any(not gate.passed for gate in row.gates)
         yield [Piece(f"{names[i]:<{NAME}}"), Piece(cells), Piece("  fail" if failed else "", "bold red")]
+    yield from _left_out(rows, names)
     yield []
     if sum(row.loss.prompts for row in rows) > total.prompts:
         yield [INFO, Piece("a prompt in several rows forms a group in each, but one in the total")]
@@ -76,6 +78,16 @@ def screen(split: Breakdown, total: Loss, precision: int) -> Iterator[Line]:
             yield [
                 Piece(f"          (to split it there too: --field 'prompt_id=[{split.by}, {split.prompt_id}]')", "dim")
             ]
+
+
+def _left_out(rows: Sequence[Row], names: Sequence[str]) -> Iterator[Line]:
+    """Yield a line on the rows from which samples are left out, those with most of them first."""
+    counts = [(row.loss.records.left_out, name) for row, name in zip(rows, names, strict=True)]
+    most = sorted(((count, name) for count, name in counts if count), key=lambda pair: -pair[0])
+    if most:
+        each = ", ".join(f"{count:,} of {name}" for count, name in most[:FEW])
+        more = f", and more of {len(most) - FEW} others" if len(most) > FEW else ""
+        yield [Piece(f"left out            {each}{more}", "dim")]
 
 
 def _names(split: Breakdown) -> list[str]:
@@ -117,8 +129,11 @@ def csv(split: Breakdown, precision: int) -> bytes:
 
 def markdown(split: Breakdown, precision: int) -> bytes:
     """Return one row per label, with the columns of the screen."""
+    paths = [column.path for column in COLUMNS]
+    if any(row.loss.left_out for row in split.rows):
+        paths.append("records.left_out")
     body = (
-        [NO_LABEL if row.key is None else row.key, *(rounded(number_at(row.loss, c.path), precision) for c in COLUMNS)]
+        [NO_LABEL if row.key is None else row.key, *(rounded(number_at(row.loss, path), precision) for path in paths)]
         for row in split.rows
     )
-    return markdown_table([split.by, *(column.path for column in COLUMNS)], body).encode("utf-8", "backslashreplace")
+    return markdown_table([split.by, *paths], body).encode("utf-8", "backslashreplace")

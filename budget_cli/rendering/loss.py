@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from budget_cli.analysis.breakdown import Row
 from budget_cli.analysis.gates import GateResult
+from budget_cli.analysis.left_out import described
 from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names, per_prompt_losses, phantom_prompts
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
@@ -247,6 +248,8 @@ def annotations(
     size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
     status = "fail" if reasons else "pass"
     notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
+    if loss.left_out:
+        notes.append(Annotation("notice", TITLE, f"left out: {described(loss.left_out)}"))
     notes += [Annotation("error", TITLE, str(reason)) for reason in reasons]
     level = "error" if reasons else "warning"  # records may be rejected and the verdict be pass
     notes += [

@@ -47,6 +47,7 @@ def json(
     suggestions: Sequence[Suggestion],
     share: float,
     status: str,
+    tally: Tally,
     rejections: Sequence[Rejection],
     incomplete: Sequence[str],
     precision: int,
@@ -61,6 +62,7 @@ def json(
             {name: value if name in exact else rounded(value, precision) for name, value in as_dict(one).items()}
             for one in suggestions
         ],
+        "left_out": dict(tally.left_out),
         "rejections": rejections_as_dicts(rejections),
         "incomplete": [utf8(problem) for problem in incomplete],
     }
@@ -124,7 +126,9 @@ class SuggestionAnswer(NamedTuple):
 
     def json(self) -> bytes:
         """Return one JSON object."""
-        return json(self.suggestions, self.share, self.status, self.rejections, self.incomplete, self.precision)
+        return json(
+            self.suggestions, self.share, self.status, self.tally, self.rejections, self.incomplete, self.precision
+        )
 
     def jsonl(self) -> bytes:
         """Return one line per suggestion."""

@@ -5,6 +5,7 @@ Joins records, groups and evidence, which do not know each other.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,15 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, plan.empty_observations())
         part.rows = one_row_per_rollout(columns) if plan.fields.has_rollouts else columns
         tally.length_origins.clear()  # counted by response
+        if plan.by == "file":  # the rows are counted once they are responses
+            part.by[source.name] = Groups(plan.layout)
+            part.tallies[source.name] = replace(tally, read=tally.read - tally.used, used=0)
     else:
         groups, by, tallies, observations = take(columns, source.name, plan, tally)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
     part.left_out = decoded.left_out
+    if decoded.left_out_by:
+        _add_left_out(part, decoded, plan)
     if plan.fields.prompts_of_steps:
         part.steps = _steps_in(columns)
     if plan.named and columns.reward.size:
@@ -105,6 +111,21 @@ def _by_label(
         lines = by[label].row_count if tally is None else np.unique(of_label.line).size
         tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(plan.fields.tokenizer))
     return by, tallies
+
+
+def _add_left_out(part: Part, decoded: Decoded, plan: Plan) -> None:
+    """Add the samples that are left out to the records of their labels."""
+    labels, lines = decoded.columns.extras[plan.fields.by], decoded.columns.line.tolist()
+    assert isinstance(labels, LabelColumn)
+    held = {
+        (labels.values[code] if code >= 0 else None, at) for code, at in zip(labels.codes.tolist(), lines, strict=True)
+    }
+    for label, line, reason in decoded.left_out_by:
+        part.by.setdefault(label, Groups(plan.layout))
+        tally = part.tallies.setdefault(label, Tally())
+        tally.left_out[reason] += 1
+        tally.read += (label, line) not in held
+        held.add((label, line))
 
 
 def groups_from(columns: ResponseColumns, plan: Plan) -> Groups:

@@ -183,7 +183,8 @@ class Scan:
         """Take the moments and observations of the responses that a source's rows make up."""
         if plan.fields.group_size:
             make_prompts_of_lines(columns, plan.fields.group_size, result.name)
-        result.groups, result.by, tallies, result.observations = take(columns, result.name, plan)
+        result.groups, by, tallies, result.observations = take(columns, result.name, plan)
+        result.by |= by  # beside labels of which all samples are left out
         result.rollouts = None
         if plan.fields.has_rollouts:
             rollouts = columns.extras["rollout_id"]

@@ -98,6 +98,7 @@ class Fields:
     needs_length: bool = True
     needs_log_probs: bool = True
     extras: tuple[str, ...] = ()  # which of EXTRAS to read
+    by: str = ""  # the extra that labels the rows of a breakdown, to which samples that are left out belong, too
     tokenizer: TokenCounter | None = None  # counts the text of a response without a length; None: nothing does
 
     @cached_property

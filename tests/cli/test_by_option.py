@@ -217,7 +217,7 @@ def test_rows_by_a_number_or_a_boolean_are_named_after_it(loss_json: LossJson, t
     assert [(row["key"], row["responses"]) for row in by_number] == [
         ("1e-05", 1),
         ("0.7", 2),
-        (1, 2),
+        ("1.0", 2),  # written once as 1
         (9, 1),
         ("10.5", 1),
     ]

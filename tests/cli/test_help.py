@@ -11,6 +11,7 @@ from command import Run
 from budget_cli.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[2]
+DUMPS = ROOT / "tests" / "dumps"
 EXAMPLE = re.compile(r"^    (?=.*\bbudget-cli )(.*)$", re.MULTILINE)
 
 
@@ -70,6 +71,11 @@ COMPLETIONS: list[tuple[str, str]] = [
     ("loss --fail-if over_budget.f", "over_budget.fraction"),
     ("compare --fail-if loss.d", "loss.delta"),
     ("loss --by f", "file\nfinish_reason"),
+    ("loss --preset prime-rl-traces --keep u", "untrainable"),
+    ("loss --preset verl-v0 --keep u", ""),
+    (f"loss {DUMPS}/miles.jsonl --keep a", "aborted\nall"),
+    (f"loss {DUMPS}/gone.jsonl --keep lo", "loss-masked"),
+    (f"loss {DUMPS}/verl-v0.jsonl --keep a", "all"),
 ]
 
 

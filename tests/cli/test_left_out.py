@@ -1,5 +1,6 @@
 """If this fails, samples that are left out are lost, counted otherwise by another way of reading, or touched."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,83 @@ def test_workers_and_summaries_leave_out_the_same(budget_cli: Run, tmp_path: Pat
         assert [place["line"] for place in found[0][0]["evidence"]] == [1, 15, 22, 29, 2]
     else:
         assert merged == one
+
+
+ROWS = [("math", [1, 1, 0, 0], "1001"), ("code", [1, 0], "11"), ("game", [1, 1], "00"), (0.5, [1], "0")]
+
+
+def labelled(folder: Path) -> Path:
+    """Write records of four environments, in two of which all are left out."""
+    rows = [
+        {"prompt_id": f"p{env}", "reward": reward, "env": env, "ok": ok == "1"}
+        for env, rewards, all_ok in ROWS
+        for reward, ok in zip(rewards, all_ok, strict=True)
+    ]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder / "a.jsonl"
+
+
+@pytest.mark.parametrize("by", ["env", "join('', [to_string(env)])"])
+def test_what_is_left_out_belongs_to_the_row_of_its_label(loss_json: LossJson, tmp_path: Path, by: str) -> None:
+    path = labelled(tmp_path)
+    answer = loss_json(path, *REWARDS, "--where", "ok", "--by", by)
+    found = {str(row["key"]): (row["responses"], row["left_out"], row["records"]["read"]) for row in answer["by"]}
+    assert found == {
+        "0.5": (0, {"where": 1}, 1),
+        "code": (2, {}, 2),
+        "game": (0, {"where": 2}, 2),
+        "math": (2, {"where": 2}, 4),
+    }
+    assert answer["left_out"] == {"where": 5}
+
+
+def test_samples_left_out_of_one_line_belong_to_rows_of_their_own(loss_json: LossJson, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    samples = [("x", 1, True), ("y", 0, False), ("x", 0, False), ("x", 0, True)]
+    line = [{"group_id": "a", "output_tokens": 5, "reward": r, "env": e, "ok": ok} for e, r, ok in samples]
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    answer = loss_json(path, "--preset", "pipeline-rl", *REWARDS, "--where", "ok", "--by", "env")
+    assert [(row["key"], row["loss"], row["left_out"], row["records"]["read"]) for row in answer["by"]] == [
+        ("x", 0.25, {"where": 1}, 1),
+        ("y", None, {"where": 1}, 1),
+    ]
+
+
+@pytest.mark.parametrize("by", ["file", "env"])
+def test_rows_of_rollouts_have_what_is_left_out_of_them(loss_json: LossJson, tmp_path: Path, by: str) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [("r1", 0, True), ("r1", 1, True), ("r2", 0, True), ("r3", 0, False)]
+    text = "".join(
+        json.dumps({"prompt_id": "p", "rollout": rollout, "reward": reward, "ok": ok, "env": "m"}) + "\n"
+        for rollout, reward, ok in rows
+    )
+    path.write_text(text, encoding="utf-8")
+    rollouts = ("--field", "rollout_id=rollout")
+    (row,) = loss_json(path, *REWARDS, *rollouts, "--where", "ok", "--by", by)["by"]
+    assert (row["loss"], row["responses"], row["left_out"]) == (0.25, 2, {"where": 1})
+    assert row["records"] == {"read": 4, "used": 3, "rejected": 0, "blank": 0, "skipped": 0, "left_out": 1}
+
+
+def test_each_form_of_the_rows_says_what_is_left_out_of_them(budget_cli: Run, tmp_path: Path) -> None:
+    options = ("loss", labelled(tmp_path), *REWARDS, "--where", "ok", "--by", "env")
+    assert "left out            2 of game, 2 of math, 1 of 0.5\n" in budget_cli(*options).stdout.decode()
+    page = budget_cli(*options, "-f", "markdown").stdout.decode()
+    assert "| math | 2 | 0.25 | 0.5 | 0.0 |  |  |  | 2 |" in page
+    assert r"records.left\_out" in page
+    sheet = list(csv.DictReader(budget_cli(*options, "-f", "csv").stdout.decode().splitlines()))
+    assert {row["key"]: row["records.left_out"] for row in sheet} == {"0.5": "1", "code": "0", "game": "2", "math": "2"}
+
+
+@pytest.mark.parametrize("name", ["loss", "check"])
+def test_annotations_of_github_say_what_is_left_out(budget_cli: Run, name: str) -> None:
+    found = budget_cli(name, FAILED, *REWARDS, "-f", "github").stdout.decode()
+    assert "2 failed; --keep failed uses them" in found
+    assert [line.split(" ")[0] for line in found.splitlines() if "--keep failed" in line] == ["::notice"]
+
+
+def test_a_suggestion_says_what_is_left_out(budget_cli: Run) -> None:
+    done = budget_cli("sweep", FAILED, "--kl-coef", "0", "--suggest", "-f", "json")
+    assert json.loads(done.stdout)["left_out"] == {"failed": 2}
 
 
 def test_a_summary_is_not_asked_for_another_selection(budget_cli: Run, tmp_path: Path) -> None:

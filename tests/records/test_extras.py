@@ -54,7 +54,10 @@ IN_PLACE: list[tuple[str, Any, Any]] = [
     ("by", "algebra", "algebra"),
     ("by", True, "true"),
     ("by", 0.7, "0.7"),
-    ("by", 1.0, 1),
+    ("by", 1, 1),
+    ("by", 1.0, "1.0"),
+    ("by", -0.0, "0.0"),
+    ("by", 1e20, "1e+20"),
 ]
 ABSENT: list[tuple[str, Any]] = [
     ("advantage", None),
