@@ -144,7 +144,20 @@ GROUPED = [
     Case("nemo_rl_path_in_prompt.jsonl", (*REWARDS, "--group-size", "3"), 0.2222, 6, {"prompts": 2}),
     Case("nemo_rl_same_prompt.jsonl", REWARDS, 0.2222, 6, {"prompts": 2}),
 ]
-CASES = [*LEFT_OUT, *SCORED, *GROUPED]
+SHAPED = [
+    # by step and prompt 1.5, 0.5: 2 · 0.25; 1 alone; 0, 2: 2 · 1; over 5 responses
+    Case(
+        "completions.table.json",
+        (*REWARDS, "--reward-weights", "accuracy_reward=1,format_reward=1"),
+        0.5,
+        5,
+        {"prompts": 3, "records.rejected": 0},
+        "1 record read",
+    ),
+    # a step of rllm as a folder, beside its summary: 1, 0 of one task and 0.5 twice of another
+    Case("rllm_step", REWARDS, 0.125, 4, {"prompts": 2, "records.read": 4, "records.rejected": 0}, "4 records read"),
+]
+CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.file} {' '.join(case.options)}" for case in CASES])

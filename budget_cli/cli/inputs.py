@@ -27,7 +27,7 @@ from budget_cli.schema.fields import (
     singular,
     weights_expression,
 )
-from budget_cli.schema.lookup import root_keys
+from budget_cli.schema.lookup import TABLE, root_keys
 from budget_cli.schema.parsing import parse_condition, parse_place, place_text
 from budget_cli.schema.paths import Place
 from budget_cli.sources import local as sources
@@ -43,12 +43,13 @@ DOUBTED = ("prompt_text", "advantage")  # what may contradict the prompt ids
 LABEL = "by"  # the extra field that --by places
 
 
-def find(names: Sequence[str] | None, outputs: Mapping[str, str | None]) -> list[Source]:
+def find(names: Sequence[str] | None, outputs: Mapping[str, str | None], quiet: bool = True) -> list[Source]:
     """Find the sources of these names; standard input if there are none.
 
     Args:
         names: files, directories and URLs.
         outputs: output file by option; none of them may be a source.
+        quiet: True to report nothing on standard error.
 
     Raises:
         UsageProblem: there are no files and nothing is piped in, or an output would overwrite an input.
@@ -57,6 +58,9 @@ def find(names: Sequence[str] | None, outputs: Mapping[str, str | None]) -> list
     if not names and not sources.stdin_is_piped():
         raise UsageProblem("no input: give files or a directory, or pipe records in (see budget-cli loss --help)")
     found = sources.find(names or ["-"])
+    for name in () if quiet else names or ():
+        for beside, what in sources.left_aside(name):
+            console.say(f"{beside}: not read: {what}")
     for option, path in outputs.items():
         identity = None if path is None else sources.identity_of(path)
         if identity is not None and identity in {source.identity for source in found}:
@@ -321,7 +325,10 @@ class Placement:
         start = detection.sniff(records)
         preset = self.preset(start)
         if preset is None:
-            mapped = self._in_document(start, mapped, where) if start.is_document else mapped
+            if start.is_table:
+                mapped = replace(mapped, records=TABLE, document=start.is_document)
+            elif start.is_document:
+                mapped = self._in_document(start, mapped, where)
             _warn_of_characters(start, mapped, where, quiet)
             samples = detection.samples(start.values, mapped)
             fields = self._with_steps(samples, mapped)
@@ -329,6 +336,8 @@ class Placement:
             return fields
         all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT, *DOUBTED))))
         fields = preset.apply_to(all_read).with_places(self.places)
+        if start.is_table:
+            fields = replace(fields, records=TABLE, document=start.is_document)
         rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
         fields = self._without(fields, set(DOUBTED) - set(self.bare.extras))
         fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)

@@ -108,8 +108,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILES]...",
-        help="JSONL files, plain or compressed (gz, bz2, xz, zst, zip); Parquet files; directories (their *.jsonl* or"
-        " *.parquet files); URLs (s3://, gs://, hf://, https://). With - or no files: standard input.",
+        help="JSONL files, plain or compressed (gz, bz2, xz, zst, zip); Parquet files; directories (their *.jsonl*,"
+        " *.parquet or else *.json files); URLs (s3://, gs://, hf://, https://). With - or no files: standard input.",
         show_default=False,
     ),
 ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -9,7 +10,16 @@ import orjson
 from budget_cli.errors import InputProblem
 from budget_cli.schema.fields import Fields, names_for
 from budget_cli.schema.json_values import Invalid, count_characters
-from budget_cli.schema.lookup import MISSING, NotASample, root_keys, split_records, value_at
+from budget_cli.schema.lookup import (
+    MISSING,
+    TABLE,
+    NotASample,
+    is_table,
+    root_keys,
+    rows_of_table,
+    split_records,
+    value_at,
+)
 from budget_cli.schema.paths import Expression, Place
 from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, choose, is_canonical, rank
 from budget_cli.sources import local as sources
@@ -27,6 +37,7 @@ class Sniffed(NamedTuple):
 
     values: list[Any]
     is_document: bool = False
+    is_table: bool = False  # True if each value was a table, in place of which its rows are given
 
 
 def sniff(found: Sequence[Source]) -> Sniffed:
@@ -34,8 +45,19 @@ def sniff(found: Sequence[Source]) -> Sniffed:
     for source in found:
         begun = Sniffed(_first_rows(source)) if source.kind is Kind.PARQUET else _first_values(source)
         if begun.values or source.size is None:  # a later stream must not be started early
-            return begun
+            return _untabled(begun)
     return Sniffed([])
+
+
+def _untabled(begun: Sniffed) -> Sniffed:
+    """Put the rows of tables, such as Weights & Biases writes, in their place."""
+    if not begun.values or not all(map(is_table, begun.values)):
+        return begun
+    try:
+        rows = [row for value in begun.values for row in rows_of_table(value)]
+    except Invalid:  # the scan will report it
+        rows = []
+    return Sniffed(rows[:RECORDS], begun.is_document, is_table=True)
 
 
 def _first_values(source: Source) -> Sniffed:
@@ -104,13 +126,19 @@ def detect_preset(
     if not samples:
         return None
     known = presets_for(begun, presets)
-    if begun.is_document and not any(fit.fits for fit in rank(samples, known)):
+    if begun.is_document and not begun.is_table and not any(fit.fits for fit in rank(samples, known)):
         return None  # the scan explains JSON that is not one record per line
     return choose(samples, known, given, some_mapped)
 
 
 def presets_for(begun: Sniffed, presets: Mapping[str, Preset]) -> dict[str, Preset]:
-    """Return the presets that may fit: of a document those of documents; of lines all, as a document may be on one."""
+    """Return the presets that may fit: of a document those of documents; of lines all, as a document may be on one.
+
+    Of a table, these are the presets of single records.
+    """
+    if begun.is_table:
+        flat = (preset for preset in presets.values() if not preset.records and not preset.document)
+        return {preset.name: preset for preset in flat}
     if begun.is_document:
         return {name: preset for name, preset in presets.items() if preset.document}
     return {name: preset._replace(document=False) for name, preset in presets.items()}
@@ -137,7 +165,9 @@ def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
 
 
 def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
-    """Return the records that are objects, from the values of some lines."""
+    """Return the records that are objects, from the values of some lines, or from the rows of a table."""
+    if fields.records == TABLE:
+        fields = replace(fields, records="")
     found = [sample for value in values for sample in records_of(value, fields) or ()]
     return [sample for sample in found if isinstance(sample, dict)]
 
@@ -174,7 +204,8 @@ def _length(sample: dict[str, Any], fields: Fields) -> float | None:
 
 def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
     """Return the optional fields in `fields.extras` that some of the first records have."""
-    values = _values_of_lines(sources.head(found[0], GLANCE_BYTES)) or sniff(found).values
+    values = [] if fields.records == TABLE else _values_of_lines(sources.head(found[0], GLANCE_BYTES))
+    values = values or sniff(found).values
     there: set[str] = set()
     for sample in samples(values, fields):
         there |= {name for name in set(fields.extras) - there if _has(sample, fields, name)}

@@ -11,6 +11,7 @@ import orjson
 
 from budget_cli.errors import UsageProblem
 from budget_cli.schema.fields import Fields
+from budget_cli.schema.lookup import TABLE
 from budget_cli.schema.paths import Expression, Path, Step
 
 Span = tuple[int, int]  # of an object: the offset of its first byte, and the one after its last
@@ -25,7 +26,7 @@ class Insertion:
         """Prepare to insert `name`.
 
         Raises:
-            UsageProblem: an expression finds the samples of a line, so their bytes are not known.
+            UsageProblem: a line is a table, or an expression finds its samples, so their bytes are not known.
         """
         self._quoted = orjson.dumps(name)
         self._name, self._named, self._added = name, self._quoted + b":", b"," + self._quoted + b":"
@@ -71,6 +72,11 @@ def _samples_path(fields: Fields) -> Path | None:
         return None
     if fields.records == "[]":
         return (Step("", each=True),)
+    if fields.records == TABLE:
+        rows = "jq -c '.columns as $names | .data[] | [$names, .] | transpose | map({(.[0]): .[1]}) | add' FILE"
+        raise UsageProblem(
+            f"a table has no records to which terms could be added: make lines of it: {rows} | budget-cli annotate -"
+        )
     path = fields.records_place
     if isinstance(path, Expression):
         raise UsageProblem(

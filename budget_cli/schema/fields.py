@@ -73,8 +73,9 @@ class Fields:
 
     places: tuple[tuple[str, Place], ...] = tuple((name, (Step(name),)) for name in NAMES)
     document: bool = False  # True if a source is one JSON value, however many lines it spans
-    # a line is "": a record; "[]": a list of records; "columns": an object of parallel arrays; PATH[]: an object that
-    # holds a list of records at this path
+    # a line is "": a record; "[]": a list of records; "columns": an object of parallel arrays; "table": an object of
+    # `columns`, which are names, and `data`, a list of values for each record; PATH[]: an object that holds a list of
+    # records at this path
     records: str = ""
     # what makes a prompt: "": prompt_id; "line" or "file": each line or file is one; "N lines", with group_size N
     group: str = ""

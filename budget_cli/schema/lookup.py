@@ -9,6 +9,7 @@ from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place
 
 MISSING: Final = object()
+TABLE = "table"
 
 
 class NotASample(Exception):
@@ -67,6 +68,8 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
         raise Invalid("not-an-object", f"expected an object, found {type_name(value)}", column=1)
     if fields.records == "columns":
         return _rows(value, fields)
+    if fields.records == TABLE:
+        return rows_of_table(value)
     path = fields.records_place
     inner = value_at(value, path)
     if inner is MISSING and fields.empty_reason and _is_empty_list(value, path):
@@ -77,6 +80,30 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
         raise Invalid("missing", "missing: expected a list of samples", fields.records, path)
     shared = {**value, LINE: value} if fields.leave_out else value
     return [{**shared, **sample} if isinstance(sample, dict) else sample for sample in inner]
+
+
+def is_table(value: Any) -> bool:
+    """True for an object with `columns`, which are names, and `data`, which are lists."""
+    if not isinstance(value, dict) or not isinstance(value.get("columns"), list):
+        return False
+    names, rows = value["columns"], value.get("data")
+    return bool(names) and all(isinstance(name, str) for name in names) and isinstance(rows, list)
+
+
+def rows_of_table(value: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table as objects, whose keys are the names of its columns.
+
+    Raises:
+        Invalid: it is no table, or a row does not have a value for each column.
+    """
+    if not is_table(value):
+        raise Invalid("wrong-type", "expected a table: columns, which are names, and data, which are lists", column=1)
+    names = value["columns"]
+    for i, row in enumerate(value["data"]):
+        if not isinstance(row, list) or len(row) != len(names):
+            found = count_elements(len(row)) if isinstance(row, list) else type_name(row)
+            raise Invalid("unequal-lengths", f"row {i}: {found}, but there are {len(names)} columns", "data")
+    return [dict(zip(names, row, strict=True)) for row in value["data"]]
 
 
 def _is_empty_list(value: Any, path: Place) -> bool:

@@ -32,6 +32,8 @@ STDIN = "<stdin>"
 PACKED = (*compression.SUFFIXES, ".zip")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 DUMPS = ("*.jsonl*", "*.parquet")  # the files that a directory stands for
+DOCUMENTS = "*.json"  # what it stands for where there are none of those
+BESIDE = {"batch_summary.json": "rllm's summary of the episodes beside it"}  # documents that hold no records
 PARQUET = b"PAR1"
 PEEK_BYTES = 1 << 12  # of a plain file, to recognize its kind
 PEEK_PACKED_BYTES = 1 << 18  # of a compressed file; more is read if that is not enough, as for a block of bz2
@@ -197,9 +199,13 @@ def _under(name: str) -> list[Source]:
         raise UsageProblem(f"{name}: holds both {' and '.join(DUMPS)} files: give one kind, as in {path / DUMPS[0]}")
     if not any(found):
         below = next(iter(sorted(inner for dumps in DUMPS for inner in path.rglob(dumps))), None)
+        documents = [str(path / entry) for entry in fnmatch.filter(entries, DOCUMENTS) if entry not in BESIDE]
+        if documents and not below:
+            return [_file_in(name, each) for each in sorted(documents, key=natural_order)]
         hint = f"; there are some in {below.parent}/" if below else ""
-        if not below and any(path.glob("*.json")):
-            hint = f"; *.json files must be given by name: {path / '*.json'}"
+        inside = next(iter(sorted(path.rglob(DOCUMENTS))), None)
+        if not below and inside:
+            hint = f"; there are {DOCUMENTS} files in {inside.parent}/"
         raise InputProblem(name, f"no {' and no '.join(DUMPS)} files in this directory{hint}")
     files = sorted(chain.from_iterable(found), key=natural_order)
     packed = {os.path.splitext(file)[0]: file for file in files if file.endswith(PACKED)}
@@ -225,6 +231,14 @@ def _file_in(folder: str, name: str) -> Source:
         what = "a directory" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
         raise InputProblem(name, f"{what} where {folder} should hold a file: rename it, or give the files by name")
     return _file(name)
+
+
+def left_aside(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the documents in a directory that hold no records, and what each of them is."""
+    for beside, what in BESIDE.items():
+        path = os.path.join(name, beside)
+        if not is_url(name) and os.path.isfile(path):
+            yield path, what
 
 
 def _file(name: str) -> Source:

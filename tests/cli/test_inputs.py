@@ -199,3 +199,13 @@ def test_reading_a_large_dump_without_the_compiled_reader_is_reported(
         " compiler\n"
     )
     assert done.stdout == compiled.stdout
+
+
+def test_the_summary_beside_the_episodes_of_rllm_is_named_and_not_read(budget_cli: Run) -> None:
+    step = Path(__file__).parent.parent / "trainer" / "rllm_step"
+    free = ("--beta", "0", "--kl-coef", "0")
+    done = budget_cli("loss", step, *free, "-f", "json")
+    assert (done.returncode, json.loads(done.stdout)["records"]["read"]) == (0, 4)
+    said = done.stderr.decode().splitlines()
+    assert said[0] == f"budget-cli: {step}/batch_summary.json: not read: rllm's summary of the episodes beside it"
+    assert "batch_summary" not in budget_cli("loss", step, *free, "-q").stderr.decode()

@@ -90,12 +90,6 @@ def test_rejected_records_that_are_not_listed_are_counted(budget_cli: Run) -> No
 INPUTS = [  # how to make the input, its name, exit code, message
     (lambda folder: (folder / "x").symlink_to("gone"), "x", 3, "{}/x: a link to gone, which does not exist"),
     (
-        lambda folder: (folder / "x.json").write_bytes(b"[]"),
-        "",
-        3,
-        "{}: no *.jsonl* and no *.parquet files in this directory; *.json files must be given by name: {}/*.json",
-    ),
-    (
         lambda folder: (folder / "x").write_bytes(b'[{"prompt_id": 1}, {"prompt_id": 2}]\n'),
         "x",
         2,

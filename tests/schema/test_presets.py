@@ -237,8 +237,8 @@ def test_where_a_dump_has_both_log_probabilities_the_log_ratios_are_those_of_the
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_no_dump_is_claimed_by_two_presets(name: str) -> None:
-    values, is_document = detection.sniff(sources.find([str(dump(name))]))
-    known = detection.presets_for(detection.Sniffed(values, is_document), presets.load())
+    begun = detection.sniff(sources.find([str(dump(name))]))
+    values, known = begun.values, detection.presets_for(begun, presets.load())
     fitting = [fit.preset.name for fit in presets.rank(values, known) if fit.fits]
     best = presets.choose(values, known)
     assert best is not None

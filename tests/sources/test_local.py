@@ -120,6 +120,21 @@ def test_a_directory_without_dumps_says_where_there_are_some() -> None:
     )
 
 
+def test_a_directory_of_documents_stands_for_them_where_it_holds_no_dump() -> None:
+    for name in ("episode_10.json", "episode_9.json", "batch_summary.json", "notes.txt"):
+        made(f"steps/train_step_1/{name}")
+    assert names("steps/train_step_1") == [f"steps/train_step_1/episode_{i}.json" for i in (9, 10)]
+    assert list(sources.left_aside("steps/train_step_1")) == [
+        ("steps/train_step_1/batch_summary.json", "rllm's summary of the episodes beside it")
+    ]
+    assert problem_of("steps") == (
+        "steps: no *.jsonl* and no *.parquet files in this directory; there are *.json files in steps/train_step_1/"
+    )
+    made("run/config.json")
+    made("run/rollouts/1.jsonl")
+    assert problem_of("run").endswith("; there are some in run/rollouts/")
+
+
 def test_a_missing_file_comes_with_the_likely_one() -> None:
     made("rollouts/1.jsonl")
     made("notes.txt")
