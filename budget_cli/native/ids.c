@@ -10,7 +10,7 @@ dict of strings and integers takes. */
 #include <stdlib.h>
 
 #include "buffers.h"
-#include "hash.h"
+#include "seed.h"
 
 enum { BATCH = 64 }; /* texts whose slots are prefetched together */
 
@@ -25,6 +25,8 @@ typedef struct {
     size_t count, most;    /* of `ends` and `hashes` */
     int busy;              /* at work without the interpreter's lock */
 } Table;
+
+static Seed seed; /* of all tables of the process */
 
 static int64_t begin_of(const int64_t *ends, size_t place) { return place ? ends[place - 1] : 0; }
 
@@ -93,7 +95,7 @@ static int look_up(Table *table, const unsigned char *texts, const int64_t *ends
         size_t some = count - first < BATCH ? count - first : BATCH;
         for (size_t i = 0; i < some; i++) {
             int64_t begin = begin_of(ends, first + i);
-            hashes[i] = (uint32_t)hash_of(texts + begin, (size_t)(ends[first + i] - begin));
+            hashes[i] = (uint32_t)hash_of(texts + begin, (size_t)(ends[first + i] - begin), seed);
             __builtin_prefetch(&table->slots[hashes[i] & (table->room - 1)]);
         }
         for (size_t i = 0; i < some; i++) {
@@ -202,6 +204,7 @@ static PyType_Slot type_slots[] = {{Py_tp_dealloc, Table_dealloc},
 static PyType_Spec type_spec = {"budget_cli.native.ids.Table", sizeof(Table), 0, Py_TPFLAGS_DEFAULT, type_slots};
 
 static int execute(PyObject *module) {
+    if (!seed.first && !draw_seed(&seed)) return -1; /* once: tables that are there already keep it */
     PyObject *type = PyType_FromSpec(&type_spec);
     if (!type) return -1;
     int added = PyModule_AddObjectRef(module, "Table", type);

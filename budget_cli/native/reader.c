@@ -15,8 +15,8 @@ fresh pages would cost a fifth of the time. */
 
 #include "decimal.h"
 #include "exact_sum.h"
-#include "hash.h"
 #include "json_scan.h"
+#include "seed.h"
 
 enum { MAX_CHILDREN = 64 }; /* a bit of a word each */
 
@@ -288,6 +288,8 @@ static Text object(Reader *reader, const Node *node, Text p) {
 
 /* ---- ids */
 
+static Seed seed; /* of all readers of the process */
+
 static int is_same(const Id *id, Text text, size_t size) {
     if (id->size != size) return 0;
     if (size < 8 || size > 16) return !memcmp(id->text, text, size);
@@ -321,7 +323,7 @@ static int64_t place_of(Slot *slot, Text text, size_t size) {
     if (count && is_same(&ids[count - 1], text, size)) return (int64_t)count - 1;
     if (2 * count >= slot->room) make_room(slot);
     if (slot->ids.failed) return 0;
-    uint64_t hash = hash_of(text, size);
+    uint64_t hash = hash_of(text, size, seed);
     size_t at = hash & (slot->room - 1);
     for (; slot->places[at] >= 0; at = (at + 1) & (slot->room - 1)) {
         const Id *id = &ids[slot->places[at]];
@@ -539,11 +541,12 @@ static PyObject *Reader_read(Reader *reader, PyObject *args) {
         PyErr_SetString(PyExc_RuntimeError, "the reader has no plan: its __init__ was not called, or failed");
         return NULL;
     }
-    if (reader->busy) {
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (reader->busy) { /* asked after a buffer was given, which may have been done in Python */
         PyErr_SetString(PyExc_RuntimeError, "a reader reads one block at a time");
+        PyBuffer_Release(&view);
         return NULL;
     }
-    if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0) return NULL;
     if (start < 0 || start >= stop || stop > view.len || ((const char *)view.buf)[stop - 1] != '\n') {
         PyErr_SetString(PyExc_ValueError, "expected whole lines");
         PyBuffer_Release(&view);
@@ -741,6 +744,7 @@ static const struct {
 
 static int execute(PyObject *module) {
     Types *types = PyModule_GetState(module);
+    if (!seed.first && !draw_seed(&seed)) return -1; /* once: a reader may be at work */
     if (!decimal_init()) {
         PyErr_NoMemory();
         return -1;

@@ -3,6 +3,7 @@
 import random
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ if not native.AVAILABLE:
 from targets import TARGETS
 
 NATIVE = Path(native.__file__).parent
+HASHED = """
+#include <stdio.h>
+#include "hash.h"
+int main(void) { /* the hashes of texts of 24 bytes, under two seeds */
+    unsigned char text[24];
+    while (fread(text, sizeof text, 1, stdin))
+        printf("%llu %llu\\n", (unsigned long long)hash_of(text, sizeof text, (Seed){1234567, 89}),
+               (unsigned long long)hash_of(text, sizeof text, (Seed){1234567, 90}));
+}
+"""
 WITHOUT_PYTHON = ["portable.h", "json_scan.h", "decimal.h", "exact_sum.h", "hash.h"]
 
 
@@ -37,3 +48,32 @@ def test_a_header_compiles_alone_and_without_python(header: str) -> None:
     command = ["cc", "-x", "c", "-", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
     done = subprocess.run(command, input=f'#include "{header}"\n', capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def unseeded_collisions(number: int) -> list[bytes]:
+    """Return texts of 24 bytes whose hashes were all the same in version 0.1.0, which had no seed."""
+    multiplier, bits = 0x9E3779B97F4A7C15, 2**64 - 1
+
+    def step(state: int, eight: int) -> int:
+        state = (state ^ eight) * multiplier & bits
+        return state ^ state >> 32
+
+    texts = []
+    for first in range(number):
+        second = step(24, first) ^ 0x1234567890ABCDEF  # so that every state after it is the same
+        texts.append(first.to_bytes(8, "little") + second.to_bytes(8, "little") + b"the same")
+    return texts
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_ids_that_collided_have_hashes_that_spread_and_depend_on_the_seed(tmp_path: Path) -> None:
+    texts, program = unseeded_collisions(20_000), tmp_path / "hashed"
+    subprocess.run(["cc", "-O1", "-x", "c", "-", f"-I{NATIVE}", "-o", program], input=HASHED, text=True, check=True)
+    written = subprocess.run([program], input=b"".join(texts), capture_output=True, check=True).stdout
+    one, other = ([*map(int, column)] for column in zip(*map(bytes.split, written.splitlines()), strict=True))
+    assert len(set(one)) == len(set(other)) == len(texts)
+    assert not any(map(int.__eq__, one, other))
+    for hashes in (one, other):  # as the tables use them
+        places = Counter(each % 2**16 for each in hashes)
+        assert len(places) > 17_000  # of 20,000 in 65,536 places; at random 17,236 on average
+        assert max(places.values()) < 9
