@@ -1,4 +1,4 @@
-"""If this fails, a dump as trainers write it gives a loss that is not the trainer's.
+"""If this fails, a dump as trainers write it gives a loss that is not the trainer's, or check does not say so.
 
 Each row is a dump in tests/trainer/ with one fault, as people met it, and the numbers worked out by hand; beside it a
 healthy neighbour, to which nothing must happen. To add a case, add its file and its row.
@@ -172,6 +172,51 @@ def test_the_loss_is_what_the_trainer_would_count(budget_cli: Run, case: Case) -
         assert case.says in screen
     else:
         assert not [words for words in case.silent if words in screen]
+
+
+class Finding(NamedTuple):
+    """A dump, the options of `check`, and what it must find; in the healthy neighbour it must not find it."""
+
+    file: str
+    neighbour: str
+    options: tuple[str, ...]
+    code: str
+    severity: str
+    says: str  # a part of the message
+    line: int | None = None  # of the first place
+
+
+SAMPLER = ("--field", "old_log_prob=masked(generation_logprobs[0], token_loss_mask[0])")
+FOUND = [
+    # the third token of the last response: 0 for the sampler, -6.5 for the policy
+    Finding(
+        "nemo_rl_unfilled.jsonl",
+        "nemo_rl_filled.jsonl",
+        ("-B", "64", *SAMPLER),
+        "unfilled-log-prob",
+        "warning",
+        "old_log_prob is exactly 0 for a token whose log_prob is below −1, in 1 of 4 responses; at token 3 of the"
+        " response (index 2)",
+        4,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", FOUND, ids=[f"{case.file} {' '.join(case.options)}" for case in FOUND])
+def test_check_finds_what_the_trainer_counts_otherwise(budget_cli: Run, case: Finding) -> None:
+    found = findings(budget_cli, case.file, case.options)
+    assert case.code in found
+    finding = found[case.code]
+    assert (finding["severity"], case.says in finding["message"]) == (case.severity, True), finding["message"]
+    assert case.line is None or finding["evidence"][0]["line"] == case.line
+    assert case.code not in findings(budget_cli, case.neighbour, case.options)
+
+
+def findings(budget_cli: Run, file: str, options: tuple[str, ...]) -> dict[str, Any]:
+    """The findings of `check`, by code."""
+    done = budget_cli("check", TRAINER / file, *options, "--format", "json")
+    assert done.returncode in (0, 1), done.stderr.decode()
+    return {finding["code"]: finding for finding in json.loads(done.stdout)["findings"]}
 
 
 def at(answer: Any, path: str) -> Any:

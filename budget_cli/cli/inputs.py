@@ -258,11 +258,12 @@ class Placement:
         fields = self.with_kept(self._placed(records, quiet, in_full))
         if self._ids_per_file and not fields.group:
             fields = replace(fields, id_file_prefix="" if in_full else _common_folder(records))
-        samples = detection.samples(detection.sniff(records).values, fields) if self.named_extras else ()
-        self._null = {name for name in self.named_extras if detection.has_null(samples, fields, name)}
-        if not optional:
+        if not optional and not fields.compares_tokens and not self.named_extras:
             return fields
-        return self._without(fields, set(optional) - detection.extras_present(records, fields) - self.named_extras)
+        samples = detection.glance(records, fields)
+        self._null = {name for name in self.named_extras if detection.has_null(samples, fields, name)}
+        fields = replace(fields, compares_tokens=fields.compares_tokens and detection.has_token_pairs(samples, fields))
+        return self._without(fields, set(optional) - detection.extras_present(samples, fields) - self.named_extras)
 
     def with_kept(self, fields: Fields) -> Fields:
         """Return the fields without the reasons to leave samples out that `--keep` takes away.

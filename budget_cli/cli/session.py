@@ -373,9 +373,26 @@ def require_no_rows(aggregate: Aggregate, command: str) -> None:
         )
 
 
-def needed_fields(budget_penalty_coef: bool | float, kl_coef: bool | float, extras: tuple[str, ...] = ()) -> Fields:
-    """Return the canonical fields, with those that nonzero coefficients need, and the extras to read."""
-    return Fields(needs_length=bool(budget_penalty_coef), needs_log_probs=bool(kl_coef), extras=extras)
+def needed_fields(
+    budget_penalty_coef: bool | float,
+    kl_coef: bool | float,
+    extras: tuple[str, ...] = (),
+    compares_tokens: bool = False,
+) -> Fields:
+    """Return the canonical fields, with those that nonzero coefficients need, and what else to read of each response.
+
+    Args:
+        budget_penalty_coef: β, reward per token.
+        kl_coef: α.
+        extras: the optional fields.
+        compares_tokens: True to compare the two log-probs of every token, for the checks.
+    """
+    return Fields(
+        needs_length=bool(budget_penalty_coef),
+        needs_log_probs=bool(kl_coef),
+        extras=extras,
+        compares_tokens=compares_tokens,
+    )
 
 
 def _require_once(found: Sequence[Source], headers: Mapping[str, Any]) -> None:

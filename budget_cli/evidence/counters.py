@@ -4,6 +4,7 @@ Small whatever the size of the input, so they can travel in a summary, without t
 of the input. Knows no files: a place is a number that the scan makes of a source and a line.
 """
 
+from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -162,6 +163,12 @@ class _Block:
             self._add(f"zero_{name}", zeros)
             if zeros and r.length is not None:
                 self._mark(f"zero_{name}", zero & (r.length > 1))
+        for name, first in r.unfilled.items():
+            some = ~np.isnan(first)
+            if some.any():
+                self._mark(f"unfilled_{name}", some)
+                counts = self.counters.values[f"unfilled_{name}"] = {}  # in the order of the locations
+                _add_counts(counts, Tally(first[some].astype(np.int64).tolist()))
         if r.log_prob is not None and r.length is not None:
             self._against_length(r.log_prob, r.length)
         if r.log_prob is not None and r.old_log_prob is not None:

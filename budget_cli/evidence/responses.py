@@ -3,7 +3,8 @@
 Knows no files: lines are numbered from the first of the block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -41,3 +42,5 @@ class Responses(NamedTuple):
     prompt_text: NDArray[np.uint64] | None = None  # digests; 0: none
     response_text: NDArray[np.uint64] | None = None
     characters: NDArray[np.int64] | None = None  # of the response; -1: unknown
+    # index of the first token whose log-prob is 0 and whose other one is far below; by the name of the log-prob
+    unfilled: Mapping[str, Floats] = MappingProxyType({})

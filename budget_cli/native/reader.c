@@ -62,6 +62,7 @@ typedef struct {
     int kind;
     int joins;   /* its path goes through a list: log-probs are joined, numbers added */
     int lenient; /* a value of another type makes this slot unusable, and does not defer the line */
+    int keeps;   /* the log-probs of a list are rows, too */
 
     /* of the line being read */
     int state;
@@ -75,7 +76,7 @@ typedef struct {
     uint8_t *states; /* owned */
     int64_t *values; /* owned; the bits of a double; of an id, its place; of a span, two offsets */
     int64_t *counts; /* owned; tokens of a list of log-probs, -1 for a plain number; rows of an array */
-    Column rows;     /* double, of an array */
+    Column rows;     /* double, of an array, or of the lists that are kept */
     size_t rows_before; /* size of `rows` where this line began */
 
     Column ids;      /* Id: the distinct ids in order of first occurrence */
@@ -126,12 +127,14 @@ static void take_back(Slot *slot) {
 
 static int is_token_count(double value) { return value >= 0 && value < 0x1p53 && value == floor(value); }
 
-static Text list_sum(Text p, Text limit, ExactSum *sum) {
+/* A list of log-probs; `keeps` is a constant at both calls, so that a list that is only summed costs nothing more. */
+static inline Text list_sum(Text p, Text limit, Slot *slot, int keeps) {
     double value;
     p = skip_space(p + 1);
     for (;;) {
         if (!(p = decimal(p, limit, &value))) return NULL;
-        sum_add(sum, value);
+        sum_add(&slot->sum, value);
+        if (keeps) push(&slot->rows, &value, sizeof value);
         p = skip_space(p);
         if (*p == ']') return p + 1;
         if (*p != ',') return NULL;
@@ -187,13 +190,14 @@ static Text leaf_value(Text p, Text limit, Slot *slot) {
     }
     if (*p == '[' && slot->kind == LOG_PROB) {
         slot->state = LIST;
-        return list_sum(p, limit, &slot->sum);
+        return slot->keeps ? list_sum(p, limit, slot, 1) : list_sum(p, limit, slot, 0);
     }
     if (!(p = decimal(p, limit, &value)) || !isfinite(value)) return NULL;
     if (slot->kind == TOKENS && !is_token_count(value)) return NULL;
     if (slot->joins) {
         slot->state = slot->kind == LOG_PROB ? LIST : VALUE;
         sum_add(&slot->sum, value);
+        if (slot->keeps) push(&slot->rows, &value, sizeof value);
     } else {
         slot->state = VALUE;
         slot->value = value;
@@ -441,20 +445,21 @@ static PyStructSequence_Field slot_fields[] = {
     {"counts", "int64: tokens, -1 for a plain number; rows of an array; empty if no line has a list"},
     {"id_texts", "the distinct ids in order of first occurrence, as in the text, each followed by a comma"},
     {"id_ends", "int64: the end of each in id_texts, its comma included"},
+    {"tokens", "float64: the log-probs of all lists, one after another, if the slot keeps them"},
     {NULL, NULL}};
 
 static PyStructSequence_Desc lines_type = {"budget_cli.native.reader.Lines", "The lines of a block.", lines_fields, 5};
-static PyStructSequence_Desc slot_type = {"budget_cli.native.reader.Slot", "The column of a slot.", slot_fields, 5};
+static PyStructSequence_Desc slot_type = {"budget_cli.native.reader.Slot", "The column of a slot.", slot_fields, 6};
 
 static PyObject *bytes_of(const void *data, size_t size) {
     return PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
 }
 
 /* A result of this type; takes the references, and NULL if one of them is NULL. */
-static PyObject *named(PyTypeObject *type, PyObject *items[5]) {
+static PyObject *named(PyTypeObject *type, PyObject **items, int count) {
     PyObject *result = PyStructSequence_New(type);
     int complete = result != NULL;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < count; i++) {
         if (!items[i]) complete = 0;
         if (result) PyStructSequence_SetItem(result, i, items[i]);
         else Py_XDECREF(items[i]);
@@ -487,12 +492,13 @@ static PyObject *slot_result(const Types *types, const Slot *slot, size_t lines)
     int array = slot->kind == NUMBER_ARRAY || slot->kind == TOKENS_ARRAY;
     int alike = lines > 0 && !memcmp(slot->states, slot->states + 1, lines - 1);
     int counted = array || (slot->kind == LOG_PROB && lines && memchr(slot->states, LIST, lines));
-    PyObject *items[5] = {bytes_of(slot->states, alike ? 1 : lines),
+    PyObject *items[6] = {bytes_of(slot->states, alike ? 1 : lines),
                           array ? bytes_of(slot->rows.data, slot->rows.size)
                                 : bytes_of(slot->values, lines * entry_size(slot)),
-                          bytes_of(slot->counts, counted ? 8 * lines : 0), NULL, NULL};
+                          bytes_of(slot->counts, counted ? 8 * lines : 0), NULL, NULL,
+                          bytes_of(slot->rows.data, slot->keeps ? slot->rows.size : 0)};
     put_ids(slot, &items[3], &items[4]);
-    return named(types->slot, items);
+    return named(types->slot, items, 6);
 }
 
 static PyObject *slot_results(const Types *types, const Reader *reader) {
@@ -565,7 +571,7 @@ static PyObject *Reader_read(Reader *reader, PyObject *args) {
         PyObject *items[5] = {PyLong_FromLongLong(lines), PyLong_FromLongLong(blank),
                               bytes_of(reader->lines.data, reader->lines.size),
                               bytes_of(reader->deferred.data, reader->deferred.size), slot_results(types, reader)};
-        result = named(types->lines, items);
+        result = named(types->lines, items, 5);
     }
     reader->busy = 0;
     PyBuffer_Release(&view);
@@ -600,7 +606,11 @@ static PyObject *tuple_at(PyObject *items, Py_ssize_t i) {
 }
 
 static int put_slot(Slot *slot, PyObject *item) {
-    if (!PyArg_ParseTuple(item, "iii", &slot->kind, &slot->joins, &slot->lenient)) return 0;
+    if (!PyArg_ParseTuple(item, "iii|i", &slot->kind, &slot->joins, &slot->lenient, &slot->keeps)) return 0;
+    if (slot->keeps && slot->kind != LOG_PROB) {
+        PyErr_SetString(PyExc_ValueError, "only a slot of log-probs keeps them");
+        return 0;
+    }
     if (slot->kind >= 0 && slot->kind < KINDS) return 1;
     PyErr_Format(PyExc_ValueError, "no kind of slot is %d", slot->kind);
     return 0;
@@ -655,7 +665,7 @@ PyDoc_STRVAR(Reader_doc,
              "Reader(nodes, slots)\n--\n\n"
              "Reads blocks of lines by a plan, one block at a time.\n\n"
              "A node is (key with its closing quote, each, slot, span, first child, number of children), a slot is\n"
-             "(kind, joins, lenient). The record is the first node; the children of all nodes follow in their order.");
+             "(kind, joins, lenient, keeps), the last of which may be left out. The record is the first node; the children of all nodes follow in their order.");
 
 static int Reader_init(Reader *reader, PyObject *args, PyObject *named_args) {
     PyObject *node_list, *slot_list;

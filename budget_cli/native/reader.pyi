@@ -26,6 +26,7 @@ class Slot(NamedTuple):  # in C a struct sequence, which has these names
     counts: bytes
     id_texts: bytes
     id_ends: bytes
+    tokens: bytes
 
 class Lines(NamedTuple):  # in C a struct sequence, which has these names
     lines: int
@@ -36,6 +37,9 @@ class Lines(NamedTuple):  # in C a struct sequence, which has these names
 
 class Reader:
     def __init__(
-        self, nodes: list[tuple[bytes, int, int, int, int, int]], slots: list[tuple[int, int, int]], /
+        self,
+        nodes: list[tuple[bytes, int, int, int, int, int]],
+        slots: list[tuple[int, int, int]] | list[tuple[int, int, int, int]],
+        /,
     ) -> None: ...
     def read(self, buffer: bytes | bytearray, start: int, stop: int, longest: int, /) -> Lines: ...

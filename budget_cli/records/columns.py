@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.ids import Ids, Key, keys_at
+from budget_cli.records.values import FAR
 from budget_cli.schema.fields import ExtraKind, TokenCounter
 
 Label = Key | None  # None: the response has no label
@@ -299,6 +300,25 @@ def count_tokens(counter: TokenCounter, texts: Sequence[Sequence[str]]) -> Float
     each = np.array([0, *counter.count([text for of_response in texts for text in of_response])], dtype=np.float64)
     ends = np.cumsum([0, *map(len, texts)])
     return np.diff(np.cumsum(each)[ends])
+
+
+def unfilled_tokens(counts: NDArray[np.int64], log_prob: Floats, old_log_prob: Floats) -> tuple[Floats, Floats]:
+    """Return `values.first_unfilled` of each response in both directions; NaN where there is no such token.
+
+    Args:
+        counts: the number of tokens of each response, 1 or more.
+        log_prob: the log-probs of all tokens, response by response.
+        old_log_prob: those of the other policy.
+    """
+    ends = np.cumsum(counts)
+    found = []
+    for one, other in ((log_prob, old_log_prob), (old_log_prob, log_prob)):
+        first = np.full(counts.size, np.nan)
+        at = np.flatnonzero((one == 0) & (other < -FAR))[::-1]  # of repeated rows the last assignment stays
+        rows = np.searchsorted(ends, at, side="right")
+        first[rows] = at - (ends - counts)[rows]
+        found.append(first)
+    return found[0], found[1]
 
 
 def optional_column(values: Sequence[float | None]) -> Floats | None:

@@ -7,7 +7,8 @@ the record that they use. A property test holds the result equal to that of the 
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ from budget_cli.records.reader_plan import ReaderPlan, plan_for
 from budget_cli.records.record import composite, extra_value, reason_to_leave_out, response_texts
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.schema import lookup
-from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
+from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, UNFILLED, ExtraKind, Fields, Kind
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
@@ -56,6 +57,8 @@ CHECKS: dict[Kind, Callable[[Any], Any]] = {
     "tokens": values.token_count,
     "log_prob": values.sequence_log_prob,
 }
+
+NO_TOKENS = np.zeros(0)
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -103,8 +106,11 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     if plan.computed:
         partial = partial_records(plan.computed, range(line.size))
         readable = np.array([record is not None for record in partial], dtype=bool)
-        by_field |= {name: _computed(partial, place, KINDS[name]) for name, place in plan.expressions.items()}
+        for name, place in plan.expressions.items():
+            by_field[name] = _computed(partial, place, KINDS[name], fields.compares_tokens)
         extras = {name: _computed_extra(partial, fields, name) for name in plan.extras}
+    if fields.compares_tokens:
+        extras |= _unfilled(by_field["log_prob"], by_field["old_log_prob"])
     rewards = slot_values(plan.slot_of["rewards"]) if read.slots[plan.slot_of["rewards"]].states else None
     if rewards is not None and not fields.scored_by:
         # both a reward and a list of them: the reference reader gives the reason
@@ -121,7 +127,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         if fields.by in by_field:
             left_out &= by_field[fields.by].states != UNUSABLE
     shapes = [_responses(by_field, fields, line, extras, readable, counted_lengths)]
-    if rewards is not None and not fields.extras:  # some line has such an array
+    if rewards is not None and not fields.extra_kinds:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}
         shapes.append(_prompts(by_field, fields, line, readable))
     parts, used = [], np.zeros(line.size, dtype=bool)
@@ -217,6 +223,9 @@ class SlotValues:
     keys: Sequence[Key] = ()
     distinct: bool = True  # the keys; False if escapes may spell one key in two ways
     uniform: int = -1  # the state of every line, if it is known to be the same
+    tokens: Floats = field(
+        default_factory=lambda: NO_TOKENS
+    )  # the log-probs of all lists, one after another, if they are kept
 
     @classmethod
     def from_slot(cls, slot: Slot, kind: int, lines: int) -> "SlotValues":
@@ -236,6 +245,7 @@ class SlotValues:
             else Packed(texts, np.frombuffer(slot.id_ends, dtype=np.int64)),
             not escaped,
             uniform,
+            np.frombuffer(slot.tokens, dtype=np.float64),
         )
 
     @classmethod
@@ -265,7 +275,7 @@ def _responses(
     prompt_id, reward, length = by_field["prompt_id"], by_field["reward"], by_field["response_length"]
     log_prob, old_log_prob = by_field["log_prob"], by_field["old_log_prob"]
     single = fields.scored_by != "rewards"
-    plain = single and not fields.extras and readable.all() and all(by_field[n].uniform == VALUE for n in SCALARS)
+    plain = single and not fields.extra_kinds and readable.all() and all(by_field[n].uniform == VALUE for n in SCALARS)
     if plain:  # like most blocks
         numbers = length.values, log_prob.values, old_log_prob.values
         return ResponseColumns([], prompt_id.values, line, reward.values, *numbers, None), readable
@@ -299,10 +309,27 @@ def _responses(
         length_from = np.where(without, LengthFrom.TOKENIZER, np.where(counted, LengthFrom.TOKENS, LengthFrom.FIELD))
         length_from = length_from.astype(np.uint8)
     read = {name: _extra(one, EXTRAS[name]) for name, one in by_field.items() if name in fields.extras} | computed
-    in_order = {name: read[name] for name in fields.extras}
+    in_order = {name: read[name] for name in fields.extra_kinds}
     optionals = (lengths, log_prob.values, old_log_prob.values, np.where(tokens >= 0, tokens, np.nan))
     responses = ResponseColumns([], prompt_id.values, line, reward.values, *optionals, in_order, length_from)
     return columns.drop_empty(responses if used.all() else responses.select(used)), used
+
+
+def _unfilled(log_prob: SlotValues, old_log_prob: SlotValues) -> dict[str, ExtraColumn]:
+    """Return the columns UNFILLED of all lines."""
+    both = (log_prob.counts > 0) & (log_prob.counts == old_log_prob.counts)
+    found = columns.unfilled_tokens(log_prob.counts[both], _tokens(log_prob, both), _tokens(old_log_prob, both))
+    unfilled: dict[str, ExtraColumn] = {}
+    for name, first in zip(UNFILLED, found, strict=True):
+        unfilled[name] = column = np.full(both.size, np.nan)
+        column[both] = first
+    return unfilled
+
+
+def _tokens(slot: SlotValues, lines: Mask) -> Floats:
+    """Return the log-probs of these lines, which have lists."""
+    listed = slot.counts > 0
+    return slot.tokens if lines[listed].all() else slot.tokens[np.repeat(lines[listed], slot.counts[listed])]
 
 
 def _extra(slot: SlotValues, kind: ExtraKind) -> ExtraColumn:
@@ -353,8 +380,13 @@ def _partial_records(
             yield None
 
 
-def _computed(partial: list[dict[str, Any] | None], place: Expression, kind: Kind) -> SlotValues:
-    return _slot_values([Invalid if record is None else _evaluated(record, place, kind) for record in partial], kind)
+def _computed(partial: list[dict[str, Any] | None], place: Expression, kind: Kind, keeps: bool) -> SlotValues:
+    checked = [Invalid if record is None else _evaluated(record, place, kind) for record in partial]
+    found = _slot_values(checked, kind)
+    if keeps and kind == "log_prob":
+        lists = (one.tokens for one in checked if isinstance(one, values.LogProb))
+        found.tokens = np.array(list(chain.from_iterable(lists)), dtype=np.float64)
+    return found
 
 
 def _computed_extra(partial: list[dict[str, Any] | None], fields: Fields, name: str) -> ExtraColumn:
@@ -409,8 +441,8 @@ def _slot_values(checked: list[Any], kind: Kind) -> SlotValues:
         codes = ids.places([0 if v is None else v for v in present])
         return SlotValues(states, codes, tokens, ids.all())
     if kind == "log_prob":
-        tokens = np.array([-1 if v is None or v[1] is None else v[1] for v in present], dtype=np.int64)
-        present = [None if v is None else v[0] for v in present]
+        tokens = np.array([-1 if v is None or v.size is None else v.size for v in present], dtype=np.int64)
+        present = [None if v is None else v.total for v in present]
     numbers = np.array([np.nan if v is None else v for v in present], dtype=np.float64)
     return SlotValues(states, numbers, tokens)
 

@@ -202,12 +202,10 @@ def _length(sample: dict[str, Any], fields: Fields) -> float | None:
     return length if isinstance(length, (int, float)) and not isinstance(length, bool) else None
 
 
-def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
-    """Return the optional fields in `fields.extras` that some of the first records have."""
-    values = [] if fields.records == TABLE else _values_of_lines(sources.head(found[0], GLANCE_BYTES))
-    values = values or sniff(found).values
+def extras_present(found: Sequence[dict[str, Any]], fields: Fields) -> set[str]:
+    """Return the optional fields in `fields.extras` that some of these samples have."""
     there: set[str] = set()
-    for sample in samples(values, fields):
+    for sample in found:
         there |= {name for name in set(fields.extras) - there if _has(sample, fields, name)}
         if len(there) == len(fields.extras):
             break
@@ -215,8 +213,20 @@ def extras_present(found: Sequence[Source], fields: Fields) -> set[str]:
 
 
 def glance(found: Sequence[Source], fields: Fields) -> list[dict[str, Any]]:
-    """Return the first samples of the first source."""
-    return samples(_values_of_lines(sources.head(found[0], GLANCE_BYTES)), fields)
+    """Return the first samples of the first source, fewer than `sniff` would read."""
+    values = [] if fields.records == TABLE else _values_of_lines(sources.head(found[0], GLANCE_BYTES))
+    return samples(values or sniff(found).values, fields)
+
+
+def has_token_pairs(found: Sequence[dict[str, Any]], fields: Fields) -> bool:
+    """True if one of these samples has both log-probs of its tokens, in lists."""
+    return any(
+        any(
+            all(isinstance(_value(sample, fields, names_for(name)[i]), list) for name in ("log_prob", "old_log_prob"))
+            for i in (0, 1)
+        )
+        for sample in found
+    )
 
 
 def has_field(found: Sequence[Any], fields: Fields, name: str) -> bool:
@@ -242,11 +252,13 @@ def _is_null(sample: dict[str, Any], place: Place) -> bool:
 
 
 def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:
-    for each in names_for(name):
-        try:
-            value = value_at(sample, fields.paths[each])
-        except Invalid:
-            continue
-        if value is not MISSING and value is not None:
-            return True
-    return False
+    return any(_value(sample, fields, each) is not None for each in names_for(name))
+
+
+def _value(sample: dict[str, Any], fields: Fields, name: str) -> Any:
+    """Return the value of a field, unchecked; None if it is missing or null."""
+    try:
+        value = value_at(sample, fields.paths[name])
+    except Invalid:
+        return None
+    return None if value is MISSING else value

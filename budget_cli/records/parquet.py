@@ -28,10 +28,11 @@ from budget_cli.records.columns import (
     ResponseColumns,
     Tally,
     extra_column,
+    unfilled_tokens,
 )
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.records.values import MAX_EXACT
-from budget_cli.schema.fields import EXTRAS, KINDS, ExtraKind, Fields, names_for
+from budget_cli.schema.fields import EXTRAS, KINDS, UNFILLED, ExtraKind, Fields, names_for
 from budget_cli.schema.json_values import Invalid, exact_sum
 from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.paths import Expression
@@ -42,6 +43,7 @@ BATCH_BYTES = 1 << 22  # encoded bytes of the columns that are read
 BATCH_ROWS = (64, 1 << 16)  # minimum and maximum
 DAMAGED = "damaged or cut-off Parquet: none of it was read"
 SMALLEST = -(2**63)  # the one 64-bit integer that is not a valid id
+NO_TOKENS = np.zeros(0)
 READ_BYTES = 1 << 18  # of one column at a time, or pyarrow would hold the whole column of a row group
 
 
@@ -291,6 +293,11 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
         if made is None:
             return None
         extras[name] = made
+    if fields.compares_tokens:
+        unfilled = np.full(rows, np.nan), np.full(rows, np.nan)
+        if log_prob.tokens is not None and old_log_prob.tokens is not None:
+            unfilled = unfilled_tokens(log_prob.tokens.astype(np.int64), log_prob.each, old_log_prob.each)
+        extras |= dict(zip(UNFILLED, unfilled, strict=True))
     line = np.arange(before + 1, before + rows + 1)
     optionals = length, log_prob.sums, old_log_prob.sums, tokens
     columns = ResponseColumns(keys, codes, line, reward, *optionals, extras, length_from)
@@ -316,6 +323,7 @@ class _LogProbs(NamedTuple):
 
     sums: Floats | None
     tokens: Floats | None
+    each: Floats  # of every token; none if they came as numbers
 
 
 def _ids(column: pyarrow.Array | None) -> tuple[Sequence[Key], Any] | None:
@@ -364,10 +372,10 @@ def _numbers(column: pyarrow.Array | None) -> Floats | None:
 
 def _log_probs(column: pyarrow.Array | None) -> _LogProbs | None:
     if column is None:
-        return _LogProbs(None, None)
+        return _LogProbs(None, None, NO_TOKENS)
     if not (pyarrow.types.is_list(column.type) or pyarrow.types.is_large_list(column.type)):
         sums = _numbers(column)
-        return None if sums is None else _LogProbs(sums, None)
+        return None if sums is None else _LogProbs(sums, None, NO_TOKENS)
     offsets = column.offsets.to_numpy()
     values = _numbers(column.values.slice(offsets[0], offsets[-1] - offsets[0]))
     counts = np.diff(offsets)
@@ -376,7 +384,7 @@ def _log_probs(column: pyarrow.Array | None) -> _LogProbs | None:
     ends = (offsets - offsets[0]).tolist()
     listed = values.tolist()
     sums = np.array([exact_sum(listed[a:b]) + 0.0 for a, b in pairwise(ends)])
-    return _LogProbs(sums, counts.astype(np.float64)) if np.isfinite(sums).all() else None
+    return _LogProbs(sums, counts.astype(np.float64), values) if np.isfinite(sums).all() else None
 
 
 def _is_float(kind: pyarrow.DataType) -> bool:

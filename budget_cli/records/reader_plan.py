@@ -27,7 +27,7 @@ ARRAY_KINDS: dict[Kind, int] = {"number": NUMBER_ARRAY, "tokens": TOKENS_ARRAY, 
 EXTRA_KINDS: dict[ExtraKind, int] = {"number": NUMBER, "label": ID}  # texts are read in Python
 
 Node = tuple[bytes, int, int, int, int, int]  # key, each, slot, span, first child, children
-Slot = tuple[int, int, int]  # kind, joins, lenient
+Slot = tuple[int, int, int, int]  # kind, joins, lenient, keeps
 
 
 @dataclass
@@ -88,7 +88,7 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
                 return False
             node.slot = len(slots)
             by_path[place] = (kind, node.slot)
-            slots.append((kind, traverses_list(place), lenient))
+            slots.append((kind, traverses_list(place), lenient, fields.compares_tokens and kind == LOG_PROB))
         slot_kind, slot = by_path[place]
         if slot_kind == kind:
             slot_of[name] = slot
@@ -116,7 +116,7 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
     roots: dict[str, int] = {}
     for key in dict.fromkeys([*computed, *judged, *counted]):
         roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
-        slots.append((SPAN, 0, 0))
+        slots.append((SPAN, 0, 0, 0))
     nodes = _nodes(trie)
     if nodes is None:
         return None

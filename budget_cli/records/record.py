@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from budget_cli.ids import Key
 from budget_cli.records.columns import LengthFrom
 from budget_cli.records.values import (
+    LogProb,
     finite_number,
     finite_sum,
+    first_unfilled,
     is_number_as_text,
     label,
     list_of,
@@ -151,11 +153,13 @@ def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> l
         return _responses_of_prompt(record, fields, key)
     reward = _field(record, fields, "reward", "reward", finite_number)
     summed = sequence_log_prob if fields.needs_log_probs else summed_if_any
-    log_prob, tokens = _field(record, fields, "log_prob", "log_prob", summed) or (None, None)
-    old_log_prob, old_tokens = _field(record, fields, "old_log_prob", "old_log_prob", summed) or (None, None)
-    if tokens is not None and old_tokens is not None and tokens != old_tokens:
+    log_prob: LogProb = _field(record, fields, "log_prob", "log_prob", summed) or LogProb()
+    old: LogProb = _field(record, fields, "old_log_prob", "old_log_prob", summed) or LogProb()
+    old_tokens = old.size
+    tokens = log_prob.size if log_prob.size is not None else old_tokens
+    if old_tokens is not None and tokens != old_tokens:
         if _is_ignored(fields, "old_log_prob"):
-            old_log_prob = old_tokens = None
+            old = LogProb()
         else:
             raise Invalid(
                 "unequal-lengths",
@@ -163,10 +167,18 @@ def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> l
                 "old_log_prob",
                 fields.paths["old_log_prob"],
             )
-    tokens = tokens if tokens is not None else old_tokens
     length = _length(record, fields, tokens)
-    extras = tuple(extra_value(record, fields, name) for name in fields.extras)
-    return [(key, reward, length, log_prob, old_log_prob, tokens, extras)]
+    extras = tuple(extra_value(record, fields, name) for name in fields.extras) + _unfilled(fields, log_prob, old)
+    return [(key, reward, length, log_prob.total, old.total, tokens, extras)]
+
+
+def _unfilled(fields: Fields, log_prob: LogProb, old: LogProb) -> tuple[Any, ...]:
+    """Return the values of the columns UNFILLED, if they are to be read."""
+    if not fields.compares_tokens:
+        return ()
+    if log_prob.size is None or log_prob.size != old.size:
+        return None, None
+    return first_unfilled(log_prob.tokens, old.tokens), first_unfilled(old.tokens, log_prob.tokens)
 
 
 def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
@@ -177,26 +189,34 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
     old_log_probs = _field(record, fields, "old_log_probs", "old_log_prob", list_of(summed))
     log_probs = _fitting(log_probs, rewards, fields, "log_prob")
     old_log_probs = _fitting(old_log_probs, rewards, fields, "old_log_prob")
-    tokens = next((p for p in (log_probs, old_log_probs) if p and all(n is not None for _, n in p)), None)
-    lengths = _lengths(record, fields, [n for _, n in tokens] if tokens else None, len(rewards))
+    tokens = next((p for p in (log_probs, old_log_probs) if p and all(one.size is not None for one in p)), None)
+    lengths = _lengths(record, fields, [one.size for one in tokens] if tokens else None, len(rewards))
     lengths = _fitting(lengths, rewards, fields, "response_length")
     named = {"log_probs": log_probs, "old_log_probs": old_log_probs, "response_lengths": lengths}
     for name, values in named.items():
         if values is not None and len(values) != len(rewards):
             message = f"{count_elements(len(values))}, but rewards has {len(rewards)}"
             raise Invalid("unequal-lengths", message, name, fields.paths[name])
-    for i, ((_, tokens_i), (_, old_tokens_i)) in enumerate(zip(log_probs or [], old_log_probs or [], strict=False)):
-        if tokens_i is not None and old_tokens_i is not None and tokens_i != old_tokens_i:
+    for i, (one, old) in enumerate(zip(log_probs or [], old_log_probs or [], strict=False)):
+        if one.size is not None and old.size is not None and one.size != old.size:
             if _is_ignored(fields, "old_log_prob"):
                 old_log_probs = None
                 break
-            message = f"response {i}: {count_elements(old_tokens_i)}, but log_probs has {tokens_i}"
+            message = f"response {i}: {count_elements(old.size)}, but log_probs has {one.size}"
             raise Invalid("unequal-lengths", message, "old_log_probs", fields.paths["old_log_probs"])
-    absent = [(None, None)] * len(rewards)
+    absent = [LogProb()] * len(rewards)
     extras = zip(*(_extra_of_each(record, fields, name, len(rewards)) for name in fields.extras), strict=True)
     return [
-        (key, reward, length, log_prob, old, tokens_i if tokens_i is not None else old_tokens_i, each_extras)
-        for reward, length, (log_prob, tokens_i), (old, old_tokens_i), each_extras in zip(
+        (
+            key,
+            reward,
+            length,
+            log_prob.total,
+            old.total,
+            log_prob.size if log_prob.size is not None else old.size,
+            each_extras + _unfilled(fields, log_prob, old),
+        )
+        for reward, length, log_prob, old, each_extras in zip(
             rewards,
             lengths or [Length()] * len(rewards),
             log_probs or absent,

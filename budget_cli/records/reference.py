@@ -26,7 +26,7 @@ from budget_cli.records.columns import (
 )
 from budget_cli.records.diagnosis import column_of, diagnose, is_torn
 from budget_cli.records.record import responses
-from budget_cli.schema.fields import EXTRAS, Fields, singular
+from budget_cli.schema.fields import Fields, singular
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import NotASample
 
@@ -136,8 +136,8 @@ class ReferenceReader:
         old_log_prob = columns.optional_column([row[4] for row in rows])
         tokens = columns.optional_column([row[5] for row in rows])
         extras = {
-            name: columns.extra_column(EXTRAS[name], [row[6][place] for row in rows])
-            for place, name in enumerate(self._fields.extras)
+            name: columns.extra_column(kind, [row[6][place] for row in rows])
+            for place, (name, kind) in enumerate(self._fields.extra_kinds.items())
         }
         optionals = length, log_prob, old_log_prob, tokens
         return ResponseColumns(ids.all(), codes, line, reward, *optionals, extras, length_from)

@@ -5,8 +5,8 @@ Each function raises `Invalid` with the reason if the value is not what it must 
 
 import math
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from budget_cli.ids import Key
 from budget_cli.schema.json_values import Invalid, canonical, count_characters, exact_sum, type_name
@@ -51,13 +51,24 @@ def token_count(value: Any) -> float:
     return as_float
 
 
-def sequence_log_prob(value: Any) -> tuple[float, int | None]:
-    """Return a sequence's log-probability (nats) and its number of tokens.
+FAR = 1.0  # nats below 0 at which no rounding makes a log-prob of exactly 0
 
-    The value is a number (the count is then None), or a non-empty list with the log-probability of each token.
+
+class LogProb(NamedTuple):
+    """The log-probability of a sequence."""
+
+    total: float | None = None  # nats; None: there is none
+    size: int | None = None  # number of its tokens; None: it is one number
+    tokens: Sequence[float] = ()  # nats, of each token
+
+
+def sequence_log_prob(value: Any) -> LogProb:
+    """Return a sequence's log-probability.
+
+    The value is a number, or a non-empty list with the log-probability of each token.
     """
     if not isinstance(value, list):
-        return finite_number(value), None
+        return LogProb(finite_number(value))
     if not value:
         raise Invalid("wrong-value", "an empty list holds no log-probs; --kl-coef 0 does without them")
     for i, token in enumerate(value):
@@ -66,12 +77,24 @@ def sequence_log_prob(value: Any) -> tuple[float, int | None]:
         except Invalid as bad:
             bad.message = f"element {i}: {bad.message}"
             raise
-    return finite_sum(exact_sum(value) + 0.0), len(value)
+    return LogProb(finite_sum(exact_sum(value) + 0.0), len(value), value)
 
 
-def summed_if_any(value: Any) -> tuple[float | None, int | None]:
+def summed_if_any(value: Any) -> LogProb:
     """Return what `sequence_log_prob` does, or that there are no log-probs for an empty list."""
-    return (None, None) if value == [] else sequence_log_prob(value)
+    return LogProb() if value == [] else sequence_log_prob(value)
+
+
+def first_unfilled(tokens: Sequence[float], other: Sequence[float]) -> int | None:
+    """Return the index of the first token that has a log-prob of exactly 0, and another one far below; None: none has.
+
+    Args:
+        tokens: the log-prob of each token, in nats.
+        other: those of another policy, as many.
+    """
+    if 0 not in tokens:
+        return None
+    return next((i for i, (a, b) in enumerate(zip(tokens, other, strict=True)) if a == 0 and b < -FAR), None)
 
 
 def finite_sum(total: float) -> float:

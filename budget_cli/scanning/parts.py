@@ -27,6 +27,7 @@ from budget_cli.records.columns import (
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import one_row_per_rollout, rows_of
+from budget_cli.schema.fields import UNFILLED, UNFILLED_OF
 from budget_cli.sources.local import Source
 
 
@@ -214,4 +215,5 @@ def _responses(columns: ResponseColumns) -> Responses:
         prompt_text and prompt_text.digest,
         response_text and response_text.digest,
         response_text and response_text.characters,
+        {name.removeprefix(UNFILLED_OF): extras[name] for name in UNFILLED if name in extras},
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from budget_cli.ids import Ids
 from budget_cli.records.columns import ExtraColumn, Floats, LabelColumn, ResponseColumns, TextColumn, concatenate
+from budget_cli.schema.fields import UNFILLED
 
 ROWS = "rows"  # the extra column that counts the rows of a response
 SLACK = 1 << 14  # rows that may be held beside as many again as there are rollouts
@@ -79,6 +80,9 @@ def one_row_per_rollout(columns: ResponseColumns) -> ResponseColumns:
 
     counts = columns.extras.get(ROWS)
     extras = {name: _taken(name, one, first, last) for name, one in columns.extras.items() if name != ROWS}
+    for name in set(UNFILLED) & set(extras):  # in any row
+        extras[name] = found = np.full(distinct.size, np.nan)
+        np.fmax.at(found, group, np.asarray(columns.extras[name]))
     extras[ROWS] = np.bincount(group, None if counts is None else np.asarray(counts), distinct.size).astype(np.float64)
     return ResponseColumns(
         columns.keys,

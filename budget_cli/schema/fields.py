@@ -46,6 +46,10 @@ EXTRA_PLURALS = {  # in a record that holds all responses to a prompt, which sha
     "finish_reason": "finish_reasons",
     "advantage": "advantages",
 }
+# columns beside the optional fields: the index of the first token of a response whose log-prob is exactly 0 while its
+# other log-prob is far below, as where a writer fills the list with zeros
+UNFILLED_OF = "unfilled_"
+UNFILLED = tuple(UNFILLED_OF + name for name in ("log_prob", "old_log_prob"))
 WHERE = "where"  # the reason to leave out a sample for which --where is not true
 LINE = "_line"  # in a sample that expressions judge: the whole line, whose keys those of the sample may hide
 NAMES = (*KINDS, *PLURALS.values(), *EXTRAS, *EXTRA_PLURALS.values())
@@ -100,6 +104,7 @@ class Fields:
     needs_log_probs: bool = True
     extras: tuple[str, ...] = ()  # which of EXTRAS to read
     by: str = ""  # the extra that labels the rows of a breakdown, to which samples that are left out belong, too
+    compares_tokens: bool = False  # True to compare the two log-probs of every token, for UNFILLED
     tokenizer: TokenCounter | None = None  # counts the text of a response without a length; None: nothing does
 
     @cached_property
@@ -112,6 +117,12 @@ class Fields:
         if name in ("log_prob", "old_log_prob"):
             return self.needs_log_probs
         return self.needs_length if name == "response_length" else True
+
+    @cached_property
+    def extra_kinds(self) -> Mapping[str, ExtraKind]:
+        """The kind of each column beside the required fields, in the order of the columns."""
+        kinds = {name: EXTRAS[name] for name in self.extras}
+        return kinds | dict.fromkeys(UNFILLED, "number") if self.compares_tokens else kinds
 
     @cached_property
     def unmapped(self) -> list[str]:

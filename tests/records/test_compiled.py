@@ -244,6 +244,7 @@ LEAF = (b'x"', 0, 0, -1, 0, 0)
         ([ROOT, (b'x"', 0, -1, 0, 0, 0)], [(ID, 0, 0)], "a span needs a slot of its kind"),
         ([ROOT, LEAF], [(7, 0, 0)], "no kind of slot is 7"),
         ([ROOT, LEAF], [(-1, 0, 0)], "no kind of slot is -1"),
+        ([ROOT, LEAF], [(NUMBER, 0, 0, 1)], "only a slot of log-probs keeps them"),
         ([ROOT, (b"", 0, 0, -1, 0, 0)], [(NUMBER, 0, 0)], "a key has at least its closing quote"),
         ([(b'"', 0, -1, -1, 0, 1)], [], "children do not follow one another"),  # its own child
         ([ROOT, (b'x"', 0, -1, -1, 0, 2)], [], "children do not follow one another"),  # its parent's parent

@@ -295,13 +295,19 @@ def same(a: ResponseColumns, b: ResponseColumns) -> bool:
 
 
 @given(
-    table=tables(), needs_length=st.booleans(), needs_log_probs=st.booleans(), wanted=st.sets(st.sampled_from(WANTED))
+    table=tables(),
+    needs_length=st.booleans(),
+    needs_log_probs=st.booleans(),
+    wanted=st.sets(st.sampled_from(WANTED)),
+    compares_tokens=st.booleans(),
 )
 def test_decoding_by_column_gives_what_decoding_by_row_gives(
-    table: pyarrow.Table, needs_length: bool, needs_log_probs: bool, wanted: set[str]
+    table: pyarrow.Table, needs_length: bool, needs_log_probs: bool, wanted: set[str], compares_tokens: bool
 ) -> None:
     extras = tuple(sorted(wanted))
-    fields = Fields(needs_length=needs_length, needs_log_probs=needs_log_probs, extras=extras)
+    fields = Fields(
+        needs_length=needs_length, needs_log_probs=needs_log_probs, extras=extras, compares_tokens=compares_tokens
+    )
     (batch,) = table.to_batches()
     quick = parquet._decode_by_column(batch, fields, 5)
     by_row = parquet._decode_by_row(batch, table.schema.names, fields, 5, ALL_REJECTIONS)
@@ -323,6 +329,19 @@ def test_plain_columns_are_decoded_by_column(ids: list[Any], log_prob: list[Any]
         "finish_reason": (["stop", "length"], [0, -1, 1]),
         "step": ([], [-1] * 3),
         "advantage": [0.5, -1, 0.5],
+    }
+
+
+def test_tokens_are_compared_by_column() -> None:
+    lists = [[-1.0, -2.0], [-0.5, -0.25, 0.0], [0.0]]
+    others = [[-1.0, 0.0], [0.0, -0.25, -3.0], [-1.0]]
+    table = pyarrow.table({"prompt_id": ["a"] * 3, "reward": [1, 0, 1], "log_prob": lists, "old_log_prob": others})
+    (batch,) = table.to_batches()
+    found = parquet._decode_by_column(batch, Fields(compares_tokens=True), 0)
+    assert isinstance(found, Decoded)
+    assert {name: plain(one) for name, one in found.columns.extras.items()} == {
+        "unfilled_log_prob": [None, 2, None],  # -1 is not far enough from 0
+        "unfilled_old_log_prob": [1, None, None],
     }
 
 

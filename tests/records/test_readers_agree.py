@@ -7,6 +7,7 @@ import random
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 from examples import examples
 from hypothesis import event, example, given
@@ -20,7 +21,7 @@ if not native.AVAILABLE:
 
 from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
-from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Fields, parse_mappings
+from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, UNFILLED, Fields, parse_mappings
 from budget_cli.schema.parsing import parse_condition
 from budget_cli.schema.paths import Expression, Path, Step
 
@@ -238,6 +239,7 @@ def fields_(draw: st.DrawFn) -> Fields:
         leave_out=draw(st.sampled_from(LEAVE_OUT)),
         skip_unscored=draw(st.sampled_from([False, False, True])),
         ignore_unneeded=draw(st.sampled_from([False, False, True])),
+        compares_tokens=draw(st.booleans()),
     )
     return fields.with_places(parse_mappings([*mappings, *at, *scored]))
 
@@ -453,6 +455,38 @@ def test_a_plain_block_is_read_at_once(shape: str, writer: Writer, newline: str,
 @pytest.mark.parametrize("size", [0, 1])
 def test_a_block_without_records_has_none(size: int) -> None:
     assert answers(b"\n" * size, Fields()) == {"compiled"}
+
+
+UNFILLED_CASES = [  # both log-probs; where the first is 0 and the other far below, and where the other is
+    ("[-0.5, 0.0, -0.25]", "[-0.5, -10.8, -0.25]", 1, None),
+    ("[-0.5, -10.8]", "[-0.5, 0]", None, 1),
+    ("[-2, 0, -3, 0]", "[0, -2, -0.0, -4]", 1, 0),  # the first of each
+    ("[0.0, -0.0, 0]", "[-1, -1.0, 0]", None, None),  # certain, or nearly so
+    ("[-0.5, 1e-30]", "[-0.5, -10.8]", None, None),
+    ("-0.5", "-10.8", None, None),
+    ("0", "[-10.8]", None, None),
+]
+
+
+def test_the_first_token_with_one_log_prob_of_exactly_0_is_found_by_both_readers() -> None:
+    line = '{"prompt_id": "p", "reward": 1, "response_length": 3, "log_prob": %s, "old_log_prob": %s}\n'
+    data = "".join(line % case[:2] for case in UNFILLED_CASES).encode()
+    fields = Fields(compares_tokens=True)
+    for each in (fields, fields.with_places(parse_mappings(["log_prob=log_prob || `null`"]))):
+        assert answers(data, each) == {"compiled"}
+        found = reference.decode(data, each, LIMIT, ALL_REJECTIONS).columns.extras
+        for name, at in zip(UNFILLED, (2, 3), strict=True):
+            column = [None if np.isnan(value) else value for value in np.asarray(found[name]).tolist()]
+            assert column == [case[at] for case in UNFILLED_CASES]
+
+
+def test_tokens_are_compared_across_the_lists_of_a_path() -> None:
+    parts = '{"prompt_id": "p", "reward": 1, "o": [{"lp": [-1, -2], "ref": [-1]}, {"lp": [0.0], "ref": [-2, -9]}]}\n'
+    mapped = parse_mappings(["log_prob=o[].lp", "old_log_prob=o[].ref"])
+    fields = Fields(needs_length=False, compares_tokens=True).with_places(mapped)
+    assert answers(parts.encode() * 2, fields) == {"compiled"}
+    found = reference.decode(parts.encode(), fields, LIMIT, ALL_REJECTIONS).columns.extras
+    assert np.asarray(found["unfilled_log_prob"]).tolist() == [2]
 
 
 def test_the_compiled_reader_reads_extras_itself() -> None:

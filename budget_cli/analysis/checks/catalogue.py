@@ -607,6 +607,21 @@ LOG_PROBS = [
         otherwise="warning if it is only some of the responses of more than one token",
     ),
     Check(
+        "unfilled-log-prob",
+        "log-probs",
+        "warning",
+        "A token with a log-prob of exactly 0 whose other log-prob is below −1.",
+        "The sampler gave no log-prob for this token and the 0 of an empty list stayed, which says that it was certain."
+        " That token alone can dominate the log-ratio, and so the loss.",
+        "Find out why the log-prob is missing, and drop the response or score it again. Fill the list with NaN, not"
+        " with 0, so that a gap is refused.",
+        '"log_prob": [-0.4, -10.8, -0.6] beside "old_log_prob": [-0.4, 0.0, -0.6]',
+        "Log-probs of a sampler that takes the likeliest token (temperature 0, top-k 1), if they are those after these"
+        " settings: there a 0 is right, and the other log-prob is of another distribution. Rounding makes a 0 only of"
+        " what is near to it. Found only where both log-probs are lists; the first such token of a response counts.",
+        needs=("log_ratio",),
+    ),
+    Check(
         "equals-reference",
         "log-probs",
         "info",

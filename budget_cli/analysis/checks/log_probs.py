@@ -11,6 +11,7 @@ from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, 
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.evidence.counters import LEAST_OUTLIER, SIZES, Counters
 from budget_cli.groups.groups import Groups
+from budget_cli.records.values import FAR
 
 BOTH = ("log_prob", "old_log_prob")
 LARGEST = 2 * SIZES[1]  # nats; all log-ratios are counted as below this
@@ -20,6 +21,7 @@ def check(dump: CheckInput) -> Findings:
     """Yield the findings on log-probs."""
     yield from _missing(dump)
     yield from _impossible(dump)
+    yield from _unfilled(dump)
     yield from _scale(dump)
     yield from _log_ratio(dump)
 
@@ -67,6 +69,21 @@ def _impossible(dump: CheckInput) -> Findings:
 
 def _first(dump: CheckInput) -> tuple[Evidence, ...]:
     return dump.prompts(dump.groups.column("n") > 0)
+
+
+def _unfilled(dump: CheckInput) -> Findings:
+    """Yield a finding for each of the two log-probs that is 0 for a token whose other log-prob is far from it."""
+    for name, other in (BOTH, BOTH[::-1]):
+        count, known = dump.counters.count(f"unfilled_{name}"), _known(dump, name)
+        if count:
+            indices = [index for index in dump.counters.values[f"unfilled_{name}"] if isinstance(index, int)]
+            which = "the first at" if count > 1 and len(indices) > 1 else "always at" if count > 1 else "at"
+            message = (
+                f"{name} is exactly 0 for a token whose {other} is below −{FAR:g}, in {count:,} of"
+                f" {counted(known, 'response')}; {which} token {indices[0] + 1:,} of the response (index {indices[0]})"
+            )
+            places = dump.occurrences(f"unfilled_{name}")
+            yield finding("unfilled-log-prob", message, count, known, "responses", places)
 
 
 def _scale(dump: CheckInput) -> Findings:

@@ -66,7 +66,8 @@ def command(
     tolerance = baseline.parse_tolerance(checks.tolerance)
     known = {} if checks.baseline is None else baseline.parse(checks.baseline, _content(checks.baseline))
     # a missing length is a finding, not a reason to refuse the dump
-    needs = needed_fields(False, bool(checks.kl_coef), TEXTS + OPTIONAL if checks.text else OPTIONAL)
+    optional = TEXTS + OPTIONAL if checks.text else OPTIONAL
+    needs = needed_fields(False, bool(checks.kl_coef), optional, compares_tokens=True)
     session = Session(fields, verdict, reading, screen, needs)
     session.find(files)
     for option, given in (("--text", checks.text), ("--duplicate-keys", checks.duplicate_keys)):

@@ -67,7 +67,7 @@ def command(
 
     require_no_rows(aggregate, "report")
     at = Coefficients(*coefficients.values)
-    session = Session(fields, verdict, reading, to, needed_fields(*at[1:]))
+    session = Session(fields, verdict, reading, to, needed_fields(*at[1:], compares_tokens=True))
     if page.budgets is not None and at.token_budget is None:
         raise UsageProblem("--budgets: the slider needs a budget to start from: give -B TOKENS")
     offered = () if page.budgets is None else parse_budgets("--budgets", page.budgets)

@@ -69,7 +69,8 @@ def command(
     from budget_cli.sources.compression import compressor
 
     budgets = () if token_budget is None else parse_budgets("--token-budget", token_budget)
-    session = Session(fields, allowance, reading, to, needed_fields(budget_penalty_coef, kl_coef, (FINISH_REASON,)))
+    needs = needed_fields(budget_penalty_coef, kl_coef, (FINISH_REASON,), compares_tokens=True)
+    session = Session(fields, allowance, reading, to, needs)
     compressed = compressor(to.output or "")
     session.find(files)
     session.place(optional=[FINISH_REASON], in_full=True)

@@ -64,6 +64,21 @@ def up_to_800(record: Record) -> int:
     return min(int(record["response_length"]), 800)
 
 
+def of_tokens(gaps: Mapping[int, int], name: str = "old_log_prob", other: float = -10.8) -> list[Record]:
+    """The good records with log-probs of tokens; in some, the named one of a token is 0 where the other is given."""
+    made = []
+    for i, record in enumerate(GOOD):
+        size = record["response_length"]
+        each = [-0.4, -0.1, 0.0, -0.7] * (size // 4 + 1)  # of some tokens the policy is certain
+        lists = {"log_prob": each[:size], "old_log_prob": [one * 1.001 for one in each[:size]]}
+        if i in gaps:
+            lists |= {
+                one: [*row[: gaps[i]], 0.0 if one == name else other, *row[gaps[i] + 1 :]] for one, row in lists.items()
+            }
+        made.append({**record, **lists})
+    return made
+
+
 FINISHED = {True: "stop", False: "length"}
 MIXED = [1.0, 0.0, 1.0, 0.0]
 CHANCE = random.Random(11)
@@ -554,6 +569,36 @@ PAIRS: dict[str, list[Pair]] = {
             "warning",
             1,
             "log_prob is exactly 0 in 1 of 72",
+        ),
+    ],
+    "unfilled-log-prob": [
+        Pair(
+            of_tokens({5: 7}),
+            of_tokens({}),
+            "warning",
+            1,
+            "old_log_prob is exactly 0 for a token whose log_prob is below −1, in 1 of 72 responses;"
+            " at token 8 of the response (index 7)",
+            line=6,
+        ),
+        Pair(
+            of_tokens({5: 7, 3: 0, 60: 7}, "log_prob", -1.5),
+            of_tokens({5: 7, 3: 0, 60: 7}, "log_prob", -1.0),  # where certainty ends is a convention
+            "warning",
+            3,
+            "log_prob is exactly 0 for a token whose old_log_prob is below −1, in 3 of 72 responses;"
+            " the first at token 1 of the response (index 0)",
+            BUDGET,
+            4,
+        ),
+        Pair(
+            of_tokens({5: 149, 6: 149}),
+            GOOD,  # without lists
+            "warning",
+            2,
+            "always at token 150 of the response (index 149)",
+            BUDGET,
+            6,
         ),
     ],
     "equals-reference": [
