@@ -21,7 +21,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns
+from budget_cli.analysis.loss import (
+    Aggregate,
+    Coefficients,
+    LengthOrigins,
+    LengthSource,
+    Loss,
+    PromptColumns,
+    length_source,
+)
 from budget_cli.analysis.numbers import finite_or_none
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
@@ -159,6 +167,7 @@ class EarlierResult(NamedTuple):
     prompts: int
     responses: int
     tally: Tally
+    lengths: LengthSource
 
 
 def from_result(result: Mapping[str, Any]) -> EarlierResult:
@@ -187,6 +196,11 @@ def from_result(result: Mapping[str, Any]) -> EarlierResult:
             **{name: records[name] for name in ("read", "used", "rejected", "blank", "skipped")},
             left_out=Counter(result.get("left_out", {})),
         ),
+        LengthSource(
+            result.get("lengths_from"),
+            LengthOrigins(**result.get("length_origins", {"field": 0, "tokens": 0, "tokenizer": 0})),
+            result.get("tokenizer"),
+        ),
     )
 
 
@@ -201,7 +215,9 @@ def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
         "over_budget": loss.over_budget.fraction,
         "zero_variance": loss.groups.zero_variance / loss.prompts if loss.prompts else None,
     }
-    return EarlierResult(quantities, loss.coefficients, loss.aggregate, loss.prompts, loss.responses, tally)
+    return EarlierResult(
+        quantities, loss.coefficients, loss.aggregate, loss.prompts, loss.responses, tally, length_source(tally)
+    )
 
 
 def compare_results(

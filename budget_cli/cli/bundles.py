@@ -5,7 +5,8 @@ Named tuples, as a frozen dataclass takes six times as long to make, at every st
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from enum import Enum
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
@@ -126,6 +127,24 @@ class InventoryOptions(NamedTuple):
 
     output: options.Output = None
     color: options.WhenColour = Colour.AUTO
+
+
+def as_arguments(bundle: Any, without: Collection[str] = ()) -> list[str]:
+    """Return the arguments of a command line that give the options of a bundle their values, but for the defaults.
+
+    Args:
+        bundle: a named tuple of options.
+        without: names of options to leave out.
+    """
+    arguments: list[str] = []
+    for name, default in bundle._field_defaults.items():
+        value = getattr(bundle, name)
+        if value in (default, [], ()) or name in without:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list | tuple) else [value]:
+            arguments += [flag] if each is True else [flag, str(each.value if isinstance(each, Enum) else each)]
+    return arguments
 
 
 def flattened(command: Command) -> Command:

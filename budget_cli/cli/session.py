@@ -217,8 +217,10 @@ class Session:
         if scan.groups.row_count == scan.groups.responses:
             return None
         if by is not None or inputs.summary_headers(self.found):
-            holder = "the rows of --by keep" if by is not None else "a summary holds"
-            raise UsageProblem(f"--aggregate row weighs single responses, and {holder} only their sums")
+            holder, instead = "a summary holds", "give the records themselves"
+            if by is not None:
+                holder, instead = "the rows of --by keep", "select the records of one row by --where instead"
+            raise UsageProblem(f"--aggregate row weighs single responses, and {holder} only their sums: {instead}")
         return means_over_rows(scan.responses.values(), scan.groups, at.budget_penalty_coef, at.kl_coef)
 
     # ---- judge
@@ -361,15 +363,21 @@ def observation_spec(
     return ObservationSpec(budgets, used["positive"], used["outlier"], per_prompt, beta)
 
 
-def require_no_rows(aggregate: Aggregate, command: str) -> None:
+def require_no_rows(aggregate: Aggregate, command: str, instead: str) -> None:
     """Refuse to average over rows where only sums of the responses are kept.
+
+    Args:
+        aggregate: what is asked for.
+        command: the command that keeps only sums.
+        instead: what `budget-cli loss --aggregate row` can do in its place.
 
     Raises:
         UsageProblem: that is asked for.
     """
     if aggregate is Aggregate.ROW:
         raise UsageProblem(
-            f"--aggregate row weighs single responses, and {command} keeps only their sums: give it to loss"
+            f"--aggregate row weighs single responses, and {command} keeps only their sums:"
+            f" budget-cli loss --aggregate row {instead}"
         )
 
 

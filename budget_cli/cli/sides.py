@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from budget_cli.analysis import compare, verdict
 from budget_cli.analysis.compare import Comparison, EarlierResult, Moved, Order
-from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss, length_source
+from budget_cli.analysis.loss import Aggregate, Coefficients, LengthSource, compute_loss, length_source
 from budget_cli.analysis.verdict import Reason
 from budget_cli.cli.session import Session
 from budget_cli.errors import InputProblem, UsageProblem
@@ -60,12 +60,14 @@ class Side:
         return self.session.scanned.tally if self.earlier is None else self.earlier.tally
 
     @property
+    def lengths(self) -> LengthSource:
+        """Where its lengths come from."""
+        return length_source(self.tally) if self.earlier is None else self.earlier.lengths
+
+    @property
     def lengths_are_from(self) -> str | None:
-        """Where its lengths come from, in words; None if it has none, or is an earlier result."""
-        if self.earlier is not None:
-            return None
-        source = length_source(self.session.scanned.tally)
-        return source.sentence or (source.name and "the field")
+        """Where its lengths come from, in words; None if it has none."""
+        return self.lengths.sentence or (self.lengths.name and "the field")
 
     def reasons(self) -> list[Reason]:
         """Return why this side makes the verdict fail."""
@@ -81,7 +83,7 @@ class Side:
     def shown(self) -> ShownSide:
         """Return what the result shows of this side."""
         rejections = [] if self.earlier is not None else self.session.rejections()
-        return ShownSide(self.name, self.tally, rejections, self.only_here, self.problems)
+        return ShownSide(self.name, self.tally, rejections, self.only_here, self.problems, self.lengths)
 
     def result(self, coefficients: Coefficients, aggregate: Aggregate) -> EarlierResult:
         """Return the earlier result, or that of the dump, to be compared with an earlier result."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved
 from budget_cli.analysis.gates import GateResult
-from budget_cli.analysis.loss import Records
+from budget_cli.analysis.loss import LengthSource, Records
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
 from budget_cli.ids import Key
@@ -35,6 +35,7 @@ class Side(NamedTuple):
     rejections: Sequence[Rejection]
     only_here: Sequence[Key]  # the first prompts that the other does not have
     incomplete: Sequence[str]
+    lengths: LengthSource
 
 
 def screen(
@@ -150,6 +151,9 @@ def json(
             "name": utf8(side.name),
             "records": as_dict(Records.from_tally(tally)),
             "left_out": dict(tally.left_out),
+            "lengths_from": side.lengths.name,
+            "length_origins": as_dict(side.lengths.origins),
+            "tokenizer": side.lengths.tokenizer,
             "only_here": list(side.only_here),
             "rejections": rejections_as_dicts(side.rejections),
             "incomplete": [utf8(problem) for problem in side.incomplete],

@@ -8,7 +8,6 @@ styles them, both passed in with the charting library.
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -149,6 +148,7 @@ class Assets(NamedTuple):
 def html(
     data: PageData,
     sources: Sequence[str],
+    command: str,
     by: str | None,
     reasons: Sequence[Reason],
     rejections: Sequence[Rejection],
@@ -160,6 +160,7 @@ def html(
     Args:
         data: the data of the page.
         sources: names of the files, as given.
+        command: `budget-cli loss` of the same records, to which the page adds the coefficients.
         by: what the parts of the data are split by, a field or `file`.
         reasons: why the verdict is fail; none if it is pass.
         rejections: the first rejected records.
@@ -182,7 +183,7 @@ def html(
         "</main>",
         f"<footer><p>{_sampling(data)} Numbers and counts cover all records;"
         " the sliders recompute them from sums that the scan kept.</p></footer>",
-        f'<script type="application/json" id="data">{_json(_script_data(data, sources))}</script>',
+        f'<script type="application/json" id="data">{_json(_script_data(data, command))}</script>',
         f"<script>{_inside(assets.charts)}</script>",
         f"<script>{_inside(assets.script)}</script>",
     ]
@@ -368,7 +369,7 @@ def _sampling(data: PageData) -> str:
     )
 
 
-def _script_data(data: PageData, sources: Sequence[str]) -> dict[str, Any]:
+def _script_data(data: PageData, command: str) -> dict[str, Any]:
     """Return the data that page.js computes with."""
     loss = data.loss
     return {
@@ -390,10 +391,7 @@ def _script_data(data: PageData, sources: Sequence[str]) -> dict[str, Any]:
             {"prompt_id": one.prompt_id, "reward": one.reward.tolist(), "length": one.length.tolist()}
             for one in data.sample
         ],
-        "command": " ".join(
-            ["budget-cli loss", *(shlex.quote(name) for name in sources[:3]), *(["…"] if sources[3:] else [])]
-        )
-        + ("" if loss.aggregate == "response" else " --aggregate prompt"),
+        "command": command,
     }
 
 

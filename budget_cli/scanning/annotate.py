@@ -24,6 +24,7 @@ from budget_cli.records.record import is_prompt_record, reason_to_leave_out
 from budget_cli.scanning import formats, scan, workers
 from budget_cli.scanning.parts import groups_from
 from budget_cli.scanning.plan import Plan, Task
+from budget_cli.scanning.rollouts import make_prompts_of_lines
 from budget_cli.scanning.state import ReadSoFar, Scan
 from budget_cli.scanning.terms import responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
@@ -82,6 +83,8 @@ def annotate(
     counts = terms.plan.fields.counts_every_text
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS or counts
     stream = scan.tasks(found, terms.plan, problems, set())
+    if terms.plan.fields.group_size:
+        stream = _numbered(stream, first_pass.lines_before)
     for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=counts):
         if isinstance(outcome, InputProblem):
             raise outcome
@@ -96,6 +99,13 @@ def annotate(
         raise InputProblem(found[0].name if len(found) == 1 else "the input", CHANGED)
 
 
+def _numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Task]:
+    """Say how many lines are before each task, as the first pass found; more tasks than those are of a changed file."""
+    before = iter(lines_before)
+    for task in tasks:
+        yield task._replace(before=next(before, 0))
+
+
 def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     """Read the block again and insert the terms of its responses."""
     plan = terms.plan
@@ -103,6 +113,10 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
         block = formats.block_of(task, plan)
         decoded = formats.decode(task.source, block, plan)
         columns = decoded.columns
+        if plan.fields.group_size:
+            own, columns.line = columns.line, columns.line + task.before
+            make_prompts_of_lines(columns, plan.fields.group_size, task.source.name)
+            columns.line = own
         # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
         groups = groups_from(columns, plan) if plan.fields.group == "line" else terms.groups
         places = groups.rows(columns.keys)

@@ -45,6 +45,7 @@ class Task(NamedTuple):
 
     source: Source
     unit: "Unit"
+    before: int = 0  # lines of the source before it, where the prompts of a second pass depend on that
 
 
 @dataclass

@@ -71,6 +71,7 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
+    lines_before: list[int] = field(default_factory=list)  # each part, in its source, if lines make the prompts
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
     observations: Observations | None = None  # None: the plan observes nothing
@@ -112,6 +113,8 @@ class Scan:
             advice = "remove empty lines, and write one record per line"
             self.problems.append(InputProblem(source.name, f"--group-size needs a record on every line: {advice}"))
             return
+        if plan.fields.group_size:
+            self.lines_before.append(before)
         if plan.fields.group == "line":  # a worker knows the line's number only within its block
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")

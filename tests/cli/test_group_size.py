@@ -1,5 +1,6 @@
 """If this fails, a dump without ids is cut into other groups than those sampled, or a cut that is off passes."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,34 @@ def test_two_definitions_of_a_prompt_are_refused(
     assert (done.returncode, why in done.stderr.decode()) == (2, True)
 
 
-def test_annotate_says_that_it_needs_ids(budget_cli: Run, tmp_path: Path) -> None:
-    done = budget_cli("annotate", dump(tmp_path / "a.jsonl", REWARDS), *FREE[:4], "--group-size", "2")
-    assert done.returncode == 2
-    assert "annotate needs prompts with ids: give --field prompt_id=…, or --group" in done.stderr.decode()
+def test_annotate_takes_the_baseline_of_every_n_lines(budget_cli: Run, tmp_path: Path) -> None:
+    path = dump(tmp_path / "a.jsonl", REWARDS)
+    done = budget_cli("annotate", path, *FREE[:4], "--group-size", "2")
+    found = [json.loads(line)["budget_cli"] for line in done.stdout.splitlines()]
+    assert [one["baseline"] for one in found] == [0.5, 0.5, 0, 0, 1, 1]
+    assert [one["advantage"] for one in found] == [0.5, -0.5, 0, 0, 0, 0]
+    lines = path.read_text().splitlines()
+    lines[2] = '{"reward": "none"}'
+    path.write_text("\n".join(lines) + "\n")
+    done = budget_cli("annotate", path, *FREE[:4], "--group-size", "2", "--max-errors", "1", "-q")
+    assert done.returncode == 0
+    assert [json.loads(line)["budget_cli"]["baseline"] for line in done.stdout.splitlines()] == [0.5, 0.5, 0, 1, 1]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2", "3"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_annotate_finds_the_groups_through_blocks_and_files(
+    budget_cli: Run, tmp_path: Path, jobs: str, packed: bool
+) -> None:
+    rewards = [float(i % 3 == 0) for i in range(16000)]
+    paths = [dump(tmp_path / name, rewards, pad=700) for name in ("a.jsonl", "b.jsonl")]
+    for path in paths if packed else ():
+        path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    done = budget_cli("annotate", *paths, *FREE[:4], "--group-size", "8", "--jobs", jobs, "-q")
+    assert done.returncode == 0, done.stderr.decode()
+    found = [json.loads(line)["budget_cli"]["baseline"] for line in done.stdout.splitlines()]
+    expected = [sum(rewards[i - i % 8 : i - i % 8 + 8]) / 8 for i in range(len(rewards))]
+    assert found == pytest.approx(expected * 2, rel=1e-12)
 
 
 def test_a_summary_holds_the_groups(loss_json: LossJson, budget_cli: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from command import LossJson, Run
+from word_counter import write_tokenizer
 
 pytest.importorskip("vl_convert", reason="the page's charts need the extra: pip install 'budget-cli[report]'")
 
@@ -89,6 +91,63 @@ def test_the_numbers_of_the_page_are_those_of_the_command(page_of: PageOf, loss_
         for name in path.split("."):
             number = number[name]
         assert json.loads(value or "") == number, path
+
+
+TRAINER = Path(__file__).parents[1] / "trainer"
+DUMPS = Path(__file__).parents[1] / "dumps"
+REWARDS = ("--beta", "0", "--kl-coef", "0")
+SAME: list[tuple[str | Path, ...]] = [
+    (SAMPLE.parent / "steps", "-B", "1024"),
+    (SAMPLE.parent / "steps", "-B", "1024", "--group", "prompt"),
+    (SAMPLE.parent / "steps", "-B", "1024", "--aggregate", "prompt", "--by", "step"),
+    (TRAINER / "verifiers_failed.jsonl", *REWARDS, "--keep", "failed", "--where", "!(example_id == `1`)"),
+    (TRAINER / "boolean_reward.jsonl", *REWARDS, "--field", "reward=number(acc)"),
+    (TRAINER / "multi_task_rewards.jsonl", *REWARDS, "--reward-weights", "math=2,code=4", "--max-errors", "1"),
+    (TRAINER / "nan_log_prob.jsonl", "--kl-coef", "0", "-B", "100", "--ignore-unneeded"),
+    (DUMPS / "nemo-rl-without-tokens.jsonl", "--kl-coef", "0", "-B", "3", "--group-size", "2"),
+    (
+        DUMPS / "xtuner.jsonl",
+        DUMPS / "areal.jsonl",
+        *REWARDS,
+        "--preset",
+        "xtuner",
+        "--group",
+        "file",
+        "--max-errors",
+        "9",
+    ),
+    (SAMPLE, "-B", "1024", "--max-line-bytes", "183", "--max-errors", "100%"),
+]
+
+
+@pytest.mark.parametrize("arguments", SAME, ids=[" ".join(map(str, same[1:])) for same in SAME])
+def test_the_command_that_the_page_shows_gives_its_numbers(
+    budget_cli: Run, page_of: PageOf, arguments: tuple[str | Path, ...]
+) -> None:
+    data = page_of(*arguments).data
+    budget, beta, alpha = (
+        data["grid"][name][at]
+        for name, at in zip(("token_budget", "budget_penalty_coef", "kl_coef"), data["at"], strict=True)
+    )
+    words = [*shlex.split(data["command"]), *(() if budget is None else ("-B", str(budget)))]
+    assert words[:2] == ["budget-cli", "loss"]
+    same = budget_cli(*words[1:], "--beta", str(beta), "--kl-coef", str(alpha), "-f", "json", "--precision", "17")
+    expected = budget_cli("loss", *arguments, "-f", "json", "--precision", "17")
+    assert (same.returncode, json.loads(same.stdout)) == (0, json.loads(expected.stdout))
+
+
+def test_the_command_of_a_page_of_counted_lengths_names_the_tokenizer(
+    budget_cli: Run, page_of: PageOf, tmp_path: Path
+) -> None:
+    pytest.importorskip("tokenizers")
+    tokenizer, presets = write_tokenizer(tmp_path / "tok en.json"), tmp_path / "own.toml"
+    presets.write_text('[own]\ndetect = ["q"]\nprompt_id = "q"\nreward = "r"\nresponse_text = "text"\n')
+    dump = tmp_path / "a.jsonl"
+    dump.write_bytes(lines({"q": 1, "r": 1, "text": "one two three"}, {"q": 1, "r": 0, "text": "one"}))
+    own = ("--tokenizer", tokenizer, "--presets", presets, "--preset", "own")
+    data = page_of(dump, "-B", "1", "--kl-coef", "0", "--beta", "0.1", *own).data
+    words = [*shlex.split(data["command"])[1:], "-B", "1", "--kl-coef", "0", "--beta", "0.1", "-f", "json"]
+    assert json.loads(budget_cli(*words).stdout)["loss"] == 0.16  # 0.8 and 0 about 0.4
 
 
 @pytest.mark.parametrize("arguments", [("--by", "file"), ("--by", "step"), ("--budgets", "100,5000")])

@@ -133,9 +133,12 @@ def test_over_rows_a_response_weighs_as_many_rows_as_it_has(
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("loss", "-B", "8", "--by", "sid"), "the rows of --by keep only their sums"),
-        (("sweep", "-B", "8"), "sweep keeps only their sums: give it to loss"),
-        (("report", "-B", "8"), "report keeps only their sums: give it to loss"),
+        (
+            ("loss", "-B", "8", "--by", "sid"),
+            "the rows of --by keep only their sums: select the records of one row",
+        ),
+        (("sweep", "-B", "8"), "sweep keeps only their sums: budget-cli loss --aggregate row computes one cell"),
+        (("report", "-B", "8"), "report keeps only their sums: budget-cli loss --aggregate row computes it at one B"),
     ],
 )
 def test_where_only_sums_are_kept_a_mean_over_rows_is_refused(

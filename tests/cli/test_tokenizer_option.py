@@ -212,6 +212,26 @@ def test_a_comparison_names_both_origins_of_lengths(budget_cli: Run, folder: Pat
     assert said[1].startswith("budget-cli: verl.jsonl: lengths are from the texts, counted by tokenizer.json@")
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_comparison_says_for_each_side_where_its_lengths_come_from(
+    budget_cli: Run, folder: Path, earlier: bool
+) -> None:
+    (folder / "counted.jsonl").write_bytes(lines([record | {"response_length": 4} for record in VERL]))
+    base = "verl.jsonl"
+    if earlier:
+        base = "earlier.json"
+        assert budget_cli("loss", "verl.jsonl", *ARGUMENTS, "-f", "json", "-o", base, cwd=folder).returncode == 0
+    more = ("--field", "response_length=response_length", "-f", "json")
+    done = budget_cli("compare", base, "counted.jsonl", *ARGUMENTS, *more, cwd=folder)
+    result = json.loads(done.stdout)
+    assert (result["base"]["lengths_from"], result["new"]["lengths_from"]) == ("tokenizer", "field")
+    assert result["base"]["length_origins"] == {"field": 0, "tokens": 0, "tokenizer": 4}
+    assert result["new"]["length_origins"] == {"field": 4, "tokens": 0, "tokenizer": 0}
+    assert (result["base"]["tokenizer"].rpartition("@")[0], result["new"]["tokenizer"]) == ("tokenizer.json", None)
+    said = [line for line in done.stderr.decode().splitlines() if "lengths are from" in line]
+    assert [line.split(": ")[1] for line in said] == [base, "counted.jsonl"]
+
+
 def test_the_settings_file_and_the_environment_name_a_tokenizer(budget_cli: Run, folder: Path) -> None:
     below = folder / "below"
     below.mkdir()

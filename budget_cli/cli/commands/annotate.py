@@ -85,10 +85,8 @@ def command(
         session.found = stack.enter_context(rereadable(session.found))
         require_lines(session.found, "annotate")
         session.place()
-        if session.fields.group_size:
-            raise UsageProblem("--group-size: annotate needs prompts with ids: give --field prompt_id=…, or --group")
         Insertion(annotate.KEY, session.fields)  # refuse what cannot be annotated before anything is read
-        scan = session.scan(coefficients.budgets, ScanSpec(keep_responses=True))
+        scan = session.scan(coefficients.budgets, ScanSpec(keep_responses=session.fields.has_rollouts))
         if scan.problems:
             session.report([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")

@@ -59,7 +59,7 @@ def command(
     from budget_cli.cli.sides import Side, common_settings, compare_sides
     from budget_cli.rendering import compare as rendering
 
-    require_no_rows(aggregate, "compare")
+    require_no_rows(aggregate, "compare", "-f json of each dump gives results that compare takes")
     given = Coefficients(*coefficients.values)
     sessions = [Session(fields, verdict, reading, screen, needed_fields(*given[1:]), Comparison) for _ in range(2)]
     if base == new == "-":
@@ -89,9 +89,10 @@ def command(
     one, other = (side.lengths_are_from for side in sides)
     differ = None not in (one, other) and one != other
     if (on_screen or differ) and not screen.quiet:
-        for name, source in zip((base, new), (one, other), strict=True):
-            if source is not None and (differ or source != "the field"):
-                console.say(f"{name}: lengths are from {source}")
+        for side, source in zip(sides, (one, other), strict=True):
+            said = not on_screen and side.earlier is None and side.lengths.origins.tokenizer  # by its session
+            if source is not None and not said and (differ or source != "the field"):
+                console.say(f"{side.name}: lengths are from {source}")
     if not on_screen:
         say_failures(reasons)
     if any(side.problems for side in sides):

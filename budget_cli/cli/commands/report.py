@@ -1,5 +1,7 @@
 """`budget-cli report FILES… -o report.html`: a self-contained page with charts and sliders."""
 
+import shlex
+
 from budget_cli.analysis.grid import parse_budgets
 from budget_cli.cli import console, options
 from budget_cli.cli.bundles import (
@@ -8,6 +10,7 @@ from budget_cli.cli.bundles import (
     OutputOptions,
     ReadingOptions,
     VerdictOptions,
+    as_arguments,
     flattened,
 )
 from budget_cli.cli.options import Aggregate
@@ -26,6 +29,7 @@ Needs the extra: pip install 'budget-cli[report]'.
 Exit codes: 0 verdict pass, 1 verdict fail (the page is written and says why), 2 usage error,
 3 input or output error, 70 bug.
 """
+NAMED = 20  # files in the command that the page shows; more would be a page of their own
 FOR_CHECKS = ("finish_reason", "advantage")  # read where the records have them
 
 
@@ -65,7 +69,7 @@ def command(
     from budget_cli.records.columns import FIRST_TEN, RejectionLimit
     from budget_cli.rendering import report
 
-    require_no_rows(aggregate, "report")
+    require_no_rows(aggregate, "report", "computes it at one B, β and α")
     at = Coefficients(*coefficients.values)
     session = Session(fields, verdict, reading, to, needed_fields(*at[1:], compares_tokens=True))
     if page.budgets is not None and at.token_budget is None:
@@ -99,5 +103,10 @@ def command(
         subject = session.check_input(shown.loss, scan.groups.at(shown.at[0]), THRESHOLDS)
         findings = run_checks(subject, set(CHECKS)).findings
     most = None if to.verbose else FIRST_TEN.first
-    html = report.html(shown, list(files or ["-"]), by, reasons, session.rejections(most), findings, assets)
+    names = list(files or ["-"])
+    given = [*as_arguments(fields), *as_arguments(verdict, {"fail_if"}), *as_arguments(reading, {"jobs", "engine"})]
+    given += ["--aggregate", "prompt"] if aggregate is Aggregate.PROMPT else []
+    given += ["--by", page.by] if page.by else []
+    same = f"budget-cli loss {shlex.join([*names[:NAMED], *given])}{' …' if names[NAMED:] else ''}"
+    html = report.html(shown, names, same, by, reasons, session.rejections(most), findings, assets)
     return session.finish(html, reasons, on_screen=False, most=most)

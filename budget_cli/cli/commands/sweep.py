@@ -55,7 +55,7 @@ def command(
     from budget_cli.rendering.suggestion import SuggestionAnswer
     from budget_cli.rendering.sweep import SweepAnswer
 
-    require_no_rows(aggregate, "sweep")
+    require_no_rows(aggregate, "sweep", "computes one cell at a time")
     sweep = sweep.as_typed(context)
     if sweep.suggest:
         sweep.require_suggestion_alone(verdict)
