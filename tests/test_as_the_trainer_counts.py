@@ -157,7 +157,12 @@ SHAPED = [
     # a step of rllm as a folder, beside its summary: 1, 0 of one task and 0.5 twice of another
     Case("rllm_step", REWARDS, 0.125, 4, {"prompts": 2, "records.read": 4, "records.rejected": 0}, "4 records read"),
 ]
-CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED]
+TWICE = [
+    # (1, 0, 0) and (0, 1, 1): 4/3 / 6; no response has two rows
+    Case("verl_written_twice.jsonl", REWARDS, 0.2222, 6, {"rows": 6, "records.read": 12}, "6 responses, 2 prompts"),
+    Case("verl_written_once.jsonl", REWARDS, 0.2222, 6, {"rows": 6, "records.read": 6}),
+]
+CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED, *TWICE]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.file} {' '.join(case.options)}" for case in CASES])

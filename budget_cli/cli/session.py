@@ -177,6 +177,11 @@ class Session:
             _join_labels(result)
         if responses:
             result.notes.append(f"{counted(responses, 'record')} without a rollout_id: each is a response of its own")
+        if result.copied_rows:
+            result.notes.append(
+                f"{result.copied_rows:,} of {counted(result.tally.used, 'record')} repeat an earlier one, of the same"
+                " rollout and turn and with the same numbers: each counts once"
+            )
         if len(result.steps) == 1 and not result.source_results:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))
@@ -291,7 +296,7 @@ class Session:
             texts,
             LINES_PER_SOURCE,
             keys,
-            by_prompt_text(self.fields),
+            "" if self.fields.group else by_prompt_text(self.fields),
             self.placement.doubts,
         )
 

@@ -20,6 +20,7 @@ Counts = dict[Key | float | None, int]  # by value; None: all values beyond the 
 FEW = 5  # locations kept as evidence
 CELLS = 1 << 18  # size of a table of rewards by budgets that is counted at a time
 MANY_VALUES = 32  # distinct rewards or labels that are counted one by one
+COPIED_ROWS = "copied_rows"  # rows of rollouts that were written before
 SIZES = (2.0**-12, 2.0**18)  # nats; log-ratios between these are counted by powers of two, others with the nearest
 LEAST_OUTLIER = 8.0  # nats, a power of two; log-ratios of this size and more keep their places
 TRUNCATED = frozenset(  # finish reasons, in lower case, of truncated responses

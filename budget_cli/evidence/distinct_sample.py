@@ -83,7 +83,7 @@ class DistinctSample:
 
     @property
     def record(self) -> NDArray[np.uint64]:
-        """Digest of the whole record of each; 0 if the record holds too little to identify it."""
+        """Digest of the whole record of each, which need not identify it."""
         return self._column(3, np.uint64)
 
 

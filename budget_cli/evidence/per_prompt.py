@@ -16,6 +16,9 @@ from budget_cli.evidence.responses import Floats, ObservationSpec, Responses
 from budget_cli.groups.moments import quiet_overflow
 
 LONG_CHARACTERS, LONG_TOKENS = 100, 32  # a response of this size is hardly ever generated twice
+# bits of the digest of a record
+IDENTIFIES = np.uint64(1)  # only copies have it
+BARE = np.uint64(2)  # of a reward and a length alone, which different responses have, too
 
 # the facts of a prompt, and the value of each that means "none"
 ROWS: dict[str, Any] = {
@@ -194,7 +197,10 @@ class _Block:
             rows["step"] = step
 
     def _digests(self) -> None:
-        """Digest each response by its text, or by its numbers if they include a log-prob, and each record by both."""
+        """Digest each response by its text, or by its numbers, and each record by both.
+
+        Where there is neither a text nor a log-prob, the digest is that of the length and the reward, and so marked.
+        """
         r = self.r
         numbers = distinct_sample.number_digests(r.reward.size, (r.log_prob, r.old_log_prob, r.length))
         identifies = np.zeros(r.reward.size, dtype=np.bool_)  # True if only copies of a record have its digest
@@ -211,8 +217,14 @@ class _Block:
                 identifies |= r.length >= LONG_TOKENS
             digest = np.where(has_text, distinct_sample.mix(r.response_text), digest)
             record = distinct_sample.mix(record ^ r.response_text)
-        some = digest > 0
-        if some.any():
-            record = np.where(identifies, record, np.uint64(0))
-            self.facts.sample.add(digest[some], r.codes[some], r.line[some].astype(np.int64), record[some])
+        some, bare = digest > 0, np.zeros(r.reward.size, dtype=np.bool_)
+        if r.length is not None:
+            bare = ~some & ~np.isnan(r.length)
+            digest = np.where(bare, record, digest)
+        if some.any() or bare.any():
+            record = np.where(identifies, record | IDENTIFIES, record & ~IDENTIFIES)
+            record = np.where(bare, record | BARE, record & ~BARE)
+            wanted = some | bare
+            line = r.line[wanted].astype(np.int64)
+            self.facts.sample.add(digest[wanted], r.codes[wanted], line, record[wanted])
             self.facts.digested = int(np.count_nonzero(some))

@@ -26,7 +26,7 @@ from budget_cli.records.columns import (
 )
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning.plan import Part, Plan
-from budget_cli.scanning.rollouts import one_row_per_rollout, rows_of
+from budget_cli.scanning.rollouts import is_numbered, one_row_per_rollout, rows_of
 from budget_cli.schema.fields import UNFILLED, UNFILLED_OF
 from budget_cli.sources.local import Source
 
@@ -41,7 +41,9 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     if plan.fields.has_rollouts or plan.fields.group_size:
         groups = Groups(plan.layout, plan.sample)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, plan.empty_observations())
-        part.rows = one_row_per_rollout(columns) if plan.fields.has_rollouts else columns
+        part.rows = columns
+        if plan.fields.has_rollouts and not is_numbered(columns).any():  # the fold looks for copies of numbered rows
+            part.rows = one_row_per_rollout(columns)
         tally.length_origins.clear()  # counted by response
         if plan.by == "file":  # the rows are counted once they are responses
             part.by[source.name] = Groups(plan.layout)

@@ -2,18 +2,30 @@
 
 Rows of one prompt with the same `rollout_id` are one response: its reward, labels and advantage are those of its last
 row (the largest `turn`, otherwise the last in the dump), its lengths and log-probs the sums over its rows. A row
-without a rollout is a response of its own. Memory is O(rollouts of a source).
+without a rollout is a response of its own. A row that was written again (same rollout, turn and numbers) counts once.
+Memory is O(rollouts of a source), and 8 bytes for each row with a turn.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.ids import Ids
+from budget_cli.evidence.counters import FEW
+from budget_cli.evidence.distinct_sample import mix, number_digests
+from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import ExtraColumn, Floats, LabelColumn, ResponseColumns, TextColumn, concatenate
 from budget_cli.schema.fields import UNFILLED
 
 ROWS = "rows"  # the extra column that counts the rows of a response
 SLACK = 1 << 14  # rows that may be held beside as many again as there are rollouts
+
+
+class Copy(NamedTuple):
+    """A row that was written before."""
+
+    line: int
+    prompt_id: Key
 
 
 class Rollouts:
@@ -23,14 +35,49 @@ class Rollouts:
         self._folds = fold  # False if each row is a response
         self._parts: list[ResponseColumns] = []
         self._held = self._folded = 0
+        self._seen: list[NDArray[np.uint64]] = []  # digests of rows with a turn, sorted; each at least twice the next
+        self.copies = 0  # rows that were written before
+        self.first: list[Copy] = []  # the first of them
 
     def add(self, rows: ResponseColumns, before: int) -> None:
         """Add the rows of a block that has `before` lines before it."""
         rows.line = rows.line + before
+        if self._folds:
+            rows = self._without_copies(rows)
+            rows.extras.setdefault(ROWS, np.ones(rows.codes.size))  # where the block is not folded yet
         self._parts.append(rows)
         self._held += rows.line.size
         if self._held > 2 * self._folded + SLACK:
             self._fold()
+
+    def _without_copies(self, rows: ResponseColumns) -> ResponseColumns:
+        """Drop the rows that are there already, in this block or an earlier one."""
+        numbered = np.flatnonzero(is_numbered(rows))
+        if not numbered.size:
+            return rows
+        digests, first = np.unique(_digests(rows.select(numbered)), return_index=True)
+        is_new = np.ones(digests.size, dtype=np.bool_)
+        for seen in self._seen:
+            at = np.minimum(np.searchsorted(seen, digests), seen.size - 1)
+            is_new &= seen[at] != digests
+        stays = np.ones(rows.codes.size, dtype=np.bool_)
+        stays[numbered] = False
+        stays[numbered[first[is_new]]] = True
+        self._remember(digests[is_new])
+        if stays.all():
+            return rows
+        copies = np.flatnonzero(~stays)
+        self.copies += copies.size
+        for i in copies[: FEW - len(self.first)].tolist():
+            self.first.append(Copy(int(rows.line[i]), rows.keys[int(rows.codes[i])]))
+        return rows.select(stays)
+
+    def _remember(self, digests: NDArray[np.uint64]) -> None:
+        if digests.size:
+            self._seen.append(digests)
+        while len(self._seen) > 1 and self._seen[-2].size < 2 * self._seen[-1].size:
+            last = self._seen.pop()
+            self._seen[-1] = np.sort(np.concatenate([self._seen[-1], last]))
 
     def responses(self) -> ResponseColumns:
         """Return the responses, in the order in which they begin."""
@@ -42,9 +89,31 @@ class Rollouts:
             ids = Ids()
             for part in self._parts:
                 part.codes = ids.places(part.keys)[part.codes]
-            rows = concatenate(self._parts, ids)
-            self._parts = [one_row_per_rollout(rows) if self._folds else rows]
+            self._parts = [concatenate(self._parts, ids)]
+        if self._folds and self._held != self._folded:
+            self._parts = [one_row_per_rollout(self._parts[0])]
         self._held = self._folded = self._parts[0].line.size
+
+
+def is_numbered(rows: ResponseColumns) -> NDArray[np.bool_]:
+    """Return a mask of the rows that say of which rollout they are, and which of its rows."""
+    rollouts, turns = rows.extras["rollout_id"], rows.extras["turn"]
+    assert isinstance(rollouts, LabelColumn)
+    assert isinstance(turns, np.ndarray)
+    return np.asarray((rollouts.codes >= 0) & ~np.isnan(turns))
+
+
+def _digests(rows: ResponseColumns) -> NDArray[np.uint64]:
+    """Hash what makes a row, its prompt, rollout, turn and numbers, to 64 bits; the same within one process."""
+    rollouts, turns = rows.extras["rollout_id"], rows.extras["turn"]
+    assert isinstance(rollouts, LabelColumn)
+    assert isinstance(turns, np.ndarray)
+    digests = turns.view(np.uint64) ^ mix(rows.reward.view(np.uint64))
+    for values, codes in ((rows.keys, rows.codes), (rollouts.values, rollouts.codes)):
+        hashes = np.fromiter(map(hash, values), dtype=np.int64, count=len(values)).view(np.uint64)
+        digests = mix(digests) ^ hashes[codes]
+    numbers = number_digests(rows.reward.size, (rows.log_prob, rows.old_log_prob, rows.length))
+    return mix(mix(digests) ^ numbers)
 
 
 def make_prompts_of_lines(columns: ResponseColumns, size: int, source: str) -> None:

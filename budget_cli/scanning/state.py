@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from budget_cli.errors import InputProblem
+from budget_cli.evidence.counters import COPIED_ROWS, Location, Occurrences
 from budget_cli.evidence.observations import Observations
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
@@ -81,6 +82,7 @@ class Scan:
     later_prompts: int = 0  # prompts of all sources but the first, counted again in each source
     recurring: int = 0  # those of them that an earlier source has with as many responses
     has_named: dict[str, bool] = field(default_factory=dict)  # whether any response has the extras of Plan.named
+    copied_rows: int = 0  # rows of rollouts that were written before, which count once
     without_rollout: int = 0  # responses without a rollout_id, if the plan folds the rows of rollouts
     broken: set[Source] = field(default_factory=set)  # sources that are not read any further
 
@@ -160,7 +162,7 @@ class Scan:
         if result is None:
             return
         if result.rollouts is not None:
-            self._take_responses(result, result.rollouts.responses(), plan)
+            self._take_responses(result, result.rollouts, plan)
         size, lines = plan.fields.group_size, self.lines[result.name]
         if size and lines % size and source not in self.broken:
             found = f"found {lines:,} lines: the last group has {lines % size}"
@@ -182,17 +184,23 @@ class Scan:
         for label, groups in result.by.items():
             self.by.setdefault(label, Groups(plan.layout)).merge(groups)
 
-    def _take_responses(self, result: SourceResult, columns: ResponseColumns, plan: Plan) -> None:
+    def _take_responses(self, result: SourceResult, rollouts: Rollouts, plan: Plan) -> None:
         """Take the moments and observations of the responses that a source's rows make up."""
+        columns = rollouts.responses()
         if plan.fields.group_size:
             make_prompts_of_lines(columns, plan.fields.group_size, result.name)
         result.groups, by, tallies, result.observations = take(columns, result.name, plan)
         result.by |= by  # beside labels of which all samples are left out
         result.rollouts = None
         if plan.fields.has_rollouts:
-            rollouts = columns.extras["rollout_id"]
-            assert isinstance(rollouts, LabelColumn)
-            self.without_rollout += int(np.count_nonzero(rollouts.codes < 0))
+            labels = columns.extras["rollout_id"]
+            assert isinstance(labels, LabelColumn)
+            self.without_rollout += int(np.count_nonzero(labels.codes < 0))
+            self.copied_rows += rollouts.copies
+            if result.observations is not None and rollouts.copies:
+                rows = result.groups.rows([copy.prompt_id for copy in rollouts.first]).tolist()
+                places = [Location(copy.line, row) for copy, row in zip(rollouts.first, rows, strict=True)]
+                result.observations.counters.occurrences[COPIED_ROWS] = Occurrences(rollouts.copies, places)
         self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)
         for label, tally in tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
@@ -216,6 +224,7 @@ class Scan:
         merge_named(self.has_named, later.has_named)
         self.responses |= later.responses
         self.without_rollout += later.without_rollout
+        self.copied_rows += later.copied_rows
         self.bytes += later.bytes
         plan.limits.keep.merge(self.rejections, later.rejections)
         merge_left_out(self.left_out, later.left_out)

@@ -1,6 +1,7 @@
-"""If this fails, a command that a refusal names does not do what it promises."""
+"""If this fails, a command that a refusal or a finding names does not do what it promises."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,3 +22,18 @@ def test_the_rows_of_a_table_as_lines_can_be_annotated(budget_cli: Start) -> Non
     rows = subprocess.run(shell, check=True, capture_output=True, env=ENVIRONMENT).stdout
     annotated = budget_cli("annotate", "-", *REWARDS, stdin=rows).stdout.splitlines()
     assert [json.loads(line)["budget_cli"]["advantage"] for line in annotated] == [0.5, -0.5, 0, -1, 1]
+
+
+def test_the_remedy_against_copies_leaves_every_line_once(budget_cli: Start, tmp_path: Path) -> None:
+    record = {"reward": 1.0, "log_prob": -3.5, "old_log_prob": -3.25, "response_length": 4}
+    lines = [json.dumps({**record, "prompt_id": p, "log_prob": -3.5 - i}) + "\n" for p in "pq" for i in range(3)]
+    dump = tmp_path / "it's twice.jsonl"
+    dump.write_text("".join(lines * 2))
+    (finding,) = (
+        one
+        for one in json.loads(budget_cli("check", dump, "-f", "json").stdout)["findings"]
+        if one["code"] == "duplicate-records"
+    )
+    (remedy,) = re.findall("`(.*)`", finding["remedy"])
+    subprocess.run(["sh", "-c", remedy], cwd=tmp_path, check=True, env=ENVIRONMENT)
+    assert (tmp_path / "once.jsonl").read_text() == "".join(lines)

@@ -801,13 +801,16 @@ IDENTITY = [
         "duplicate-records",
         "identity",
         "warning",
-        "Every response to a prompt occurs several times.",
-        "The same responses are counted repeatedly, so standard errors and group sizes are wrong. A step was dumped"
-        " twice, or files overlap.",
-        "Remove the copies with `sort -u`, or leave out the overlapping files.",
+        "Every response to a prompt occurs several times, in the same order.",
+        "The same responses are counted repeatedly, so standard errors and group sizes are wrong. A resumed run wrote a"
+        " step again, in whole or from where it resumed, or files overlap.",
+        "Remove the copies, or leave out the overlapping files: `awk '!seen[$0]++' FILE >once.jsonl` keeps the first of"
+        " lines that are equal byte for byte.",
         "the same eight lines again",
-        "None known. By default, responses with equal log-probs and lengths count as equal; with `--text`, their texts"
-        " decide. In dumps of more than 262,144 responses, a sample is checked.",
+        "Two requests for a group with one seed, if other prompts stand between them. By default, responses with equal"
+        " log-probs and lengths count as equal; with `--text`, their texts decide. Short texts, and rewards and lengths"
+        " where there are no log-probs, count if more prompts repeat than chance explains. In dumps of more than"
+        " 262,144 responses, a sample is checked. Rows of rollouts are compared by rollout, turn and numbers.",
         needs=("records",),
     ),
     Check(

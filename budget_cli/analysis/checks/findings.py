@@ -73,7 +73,7 @@ class CheckInput(NamedTuple):
     has_texts: bool | None  # None: texts were not read
     lines_per_source: int  # a place is source number · lines_per_source + line
     duplicate_keys: bool  # True if duplicate keys were looked for
-    by_prompt_text: str  # the options that group by the text of the prompt, where this dump has it
+    by_prompt_text: str  # the options that group by the text of the prompt; "": the lines make the groups
     doubts: Sequence[Doubt]  # of the first samples
 
     def threshold(self, name: str) -> float:

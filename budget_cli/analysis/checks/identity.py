@@ -1,16 +1,21 @@
 """Prompt ids, texts and responses → findings on duplicates, and on ids that do not match their texts."""
 
+import math
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
+from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
-from budget_cli.evidence.counters import FEW, Location
+from budget_cli.evidence.counters import COPIED_ROWS, FEW, Location
 from budget_cli.evidence.distinct_sample import KEPT
-from budget_cli.evidence.per_prompt import PerPrompt
+from budget_cli.evidence.per_prompt import BARE, IDENTIFIES, PerPrompt
 
 BY_TEXT = "Group by the text: `{}`. If that varies on purpose, keep the id."
+MOST_TIMES = 8  # that a dump was written
+SURE = 12.0  # nats: chance alone gives this in one dump of 160,000
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
 
@@ -19,6 +24,7 @@ def check(dump: CheckInput) -> Findings:
     yield from _id_types(dump)
     if not dump.has_texts:
         yield from _first_texts(dump)
+    yield from _rows_twice(dump)
     if dump.per_prompt is not None:
         yield from _prompt_texts(dump)
         yield from _equal_responses(dump, dump.per_prompt)
@@ -58,7 +64,7 @@ def _prompt_texts(dump: CheckInput) -> Findings:
         message = f"{count:,} of {counted(known.size, 'prompt id')} stand for more than one prompt text"
         rows = np.flatnonzero(other)[:FEW].tolist()
         evidence = dump.evidence(Location(int(other[row]), row) for row in rows)
-        remedy = BY_TEXT.format(dump.by_prompt_text)
+        remedy = BY_TEXT.format(dump.by_prompt_text) if dump.by_prompt_text else None
         yield finding("id-over-texts", message, count, known.size, "prompts", evidence, remedy=remedy)
     # the same prompt in another step is another group
     of_step = text[known] ^ (dump.row("step")[known] * SPREAD)
@@ -80,62 +86,134 @@ def _prompt_texts(dump: CheckInput) -> Findings:
             "prompts",
             dump.prompts(mask),
             "info" if everywhere else "warning",
-            f"Group by the text: `{dump.by_prompt_text}`.",
+            f"Group by the text: `{dump.by_prompt_text}`." if dump.by_prompt_text else None,
         )
+
+
+def _rows_twice(dump: CheckInput) -> Findings:
+    """Yield the finding on rows of rollouts that were written again; the fold has dropped them."""
+    copies = dump.counters.count(COPIED_ROWS)
+    if copies:
+        of = dump.tally.used
+        every = "every record is there twice: " if copies * 2 == of else ""
+        message = (
+            f"{every}{copies:,} of {counted(of, 'record')} repeat an earlier one, of the same rollout and turn and"
+        )
+        message += " with the same numbers; each counts once"
+        evidence = dump.occurrences(COPIED_ROWS)
+        yield finding("duplicate-records", message, copies, of, "records", evidence, remedy=_once(dump))
+
+
+def _once(dump: CheckInput) -> str | None:
+    """Return what to do against copies, with the name of the file; None if there are several files."""
+    if len(dump.sources) != 1 or not dump.sources[0].endswith(".jsonl"):
+        return None
+    command = f"awk '!seen[$0]++' {shlex.quote(dump.sources[0])} >once.jsonl"
+    return f"Remove the copies: `{command}` keeps the first of lines that are equal byte for byte."
 
 
 def _equal_responses(dump: CheckInput, kept: PerPrompt) -> Findings:
     sample = kept.sample
     if not sample.digest.size:
         return
-    row, place, digest = sample.row, sample.place, sample.digest
+    row, place, digest, record = sample.row, sample.place, sample.digest, sample.record
     quick = np.sort(digest ^ (row.astype(np.uint64) * SPREAD))
     if not np.any(quick[1:] == quick[:-1]):  # as in most dumps
         return
+    weight, prompts = 2**sample.level, len(dump.groups)
+    copies = _written_again(row, place, digest, record, prompts)
+    copied = copies > 1
     order = np.lexsort((place, digest, row))
-    row, digest, place = row[order], digest[order], place[order]
+    row, digest, place, record = row[order], digest[order], place[order], record[order]
+    again = np.zeros(row.size, dtype=np.bool_)
+    again[1:] = (row[1:] == row[:-1]) & (digest[1:] == digest[:-1])
+    alike = again & ~copied[row] & (record & BARE == 0)
+    about = "about " if weight > 1 else ""
+    sampled = f" (in a sample of {KEPT:,})" if weight > 1 else ""
+
+    def evidence(found: Any) -> Sequence[Evidence]:
+        first = found[np.argsort(place[found], kind="stable")[:FEW]]
+        return dump.evidence(Location(int(place[i]), int(row[i])) for i in first)
+
+    if copied.any():
+        sizes = np.bincount(row, minlength=prompts)
+        count = int((sizes - sizes // np.maximum(copies, 1))[copied].sum()) * weight
+        number = f"{about}{count:,}"
+        several, often = int(np.count_nonzero(copied)), int(copies.max())
+        message = f"every response to {counted(several, 'prompt')} occurs {often} times, in the same order:"
+        message += f" {number} copies{sampled}"
+        first = np.flatnonzero(copied[row] & again)
+        of = max(kept.digested, dump.responses if np.any(record & BARE) else 0)
+        yield finding("duplicate-records", message, count, of, "responses", evidence(first), remedy=_once(dump))
+    found = np.flatnonzero(alike)
+    if found.size:
+        count, of = int(found.size) * weight, kept.digested
+        message = f"{about}{count:,} of {counted(of, 'response')} ({percent(count, of)})"
+        message += f" repeat another response to their prompt{sampled}"
+        severity = "warning" if count >= dump.threshold("identical-responses.share") * of else "info"
+        yield finding("identical-responses", message, count, of, "responses", evidence(found), severity)
+
+
+def _written_again(row: Any, place: Any, digest: Any, record: Any, prompts: int) -> Any:
+    """Return how often the responses to each prompt were written, in the same order; 1: once, as far as is known.
+
+    A shared seed repeats responses within a group. A second writing repeats the group: after other prompts, in the same
+    order. Short texts, and numbers without a log-prob, are equal by chance, too: they count if more prompts repeat than
+    chance explains.
+
+    Args:
+        row: shape (responses,), the prompt of each.
+        place: of each.
+        digest: of each.
+        record: of each; its bits say what the digest is of.
+        prompts: their number.
+    """
+    times = np.ones(prompts, dtype=np.int64)
+    rank = np.empty(place.size, dtype=np.int64)
+    rank[np.argsort(place, kind="stable")] = np.arange(place.size)
+    order = np.lexsort((place, row))
+    row, rank, digest, record = row[order], rank[order], digest[order], record[order]
+    sizes = np.bincount(row, minlength=prompts)
+    starts = np.cumsum(sizes) - sizes
+    within = np.arange(row.size) - starts[row]
+    sure = np.bincount(row, record & IDENTIFIES == 0, prompts) == 0
+    apart = np.zeros(prompts, dtype=np.bool_)
+    for number in range(MOST_TIMES, 1, -1):
+        period = sizes // number
+        may = (sizes % number == 0) & (period > 1) & (times == 1)
+        if not may.any():
+            continue
+        later = np.flatnonzero(may[row] & (within >= period[row]))
+        differs = digest[later] != digest[later - period[row[later]]]
+        pairs, equal = _equal_pairs(row, digest, within < period[row], prompts)
+        periodic = may & (np.bincount(row[later], differs, prompts) == 0) & (equal < pairs)
+        # by chance, if the later ones equal the first as often as these equal each other; groups of one size at a time
+        likely = ((equal + 1) / (pairs + 1)) ** (sizes - period)
+        doubtful = may & ~sure & (equal < pairs)
+        expected = np.bincount(sizes[doubtful], likely[doubtful])
+        for size, found in enumerate(np.bincount(sizes[doubtful & periodic]).tolist()):
+            if found and not _is_beyond_chance(found, float(expected[size])):
+                periodic &= sure | (sizes != size)
+        times[periodic] = number
+        second = np.minimum(starts + period, row.size - 1)
+        apart |= periodic & (rank[second] - rank[second - 1] > 1)
+    if not np.any(apart) and np.count_nonzero(sizes) > 1:
+        times[:] = 1
+    return times
+
+
+def _equal_pairs(row: Any, digest: Any, wanted: Any, prompts: int) -> tuple[Any, Any]:
+    """Return, for each prompt, the number of pairs of the wanted responses, and of those that are equal."""
+    row, digest = row[wanted], digest[wanted]
+    order = np.lexsort((digest, row))
+    row, digest = row[order], digest[order]
     is_first = np.ones(row.size, dtype=np.bool_)
     is_first[1:] = (row[1:] != row[:-1]) | (digest[1:] != digest[:-1])
     starts = np.flatnonzero(is_first)
-    times = np.diff(np.append(starts, row.size))  # how often each distinct response of a prompt occurs
-    if times.max() == 1:
-        return
-    weight = 2**sample.level
-    prompts = len(dump.groups)
-    copied = _copied_prompts(sample.row, sample.record, prompts)
-    again = ~is_first
-    for code, wanted in (("duplicate-records", copied[row]), ("identical-responses", ~copied[row])):
-        found = np.flatnonzero(again & wanted)
-        if not found.size:
-            continue
-        count, of = int(found.size) * weight, kept.digested
-        about = f"about {count:,}" if weight > 1 else f"{count:,}"
-        first = found[np.argsort(place[found], kind="stable")[:FEW]]
-        evidence = dump.evidence(Location(int(place[i]), int(row[i])) for i in first)
-        if code == "duplicate-records":
-            often = int(times[copied[row[starts]]].max())
-            several = int(np.count_nonzero(copied))
-            message = f"every response to {counted(several, 'prompt')} occurs {often} times: {about} copies"
-            severity = None
-        else:
-            message = (
-                f"{about} of {counted(of, 'response')} ({percent(count, of)}) repeat another response to their prompt"
-            )
-            severity = "warning" if count >= dump.threshold("identical-responses.share") * of else "info"
-        message += f" (in a sample of {KEPT:,})" if weight > 1 else ""
-        yield finding(code, message, count, of, "responses", evidence, severity)
+    runs, sizes = np.diff(np.append(starts, row.size)), np.bincount(row, minlength=prompts)
+    return sizes * (sizes - 1) // 2, np.bincount(row[starts], runs * (runs - 1) // 2, prompts)
 
 
-def _copied_prompts(row: Any, record: Any, prompts: int) -> Any:
-    """Return a mask of the prompts with several distinct records that occur equally often, and more than once."""
-    order = np.lexsort((record, row))
-    row, record = row[order], record[order]
-    is_first = np.ones(row.size, dtype=np.bool_)
-    is_first[1:] = (row[1:] != row[:-1]) | (record[1:] != record[:-1])
-    starts = np.flatnonzero(is_first)
-    times = np.diff(np.append(starts, row.size))
-    times[record[starts] == 0] = 1  # without a digest, records cannot be compared
-    least, most = np.full(prompts, np.iinfo(np.int64).max), np.zeros(prompts, dtype=np.int64)
-    np.minimum.at(least, row[starts], times)
-    np.maximum.at(most, row[starts], times)
-    return (np.bincount(row[starts], minlength=prompts) > 1) & (least == most) & (most > 1)
+def _is_beyond_chance(found: int, expected: float) -> bool:
+    """True if so many are as good as impossible where so few are expected (Chernoff's bound for a Poisson number)."""
+    return found > expected and found * math.log(found / max(expected, 1e-300)) - (found - expected) > SURE

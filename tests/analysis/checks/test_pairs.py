@@ -92,6 +92,19 @@ AT_800 = sum(r["response_length"] >= 800 for r in GOOD)
 TOKENS = sum(r["response_length"] for r in GOOD) / len(GOOD)
 SPIKE = without(GOOD, "finish_reason", "log_prob", "old_log_prob", "response_text")
 
+BARE = without(GOOD, "log_prob", "old_log_prob", "response_text", "prompt_text", "advantage")
+SHORT = [
+    {"prompt_id": f"p{i // 4}", "reward": float(CHANCE.random() < 0.5), "response_text": f"{CHANCE.randrange(90)}"}
+    for i in range(72)
+]
+TURNS = ("--field", "rollout_id=r", "--field", "turn=i")
+ROWS = [
+    {"prompt_id": p, "reward": float(r == "x"), "r": r, "i": i, "response_length": 5 + i}
+    for p in "pq"
+    for r in "xy"
+    for i in (0, 1)
+]
+
 RECORDS: dict[str, Pair] = {
     "non-finite": Pair(
         wrong(b'{"prompt_id": "p", "reward": NaN}'),
@@ -754,9 +767,36 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(change(GOOD, prompt_text=lambda r: "play"), GOOD, "info", 12, "12 of 12 prompt ids share their text"),
     ],
     "duplicate-records": [
-        Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response to 1 prompt occurs 2 times: 6 copies", line=73),
+        Pair(
+            GOOD + GOOD[6:12],
+            GOOD,
+            "warning",
+            6,
+            "every response to 1 prompt occurs 2 times, in the same order: 6 copies",
+            line=73,
+        ),
         # told by their numbers where texts are not read
         Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response to 1 prompt occurs 2 times", BUDGET, 73),
+        # next to each other, as two requests with one seed give them
+        Pair(GOOD * 3, GOOD[:6] + GOOD, "warning", 144, "every response to 12 prompts occurs 3 times", BUDGET, 73),
+        # in another order they are draws with shared seeds, too
+        Pair(GOOD * 2, GOOD + GOOD[::-1], "warning", 72, "every response to 12 prompts", BUDGET, 73),
+        # short texts: more than chance, from the point of resumption, and what chance gives
+        Pair(
+            [*SHORT, *SHORT[40:]],
+            [*SHORT, *SHORT[:4], *SHORT[44:46]],
+            "warning",
+            32,
+            "every response to 8 prompts occurs 2 times",
+            ("--text",),
+            73,
+        ),
+        # rewards and lengths alone
+        Pair(BARE * 2, BARE + BARE[-3:], "warning", 72, "every response to 12 prompts occurs 2 times", BUDGET, 73),
+        Pair(BARE * 2, groups(*[[1, 0, 1, 0]] * 50, lengths=[[9, 7] * 2] * 50), "warning", 72, "every", BUDGET),
+        # the rows of a rollout
+        Pair(ROWS + ROWS[4:], ROWS, "warning", 4, "4 of 12 records repeat an earlier one", TURNS, 9),
+        Pair(ROWS * 2, change(ROWS, i=lambda r: 0), "warning", 8, "every record is there twice: 8 of 16", TURNS, 9),
     ],
     "identical-responses": [
         Pair(
