@@ -26,16 +26,19 @@ def parse(name: str, text: bytes) -> dict[str, KnownFinding]:
     problem = UsageProblem(f"--baseline {name}: expected the result of `budget-cli check --format json`")
     try:
         earlier = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise problem from None
     if not isinstance(earlier, dict) or earlier.get("schema") != SCHEMA:
         raise problem
     known: dict[str, KnownFinding] = {}
     try:
         for finding in earlier["findings"]:
-            severity, share = Severity[finding["severity"]], _fraction(finding["count"], finding["of"])
-            before = known.get(finding["code"], KnownFinding(severity, 0.0))
-            known[finding["code"]] = KnownFinding(max(severity, before.severity), max(share, before.share))
+            code, count, of = finding["code"], finding["count"], finding["of"]
+            if type(code) is not str or not all(type(n) is int and 0 <= n < 2**63 for n in (count, of)):
+                raise problem
+            severity, share = Severity[finding["severity"]], _fraction(count, of)
+            before = known.get(code, KnownFinding(severity, 0.0))
+            known[code] = KnownFinding(max(severity, before.severity), max(share, before.share))
     except (KeyError, TypeError):
         raise problem from None
     return known

@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from budget_cli.errors import UsageProblem
+from budget_cli.schema import small_files
 
 OWN, SHARED = "budget-cli.toml", "pyproject.toml"
 PREFIX, OF_PROGRAM = "BUDGET_CLI_", {"CONFIG", "NO_CONFIG"}  # of variables; variables of the program itself
@@ -85,14 +86,14 @@ def _search(commands: Commands, command: str) -> dict[str, Any]:
 
 def _bytes(path: str, missing_is_fine: bool) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return small_files.read(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         if missing_is_fine:
             return None
         raise UsageProblem(f"--config {path}: no such file") from None
     except OSError as error:
-        raise UsageProblem(f"{path}: cannot be read: {error.strerror}") from None
+        hint = "; --no-config does without it" if missing_is_fine else ""
+        raise UsageProblem(f"{path}: cannot be read: {error.strerror}{hint}") from None
 
 
 def _table(path: str, content: bytes | None) -> dict[str, Any] | None:
@@ -100,18 +101,16 @@ def _table(path: str, content: bytes | None) -> dict[str, Any] | None:
     shared = os.path.basename(path) == SHARED
     if content is None or (shared and b"budget-cli" not in content):
         return None
-    import tomllib  # 3 ms, and only for a file
-
     try:
-        whole = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        whole = small_files.parse_toml(content)
+    except ValueError as error:
         raise UsageProblem(f"{path}: not TOML: {error}") from None
     if not shared:
         return whole
     tool = whole.get("tool", {})
     table = tool.get("budget-cli") if isinstance(tool, dict) else None
     if table is not None and not isinstance(table, dict):
-        raise UsageProblem(f"{path}: tool.budget-cli: expected a table, found {table!r}")
+        raise UsageProblem(f"{path}: tool.budget-cli: expected a table, found {small_files.shown(table)}")
     return table
 
 
@@ -168,7 +167,7 @@ def _value(path: str, where: str, option: Any, value: Any) -> Any:
     """Return the value in the form that the command line would give."""
     if option.is_flag:
         if not isinstance(value, bool):
-            raise UsageProblem(f"{path}: {where}: expected true or false, found {_as_toml(value)}")
+            raise UsageProblem(f"{path}: {where}: expected true or false, found {small_files.shown(value)}")
         return value
     if option.multiple:
         if isinstance(value, dict):
@@ -180,9 +179,11 @@ def _value(path: str, where: str, option: Any, value: Any) -> Any:
 
 def _one(path: str, where: str, option: Any, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise UsageProblem(f"{path}: {where}: expected a {_kind(option)}, found {_as_toml(value)}")
+        raise UsageProblem(f"{path}: {where}: expected a {_kind(option)}, found {small_files.shown(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageProblem(f"{path}: {where}: expected a finite number, found {value}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UsageProblem(f"{path}: {where}: expected a number of at most 64 bits")
     text = str(value)
     try:
         option.type.convert(text, option, None)
@@ -196,7 +197,3 @@ def _one(path: str, where: str, option: Any, value: Any) -> str:
 def _kind(option: Any) -> str:
     name: str = option.type.name
     return "whole number" if "int" in name else "number" if "float" in name else "string"
-
-
-def _as_toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -8,10 +8,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from budget_cli.errors import UsageProblem
+from budget_cli.schema import small_files
 
 if TYPE_CHECKING:
     import tokenizers
 
+MOST_BYTES = 1 << 28  # the largest vocabularies take 40 MB
 LFS_POINTER = b"version https://git-lfs"
 REMEDY = "AutoTokenizer.from_pretrained('MODEL').save_pretrained('.') of transformers writes one"
 
@@ -56,8 +58,7 @@ def load(path: str) -> TextTokenizer:
     except ImportError:
         raise UsageProblem("--tokenizer needs another package: pip install 'budget-cli[tokenizer]'") from None
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = small_files.read(path, MOST_BYTES)
     except IsADirectoryError:
         raise UsageProblem(f"--tokenizer {path}: is a directory: give {os.path.join(path, 'tokenizer.json')}") from None
     except OSError as error:

@@ -211,7 +211,7 @@ def require_valid(text: str) -> None:
         raise UsageProblem(f"expression {shown}: neither a dotted path nor JMESPath: {reason}") from None
     except RecursionError:
         raise UsageProblem(f"expression {shown}: nested deeper than {DEEPEST} levels") from None
-    nodes = _nodes(tree)
+    nodes = _nodes(tree, shown)
     growth = _growth(tree)
     if growth > MOST_GROWTH:
         limit = f"may make {growth:.3g} times as much as a record holds, and the limit is {MOST_GROWTH:,} times"
@@ -403,8 +403,12 @@ def _call(name: str, arguments: list[Closure]) -> Closure:
     return call
 
 
-def _nodes(tree: Any) -> list[Any]:
+def _nodes(tree: Any, shown: str) -> list[Any]:
     """List all nodes of a syntax tree, each after its parent.
+
+    Args:
+        tree: the root.
+        shown: the expression, for messages.
 
     Raises:
         UsageProblem: the tree has more than DEEPEST levels, or a literal holds half of a surrogate pair.
@@ -414,13 +418,13 @@ def _nodes(tree: Any) -> list[Any]:
         found += level
         level = [child for node in level for child in node.get("children", []) if isinstance(child, dict)]
     if level:
-        raise UsageProblem(f"an expression is nested deeper than {DEEPEST} levels")
+        raise UsageProblem(f"expression {shown}: nested deeper than {DEEPEST} levels")
     for node in found:
         if node["type"] == "literal" and "\\ud" in json.dumps(node["value"]).lower():
             try:
                 json.dumps(node["value"], ensure_ascii=False).encode()
             except UnicodeEncodeError:
-                raise UsageProblem("an expression has a literal with half of a \\u surrogate pair") from None
+                raise UsageProblem(f"expression {shown}: a literal has half of a \\u surrogate pair") from None
     return found
 
 

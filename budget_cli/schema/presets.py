@@ -11,12 +11,13 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from budget_cli.errors import UsageProblem
-from budget_cli.schema import proposals
+from budget_cli.schema import proposals, small_files
 from budget_cli.schema.fields import EXTRAS, KINDS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import MISSING, split_records, value_at
 from budget_cli.schema.parsing import parse_condition, parse_place, place_text
 from budget_cli.schema.paths import Place, traverses_list
+from budget_cli.schema.small_files import shown
 
 BUILT_IN = FilePath(__file__).with_name("presets.toml")
 CANONICAL = "canonical"
@@ -94,15 +95,13 @@ def load(files: Sequence[str] = ()) -> dict[str, Preset]:
     Raises:
         UsageProblem: a file cannot be read, is not TOML, or holds a stanza that is not a valid preset.
     """
-    import tomllib  # 2.3 ms, which dumps with canonical field names do not need
-
     presets: dict[str, Preset] = {}
     for path in [*files, BUILT_IN]:
         try:
-            stanzas = tomllib.loads(FilePath(str(path)).read_text(encoding="utf-8"))
+            stanzas = small_files.parse_toml(small_files.read(str(path)))
         except OSError as error:
             raise UsageProblem(f"--presets {path}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise UsageProblem(f"--presets {path}: not TOML: {error}") from None
         for name, stanza in stanzas.items():
             presets.setdefault(name, _preset(str(path), name, stanza))
@@ -112,25 +111,29 @@ def load(files: Sequence[str] = ()) -> dict[str, Preset]:
 def _preset(path: str, name: str, stanza: Any) -> Preset:
     where = f"--presets {path}: [{name}]"
     if not isinstance(stanza, dict):
-        raise UsageProblem(f"{where}: expected a table, found {stanza!r}")
+        raise UsageProblem(f"{where}: expected a table, found {shown(stanza)}")
     for key in stanza:
         if key not in NAMED:
             close = get_close_matches(key, NAMED, n=1)
             hint = f" (did you mean {close[0]}?)" if close else f"; expected one of {', '.join(NAMED)}"
             raise UsageProblem(f"{where}: unknown key {key!r}{hint}")
     if stanza.get("group", "") not in ("", "line", "file"):
-        raise UsageProblem(f"{where}: group: expected line or file, found {stanza['group']!r}")
+        raise UsageProblem(f"{where}: group: expected line or file, found {shown(stanza['group'])}")
+    for key in ("document", "per_file", "skips"):
+        if not isinstance(stanza.get(key, False), bool):
+            raise UsageProblem(f"{where}: {key}: expected true or false, found {shown(stanza[key])}")
     for key in ("detect", "unless"):
         paths = stanza.get(key, [])
         if not isinstance(paths, list) or not all(isinstance(place, str) for place in paths):
-            raise UsageProblem(f"{where}: {key}: expected a list of paths, found {paths!r}")
-    for key in (*KINDS, *OPTIONAL):
+            raise UsageProblem(f"{where}: {key}: expected a list of paths, found {shown(paths)}")
+    for key in (*KINDS, *OPTIONAL, "records", "source"):
         if not isinstance(stanza.get(key, ""), str):
-            raise UsageProblem(f"{where}: {key}: expected a path or an expression, found {stanza[key]!r}")
+            what = "a text" if key == "source" else "a path or an expression"
+            raise UsageProblem(f"{where}: {key}: expected {what}, found {shown(stanza[key])}")
     places = tuple((field, stanza[field]) for field in KINDS if field in stanza)
     left_out = stanza.get("leave_out", {})
     if not isinstance(left_out, dict) or not all(isinstance(place, str) for place in left_out.values()):
-        raise UsageProblem(f'{where}: leave_out: expected a table of REASON = "EXPRESSION", found {left_out!r}')
+        raise UsageProblem(f'{where}: leave_out: expected a table of REASON = "EXPRESSION", found {shown(left_out)}')
     empty_reason = left_out.get(EMPTY, "")
     if empty_reason and stanza.get("records", "") in ("", "columns"):
         raise UsageProblem(f"{where}: leave_out: {EMPTY}: only a line that is a list of records can be empty")
@@ -142,16 +145,16 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         _require_places(where, stanza)
     return Preset(
         name,
-        str(stanza.get("source", path)),
+        stanza.get("source", path),
         tuple(stanza.get("detect", ())),
         tuple(stanza.get("unless", ())),
         places,
         tuple((field, stanza[field]) for field in OPTIONAL if field in stanza),
-        str(stanza.get("records", "")),
-        str(stanza.get("group", "")),
-        bool(stanza.get("skips", False)),
-        bool(stanza.get("document", False)),
-        bool(stanza.get("per_file", False)),
+        stanza.get("records", ""),
+        stanza.get("group", ""),
+        stanza.get("skips", False),
+        stanza.get("document", False),
+        stanza.get("per_file", False),
         tuple((reason, place) for reason, place in left_out.items() if reason != EMPTY),
         empty_reason,
     )
@@ -164,7 +167,7 @@ def _require_places(where: str, stanza: Mapping[str, Any]) -> None:
         UsageProblem: one cannot.
     """
     written_places = [(key, place) for key in ("detect", "unless") for place in stanza.get(key, [])]
-    written_places += [(field, stanza[field]) for field in KINDS if field in stanza]
+    written_places += [(field, stanza[field]) for field in (*KINDS, *OPTIONAL) if field in stanza]
     written_places += [
         (f"leave_out.{reason}", place) for reason, place in stanza.get("leave_out", {}).items() if reason != EMPTY
     ]

@@ -340,6 +340,37 @@ def test_findings_of_the_baseline_pass_unless_they_got_worse(budget_cli: Run, tm
     assert budget_cli("check", "--baseline", base, "--tolerance", "43%", stdin=OLD + HOT).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("code", "[]"),
+        ("code", "1"),
+        ("severity", '"grave"'),
+        ("severity", "{}"),
+        ("count", "-1"),
+        ("count", "true"),
+        ("count", '"1"'),
+        ("count", "1.5"),
+        ("count", "NaN"),
+        ("count", "9" * 400),
+        ("of", "null"),
+        ("of", "-3"),
+        ("of", "1e400"),
+        ("x", "[" * 100_000),
+    ],
+)
+def test_a_baseline_that_was_edited_is_refused(key: str, value: str, budget_cli: Run, tmp_path: Path) -> None:
+    finding = {"code": '"singleton"', "severity": '"warning"', "count": "1", "of": "2"} | {key: value}
+    members = ", ".join(f'"{name}": {text}' for name, text in finding.items())
+    base = tmp_path / "base.json"
+    base.write_text(f'{{"schema": "budget-cli/check/1", "findings": [{{{members}}}]}}')
+    done = budget_cli("check", "--baseline", base, stdin=OLD)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f"budget-cli: --baseline {base}: expected the result of `budget-cli check --format json`\n"
+    )
+
+
 def test_a_baseline_covers_rejected_records_too(budget_cli: Run, tmp_path: Path) -> None:
     base = tmp_path / "old.json"
     budget_cli("check", "-f", "json", "-o", base, stdin=GOOD + BAD)

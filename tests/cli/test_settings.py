@@ -1,6 +1,7 @@
 """If this fails, a run uses other settings than its user believes."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,57 @@ def test_variables_of_other_commands_and_of_scripts_are_ignored(budget_cli: Run)
     plain = budget_cli(*arguments)
     assert plain.returncode == 0
     assert budget_cli(*arguments, BUDGET_CLI_SUGGEST="1", BUDGET_CLI_VERSION="0.1.0").stdout == plain.stdout
+
+
+# ---- a file that a stranger put there
+
+LIMIT = "larger than 1,048,576 bytes"
+HOSTILE = {
+    "brackets": ("token-budget = " + "[" * 100_000, "not TOML: nested too deeply"),
+    "tables": ("token-budget = " + "{a = " * 5_000, "not TOML: nested too deeply"),
+    "a long integer": ("token-budget = " + "9" * 5000, "not TOML: Exceeds the limit (4300 digits)"),
+    "a long integer in hexadecimal": ("token-budget = 0x" + "f" * 20_000, "expected a number of at most 64 bits"),
+    "a list of such": ("token-budget = [0x" + "f" * 20_000 + "]", "found a value that cannot be shown"),
+    "a long key": ("a." * 30_000 + "a = 1", "not TOML: a key of more than 64 parts"),
+    "a long table": ("[" + "'a' . " * 30_000 + "a]", "not TOML: a key of more than 64 parts"),
+    "a long value": ("token-budget = [" + "1," * 100_000 + "]", "expected a whole number, found [1, 1"),
+    "a large file": ("#" + "x" * (1 << 20), f"cannot be read: {LIMIT}; --no-config does without it"),
+    "an output": ('output = "/tmp/x"', "output: can be given only on the command line"),
+    "an output of a command": ('[loss]\noutput = "/tmp/x"', "loss.output: can be given only on the command line"),
+    "rejects": ('rejects = "/tmp/x"', "rejects: can be given only on the command line"),
+    "a nul": ("token-budget = 1\0", "not TOML"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_a_usage_error_of_one_line(budget_cli: Run, tmp_path: Path, case: str) -> None:
+    text, says = HOSTILE[case]
+    below = place(place(tmp_path, text) / "below", "", "notes.txt")
+    for options, folder in (((), below), (("--config", tmp_path / "budget-cli.toml"), below)):
+        done = budget_cli(*options, "loss", DUMP, "-B", "9", cwd=folder)
+        message = done.stderr.decode()
+        assert (done.returncode, done.stdout) == (2, b""), message
+        assert says.removesuffix("; --no-config does without it" if options else "") in message
+        assert message.count("\n") == 1
+        assert len(message) < 400
+
+
+@pytest.mark.parametrize("name", ["budget-cli.toml", "pyproject.toml"])
+def test_a_pipe_or_a_device_in_place_of_a_settings_file_is_refused(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    done = budget_cli("loss", DUMP, "-B", "9", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f"budget-cli: {name}: cannot be read: not a regular file; --no-config does without it\n"
+    )
+    assert budget_cli("--no-config", "loss", DUMP, "-B", "9", cwd=tmp_path).returncode == 0
+    for path in (name, "/dev/zero"):
+        done = budget_cli("--config", path, "loss", DUMP, "-B", "9", cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.decode() == f"budget-cli: {path}: cannot be read: not a regular file\n"
+        done = budget_cli("--no-config", "loss", DUMP, "-B", "9", "--preset", "a", "--presets", path, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.decode() == f"budget-cli: --presets {path}: cannot be read: not a regular file\n"
+        done = budget_cli("--no-config", "check", DUMP, "-B", "9", "--baseline", path, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.decode() == f"budget-cli: --baseline {path}: cannot be read: not a regular file\n"

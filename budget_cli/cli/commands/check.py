@@ -22,6 +22,7 @@ FILES can be summaries, alone or together with dumps: checks that need individua
 Exit codes: 0 no finding as severe as --fail-on, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
 """
 OPTIONAL = ("finish_reason", "step", "advantage")  # read where the records have them
+MOST_BYTES = 1 << 26  # of a baseline; a finding takes 1 KB
 TEXTS = ("prompt_text", "response_text")
 
 
@@ -108,8 +109,9 @@ def _explanation(code: str) -> str:
 
 
 def _content(path: str) -> bytes:
+    from budget_cli.schema import small_files
+
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return small_files.read(path, MOST_BYTES)
     except OSError as error:
         raise UsageProblem(f"--baseline {path}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,62 @@
+"""A path → the bytes of a small file, and TOML → its table: settings and presets, which may come from a stranger.
+
+A checkout may hold anything under the name of such a file: a pipe, a device, a gigabyte. Knows no settings.
+"""
+
+import errno
+import os
+import re
+import stat
+from typing import Any
+
+MOST_BYTES = 1 << 20
+SHOWN = 80  # characters of a value in a message
+MOST_PARTS = 64  # of a dotted key, which tomllib takes quadratic time for
+LONG_KEY = re.compile(rf"(?:[\w\"'-]+[ \t]*\.[ \t]*){{{MOST_PARTS}}}")
+
+
+def read(path: str, most: int = MOST_BYTES) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has more than `most` bytes.
+    """
+
+    def open_without_waiting(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
+
+    with open(path, "rb", opener=open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", path)
+    return content
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        ValueError: the text is not TOML, or has a key or a nesting that no settings need.
+    """
+    import tomllib  # 2.3 ms, which a run without such a file does not need
+
+    text = content.decode()
+    if LONG_KEY.search(text):
+        raise ValueError(f"a key of more than {MOST_PARTS} parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def shown(value: Any) -> str:
+    """Write a value for a message, as TOML where that differs from Python, and shortened."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no integer of thousands of digits
+        return "a value that cannot be shown"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
