@@ -1,10 +1,12 @@
 """If this fails, dumps that real trainers wrote are misread."""
 
 import json
-from collections import defaultdict
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from command import LossJson, Run
@@ -12,34 +14,143 @@ from command import LossJson, Run
 DUMPS = Path(__file__).parents[3] / "shared" / "dumps"
 PRIME_RL = DUMPS / "prime_rl_train_j1i1ys.jsonl"
 NEMO_GYM = DUMPS / "nemo_gym_competitive_coding_logprobs.jsonl"
+ATROPOS = DUMPS / "atropos_rubiks_groups.jsonl"
 pytestmark = pytest.mark.skipif(not DUMPS.is_dir(), reason="the dumps are not beside this checkout")
 
-TOKENS = "response.output[].generation_log_probs"
 REWARD_ONLY = ("--budget-penalty-coef", "0", "--kl-coef", "0")
-HOW: dict[Path, tuple[str, ...]] = {
-    PRIME_RL: ("--field", "prompt_id=problem_id", *REWARD_ONLY),
-    NEMO_GYM: (
-        "--field",
-        "prompt_id=_ng_task_index",
-        "--field",
-        f"log_prob={TOKENS}",
-        "--field",
-        f"old_log_prob={TOKENS}",
-        "-B",
-        "1000",
-    ),
-    DUMPS / "nemo_gym_aalcr.jsonl": ("--field", "prompt_id=_ng_task_index", *REWARD_ONLY),
-    DUMPS / "verifiers_wordle_oldid_gpt41mini.jsonl": ("--field", "prompt_id=id", *REWARD_ONLY),
-    DUMPS / "verl_sdpo_excerpt.jsonl": ("--field", "prompt_id=input", "--field", "reward=score", *REWARD_ONLY),
+TOKENS = "response.output[].generation_log_probs"
+Rewards = Iterable[tuple[Any, list[float]]]  # a prompt, and the rewards of some responses to it
+
+
+class Real(NamedTuple):
+    """Files of one dump, how they are read, what their records say, and the loss: of ORIGINS, or by hand."""
+
+    files: str  # a pattern
+    preset: str  # that detects them; "": the refusal names the options
+    rewards: Callable[[Any], Rewards]  # of a record, read without this program
+    prompts: int
+    responses: int
+    loss: float
+
+
+def of(prompt: str, reward: str) -> Callable[[Any], Rewards]:
+    """A record has the key of a prompt and the one reward, or a list of them."""
+
+    def rewards(record: dict[str, Any]) -> Rewards:
+        found = record[reward]
+        yield str(record[prompt]), [float(each) for each in (found if isinstance(found, list) else [found])]
+
+    return rewards
+
+
+def each_its_own(record: dict[str, Any]) -> Rewards:
+    yield object(), record["scores"]
+
+
+def of_input(record: dict[str, Any]) -> Rewards:
+    yield json.dumps(record["responses_create_params"]["input"]), [record["reward"]]
+
+
+def of_traces(record: dict[str, Any]) -> Rewards:
+    for trace in record["traces"]:
+        scored = [each for each in trace["rewards"].values() if each is not None]
+        yield record["group"]["id"], [sum(each["score"] * each["weight"] for each in scored)]
+
+
+REAL = [
+    Real(PRIME_RL.name, "prime-rl-platform", of("problem_id", "reward"), 4, 25, 0.07),
+    Real(NEMO_GYM.name, "nemo-gym", of("_ng_task_index", "reward"), 1, 5, 0.0),
+    Real("nemo_gym_aalcr.jsonl", "nemo-gym", of("_ng_task_index", "reward"), 2, 5, 0.0),
+    Real(ATROPOS.name, "atropos", each_its_own, 6, 24, 0.061326),
+    Real("verifiers_wordle_oldid_gpt41mini.jsonl", "verifiers-2025", of("id", "reward"), 5, 15, 0.129152),
+    Real("verl_sdpo_excerpt.jsonl", "verl-v0", of("input", "score"), 2, 2, 0.0),
+    Real("wild/nemo-gym-hermes-empty-logprobs.jsonl", "nemo-gym", of("_ng_task_index", "reward"), 5, 5, 0.0),
+    Real("wild/nemo-gym-without-task-index.jsonl", "nemo-gym-without-index", of_input, 3, 3, 0.0),
+    Real("wild/verifiers-0.3.1-traces.jsonl", "prime-rl-episodes", of_traces, 2, 3, 0.0),
+    Real("wild/nemo-skills-output-rs?.jsonl", "nemo-skills", of("id", "symbolic_correct"), 5, 15, 0.0888888889),
+    Real("wild/laser-rm-maj.jsonl", "", of("idx", "score"), 4, 32, 0.0),
+    Real("wild/mini-swe-grpo-rollouts.json", "", of("puzzle_id", "rewards"), 6, 48, 0.0390625),
+    Real("wild/ppo-vs-grpo-completions.trimmed.jsonl", "", of("problem_id", "scalar_reward"), 2, 6, 0.0021875),
+]
+NO_DUMPS = {  # the file, and what the refusal says
+    "wild/git-lfs-pointer.jsonl": "a pointer of Git LFS in place of the file: `git lfs pull` fetches it",
+    "wild/prime-rl-stream.index.jsonl": "this is no dump but prime-rl's index of its episodes",
+    "wild/evalplus-eval-results.json": "jq -c '.eval[][]' FILE | budget-cli loss - --field prompt_id=task_id",
 }
 
 
-def records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def test_every_file_is_in_one_row() -> None:
+    patterns = [*(real.files for real in REAL), *NO_DUMPS]
+    found = Counter(path for pattern in patterns for path in DUMPS.glob(pattern))
+    assert found == Counter(path for path in DUMPS.rglob("*.json*"))
 
 
-def test_the_loss_is_the_mean_square_of_the_advantages_that_prime_rl_stored(loss_json: LossJson) -> None:
-    answer = loss_json(PRIME_RL, *HOW[PRIME_RL], "--precision", "15")
+def records(path: Path) -> list[Any]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        whole: list[Any] = json.loads(text)
+        return whole
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def options_named_by(refusal: str) -> Iterator[list[str]]:
+    """Yield the options that a refusal names: those that it proposes, and each alternative in place of the last."""
+    proposed, _, alternatives = refusal.partition("give ")[2].partition(", or --preset")[0].partition(" (or ")
+    words = shlex.split(proposed)
+    yield words
+    for other in shlex.split(alternatives.removesuffix(")").replace(",", "")):
+        yield [*words[:-1], other]
+
+
+@pytest.mark.parametrize("real", REAL, ids=[real.files for real in REAL])
+def test_a_dump_is_read_by_detection_or_by_the_options_that_the_refusal_names(budget_cli: Run, real: Real) -> None:
+    paths = sorted(DUMPS.glob(real.files))
+    options: list[str] = []
+    if not real.preset:
+        refused = budget_cli("loss", *paths, *REWARD_ONLY)
+        assert refused.returncode == 2
+        options, *others = options_named_by(refused.stderr.decode())
+        for other in others:
+            assert budget_cli("loss", *paths, *REWARD_ONLY, *other).returncode == 0, other
+    arguments = ("loss", *paths, *REWARD_ONLY, *options, "-f", "json", "--precision", "17")
+    done = budget_cli(*arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (f"reading as {real.preset}: " in done.stderr.decode()) is bool(real.preset)
+    answer = json.loads(done.stdout)
+    assert (answer["prompts"], answer["responses"], answer["records"]["rejected"]) == (real.prompts, real.responses, 0)
+    assert answer["loss"] == pytest.approx(real.loss, rel=1e-4)
+    by_prompt: dict[Any, list[float]] = defaultdict(list)
+    for path in paths:
+        for record in records(path):
+            for prompt, rewards in real.rewards(record):
+                by_prompt[prompt] += rewards
+    squares = [(reward - fmean(rewards)) ** 2 for rewards in by_prompt.values() for reward in rewards]
+    assert answer["loss"] == pytest.approx(fmean(squares), rel=1e-12, abs=1e-30)
+    for jobs in ("2", "3"):
+        assert budget_cli(*arguments, "--jobs", jobs).stdout == done.stdout
+
+
+@pytest.mark.parametrize("file", NO_DUMPS)
+def test_what_is_no_dump_is_refused_with_what_it_is(budget_cli: Run, file: str) -> None:
+    done = budget_cli("loss", DUMPS / file, *REWARD_ONLY)
+    assert done.returncode in (2, 3)
+    assert NO_DUMPS[file] in done.stderr.decode()
+
+
+def test_the_command_that_the_refusal_of_evalplus_names_gives_its_loss(budget_cli: Run) -> None:
+    path = DUMPS / "wild" / "evalplus-eval-results.json"
+    refusal = budget_cli("loss", path, *REWARD_ONLY).stderr.decode()
+    options = shlex.split(refusal.partition("budget-cli loss - ")[2].partition(" (or ")[0])
+    results = [each for task in json.loads(path.read_bytes())["eval"].values() for each in task]  # as jq gives them
+    piped = b"".join(json.dumps(each).encode() + b"\n" for each in results)
+    done = budget_cli("loss", "-", *options, *REWARD_ONLY, "-f", "json", stdin=piped)
+    answer = json.loads(done.stdout)
+    assert (answer["prompts"], answer["responses"], answer["loss"]) == (8, len(results), 0)
+    assert answer["reward"]["mean"] == fmean(each["base_status"] == "pass" for each in results)
+
+
+def test_the_loss_of_prime_rl_is_the_mean_square_of_the_advantages_that_it_stored(loss_json: LossJson) -> None:
+    answer = loss_json(PRIME_RL, *REWARD_ONLY, "--precision", "15")
     stored = [record["advantage"] for record in records(PRIME_RL)]
     assert answer["responses"] == len(stored) == 25
     assert round(answer["loss"], 12) == 0.07
@@ -48,39 +159,25 @@ def test_the_loss_is_the_mean_square_of_the_advantages_that_prime_rl_stored(loss
 
 
 def test_per_token_log_probs_of_nemo_gym_are_summed_and_counted(loss_json: LossJson) -> None:
-    answer = loss_json(NEMO_GYM, *HOW[NEMO_GYM])
+    reference = ("--field", f"old_log_prob={TOKENS}")
+    answer = loss_json(NEMO_GYM, *reference, "-B", "1000", "--preset", "nemo-gym")
     lengths = [record["response"]["usage"]["output_tokens"] for record in records(NEMO_GYM)]
     assert answer["responses"] == len(lengths) == 5
     assert (answer["length"]["min"], answer["length"]["max"]) == (min(lengths), max(lengths)) == (785, 1277)
     assert answer["length"]["mean"] == fmean(lengths)
     assert answer["over_budget"]["excess_tokens"] == sum(max(0, length - 1000) for length in lengths)
     assert answer["kl"]["k1"] == answer["kl"]["k2"] == answer["kl"]["k3"] == 0
+    outputs = [record["response"]["output"] for record in records(NEMO_GYM)]
+    assert lengths == [sum(len(item.get("generation_log_probs", [])) for item in items) for items in outputs]
 
 
-@pytest.mark.parametrize("path", HOW, ids=lambda path: path.stem)
-def test_rewards_are_averaged_by_prompt_for_any_number_of_workers(budget_cli: Run, path: Path) -> None:
-    paths = dict(mapping.split("=") for mapping in HOW[path][1::2] if "=" in mapping)
-    rewards = defaultdict(list)
-    for record in records(path):
-        rewards[record[paths["prompt_id"]]].append(record[paths.get("reward", "reward")])
-    alone = budget_cli("loss", path, *HOW[path], "-f", "json", "--precision", "17", "--per-prompt", "--jobs", "1")
-    assert alone.returncode == 0, alone.stderr
-    answer = json.loads(alone.stdout)
-    found = {prompt["prompt_id"]: prompt["reward_mean"] for prompt in answer["per_prompt"]}
-    assert found == pytest.approx({key: fmean(values) for key, values in rewards.items()}, rel=1e-12)
-    for jobs in ("2", "3", "7"):
-        done = budget_cli("loss", path, *HOW[path], "-f", "json", "--precision", "17", "--per-prompt", "--jobs", jobs)
-        assert (done.returncode, done.stdout) == (0, alone.stdout)
-
-
-def test_each_record_of_atropos_is_one_prompt(loss_json: LossJson) -> None:
-    path = DUMPS / "atropos_rubiks_groups.jsonl"
-    answer = loss_json(path, *REWARD_ONLY, "--precision", "15")
-    groups = [record["scores"] for record in records(path)]
-    assert (answer["prompts"], answer["responses"]) == (len(groups), sum(map(len, groups))) == (6, 24)
-    squares = [(score - fmean(scores)) ** 2 for scores in groups for score in scores]
-    assert answer["loss"] == pytest.approx(fmean(squares), rel=1e-12)
-    assert answer["groups"]["zero_variance"] == sum(len(set(scores)) == 1 for scores in groups)
+def test_the_lengths_of_atropos_are_the_places_that_its_masks_keep(loss_json: LossJson) -> None:
+    answer = loss_json(ATROPOS, *REWARD_ONLY, "--precision", "15")
+    lengths = [sum(element != -100 for element in mask) for record in records(ATROPOS) for mask in record["masks"]]
+    assert [answer["length"][name] for name in ("min", "mean", "max")] == [min(lengths), fmean(lengths), max(lengths)]
+    assert answer["groups"]["size"] == {"min": 4, "mean": 4, "max": 4}
+    scores = [record["scores"] for record in records(ATROPOS)]
+    assert answer["groups"]["zero_variance"] == sum(len(set(each)) == 1 for each in scores)
 
 
 # findings that a person would name after examining these dumps: code, severity, count
