@@ -87,4 +87,6 @@ def test_every_expression_gives_the_value_that_the_page_shows() -> None:
         }[mapping.partition("=")[0]]
         assert (mapping, [f"`{x}`" if isinstance(x, str) else f"`{x:g}`" for x in found]) == (mapping, [value])
     added = {name.removeprefix("_func_") for name in vars(expressions.Functions) if name.startswith("_func_")}
+    of_jmespath = expressions.Functions.__base__  # on one of its own there is only a limit
+    added -= {name for name in added if hasattr(of_jmespath, f"_func_{name}")}
     assert {name for name in added if any(f"{name}(" in row[0] for row in rows)} == added

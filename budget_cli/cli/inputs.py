@@ -14,7 +14,7 @@ from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.records import detection
-from budget_cli.records.doubts import Doubt, doubts
+from budget_cli.records.doubts import Doubt, doubts, ids_recur
 from budget_cli.scanning import summary
 from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
@@ -361,6 +361,25 @@ class Placement:
         self.doubts = doubts(samples, fields)
         for doubt in self.doubts if not quiet else ():
             console.say(f"{where}: warning: {doubt}")
+
+    def warnings(self, found: Sequence[Source], start: "Sniffed", preset: "Preset | None") -> list[str]:
+        """Return what the first records of the first file, and of the second, say against their prompt ids."""
+        fields = self.mapped
+        if preset is not None:
+            extras = ("step", *ROLLOUT, *DOUBTED)
+            fields = preset.apply_to(replace(self.bare, extras=extras)).with_places(self.places)
+        samples = detection.samples(start.values, fields)
+        fields = self._with_steps(samples, fields)
+        warnings = list(map(str, doubts(samples, fields)))
+        apart = fields.group or fields.id_file_prefix is not None or self._ids_per_file or fields.prompts_of_steps
+        if len(found) > 1 and not apart and not self.joins_steps:
+            second = detection.samples(detection.sniff(found[1:2]).values, fields)
+            if ids_recur(samples, second, fields):
+                ways = (
+                    "give --ids-per-file if each file is a step of its own, or --group prompt if they belong together"
+                )
+                warnings.append(f"the prompt ids of the first file recur in the second: {ways}")
+        return warnings
 
     def _in_document(self, start: "Sniffed", mapped: Fields, where: str) -> Fields:
         """Return the fields of the one list of records that a JSON document holds, if it does.

@@ -5,7 +5,7 @@ order. What differs between commands is in the commands.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import normpath
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.proposals import by_prompt_text
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
@@ -170,7 +170,7 @@ class Session:
         return self._named(result)
 
     def _named(self, result: Scan) -> Scan:
-        """Drop the step from the prompt ids if there is only one step; add a note on ids that recur in other files."""
+        """Drop the step from the prompt ids if there is only one step; add notes on rows of rollouts."""
         self.placement.require_named(result.has_named)
         responses = result.without_rollout
         if LABEL in self.fields.extras:
@@ -186,13 +186,25 @@ class Session:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))
             self.fields = dataclasses.replace(self.fields, prompts_of_steps=False)
-        if result.recurring * 2 > result.later_prompts and not self.placement.joins_steps:
-            result.notes.append(
-                f"{result.recurring:,} of the {result.later_prompts:,} prompts after the first file recur from an"
-                " earlier one, with the same number of responses: give --ids-per-file if each file is a step of its"
-                " own, or --group prompt if they belong together"
-            )
         return result
+
+    @property
+    def recurring(self) -> int:
+        """Prompts after the first file that recur at full size from an earlier one; 0 unless that is most of them."""
+        scan = self.scanned
+        few = scan.recurring * 2 <= scan.later_prompts or self.placement.joins_steps
+        return 0 if few else scan.recurring
+
+    def _recurrence(self) -> Iterator[str]:
+        if self.recurring:
+            kept = any(source.kind is Kind.SUMMARY for source in self.found)
+            apart = "summarize again with --ids-per-file" if kept else "give --ids-per-file"
+            together = "give --group prompt" if kept else "--group prompt"
+            yield (
+                f"warning: {self.recurring:,} of the {self.scanned.later_prompts:,} prompts after the first file recur"
+                f" from an earlier one, with the same number of responses: {apart} if each file is a step of its own,"
+                f" or {together} if they belong together"
+            )
 
     def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> ObservationSpec | None:
         """Refuse summaries that cannot be merged; return what can be observed along with them."""
@@ -298,6 +310,8 @@ class Session:
             keys,
             "" if self.fields.group else by_prompt_text(self.fields),
             self.placement.doubts,
+            self.recurring,
+            scan.later_prompts,
         )
 
     # ---- write, exit
@@ -319,7 +333,7 @@ class Session:
         """Report on standard error what went wrong, except for what the result shows."""
         scan, quiet = self.scanned, self._output.quiet
         if not quiet:
-            for note in scan.notes:
+            for note in (*scan.notes, *self._recurrence()):
                 console.say(note)
             source = length_source(scan.tally)
             if source.origins.tokenizer and not on_screen:

@@ -3,6 +3,7 @@
 Knows no bytes. Looks at few samples, so that every command can: `check` looks at all of them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -74,6 +75,12 @@ def _one_of_several(first: Sequence[tuple[dict[str, Any], str]], fields: Fields)
     message = f"no prompt id comes twice among the first {len(keys)} records, but over every {size} of them the stored"
     message += " advantages sum to 0"
     return Doubt(message, f"--group-size {size}", len(keys), len(keys), several_texts=False)
+
+
+def ids_recur(first: Sequence[dict[str, Any]], later: Sequence[dict[str, Any]], fields: Fields) -> bool:
+    """True if most prompts of the first samples of a later file come as often in those of the first file."""
+    one, other = (Counter(key for sample in each if (key := _key(sample, fields))) for each in (first, later))
+    return 2 * sum(number > 1 and one[key] == number for key, number in other.items()) > len(other)
 
 
 def _key(sample: dict[str, Any], fields: Fields) -> str | None:

@@ -32,7 +32,7 @@ def screen(inventory: Inventory) -> Iterator[Line]:
     for cannot in inventory.cannot:
         yield [Piece("cannot    ", "yellow"), Piece(cannot)]
     for warning in inventory.warnings:
-        yield [WARNING, Piece(for_terminal(warning, 200))]
+        yield [WARNING, Piece(for_terminal(warning, 400))]
 
 
 def json(inventory: Inventory) -> bytes:

@@ -79,7 +79,10 @@ class Scan:
     sources: list[str] = field(default_factory=list)  # names; the index is the number of the source in a place
     first_rows: list[int] = field(default_factory=list)  # number of prompts before each source was added
     steps: set[Label] = field(default_factory=set)  # of all responses, if prompts are those of a step
-    later_prompts: int = 0  # prompts of all sources but the first, counted again in each source
+    later_prompts: int = (
+        0  # prompts of all sources but the first, counted again in each; of sources kept apart, once they
+    )
+    # are written
     recurring: int = 0  # those of them that an earlier source has with as many responses
     has_named: dict[str, bool] = field(default_factory=dict)  # whether any response has the extras of Plan.named
     copied_rows: int = 0  # rows of rollouts that were written before, which count once
@@ -174,7 +177,7 @@ class Scan:
             if self.groups.responses:
                 rows = self.groups.merge(result.groups)
                 self.later_prompts += rows.size
-                self.recurring += _returning(self.groups.column("n")[rows], result.groups.column("n"))
+                self.recurring += returning(self.groups.column("n")[rows], result.groups.column("n"))
             else:
                 self.groups, rows = result.groups, np.arange(len(result.groups))
             if self.observations is not None and result.observations is not None:
@@ -233,7 +236,7 @@ class Scan:
         self.lines.update(later.lines)
 
 
-def _returning(sizes: Floats, later_sizes: Floats) -> int:
+def returning(sizes: Floats, later_sizes: Floats) -> int:
     """Count the prompts that came back with as many responses as they had before, or a part of that: two or more.
 
     Args:

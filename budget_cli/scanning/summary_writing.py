@@ -20,7 +20,7 @@ from budget_cli.groups.moments import Layout, Table
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import evidence_json
-from budget_cli.scanning.state import Scan
+from budget_cli.scanning.state import Scan, returning
 from budget_cli.scanning.summary import MOST_STEPS, SCHEMA, settings_of, thresholds_of
 from budget_cli.schema.fields import Fields
 
@@ -30,6 +30,8 @@ CHUNK = 1 << 13  # prompts converted to Python's numbers at a time
 
 def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | None = None) -> Iterator[bytes]:
     """Yield the header, then the lines of the prompts in order of first occurrence.
+
+    Counts in the scan which prompts recur in later sources, as only here the ids of all sources come together.
 
     Args:
         scan: a scan that kept its sources apart.
@@ -44,6 +46,7 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
     ids = Ids()
     place = np.concatenate([np.zeros(0, np.intp), *(ids.places(groups.keys()) for groups in sources)])
     sizes = [len(groups) for groups in sources]
+    _count_recurring(scan, np.split(place, np.cumsum(sizes)[:-1]), len(ids))
     number = np.repeat(np.arange(len(sources)), sizes)
     table = np.concatenate([layout.empty(0), *(groups.table for groups in sources)])
     identity = layout.empty(1)[0]
@@ -80,6 +83,18 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         header["seen"] = [evidence_json.to_json(one.counters, of) for one, of in zip(observed, prompts, strict=False)]
     yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
     yield from _prompts(ids.all(), place, np.column_stack([number, table[:, written]]))
+
+
+def _count_recurring(scan: Scan, rows: Sequence[NDArray[np.intp]], prompts: int) -> None:
+    """Count the prompts of later sources that come back, as if the sources had been added up."""
+    scan.later_prompts = scan.recurring = 0
+    sizes = np.zeros(prompts)
+    for at, (result, of_source) in enumerate(zip(scan.source_results, rows, strict=False)):
+        n = result.groups.column("n")
+        sizes[of_source] += n
+        if at and sizes.any():
+            scan.later_prompts += n.size
+            scan.recurring += returning(sizes[of_source], n)
 
 
 def _prompts(keys: Sequence[Key], place: NDArray[np.intp], rows: Table) -> Iterator[bytes]:

@@ -66,22 +66,80 @@ def test_annotate_uses_the_baseline_of_the_step(budget_cli: Run, tmp_path: Path)
     assert [json.loads(line)["budget_cli"]["baseline"] for line in lines] == [0.5, 0.5, 0.0, 0.0]
 
 
-def test_ids_that_recur_at_full_size_in_other_files_are_noted(budget_cli: Run, tmp_path: Path) -> None:
-    for name in "abc":
-        dump(
-            tmp_path / f"{name}.jsonl",
-            (..., "p", float(name == "a")),
-            (..., "p", 0.0),
-            (..., "q", 1.0),
-            (..., "q", 0.0),
-        )
-    files = sorted(tmp_path.iterdir())
-    for command in (("loss",), ("check",), ("sweep", "--alpha", "0")):
-        done = budget_cli(command[0], *files, "--beta", "0", *command[1:])
-        assert "give --ids-per-file if each file is a step of its own" in done.stderr.decode()
-    apart = budget_cli("loss", *files, *FREE, "-f", "json", "--ids-per-file")
-    assert (json.loads(apart.stdout)["prompts"], apart.stderr) == (6, b"")
-    assert budget_cli("loss", *files, *FREE, "--group", "prompt").stderr == b""
+def files_of(path: Path, *names: str, sizes: tuple[int, ...] = (2, 2)) -> list[Path]:
+    """Write files with the same prompts, and no step."""
+    for name in names:
+        rewards = [(..., f"p{p}", float(i == 0 or name == "a")) for p, size in enumerate(sizes) for i in range(size)]
+        dump(path / f"{name}.jsonl", *rewards)
+    return sorted(path.iterdir())
+
+
+GIVE = "give --ids-per-file if each file is a step of its own, or --group prompt if they belong together"
+SIZE = "with the same number of responses"
+RECUR = f"warning: 4 of the 4 prompts after the first file recur from an earlier one, {SIZE}: {GIVE}"
+COMMANDS = {
+    "loss": FREE,
+    "check": (),
+    "sweep": ("--beta", "0", "--alpha", "0"),
+    "annotate": FREE,
+    "report": FREE,
+    "summarize": FREE,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_warns_of_ids_that_recur_at_full_size(budget_cli: Run, tmp_path: Path, command: str) -> None:
+    files, options = files_of(tmp_path, "a", "b", "c"), COMMANDS[command]
+    assert f"budget-cli: {RECUR}\n" in budget_cli(command, *files, *options).stderr.decode()
+    for way in (("--ids-per-file",), ("--group", "prompt")):
+        assert b"recur" not in budget_cli(command, *files, *options, *way).stderr
+    assert b"recur" not in budget_cli(command, files[0], *options).stderr
+
+
+def test_each_side_of_a_comparison_warns_of_ids_that_recur(budget_cli: Run, tmp_path: Path) -> None:
+    for side in ("old", "new"):
+        (tmp_path / side).mkdir()
+        files_of(tmp_path / side, "a", "b", "c")
+    done = budget_cli("compare", tmp_path / "old", tmp_path / "new", *FREE)
+    assert done.stderr.decode().count(RECUR) == 2
+
+
+def test_ids_that_recur_are_apart_or_joined_as_the_warning_says(loss_json: LossJson, tmp_path: Path) -> None:
+    files = files_of(tmp_path, "a", "b", "c")
+    assert loss_json(*files, *FREE, "--ids-per-file")["prompts"] == 6
+    assert loss_json(*files, *FREE, "--group", "prompt")["prompts"] == 2
+
+
+def test_fields_warns_of_ids_that_recur(budget_cli: Run, tmp_path: Path) -> None:
+    files = files_of(tmp_path, "a", "b")
+    said = f"the prompt ids of the first file recur in the second: {GIVE}"
+    assert json.loads(budget_cli("fields", *files, "-f", "json").stdout)["warnings"] == [said]
+    for arguments in ((files[0],), (*files, "--ids-per-file"), (*files, "--group", "prompt"), (STEPS,)):
+        assert json.loads(budget_cli("fields", *arguments, "-f", "json").stdout)["warnings"] == []
+
+
+def test_summaries_with_ids_that_recur_have_to_be_made_again(budget_cli: Run, tmp_path: Path) -> None:
+    def summaries(*options: str) -> list[Path]:
+        made = []
+        for file in files_of(tmp_path, "a", "b"):
+            if file.suffix == ".jsonl":
+                made.append(tmp_path / f"{file.stem}{len(options)}.summary")
+                assert budget_cli("summarize", file, *FREE, *options, "-o", made[-1]).returncode == 0
+        return made
+
+    done = budget_cli("check", *summaries(), "-f", "json")
+    assert b": summarize again with --ids-per-file if each file is a step" in done.stderr
+    (found,) = (one for one in json.loads(done.stdout)["findings"] if one["code"] == "recurring-ids")
+    assert (found["count"], found["of"], found["severity"]) == (2, 2, "warning")
+    again = budget_cli("check", *summaries("--ids-per-file"), "-f", "json")
+    assert (b"recur" in again.stderr, b"recurring-ids" in again.stdout.partition(b'"checked"')[0]) == (False, False)
+
+
+def test_a_prompt_that_is_spread_over_files_unevenly_does_not_recur(budget_cli: Run, tmp_path: Path) -> None:
+    files_of(tmp_path, "a", sizes=(3, 5))
+    files = files_of(tmp_path, "b", sizes=(2, 1))
+    for command, options in COMMANDS.items():
+        assert b"recur" not in budget_cli(command, *files, *options).stderr
 
 
 def test_summaries_keep_the_step_in_their_ids(budget_cli: Run, loss_json: LossJson, tmp_path: Path) -> None:

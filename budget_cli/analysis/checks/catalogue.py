@@ -774,6 +774,18 @@ IDENTITY = [
         "Two data sets in one dump.",
     ),
     Check(
+        "recurring-ids",
+        "identity",
+        "warning",
+        "Prompt ids that come back in another file, with as many responses as before, while no record has a step.",
+        "If each file is a step of its own, groups of several steps are measured against one baseline.",
+        "Give `--ids-per-file` if each file is a step of its own, or `--group prompt` if they belong together. Of"
+        " summaries: summarize again with `--ids-per-file`.",
+        "ids 0 to 63 in 1.jsonl, and again in 2.jsonl",
+        "Shards of one step, over which the responses to each prompt were spread evenly. Not checked where a cluster"
+        " merges prompts in shards.",
+    ),
+    Check(
         "id-over-texts",
         "identity",
         "warning",

@@ -75,6 +75,8 @@ class CheckInput(NamedTuple):
     duplicate_keys: bool  # True if duplicate keys were looked for
     by_prompt_text: str  # the options that group by the text of the prompt; "": the lines make the groups
     doubts: Sequence[Doubt]  # of the first samples
+    recurring: int  # prompts of later files that recur at full size, if most do
+    later_prompts: int  # prompts of later files
 
     def threshold(self, name: str) -> float:
         """Return the threshold of this name."""

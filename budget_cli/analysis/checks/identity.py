@@ -22,6 +22,7 @@ SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses n
 def check(dump: CheckInput) -> Findings:
     """Yield the findings on identity."""
     yield from _id_types(dump)
+    yield from _recurring(dump)
     if not dump.has_texts:
         yield from _first_texts(dump)
     yield from _rows_twice(dump)
@@ -43,6 +44,16 @@ def _id_types(dump: CheckInput) -> Findings:
         message += f"; {both:,} {'occurs' if both == 1 else 'occur'} as both, and these are different prompts"
     rarer = integers if count * 2 <= len(keys) else ~integers
     yield finding("mixed-id-types", message, int(rarer.sum()), len(keys), "prompts", dump.prompts(rarer))
+
+
+def _recurring(dump: CheckInput) -> Findings:
+    if dump.recurring:
+        of = dump.later_prompts
+        message = (
+            f"{dump.recurring:,} of the {counted(of, 'prompt')} after the first file recur from an earlier one, with"
+        )
+        message += " the same number of responses"
+        yield finding("recurring-ids", message, dump.recurring, of, "prompts")
 
 
 def _first_texts(dump: CheckInput) -> Findings:

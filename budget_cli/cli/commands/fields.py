@@ -48,7 +48,7 @@ def command(
     """Show which preset fits the files and where each field is.
 
     Also shows which fields are missing and which options to give instead. Reads only the first thousand lines of the
-    first file, and computes nothing.
+    first file, of the second only to compare ids, and computes nothing.
     """
     console.require_writable(screen.output)
     from budget_cli.analysis.fields import take_inventory  # numpy from here on: not for --help
@@ -77,6 +77,8 @@ def command(
     places = placement.with_kept(places)
     near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
     inventory = take_inventory(start.values, places, name, near, detection.numeric_keys(start, preset))
+    warnings = (*inventory.warnings, *placement.warnings(found, start, preset))
+    inventory = inventory._replace(warnings=warnings)
     is_json = format is FieldsFormat.JSON
     result = rendering.json(inventory) if is_json else console.draw(rendering.screen(inventory), screen)
     console.write(result, screen.output)

@@ -50,11 +50,17 @@ def without(records: Sequence[Record], *names: str) -> list[Record]:
     return [{name: value for name, value in record.items() if name not in names} for record in records]
 
 
-def checked(path: Path, data: bytes | Sequence[Record], *arguments: str) -> dict[str, Any]:
+class Files(list[Sequence[Record]]):
+    """The records of several files."""
+
+
+def checked(path: Path, data: bytes | Sequence[Record] | Files, *arguments: str) -> dict[str, Any]:
     """The JSON of `budget-cli check` of these lines."""
-    dump = path / "dump.jsonl"
-    dump.write_bytes(data if isinstance(data, bytes) else lines(data))
-    done = command.run("check", dump, *arguments, "-f", "json")
+    dumps = []
+    for number, each in enumerate(data if isinstance(data, Files) else [data]):
+        dumps.append(path / f"dump{number or ''}.jsonl")
+        dumps[-1].write_bytes(each if isinstance(each, bytes) else lines(each))
+    done = command.run("check", *dumps, *arguments, "-f", "json")
     assert done.returncode in (0, 1), done.stderr.decode()
     answer: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (answer["status"] == "fail")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from dump_of import BUDGET, Record, change, checked, codes, healthy, without
+from dump_of import BUDGET, Files, Record, change, checked, codes, healthy, without
 from samples import lines
 
 from budget_cli.analysis.checks.catalogue import CHECKS
@@ -93,6 +93,7 @@ TOKENS = sum(r["response_length"] for r in GOOD) / len(GOOD)
 SPIKE = without(GOOD, "finish_reason", "log_prob", "old_log_prob", "response_text")
 
 BARE = without(GOOD, "log_prob", "old_log_prob", "response_text", "prompt_text", "advantage")
+BARE_STEP = without(BARE, "step")
 SHORT = [
     {"prompt_id": f"p{i // 4}", "reward": float(CHANCE.random() < 0.5), "response_text": f"{CHANCE.randrange(90)}"}
     for i in range(72)
@@ -732,6 +733,21 @@ PAIRS: dict[str, list[Pair]] = {
             "; 1 occurs as both, and these are different prompts",
             line=19,
         ),
+    ],
+    "recurring-ids": [
+        Pair(
+            Files([BARE_STEP, BARE_STEP, BARE_STEP]),
+            Files([BARE_STEP[:36], BARE_STEP[36:], BARE_STEP[:3]]),
+            "warning",
+            24,
+            "24 of the 24 prompts after the first file recur from an earlier one",
+            BUDGET,
+        ),
+        # each file is a step
+        Pair(
+            Files([BARE_STEP] * 2), Files([BARE, change(BARE, step=lambda r: 2)]), "warning", 12, "12 of the 12", BUDGET
+        ),
+        Pair(Files([BARE_STEP] * 2), Files([BARE_STEP]), "warning", 12, "12 of the 12 prompts", BUDGET),
     ],
     "id-over-texts": [
         Pair(
