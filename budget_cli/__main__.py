@@ -8,7 +8,11 @@ def main() -> None:
     """Run the command line; the process ends with its exit code."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no matrices here; numpy's idle threads cost 20 ms and memory
     try:
+        from budget_cli.cli import console, output
         from budget_cli.cli.app import run
+
+        output.prepare_streams()
+        console.end_on_signals()
     except KeyboardInterrupt:  # Ctrl-C while Python is still importing
         sys.exit(130)
     try:

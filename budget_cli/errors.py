@@ -15,8 +15,11 @@ class Exit(IntEnum):
     USAGE = 2
     IO = 3  # not all bytes could be read, or the result could not be written
     BUG = 70
+    RESOURCES = 71  # out of memory, or a worker process was killed
+    HANGUP = 129  # 128 and the number of the signal, from here on
     INTERRUPTED = 130
     CLOSED_PIPE = 141
+    TERMINATED = 143
 
 
 class BudgetCliError(Exception):
@@ -57,6 +60,6 @@ class OutputProblem(BudgetCliError):
 
 
 class WorkerDied(BudgetCliError):
-    """A worker process ended without a result."""
+    """A worker process could not be started, or ended without a result."""
 
-    exit_code = Exit.BUG
+    exit_code = Exit.RESOURCES

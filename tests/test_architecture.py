@@ -52,6 +52,7 @@ START_PROCESSES = {
     "support",
 }  # folders of tests that `make quick` leaves out, or shared
 OPENS_FILES = {"sources", "schema", "records", "scanning", "cli"}
+WRITES = {"os.write", "os.link", "os.replace", "os.rename", "mkstemp", "NamedTemporaryFile", "TemporaryFile", "fdopen"}
 EXITS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit", "sys.stdout.write", "sys.stderr.write"}
 OPENERS = {
     "open",
@@ -126,6 +127,27 @@ def exits(source: str) -> list[Use]:
     return [use for use in calls(source) if use.name in EXITS]
 
 
+def writings(source: str) -> list[Use]:
+    """Calls that write to a file, or open one for it; streams are written to through `cli/output.py` all the same."""
+    writers = {
+        "write_text",
+        "write_bytes",
+        "tofile",
+        "savetxt",
+        *(use.rpartition(".")[2] for use in WRITES if "os." not in use),
+    }
+    opens = [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"open", "FileIO"}
+        for mode in [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "mode")]
+        if isinstance(mode, ast.Constant) and isinstance(mode.value, str) and set(mode.value) & set("wax+")
+    ]
+    named = [use for use in calls(source) if use.name in WRITES or use.name.rpartition(".")[2] in writers]
+    named = [use for use in named if use.name != "formatter.write_text"]  # of a help page
+    return [*named, *(Use("open", line) for line in opens)]
+
+
 def typers(source: str) -> list[Use]:
     return [use for use in imports(source, "budget_cli.x") if use.name.split(".")[0] in {"typer", "click"}]
 
@@ -166,6 +188,11 @@ def test_only_the_command_line_prints_exits_and_knows_typer() -> None:
     assert everywhere_but({"cli", "__main__"}, exits) == everywhere_but({"cli", "__main__"}, typers) == {}
 
 
+def test_everything_is_written_in_one_place() -> None:
+    found = {module: writings(path.read_text("utf-8")) for path, module in MODULES.items()}
+    assert {module for module, uses in found.items() if uses} == {"budget_cli.cli.output"}
+
+
 def test_arithmetic_and_rendering_open_no_files() -> None:
     assert everywhere_but(OPENS_FILES, openings) == {}
 
@@ -201,6 +228,10 @@ def test_an_import_is_judged_however_it_is_written(module: str, source: str, all
         (typers, "def f():\n    import typer.testing"),
         (openings, "with open('x') as file: pass"),
         (openings, "Path('x').read_text()"),
+        (writings, "open('x', 'ab')"),
+        (writings, "open('x', mode='r+')"),
+        (writings, "os.replace('x', 'y')"),
+        (writings, "Path('x').write_text('')"),
     ],
 )
 def test_what_is_forbidden_is_found_where_it_occurs(find: object, source: str) -> None:

@@ -1,5 +1,7 @@
 """Command-line entry point: the commands of `budget-cli`, and the options of the program itself."""
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,8 +12,8 @@ import typer
 from budget_cli import __version__
 from budget_cli.cli import console, settings
 from budget_cli.cli.commands import annotate, check, compare, fields, loss, report, summarize, sweep
-from budget_cli.cli.help import ENVIRONMENT, Command
-from budget_cli.errors import BudgetCliError
+from budget_cli.cli.help import ENVIRONMENT, Command, Program
+from budget_cli.errors import BudgetCliError, Exit
 
 PURPOSE = "Recompute the budget-aware RL loss of a rollout dump and break it down."
 EPILOG = """Examples:
@@ -24,6 +26,8 @@ EPILOG = """Examples:
   budget-cli COMMAND --help
 """
 
+COMPLETION = "_BUDGET_CLI_COMPLETE"  # set by the script of a shell
+ClickException: Any = typer.BadParameter.__mro__[2]  # of the click that typer carries; it has no public name there
 COMMANDS = {
     "loss": loss,
     "check": check,
@@ -40,6 +44,7 @@ def build_app(*names: str) -> typer.Typer:
     """Build the program with these commands; each costs 1 ms, as typer builds all of its options at every start."""
     app = typer.Typer(
         name="budget-cli",
+        cls=Program,
         help=PURPOSE,
         no_args_is_help=True,
         rich_markup_mode=None,  # plain help: rich would add 50 ms to every start
@@ -54,16 +59,43 @@ def build_app(*names: str) -> typer.Typer:
     return app
 
 
-def run(arguments: Sequence[str]) -> None:
+@console.exits
+def run(arguments: Sequence[str]) -> Exit:
     """Run the command line, and end the process with its exit code."""
-    plain = arguments and arguments[0] in COMMANDS and "_BUDGET_CLI_COMPLETE" not in os.environ
-    build_app(*(arguments[:1] if plain else COMMANDS))(prog_name="budget-cli")
+    completes = COMPLETION in os.environ or not {"--install-completion", "--show-completion"}.isdisjoint(arguments)
+    plain = arguments and arguments[0] in COMMANDS and not completes
+    app = build_app(*(arguments[:1] if plain else COMMANDS))
+    if completes:
+        return _complete(app)
+    try:
+        return Exit(app(prog_name="budget-cli", standalone_mode=False) or 0)
+    except ClickException as problem:
+        said = io.StringIO()
+        problem.show(said)
+        console.say_lines(said.getvalue())
+        return Exit.USAGE
+
+
+def _complete(app: typer.Typer) -> Exit:
+    """Write what TAB completes, or the script for a shell: typer prints it and ends the process."""
+    said, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(said):
+        try:
+            app(prog_name="budget-cli")
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else Exit.USAGE
+    console.show(said.getvalue())
+    return Exit(code)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"budget-cli {__version__}")
-        raise typer.Exit
+        _write_version()
+
+
+@console.exits
+def _write_version() -> Exit:
+    return console.show(f"budget-cli {__version__}\n")
 
 
 def _main(

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from budget_cli.cli import console
+from budget_cli.cli import output
 from budget_cli.errors import OutputProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _write(path: str, script: str) -> None:
     """Write the cache file atomically; do nothing if that is not possible."""
     with contextlib.suppress(OSError, OutputProblem):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with console.sink(path) as put:
+        with output.sink(path) as put:
             put(f"{_digest(script)}\n{script}".encode())
         os.chmod(path, 0o600)
 

@@ -1,25 +1,53 @@
-"""The edges of the process: standard output and error, the output file, signals and exit codes."""
+"""The edges of the process: what is said on standard error, signals and exit codes; how a screen is drawn."""
 
 import contextlib
-import errno
 import functools
 import os
+import re
 import shutil
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, NoReturn, ParamSpec
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
+from budget_cli.cli import output
 from budget_cli.cli.bundles import CheckScreenOptions, InventoryOptions, ScreenOptions
 from budget_cli.cli.options import Colour
-from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
-from budget_cli.rendering.safe import for_terminal
+from budget_cli.errors import BudgetCliError, Exit, OutputProblem
+from budget_cli.rendering.safe import for_terminal, spelled
 
 if TYPE_CHECKING:
     from budget_cli.rendering.text import Line
 
 P = ParamSpec("P")
 MESSAGE = 500  # characters of a message that may hold a path or a value of the data
+USAGE_LINE = 2000  # characters of a line about the command line, which may quote an argument
+URLS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+ENDING = {signal.SIGHUP: Exit.HANGUP, signal.SIGTERM: Exit.TERMINATED}
+
+
+class Terminated(BaseException):
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+def end_on_signals() -> None:
+    """Have SIGTERM and SIGHUP raise `Terminated`, so that what is half-written is removed and workers end.
+
+    One that is ignored, as nohup does, stays ignored; a second one ends the process at once.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated(number)
+
+    for each in ENDING:
+        if signal.getsignal(each) is signal.SIG_DFL:
+            signal.signal(each, end)
 
 
 def exits(command: Callable[P, Exit]) -> Callable[P, None]:
@@ -35,13 +63,16 @@ def exits(command: Callable[P, Exit]) -> Callable[P, None]:
         except KeyboardInterrupt:
             say("interrupted; there is no result")
             code = Exit.INTERRUPTED
+        except Terminated as ended:
+            say(f"ended by {ended.signal.name}; there is no result")
+            code = ENDING[ended.signal]
         except BrokenPipeError:
             code = Exit.CLOSED_PIPE
         except MemoryError:
-            say("out of memory; --jobs 1 needs the least")
-            code = Exit.BUG
+            say("out of memory, so there is no result; --jobs 1 needs the least")
+            code = Exit.RESOURCES
         except Exception:
-            traceback.print_exc()
+            say_lines(traceback.format_exc())
             say("this is a bug in budget-cli; please report it with the lines above")
             code = Exit.BUG
         leave(code)
@@ -62,176 +93,48 @@ def leave(code: Exit) -> NoReturn:
 
 def say(message: str) -> None:
     """Print one line on standard error."""
+    _print(f"budget-cli: {for_terminal(without_secrets(message), MESSAGE)}\n")
+
+
+def say_lines(text: str) -> None:
+    """Print lines that are not this program's own on standard error: about the command line, or of a bug."""
+    lines = without_secrets(text.removesuffix("\n")).split("\n")
+    _print("".join(f"{for_terminal(line, USAGE_LINE)}\n" for line in lines))
+
+
+def _print(text: str) -> None:
+    """Write to standard error what it can show. If it is closed or full, there is nobody to tell."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"budget-cli: {for_terminal(message, MESSAGE)}", file=sys.stderr)  # noqa: T201  # the only print of the program
+        sys.stderr.write(spelled(text, sys.stderr.encoding or "utf-8"))
+        sys.stderr.flush()
 
 
-def require_writable(output: str | None, option: str = "-o", compresses: bool = False) -> None:
-    """Refuse an output file that cannot be created, before hours of reading.
-
-    Raises:
-        UsageProblem: the name cannot be that of an output file.
-        OutputProblem: the directory is not writable.
-    """
-    if output is None:
-        return
-    if not output:
-        raise UsageProblem(f"{option}: expected a file name, found nothing")
-    from budget_cli.sources.compression import SUFFIXES  # bz2, lzma and zipfile: not for --help
-
-    if output.endswith(SUFFIXES) and not compresses:
-        raise UsageProblem(
-            f"{option} {output}: only summarize compresses; give another name, or pipe into a compressor"
-        )
-    if _is_url(output):
-        from budget_cli.sources import remote  # 5 ms, and only for URLs
-
-        remote.require_writable(output, option)
-        return
-    folder = os.path.dirname(os.path.abspath(output))
-    if os.path.isdir(output) or output.endswith(os.sep):
-        raise UsageProblem(f"{option} {output}: is a directory, expected a file")
-    if not os.path.isdir(folder):
-        raise UsageProblem(f"{option} {output}: there is no directory {folder}")
-    if not os.access(folder, os.W_OK):
-        raise OutputProblem(f"{option} {output}: the directory {folder} cannot be written to")
-
-
-def write(result: bytes, output: str | None) -> None:
-    """Write the result to standard output, or atomically to a file.
-
-    Raises:
-        OutputProblem: the result could not be written in full.
-        BrokenPipeError: the reader of standard output has closed it.
-    """
-    with sink(output) as put:
-        put(result)
-
-
-@contextlib.contextmanager
-def sink(output: str | None) -> Iterator[Callable[[bytes], None]]:
-    """Accept a result in pieces. Write atomically: the file appears only when complete, and not after an error.
-
-    Raises:
-        OutputProblem: the result could not be written in full.
-        BrokenPipeError: the reader of standard output has closed it.
-    """
-
-    @contextlib.contextmanager
-    def naming_errors() -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            where = "standard output" if output is None else _without_credentials(output)
-            raise OutputProblem(f"{where}: the result could not be written: {error.strerror or error}") from None
-
-    with contextlib.ExitStack() as stack:
-        with naming_errors():
-            file, finish = _open(output, stack)
-
-        def put(piece: bytes) -> None:
-            with naming_errors():
-                file.write(piece)
-
-        yield put
-        with naming_errors():
-            finish()
-
-
-def _open(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
-    """Return the file to write to and what to call once it is complete; the stack cleans up."""
-    if output is None:
-        if sys.stdout is None:
-            raise OSError(errno.EBADF, "it is closed")
-        return sys.stdout.buffer, sys.stdout.flush
-    if _is_url(output):
-        return _open_url(output, stack)
-    if os.path.exists(output) and not os.path.isfile(output):  # a device or a pipe cannot be renamed over
-        file: IO[bytes] = open(output, "wb")  # noqa: SIM115  # the stack closes it
-        stack.callback(_close, file)
-        return file, file.close
-    return _open_atomic(os.path.realpath(output), stack)
-
-
-def _is_url(output: str) -> bool:
-    """True if the output is a URL that can be written to, not the name of a file."""
-    if "://" not in output:
-        return False
-    from budget_cli.sources import local  # 4 ms: not for --help
-
-    return local.is_url(output)
-
-
-def _close(file: IO[bytes]) -> None:
-    """Close a file that is no longer needed; its errors have been reported already."""
-    with contextlib.suppress(OSError):
-        file.close()
-
-
-def _without_credentials(output: str) -> str:
-    """Return the name of an output for a message; a URL without its credentials."""
-    if "://" not in output:
-        return output
+def without_secrets(text: str) -> str:
+    """Remove what may be secret from each URL in a text."""
+    if "://" not in text:
+        return text
     from budget_cli.sources import remote  # 5 ms, and only for URLs
 
-    return remote.redacted(output)
+    return URLS.sub(lambda found: remote.redacted(found[0]), text)
 
 
-def _open_url(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
-    """Open a temporary file, which is uploaded once it is complete."""
-    import tempfile  # 1.4 ms, with random, and only for outputs
-
-    from budget_cli.sources import remote  # 5 ms, and only for URLs
-
-    file = tempfile.NamedTemporaryFile(prefix="budget-cli-")  # noqa: SIM115  # the stack closes it
-    stack.callback(file.close)
-
-    def send() -> None:
-        file.flush()
-        remote.upload(file.name, url)
-
-    return file.file, send
-
-
-def _open_atomic(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Callable[[], None]]:
-    """Open a temporary file beside the target, which replaces the target once it is complete."""
-    import tempfile  # 1.4 ms, with random, and only for outputs
-
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
-
-    def remove() -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-
-    stack.callback(remove)
-    file = os.fdopen(descriptor, "wb")
-    stack.callback(_close, file)
-
-    def rename() -> None:
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-
-    return file, rename
+def show(text: str) -> Exit:
+    """Write a text, such as a help page, to standard output, in what it can show. Raises as `output.write`."""
+    encoding = (sys.stdout.encoding if sys.stdout is not None else None) or "utf-8"
+    output.write(spelled(text, encoding).encode(encoding), None)
+    return Exit.PASS
 
 
 def draw(screen: "Iterable[Line]", to: ScreenOptions | CheckScreenOptions | InventoryOptions) -> bytes:
     """Encode a screen, with colour if wanted, in characters that the output can show."""
     from budget_cli.rendering import text  # numpy: not for --help
 
-    if wants_colour(to.output, to.color):
-        return text.coloured(screen).encode()
     encoding = "utf-8" if to.output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
-    return text.plain(screen, encoding).encode(encoding)
+    drawn = text.coloured(screen) if wants_colour(to.output, to.color) else text.plain(screen)
+    return spelled(drawn, encoding).encode(encoding)
 
 
-def wants_colour(output: str | None, colour: Colour) -> bool:
+def wants_colour(target: str | None, colour: Colour) -> bool:
     """True if the option says so; with `auto`, on a terminal or if FORCE_COLOR is set, but never if NO_COLOR is set."""
     if colour is not Colour.AUTO:
         return colour is Colour.ALWAYS
@@ -239,7 +142,7 @@ def wants_colour(output: str | None, colour: Colour) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return output is None and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return target is None and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def append_step_summary(markdown: bytes) -> None:
@@ -252,8 +155,7 @@ def append_step_summary(markdown: bytes) -> None:
     if not path:
         return
     try:
-        with open(path, "ab") as file:
-            file.write(markdown + b"\n")
+        output.append(path, markdown + b"\n")
     except OSError as error:
         raise OutputProblem(f"GITHUB_STEP_SUMMARY: {path} could not be written: {error.strerror}") from None
 

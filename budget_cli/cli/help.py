@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import typer
 import typer.core
+
+from budget_cli.cli import console
+from budget_cli.errors import Exit
 
 ENDING = """Every option can also be set in the environment or in a file: --token-budget 4096 is
 BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under [tool.budget-cli] in pyproject.toml.
@@ -15,7 +19,31 @@ ARGUMENTS, OWN, HELP = (
 ENVIRONMENT = {"auto_envvar_prefix": "BUDGET_CLI"}  # context settings of every command
 
 
-class Command(typer.core.TyperCommand):
+@console.exits
+def _write_help(context: typer.Context) -> Exit:
+    return console.show(f"{context.get_help()}\n")
+
+
+def _on_help(context: typer.Context, option: Any, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        _write_help(context)
+
+
+class _Whole:
+    """Writes its help as everything is written. A base before a class of typer."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]  # of the class of typer
+        option.callback = _on_help
+        return option
+
+
+class Program(_Whole, typer.core.TyperGroup):
+    """The program without a command."""
+
+
+class Command(_Whole, typer.core.TyperCommand):
     """A command whose help has one section per group of options (`rich_help_panel`)."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -16,7 +16,7 @@ from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import Coefficients, Loss, length_source, number_names, numbers_of
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Allowance, Reason
-from budget_cli.cli import console, inputs
+from budget_cli.cli import console, inputs, output
 from budget_cli.cli.bundles import (
     AllowanceOptions,
     CheckScreenOptions,
@@ -325,7 +325,7 @@ class Session:
             on_screen: True if the result itself shows what went wrong.
             most: maximum number of rejections to list; None for all that were kept.
         """
-        console.write(result, self._output.output)
+        output.write(result, self._output.output)
         self.report(reasons, on_screen, most)
         return self.exit_code(reasons)
 

@@ -1,9 +1,37 @@
-"""Strings of the data → text that is safe for a terminal, a Markdown table or a spreadsheet."""
+"""Strings of the data → text that is safe for a terminal, a Markdown table or a spreadsheet; text → ASCII."""
 
 import unicodedata
 
 SHOWN = 80  # characters
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
+
+
+ASCII = str.maketrans(
+    {
+        "β": "beta",
+        "α": "alpha",
+        "²": "^2",
+        "±": "+/-",
+        "…": "...",
+        "│": "|",
+        "·": "*",
+        "≤": "<=",
+        "←": "<-",
+        "—": "-",
+        "–": "-",
+    }
+    | dict(zip("▁▂▃▄▅▆▇█", "..::==##", strict=True))
+    | {"→": "->", "Σ": "sum", "−": "-", "░": ".", "▒": ":", "▓": "=", "×": "x"}
+)
+
+
+def spelled(text: str, encoding: str) -> str:
+    """Return the text as it is, or in ASCII if the encoding cannot express it."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(ASCII).encode("ascii", "backslashreplace").decode()
+    return text
 
 
 def for_terminal(text: object, limit: int = SHOWN) -> str:

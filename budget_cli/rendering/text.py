@@ -34,33 +34,10 @@ PASS = Piece("pass      ", "bold green")
 WARNING = Piece("warning   ", "yellow")
 INFO = Piece("info      ", "cyan")
 
-ASCII = str.maketrans(
-    {
-        "β": "beta",
-        "α": "alpha",
-        "²": "^2",
-        "±": "+/-",
-        "…": "...",
-        "│": "|",
-        "·": "*",
-        "≤": "<=",
-        "←": "<-",
-        "—": "-",
-        "–": "-",
-    }
-    | dict(zip("▁▂▃▄▅▆▇█", "..::==##", strict=True))
-    | {"░": ".", "▒": ":", "▓": "=", "×": "x"}
-)
 
-
-def plain(lines: Iterable[Line], encoding: str = "utf-8") -> str:
-    """Return the lines without colour, in ASCII if the encoding cannot express them."""
-    text = "".join("".join(piece.text for piece in line).rstrip() + "\n" for line in lines)
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
-    return text
+def plain(lines: Iterable[Line]) -> str:
+    """Return the lines without colour."""
+    return "".join("".join(piece.text for piece in line).rstrip() + "\n" for line in lines)
 
 
 def coloured(lines: Iterable[Line]) -> str:

@@ -5,19 +5,18 @@ memory, so nothing is copied to them or back.
 """
 
 import contextlib
+import os
 import signal
 import sys
+import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from budget_cli.errors import WorkerDied
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 Work = TypeVar("Work")
 Outcome = TypeVar("Outcome")
@@ -25,9 +24,7 @@ Outcome = TypeVar("Outcome")
 ALONE_FIRST = 4  # tasks of a stream of unknown length that are done before workers are started
 HELD = 4  # outcomes per worker that may wait for an earlier one to be folded
 AHEAD = 2  # unfinished tasks handed out per worker
-
-_plan: Any = None
-_function: Any = None
+ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
 def run(
@@ -51,7 +48,7 @@ def run(
         start_method: of multiprocessing; None: fork where the platform forks safely, otherwise its default.
 
     Raises:
-        WorkerDied: a process ended without an answer; no later outcome is given.
+        WorkerDied: a process could not be started, or ended without an answer; no later outcome is given.
     """
     stream = iter(tasks)
     if jobs == 1:
@@ -63,73 +60,145 @@ def run(
     if first is not None:
         rest = chain([first], stream)
         if threads:
-            yield from _in_threads(function, plan, rest, jobs)
+            yield from _handed_out([function] * (jobs - 1), function, plan, rest)
         else:
             yield from _in_processes(function, plan, rest, jobs, start_method)
 
 
-def _in_threads(
-    function: Callable[[Work, Any], Outcome], plan: Any, stream: Iterator[Work], jobs: int
+def _handed_out(
+    helpers: Sequence[Callable[[Work, Any], Outcome]],
+    function: Callable[[Work, Any], Outcome],
+    plan: Any,
+    stream: Iterator[Work],
 ) -> Iterator[tuple[Work, Outcome]]:
-    """Run the tasks in threads that Ctrl-C need not wait for.
+    """Run the tasks by the function in this thread, and by each helper in a thread that Ctrl-C need not wait for.
 
     Those of concurrent.futures are joined at exit, so one that waits for a silent server would keep the process alive;
     and they made a loss over 20 MB 15 ms slower (paired median of 41 runs), as they import logging.
     """
     waiting: SimpleQueue[tuple[Work, _Future[Outcome]] | None] = SimpleQueue()
+    idle = list(helpers)
 
-    def work() -> None:
+    def work(helper: Callable[[Work, Any], Outcome]) -> None:
         while (given := waiting.get()) is not None:
             task, future = given
             try:
-                future.set_result(function(task, plan))
+                future.set_result(helper(task, plan))
             except BaseException as error:
                 future.set_exception(error)
 
     def submit(task: Work) -> _Future[Outcome]:
         future = _Future[Outcome]()
         waiting.put((task, future))
+        if idle:
+            try:
+                Thread(target=work, args=(idle.pop(),), daemon=True).start()
+            except RuntimeError:  # the system allows no more threads: those that there are do the work
+                if len(idle) == len(helpers) - 1:
+                    raise WorkerDied("not even one thread could be started; --jobs 1 needs none") from None
+                idle.clear()
         return future
 
-    for _ in range(jobs - 1):
-        Thread(target=work, daemon=True).start()
     try:
-        yield from _in_order(submit, function, plan, stream, jobs)
+        yield from _in_order(submit, function, plan, stream, len(helpers) + 1)
     finally:
         with contextlib.suppress(Empty):
             while True:
                 waiting.get_nowait()
-        for _ in range(jobs - 1):
+        for _ in helpers:
             waiting.put(None)
 
 
 def _in_processes(
     function: Callable[[Work, Any], Outcome], plan: Any, stream: Iterator[Work], jobs: int, start_method: str | None
 ) -> Iterator[tuple[Work, Outcome]]:
-    import multiprocessing  # as slow to import as concurrent.futures, and most scans need no processes
-    from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+    """Run the tasks in processes, each asked by a thread of this one."""
+    import multiprocessing  # most scans need no processes
 
     context = multiprocessing.get_context(start_method or ("fork" if sys.platform == "linux" else None))
-    pool = ProcessPoolExecutor(jobs - 1, mp_context=context, initializer=_start_process, initargs=(function, plan))
+    processes: list[_Process] = []
     try:
-        yield from _in_order(lambda task: pool.submit(_run_in_process, task), function, plan, stream, jobs)
-    except BrokenExecutor:
-        raise WorkerDied(
-            "a worker process was killed (out of memory?), so there is no result; --jobs 1 needs the least memory"
-        ) from None
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            for _ in range(jobs - 1):  # before any thread, as a fork would copy its locks
+                processes.append(_Process(context, function, plan))  # noqa: PERF401  # those that start must be ended
+        except OSError as error:
+            why = f"only {len(processes)} of {jobs - 1} worker processes could be started: {error.strerror}"
+            raise WorkerDied(f"{why}; give a smaller --jobs") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield from _handed_out(processes, function, plan, stream)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for process in processes:
+            process.end()
+
+
+class _Process:
+    """A worker process, asked through a pipe. It ends when this process does, however that ends."""
+
+    def __init__(self, context: Any, function: Callable[[Any, Any], Any], plan: Any) -> None:
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, function, plan), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __call__(self, task: Any, plan: Any) -> Any:
+        """Return the outcome of a task, or raise its error. The process has the plan already."""
+        try:
+            self._pipe.send(task)
+            succeeded, outcome = self._pipe.recv()
+        except (EOFError, OSError):
+            raise WorkerDied(
+                "a worker process was killed (out of memory?), so there is no result; --jobs 1 needs the least memory"
+            ) from None
+        if succeeded:
+            return outcome
+        raise outcome
+
+    def end(self) -> None:
+        """End the process, which has no work or none that is still wanted."""
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(pipe: Any, function: Callable[[Any, Any], Any], plan: Any) -> None:
+    """Do the tasks that come through the pipe. The parent ends its workers, so they ignore what is to end them all."""
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = True, function(task, plan)
+        except Exception as error:
+            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+            answer = False, error
+        pipe.send(answer)
+
+
+def _end_with_parent() -> None:
+    """End this process once its parent has: until then, the parent holds the other end of a pipe."""
+    from multiprocessing import connection, parent_process
+
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _in_order(
-    submit: Callable[[Work], "_Future[Outcome] | Future[Outcome]"],
+    submit: Callable[[Work], "_Future[Outcome]"],
     function: Callable[[Work, Any], Outcome],
     plan: Any,
     stream: Iterator[Work],
     jobs: int,
 ) -> Iterator[tuple[Work, Outcome]]:
     """Yield outcomes in order; `submit` hands a task to the other workers, and this thread does tasks itself, too."""
-    pending: deque[tuple[Work, _Future[Outcome] | Future[Outcome]]] = deque()
+    pending: deque[tuple[Work, _Future[Outcome]]] = deque()
     for task in stream:
         if sum(not future.done() for _, future in pending) < (jobs - 1) * AHEAD:
             pending.append((task, submit(task)))
@@ -146,7 +215,7 @@ def _in_order(
 
 
 class _Future(Generic[Outcome]):
-    """The outcome of a task; the part of `concurrent.futures.Future` that is needed here."""
+    """The outcome of a task, once it is there."""
 
     def __init__(self) -> None:
         self._done = Event()
@@ -173,14 +242,3 @@ class _Future(Generic[Outcome]):
         if self._error is not None:
             raise self._error
         return self._outcome
-
-
-def _start_process(function: Any, plan: Any) -> None:
-    """Prepare a new process: remember the work, and ignore Ctrl-C, as the parent ends its workers."""
-    global _plan, _function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _plan, _function = plan, function
-
-
-def _run_in_process(task: Any) -> Any:
-    return _function(task, _plan)

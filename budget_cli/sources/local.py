@@ -334,8 +334,13 @@ def _until_problem(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from pieces
 
 
-def spool(source: Source, file: IO[bytes]) -> Source:
+def spool(source: Source, file: IO[bytes], path: str) -> Source:
     """Copy a source to a temporary file, and return that as a source of the same name, which can be read twice.
+
+    Args:
+        source: what to copy.
+        file: to write to.
+        path: where the file can be opened.
 
     Raises:
         InputProblem: the bytes cannot be read.
@@ -344,7 +349,7 @@ def spool(source: Source, file: IO[bytes]) -> Source:
     for piece in _raw(source):
         file.write(piece)
     file.flush()
-    return replace(_file(file.name), name=source.name)
+    return replace(_file(path), name=source.name)
 
 
 def _raw(source: Source) -> Iterator[bytes]:

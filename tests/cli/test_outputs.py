@@ -1,13 +1,21 @@
 """If this fails, a result overwrites a dump, records count twice, or an output name is misleading."""
 
+import contextlib
+import errno
 import gzip
 import json
 import os
+import socket
+import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import Run
 from samples import GOOD, lines
+
+from budget_cli.cli import output
 
 DAMAGED = Path(__file__).parents[2] / "sample_data" / "damaged.jsonl"
 
@@ -166,3 +174,151 @@ def test_an_unwritable_directory_is_reported_before_reading(
     done = budget_cli("loss", "missing.jsonl", "-B", "9", "-o", tmp_path / "x")
     assert done.returncode == 3
     assert "cannot be written to" in done.stderr.decode()
+
+
+@pytest.fixture(params=[True, False], ids=["nameless", "named"])
+def way_of_writing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file without a name until it is complete, and what happens where the system has no such files."""
+    if not request.param:
+        monkeypatch.setattr(output, "_open_nameless", lambda folder, mode: None)
+
+
+@pytest.mark.usefixtures("way_of_writing")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o664])
+def test_o_keeps_the_mode_of_a_file(budget_cli: Run, tmp_path: Path, mode: int) -> None:
+    target = tmp_path / "loss.json"
+    target.write_text("old")
+    target.chmod(mode)
+    assert budget_cli("loss", "-B", "9", "-o", target, stdin=lines([GOOD])).returncode == 0
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+    assert (target.read_bytes() != b"old", os.listdir(tmp_path)) == (True, ["loss.json"])
+
+
+@pytest.mark.usefixtures("way_of_writing")
+def test_a_new_file_has_the_mode_that_the_umask_leaves(budget_cli: Run, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        assert budget_cli("loss", "-B", "9", "-o", tmp_path / "new", stdin=lines([GOOD])).returncode == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_o_keeps_the_owner_of_a_file(budget_cli: Run, tmp_path: Path) -> None:
+    target = tmp_path / "loss.json"
+    target.write_text("old")
+    os.chown(target, 1234, 5678)
+    assert budget_cli("loss", "-B", "9", "-o", target, stdin=lines([GOOD])).returncode == 0
+    assert (target.stat().st_uid, target.stat().st_gid) == (1234, 5678)
+
+
+def test_a_group_that_cannot_be_kept_gets_no_access(
+    budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError
+
+    target = tmp_path / "loss.json"
+    target.write_text("old")
+    target.chmod(0o664)
+    monkeypatch.setattr(os, "fchown", refuse)
+    now = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda file: os.stat_result([*now(file)[:4], 77, 77, *now(file)[6:]]))
+    assert budget_cli("loss", "-B", "9", "-o", target, stdin=lines([GOOD])).returncode == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o604
+
+
+@pytest.mark.usefixtures("way_of_writing")
+@pytest.mark.parametrize("name", ["x" * 255, "ß" * 127])
+def test_a_name_may_be_as_long_as_the_system_allows(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        done = budget_cli("loss", "-B", "9", "-o", tmp_path / name, stdin=lines([GOOD]))
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert os.listdir(tmp_path) == [name]
+
+
+def _socket(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as made:
+        made.bind(path.name)
+
+
+REFUSED = [  # how to make the target, its name, exit code, message; the dump is never read, as there is none
+    (lambda folder: None, "x" * 256, 2, "cannot be the name of a file: File name too long"),
+    (lambda folder: (folder / "a").touch(), "a/b", 2, "cannot be the name of a file: Not a directory"),
+    (lambda folder: (folder / "a").symlink_to("a"), "a", 2, "cannot be the name of a file: Too many levels of symbo"),
+    (lambda folder: (folder / "a").mkdir(), "a", 2, "is a directory, expected a file"),
+    (lambda folder: _socket(folder / "a"), "a", 2, "is a socket, expected a file"),
+    (lambda folder: None, "gone/a", 2, "there is no directory {}/gone"),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "code", "message"), REFUSED, ids=lambda each: str(each)[:20])
+@pytest.mark.parametrize("option", ["-o", "--rejects"])
+def test_a_name_that_cannot_be_written_is_refused_before_reading(
+    budget_cli: Run, tmp_path: Path, option: str, make: Callable[[Path], object], name: str, code: int, message: str
+) -> None:
+    make(tmp_path)
+    done = budget_cli("annotate", "missing.jsonl", "-B", "9", option, tmp_path / name)
+    assert done.returncode == code
+    said = done.stderr.decode()
+    expected = f"budget-cli: {option} {tmp_path}/{name}: {message.format(tmp_path)}"
+    assert said.startswith(expected[:400]), said
+
+
+def test_a_read_only_file_is_refused_before_reading(
+    budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a"
+    target.touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(target))  # root may write to any file
+    done = budget_cli("loss", "missing.jsonl", "-B", "9", "-o", target)
+    assert (done.returncode, done.stderr.decode()) == (
+        3,
+        f"budget-cli: -o {target}: is read-only: chmod u+w it, or give another name\n",
+    )
+
+
+def test_a_file_in_tmp_that_belongs_to_another_user_is_refused_before_reading(
+    budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a"
+    target.touch()
+    tmp_path.chmod(0o1777)
+    assert budget_cli("loss", "-B", "9", "-o", target, stdin=lines([GOOD])).returncode == 0
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    done = budget_cli("loss", "missing.jsonl", "-B", "9", "-o", target)
+    assert (done.returncode, b"another user's file" in done.stderr) == (3, True)
+
+
+def test_o_on_a_named_pipe_is_what_its_reader_gets(budget_cli: Run, tmp_path: Path, small: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    done = budget_cli("annotate", small, "-B", "9", "-o", pipe)
+    reader.join()
+    assert (done.returncode, got) == (0, [budget_cli("annotate", small, "-B", "9").stdout])
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_by_a_name_is_appended_to_not_replaced(budget_cli: Run, small: Path, name: str) -> None:
+    if not os.path.exists(name):
+        pytest.skip("there is no such name here")
+    done = budget_cli("loss", small, "-B", "9", "-o", name)  # standard output is a file here
+    assert (done.returncode, done.stdout) == (0, budget_cli("loss", small, "-B", "9").stdout)
+
+
+def test_a_full_temporary_folder_is_exit_3(budget_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: object, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(output.Whole, "write", full)
+    done = budget_cli("annotate", "-B", "9", stdin=lines([GOOD]), TMPDIR="/tmp")
+    assert (done.returncode, done.stderr.decode()) == (
+        3,
+        "budget-cli: <stdin>: cannot keep a temporary copy in /tmp ($TMPDIR): No space left on device;"
+        " files given by name need no copy\n",
+    )

@@ -1,13 +1,15 @@
-"""If this fails, Ctrl-C or a killed worker leaves half a result, or no useful message."""
+"""If this fails, a signal or a killed worker leaves half a result, a file or a process, or no useful message."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command import Start
+from command import COMMAND, ENVIRONMENT, Start
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -42,8 +44,157 @@ def test_a_killed_worker_is_reported_in_one_line(budget_cli: Start, large: Path)
     )
     in_python = ("--field", "reward=minus(reward, `0`)")  # plain fields are read by threads, which cannot be killed
     done = budget_cli("loss", large, "-B", "9", "--jobs", "2", *in_python, patch=patch)
-    assert (done.returncode, done.stdout) == (70, b"")
+    assert (done.returncode, done.stdout) == (71, b"")
     assert done.stderr.decode() == (
         "budget-cli: a worker process was killed (out of memory?), so there is no result; "
         "--jobs 1 needs the least memory\n"
     )
+
+
+IN_PYTHON = ("--field", "reward=minus(reward, `0`)", "--jobs", "3")  # plain fields are read by threads
+
+
+def waiting(command: str, large: Path, tmp_path: Path, *more: str, **environment: str) -> tuple[Any, Any]:
+    """The command with two workers, waiting for input; and a pipe that ends once all of these processes have."""
+    alive, held = os.pipe()
+    process = subprocess.Popen(
+        [*COMMAND, command, "-", "-B", "9", *IN_PYTHON, *more],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT | {"TMPDIR": str(tmp_path)} | environment,
+        pass_fds=[held],  # every worker has it, too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    os.close(held)
+    assert process.stdin is not None
+    process.stdin.write(large.read_bytes())  # returns when all but one pipe buffer has been read
+    process.stdin.flush()
+    return process, open(alive, "rb")
+
+
+ENDINGS = [
+    (signal.SIGTERM, 143, b"budget-cli: ended by SIGTERM; there is no result\n"),
+    (signal.SIGHUP, 129, b"budget-cli: ended by SIGHUP; there is no result\n"),
+    (signal.SIGINT, 130, b"budget-cli: interrupted; there is no result\n"),
+    (signal.SIGKILL, -9, b""),
+]
+
+
+@pytest.mark.parametrize("command", ["loss", "annotate"])  # one streams its input, one keeps it in a temporary file
+@pytest.mark.parametrize(("number", "code", "message"), ENDINGS, ids=lambda each: getattr(each, "name", ""))
+def test_a_signal_leaves_no_process_and_no_file(
+    large: Path, tmp_path: Path, command: str, number: signal.Signals, code: int, message: bytes
+) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_bytes(b"old")
+    process, alive = waiting(command, large, tmp_path, "-o", str(out))
+    process.send_signal(number)
+    with alive, process:
+        assert alive.read() == b""  # returns when no process is left
+        assert (process.wait(), process.stderr.read(), process.stdout.read()) == (code, message, b"")
+        process.stdin.close()
+    assert (os.listdir(tmp_path), out.read_bytes()) == (["out.jsonl"], b"old")
+
+
+@pytest.mark.parametrize(("number", "code", "message"), ENDINGS, ids=lambda each: getattr(each, "name", ""))
+def test_a_signal_leaves_no_worker_that_waits_for_a_reader(
+    large: Path, number: signal.Signals, code: int, message: bytes
+) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "annotate", large, "-B", "9", *IN_PYTHON],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert len(process.stdout.read(10)) == 10
+        process.send_signal(number)
+        assert process.stderr.read() == message  # returns when no process is left that could write there
+        assert process.wait() == code
+
+
+def test_a_signal_to_all_of_them_gives_one_line(large: Path, tmp_path: Path) -> None:
+    process, alive = waiting("loss", large, tmp_path)
+    with alive, process:
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not workers.exists():
+            pytest.skip("this system does not list the children of a process")
+        for child in workers.read_text().split():
+            os.kill(int(child), signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert alive.read() == b""
+        assert (process.wait(), process.stderr.read()) == (143, ENDINGS[0][2])
+        process.stdin.close()
+
+
+def test_an_ignored_signal_stays_ignored(large: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "loss", "-", "-B", "9", "-f", "json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
+    )
+    with process:
+        assert process.stdin is not None
+        process.stdin.write(large.read_bytes())
+        process.send_signal(signal.SIGHUP)
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+ORPHAN = """
+import os, sys
+from budget_cli.scanning import workers
+def big(task, plan):
+    return b"x" * (1 << 24)  # more than a pipe holds, so that a worker sleeps while it hands it over
+if __name__ == "__main__":
+    for done in workers.run(big, 0, range(40), 3, True, start_method=sys.argv[1]):
+        print("working", flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
+def test_no_worker_outlives_its_parent_however_it_was_started(tmp_path: Path, start_method: str) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    process = subprocess.Popen(
+        [sys.executable, script, start_method], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"working\n"
+        process.kill()
+        assert process.stdout.read() == b""  # every worker has its other end; ends when none is left
+
+
+def test_a_worker_that_cannot_be_started_is_no_bug(budget_cli: Start, large: Path) -> None:
+    patch = (
+        "import os, errno\ndef fork(): raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))\nos.fork = fork"
+    )
+    done = budget_cli("loss", large, "-B", "9", *IN_PYTHON, patch=patch)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (
+        71,
+        b"",
+        "budget-cli: only 0 of 2 worker processes could be started: Resource temporarily unavailable;"
+        " give a smaller --jobs\n",
+    )
+
+
+def test_a_bug_in_a_worker_shows_where_it_is(budget_cli: Start, large: Path) -> None:
+    patch = "from budget_cli.scanning import scan\ndef run(*args):\n    return {}['lost']\nscan.run = run"
+    done = budget_cli("loss", large, "-B", "9", *IN_PYTHON, patch=patch)
+    assert done.returncode == 70
+    assert b"KeyError: 'lost'" in done.stderr
+
+
+def test_no_memory_is_no_bug(budget_cli: Start, large: Path) -> None:
+    patch = "from budget_cli.scanning import scan\ndef run(*args):\n    raise MemoryError\nscan.run = run"
+    done = budget_cli("loss", large, "-B", "9", "--jobs", "1", patch=patch)
+    message = b"budget-cli: out of memory, so there is no result; --jobs 1 needs the least\n"
+    assert (done.returncode, done.stdout, done.stderr) == (71, b"", message)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import (
     AllowanceOptions,
     CoefficientOptions,
@@ -27,7 +27,8 @@ EPILOG = """Examples:
   budget-cli annotate 40.jsonl -B 4096 | jq -c 'select(.budget_cli.advantage > 1)'
   zcat 40.jsonl.gz | budget-cli annotate -B 4096 --rejects rejected.jsonl | gzip >annotated.jsonl.gz
 
-Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
+71 out of memory.
 """
 Rejects = Annotated[
     str | None,
@@ -63,8 +64,8 @@ def command(
     to a temporary file ($TMPDIR). If any bytes cannot be read, nothing is written.
     """
     coefficients.require_budget()
-    console.require_writable(to.output)
-    console.require_writable(rejects, "--rejects")
+    output.require_writable(to.output)
+    output.require_writable(rejects, "--rejects")
     if rejects is not None and to.output is not None and os.path.realpath(rejects) == os.path.realpath(to.output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis.left_out import described
@@ -93,8 +94,8 @@ def command(
             return Exit.IO
         plan = Plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
         terms = annotate.AnnotationPlan(plan, scan.groups, scan.responses, beta, alpha)
-        put = stack.enter_context(console.sink(to.output))
-        put_rejects = None if rejects is None else stack.enter_context(console.sink(rejects))
+        put = stack.enter_context(output.sink(to.output))
+        put_rejects = None if rejects is None else stack.enter_context(output.sink(rejects))
         unheld = 0
         with progress_over(session.found, to.quiet or (to.output is None and console.shows_result())) as update:
             for part in annotate.annotate(session.found, terms, scan, reading.jobs, update):

@@ -1,6 +1,6 @@
 """`budget-cli check FILES…`: find what is wrong or suspicious in a dump."""
 
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import CheckScreenOptions, FieldOptions, ReadingOptions, VerdictOptions, flattened
 from budget_cli.cli.own_options import CheckFormat, CheckFormatOption, CheckOptions
 from budget_cli.errors import Exit, UsageProblem
@@ -19,7 +19,8 @@ two texts under one id, lengths in characters or turns, and responses with equal
 
 FILES can be summaries, alone or together with dumps: checks that need individual records are then listed as skipped.
 
-Exit codes: 0 no finding as severe as --fail-on, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
+Exit codes: 0 no finding as severe as --fail-on, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
+71 out of memory.
 """
 OPTIONAL = ("finish_reason", "step", "advantage")  # read where the records have them
 MOST_BYTES = 1 << 26  # of a baseline; a finding takes 1 KB
@@ -46,9 +47,9 @@ def command(
     that need one are listed as skipped.
     """
     if checks.explain is not None:
-        console.write(_explanation(checks.explain).encode(), screen.output)
+        output.write(_explanation(checks.explain).encode(), screen.output)
         return Exit.PASS
-    console.require_writable(screen.output)
+    output.require_writable(screen.output)
     from budget_cli.analysis import baseline  # numpy from here on: not for --help
     from budget_cli.analysis.checks import selection
     from budget_cli.analysis.checks.findings import Severity

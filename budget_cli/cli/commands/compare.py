@@ -1,6 +1,6 @@
 """`budget-cli compare BASE NEW`: how two dumps differ, with standard errors."""
 
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
@@ -22,7 +22,8 @@ EPILOG = """Examples:
   budget-cli loss main.jsonl -B 4096 -f json -o main.json
   budget-cli compare main.json branch.jsonl -f markdown >>"$GITHUB_STEP_SUMMARY"
 
-Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
+71 out of memory.
 """
 
 
@@ -51,7 +52,7 @@ def command(
     A gate names a quantity (loss, reward, adjusted_reward, log_ratio, length, over_budget, zero_variance) and one of
     base, new, delta (new - base), se (its standard error) and z (delta / se), as in 'loss.delta > 0.05'.
     """
-    console.require_writable(screen.output)
+    output.require_writable(screen.output)
     from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients
     from budget_cli.analysis.verdict import failed_gates
@@ -82,7 +83,7 @@ def command(
     else:
         write = rendering.json if compare.format is CompareFormat.JSON else rendering.markdown
         result = write(comparison, shown, moved, "fail" if reasons else "pass", gates, compare.precision)
-    console.write(result, screen.output)
+    output.write(result, screen.output)
     for side in sides:
         if side.earlier is None:
             side.session.report([], on_screen)

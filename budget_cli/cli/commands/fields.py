@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import FieldOptions, InventoryOptions, flattened
 from budget_cli.errors import Exit, UsageProblem
 
@@ -20,7 +20,8 @@ EPILOG = """Examples:
   budget-cli fields rollouts/1.jsonl --field prompt_id=uid
   budget-cli fields rollouts/1.jsonl --format json | jq .fields
 
-Exit codes: 0 prompt id and reward found, 1 not found, 2 usage error, 3 input or output error, 70 bug.
+Exit codes: 0 prompt id and reward found, 1 not found, 2 usage error, 3 input or output error, 70 bug,
+71 out of memory.
 """
 
 
@@ -50,7 +51,7 @@ def command(
     Also shows which fields are missing and which options to give instead. Reads only the first thousand lines of the
     first file, of the second only to compare ids, and computes nothing.
     """
-    console.require_writable(screen.output)
+    output.require_writable(screen.output)
     from budget_cli.analysis.fields import take_inventory  # numpy from here on: not for --help
     from budget_cli.cli import inputs
     from budget_cli.records import detection
@@ -81,7 +82,7 @@ def command(
     inventory = inventory._replace(warnings=warnings)
     is_json = format is FieldsFormat.JSON
     result = rendering.json(inventory) if is_json else console.draw(rendering.screen(inventory), screen)
-    console.write(result, screen.output)
+    output.write(result, screen.output)
     present = {field.name for field in inventory.fields if field.samples}
     return Exit.PASS if {"prompt_id", "reward"} <= present else Exit.FAIL
 

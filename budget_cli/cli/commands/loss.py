@@ -1,6 +1,6 @@
 """`budget-cli loss FILES…`: the loss and its breakdown."""
 
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
@@ -19,7 +19,8 @@ EPILOG = """Examples:
   zcat rollouts/*.gz | budget-cli loss - -B 4096 -f json | jq .loss
   budget-cli loss 40.jsonl -B 4096 --fail-if 'over_budget.fraction > 0.2'
 
-Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
+71 out of memory.
 """
 
 
@@ -49,7 +50,7 @@ def command(
     coefficients.require_budget()
     if each and by is None:
         raise UsageProblem("--each applies to the rows of --by: give --by FIELD or --by file")
-    console.require_writable(screen.output)
+    output.require_writable(screen.output)
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, compute_loss
     from budget_cli.analysis.verdict import failed_gates

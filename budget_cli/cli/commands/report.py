@@ -3,7 +3,7 @@
 import shlex
 
 from budget_cli.analysis.grid import parse_budgets
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
@@ -27,7 +27,7 @@ EPILOG = """Examples:
 Needs the extra: pip install 'budget-cli[report]'.
 
 Exit codes: 0 verdict pass, 1 verdict fail (the page is written and says why), 2 usage error,
-3 input or output error, 70 bug.
+3 input or output error, 70 bug, 71 out of memory.
 """
 NAMED = 20  # files in the command that the page shows; more would be a page of their own
 FOR_CHECKS = ("finish_reason", "advantage")  # read where the records have them
@@ -52,7 +52,7 @@ def command(
     Without -o it goes to standard output.
     """
     coefficients.require_budget()
-    console.require_writable(to.output)
+    output.require_writable(to.output)
     if to.output is None and console.shows_result():
         raise UsageProblem("the page is meant for a file: give -o report.html, or redirect standard output")
     from budget_cli.cli import charts  # hashlib: 3 ms; numpy from the next line on: not for --help

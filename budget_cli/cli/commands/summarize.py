@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from budget_cli.analysis.grid import parse_budgets
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, OutputOptions, ReadingOptions, flattened
 from budget_cli.errors import Exit, UsageProblem
 
@@ -21,7 +21,7 @@ A summary answers for every β and α, but only for the budgets that it was made
 result as a single scan of all their files, in the order in which they are given.
 
 Exit codes: 0 verdict pass, 1 verdict fail (the summary is written and says so), 2 usage error,
-3 input or output error, 70 bug.
+3 input or output error, 70 bug, 71 out of memory.
 """
 FINISH_REASON = "finish_reason"  # read where the records have it, for the checks
 TokenBudgets = Annotated[
@@ -58,7 +58,7 @@ def command(
     """
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
-    console.require_writable(to.output, compresses=True)
+    output.require_writable(to.output, compresses=True)
     from budget_cli.analysis.checks.catalogue import THRESHOLDS  # numpy from here on: not for --help
     from budget_cli.analysis.left_out import described
     from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
@@ -83,7 +83,7 @@ def command(
     if scan.tally.left_out:
         scan.notes.append(f"left out: {described(scan.tally.left_out)}")
     reasons = session.reasons()
-    with console.sink(to.output) as put:
+    with output.sink(to.output) as put:
         for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe)):
             put(piece)
     session.report(reasons, on_screen=False, most=None if to.verbose else FIRST_TEN.first)

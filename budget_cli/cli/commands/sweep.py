@@ -5,7 +5,7 @@ import contextlib
 import typer
 
 from budget_cli.analysis.grid import overlong_grid, parse_grid
-from budget_cli.cli import console, options
+from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import FieldOptions, ReadingOptions, ScreenOptions, VerdictOptions, flattened
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import SweepFormat, SweepFormatOption, SweepOptions
@@ -22,7 +22,8 @@ Examples:
   budget-cli sweep rollouts/ --max-response-length 3072,4096 --overlong-buffer 512
   budget-cli sweep rollouts/ --suggest
 
-Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug.
+Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
+71 out of memory.
 """
 
 
@@ -47,7 +48,7 @@ def command(
     high, which prompts become phantom (learn from length alone) at which budget, and from which β on the penalty ranks
     a prompt's worst response above its best.
     """
-    console.require_writable(screen.output)
+    output.require_writable(screen.output)
     from budget_cli.analysis.suggestion import budgets, suggest_budgets  # numpy from here on: not for --help
     from budget_cli.analysis.sweep import compute_sweep, failed_in_cells
     from budget_cli.cli.inputs import rereadable
