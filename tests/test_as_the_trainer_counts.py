@@ -204,6 +204,34 @@ FOUND = [
         " response (index 2)",
         4,
     ),
+    # rewards 0 and 1, from which a maximum of 800 and a buffer of 200 take (length − 600) / 200
+    Finding(
+        "overlong_applied.jsonl",
+        "overlong_skipped.jsonl",
+        ("-B", "600", "--beta", "0.005"),
+        "penalty-in-reward",
+        "warning",
+        "the reward already holds a penalty of β 0.005 over 600 tokens: 6 of the 6 responses over it have 0 or 1 less"
+        " that penalty",
+    ),
+    # the same from the length of prompt and response
+    Finding(
+        "overlong_with_prompt.jsonl",
+        "overlong_skipped.jsonl",
+        ("-B", "700", "--beta", "0.005"),
+        "penalty-in-reward",
+        "warning",
+        "a penalty of β 0.005 over 600 tokens of prompt and response together: 8 of the 8 responses over it have 0 or 1"
+        " less that penalty; given: β 0.005 over 700 tokens",
+    ),
+    Finding(
+        "overlong_applied.jsonl",
+        "overlong_skipped.jsonl",
+        ("--beta", "0"),
+        "penalty-in-reward",
+        "info",
+        "β 0.005 over 600 tokens",
+    ),
 ]
 
 
@@ -215,6 +243,58 @@ def test_check_finds_what_the_trainer_counts_otherwise(budget_cli: Run, case: Fi
     assert (finding["severity"], case.says in finding["message"]) == (case.severity, True), finding["message"]
     assert case.line is None or finding["evidence"][0]["line"] == case.line
     assert case.code not in findings(budget_cli, case.neighbour, case.options)
+
+
+def test_a_penalty_in_the_rewards_is_not_counted_twice_unnoticed(budget_cli: Run) -> None:
+    penalty = ("-B", "600", "--beta", "0.005", "--kl-coef", "0", "--format", "json")
+    done = budget_cli("loss", TRAINER / "overlong_applied.jsonl", *penalty)
+    assert (
+        "budget-cli: the rewards already hold a penalty of β 0.005 over 600 tokens: it is counted twice here; --beta 0"
+        " gives the loss of these rewards\n"
+    ) in done.stderr.decode()
+    once = json.loads(budget_cli("loss", TRAINER / "overlong_skipped.jsonl", *penalty).stdout)["loss"]
+    alone = budget_cli("loss", TRAINER / "overlong_applied.jsonl", *REWARDS, "--format", "json")
+    assert (json.loads(alone.stdout)["loss"], once, json.loads(done.stdout)["loss"]) == (0.3391, 0.3391, 0.5815)
+    assert b"hold a penalty" not in alone.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "then"),
+    [
+        (("-B", "600", "--beta", "0,0.005", "--alpha", "0"), "it is counted twice here"),
+        (("--suggest",), "what is suggested comes on top of it"),
+    ],
+)
+def test_a_sweep_says_that_the_rewards_hold_a_penalty(budget_cli: Run, options: tuple[str, ...], then: str) -> None:
+    said = f"the rewards already hold a penalty of β 0.005 over 600 tokens: {then}"
+    assert said in budget_cli("sweep", TRAINER / "overlong_applied.jsonl", *options).stderr.decode()
+    assert b"hold a penalty" not in budget_cli("sweep", TRAINER / "overlong_skipped.jsonl", *options).stderr
+
+
+def test_a_summary_says_that_the_rewards_hold_a_penalty(budget_cli: Run, tmp_path: Path) -> None:
+    for name in ("applied", "skipped"):
+        budget_cli("summarize", TRAINER / f"overlong_{name}.jsonl", "-B", "600", "--alpha", "0", "-o", tmp_path / name)
+    options = ("-B", "600", "--kl-coef", "0")
+    assert "β 0.005 over 600 tokens" in budget_cli("loss", tmp_path / "applied", *options).stderr.decode()
+    assert b"hold a penalty" not in budget_cli("loss", tmp_path / "skipped", *options).stderr
+    checked = budget_cli("check", tmp_path / "applied", "-B", "600", "--format", "json")
+    assert json.loads(checked.stdout)["penalty_in_reward"] == {
+        "found": True,
+        "token_budget": 600,
+        "budget_penalty_coef": pytest.approx(0.005),
+        "largest": None,
+        "counts_prompt": False,
+        "responses": 6,
+        "of": 6,
+    }
+
+
+def test_check_says_that_no_penalty_is_in_the_rewards(budget_cli: Run) -> None:
+    done = budget_cli("check", TRAINER / "overlong_skipped.jsonl", "-B", "600", "--beta", "0.005")
+    assert "rewards   no penalty is in them: over 600 tokens they are 0 or 1, too" in done.stdout.decode()
+    for options, expected in ((("-B", "600"), {"found": False}), ((), None), (("-B", "900"), None)):
+        done = budget_cli("check", TRAINER / "overlong_skipped.jsonl", *options, "--format", "json")
+        assert json.loads(done.stdout)["penalty_in_reward"] == expected
 
 
 def findings(budget_cli: Run, file: str, options: tuple[str, ...]) -> dict[str, Any]:

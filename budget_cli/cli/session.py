@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
 
 WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
+COUNTED_TWICE = "it is counted twice here; --beta 0 gives the loss of these rewards"
+FEW_REWARDS = 4  # distinct ones, below which no penalty could be told
 TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
 
 
@@ -64,6 +66,7 @@ class ScanSpec:
     duplicate_keys: bool = False
     keep_responses: bool = False  # those that several rows make up
     sources_apart: bool = False  # for a summary
+    if_penalised: str = ""  # what a note says if the rewards hold a penalty already; "": do not look
 
 
 class Session:
@@ -153,13 +156,14 @@ class Session:
             keep_responses=spec.keep_responses,
             named=tuple(name for name in self.fields.extras if name in self.placement.named_extras),
             keep_sources_apart=spec.sources_apart,
+            sample_rewards=bool(spec.if_penalised),
         )
         with progress_over(self.found, self._output.quiet) as update:
             if isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY:
                 from budget_cli.scanning import ray  # an extra
 
                 self._scan = ray.scan(self.found, plan, self._reading.jobs, update)
-                return self._named(self._scan)
+                return self._named(self._scan, spec.if_penalised)
             result = scan.scan(self.found, plan, self._reading.jobs, update)
         if result.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
             result.notes.append(
@@ -167,10 +171,16 @@ class Session:
                 " compiler"
             )
         self._scan = result
-        return self._named(result)
+        return self._named(result, spec.if_penalised)
 
-    def _named(self, result: Scan) -> Scan:
-        """Drop the step from the prompt ids if there is only one step; add notes on rows of rollouts."""
+    def _named(self, result: Scan, if_penalised: str) -> Scan:
+        """Drop the step from the prompt ids if there is only one step; add notes on what the numbers do not show."""
+        if if_penalised and result.reward_sample.has_more_rewards(FEW_REWARDS):
+            from budget_cli.analysis.penalty import fit_penalty
+
+            penalty = fit_penalty(result.reward_sample)
+            if penalty is not None:
+                result.notes.append(f"the rewards already hold a penalty of {penalty}: {if_penalised}")
         self.placement.require_named(result.has_named)
         responses = result.without_rollout
         if LABEL in self.fields.extras:
@@ -291,6 +301,7 @@ class Session:
             keys: True if duplicate keys were looked for.
         """
         from budget_cli.analysis.checks.findings import CheckInput  # 4 ms, and only for check and report
+        from budget_cli.analysis.penalty import fit_penalty
 
         scan = self.scanned
         assert scan.observations is not None
@@ -307,6 +318,7 @@ class Session:
             thresholds,
             texts,
             LINES_PER_SOURCE,
+            fit_penalty(scan.observations.counters.reward_sample, thresholds["penalty-in-reward.values"]),
             keys,
             "" if self.fields.group else by_prompt_text(self.fields),
             self.placement.doubts,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.evidence.responses import Floats, ObservationSpec, Responses
+from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.moments import quiet_overflow
 from budget_cli.ids import Key
 
@@ -60,7 +61,7 @@ class Occurrences:
 
 
 class Counters:
-    """Occurrences, sums and counts by value, each under a name; `merge` adds a later part's.
+    """Occurrences, sums and counts by value, each under a name, and a sample of rewards; `merge` adds a later part's.
 
     The names are part of the format of a summary.
     """
@@ -69,6 +70,7 @@ class Counters:
         self.occurrences: dict[str, Occurrences] = {}
         self.sums: dict[str, float] = {}
         self.values: dict[str, Counts] = {}
+        self.reward_sample = RewardSample()
 
     @classmethod
     @quiet_overflow
@@ -93,6 +95,7 @@ class Counters:
             self.sums[name] = self.sums.get(name, 0.0) + value
         for name, counts in later.values.items():
             _add_counts(self.values.setdefault(name, {}), counts)
+        self.reward_sample.merge(later.reward_sample)
 
     def note(self, name: str, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
         """Record lines of a block that show something of no prompt; `lines`: (line, the values found in it)."""
@@ -140,6 +143,7 @@ class _Block:
         if r.length is None:
             self._mark("without_length", np.ones(r.reward.size, dtype=np.bool_))
             return
+        self.counters.reward_sample.add(r.reward, r.length, r.prompt_length)
         self._mark("without_length", np.isnan(r.length))
         self._mark("zero_length", r.length == 0)
         if r.tokens is not None:

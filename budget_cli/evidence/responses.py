@@ -44,3 +44,4 @@ class Responses(NamedTuple):
     characters: NDArray[np.int64] | None = None  # of the response; -1: unknown
     # index of the first token whose log-prob is 0 and whose other one is far below; by the name of the log-prob
     unfilled: Mapping[str, Floats] = MappingProxyType({})
+    prompt_length: Floats | None = None  # tokens

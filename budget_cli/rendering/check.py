@@ -8,7 +8,7 @@ from typing import Any
 
 from budget_cli.analysis.checks.catalogue import CHECKS, TOPICS, Check
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
-from budget_cli.analysis.checks.run import SCHEMA
+from budget_cli.analysis.checks.run import SCHEMA, CheckRun
 from budget_cli.analysis.checks.verdict import CheckResult
 from budget_cli.analysis.numbers import counted
 from budget_cli.rendering.formats import as_dict, json_document, utf8
@@ -91,6 +91,9 @@ def _closing(result: CheckResult) -> Iterator[Line]:
     source = loss.length_sentence
     if source is not None:
         yield [Piece("lengths   ", "dim"), Piece(f"from {for_terminal(source, 200)}", "dim")]
+    if run.without_penalty is not None:
+        for number, line in enumerate(wrap(run.without_penalty, WIDTH - 10)):
+            yield [Piece(" " * 10 if number else "rewards   ", "dim"), Piece(line, "dim")]
     for unchecked in run.unchecked:
         text = f"{counted(len(unchecked.codes), 'check')}: {unchecked.reason}"
         yield [Piece("skipped   ", "dim"), Piece(text, "dim")]
@@ -120,6 +123,7 @@ def json(result: CheckResult) -> bytes:
             "token_budget": loss.coefficients.token_budget,
             "budget_penalty_coef": loss.coefficients.budget_penalty_coef,
         },
+        "penalty_in_reward": _penalty(run),
         "prompts": loss.prompts,
         "responses": loss.responses,
         "records": as_dict(loss.records),
@@ -134,6 +138,22 @@ def json(result: CheckResult) -> bytes:
         "incomplete": [utf8(problem) for problem in result.incomplete],
     }
     return json_document(document)
+
+
+def _penalty(run: CheckRun) -> dict[str, Any] | None:
+    """Return the penalty that the rewards hold, or that they hold none; None if neither shows."""
+    held = run.penalty
+    if held is None:
+        return None if run.without_penalty is None else {"found": False}
+    return {
+        "found": True,
+        "token_budget": held.budget,
+        "budget_penalty_coef": held.beta,
+        "largest": held.cap,
+        "counts_prompt": held.counts_prompt,
+        "responses": held.fitting,
+        "of": held.over,
+    }
 
 
 def _as_dict(finding: Finding) -> dict[str, Any]:
@@ -251,7 +271,8 @@ section for each, and `budget-cli check --explain CODE` prints it. (This page is
 - **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
   `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or samples), `accepted` (why it does
   not count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then
-  `coefficients`, `prompts`, `responses`, `records`, `left_out` by reason, the codes `checked`, those `unchecked` with
+  `coefficients`, `penalty_in_reward` (the penalty that the rewards hold; `found` is false if they hold none; null if
+  neither shows), `prompts`, `responses`, `records`, `left_out` by reason, the codes `checked`, those `unchecked` with
   the reason, `thresholds`, the `reasons` for failing, and what is `incomplete`. More keys may be added.
 """
 

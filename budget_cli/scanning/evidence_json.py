@@ -3,6 +3,7 @@
 In JSON a place is a line, and a prompt is its number in the summary. Knows no files and no thresholds.
 """
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from budget_cli.evidence.counters import FEW, Counters, Location, Occurrences
 from budget_cli.evidence.observations import Observations
+from budget_cli.evidence.reward_sample import RewardSample
 
 VALUES = (str, int, float, type(None))  # not bool: types are compared exactly
 
@@ -24,8 +26,17 @@ def to_json(counters: Counters, prompts: NDArray[np.intp]) -> dict[str, Any]:
         },
         "sums": {name: number(value) for name, value in counters.sums.items() if value},
         "values": {name: list(counts.items()) for name, counts in counters.values.items()},
+        "by_length": _by_length(counters.reward_sample),
     }
     return {name: part for name, part in parts.items() if part}
+
+
+def _by_length(sample: RewardSample) -> list[Any]:
+    """Return the level of the sample, and [reward, [length, responses, …]] for each reward; [] if it is empty."""
+    lengths: dict[float, list[int]] = {}
+    for reward, length, _, count in sample.rows().T.tolist():  # the length of the prompt is not read for a summary
+        lengths.setdefault(reward, []).extend((int(length), int(count)))
+    return [sample.level, *lengths.items()] if lengths else []
 
 
 def number(value: float) -> float | str:
@@ -52,9 +63,38 @@ def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -
         for name, counts in shown.get("values", {}).items():
             if name.partition("@")[2] in wanted:
                 counters.values[name] = {_value(value): _whole(times, 1) for value, times in counts}
+        if by_length := shown.get("by_length"):
+            counters.reward_sample = _reward_sample(by_length)
     except (AttributeError, TypeError, ValueError):
         return None
     return observations
+
+
+def reward_sample(sources: Any) -> RewardSample | None:
+    """Return the sample of the rewards of all sources, whose decoded JSON is given; None if it is not valid."""
+    sample = RewardSample()
+    try:
+        for shown in sources:
+            if by_length := shown.get("by_length"):
+                sample.merge(_reward_sample(by_length))
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return sample
+
+
+def _reward_sample(shown: Any) -> RewardSample:
+    level, *by_reward = shown
+    rows = []
+    for reward, lengths in by_reward:
+        for length, count in zip(lengths[::2], lengths[1::2], strict=True):
+            rows.append((_number(reward), _whole(length, 0), math.nan, _whole(count, 1)))
+    return RewardSample.from_rows(_whole(level, 0), rows)
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(value)
+    return float(value)
 
 
 def _whole(value: Any, least: int) -> int:

@@ -130,7 +130,7 @@ class _Summary:
         yield None
 
     def read(self, task: Task, plan: Plan) -> Summary:
-        return summary.read(task.source, plan.layout, plan.observe)
+        return summary.read(task.source, plan.layout, plan.observe, plan.sample_rewards)
 
 
 JSON_LINES, DOCUMENT, PARQUET, SUMMARY = _JsonLines(), _Document(), _Parquet(), _Summary()

@@ -12,6 +12,7 @@ import numpy as np
 
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import Responses
+from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key, Packed
 from budget_cli.records.columns import (
@@ -29,6 +30,8 @@ from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import is_numbered, one_row_per_rollout, rows_of
 from budget_cli.schema.fields import UNFILLED, UNFILLED_OF
 from budget_cli.sources.local import Source
+
+SAMPLED = 512  # responses of a block
 
 
 def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
@@ -51,6 +54,8 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     else:
         groups, by, tallies, observations = take(columns, source.name, plan, tally)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
+        if plan.sample_rewards:
+            part.reward_sample = sample_rewards(columns)
     part.left_out = decoded.left_out
     if decoded.left_out_by:
         _add_left_out(part, decoded, plan)
@@ -91,6 +96,14 @@ def take(
     if plan.observe is not None:
         observations = Observations.from_responses(plan.observe, _responses(columns))
     return groups, by, tallies, observations
+
+
+def sample_rewards(columns: ResponseColumns) -> RewardSample:
+    """Sample the rewards and lengths of the first responses, which tells of a penalty and takes next to no time."""
+    sample = RewardSample()
+    if columns.length is not None:
+        sample.add(columns.reward[:SAMPLED], columns.length[:SAMPLED])
+    return sample
 
 
 def _by_label(
@@ -218,4 +231,5 @@ def _responses(columns: ResponseColumns) -> Responses:
         response_text and response_text.digest,
         response_text and response_text.characters,
         {name.removeprefix(UNFILLED_OF): extras[name] for name in UNFILLED if name in extras},
+        extras.get("prompt_length"),
     )

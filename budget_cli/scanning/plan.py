@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import ObservationSpec
+from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import Label, LeftOut, Rejection, ResponseColumns, Tally
@@ -30,6 +31,7 @@ class Plan:
     look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
     keep_responses: bool = False  # True to keep the responses that several rows make up, for what needs them again
     named: tuple[str, ...] = ()  # extras of which to note whether any response has them
+    sample_rewards: bool = False  # True to keep rewards and lengths of some responses of each block
     keep_sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
 
     def empty_observations(self) -> Observations | None:
@@ -60,6 +62,7 @@ class Part:
     by: dict[Label, Groups]  # the same responses, by label
     tallies: dict[Label, Tally]  # their records; a rejected record has no label
     observations: Observations | None = None
+    reward_sample: RewardSample | None = None  # of the first responses, if the plan says so
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
     has_named: dict[str, bool] = field(default_factory=dict)  # whether its responses have the extras of Plan.named

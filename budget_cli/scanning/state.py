@@ -12,10 +12,11 @@ import numpy as np
 from budget_cli.errors import InputProblem
 from budget_cli.evidence.counters import COPIED_ROWS, Location, Occurrences
 from budget_cli.evidence.observations import Observations
+from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
-from budget_cli.scanning.parts import merge_named, take
+from budget_cli.scanning.parts import merge_named, sample_rewards, take
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import Rollouts, make_prompts_of_lines
 from budget_cli.sources.local import Source
@@ -45,6 +46,7 @@ class Summary:
     bytes: int
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
+    reward_sample: RewardSample | None = None  # of all responses, if it was asked for
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Scan:
     recurring: int = 0  # those of them that an earlier source has with as many responses
     has_named: dict[str, bool] = field(default_factory=dict)  # whether any response has the extras of Plan.named
     copied_rows: int = 0  # rows of rollouts that were written before, which count once
+    reward_sample: RewardSample = field(default_factory=RewardSample)  # of the first responses of blocks
     without_rollout: int = 0  # responses without a rollout_id, if the plan folds the rows of rollouts
     broken: set[Source] = field(default_factory=set)  # sources that are not read any further
 
@@ -140,6 +143,8 @@ class Scan:
         self.tally.merge(part.tally)
         self.steps |= part.steps
         merge_named(self.has_named, part.has_named)
+        if part.reward_sample is not None:
+            self.reward_sample.merge(part.reward_sample)
         self.bytes += part.bytes
         rejections = [one._replace(source=source.name, line=before + one.line) for one in part.rejections]
         plan.limits.keep.merge(self.rejections, rejections)
@@ -154,6 +159,8 @@ class Scan:
             self._current = result
         self.tally.merge(summary.tally)
         self.steps |= summary.steps
+        if summary.reward_sample is not None:
+            self.reward_sample.merge(summary.reward_sample)
         self.bytes += summary.bytes
         plan.limits.keep.merge(self.rejections, summary.rejections)
         merge_left_out(self.left_out, summary.left_out)
@@ -205,6 +212,8 @@ class Scan:
                 places = [Location(copy.line, row) for copy, row in zip(rollouts.first, rows, strict=True)]
                 result.observations.counters.occurrences[COPIED_ROWS] = Occurrences(rollouts.copies, places)
         self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)
+        if plan.sample_rewards:
+            self.reward_sample.merge(sample_rewards(columns))
         for label, tally in tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
         if plan.keep_responses:
@@ -226,6 +235,7 @@ class Scan:
         self.steps |= later.steps
         merge_named(self.has_named, later.has_named)
         self.responses |= later.responses
+        self.reward_sample.merge(later.reward_sample)
         self.without_rollout += later.without_rollout
         self.copied_rows += later.copied_rows
         self.bytes += later.bytes

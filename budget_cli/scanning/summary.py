@@ -207,13 +207,14 @@ def _observed_with(header: dict[str, Any]) -> dict[str, float] | None:
     return used if all(type(value) in (int, float) for value in used.values()) else None
 
 
-def read(source: Source, layout: Layout, spec: ObservationSpec | None = None) -> Summary:
+def read(source: Source, layout: Layout, spec: ObservationSpec | None = None, sample_rewards: bool = False) -> Summary:
     """Read a whole summary.
 
     Args:
         source: the summary.
         layout: the budgets whose columns are read.
         spec: what to observe; evidence is read only if the summary was made with the same thresholds.
+        sample_rewards: True to read the sample of rewards, which depends on no threshold.
 
     Raises:
         InputProblem: the summary is truncated or damaged.
@@ -248,7 +249,10 @@ def read(source: Source, layout: Layout, spec: ObservationSpec | None = None) ->
     left_out = [LeftOut(*place) for place in header.get("left_out_places", [])]
     rejections = [Rejection(**rejection) for rejection in header["rejections"]]
     incomplete = [(name, why) for name, why in header["incomplete"]]
-    return Summary(results, tally, rejections, incomplete, size, set(header.get("steps", [])), left_out)
+    sample = evidence_json.reward_sample(header.get("seen", [])) if sample_rewards else None
+    if sample_rewards and sample is None:
+        raise InputProblem(source.name, DAMAGED)
+    return Summary(results, tally, rejections, incomplete, size, set(header.get("steps", [])), left_out, sample)
 
 
 def _evidence(source: Source, header: dict[str, Any], spec: ObservationSpec | None) -> list[Any]:

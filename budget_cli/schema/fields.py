@@ -37,6 +37,7 @@ EXTRAS: dict[str, ExtraKind] = {
     "finish_reason": "label",
     "step": "label",
     "advantage": "number",  # as stored by the trainer
+    "prompt_length": "number",  # tokens
     "rollout_id": "label",  # rows of one prompt with the same rollout are one response
     "turn": "number",  # the order of such rows
     "by": "label",  # the field that --by names

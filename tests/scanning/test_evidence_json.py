@@ -89,6 +89,49 @@ def test_counters_read_back_as_written(
     )
 
 
+@given(st.lists(st.tuples(st.floats(-9, 9), st.integers(0, 2**40)), max_size=40))
+def test_a_sample_of_rewards_reads_back_as_written(responses: list[tuple[float, int]]) -> None:
+    made = Counters()
+    made.reward_sample.add(np.array([r for r, _ in responses]), np.array([float(length) for _, length in responses]))
+    shown = orjson.loads(orjson.dumps(evidence_json.to_json(made, PROMPTS)))
+    found = evidence_json.from_json(shown, PROMPTS, ())
+    assert found is not None
+    assert found.counters.reward_sample == made.reward_sample
+    assert evidence_json.reward_sample([shown, {}]) == made.reward_sample
+
+
+def test_the_json_of_a_sample_of_rewards_has_lengths_and_counts_by_reward() -> None:
+    made = Counters()
+    made.reward_sample.add(np.array([1.0, 0.5, 1.0, 1.0]), np.array([7.0, 9.0, 7.0, 8.0]))
+    (level, *by_reward) = evidence_json.to_json(made, PROMPTS)["by_length"]
+    assert level == 0
+    assert sorted((r, sorted(zip(n[::2], n[1::2], strict=True))) for r, n in by_reward) == [
+        (0.5, [(9, 1)]),
+        (1.0, [(7, 2), (8, 1)]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        7,
+        [None, [1.0, [7, 1]]],
+        [-1, [1.0, [7, 1]]],
+        [64, [1.0, [7, 1]]],
+        [0, [1.0]],
+        [0, [1.0, [7]]],
+        [0, [1.0, [7, 0]]],
+        [0, [1.0, [7.5, 1]]],
+        [0, [1.0, [-7, 1]]],
+        [0, ["1", [7, 1]]],
+        [0, [1.0, 7]],
+    ],
+)
+def test_a_damaged_sample_of_rewards_is_refused(shown: Any) -> None:
+    assert evidence_json.from_json({"by_length": shown}, PROMPTS, ()) is None
+    assert evidence_json.reward_sample([{"by_length": shown}]) is None
+
+
 def test_counts_for_other_budgets_are_left_out() -> None:
     shown = {
         "values": {name: [[1.0, 2]] for name in ("reward", "reward_over@100", "reward_over@1000", "reward_over@10")}

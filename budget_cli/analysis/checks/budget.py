@@ -1,12 +1,16 @@
 """Excess and rewards → findings on whether the budget has the effect that it should."""
 
+from collections.abc import Iterable
+
 from budget_cli import objective
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
+from budget_cli.evidence.counters import Counts
 
 
 def check(dump: CheckInput) -> Findings:
     """Yield the findings on the budget and its penalty."""
+    yield from _already_in_reward(dump)
     if not dump.is_penalised:
         return
     c, length, over = dump.loss.coefficients, dump.loss.length, dump.loss.over_budget.responses
@@ -31,11 +35,27 @@ def check(dump: CheckInput) -> Findings:
                 f" exceeds that in {count:,} of {counted(prompts, 'prompt')}"
             )
             yield finding("penalty-outweighs-reward", message, count, prompts, "prompts", dump.prompts(crushed))
-    yield from _already_in_reward(dump)
 
 
 def _already_in_reward(dump: CheckInput) -> Findings:
-    """Yield a finding if rewards over the budget look as if the penalty had already been subtracted."""
+    """Yield a finding if rewards hold a penalty, or look as if they held one that cannot be fitted."""
+    c, penalty = dump.loss.coefficients, dump.penalty
+    if penalty is not None:
+        of = f"{'sampled ' if penalty.sampled else ''}response{'' if penalty.over == 1 else 's'}"
+        message = (
+            f"the reward already holds a penalty of {penalty}: {penalty.fitting:,} of the {penalty.over:,} {of} over it"
+            f" have {listed(penalty.rewards)} less that penalty"
+        )
+        if dump.is_penalised and not penalty.is_about(c.token_budget, c.budget_penalty_coef):
+            message += f"; given: β {c.budget_penalty_coef:.10g} over {c.token_budget:,} tokens"
+        severity = "warning" if dump.is_penalised else "info"
+        yield finding("penalty-in-reward", message, penalty.fitting, penalty.over, "responses", severity=severity)
+    elif dump.is_penalised:
+        yield from _other_rewards(dump)
+
+
+def _other_rewards(dump: CheckInput) -> Findings:
+    """Yield a finding if rewards over the budget differ from those within it."""
     values, budget = dump.counters.values, dump.loss.coefficients.token_budget
     within, over = values.get(f"reward_within@{budget}", {}), values.get(f"reward_over@{budget}", {})
     if not within or None in within or len(within) > dump.threshold("penalty-in-reward.values"):
@@ -45,7 +65,31 @@ def _already_in_reward(dump: CheckInput) -> Findings:
     if len(new) <= len(within) or any(isinstance(value, float) and value > top for value in new):
         return
     count, of = sum(new.values()), sum(over.values())
-    rewards = ", ".join(f"{value:g}" for value in sorted(value for value in within if isinstance(value, float)))
     others = f"{count:,} ({percent(count, of)}) have other rewards, none of them higher"
-    message = f"within the budget, rewards are {rewards}; of the {counted(of, 'response')} over it {others}"
+    message = f"within the budget, rewards are {_values(within)}; of the {counted(of, 'response')} over it {others}"
     yield finding("penalty-in-reward", message, count, of, "responses")
+
+
+def without_penalty(dump: CheckInput) -> str | None:
+    """Say that responses over the budget have the rewards of those within it; None if that is not so, or not known."""
+    values, budget = dump.counters.values, dump.loss.coefficients.token_budget
+    within, over = values.get(f"reward_within@{budget}", {}), values.get(f"reward_over@{budget}", {})
+    few = 0 < len(within) <= dump.threshold("penalty-in-reward.values")
+    if (
+        not dump.is_penalised
+        or dump.penalty is not None
+        or not few
+        or not over
+        or not set(over) <= set(within) - {None}
+    ):
+        return None
+    return f"no penalty is in them: over {budget:,} tokens they are {_values(over)}, too"
+
+
+def _values(counts: Counts) -> str:
+    return listed(sorted(value for value in counts if isinstance(value, float)))
+
+
+def listed(values: Iterable[float]) -> str:
+    """Return the rewards in words: `0, 0.5 or 1`."""
+    return " or ".join(", ".join(f"{value:g}" for value in values).rsplit(", ", 1))

@@ -391,17 +391,24 @@ BUDGET = [
         "penalty-in-reward",
         "budget",
         "warning",
-        "A few distinct rewards within the budget, and different, lower ones over it.",
-        "The stored rewards look as if the penalty had already been subtracted; subtracting it again counts it twice.",
-        "Give `--budget-penalty-coef 0`, or map the reward before shaping.",
-        "rewards 0 and 1 within the budget; 0.83, 0.61, −0.2 over it",
-        "Partial credit that only long answers earn.",
-        needs=("budget",),
+        "Rewards that hold a penalty on length, with the β and the budget that fit them.",
+        "The trainer subtracted it before it stored the reward, so subtracting a penalty again counts it twice. If it"
+        " is not the one that you configured, the trainer measured from another maximum, or another length: that of"
+        " prompt and response together, as SkyRL once did.",
+        "Give `--budget-penalty-coef 0`, or map the reward before shaping. If β or the budget is not yours, look at"
+        " what the trainer takes as the length and as the maximum.",
+        "rewards 0 and 1 up to 3,584 tokens; 0.83 at 3,671 and −0.2 at 3,686",
+        "A reward of its own that falls with length as a penalty does. Not found where rewards without a penalty have"
+        " no few values, as those of a reward model, or where fewer than 4 lengths over the budget show it. Where no"
+        " β and budget fit, the finding says only that rewards over the given budget are others. A penalty on prompt"
+        " and response together takes `prompt_length` to be found (`--field prompt_length=PATH`).",
+        needs=("length",),
+        otherwise="info if no penalty is given that would be counted, too",
         thresholds=(
             Threshold(
                 "penalty-in-reward.values",
                 4,
-                "largest number of distinct rewards within the budget",
+                "largest number of distinct rewards of responses that have no penalty",
                 "two values for correctness, times a format bonus",
             ),
         ),

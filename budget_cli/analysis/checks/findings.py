@@ -11,6 +11,7 @@ import numpy as np
 
 from budget_cli.analysis.checks import catalogue
 from budget_cli.analysis.loss import Loss
+from budget_cli.analysis.penalty import Penalty
 from budget_cli.evidence.counters import FEW, Counters, Location
 from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups
@@ -72,6 +73,7 @@ class CheckInput(NamedTuple):
     thresholds: Mapping[str, float]
     has_texts: bool | None  # None: texts were not read
     lines_per_source: int  # a place is source number · lines_per_source + line
+    penalty: Penalty | None  # that the rewards hold, fitted
     duplicate_keys: bool  # True if duplicate keys were looked for
     by_prompt_text: str  # the options that group by the text of the prompt; "": the lines make the groups
     doubts: Sequence[Doubt]  # of the first samples

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from budget_cli.analysis.checks import budget, catalogue, groups, identity, lengths, log_probs, records
 from budget_cli.analysis.checks.findings import CheckInput, Finding
+from budget_cli.analysis.penalty import Penalty
 from budget_cli.groups.moments import quiet_overflow
 
 SCHEMA = "budget-cli/check/1"
@@ -24,6 +25,8 @@ class CheckRun(NamedTuple):
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     unchecked: tuple[SkippedChecks, ...]
+    penalty: Penalty | None = None  # that the rewards hold
+    without_penalty: str | None = None  # says that they hold none, if it shows
 
 
 @quiet_overflow
@@ -41,9 +44,8 @@ def run_checks(dump: CheckInput, wanted: Collection[str]) -> CheckRun:
         without |= set(codes)
         if codes:
             unchecked.append(SkippedChecks(tuple(codes), reason))
-    return CheckRun(
-        tuple(found), tuple(code for code in order if code in wanted and code not in without), tuple(unchecked)
-    )
+    checked = tuple(code for code in order if code in wanted and code not in without)
+    return CheckRun(tuple(found), checked, tuple(unchecked), dump.penalty, budget.without_penalty(dump))
 
 
 def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:

@@ -22,7 +22,7 @@ FILES can be summaries, alone or together with dumps: checks that need individua
 Exit codes: 0 no finding as severe as --fail-on, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
 71 out of memory.
 """
-OPTIONAL = ("finish_reason", "step", "advantage")  # read where the records have them
+OPTIONAL = ("finish_reason", "step", "advantage", "prompt_length")  # read where the records have them
 MOST_BYTES = 1 << 26  # of a baseline; a finding takes 1 KB
 TEXTS = ("prompt_text", "response_text")
 

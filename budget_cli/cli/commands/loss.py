@@ -54,7 +54,7 @@ def command(
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, compute_loss
     from budget_cli.analysis.verdict import failed_gates
-    from budget_cli.cli.session import ScanSpec, Session, needed_fields
+    from budget_cli.cli.session import COUNTED_TWICE, ScanSpec, Session, needed_fields
     from budget_cli.rendering.breakdown import Breakdown
     from budget_cli.rendering.loss import LossAnswer
     from budget_cli.schema.parsing import place_text
@@ -64,7 +64,12 @@ def command(
     label = "" if by is None else session.placement.label(by)
     session.find(files)
     session.place()
-    scan = session.scan(coefficients.budgets, ScanSpec(by=label, keep_responses=aggregate is Aggregate.ROW))
+    spec = ScanSpec(
+        by=label,
+        keep_responses=aggregate is Aggregate.ROW,
+        if_penalised=COUNTED_TWICE if at.budget_penalty_coef > 0 else "",
+    )
+    scan = session.scan(coefficients.budgets, spec)
 
     by_row = session.means_over_rows(at, by) if aggregate is Aggregate.ROW else None
     loss = compute_loss(scan.groups, at, scan.tally, aggregate.value, by_row=by_row)

@@ -52,7 +52,7 @@ def command(
     from budget_cli.analysis.suggestion import budgets, suggest_budgets  # numpy from here on: not for --help
     from budget_cli.analysis.sweep import compute_sweep, failed_in_cells
     from budget_cli.cli.inputs import rereadable
-    from budget_cli.cli.session import TOO_LARGE, Session, needed_fields, require_no_rows
+    from budget_cli.cli.session import COUNTED_TWICE, TOO_LARGE, ScanSpec, Session, needed_fields, require_no_rows
     from budget_cli.rendering.suggestion import SuggestionAnswer
     from budget_cli.rendering.sweep import SweepAnswer
 
@@ -69,7 +69,7 @@ def command(
                 raise UsageProblem(f"--suggest {wanted}")
             session.place()
             percentiles = budgets(session.scan([]).groups.lengths)
-            scan = session.scan(percentiles.values())
+            scan = session.scan(percentiles.values(), ScanSpec(if_penalised="what is suggested comes on top of it"))
         suggestions = suggest_budgets(scan.groups, percentiles, sweep.share, scan.tally)
         reasons = session.reasons()
         answer: SuggestionAnswer | SweepAnswer = SuggestionAnswer(
@@ -87,7 +87,8 @@ def command(
         session.place()
         if overlong is not None and not screen.quiet:
             console.say(overlong.explained())
-        scan = session.scan(budget for budget in grid.token_budget if budget is not None)
+        spec = ScanSpec(if_penalised=COUNTED_TWICE if max(grid.budget_penalty_coef) > 0 else "")
+        scan = session.scan((budget for budget in grid.token_budget if budget is not None), spec)
         swept = compute_sweep(scan.groups, grid, scan.tally, aggregate.value)
         reasons = [*session.reasons(), *failed_in_cells(swept, session.gates)]
         reasons += [TOO_LARGE] if scan.tally.used and None in swept.numbers("loss") else []

@@ -79,6 +79,11 @@ def of_tokens(gaps: Mapping[int, int], name: str = "old_log_prob", other: float 
     return made
 
 
+def is_over(record: Record) -> bool:
+    """True if the response is over 1,024 tokens."""
+    return int(record["response_length"]) > 1024
+
+
 FINISHED = {True: "stop", False: "length"}
 MIXED = [1.0, 0.0, 1.0, 0.0]
 CHANCE = random.Random(11)
@@ -410,7 +415,40 @@ PAIRS: dict[str, list[Pair]] = {
             SHAPED,
             "warning",
             OVER,
-            f"within the budget, rewards are 0, 1; of the {OVER} responses over it {OVER} (100%) have",
+            f"the reward already holds a penalty of β 0.002 over 1,024 tokens: {OVER} of the {OVER} responses over it"
+            " have 0 or 1 less that penalty; given: β 0.001 over 1,024 tokens",
+        ),
+        # nothing would be counted twice
+        Pair(
+            change(SHAPED, reward=lambda r: r["reward"] - max(0, r["response_length"] - 1024) / 500),
+            SHAPED,
+            "info",
+            OVER,
+            "a penalty of β 0.002 over 1,024 tokens",
+            ("--text",),
+        ),
+        # a budget in tokens of prompt and response together
+        Pair(
+            change(
+                SHAPED,
+                prompt_length=lambda r: 100 + r["response_length"] % 19,
+                reward=lambda r: r["reward"] - max(0, r["response_length"] + r["response_length"] % 19 - 1100) / 500,
+            ),
+            change(SHAPED, prompt_length=lambda r: 100 + r["response_length"] % 19),
+            "warning",
+            sum(r["response_length"] + r["response_length"] % 19 > 1100 for r in SHAPED),
+            "a penalty of β 0.002 over 1,200 tokens of prompt and response together",
+        ),
+        # other rewards that no penalty explains
+        Pair(
+            change(
+                SHAPED,
+                reward=lambda r: -(r["response_length"] % 97) / 97 if is_over(r) else r["reward"],
+            ),
+            change(SHAPED, reward=lambda r: -(r["response_length"] % 97) / 97),
+            "warning",
+            OVER,
+            f"within the budget, rewards are 0 or 1; of the {OVER} responses over it {OVER} (100%) have other rewards",
         ),
     ],
     "some-without-length": [
