@@ -43,7 +43,7 @@ from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.proposals import by_prompt_text
-from budget_cli.sources.local import Kind, Source
+from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
@@ -205,15 +205,17 @@ class Session:
         few = scan.recurring * 2 <= scan.later_prompts or self.placement.joins_steps
         return 0 if few else scan.recurring
 
+    @property
+    def warnings(self) -> list[str]:
+        """Why the groups of this dump may not be those of the trainer."""
+        return [*map(str, self.placement.doubts), *self._recurrence()]
+
     def _recurrence(self) -> Iterator[str]:
         if self.recurring:
-            kept = any(source.kind is Kind.SUMMARY for source in self.found)
-            apart = "summarize again with --ids-per-file" if kept else "give --ids-per-file"
-            together = "give --group prompt" if kept else "--group prompt"
             yield (
-                f"warning: {self.recurring:,} of the {self.scanned.later_prompts:,} prompts after the first file recur"
-                f" from an earlier one, with the same number of responses: {apart} if each file is a step of its own,"
-                f" or {together} if they belong together"
+                f"{self.recurring:,} of the {self.scanned.later_prompts:,} prompts after the first file recur from an"
+                " earlier one, with the same number of responses: give --ids-per-file (to summarize, of summaries) if"
+                " each file is a step of its own, or --group prompt if they belong together"
             )
 
     def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> ObservationSpec | None:
@@ -345,7 +347,7 @@ class Session:
         """Report on standard error what went wrong, except for what the result shows."""
         scan, quiet = self.scanned, self._output.quiet
         if not quiet:
-            for note in (*scan.notes, *self._recurrence()):
+            for note in (*scan.notes, *(f"warning: {warning}" for warning in self._recurrence())):
                 console.say(note)
             source = length_source(scan.tally)
             if source.origins.tokenizer and not on_screen:

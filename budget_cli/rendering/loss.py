@@ -206,6 +206,7 @@ def json(
     prompts: Iterable[Prompt] | None,
     precision: int,
     by: Sequence[dict[str, Any]] | None = None,
+    warnings: Sequence[str] = (),
 ) -> bytes:
     """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
     body = rounded(as_dict(loss), precision)
@@ -217,6 +218,7 @@ def json(
         "rejections": rejections_as_dicts(rejections),
         "gates": [as_dict(gate) for gate in gates],
         "incomplete": [utf8(problem) for problem in incomplete],
+        "warnings": [utf8(warning) for warning in warnings],
     }
     if prompts is not None:
         result["per_prompt"] = [rounded(as_dict(prompt), precision) for prompt in prompts]
@@ -338,6 +340,7 @@ class LossAnswer(NamedTuple):
     split: Breakdown | None  # the rows of --by
     per_prompt: bool
     precision: int
+    warnings: Sequence[str] = ()  # why the groups may not be the trainer's
 
     @property
     def status(self) -> str:
@@ -364,7 +367,8 @@ class LossAnswer(NamedTuple):
         incomplete = [str(reason) for reason in self.reasons if reason.kind == "incomplete"]
         prompts = self.prompts if self.per_prompt else None
         by = None if self.split is None else breakdown.json_rows(self.split, self.precision)
-        return json(self.loss, self.status, self.gates, self.rejections, incomplete, prompts, self.precision, by)
+        verdict = (self.status, self.gates, self.rejections, incomplete)
+        return json(self.loss, *verdict, prompts, self.precision, by, self.warnings)
 
     def csv(self) -> bytes:
         """Return a table of the prompts, of the labels, or one row."""

@@ -13,7 +13,17 @@ from budget_cli.sources import blocks
 
 ROOT = Path(__file__).parents[2]
 STEPS = ROOT / "sample_data" / "steps"
-NOT_A_ROWS = ("schema", "status", "aggregate", "coefficients", "rejections", "gates", "incomplete", "records")
+NOT_A_ROWS = (
+    "schema",
+    "status",
+    "aggregate",
+    "coefficients",
+    "rejections",
+    "gates",
+    "incomplete",
+    "records",
+    "warnings",
+)
 NO_NUMBERS = ("lengths_from", "tokenizer")
 
 

@@ -43,6 +43,16 @@ def test_every_command_says_that_one_id_stands_for_several_prompts(budget_cli: R
     assert b"warning" not in budget_cli(command[0], dump, *command[1:], *POSITIONS, "-q").stderr
 
 
+def test_the_result_holds_the_warnings_also_where_nothing_is_reported(budget_cli: Run) -> None:
+    dump = TRAINER / "open_instruct_regrouped.jsonl"
+    (warning,) = json.loads(budget_cli("loss", dump, *REWARDS, *POSITIONS, "-q", "-f", "json").stdout)["warnings"]
+    assert warning == (
+        "2 of the first 2 prompt ids stand for several prompts, as they have different prompt_tokens:"
+        " --field 'prompt_id=digest(prompt_tokens)' groups by that"
+    )
+    assert json.loads(budget_cli("loss", dump, *REWARDS, "-f", "json").stdout)["warnings"] == []
+
+
 @pytest.mark.parametrize("text", [(), ("--text",)])
 def test_check_finds_an_id_over_several_prompts_and_its_remedy_gives_the_right_loss(
     budget_cli: Run, text: tuple[str, ...]

@@ -76,7 +76,8 @@ def files_of(path: Path, *names: str, sizes: tuple[int, ...] = (2, 2)) -> list[P
 
 GIVE = "give --ids-per-file if each file is a step of its own, or --group prompt if they belong together"
 SIZE = "with the same number of responses"
-RECUR = f"warning: 4 of the 4 prompts after the first file recur from an earlier one, {SIZE}: {GIVE}"
+AGAIN = GIVE.replace("per-file", "per-file (to summarize, of summaries)")
+RECUR = f"warning: 4 of the 4 prompts after the first file recur from an earlier one, {SIZE}: {AGAIN}"
 COMMANDS = {
     "loss": FREE,
     "check": (),
@@ -106,6 +107,7 @@ def test_each_side_of_a_comparison_warns_of_ids_that_recur(budget_cli: Run, tmp_
 
 def test_ids_that_recur_are_apart_or_joined_as_the_warning_says(loss_json: LossJson, tmp_path: Path) -> None:
     files = files_of(tmp_path, "a", "b", "c")
+    assert loss_json(*files, *FREE)["warnings"] == [RECUR.removeprefix("warning: ")]
     assert loss_json(*files, *FREE, "--ids-per-file")["prompts"] == 6
     assert loss_json(*files, *FREE, "--group", "prompt")["prompts"] == 2
 
@@ -128,7 +130,7 @@ def test_summaries_with_ids_that_recur_have_to_be_made_again(budget_cli: Run, tm
         return made
 
     done = budget_cli("check", *summaries(), "-f", "json")
-    assert b": summarize again with --ids-per-file if each file is a step" in done.stderr
+    assert f", {SIZE}: {AGAIN}\n" in done.stderr.decode()
     (found,) = (one for one in json.loads(done.stdout)["findings"] if one["code"] == "recurring-ids")
     assert (found["count"], found["of"], found["severity"]) == (2, 2, "warning")
     again = budget_cli("check", *summaries("--ids-per-file"), "-f", "json")

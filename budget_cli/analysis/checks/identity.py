@@ -196,8 +196,11 @@ def _written_again(row: Any, place: Any, digest: Any, record: Any, prompts: int)
             continue
         later = np.flatnonzero(may[row] & (within >= period[row]))
         differs = digest[later] != digest[later - period[row[later]]]
+        periodic = may & (np.bincount(row[later], differs, prompts) == 0)
+        if not periodic.any():
+            continue
         pairs, equal = _equal_pairs(row, digest, within < period[row], prompts)
-        periodic = may & (np.bincount(row[later], differs, prompts) == 0) & (equal < pairs)
+        periodic &= equal < pairs
         # by chance, if the later ones equal the first as often as these equal each other; groups of one size at a time
         likely = ((equal + 1) / (pairs + 1)) ** (sizes - period)
         doubtful = may & ~sure & (equal < pairs)

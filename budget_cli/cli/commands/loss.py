@@ -79,7 +79,7 @@ def command(
     reasons = [*session.reasons(), *failed_gates(gates), *failed_in_rows(rows), *session.loss_reasons(loss, by)]
     split = None if by is None else Breakdown(by, rows, place_text(session.fields.paths["prompt_id"]))
     kept, shown = scan.rejections, session.rejections()
-    answer = LossAnswer(loss, scan.groups, gates, reasons, kept, shown, split, per_prompt, precision)
+    answer = LossAnswer(loss, scan.groups, gates, reasons, kept, shown, split, per_prompt, precision, session.warnings)
     if format is LossFormat.TABLE:
         return session.finish(console.draw(answer.lines(console.columns()), screen), reasons, on_screen=True)
     if format is LossFormat.GITHUB:
