@@ -20,7 +20,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-FORM = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*")
+FORM = r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*"
 
 
 class Gate(NamedTuple):
@@ -73,7 +73,7 @@ def parse(expressions: Sequence[str], names: Sequence[str]) -> list[Gate]:
 
 
 def _parsed(expression: str, names: Sequence[str]) -> Gate:
-    form = FORM.fullmatch(expression)
+    form = re.fullmatch(FORM, expression)
     if form is None:
         raise UsageProblem(
             f"--fail-if {expression!r}: expected NAME OPERATOR NUMBER, as in 'over_budget.fraction > 0.2'"

@@ -4,14 +4,15 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from budget_cli import __version__
 from budget_cli.cli import console, settings
-from budget_cli.cli.commands import annotate, check, compare, fields, loss, report, summarize, sweep
+from budget_cli.cli.bundles import flattened
 from budget_cli.cli.help import ENVIRONMENT, Command, Program
 from budget_cli.errors import BudgetCliError, Exit
 
@@ -28,20 +29,17 @@ EPILOG = """Examples:
 
 COMPLETION = "_BUDGET_CLI_COMPLETE"  # set by the script of a shell
 ClickException: Any = typer.BadParameter.__mro__[2]  # of the click that typer carries; it has no public name there
-COMMANDS = {
-    "loss": loss,
-    "check": check,
-    "sweep": sweep,
-    "report": report,
-    "compare": compare,
-    "annotate": annotate,
-    "summarize": summarize,
-    "fields": fields,
-}
+# each in commands/NAME.py, in the order of the help
+COMMANDS = ("loss", "check", "sweep", "report", "compare", "annotate", "summarize", "fields")
 
 
-def build_app(*names: str) -> typer.Typer:
-    """Build the program with these commands; each costs 1 ms, as typer builds all of its options at every start."""
+def build_app(names: Sequence[str] = COMMANDS, with_options: Collection[str] = COMMANDS) -> typer.Typer:
+    """Build the program.
+
+    Args:
+        names: its commands.
+        with_options: those that can be run. The others are only listed: the options of a command take 3 ms to build.
+    """
     app = typer.Typer(
         name="budget-cli",
         cls=Program,
@@ -53,8 +51,11 @@ def build_app(*names: str) -> typer.Typer:
         epilog=EPILOG,
     )
     for name in names:
-        module = COMMANDS[name]
-        app.command(name, cls=Command, epilog=module.EPILOG, context_settings=ENVIRONMENT)(module.command)
+        module = import_module(f"budget_cli.cli.commands.{name}")
+        command = flattened(module.command) if name in with_options else _only_listed
+        app.command(name, cls=Command, help=module.command.__doc__, epilog=module.EPILOG, context_settings=ENVIRONMENT)(
+            command
+        )
     app.callback()(_main)
     return app
 
@@ -63,10 +64,10 @@ def build_app(*names: str) -> typer.Typer:
 def run(arguments: Sequence[str]) -> Exit:
     """Run the command line, and end the process with its exit code."""
     completes = COMPLETION in os.environ or not {"--install-completion", "--show-completion"}.isdisjoint(arguments)
-    plain = arguments and arguments[0] in COMMANDS and not completes
-    app = build_app(*(arguments[:1] if plain else COMMANDS))
     if completes:
-        return _complete(app)
+        return _complete(build_app())
+    plain = arguments and arguments[0] in COMMANDS
+    app = build_app(arguments[:1] if plain else COMMANDS, with_options=set(arguments))
     try:
         return Exit(app(prog_name="budget-cli", standalone_mode=False) or 0)
     except ClickException as problem:
@@ -86,6 +87,10 @@ def _complete(app: typer.Typer) -> Exit:
             code = leaving.code if isinstance(leaving.code, int) else Exit.USAGE
     console.show(said.getvalue())
     return Exit(code)
+
+
+def _only_listed() -> None:
+    """Stand for a command that the arguments do not name."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -131,4 +136,4 @@ def _main(
 
 def _all_commands() -> Any:
     """Return every command by its name, with its options."""
-    return typer.main.get_command(build_app(*COMMANDS)).commands  # type: ignore[attr-defined]  # a Group, likewise
+    return typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]  # a Group, likewise

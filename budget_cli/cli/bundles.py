@@ -1,13 +1,10 @@
-"""Options that belong together → one value per group. Typer sees each field as an option of the command.
-
-Named tuples, as a frozen dataclass takes six times as long to make, at every start.
-"""
+"""Options that belong together → one value per group. Typer sees each field as an option of the command."""
 
 import functools
 import inspect
 from collections.abc import Callable, Collection
 from enum import Enum
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, Self, dataclass_transform
 
 import typer
 
@@ -18,7 +15,20 @@ from budget_cli.errors import UsageProblem
 Command = Callable[..., Any]
 
 
-class CoefficientOptions(NamedTuple):
+@dataclass_transform(kw_only_default=True)
+class Bundle:
+    """Fields with defaults, each an option. A dataclass would say the same, and take 2 ms at every start."""
+
+    def __init__(self, **given: Any) -> None:
+        """Set these fields; the others keep their defaults."""
+        self.__dict__.update(given)
+
+    def changed(self, **fields: Any) -> Self:
+        """Return a copy with other values of these fields."""
+        return type(self)(**{**vars(self), **fields})
+
+
+class CoefficientOptions(Bundle):
     """A single value for each of B, β and α."""
 
     token_budget: options.TokenBudget = None
@@ -45,7 +55,7 @@ class CoefficientOptions(NamedTuple):
         return () if self.token_budget is None else (self.token_budget,)
 
 
-class FieldOptions(NamedTuple):
+class FieldOptions(Bundle):
     """Where to find the fields of a record."""
 
     field: options.FieldMappings = None
@@ -61,7 +71,7 @@ class FieldOptions(NamedTuple):
     tokenizer: options.TokenizerFile = None
 
 
-class VerdictOptions(NamedTuple):
+class VerdictOptions(Bundle):
     """The gates, and the defects of a dump that are tolerated."""
 
     fail_if: options.FailIf = None
@@ -70,7 +80,7 @@ class VerdictOptions(NamedTuple):
     allow_empty: options.AllowEmpty = False
 
 
-class AllowanceOptions(NamedTuple):
+class AllowanceOptions(Bundle):
     """The tolerated defects, for a command that has no gates."""
 
     max_errors: options.MaxErrors = "0"
@@ -78,7 +88,7 @@ class AllowanceOptions(NamedTuple):
     allow_empty: options.AllowEmpty = False
 
 
-class ReadingOptions(NamedTuple):
+class ReadingOptions(Bundle):
     """How to read the input."""
 
     max_line_bytes: options.MaxLineBytes = 64 << 20
@@ -86,14 +96,14 @@ class ReadingOptions(NamedTuple):
     engine: options.ReadBy = Engine.LOCAL
 
 
-class LocalReadingOptions(NamedTuple):
+class LocalReadingOptions(Bundle):
     """How to read the input, for a command that does not run on a cluster."""
 
     max_line_bytes: options.MaxLineBytes = 64 << 20
     jobs: options.Jobs = None
 
 
-class OutputOptions(NamedTuple):
+class OutputOptions(Bundle):
     """Where to write the result, and how much to report on standard error."""
 
     output: options.Output = None
@@ -101,7 +111,7 @@ class OutputOptions(NamedTuple):
     verbose: options.Verbose = False
 
 
-class ScreenOptions(NamedTuple):
+class ScreenOptions(Bundle):
     """Output options of a command that can draw a table."""
 
     output: options.Output = None
@@ -110,7 +120,7 @@ class ScreenOptions(NamedTuple):
     verbose: options.Verbose = False
 
 
-class CheckScreenOptions(NamedTuple):
+class CheckScreenOptions(Bundle):
     """Where the findings are written, and how much is shown."""
 
     output: options.Output = None
@@ -122,23 +132,23 @@ class CheckScreenOptions(NamedTuple):
     ] = False
 
 
-class InventoryOptions(NamedTuple):
+class InventoryOptions(Bundle):
     """Output options of `fields`, which reports nothing on standard error."""
 
     output: options.Output = None
     color: options.WhenColour = Colour.AUTO
 
 
-def as_arguments(bundle: Any, without: Collection[str] = ()) -> list[str]:
+def as_arguments(bundle: Bundle, without: Collection[str] = ()) -> list[str]:
     """Return the arguments of a command line that give the options of a bundle their values, but for the defaults.
 
     Args:
-        bundle: a named tuple of options.
+        bundle: a group of options.
         without: names of options to leave out.
     """
     arguments: list[str] = []
-    for name, default in bundle._field_defaults.items():
-        value = getattr(bundle, name)
+    for name in inspect.get_annotations(type(bundle)):
+        value, default = getattr(bundle, name), getattr(type(bundle), name)
         if value in (default, [], ()) or name in without:
             continue
         flag = f"--{name.replace('_', '-')}"
@@ -149,27 +159,27 @@ def as_arguments(bundle: Any, without: Collection[str] = ()) -> list[str]:
 
 def flattened(command: Command) -> Command:
     """Replace the bundles among a command's parameters by their fields, in the same order."""
-    hints = get_type_hints(command, include_extras=True)
-    bundles: dict[str, Any] = {}
+    bundles: dict[str, type[Bundle]] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        if not (isinstance(hints[name], type) and issubclass(hints[name], tuple)):
-            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+        kind = parameter.annotation
+        if not (isinstance(kind, type) and issubclass(kind, Bundle)):
+            parameters.append(parameter)
             continue
-        bundles[name] = hints[name]
-        types = get_type_hints(hints[name], include_extras=True)
+        bundles[name] = kind
         parameters += [
-            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[option])
-            for option, default in hints[name]._field_defaults.items()
+            inspect.Parameter(option, parameter.kind, default=getattr(kind, option), annotation=annotation)
+            for option, annotation in inspect.get_annotations(kind).items()
         ]
 
     @functools.wraps(command)
     def run(**given: Any) -> Any:
         made = {
-            name: bundle(**{option: given.pop(option) for option in bundle._fields}) for name, bundle in bundles.items()
+            name: bundle(**{option: given.pop(option) for option in inspect.get_annotations(bundle)})
+            for name, bundle in bundles.items()
         }
         return command(**made, **given)
 
-    run.__signature__ = inspect.Signature(parameters, return_annotation=hints["return"])  # type: ignore[attr-defined]  # read by inspect
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

@@ -15,7 +15,6 @@ from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.records import detection
 from budget_cli.records.doubts import Doubt, doubts, ids_recur
-from budget_cli.scanning import summary
 from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
     EXTRAS,
@@ -94,7 +93,12 @@ def require_lines(found: Sequence[Source], purpose: str) -> None:
 
 def summary_headers(found: Sequence[Source]) -> dict[str, dict[str, Any]]:
     """Read the header of each summary among the sources, by its name."""
-    return {source.name: summary.header_of(source) for source in found if source.kind is Kind.SUMMARY}
+    summaries = [source for source in found if source.kind is Kind.SUMMARY]
+    if not summaries:
+        return {}
+    from budget_cli.scanning.summary import header_of  # 2 ms, and few dumps have one
+
+    return {source.name: header_of(source) for source in summaries}
 
 
 @contextlib.contextmanager

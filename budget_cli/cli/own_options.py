@@ -1,13 +1,13 @@
 """The options that only one command has, in one bundle per command."""
 
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from budget_cli.analysis import grid
 from budget_cli.cli import options
-from budget_cli.cli.bundles import VerdictOptions
+from budget_cli.cli.bundles import Bundle, VerdictOptions
 from budget_cli.errors import UsageProblem
 
 
@@ -29,7 +29,7 @@ class FailOn(StrEnum):
     INFO = "info"
 
 
-class CheckOptions(NamedTuple):
+class CheckOptions(Bundle):
     """Which checks run, and which findings fail."""
 
     kl_coef: Annotated[
@@ -113,7 +113,7 @@ New = Annotated[
 ]
 
 
-class CompareOptions(NamedTuple):
+class CompareOptions(Bundle):
     """How a comparison is shown."""
 
     top: Annotated[
@@ -133,7 +133,7 @@ class CompareOptions(NamedTuple):
     precision: options.Precision = 4
 
 
-class ReportOptions(NamedTuple):
+class ReportOptions(Bundle):
     """What the page shows."""
 
     budgets: Annotated[
@@ -166,7 +166,7 @@ class SweepFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
-class SweepOptions(NamedTuple):
+class SweepOptions(Bundle):
     """The grid, or --suggest in its place."""
 
     token_budget: Annotated[
@@ -239,7 +239,7 @@ class SweepOptions(NamedTuple):
             source = context.get_parameter_source(name)
             return getattr(self, name) if source is not None and source.name == "COMMANDLINE" else None
 
-        return self._replace(token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
+        return self.changed(token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
 
     def require_suggestion_alone(self, verdict: VerdictOptions) -> None:
         """Refuse options that contradict --suggest: a grid, and gates on its cells.

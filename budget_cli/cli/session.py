@@ -31,16 +31,16 @@ from budget_cli.cli.inputs import LABEL, Placement
 from budget_cli.cli.options import Aggregate, Engine
 from budget_cli.cli.progress import progress_over
 from budget_cli.errors import Exit, UsageProblem
+from budget_cli.evidence import responses
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, Rejection, RejectionLimit
 from budget_cli.records.jsonl import Limits
-from budget_cli.scanning import scan, summary
+from budget_cli.scanning import scan
 from budget_cli.scanning.parts import without_step
 from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
-from budget_cli.scanning.terms import means_over_rows
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.proposals import by_prompt_text
 from budget_cli.sources.local import Source
@@ -54,7 +54,7 @@ FEW_REWARDS = 4  # distinct ones, below which no penalty could be told
 TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ScanSpec:
     """What a command needs from a scan, apart from the budgets."""
 
@@ -129,7 +129,12 @@ class Session:
 
     def why_unchecked(self, spec: ObservationSpec) -> str | None:
         """Return why the summaries among the sources cannot be checked; None if they can."""
-        return summary.missing_evidence(inputs.summary_headers(self.found), spec)
+        headers = inputs.summary_headers(self.found)
+        if not headers:
+            return None
+        from budget_cli.scanning import summary
+
+        return summary.missing_evidence(headers, spec)
 
     # ---- scan
 
@@ -223,6 +228,8 @@ class Session:
         headers = inputs.summary_headers(self.found)
         if not headers:
             return spec.observe
+        from budget_cli.scanning import summary
+
         if spec.by:
             raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which has no individual records")
         _require_once(self.found, headers)
@@ -250,6 +257,8 @@ class Session:
             if by is not None:
                 holder, instead = "the rows of --by keep", "select the records of one row by --where instead"
             raise UsageProblem(f"--aggregate row weighs single responses, and {holder} only their sums: {instead}")
+        from budget_cli.scanning.terms import means_over_rows
+
         return means_over_rows(scan.responses.values(), scan.groups, at.budget_penalty_coef, at.kl_coef)
 
     # ---- judge
@@ -392,7 +401,7 @@ def observation_spec(
     budgets: tuple[int, ...], thresholds: Mapping[str, float], beta: float = 0.0, per_prompt: bool = True
 ) -> ObservationSpec:
     """Return what to observe while records are read, for the checks with these thresholds."""
-    used = {key: thresholds[name] for name, key in summary.THRESHOLDS.items()}
+    used = {key: thresholds[name] for name, key in responses.THRESHOLDS.items()}
     return ObservationSpec(budgets, used["positive"], used["outlier"], per_prompt, beta)
 
 

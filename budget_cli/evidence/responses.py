@@ -25,6 +25,10 @@ class ObservationSpec(NamedTuple):
     beta: float = 0.0  # reward per token over the first budget, to find the best adjusted reward of a prompt
 
 
+# the thresholds of the checks that apply while responses are observed → their names here
+THRESHOLDS = {"positive-log-prob.nats": "positive", "log-ratio-outlier.nats": "outlier"}
+
+
 class Responses(NamedTuple):
     """The responses of a block. A column has one entry per response, NaN for a missing one, or is None."""
 

@@ -12,8 +12,7 @@ Symbols: r reward, k log-ratio (nats), L length (tokens), e excess over a budget
 xy the centred sum of products. A row with n = 0 is the identity.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +55,10 @@ IDENTITY = {
 
 if native.AVAILABLE and (native.moments.PROMPT, native.moments.BUDGET) != (PROMPT, BUDGET):
     raise ImportError("the compiled moments are of another version: install budget-cli again")
+_PLACE = {name: place for place, name in enumerate(PROMPT)}
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The columns of a row, for a scan with these budgets (tokens)."""
 
     budgets: tuple[int, ...] = ()
@@ -69,14 +68,10 @@ class Layout:
         """Number of columns of a row."""
         return len(PROMPT) + len(BUDGET) * len(self.budgets)
 
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(PROMPT)}
-
     def at(self, name: str, budget: int | None = None) -> int:
         """Return the column of `name`; for a quantity of the excess, `budget` is the position of its budget."""
         if budget is None:
-            return self._index[name]
+            return _PLACE[name]
         return len(PROMPT) + len(BUDGET) * budget + BUDGET.index(name)
 
     @property

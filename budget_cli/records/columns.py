@@ -87,7 +87,7 @@ class RejectionLimit(NamedTuple):
 FIRST_TEN, ALL_REJECTIONS = RejectionLimit(), RejectionLimit(None)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LabelColumn:
     """One string or integer per response."""
 
@@ -95,7 +95,7 @@ class LabelColumn:
     codes: NDArray[np.intp]  # index into values; -1 if the response has no label
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TextColumn:
     """One text per response, as a digest and a length."""
 
@@ -106,7 +106,7 @@ class TextColumn:
 ExtraColumn = Floats | LabelColumn | TextColumn  # a number is NaN where a response has none
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ResponseColumns:
     """The responses of a block; every array has one entry per response."""
 
@@ -195,7 +195,7 @@ class Tally:
         self.length_origins += other.length_origins
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Decoded:
     """The content of a block; line numbers count from its first line."""
 

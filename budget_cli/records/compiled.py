@@ -213,7 +213,7 @@ def _thread_reader(plan: ReaderPlan) -> Reader:
 # ---- the columns of the reader
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SlotValues:
     """The values of a slot: one entry per line; of an array, one entry per row."""
 

@@ -5,7 +5,8 @@ follows sees arrays only.
 """
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from budget_cli import native
 from budget_cli.errors import InputProblem
@@ -28,8 +29,7 @@ OTHER_BOMS = {
 }
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """The longest line to read, and the rejections to keep."""
 
     max_line_bytes: int = 64 << 20

@@ -30,7 +30,7 @@ Node = tuple[bytes, int, int, int, int, int]  # key, each, slot, span, first chi
 Slot = tuple[int, int, int, int]  # kind, joins, lenient, keeps
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ReaderPlan:
     """The keys that the reader looks for, and the slots for their values."""
 
@@ -45,7 +45,7 @@ class ReaderPlan:
     roots: dict[str, int]  # all these keys → the slots of their spans
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TrieNode:
     """A key of the record, and the keys below it."""
 

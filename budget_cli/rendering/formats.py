@@ -3,7 +3,6 @@
 Names are stable, and what does not exist is null or an empty cell.
 """
 
-import csv
 import io
 import itertools
 from collections.abc import Iterable, Sequence
@@ -28,6 +27,8 @@ def json_line(value: object) -> bytes:
 
 def csv_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """Return a header and rows in which no cell is taken for a formula."""
+    import csv  # 1 ms, and only for this format
+
     text = io.StringIO(newline="")
     quoted = csv.writer(text, lineterminator="\r\n")  # with "\n" alone it would not quote a lone "\r"
     written = []

@@ -11,9 +11,8 @@ from typing import Protocol
 
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
-from budget_cli.records import diagnosis, jsonl
+from budget_cli.records import jsonl
 from budget_cli.records.columns import Decoded, Tally, merge_left_out
-from budget_cli.scanning import summary
 from budget_cli.scanning.parts import merge_named, part_from, under_prompts
 from budget_cli.scanning.plan import Part, Plan, Task, Unit
 from budget_cli.scanning.rollouts import Rollouts
@@ -70,6 +69,8 @@ class _JsonLines:
         block = block_of(task, plan)
         part = part_from(decode(task.source, block, plan), task.source, len(block), plan)
         if part.observations is not None and plan.look_for_duplicate_keys:
+            from budget_cli.records import diagnosis  # only on request
+
             found = list(diagnosis.find_duplicate_keys(bytes(block.view)))
             part.observations.counters.note("repeated_keys", found)
         return part
@@ -130,6 +131,8 @@ class _Summary:
         yield None
 
     def read(self, task: Task, plan: Plan) -> Summary:
+        from budget_cli.scanning import summary  # 2 ms, and few dumps have one
+
         return summary.read(task.source, plan.layout, plan.observe, plan.sample_rewards)
 
 

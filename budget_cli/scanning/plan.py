@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from budget_cli.records.parquet import RowGroup
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to read from every record and what to keep of it; the same in every worker."""
 
     fields: Fields
@@ -50,7 +49,7 @@ class Task(NamedTuple):
     before: int = 0  # lines of the source before it, where the prompts of a second pass depend on that
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Part:
     """The result of one block."""
 

@@ -290,7 +290,7 @@ def _whole(shared: tuple[Plan, str], source: Source, changed_at: int) -> tuple[S
     except InputProblem as problem:
         result = Scan.empty(plan)
         result.problems.append(problem)
-        scanning.finish(result, [], replace(plan, by=""))
+        scanning.finish(result, [], plan._replace(by=""))
     return result, (result.tally, result.bytes)
 
 
@@ -345,7 +345,7 @@ def _folded(
             here = [] if source in result.broken else [_local(source, at_end)]
         except InputProblem as problem:
             result.problems.append(problem)
-        scanning.finish(result, here, replace(plan, by=""))
+        scanning.finish(result, here, plan._replace(by=""))
     return result
 
 

@@ -24,7 +24,7 @@ from budget_cli.sources.local import Source
 LINES_PER_SOURCE = 1 << 40  # place = number of the source · LINES_PER_SOURCE + line
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SourceResult:
     """The result of one source."""
 
@@ -35,7 +35,7 @@ class SourceResult:
     rollouts: Rollouts | None = None  # rows that make up responses, until the source is closed
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Summary:
     """The content of a summary, ready to be folded."""
 
@@ -49,7 +49,7 @@ class Summary:
     reward_sample: RewardSample | None = None  # of all responses, if it was asked for
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ReadSoFar:
     """Records and bytes read so far, for the progress line."""
 
@@ -57,7 +57,7 @@ class ReadSoFar:
     bytes: int = 0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Scan:
     """The result of all sources that have been folded in.
 

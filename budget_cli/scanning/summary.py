@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from budget_cli import native
 from budget_cli.errors import InputProblem, UsageProblem
-from budget_cli.evidence.responses import ObservationSpec
+from budget_cli.evidence.responses import THRESHOLDS, ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
@@ -31,8 +31,6 @@ from budget_cli.sources.local import SUMMARY, Source
 
 SCHEMA = f"budget-cli/{SUMMARY}"
 MOST_STEPS = 2  # in a header: whether there is one step is all that anybody asks
-# thresholds of the checks that apply while records are read → their names in ObservationSpec
-THRESHOLDS = {"positive-log-prob.nats": "positive", "log-ratio-outlier.nats": "outlier"}
 DAMAGED = "damaged summary: the evidence in its header is not valid"
 LONGEST = 1 << 30  # bytes of a line, which a prompt in a million files takes
 

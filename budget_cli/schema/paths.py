@@ -1,6 +1,5 @@
 """Places in a record, as data: a path of keys or a JMESPath expression. Parses nothing and reads no record."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -14,8 +13,7 @@ class Step(NamedTuple):
 Path = tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(NamedTuple):
     """A place that only JMESPath can express."""
 
     text: str

@@ -25,7 +25,7 @@ CANONICAL_FIELDS = Fields()
 SETTINGS = ("source", "detect", "unless", "document", "records", "group", "per_file", "skips", "leave_out")
 EMPTY = "empty"  # in `leave_out`, the key that holds a reason in place of an expression
 ALL = "all"  # to --keep, every reason
-REASON = re.compile("[a-z][a-z0-9-]*")
+REASON = "[a-z][a-z0-9-]*"
 OPTIONAL = tuple(name for name in EXTRAS if name != "by")
 NAMED = (*SETTINGS, *KINDS, *OPTIONAL)
 
@@ -139,7 +139,7 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         raise UsageProblem(f"{where}: leave_out: {EMPTY}: only a line that is a list of records can be empty")
     reasons = [reason for reason in left_out if reason != EMPTY] + [empty_reason] * bool(empty_reason)
     for reason in reasons:
-        if not REASON.fullmatch(reason) or reason in (WHERE, ALL):
+        if not re.fullmatch(REASON, reason) or reason in (WHERE, ALL):
             raise UsageProblem(f"{where}: leave_out: {reason!r}: expected a name such as failed or no-reward")
     if path != str(BUILT_IN):
         _require_places(where, stanza)

@@ -14,7 +14,7 @@ BLOCK_BYTES = 1 << 22  # enough lines for arithmetic on columns to pay off even 
 PIECE_BYTES = 1 << 16
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Block:
     """Whole lines of one source. A line without a newline is the last of the source, or exceeds the limit."""
 

@@ -28,7 +28,7 @@ def show(tmp_path: Path) -> Show:
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         clean: dict[str, str | None] = {"NO_COLOR": None, "FORCE_COLOR": None, "COLUMNS": None, "TERM": None}
         return CliRunner(charset=charset).invoke(
-            build_app(command), [command, *arguments, str(path)], env=clean | settings
+            build_app([command]), [command, *arguments, str(path)], env=clean | settings
         )
 
     return run

@@ -30,10 +30,10 @@ from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
 PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
-OBSERVED = replace(PLAN, observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
+OBSERVED = PLAN._replace(observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
 TWO = Layout((50, 100))
-SUMMARIZED = replace(
-    PLAN, layout=TWO, keep_sources_apart=True, observe=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False)
+SUMMARIZED = PLAN._replace(
+    layout=TWO, keep_sources_apart=True, observe=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False)
 )
 LINE = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
 
@@ -131,7 +131,7 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), OBSERVED, SUMMARIZED]
+    "plan", [PLAN, PLAN._replace(by="file"), PLAN._replace(keep_sources_apart=True), OBSERVED, SUMMARIZED]
 )
 def test_tasks_give_the_scan_of_one_process(ray: StandIn, dumps: Path, plan: Plan) -> None:
     found = sources.find([str(dumps)])
@@ -148,7 +148,7 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
     (dumps / "summary").write_bytes(b"".join(summary_writing.write(part, PLAN.fields, TWO, SUMMARIZED.observe)))
     found, plan = (
         sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]),
-        replace(SUMMARIZED, keep_sources_apart=apart),
+        SUMMARIZED._replace(keep_sources_apart=apart),
     )
     answer = content(cluster.scan(found, plan))
     assert answer == content(scan(found, plan, jobs=1))
@@ -158,7 +158,7 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
 
 
 @pytest.mark.parametrize("many", [1, 80, 1 << 20])
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, by="file"), replace(PLAN, keep_sources_apart=True), OBSERVED])
+@pytest.mark.parametrize("plan", [PLAN, PLAN._replace(by="file"), PLAN._replace(keep_sources_apart=True), OBSERVED])
 def test_prompts_merged_in_shards_equal_those_of_one_process(
     ray: StandIn, dumps: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, many: int
 ) -> None:
@@ -178,12 +178,12 @@ def test_summaries_are_merged_in_shards_too(
     ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     monkeypatch.setattr(cluster, "MANY", many)
-    plan = replace(PLAN, sample=0)
+    plan = PLAN._replace(sample=0)
     folder = tmp_path / "parts"
     folder.mkdir()
     for name in ("1", "2", "4"):
         part = scan(
-            sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), replace(plan, keep_sources_apart=True)
+            sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), plan._replace(keep_sources_apart=True)
         )
         (folder / f"{name}.summary.jsonl").write_bytes(b"".join(summary_writing.write(part, plan.fields, plan.layout)))
     (folder / "2.jsonl").write_bytes((dumps / "2.jsonl").read_bytes())

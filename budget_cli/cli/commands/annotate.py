@@ -13,7 +13,6 @@ from budget_cli.cli.bundles import (
     FieldOptions,
     LocalReadingOptions,
     OutputOptions,
-    flattened,
 )
 from budget_cli.errors import Exit, UsageProblem
 
@@ -41,7 +40,6 @@ Rejects = Annotated[
 ]
 
 
-@flattened
 @console.exits
 def command(
     *,

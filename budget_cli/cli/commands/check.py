@@ -1,7 +1,7 @@
 """`budget-cli check FILES…`: find what is wrong or suspicious in a dump."""
 
 from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import CheckScreenOptions, FieldOptions, ReadingOptions, VerdictOptions, flattened
+from budget_cli.cli.bundles import CheckScreenOptions, FieldOptions, ReadingOptions, VerdictOptions
 from budget_cli.cli.own_options import CheckFormat, CheckFormatOption, CheckOptions
 from budget_cli.errors import Exit, UsageProblem
 
@@ -27,7 +27,6 @@ MOST_BYTES = 1 << 26  # of a baseline; a finding takes 1 KB
 TEXTS = ("prompt_text", "response_text")
 
 
-@flattened
 @console.exits
 def command(
     *,

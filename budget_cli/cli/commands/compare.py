@@ -7,7 +7,6 @@ from budget_cli.cli.bundles import (
     ReadingOptions,
     ScreenOptions,
     VerdictOptions,
-    flattened,
 )
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import Base, CompareFormat, CompareOptions, New
@@ -27,7 +26,6 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 """
 
 
-@flattened
 @console.exits
 def command(
     *,
@@ -69,7 +67,7 @@ def command(
     common, weighing = common_settings(sides, given, aggregate.value)
     for side in sides:
         if side.earlier is None:
-            coefficients._replace(token_budget=common.token_budget).require_budget()
+            coefficients.changed(token_budget=common.token_budget).require_budget()
         side.read(() if common.token_budget is None else (common.token_budget,))
 
     comparison, moved = compare_sides(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import FieldOptions, InventoryOptions, flattened
+from budget_cli.cli.bundles import FieldOptions, InventoryOptions
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ FieldsFormatOption = Annotated[
 ]
 
 
-@flattened
 @console.exits
 def command(
     *,

@@ -7,7 +7,6 @@ from budget_cli.cli.bundles import (
     ReadingOptions,
     ScreenOptions,
     VerdictOptions,
-    flattened,
 )
 from budget_cli.cli.options import Aggregate, LossFormat
 from budget_cli.errors import Exit, UsageProblem
@@ -24,7 +23,6 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 """
 
 
-@flattened
 @console.exits
 def command(
     *,

@@ -11,7 +11,6 @@ from budget_cli.cli.bundles import (
     ReadingOptions,
     VerdictOptions,
     as_arguments,
-    flattened,
 )
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import ReportOptions
@@ -33,7 +32,6 @@ NAMED = 20  # files in the command that the page shows; more would be a page of 
 FOR_CHECKS = ("finish_reason", "advantage", "prompt_length")  # read where the records have them
 
 
-@flattened
 @console.exits
 def command(
     *,

@@ -6,7 +6,7 @@ import typer
 
 from budget_cli.analysis.grid import parse_budgets
 from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, OutputOptions, ReadingOptions, flattened
+from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, OutputOptions, ReadingOptions
 from budget_cli.errors import Exit, UsageProblem
 
 EPILOG = """Examples:
@@ -36,7 +36,6 @@ TokenBudgets = Annotated[
 ]
 
 
-@flattened
 @console.exits
 def command(
     *,

@@ -6,7 +6,7 @@ import typer
 
 from budget_cli.analysis.grid import overlong_grid, parse_grid
 from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import FieldOptions, ReadingOptions, ScreenOptions, VerdictOptions, flattened
+from budget_cli.cli.bundles import FieldOptions, ReadingOptions, ScreenOptions, VerdictOptions
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import SweepFormat, SweepFormatOption, SweepOptions
 from budget_cli.errors import Exit, UsageProblem
@@ -27,7 +27,6 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 """
 
 
-@flattened
 @console.exits
 def command(
     *,
