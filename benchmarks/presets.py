@@ -155,7 +155,8 @@ def main() -> None:
             taken = usages[f"{when} all"].cpu - usages[f"{when} start"].cpu if known else math.nan
             seconds.append(taken)
             cells += [f"{taken:.3f}", f"{megabytes / taken:.0f}"] if taken > 0 else ["–", "–"]
-        rows.append([*cells, *([f"{seconds[1] / seconds[0]:.2f}"] if len(seconds) > 1 else [])])
+        ratio = f"{seconds[1] / seconds[0]:.2f}" if len(seconds) > 1 and min(seconds) > 0 else "–"
+        rows.append([*cells, *([ratio] if asked.against else [])])
     header = ["preset", "MB", *(word for when in programs for word in (f"CPU s, {when}", f"MB/s, {when}"))]
     print_table("presets: CPU time beyond the start", [*header, *(["before / now"] if asked.against else [])], rows)
 
