@@ -56,6 +56,7 @@ WITHOUT_LENGTHS = [  # a dump, its tokens in all counted by hand, and what else 
     ("skyrl-eval.jsonl", 4, ()),
     ("agent-lightning.jsonl", 5, ()),
     ("verifiers-2025.jsonl", 4, ()),
+    ("agent-r1.jsonl", 22, ()),  # of the steps of a trajectory the sum: 6 + 1, 1, 6 + 6, 2
     ("rllm.json", 3, ()),  # of the steps of a trajectory the sum
     ("art.jsonl", 6, ()),
     ("art-parquet.parquet", 5, ()),

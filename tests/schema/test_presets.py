@@ -150,6 +150,8 @@ EXPECTED = {
     # step 4: 1 0 and ½ 0; step 5: 1 1 of a prompt that step 4 has too. Log-ratios -0.75+0.5, -1+0.5, -1.25+1,
     # -0.75+1, -0.5+0.5, -0.5+1
     "rl-logging-board": Expected(0.5 + 0.125, 3, 6, [2, 1, 3, 2, 1, 2], [-0.25, -0.5, -0.25, 0.25, 0.0, 0.5]),
+    # 0 + 1 and 0; ¼ + ¾ and ½
+    "agent-r1": Expected(0.5 + 0.125, 2, 4),
 }
 
 
@@ -322,6 +324,7 @@ MORE: dict[str, tuple[object, object, float | None, int, int]] = {
     "inspect-ai": ("stop", None, None, 2, 4),
     "inspect-ai-summaries": (None, None, None, 2, 0),
     "rl-logging-board": (None, 4, None, 2, 6),
+    "agent-r1": (None, 9, None, 2, 4),
 }
 
 
