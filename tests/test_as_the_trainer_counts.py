@@ -162,7 +162,32 @@ TWICE = [
     Case("verl_written_twice.jsonl", REWARDS, 0.2222, 6, {"rows": 6, "records.read": 12}, "6 responses, 2 prompts"),
     Case("verl_written_once.jsonl", REWARDS, 0.2222, 6, {"rows": 6, "records.read": 6}),
 ]
-CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED, *TWICE]
+TURNS = ("-B", "30", "--beta", "0.01", "--kl-coef", "0")
+COUNTED = [
+    # rewards 1, 0; 1, 0 and lengths of turns, all within 30: 4 · 0.25 / 4
+    Case(
+        "lengths_are_turns.jsonl",
+        (*TURNS, "--field", "response_length=length(response_token_ids)"),
+        0.25,
+        4,
+        {},
+        "pass",
+    ),
+    # 70, 50; 60, 25 tokens: 0.6, -0.2; 0.7, 0: (0.4² + 0.4² + 0.35² + 0.35²) / 4 = 0.14125
+    Case("lengths_are_turns.jsonl", (*TURNS, "--field", "response_length=length(response_token_ids[])"), 0.1413, 4),
+    # two tokens of each second turn are masked: 68, 50; 58, 23: 0.62, -0.2; 0.72, 0: (0.41² + 0.36²) / 2 = 0.14885
+    Case("lengths_are_turns.jsonl", (*TURNS, "--field", "response_length=kept(response_loss_mask[])"), 0.1488, 4),
+    Case(
+        "lengths_are_turns.jsonl",
+        (*TURNS, "--field", "response_length=kept(response_loss_mask)"),
+        None,
+        0,
+        {"records.rejected": 4},
+        "kept: the mask is a list of lists; MASK[] joins them, if they are the response's turns",
+        exits=1,
+    ),
+]
+CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED, *TWICE, *COUNTED]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.file} {' '.join(case.options)}" for case in CASES])
@@ -231,6 +256,22 @@ FOUND = [
         "penalty-in-reward",
         "info",
         "β 0.005 over 600 tokens",
+    ),
+    Finding(
+        "lengths_are_turns.jsonl",
+        "lengths_of_the_response.jsonl",
+        ("-B", "64", "--kl-coef", "0", "--field", "response_length=length(response_token_ids) || response_length"),
+        "length-is-turns",
+        "warning",
+        "response_length is the number of turns in response_token_ids, not of tokens, in all 4 samples examined",
+    ),
+    Finding(
+        "lengths_of_the_prompt.jsonl",
+        "lengths_of_the_response.jsonl",
+        ("-B", "64", "--kl-coef", "0"),
+        "lengths-equal-by-prompt",
+        "warning",
+        "the responses to a prompt are equally long, in all 4 prompts, but not the texts of 4 of the first 4 prompts",
     ),
 ]
 

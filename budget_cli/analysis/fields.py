@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.records import detection
+from budget_cli.records.first_lengths import wrong_unit
 from budget_cli.records.record import reason_to_leave_out, response_texts
 from budget_cli.schema.fields import KINDS, LINE, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
@@ -83,7 +84,8 @@ def take_inventory(
             "--budget-penalty-coef: give 0, or map the length with --field response_length=…, or count the tokens of"
             " response_text with --tokenizer path/to/tokenizer.json"
         )
-    doubts = [detection.character_length_warning(samples, fields)]
+    unit = wrong_unit(samples, fields)
+    doubts = [] if unit is None else [str(unit)]
     if _all_zero(samples, fields):
         doubts.append("response_length is 0 in every sample, so it is not a token count")
     near = tuple(f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in fits if fit.is_near)
@@ -95,7 +97,7 @@ def take_inventory(
         near[:3],
         unused,
         tuple(cannot),
-        tuple(filter(None, doubts)),
+        tuple(doubts),
         _left_out(values, samples, fields),
     )
 

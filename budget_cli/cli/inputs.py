@@ -15,6 +15,7 @@ from budget_cli.cli.options import GroupBy
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.records import detection
 from budget_cli.records.doubts import Doubt, doubts, ids_recur
+from budget_cli.records.first_lengths import FirstLengths, first_lengths, other_text, wrong_unit
 from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
     EXTRAS,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ROLLOUT = ("rollout_id", "turn")
 EXPECTED = {"number": "a number", "label": "a string or an integer", "text": "a text"}  # by the kind of an extra
 DOUBTED = ("prompt_text", "advantage")  # what may contradict the prompt ids
+LOOKED_AT = (*DOUBTED, "response_text")  # of the first samples, also where the scan does not read it
 LABEL = "by"  # the extra field that --by places
 
 
@@ -177,6 +179,7 @@ class Placement:
         self._weights = reward_names(options.reward_weights or [])
         self._null: set[str] = set()  # optional fields that are null in some of the first records
         self.doubts: list[Doubt] = []  # once the dump is known
+        self.first_lengths = FirstLengths()  # the same, if optional fields are read
         self._preset, self._preset_files = options.preset, options.presets or []
 
     @property
@@ -263,6 +266,7 @@ class Placement:
         if not optional and not fields.compares_tokens and not self.named_extras:
             return fields
         samples = detection.glance(records, fields)
+        self.first_lengths = first_lengths(samples, fields) if optional else FirstLengths()
         self._null = {name for name in self.named_extras if detection.has_null(samples, fields, name)}
         fields = replace(fields, compares_tokens=fields.compares_tokens and detection.has_token_pairs(samples, fields))
         return self._without(fields, set(optional) - detection.extras_present(samples, fields) - self.named_extras)
@@ -320,7 +324,7 @@ class Placement:
         where = records[0].name + (f" and {len(records) - 1} more" if len(records) > 1 else "")
         if self._preset is None:
             record = detection.canonical_first_record(records, mapped)
-            if record is not None and detection.character_length_warning([record], mapped) is None:
+            if record is not None and wrong_unit([record], mapped) is None:
                 fields = self._with_steps([record], mapped)
                 if any(detection.has_field([record], fields, name) for name in DOUBTED):
                     self._doubt(detection.glance(records, fields), fields, where, quiet)
@@ -332,17 +336,17 @@ class Placement:
                 mapped = replace(mapped, records=TABLE, document=start.is_document)
             elif start.is_document:
                 mapped = self._in_document(start, mapped, where)
-            _warn_of_characters(start, mapped, where, quiet)
+            _warn_of_lengths(start, mapped, where, quiet)
             samples = detection.samples(start.values, mapped)
             fields = self._with_steps(samples, mapped)
             self._doubt(samples, fields, where, quiet)
             return fields
-        all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT, *DOUBTED))))
+        all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT, *LOOKED_AT))))
         fields = preset.apply_to(all_read).with_places(self.places)
         if start.is_table:
             fields = replace(fields, records=TABLE, document=start.is_document)
         rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
-        fields = self._without(fields, set(DOUBTED) - set(self.bare.extras))
+        fields = self._without(fields, set(LOOKED_AT) - set(self.bare.extras))
         fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)
         if fields.id_file_prefix is not None and not in_full:
             fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
@@ -354,7 +358,7 @@ class Placement:
             raise UsageProblem(
                 _missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset), has_text)
             )
-        _warn_of_characters(start, fields, where, quiet)
+        _warn_of_lengths(start, fields, where, quiet)
         self._doubt(detection.samples(start.values, fields), fields, where, quiet)
         return fields
 
@@ -458,11 +462,13 @@ def _common_folder(found: Sequence[Source]) -> str:
     return os.path.join(folder, "") if folder else ""
 
 
-def _warn_of_characters(start: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
-    """Warn if lengths are needed and appear to count characters."""
+def _warn_of_lengths(start: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
+    """Warn if lengths are needed and appear to count characters, turns, or text that the policy did not write."""
     if fields.needs_length and not quiet:
-        doubt = detection.character_length_warning(detection.samples(start.values, fields), fields)
-        if doubt is not None:
+        samples = detection.samples(start.values, fields)
+        unit = wrong_unit(samples, fields)
+        other = other_text(samples, fields) if fields.tokenizer is not None else None
+        for doubt in filter(None, (unit, other)):
             console.say(f"{where}: warning: {doubt}")
 
 

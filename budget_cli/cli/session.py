@@ -36,6 +36,7 @@ from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, Rejection, RejectionLimit
+from budget_cli.records.first_lengths import FirstLengths
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan
 from budget_cli.scanning.parts import without_step
@@ -335,6 +336,7 @@ class Session:
             self.placement.doubts,
             self.recurring,
             scan.later_prompts,
+            FirstLengths() if scan.observations.per_prompt is None else self.placement.first_lengths,
         )
 
     # ---- write, exit

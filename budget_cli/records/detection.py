@@ -9,7 +9,7 @@ import orjson
 
 from budget_cli.errors import InputProblem
 from budget_cli.schema.fields import Fields, names_for
-from budget_cli.schema.json_values import Invalid, count_characters
+from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import (
     MISSING,
     TABLE,
@@ -28,7 +28,6 @@ from budget_cli.sources.local import Kind, Source
 RECORDS = 1000  # the most that are examined
 HEAD_BYTES = 1 << 22
 GLANCE_BYTES = 1 << 18  # enough to find which fields records have
-TELLING = 8  # tokens; shorter texts may have as many characters by chance
 LONGEST_BYTES = 1 << 26  # of a first line or a document: the parallel arrays of a whole step are one line
 
 
@@ -178,28 +177,6 @@ def records_of(value: Any, fields: Fields) -> list[Any] | None:
         return split_records(value, fields)
     except (Invalid, NotASample):
         return None
-
-
-def character_length_warning(found: Sequence[dict[str, Any]], fields: Fields) -> str | None:
-    """Warn if every length equals the number of characters of some text; None if not."""
-    lengths = [(sample, length) for sample in found if (length := _length(sample, fields)) is not None]
-    if not lengths or max(length for _, length in lengths) < TELLING:
-        return None
-    for key in lengths[0][0]:
-        if all(count_characters(sample.get(key)) == length for sample, length in lengths):
-            return (
-                f"response_length is the number of characters of {key}, not of tokens, in all {len(lengths):,} samples"
-                " examined"
-            )
-    return None
-
-
-def _length(sample: dict[str, Any], fields: Fields) -> float | None:
-    try:
-        length = value_at(sample, fields.paths["response_length"])
-    except Invalid:
-        return None
-    return length if isinstance(length, (int, float)) and not isinstance(length, bool) else None
 
 
 def extras_present(found: Sequence[dict[str, Any]], fields: Fields) -> set[str]:

@@ -293,3 +293,15 @@ def test_without_the_option_the_library_is_not_imported(folder: Path) -> None:
         done = start(*arguments, *more, patch=f"{patch}\n{leave}", cwd=folder)
         assert done.returncode == 0, done.stderr.decode()
         assert done.stderr.decode().splitlines()[-1] == expected
+
+
+def test_text_that_the_policy_did_not_write_is_counted_but_not_in_silence(budget_cli: Run, folder: Path) -> None:
+    searched = {"output": "one <information>two</information> three"}
+    (folder / "search.jsonl").write_bytes(lines([VERL[0], *({**record, **searched} for record in VERL[1:])]))
+    said = "3 of the first 4 texts hold <information> and what follows it, which the policy did not write, and the"
+    done = budget_cli("loss", "search.jsonl", *ARGUMENTS, cwd=folder)
+    assert f"budget-cli: search.jsonl: warning: {said} lengths count it\n" in done.stderr.decode()
+    found = answer(budget_cli, folder, "search.jsonl", *ARGUMENTS, command="check")
+    (finding,) = [one for one in found["findings"] if one["code"] == "lengths-hold-other-text"]
+    assert (finding["severity"], finding["message"]) == ("warning", f"{said} lengths count it")
+    assert "warning: " not in budget_cli("loss", "verl.jsonl", *ARGUMENTS, cwd=folder).stderr.decode()

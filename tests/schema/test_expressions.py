@@ -51,7 +51,8 @@ def only(column: Floats | None) -> float:
 VALUES: list[tuple[str, dict[str, Any], Any]] = [  # expression, record, what it finds
     ("kept(m)", {"m": [0, 1, 1, 0, 1]}, 3),
     ("kept(m)", {"m": [False, True, 0.0, -100, 5, -1, -100.0]}, 3),
-    ("kept(m)", {"m": ["", None, [], {}]}, 4),
+    ("kept(m)", {"m": ["", None, {}]}, 3),
+    ("kept(m[])", {"m": [[0, 1, 1], [], [1, -100]]}, 3),
     ("kept(m)", {"m": []}, 0),
     ("masked(v, m)", {"v": [-1, -2, -4], "m": [0, 1, 1]}, [-2, -4]),
     ("masked(v, m)", {"v": ["a", None], "m": [-100, True]}, [None]),
@@ -222,9 +223,13 @@ def found(function: str, value: str, types: str, received: str) -> str:
     return f"In function {function}(), {value}, expected one of: [{types}], received: {received}"
 
 
+NESTED = "the mask is a list of lists; MASK[] joins them, if they are the response's turns"
 WRONG: list[tuple[str, dict[str, Any], str, str]] = [  # mapping, record, code, message
     ("response_length=kept(x)", {"x": 3}, "wrong-type", found("kept", "3", "'array'", '"number"')),
     ("log_prob=masked(x, m)", {"x": "a", "m": []}, "wrong-type", found("masked", "a", "'array'", '"string"')),
+    ("response_length=kept(m)", {"m": [[1, 1], [0]]}, "wrong-type", "kept: " + NESTED),
+    ("log_prob=masked(x, m)", {"x": [[1], [1]], "m": [[1], [0]]}, "wrong-type", "masked: " + NESTED),
+    ("log_prob=until_kept(x, m)", {"x": [1, 1], "m": [[0], [1]]}, "wrong-type", "until_kept: " + NESTED),
     ("log_prob=masked(x, m)", {"x": [1], "m": [1, 1]}, "unequal-lengths", "1 values, but 2 elements in the mask"),
     ("log_prob=masked(x, m)", {"x": ["a"], "m": [1]}, "wrong-type", "element 0: expected a number, found a string"),
     ("log_prob=until_kept(x, m)", {"x": {}, "m": []}, "wrong-type", found("until_kept", "{}", "'array'", '"object"')),

@@ -29,6 +29,7 @@ from budget_cli.cli.inputs import Placement
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.records import detection, parquet, reference
+from budget_cli.records.first_lengths import wrong_unit
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.scan import scan
@@ -715,8 +716,8 @@ def test_a_text_whose_characters_are_the_length_is_named(
     records: list[dict[str, Any]], place: str, said: str | None
 ) -> None:
     fields = Fields().with_places(parse_mappings([f"response_length={place}"]))
-    found = detection.character_length_warning(records, fields)
-    assert (found or "").startswith(f"response_length is the number of characters of {said}" if said else "")
+    found = wrong_unit(records, fields)
+    assert str(found or "").startswith(f"response_length is the number of characters of {said}" if said else "")
     assert (found is None) is (said is None)
 
 

@@ -452,19 +452,35 @@ LENGTHS = [
         " with `--tokenizer`.",
         '"response_length": 203 in every record, for texts of 300 to 2,400 characters',
         "Responses that were all cut off at the same length without a finish reason that says so, some of them in a"
-        " script that takes fewer characters for as many tokens. Not checked below 8 responses or 16 tokens.",
+        " script that takes fewer characters for as many tokens. Without `--text`, the texts of the first records are"
+        " compared. Not checked below 8 responses or 16 tokens.",
         needs=("length",),
         thresholds=(
             Threshold(
                 "all-lengths-equal.spread",
                 0.35,
-                "standard deviation of the number of characters, as a share of its mean, from which texts are not"
-                " equally long",
+                "standard deviation of the number of characters or tokens, as a share of its mean, from which texts are"
+                " not equally long",
                 "a convention of this tool",
             ),
         ),
         otherwise="info if there are neither texts nor lists of log-probs to compare with, and the length is no"
         " multiple of 8 or 10, as a maximum would be",
+    ),
+    Check(
+        "lengths-equal-by-prompt",
+        "lengths",
+        "warning",
+        "The responses to a prompt are equally long, for every prompt.",
+        "The field holds something of the prompt, such as its length or that of the padded group, so the penalty is the"
+        " same for all responses that are compared and teaches nothing.",
+        "Map the number of tokens of the response, as in `--field 'response_length=length(token_ids)'`, or count them"
+        " with `--tokenizer`.",
+        "prompt p: lengths 87, 87, 87, 87; prompt q: 140, 140, 140, 140",
+        "Responses that are copies (`identical-responses`), or that all have one form. Texts are those of the first"
+        " records. Not checked below 4 prompts or 16 tokens, or where as many log-probs are in the record.",
+        needs=("length",),
+        otherwise="info if there are neither texts nor lists of log-probs to compare with",
     ),
     Check(
         "zero-length",
@@ -499,8 +515,9 @@ LENGTHS = [
         "The budget is in tokens; a length in characters reaches it three to four times too early.",
         "Map the number of tokens.",
         '"response_length": 16 for a text of 16 characters',
-        "Scripts and tokenisers with about one token per character (Chinese, bytes).",
-        needs=("records", "length", "text"),
+        "Scripts and tokenisers with about one token per character (Chinese, bytes). Without `--text`, found if every"
+        " length of the first records is the number of characters of the same field.",
+        needs=("records", "length"),
         thresholds=(
             Threshold(
                 "length-is-characters.share",
@@ -514,12 +531,13 @@ LENGTHS = [
         "length-is-turns",
         "lengths",
         "warning",
-        "Lengths far too small for the texts.",
+        "Lengths that are numbers of turns, or far too small for the texts.",
         "They count turns, messages or words of a header instead of tokens, so no response ever exceeds a budget.",
-        "Map the number of tokens.",
-        '"response_length": 3 for a text of 2,000 characters',
-        "Texts that contain more than the response, such as tool output that is not counted.",
-        needs=("records", "length", "text"),
+        "Map the number of tokens: of a list of lists, `--field 'response_length=length(response_token_ids[])'`.",
+        '"response_length": 3 for a text of 2,000 characters, or beside three lists of token ids',
+        "Texts that contain more than the response, such as tool output that is not counted. Without `--text`, found if"
+        " every length of the first records is the number of lists of tokens in the same field.",
+        needs=("records", "length"),
         thresholds=(
             Threshold(
                 "length-is-turns.characters",
@@ -528,6 +546,21 @@ LENGTHS = [
                 "the longest tokens of common vocabularies are shorter",
             ),
         ),
+    ),
+    Check(
+        "lengths-hold-other-text",
+        "lengths",
+        "warning",
+        "Texts of responses that hold tool output or a turn of the user, which the lengths may count.",
+        "The policy did not write these tokens, so the penalty is for the length of a tool's answer.",
+        "Map a length that counts only what was generated, as in `--field 'response_length=kept(response_mask)'`, or"
+        " make the trainer dump one.",
+        '"output": "<think>…</think> <search>…</search> <information>…</information>…"',
+        "Lengths that the trainer counted by its mask. A policy that has learned to write such markers itself. Only the"
+        " first records are examined, and nothing where the length is placed at a mask or at the server's count of"
+        " generated tokens.",
+        needs=("records", "length"),
+        otherwise="info unless `--tokenizer` counts these texts",
     ),
     Check(
         "truncated",

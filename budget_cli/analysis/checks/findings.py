@@ -18,6 +18,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
 from budget_cli.records.columns import LeftOut, Rejection, Tally
 from budget_cli.records.doubts import Doubt
+from budget_cli.records.first_lengths import FirstLengths
 
 
 class Severity(IntEnum):
@@ -79,6 +80,7 @@ class CheckInput(NamedTuple):
     doubts: Sequence[Doubt]  # of the first samples
     recurring: int  # prompts of later files that recur at full size, if most do
     later_prompts: int  # prompts of later files
+    first_lengths: FirstLengths  # what those samples show of their lengths
 
     def threshold(self, name: str) -> float:
         """Return the threshold of this name."""

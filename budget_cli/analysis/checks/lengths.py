@@ -6,11 +6,13 @@ import numpy as np
 
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
+from budget_cli.records.first_lengths import Sizes
 
 BEYOND = 1.5  # tokens per character; more are neither the tokens nor the characters of the text
 TELLING = 20  # mean characters per text, below which their number means nothing
 SEVERAL = 8  # responses, below which equal lengths mean nothing
 LONG = 16  # tokens; answers that are shorter may well be equally long
+FEW_PROMPTS = 4  # below which responses to a prompt may be equally long by chance, or because they repeat
 
 
 def check(dump: CheckInput) -> Findings:
@@ -23,6 +25,7 @@ def check(dump: CheckInput) -> Findings:
         yield finding("some-without-length", message, count, responses, "responses", dump.occurrences("without_length"))
     yield from _zero(dump, known)
     yield from _equal(dump)
+    yield from _equal_by_prompt(dump)
     yield from _tokens(dump)
     yield from _unit(dump)
     yield from _truncated(dump)
@@ -56,17 +59,51 @@ def _equal(dump: CheckInput) -> Findings:
         message += f"; {other:,} of them have another number of log-probs"
     elif counters.total("with_tokens"):
         return
-    elif counters.total("texts") == responses:
-        mean = counters.total("characters") / responses
-        spread = math.sqrt(max(0.0, counters.total("characters_squared") / responses - mean * mean))
-        if mean < TELLING or spread < dump.threshold("all-lengths-equal.spread") * mean:
+    elif (sizes := _sizes(dump)) is not None:
+        if sizes.mean < TELLING or sizes.spread < dump.threshold("all-lengths-equal.spread") * sizes.mean:
             return
-        message += f", but their texts have {mean:,.0f} ± {spread:,.0f} characters"
+        whose = "their texts" if sizes.samples == responses else f"the first {sizes.samples:,} texts"
+        message += f", but {whose} have {sizes.mean:,.0f} ± {sizes.spread:,.0f} {sizes.unit}"
     elif counters.count("truncated") or length % 8 == 0 or length % 10 == 0:
         return
     else:
         message, severity = f"{message}, and that is not a usual maximum; --text compares it with the texts", "info"
     yield finding("all-lengths-equal", message, responses, responses, "responses", severity=severity)
+
+
+def _sizes(dump: CheckInput) -> Sizes | None:
+    """Return the sizes of the texts: of all if they were read, otherwise those of the first records."""
+    total, responses = dump.counters.total, dump.responses
+    if total("texts") != responses:
+        return dump.first_lengths.sizes
+    mean = total("characters") / responses
+    spread = math.sqrt(max(0.0, total("characters_squared") / responses - mean * mean))
+    return Sizes("characters", responses, mean, spread, 0, 0)
+
+
+def _equal_by_prompt(dump: CheckInput) -> Findings:
+    """Yield a finding if the lengths of every prompt's responses are equal, and those of different prompts are not."""
+    n, shortest, longest = (dump.groups.column(name) for name in ("n", "L_min", "L_max"))
+    several = n > 1
+    prompts, count = int(np.count_nonzero(several)), int(n[several].sum())
+    if prompts < FEW_PROMPTS or not dump.has_lengths or np.any((shortest != longest)[several]):
+        return
+    lengths, counters = longest[several], dump.counters
+    if lengths.min() == lengths.max() or lengths.mean() < LONG or counters.count("truncated") == dump.responses:
+        return
+    message, severity = f"the responses to a prompt are equally long, in all {counted(prompts, 'prompt')}", "warning"
+    other, sizes = counters.count("other_tokens"), dump.first_lengths.sizes
+    if other:
+        message += f"; {other:,} responses have another number of log-probs"
+    elif counters.total("with_tokens"):
+        return
+    elif sizes is not None and sizes.prompts:
+        if 2 * sizes.uneven < sizes.prompts:
+            return
+        message += f", but not the texts of {sizes.uneven:,} of the first {counted(sizes.prompts, 'prompt')}"
+    else:
+        severity = "info"
+    yield finding("lengths-equal-by-prompt", message, count, dump.responses, "responses", severity=severity)
 
 
 def _tokens(dump: CheckInput) -> Findings:
@@ -96,6 +133,20 @@ def _tokens(dump: CheckInput) -> Findings:
 
 
 def _unit(dump: CheckInput) -> Findings:
+    found = {one.code: one for one in _unit_in_texts(dump)}
+    unit = dump.first_lengths.wrong_unit
+    if unit is not None:
+        code = f"length-is-{unit.unit}"
+        remedy = f"Map the number of tokens: `--field 'response_length={unit.tokens}'`." if unit.tokens else None
+        found.setdefault(code, finding(code, str(unit), unit.samples, unit.samples, "responses", remedy=remedy))
+    yield from found.values()
+    other = dump.first_lengths.other_text
+    if other is not None:
+        severity = "warning" if other.is_counted else "info"
+        yield finding("lengths-hold-other-text", str(other), other.texts, other.of, "responses", severity=severity)
+
+
+def _unit_in_texts(dump: CheckInput) -> Findings:
     counters = dump.counters
     texts, characters, tokens = counters.total("texts"), counters.total("characters"), counters.total("length_of_texts")
     if not texts or not tokens or characters < TELLING * texts:

@@ -110,6 +110,16 @@ ROWS = [
     for r in "xy"
     for i in (0, 1)
 ]
+NO_TEXTS = without(GOOD, "response_text")
+TOKENS_ONLY = change(NO_TEXTS, response_ids=lambda r: [7] * r["response_length"])
+OF_TURNS = change(NO_TEXTS, ids=lambda r: [[7] * 40] * (1 + r["response_length"] % 3), log_prob=lambda r: None)
+SEARCHED = "so I look it up <search>Paris</search> <information>a city</information> and so it is a city"
+
+
+def of_prompt(record: Record) -> int:
+    """A length that all responses to a prompt share."""
+    return 87 + 13 * int(record["prompt_id"][1:])
+
 
 RECORDS: dict[str, Pair] = {
     "non-finite": Pair(
@@ -491,13 +501,74 @@ PAIRS: dict[str, list[Pair]] = {
             "every length is 203 tokens, in all 8 responses; 8 of them have another number of log-probs",
             BUDGET,
         ),
-        # with neither, a length that is a usual maximum may be one
+        # without --text, the texts and tokens of the first records tell
         Pair(
             change(GOOD, response_length=lambda r: 203),
-            change(GOOD, response_length=lambda r: 200),
+            change(GOOD, response_length=lambda r: 203, response_text=lambda r: "a bc" * (150 + len(r["prompt_id"]))),
+            "warning",
+            72,
+            "every length is 203 tokens, in all 72 responses, but ",
+            BUDGET,
+        ),
+        Pair(
+            change(TOKENS_ONLY, response_length=lambda r: 203),
+            change(TOKENS_ONLY, response_length=lambda r: 203, response_ids=lambda r: [7] * 203),
+            "warning",
+            72,
+            "every length is 203 tokens, in all 72 responses, but ",
+            BUDGET,
+        ),
+        # with neither, a length that is a usual maximum may be one
+        Pair(
+            change(NO_TEXTS, response_length=lambda r: 203),
+            change(NO_TEXTS, response_length=lambda r: 200),
             "info",
             72,
             "every length is 203 tokens, in all 72 responses, and that is not a usual maximum",
+            BUDGET,
+        ),
+    ],
+    "lengths-equal-by-prompt": [
+        Pair(
+            change(GOOD, response_length=of_prompt),
+            GOOD,
+            "warning",
+            72,
+            "the responses to a prompt are equally long, in all 12 prompts, but not the texts of ",
+            BUDGET,
+        ),
+        # copies, which other checks find
+        Pair(
+            change(NO_TEXTS, response_length=of_prompt),
+            change(GOOD, response_length=of_prompt, response_text=lambda r: "abcd" * of_prompt(r)),
+            "info",
+            72,
+            "the responses to a prompt are equally long, in all 12 prompts",
+            BUDGET,
+        ),
+        # lists of log-probs tell
+        Pair(
+            change(NO_TEXTS, response_length=of_prompt, log_prob=lambda r: [-0.4] * r["response_length"]),
+            change(NO_TEXTS, response_length=of_prompt, log_prob=lambda r: [-0.4] * of_prompt(r)),
+            "warning",
+            72,
+            "in all 12 prompts; 72 responses have another number of log-probs",
+            BUDGET,
+        ),
+        Pair(
+            change(NO_TEXTS[:24], response_length=of_prompt),
+            change(NO_TEXTS[:18], response_length=of_prompt),  # three prompts
+            "info",
+            24,
+            "in all 4 prompts",
+            BUDGET,
+        ),
+        Pair(
+            change(NO_TEXTS, response_length=of_prompt),
+            change(NO_TEXTS, response_length=lambda r: 4 + of_prompt(r) % 9),  # short answers of a fixed form
+            "info",
+            72,
+            "in all 12 prompts",
             BUDGET,
         ),
     ],
@@ -543,6 +614,14 @@ PAIRS: dict[str, list[Pair]] = {
             72,
             "lengths sum to 100% of the characters of the texts; in 72 of 72 texts they are equal",
         ),
+        Pair(
+            change(GOOD[:12], response_length=lambda r: len(r["response_text"])),
+            change(GOOD[:12], response_length=lambda r: len(r["response_text"]) // 4),
+            "warning",
+            12,
+            "response_length is the number of characters of response_text, not of tokens, in all 12 samples examined",
+            BUDGET,
+        ),
     ],
     "length-is-turns": [
         Pair(
@@ -551,6 +630,43 @@ PAIRS: dict[str, list[Pair]] = {
             "warning",
             72,
             "a token would be ",
+        ),
+        Pair(
+            change(OF_TURNS, response_length=lambda r: len(r["ids"])),
+            change(OF_TURNS, response_length=lambda r: sum(map(len, r["ids"]))),
+            "warning",
+            72,
+            "response_length is the number of turns in ids, not of tokens, in all 72 samples examined",
+            BUDGET,
+        ),
+        # every value in a list of its own, as NeMo-RL writes them
+        Pair(
+            change(OF_TURNS, response_length=lambda r: len(r["ids"])),
+            change(OF_TURNS, response_length=lambda r: 1, ids=lambda r: [[5] * 12]),
+            "warning",
+            72,
+            "turns in ids",
+            BUDGET,
+        ),
+    ],
+    "lengths-hold-other-text": [
+        Pair(
+            [{**r, "response_text": SEARCHED} if i % 3 == 0 else r for i, r in enumerate(GOOD)],
+            GOOD,
+            "info",
+            24,
+            "24 of the first 72 texts hold <information> and what follows it, which the policy did not write, and the"
+            " lengths may count it",
+            (*ALL, "--ignore", "identity"),
+        ),
+        # messages say who wrote them
+        Pair(
+            change(GOOD[:8], response_text=lambda r: SEARCHED),
+            change(GOOD[:8], response_text=lambda r: [{"role": "tool", "content": SEARCHED}]),
+            "info",
+            8,
+            "8 of the first 8 texts hold <information>",
+            BUDGET,
         ),
     ],
     "truncated": [
