@@ -164,6 +164,16 @@ TWICE = [
 ]
 TURNS = ("-B", "30", "--beta", "0.01", "--kl-coef", "0")
 COUNTED = [
+    # 1, 1 and a row that pads the batch: 1/3, 1/3, -2/3; 0, 0, 0: (2/9 + 4/9) / 6. Without that row all are 0
+    Case("padded.jsonl", REWARDS, 0.1111, 6),
+    Case(
+        "padded.jsonl",
+        (*REWARDS, "--where", "response_length > `1`"),
+        0.0,
+        5,
+        {"left_out": {"where": 1}},
+        "left out 1 sample",
+    ),
     # rewards 1, 0; 1, 0 and lengths of turns, all within 30: 4 · 0.25 / 4
     Case(
         "lengths_are_turns.jsonl",
@@ -256,6 +266,25 @@ FOUND = [
         "penalty-in-reward",
         "info",
         "β 0.005 over 600 tokens",
+    ),
+    # a row that pads the batch: one token, no text, reward 0
+    Finding(
+        "padded.jsonl",
+        "not_padded.jsonl",
+        ("-B", "900", "--kl-coef", "0"),
+        "one-token",
+        "warning",
+        "1 of 6 responses has one token, and no other fewer than 180",
+        3,
+    ),
+    # turns that are cut off at the maximum and end in a call of a tool
+    Finding(
+        "cut_off_calling_tools.jsonl",
+        "cut_off_by_reason.jsonl",  # its own finding says so
+        ("-B", "900", "--beta", "0.001", "--kl-coef", "0"),
+        "at-maximum",
+        "warning",
+        "6 of 16 responses (38%) have the same maximum length, 1,024 tokens",
     ),
     Finding(
         "lengths_are_turns.jsonl",

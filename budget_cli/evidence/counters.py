@@ -146,6 +146,7 @@ class _Block:
         self.counters.reward_sample.add(r.reward, r.length, r.prompt_length)
         self._mark("without_length", np.isnan(r.length))
         self._mark("zero_length", r.length == 0)
+        self._mark("one_token", r.length == 1)
         if r.tokens is not None:
             off = r.tokens - r.length
             self._mark("other_tokens", (off != 0) & ~np.isnan(off))

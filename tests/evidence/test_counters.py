@@ -90,6 +90,7 @@ def test_log_prob_findings_are_counted_with_their_locations() -> None:
         "positive_log_prob": (1, [Location(1, 0)]),
         "zero_old_log_prob": (1, [Location(3, 0)]),  # of one token it may be certain
         "outlier": (1, [Location(4, 0)]),
+        "one_token": (1, [Location(2, 0)]),
     }
     sums = {
         name: found.total(name) for name in ("zero_log_prob", "zero_old_log_prob", "with_log_ratio", "no_log_ratio")

@@ -494,6 +494,27 @@ LENGTHS = [
         needs=("length",),
     ),
     Check(
+        "one-token",
+        "lengths",
+        "warning",
+        "A few responses of one token, far below all others.",
+        "Rows that pad a batch, so that its workers can divide it, have one token and a reward of 0. The trainer masks"
+        " them, but here each is a response that shifts its prompt's baseline.",
+        "Look at such a record. Leave padding out with `--where`, as in ``--where 'response_length > `1`'``.",
+        '"output": "", "response_length": 1 among responses of 200 to 900 tokens',
+        "A policy that ends some answers at once: then the end-of-sequence token is all that it wrote. Checked only if"
+        " no other response has fewer than 16 tokens.",
+        needs=("length",),
+        thresholds=(
+            Threshold(
+                "one-token.share",
+                0.5,
+                "largest share of responses of one token",
+                "beyond it these are the answers; a trainer pads less than a batch",
+            ),
+        ),
+    ),
+    Check(
         "token-count-differs",
         "lengths",
         "error",

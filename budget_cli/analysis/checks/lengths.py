@@ -24,6 +24,7 @@ def check(dump: CheckInput) -> Findings:
         message = f"{count:,} of {counted(responses, 'response')} have no length"
         yield finding("some-without-length", message, count, responses, "responses", dump.occurrences("without_length"))
     yield from _zero(dump, known)
+    yield from _one_token(dump, known)
     yield from _equal(dump)
     yield from _equal_by_prompt(dump)
     yield from _tokens(dump)
@@ -43,6 +44,19 @@ def _zero(dump: CheckInput, known: int) -> Findings:
     else:
         message = f"{zero:,} of {counted(known, 'response')} {'is' if zero == 1 else 'are'} 0 tokens long"
         yield finding("zero-length", message, zero, known, "responses", evidence)
+
+
+def _one_token(dump: CheckInput, known: int) -> Findings:
+    """Yield a finding if some responses have one token, and no other has nearly as few."""
+    count = dump.counters.count("one_token")
+    if not count or count > dump.threshold("one-token.share") * known:
+        return
+    lengths, _ = dump.groups.lengths.items()
+    next_length = int(lengths[lengths > 1][0])
+    if next_length >= LONG:
+        message = f"{count:,} of {counted(known, 'response')} {'has' if count == 1 else 'have'} one token, and no other"
+        message += f" fewer than {next_length:,}"
+        yield finding("one-token", message, count, known, "responses", dump.occurrences("one_token"))
 
 
 def _equal(dump: CheckInput) -> Findings:

@@ -93,6 +93,7 @@ SHAPED = change(GOOD, response_length=lambda r: r["response_length"] * 2)  # man
 SHAPED = change(SHAPED, advantage=lambda r: None, log_prob=lambda r: None, old_log_prob=lambda r: None)
 OVER = sum(r["response_length"] > 1024 for r in SHAPED)
 LONG = sum(r["response_length"] > 700 for r in GOOD)
+SHORTEST = min(r["response_length"] for i, r in enumerate(GOOD) if i != 3)
 AT_800 = sum(r["response_length"] >= 800 for r in GOOD)
 TOKENS = sum(r["response_length"] for r in GOOD) / len(GOOD)
 SPIKE = without(GOOD, "finish_reason", "log_prob", "old_log_prob", "response_text")
@@ -575,6 +576,32 @@ PAIRS: dict[str, list[Pair]] = {
     "zero-length": [
         Pair(
             one("response_length", 0), one("response_length", 1), "warning", 1, "1 of 72 responses is 0 tokens", line=4
+        ),
+    ],
+    "one-token": [
+        Pair(
+            one("response_length", 1),
+            one("response_length", 2),
+            "warning",
+            1,
+            f"1 of 72 responses has one token, and no other fewer than {SHORTEST}",
+            line=4,
+        ),
+        # where short answers are usual, and where most are of one token
+        Pair(
+            change(GOOD, response_length=lambda r: 1 if r["prompt_id"] < "p02" else r["response_length"]),
+            [{**r, "response_length": 1 + i % 17} for i, r in enumerate(GOOD)],
+            "warning",
+            12,
+            "12 of 72 responses have one token, and no other fewer than ",
+            line=1,
+        ),
+        Pair(
+            change(GOOD, response_length=lambda r: 1 if r["prompt_id"] < "p06" else r["response_length"]),
+            change(GOOD, response_length=lambda r: 1 if r["prompt_id"] < "p07" else r["response_length"]),
+            "warning",
+            36,
+            "36 of 72 responses have one token",
         ),
     ],
     "token-count-differs": [
