@@ -279,9 +279,9 @@ def _without_credentials(output: str) -> str:
     """Return the name of an output for a message; a URL without its credentials."""
     if "://" not in output:
         return output
-    from budget_cli.sources import remote  # 5 ms, and only for URLs
+    from budget_cli.sources import local  # 4 ms, and only for URLs
 
-    return remote.redacted(output)
+    return local.without_secrets(output)
 
 
 def _open_url(url: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], Finish]:

@@ -11,7 +11,7 @@ from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.ids import Key
 from budget_cli.records.columns import Tally
 from budget_cli.rendering.compare import Side as ShownSide
-from budget_cli.sources.local import Kind
+from budget_cli.sources.local import Kind, without_secrets
 from budget_cli.sources.results import read_result
 
 ONLY_NAMED = 10  # prompts in one dump only that are listed; all are counted
@@ -27,7 +27,7 @@ class Side:
             InputProblem: the file cannot be read, or is an incomplete result.
             UsageProblem: the file is a result of another command.
         """
-        self.name, self.session = name, session
+        self.name, self.session = without_secrets(name), session
         self.earlier: EarlierResult | None = None
         self.problems: list[str] = []
         self.only_here: list[Key] = []
@@ -40,11 +40,13 @@ class Side:
             try:
                 self.earlier = compare.from_result(result)
             except (KeyError, TypeError) as error:
-                raise InputProblem(name, f"this result of budget-cli loss has no {error}: create it again") from None
-            self.problems = [f"{name}: {problem}" for problem in result.get("incomplete", [])]
+                raise InputProblem(
+                    self.name, f"this result of budget-cli loss has no {error}: create it again"
+                ) from None
+            self.problems = [f"{self.name}: {problem}" for problem in result.get("incomplete", [])]
         elif (command := source.schema.split("/")[0]) in ("compare", "sweep", "check", "fields"):
             raise UsageProblem(
-                f"{name}: this is a result of budget-cli {command}: expected a dump, or a result of loss"
+                f"{self.name}: this is a result of budget-cli {command}: expected a dump, or a result of loss"
             )
 
     def read(self, budgets: Sequence[int]) -> None:

@@ -154,6 +154,15 @@ def is_url(name: str) -> bool:
     return URL.match(name) is not None
 
 
+def without_secrets(name: str) -> str:
+    """Return the name of a file or a URL for a message: a URL without what may be secret in it."""
+    if not is_url(name):
+        return name
+    from budget_cli.sources import remote  # as in _remote
+
+    return remote.redacted(name)
+
+
 def _remote(urls: list[str]) -> dict[str, list[Source]]:
     """Find the sources that URLs stand for, by URL."""
     if not urls:

@@ -20,6 +20,7 @@ RANGE_BYTES = 1 << 23  # per request
 AHEAD = 8  # ranges being fetched while one is read
 HELD = 24  # ranges in memory: those ahead, and a few behind for slower threads
 PIECE_BYTES = 1 << 20  # from a server that does not support ranges
+SIGNED = re.compile(r"([?&][^=&]*(?:sig|cred|token|secret|password|key)[^=&]*)=[^&#]*", re.IGNORECASE)
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)  # mean seconds before each retry; one more attempt than pauses
 TIMEOUT = 120.0  # seconds per request
 AT_ONCE = 32  # objects inspected in parallel
@@ -58,10 +59,11 @@ class _WrongSize(Exception):
 
 
 def redacted(url: str) -> str:
-    """Remove what may be secret from a URL: user and password, and the query, which may be a signature."""
+    """Remove what may be secret from a URL: user and password, and of the query what may be a signature."""
     scheme, _, rest = url.partition("://")
-    if scheme.lower() not in ("http", "https"):
-        return re.sub(r"^[^/@]*:[^/@]*@", "…@", rest).join((f"{scheme}://", ""))
+    if scheme.lower() not in ("http", "https"):  # there, ? may be a part of a pattern
+        rest = re.sub(r"^(/*)[^/@]*:[^/@]*@", r"\1…@", rest)
+        return SIGNED.sub(r"\1=…", f"{scheme}://{rest}")
     place, mark, _ = rest.partition("?")
     host, slash, path = place.partition("/")
     if re.search(r":(?!\d*$)[^@\]]*$", host):  # a password with a slash in it
@@ -345,6 +347,8 @@ def _file_system(url: str) -> tuple[Any, str]:
         raise InputProblem(name, f"{protocol}:// needs more packages: pip install {wanted}") from None
     except ValueError:
         raise UsageProblem(f"{name}: expected s3://, gs://, hf:// or https://, found {protocol}://") from None
+    except Exception as error:  # some, such as ftp://, connect here
+        raise InputProblem(name, _reason(error)[0]) from None
     if protocol == "s3":
         fs.retries = 1
     return fs, path

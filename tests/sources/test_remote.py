@@ -4,6 +4,7 @@ No server is needed: objects are in the memory file system of fsspec. tests/scal
 """
 
 import gzip
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -58,12 +59,19 @@ def content(url: str) -> bytes:
         ("http://[::1]:80/a", "http://[::1]:80/a"),
         ("s3://bucket/run@2/a?.jsonl", "s3://bucket/run@2/a?.jsonl"),
         ("s3://key:secret@bucket/a", "s3://…@bucket/a"),
+        ("memory:///key:secret@bucket/a", "memory:///…@bucket/a"),
+        ("s3://bucket/a?X-Amz-Signature=secret&part=1&Token=secret", "s3://bucket/a?X-Amz-Signature=…&part=1&Token=…"),
         ("hf://datasets/someone/dump@main/a.jsonl", "hf://datasets/someone/dump@main/a.jsonl"),
     ],
 )
 def test_a_redacted_url_contains_no_secret(url: str, name: str) -> None:
     assert redacted(url) == name
     assert "secret" not in name
+
+
+def test_a_server_that_is_asked_at_once_and_does_not_answer_is_one_line() -> None:
+    with pytest.raises(InputProblem, match=re.escape("ftp://127.0.0.1:1/x: the connection failed (ConnectionRefusedE")):
+        sources.find(["ftp://127.0.0.1:1/x"])
 
 
 class Answered(Exception):

@@ -66,6 +66,7 @@ def command(
     from budget_cli.evidence.counters import FEW
     from budget_cli.records.columns import FIRST_TEN, RejectionLimit
     from budget_cli.rendering import report
+    from budget_cli.sources.local import without_secrets
 
     require_no_rows(aggregate, "report", "computes it at one B, β and α")
     at = Coefficients(*coefficients.values)
@@ -101,7 +102,7 @@ def command(
         subject = session.check_input(shown.loss, scan.groups.at(shown.at[0]), THRESHOLDS)
         findings = run_checks(subject, set(CHECKS)).findings
     most = None if to.verbose else FIRST_TEN.first
-    names = list(files or ["-"])
+    names = [without_secrets(name) for name in files or ["-"]]
     given = [*as_arguments(fields), *as_arguments(verdict, {"fail_if"}), *as_arguments(reading, {"jobs", "engine"})]
     given += ["--aggregate", "prompt"] if aggregate is Aggregate.PROMPT else []
     given += ["--by", page.by] if page.by else []
