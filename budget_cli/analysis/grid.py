@@ -13,7 +13,8 @@ from typing import NamedTuple
 from budget_cli.errors import UsageProblem
 
 CELLS = 1_000_000  # the most that anybody could use
-RANGE = re.compile(r"([^:]*):([^:]*):(log)?([0-9]+)")
+MOST_TOKENS = 1 << 53  # beyond, not every whole number is a double
+RANGE = re.compile(r"([^:]*):([^:]*):(log)?([0-9]{1,9})")
 
 
 class Grid(NamedTuple):
@@ -123,7 +124,7 @@ def parse_budgets(flag: str, text: str) -> tuple[int, ...]:
     """Parse numbers of tokens; those inside a range are rounded to whole numbers.
 
     Raises:
-        UsageProblem: the text does not follow the grammar, or a number is negative or not whole.
+        UsageProblem: the text does not follow the grammar, or a number is negative, not whole or too large.
     """
     budgets = set()
     for part in text.split(","):
@@ -132,6 +133,8 @@ def parse_budgets(flag: str, text: str) -> tuple[int, ...]:
             whole = round(value)
             if value < 0 or (len(values) == 1 and whole != value):
                 raise UsageProblem(f"{flag} {text!r}: expected whole numbers of tokens, 0 or more, found {value:g}")
+            if whole > MOST_TOKENS:
+                raise UsageProblem(f"{flag} {text!r}: expected at most {MOST_TOKENS} tokens, found {value:g}")
             budgets.add(whole)
     return tuple(sorted(budgets))
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from budget_cli.analysis.grid import MOST_TOKENS
 from budget_cli.errors import InputProblem, UsageProblem
 
 
@@ -119,6 +120,7 @@ TokenBudget = Annotated[
         "--token-budget",
         "-B",
         min=0,
+        max=MOST_TOKENS,
         show_default=False,
         rich_help_panel="Loss",
         metavar="TOKENS",
@@ -223,6 +225,7 @@ GroupSize = Annotated[
         "--group-size",
         metavar="N",
         min=1,
+        max=MOST_TOKENS,
         show_default=False,
         rich_help_panel="Fields",
         help="Every N lines of a file, in its order, are one prompt; ids are ignored.",
@@ -306,6 +309,7 @@ MaxLineBytes = Annotated[
     int,
     typer.Option(
         min=1,
+        max=1 << 40,
         rich_help_panel="Reading",
         metavar="BYTES",
         help="Reject longer lines, without holding them in memory.",
@@ -324,6 +328,7 @@ Jobs = Annotated[
         "--jobs",
         "-j",
         min=1,
+        max=1 << 16,
         show_default=False,
         rich_help_panel="Reading",
         metavar="N",

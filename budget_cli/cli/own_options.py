@@ -203,6 +203,7 @@ class SweepOptions(Bundle):
         typer.Option(
             "--overlong-buffer",
             min=1,
+            max=grid.MOST_TOKENS,
             metavar="TOKENS",
             show_default=False,
             help="Tokens before that length over which the penalty grows: B = length − buffer, β = penalty / buffer.",

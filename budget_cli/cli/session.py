@@ -49,6 +49,7 @@ from budget_cli.sources.local import Source
 if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
 
+MOST_JOBS = 1024  # workers of this machine; a cluster may have more
 WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
 COUNTED_TWICE = "it is counted twice here; --beta 0 gives the loss of these rewards"
 FEW_REWARDS = 4  # distinct ones, below which no penalty could be told
@@ -95,6 +96,7 @@ class Session:
         Raises:
             UsageProblem: an option is invalid.
         """
+        _require_few(reading)
         expressions = getattr(verdict_options, "fail_if", None) or []
         self.placement = Placement(fields, needs)
         names = number_names(result)
@@ -390,6 +392,17 @@ def _join_labels(result: Scan) -> None:
     for label in [one for one in result.by if isinstance(one, int) and f"{one}.0" in result.by]:
         result.by[f"{label}.0"].merge(result.by.pop(label))
         result.tallies[f"{label}.0"].merge(result.tallies.pop(label))
+
+
+def _require_few(reading: ReadingOptions | LocalReadingOptions) -> None:
+    """Refuse more workers than one machine can have use for.
+
+    Raises:
+        UsageProblem: there are.
+    """
+    remote = isinstance(reading, ReadingOptions) and reading.engine is Engine.RAY
+    if not remote and (reading.jobs or 1) > MOST_JOBS:
+        raise UsageProblem(f"--jobs {reading.jobs}: expected at most {MOST_JOBS} on one machine")
 
 
 def say_failures(reasons: Iterable[Reason]) -> None:

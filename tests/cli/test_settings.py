@@ -105,7 +105,7 @@ WRONG: list[tuple[str, str]] = [
     ("output = 'x'", "output: can be given only on the command line"),
     ("token-budget = true", "token-budget: expected a whole number, found true"),
     ("token-budget = 1.5", "token-budget: '1.5' is not a valid int"),
-    ("token-budget = -1", "token-budget: -1 is not in the range x>=0"),
+    ("token-budget = -1", "token-budget: -1 is not in the range 0<=x<=9007199254740992"),
     ("token-budget = [1]", "token-budget: expected a whole number, found [1]"),
     ("kl-coef = nan", "kl-coef: expected a finite number, found nan"),
     ("preset = 2020-01-01", "preset: expected a string, found datetime.date(2020, 1, 1)"),

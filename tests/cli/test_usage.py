@@ -18,7 +18,7 @@ MISTAKES = [
     (("-B", "9", "--fail-if", "loss > much"), "expected a finite number after >, found 'much'"),
     (("-B", "9", "--fail-if", "loss > nan"), "expected a finite number after >, found 'nan'"),
     ((), "give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one"),
-    (("-B", "-5"), "-5 is not in the range x>=0"),
+    (("-B", "-5"), "-5 is not in the range 0<=x<=9007199254740992"),
     (("-B", "1.5"), "'1.5' is not a valid int"),
     (("-B", "9", "--beta", "inf"), "expected a finite number, found inf"),
     (("-B", "9", "--beta", "nan"), "expected a finite number, found nan"),
@@ -29,7 +29,7 @@ MISTAKES = [
     (("-B", "9", "--field", "rewrd=score"), "unknown field 'rewrd'; expected one of prompt_id, reward, "),
     (("-B", "9", "--field", "reward=a..b"), "expected keys joined by dots"),
     (("-B", "9", "--format", "xml"), "'xml' is not one of 'table', 'json', 'csv', 'markdown'"),
-    (("-B", "9", "--jobs", "0"), "0 is not in the range x>=1"),
+    (("-B", "9", "--jobs", "0"), "0 is not in the range 1<=x<=65536"),
     (("-B", "9", "--precision", "18"), "18 is not in the range 0<=x<=17"),
     (("-B", "9", "-o", "nowhere/x.json"), "-o nowhere/x.json: there is no directory "),
     (("-B", "9", "-o", "."), "-o .: is a directory, expected a file"),
@@ -47,6 +47,43 @@ def test_a_usage_error_is_reported_before_anything_is_read(
     assert message in done.stderr.decode()
     assert "does-not-exist" not in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+
+
+LARGE = [  # command, option, value, what is said: a number beyond what the arithmetic holds
+    ("loss", "token-budget", 1 << 63, "is not in the range 0<=x<=9007199254740992"),
+    ("loss", "token-budget", (1 << 53) + 1, "is not in the range 0<=x<=9007199254740992"),
+    ("sweep", "token-budget", 1 << 63, "expected at most 9007199254740992 tokens, found 9.22337e+18"),
+    ("summarize", "token-budget", 1 << 64, "expected at most 9007199254740992 tokens, found 1.84467e+19"),
+    ("report", "budgets", 1 << 63, "expected at most 9007199254740992 tokens, found 9.22337e+18"),
+    ("sweep", "overlong-buffer", 1 << 63, "is not in the range 1<=x<=9007199254740992"),
+    ("annotate", "max-line-bytes", 1 << 63, "is not in the range 1<=x<=1099511627776"),
+    ("compare", "group-size", 1 << 63, "is not in the range 1<=x<=9007199254740992"),
+    ("loss", "jobs", 1 << 63, "is not in the range 1<=x<=65536"),
+    ("loss", "jobs", 30000, "--jobs 30000: expected at most 1024 on one machine"),
+    ("sweep", "token-budget", "1:2:" + "9" * 5000, "expected numbers separated by commas"),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "value", "message"), LARGE)
+def test_a_number_that_is_too_large_is_a_usage_error_wherever_it_is_given(
+    budget_cli: Run, tmp_path: Path, command: str, option: str, value: object, message: str
+) -> None:
+    files = ["a.jsonl", "b.jsonl"] if command == "compare" else ["a.jsonl"]
+    for name in files:
+        (tmp_path / name).write_bytes(lines([GOOD]))
+    more = () if option == "token-budget" else ("--beta", "0")
+    if option == "budgets":
+        more = ("-B", "9")
+    if option == "overlong-buffer":
+        more = ("--max-response-length", "4096")
+    given = budget_cli(command, *files, *more, f"--{option}={value}", cwd=tmp_path)
+    variable = {f"BUDGET_CLI_{option.upper().replace('-', '_')}": str(value)}
+    in_environment = budget_cli(command, *files, *more, cwd=tmp_path, **variable)
+    (tmp_path / "budget-cli.toml").write_text(f"[{command}]\n{option} = '{value}'")
+    in_file = budget_cli(command, *files, *more, cwd=tmp_path)
+    for done in (given, in_environment, in_file):
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert message in done.stderr.decode()
 
 
 @pytest.mark.parametrize("twice", [("-", "-"), ("a.jsonl", "./a.jsonl"), (".", "a.jsonl")])
