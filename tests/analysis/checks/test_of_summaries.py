@@ -116,3 +116,18 @@ def test_however_the_files_are_shared_out_the_findings_are_those_of_one_scan(
         return
     options = (*budget, "--ignore", ",".join(OF_RECORDS))
     assert checked(there, *options) == of_records_less(checked(paths, *options))
+
+
+def test_the_token_without_a_log_prob_is_named_by_summaries_too(tmp_path: Path) -> None:
+    record = {"prompt_id": "p", "reward": 1.0, "response_length": 3, "log_prob": [-0.5, -9.0, -0.25]}
+    for name, old in (
+        ("a", [[-0.5, -9.0, -0.25]] * 3),
+        ("b", [[-0.5, -9.0, -0.25], [-0.5, 0.0, -0.25], [0.0, -9.0, 0.0]]),
+    ):
+        (tmp_path / f"{name}.jsonl").write_bytes(lines([{**record, "old_log_prob": each} for each in old]))
+        made = command.run("summarize", f"{name}.jsonl", "-B", "9", "-o", f"{name}.summary", cwd=tmp_path)
+        assert made.returncode == 0, made.stderr.decode()
+    done = command.run("check", "a.summary", "b.summary", "-B", "9", "-f", "json", cwd=tmp_path)
+    (found,) = [one for one in json.loads(done.stdout)["findings"] if one["code"] == "unfilled-log-prob"]
+    assert found["message"].endswith("in 1 of 6 responses; at token 2 of the response (index 1)")
+    assert [(place["source"], place["line"]) for place in found["evidence"]] == [("b.jsonl", 2)]
