@@ -302,6 +302,17 @@ FOUND = [
         "warning",
         "the responses to a prompt are equally long, in all 4 prompts, but not the texts of 4 of the first 4 prompts",
     ),
+    # 0.5 − u for a right response and min(0, 0.5 − u) for a wrong one, u from 0 for the shortest of the prompt to 1
+    Finding(
+        "length_reward.jsonl",
+        "length_correlated.jsonl",
+        (*REWARDS,),
+        "length-in-reward",
+        "warning",
+        "the reward is a function of length within each prompt: for responses of 2 kinds at most, as right and wrong"
+        " ones, it never rises with length (40 responses to 5 prompts, 9 different rewards)",
+        1,
+    ),
 ]
 
 

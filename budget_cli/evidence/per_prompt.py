@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from budget_cli.evidence import distinct_sample
 from budget_cli.evidence.distinct_sample import DistinctSample
+from budget_cli.evidence.first_prompts import FirstPrompts
 from budget_cli.evidence.responses import Floats, ObservationSpec, Responses
 from budget_cli.groups.moments import quiet_overflow
 
@@ -44,6 +45,7 @@ class PerPrompt:
     def __init__(self) -> None:
         self.rows: dict[str, NDArray[Any]] = {}
         self.sample = DistinctSample()
+        self.first = FirstPrompts()
         self.digested = 0  # number of responses with a digest, sampled or not
         self._prompts = 0  # number of prompts with facts
 
@@ -66,6 +68,7 @@ class PerPrompt:
         """
         self._merge_rows({name: later.row(name, rows.size) for name in later.rows}, rows, offset)
         self.sample.merge(later.sample, rows, offset)
+        self.first.merge(later.first, rows)
         self.digested += later.digested
 
     def row(self, name: str, prompts: int) -> NDArray[Any]:
@@ -146,6 +149,8 @@ class _Block:
         if r.prompt_text is not None:
             self._texts(r.prompt_text)
         self._digests()
+        if r.length is not None:
+            self.facts.first.add(r.codes, r.reward, r.length)
 
     def _best(self, budget: int, beta: float) -> None:
         """Find the highest reward of each prompt, and the highest adjusted rewards of the two kinds in ROWS."""

@@ -4,13 +4,17 @@ from collections.abc import Iterable
 
 from budget_cli import objective
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
+from budget_cli.analysis.length_reward import KINDS, length_reward
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.evidence.counters import Counts
+from budget_cli.evidence.first_prompts import PROMPTS, FirstPrompts
 
 
 def check(dump: CheckInput) -> Findings:
     """Yield the findings on the budget and its penalty."""
     yield from _already_in_reward(dump)
+    if dump.penalty is None and dump.per_prompt is not None:
+        yield from _of_length(dump, dump.per_prompt.first)
     if not dump.is_penalised:
         return
     c, length, over = dump.loss.coefficients, dump.loss.length, dump.loss.over_budget.responses
@@ -68,6 +72,21 @@ def _other_rewards(dump: CheckInput) -> Findings:
     others = f"{count:,} ({percent(count, of)}) have other rewards, none of them higher"
     message = f"within the budget, rewards are {_values(within)}; of the {counted(of, 'response')} over it {others}"
     yield finding("penalty-in-reward", message, count, of, "responses")
+
+
+def _of_length(dump: CheckInput, first: FirstPrompts) -> Findings:
+    """Yield a finding if the rewards of the first prompts are a function of the length."""
+    prompt, reward, length = first.rows()
+    found = length_reward(prompt, reward, length, dump.threshold("length-in-reward.responses"))
+    if found is None:
+        return
+    some = f"the first {found.prompts:,} prompts" if len(dump.groups) > PROMPTS else f"{found.prompts:,} prompts"
+    message = (
+        f"the reward is a function of length within each prompt: for responses of {KINDS} kinds at most, as right and"
+        f" wrong ones, it {found.how} ({found.responses:,} responses to {some}, {found.rewards:,} different rewards)"
+    )
+    places = dump.prompts(dump.groups.column("n") > 1)
+    yield finding("length-in-reward", message, found.prompts, found.prompts, "prompts", places)
 
 
 def without_penalty(dump: CheckInput) -> str | None:

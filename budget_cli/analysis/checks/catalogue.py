@@ -413,6 +413,29 @@ BUDGET = [
             ),
         ),
     ),
+    Check(
+        "length-in-reward",
+        "budget",
+        "warning",
+        "Rewards that are a function of length within each prompt.",
+        "A length reward is in the reward, such as that of Kimi k1.5 or a cosine of the length. Where wrong responses"
+        " get one, too, a short wrong answer can score above a long right one, and a penalty comes on top of it.",
+        "Map the reward without it (`--field reward=PATH`), or leave it out of `--reward-weights`. To keep it, scale it"
+        " so that the longest right answer scores above the shortest wrong one.",
+        "0.5, 0.36, −0.07 and −0.5 at 300, 500, 1,100 and 1,700 tokens, but 0 for a wrong answer of 300",
+        "A task whose reward is the length. Right and wrong responses may have a function each, which never rises or"
+        " never falls with the length, in tokens or relative to the prompt's shortest and longest response; other"
+        " length rewards, or one among rewards that vary otherwise, are not found. Looks at the first 256 prompts.",
+        needs=("records", "length"),
+        thresholds=(
+            Threshold(
+                "length-in-reward.responses",
+                40,
+                "smallest number of responses, of 4 prompts or more, that tells a function from chance",
+                "simulated rewards whose correlation with length is −0.97 are no function of it",
+            ),
+        ),
+    ),
 ]
 
 LENGTHS = [

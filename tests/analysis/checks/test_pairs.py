@@ -3,6 +3,7 @@
 Each check has a pair: a dump with the bug, and a healthy neighbour of which it must say nothing.
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -460,6 +461,35 @@ PAIRS: dict[str, list[Pair]] = {
             "warning",
             OVER,
             f"within the budget, rewards are 0 or 1; of the {OVER} responses over it {OVER} (100%) have other rewards",
+        ),
+    ],
+    "length-in-reward": [
+        # 0.001 less for each token, and 0.6 more for a right response
+        Pair(
+            change(GOOD, reward=lambda r: 0.6 * r["reward"] - r["response_length"] / 1000),
+            change(GOOD, reward=lambda r: 0.6 * r["reward"] - r["response_length"] / 1000 - r["log_prob"] % 0.2),
+            "warning",
+            12,
+            "for responses of 2 kinds at most, as right and wrong ones, it never rises with length (72 responses to 12",
+            line=1,
+        ),
+        # longer answers are worth more if they are wrong, as by a cosine
+        Pair(
+            change(GOOD, reward=lambda r: (2 * r["reward"] - 1) * (1 + math.cos(r["response_length"] / 500))),
+            change(GOOD, reward=lambda r: (2 * r["reward"] - 1) * (1 + math.cos(r["response_length"] / 50))),
+            "warning",
+            12,
+            "never rises with length where it is higher, and never falls where it is lower",
+        ),
+        # what a penalty explains is a penalty
+        Pair(
+            change(
+                SHAPED, reward=lambda r: r["reward"] - max(0, r["response_length"] - 200) / 500 - (r["reward"] < 0.5)
+            ),
+            change(SHAPED, reward=lambda r: r["reward"] - max(0, r["response_length"] - 1024) / 500),
+            "warning",
+            12,
+            "it never rises with length",
         ),
     ],
     "some-without-length": [
