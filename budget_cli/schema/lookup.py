@@ -10,6 +10,8 @@ from budget_cli.schema.paths import Expression, Place
 
 MISSING: Final = object()
 TABLE = "table"
+# the keys of a table as Weights & Biases and pandas write it: an object with any other is a record
+OF_TABLES = {"columns", "data", "index", "ncols", "nrows", "column_types", "log_mode", "_type", "_increment_num"}
 
 
 class NotASample(Exception):
@@ -84,7 +86,7 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
 
 def is_table(value: Any) -> bool:
     """True for an object with `columns`, which are names, and `data`, which are lists."""
-    if not isinstance(value, dict) or not isinstance(value.get("columns"), list):
+    if not isinstance(value, dict) or not isinstance(value.get("columns"), list) or not value.keys() <= OF_TABLES:
         return False
     names, rows = value["columns"], value.get("data")
     return bool(names) and all(isinstance(name, str) for name in names) and isinstance(rows, list)
@@ -94,7 +96,7 @@ def rows_of_table(value: Any) -> list[dict[str, Any]]:
     """Return the rows of a table as objects, whose keys are the names of its columns.
 
     Raises:
-        Invalid: it is no table, or a row does not have a value for each column.
+        Invalid: it is no table, a row does not have a value for each column, or there are fewer rows than it says.
     """
     if not is_table(value):
         raise Invalid("wrong-type", "expected a table: columns, which are names, and data, which are lists", column=1)
@@ -103,6 +105,9 @@ def rows_of_table(value: Any) -> list[dict[str, Any]]:
         if not isinstance(row, list) or len(row) != len(names):
             found = count_elements(len(row)) if isinstance(row, list) else type_name(row)
             raise Invalid("unequal-lengths", f"row {i}: {found}, but there are {len(names)} columns", "data")
+    if isinstance(value.get("nrows"), int) and value["nrows"] != len(value["data"]):
+        found = f"{len(value['data']):,} row{'' if len(value['data']) == 1 else 's'}, but nrows is {value['nrows']:,}"
+        raise Invalid("unequal-lengths", f"{found}: the logger kept only some of them", "data")
     return [dict(zip(names, row, strict=True)) for row in value["data"]]
 
 

@@ -60,6 +60,10 @@ BROKEN = [
     ({"columns": ["prompt_id", "reward"], "data": [["a", 1], ["a"]]}, "row 1: 1 element, but there are 2 columns"),
     ({"columns": ["prompt_id", "reward"], "data": [["a", 1], 7]}, "row 1: a number, but there are 2 columns"),
     ({"columns": ["prompt_id", "reward"], "data": [["a", "x"]]}, "reward: expected a number, found a string"),
+    (
+        {"columns": ["prompt_id", "reward"], "data": [["a", 1]], "ncols": 2, "nrows": 20000},
+        "data: 1 row, but nrows is 20,000: the logger kept only some of them",
+    ),
 ]
 
 
@@ -72,6 +76,14 @@ def test_a_broken_table_is_rejected_with_the_reason(
     done = budget_cli("loss", path, *REWARDS)
     assert done.returncode == 1
     assert message in done.stdout.decode()
+
+
+def test_a_record_that_holds_a_table_is_no_table(budget_cli: Run) -> None:
+    records = [{"qid": "q", "ok": ok, "columns": ["a"], "data": [[1]]} for ok in (1, 0)]
+    piped = "".join(json.dumps(record) + "\n" for record in records).encode()
+    named = ("--field", "prompt_id=qid", "--field", "reward=ok")
+    done = budget_cli("loss", *REWARDS, *named, "-f", "json", stdin=piped)
+    assert json.loads(done.stdout)["loss"] == 0.25
 
 
 def test_annotate_refuses_a_table_in_one_line(budget_cli: Run) -> None:
