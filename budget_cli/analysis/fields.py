@@ -12,7 +12,7 @@ from budget_cli.records import detection
 from budget_cli.records.first_lengths import wrong_unit
 from budget_cli.records.record import reason_to_leave_out, response_texts
 from budget_cli.schema.fields import KINDS, LINE, WHERE, Fields, names_for
-from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.json_values import Foreign, Invalid, type_name
 from budget_cli.schema.lookup import MISSING, root_keys, value_at
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.presets import Fit
@@ -152,8 +152,13 @@ def _has_tokens(found: FieldCoverage) -> bool:
 def _example(value: Any) -> Any:
     """Return the value; if it is long, its beginning as text."""
     if isinstance(value, list):
-        shown = ", ".join(str(element) for element in value[:3])
+        try:
+            shown = ", ".join(str(element) for element in value[:3])
+        except RecursionError:
+            shown = "nested too deeply to be shown"
         return f"[{shown}{', …' if len(value) > 3 else ''}] ({len(value)} in all)"[:EXAMPLE]
     if isinstance(value, dict):
         return f"{{{', '.join(value)}}}"[:EXAMPLE]
+    if isinstance(value, Foreign):
+        return type_name(value)
     return value if not isinstance(value, str) or len(value) <= EXAMPLE else value[: EXAMPLE - 1] + "…"

@@ -3,6 +3,7 @@
 Knows no bytes. Looks at few samples, so that every command can: `check` looks at all of them.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -54,7 +55,8 @@ def _several_texts(first: Sequence[tuple[dict[str, Any], str]], fields: Fields) 
             begun.add((key, rollout))
         text = _at(sample, fields, "prompt_text")
         if isinstance(text, (str, list, dict)) and text:
-            texts.setdefault(key, set()).add(text if isinstance(text, str) else canonical(text))
+            with contextlib.suppress(Invalid):  # Parquet may hold what has no text
+                texts.setdefault(key, set()).add(text if isinstance(text, str) else canonical(text))
     count = sum(len(of_key) > 1 for of_key in texts.values())
     if not count:
         return None

@@ -6,8 +6,9 @@ goes row by row to the reference reader, which knows the reasons. Imported, with
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from budget_cli.records.columns import (
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.records.values import MAX_EXACT
 from budget_cli.schema.fields import EXTRAS, KINDS, UNFILLED, ExtraKind, Fields, names_for
-from budget_cli.schema.json_values import Invalid, exact_sum
+from budget_cli.schema.json_values import Foreign, Invalid, exact_sum, type_name
 from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.paths import Expression
 from budget_cli.sources import local as sources
@@ -52,7 +53,7 @@ class RowGroup(NamedTuple):
 
     number: int
     rows: int
-    bytes: int  # on disk
+    bytes: int  # on disk, about
 
 
 def row_groups(source: Source) -> list[RowGroup]:
@@ -61,9 +62,14 @@ def row_groups(source: Source) -> list[RowGroup]:
     Raises:
         InputProblem: the file is cut off or damaged.
     """
-    meta = _file(source).metadata
-    groups = map(meta.row_group, range(meta.num_row_groups))
-    return [RowGroup(i, group.num_rows, _bytes(group)) for i, group in enumerate(groups)]
+    with _damage_as_problem(source, DAMAGED):
+        meta = _file(source).metadata
+        groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+        if sum(group.num_rows for group in groups) != meta.num_rows:
+            raise ValueError("its row groups do not have as many rows as the file")
+        sizes = [max(0, int(group.total_byte_size)) for group in groups]  # decompressed
+        stored = (source.size or 0) / max(1, sum(sizes))
+        return [RowGroup(i, group.num_rows, int(sizes[i] * stored)) for i, group in enumerate(groups)]
 
 
 def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit) -> Iterator[Decoded]:
@@ -86,12 +92,12 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
     read = [name for name in dict.fromkeys(every) if needed is None or name in needed]
     read = read or every[:1]  # without a column, a batch has no rows
     damaged = f"row group {group.number + 1} of the Parquet file is damaged; the rows before it were read"
-    with _damage_as_problem(source, damaged):
-        rows = _batch_rows(file.metadata.row_group(group.number), read)
-        before = 0
-        for batch in _batches(file, [group.number], read, rows):
-            yield _decode_by_column(batch, fields, before) or _decode_by_row(batch, every, fields, before, keep)
-            before += batch.num_rows
+    before = 0
+    for batch in _batches(source, file, [group.number], read, damaged):
+        yield _decode_by_column(batch, fields, before) or _decode_by_row(batch, every, fields, before, keep)
+        before += batch.num_rows
+    if before != group.rows:
+        raise InputProblem(source.name, f"{damaged} (it has {before:,} rows, and its end says {group.rows:,})")
 
 
 def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
@@ -103,14 +109,14 @@ def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
     file = _file(source)
     found: list[dict[str, Any]] = []
     size = 0
-    with _damage_as_problem(source, DAMAGED):
-        for batch in _batches(file, list(range(file.metadata.num_row_groups)), file.schema_arrow.names, BATCH_ROWS[0]):
-            names = batch.schema.names
-            cells = [_json_values(batch.column(i)) for i in range(len(names))]
-            found += [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True) if not _unreadable(row)]
-            size += batch.nbytes
-            if len(found) >= most or size >= most_bytes:
-                break
+    groups = list(range(file.metadata.num_row_groups))
+    for batch in _batches(source, file, groups, file.schema_arrow.names, DAMAGED, BATCH_ROWS[0]):
+        names = batch.schema.names
+        cells = [_json_values(batch.column(i)) for i in range(len(names))]
+        found += [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True) if not _unreadable(row)]
+        size += batch.nbytes
+        if len(found) >= most or size >= most_bytes:
+            break
     return found[:most]
 
 
@@ -127,6 +133,7 @@ def _opened(source: Source, process: int, thread: int) -> ParquetFile:
     with _damage_as_problem(source, DAMAGED):
         # pre_buffer would hold a whole row group
         file = ParquetFile(source.path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+        "".join(file.schema_arrow.names).encode()  # a name that is not UTF-8 is damage, too
     sources.require_unchanged(source)
     return file
 
@@ -136,27 +143,42 @@ def _damage_as_problem(source: Source, what: str) -> Iterator[None]:
     """Turn what pyarrow raises on damaged data into an InputProblem of one line."""
     try:
         yield
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, ArithmeticError, LookupError, MemoryError, TypeError) as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise InputProblem(source.name, f"{what} ({reason})") from None
 
 
-def _batches(file: ParquetFile, groups: list[int], names: Sequence[str], rows: int) -> Iterator[pyarrow.RecordBatch]:
-    # one thread, since row groups are read in parallel already, and a process with threads cannot be forked
-    batches: Iterator[pyarrow.RecordBatch] = file.iter_batches(rows, groups, list(names), use_threads=False)
-    return batches
+def _batches(
+    source: Source, file: ParquetFile, groups: list[int], names: Sequence[str], damaged: str, rows: int = 0
+) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the batches of these row groups; `rows` each, or as many as take about BATCH_BYTES.
+
+    Raises:
+        InputProblem: with the message `damaged`, if a batch cannot be read.
+    """
+    with _damage_as_problem(source, damaged):
+        rows = rows or _batch_rows(file, groups[0], names)
+        # one thread, since row groups are read in parallel already, and a process with threads cannot be forked
+        batches = file.iter_batches(rows, groups, list(names), use_threads=False)
+    while True:
+        with _damage_as_problem(source, damaged):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
-def _bytes(group: Any) -> int:
-    return sum(int(group.column(i).total_compressed_size) for i in range(group.num_columns))
-
-
-def _batch_rows(group: Any, names: Sequence[str]) -> int:
+def _batch_rows(file: ParquetFile, group: int, names: Sequence[str]) -> int:
     """Return the number of rows for which these columns take about BATCH_BYTES."""
-    columns = map(group.column, range(group.num_columns))
-    size = sum(int(c.total_uncompressed_size) for c in columns if c.path_in_schema.split(".")[0] in names)
+    # A reader checks what it reads of a column before its first row. Asked for the size of a column whose description
+    # is damaged, pyarrow would end the process.
+    next(file.iter_batches(1, [group], list(names), use_threads=False), None)
+    meta, size = file.metadata.row_group(group), 0
+    for i in range(meta.num_columns):
+        if file.schema.column(i).path.split(".")[0] in names:
+            size += int(meta.column(i).total_uncompressed_size)
     least, most = BATCH_ROWS
-    return max(least, min(most, BATCH_BYTES * int(group.num_rows) // max(size, 1)))
+    return max(least, min(most, BATCH_BYTES * int(meta.num_rows) // max(size, 1)))
 
 
 def _columns_to_read(fields: Fields) -> set[str] | None:
@@ -198,47 +220,81 @@ def _unreadable(row: Sequence[Any]) -> Invalid | None:
 
 
 def _json_values(column: pyarrow.Array) -> list[Any]:
-    """Convert the values of a column to those of JSON; a string that is not UTF-8 becomes an `Invalid`."""
-    if pyarrow.types.is_dictionary(column.type):
-        values = _json_values(column.dictionary)
-        return [None if i is None else values[i] for i in column.indices.to_pylist()]
-    convert = _converter(column.type)
+    """Convert the values of a column to those of JSON; one with a string that is not UTF-8 becomes an `Invalid`."""
     try:
-        values = column.to_pylist()
+        return _converted(column)
     except UnicodeDecodeError:
-        values = [_json_value(scalar) for scalar in column]
-    return values if convert is None else [v if isinstance(v, Invalid) else convert(v) for v in values]
+        return [_one_value(column.slice(i, 1)) for i in range(len(column))]
 
 
-def _json_value(scalar: pyarrow.Scalar) -> Any:
+def _one_value(column: pyarrow.Array) -> Any:
     try:
-        return scalar.as_py()
+        (value,) = _converted(column)
     except UnicodeDecodeError as error:
         return Invalid("invalid-utf8", f"byte 0x{error.object[error.start]:02x} is not UTF-8")
-
-
-def _converter(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
-    """Return the function that turns a value of this type into one of JSON; None if the value stays as it is."""
-    if pyarrow.types.is_decimal(kind):
-        return lambda value: None if value is None else int(value) if value == value // 1 else float(value)
-    if pyarrow.types.is_float16(kind):
-        return lambda value: None if value is None else float(value)
-    if pyarrow.types.is_map(kind):
-        inner = _converter(kind.item_type) or _same
-        return lambda pairs: None if pairs is None else {str(key): inner(value) for key, value in pairs}
-    if pyarrow.types.is_struct(kind):
-        inside = {field.name: convert for field in kind if (convert := _converter(field.type))}
-        if inside:
-            return lambda value: value and {key: inside.get(key, _same)(member) for key, member in value.items()}
-    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
-        element = _converter(kind.value_type)
-        if element is not None:
-            return lambda values: values and list(map(element, values))
-    return None
-
-
-def _same(value: Any) -> Any:
     return value
+
+
+def _converted(column: pyarrow.Array) -> list[Any]:
+    """Convert the values of a column, level by level, so that a strange type within others is only that member's.
+
+    Raises:
+        UnicodeDecodeError: a string is not UTF-8.
+    """
+    kind, types = column.type, pyarrow.types
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return _converted(column.storage)
+    if types.is_dictionary(kind):
+        values = _converted(column.dictionary)
+        return [None if i is None else values[i] for i in column.indices.to_pylist()]
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_null(kind) or _is_float(kind) or _is_text(kind):
+        plain: list[Any] = column.to_pylist()
+        return plain
+    if types.is_float16(kind):
+        return [None if value is None else float(value) for value in column.to_pylist()]
+    if types.is_decimal(kind):
+        return [None if value is None else _number_of(value) for value in column.to_pylist()]
+    if types.is_struct(kind):
+        names, members = [field.name for field in kind], map(_converted, column.flatten())
+        rows = zip(*members, strict=True) if names else iter([()] * len(column))
+        return _where_valid(column, (dict(zip(names, row, strict=True)) for row in rows))
+    if types.is_map(kind):
+        keys, items = (_within(column, part) for part in (column.keys, column.items))
+        pairs = zip(keys, items, strict=True)
+        return _where_valid(column, ({_key(key): item for key, item in zip(*pair, strict=True)} for pair in pairs))
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _where_valid(column, _within(column, column.values))
+    if types.is_fixed_size_list(kind):
+        return _converted(column.cast(pyarrow.list_(kind.value_type)))
+    return _where_valid(column, (Foreign(str(kind)) for _ in range(len(column))))
+
+
+def _where_valid(column: pyarrow.Array, values: Iterable[Any]) -> list[Any]:
+    """Return the values, with None for those that are null."""
+    if not column.null_count:
+        return list(values)
+    return [value if valid else None for value, valid in zip(values, column.is_valid().to_pylist(), strict=True)]
+
+
+def _within(column: pyarrow.Array, members: pyarrow.Array) -> Iterator[list[Any]]:
+    """Yield the members of each list of a column."""
+    ends = column.offsets.to_pylist()
+    first, last = (ends[0], ends[-1]) if ends else (0, 0)
+    values = _converted(members.slice(first, last - first))
+    return (values[begin - first : end - first] for begin, end in pairwise(ends))
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else type_name(key) if isinstance(key, Foreign) else str(key)
+
+
+def _number_of(value: Decimal) -> int | float:
+    whole = int(value)
+    return whole if whole == value else float(value)
+
+
+def _is_text(kind: pyarrow.DataType) -> bool:
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or str(kind) == "string_view")
 
 
 # ---- a batch, column by column

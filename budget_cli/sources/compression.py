@@ -7,6 +7,7 @@ xz, so this module goes through the members with its decompressors. Knows nothin
 import bz2
 import lzma
 import os
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,6 +39,22 @@ SUMMARIES = "summaries.json"  # of a log of inspect_ai: the id, scores and token
 PICKLED = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 PICKLE = "a pickle: loading it would run any code inside it; docs/dumps.md shows three lines that convert it"
 MAGIC_BYTES = 6
+# what zipfile raises on damage besides an error of its own: from the decompressors, its arithmetic, or a method that it
+# does not know, such as deflate64
+OF_DAMAGED_ZIP = (
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    LookupError,
+)
+LZMA_BYTES = 1 << 28  # of memory; xz -9 takes a quarter
 ZSTD_BYTES = 1 << 13  # expands to tens of MB at the highest ratios of zstd
 
 
@@ -60,7 +77,7 @@ def _codec(source: str, name: str) -> tuple[Callable[[], Member], type[Exception
     if name == "bz2":
         return bz2.BZ2Decompressor, OSError
     assert name == "xz", name
-    return lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ), lzma.LZMAError
+    return lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=LZMA_BYTES), lzma.LZMAError
 
 
 class _ZstdMember:
@@ -110,8 +127,9 @@ def unzip(source: str, path: str) -> Iterator[bytes]:
             with archive.open(entry) as member:
                 while piece := member.read(PIECE_BYTES):
                     yield piece
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputProblem(source, f"damaged zip archive ({error}): the data before the damage was read") from None
+    except (*OF_DAMAGED_ZIP, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise InputProblem(source, f"damaged zip archive ({reason}): the data before the damage was read") from None
 
 
 def _stored(path: str, entry: "zipfile.ZipInfo") -> Iterator[bytes]:

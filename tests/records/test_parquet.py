@@ -5,7 +5,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -174,8 +174,8 @@ def test_a_cell_is_checked_like_a_value_in_a_line(tmp_path: Path, name: str, val
         ([True, False], "true"),
         (["x", "1.0"], "a string"),
         (["1.0", "x"], 'the string "1.0"'),
-        ([datetime(2026, 1, 1), datetime(2026, 1, 2)], "a datetime"),
-        ([b"1", b"2"], "a bytes"),
+        ([datetime(2026, 1, 1), datetime(2026, 1, 2)], "a value of type timestamp[us]"),
+        ([b"1", b"2"], "a value of type binary"),
     ],
 )
 def test_a_value_that_is_not_a_number_is_named(tmp_path: Path, values: list[Any], found: str) -> None:
@@ -436,3 +436,141 @@ def test_rows_are_checked_as_lines_are(tmp_path: Path) -> None:
         found.append([(one["code"], one["message"], one["evidence"]) for one in answer["findings"]])
     assert found[0]
     assert found[0] == found[1] == found[2]
+
+
+# ---- columns of types that JSON does not have
+
+NANOSECONDS = [1_700_000_000_000_000_001, None, -1]
+UNUSUAL: dict[str, Any] = {
+    "a time with nanoseconds": pyarrow.array(NANOSECONDS, pyarrow.timestamp("ns")),
+    "a time with a zone": pyarrow.array(NANOSECONDS, pyarrow.timestamp("ns", "Europe/Berlin")),
+    "a time beyond Python's": pyarrow.array([2**62, None, -(2**62)], pyarrow.timestamp("us")),
+    "a duration": pyarrow.array([2**62, None, 1], pyarrow.duration("ns")),
+    "a date beyond Python's": pyarrow.array([2**31 - 1, None, 0], pyarrow.date32()),
+    "a time of day": pyarrow.array([1, None, 2], pyarrow.time64("ns")),
+    "bytes": pyarrow.array([b"\xff", None, b""], pyarrow.binary()),
+    "bytes of one size": pyarrow.array([b"\xff\xff", None, b"ab"], pyarrow.binary(2)),
+    "a large text": pyarrow.array(["a", None, "b"], pyarrow.large_string()),
+    "a decimal": pyarrow.array([decimal.Decimal("9" * 38), None, decimal.Decimal(1)], pyarrow.decimal128(38)),
+    "a large decimal": pyarrow.array([decimal.Decimal("9" * 76), None, decimal.Decimal(1)], pyarrow.decimal256(76)),
+    "a dictionary": pyarrow.array(["a", None, "b"]).dictionary_encode(),
+    "half a float": pyarrow.array(np.array([1, 2, 3], np.float16)),
+    "an unsigned integer": pyarrow.array([2**64 - 1, None, 0], pyarrow.uint64()),
+    "nothing": pyarrow.nulls(3),
+    "a list of times": pyarrow.array([NANOSECONDS, None, []], pyarrow.list_(pyarrow.timestamp("ns"))),
+    "a large list": pyarrow.array([[b"a"], None, []], pyarrow.large_list(pyarrow.binary())),
+    "a list of one size": pyarrow.array([[1, 2], None, [3, None]], pyarrow.list_(pyarrow.timestamp("ns"), 2)),
+    "an object with a time": pyarrow.array(
+        [{"at": 1, "x": 1}, None, {"at": None, "x": 2}],
+        pyarrow.struct([("at", pyarrow.timestamp("ns")), ("x", pyarrow.int8())]),
+    ),
+    "maps of maps": pyarrow.array(
+        [[(b"k", [("a", 1)])], None, []],
+        pyarrow.map_(pyarrow.binary(), pyarrow.map_(pyarrow.string(), pyarrow.duration("ns"))),
+    ),
+    "a type of an extension": pyarrow.ExtensionArray.from_storage(
+        pyarrow.uuid(), pyarrow.array([b"0" * 16, None, b"1" * 16], pyarrow.binary(16))
+    ),
+    "JSON": pyarrow.ExtensionArray.from_storage(pyarrow.json_(), pyarrow.array(['{"a": 1}', None, "[]"])),
+}
+PLAIN_COLUMNS = {"prompt_id": ["p", "p", "q"], "reward": [1.0, 0.0, 1.0], "response_length": [1, 2, 3]}
+LOG_PROBS = {"log_prob": [-1.0, -2.0, -3.0], "old_log_prob": [-1.0, -2.0, -3.0]}
+
+
+def with_column(path: Path, name: str, column: Any, **replaced: Any) -> Path:
+    columns = PLAIN_COLUMNS | LOG_PROBS | replaced
+    return written(path, pyarrow.table({name: column, **{key: each for key, each in columns.items() if key != name}}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        *(("a time with nanoseconds", command) for command in ("sweep", "summarize", "compare")),
+        *((kind, command) for kind in UNUSUAL for command in ("loss", "fields")),
+    ],
+)
+def test_a_column_that_nothing_needs_may_be_of_any_type(tmp_path: Path, kind: str, command: str) -> None:
+    path = with_column(tmp_path / "a.parquet", "created", UNUSUAL[kind])
+    files = [path, SAMPLE] if command == "compare" else [path]
+    budget = [] if command == "fields" else ["-B", "2"]
+    output = ["-o", tmp_path / "out"] if command in ("summarize", "report") else []
+    done = run(command, *files, *budget, *output)
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+@pytest.mark.parametrize("name", ["prompt_id", "reward", "log_prob", "prompt_text", "step"])
+def test_a_field_of_any_type_is_read_or_refused_row_by_row(tmp_path: Path, kind: str, name: str) -> None:
+    path = with_column(tmp_path / "a.parquet", name, UNUSUAL[kind])
+    for command in (
+        ["check", "--text", "-B", "2"],
+        ["loss", "-B", "2", "--where", f"digest([{name}, reward]) != '0'"],
+    ):
+        done = run(command[0], path, *command[1:])
+        assert done.returncode in (0, 1, 2), done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("place", ["made.x", "made.list[]", "made.map.k"])
+def test_a_member_is_read_whatever_stands_beside_it(tmp_path: Path, place: str) -> None:
+    kind = pyarrow.struct(
+        [
+            ("at", pyarrow.timestamp("ns")),
+            ("x", pyarrow.float64()),
+            ("list", pyarrow.list_(pyarrow.float32())),
+            ("map", pyarrow.map_(pyarrow.string(), pyarrow.decimal128(5, 2))),
+        ]
+    )
+    values = [
+        {"at": 1, "x": value, "list": [value, 0.0], "map": [("k", decimal.Decimal(value)), ("j", None)]}
+        for value in (0.5, 1.0, 2.0)
+    ]
+    path = with_column(tmp_path / "a.parquet", "made", pyarrow.array(values, kind))
+    found = scanned(path, REWARD_ONLY.with_places(parse_mappings([f"reward={place}"])))
+    assert found.groups.column("n").tolist() == [2, 1]
+    assert (found.groups.column("r0") + found.groups.column("r1")).tolist() == [1.0, 2.0]
+
+
+def test_the_rows_of_a_slice_keep_their_own_members(tmp_path: Path) -> None:
+    rows = 200  # more than a batch takes, so that all arrays are slices
+    values = [{"id": f"p{i}", "r": [float(i)] * (i % 3), "m": [("k", i)], "f": [i, i + 1]} for i in range(rows)]
+    kind = pyarrow.struct(
+        [
+            ("id", pyarrow.string()),
+            ("r", pyarrow.list_(pyarrow.float64())),
+            ("m", pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+            ("f", pyarrow.list_(pyarrow.int32(), 2)),
+        ]
+    )
+    table = pyarrow.table({"row": pyarrow.array([None if i % 7 == 0 else v for i, v in enumerate(values)], kind)})
+    (batch,) = table.to_batches()
+    expected = [None if i % 7 == 0 else v | {"m": {"k": i}} for i, v in enumerate(values)]
+    for start, size in ((0, rows), (3, 50), (7, 1), (199, 1), (5, 0)):
+        assert parquet._json_values(batch.column(0).slice(start, size)) == expected[start : start + size]
+
+
+# ---- damage
+
+
+def flipped(data: bytes, places: range) -> Iterator[bytes]:
+    for place in places:
+        for bit in (0x01, 0x20, 0x80):
+            yield data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :]
+
+
+def test_a_flipped_bit_never_gives_another_result_where_pages_have_checksums(tmp_path: Path) -> None:
+    table = pyarrow.Table.from_pylist(RECORDS[:20])
+    path = written(tmp_path / "a.parquet", table, write_page_checksum=True, use_dictionary=False, compression="none")
+    whole = facts(scanned(path))
+    data = path.read_bytes()
+    differing = 0
+    for damaged in flipped(data, range(0, len(data), 11)):
+        parquet._opened.cache_clear()  # the damaged files have one size
+        path.write_bytes(damaged)
+        try:
+            found = scanned(path, Fields())
+        except InputProblem:
+            continue
+        differing += facts(found) != whole and not found.problems and not found.tally.rejected
+        assert all("\n" not in str(problem) for problem in found.problems)
+    assert differing == 0

@@ -6,6 +6,7 @@ import gzip
 import lzma
 import random
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,18 @@ def test_zstd_without_its_package_says_what_to_install(monkeypatch: pytest.Monke
     assert unpacked("zstd", [packed]) == (b"", f"this is zstd, which needs another package: {advice}")
 
 
+def test_an_xz_header_that_claims_gigabytes_is_refused_before_they_are_taken() -> None:
+    data = bytearray(lzma.compress(b"x"))
+    header = slice(12, 12 + 4 * (data[12] + 1))  # of the block, after that of the stream; its last four bytes are a CRC
+    data[16] = 38  # the dictionary: 2 GiB
+    data[header.stop - 4 : header.stop] = zlib.crc32(data[header.start : header.stop - 4]).to_bytes(4, "little")
+    out, problem = unpacked("xz", [bytes(data)])
+    assert (out, problem) == (
+        b"",
+        "damaged xz data (Memory usage limit exceeded): the data before it was read, the rest was not",
+    )
+
+
 # ---- zip: one file in it, as agent-lightning writes
 
 
@@ -187,3 +200,38 @@ def test_a_damaged_zip_archive_is_a_problem_after_the_data_before_it(tmp_path: P
     _, problem = from_zip(name)
     assert problem is not None
     assert problem.startswith("damaged zip archive (")
+
+
+METHODS = {
+    "stored": zipfile.ZIP_STORED,
+    "deflate": zipfile.ZIP_DEFLATED,
+    "bz2": zipfile.ZIP_BZIP2,
+    "lzma": zipfile.ZIP_LZMA,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_flipped_bit_of_a_zip_archive_is_a_problem_or_changes_nothing(method: str, tmp_path: Path) -> None:
+    name = tmp_path / "a.zip"
+    with zipfile.ZipFile(name, "w", METHODS[method]) as archive:
+        archive.writestr("a.jsonl", TEXT[:400])
+    data = name.read_bytes()
+    for at in range(4, len(data)):  # after the bytes that make it a zip archive
+        for bit in (0x01, 0x10, 0x80) if method != "lzma" else (0x04,):
+            name.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
+            found, problem = from_zip(str(name))
+            assert found == TEXT[:400] if problem is None else TEXT[:400].startswith(found), at
+            assert problem is None or "\n" not in problem
+
+
+@pytest.mark.parametrize("method", [9, 95, 98])  # deflate64, xz, PPMd: not of the standard library
+def test_a_method_that_is_not_known_is_named(method: int, tmp_path: Path) -> None:
+    name = zipped(tmp_path / "a.zip", one=TEXT)
+    data = Path(name).read_bytes()
+    directory = data.index(b"PK\x01\x02")
+    for at in (8, directory + 10):  # where the method stands, in the header of the member and in the directory
+        data = data[:at] + method.to_bytes(2, "little") + data[at + 2 :]
+    Path(name).write_bytes(data)
+    _, problem = from_zip(name)
+    assert problem is not None
+    assert problem.startswith("damaged zip archive (That compression method is not supported")
