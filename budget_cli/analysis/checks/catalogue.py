@@ -331,7 +331,8 @@ GROUPS = [
         " response, give the number of lines of a group: `--group-size N`.",
         "advantages 0.5, 0.5, −0.25",
         "Estimators without a group mean: GAE, REINFORCE++ with a batch mean, length-weighted baselines (OPO). A dump"
-        " from which the other responses of a prompt were dropped.",
+        " from which the other responses of a prompt were dropped. Zero-sum games, in which the advantages of the two"
+        " players sum to 0, though each has a prompt of its own.",
         needs=("records", "advantage"),
         thresholds=(
             Threshold(
