@@ -63,7 +63,7 @@ class Source:
     remote: "Remote | None" = None
     kind: Kind = field(default=Kind.RECORDS, compare=False)  # decided by `find`
     schema: str = field(default="", compare=False)  # of a summary or a result: `summary/1`, `loss/1`
-    changed_at: int = field(default=0, compare=False, repr=False)  # of a file: its time of change, ns
+    changed_at: int = field(default=0, repr=False)  # of a file: its time of change, ns
     start_sum: int = field(default=0, compare=False, repr=False)  # of a file: CRC-32 of its first PEEK_BYTES
 
     @property
