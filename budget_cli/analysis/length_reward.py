@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 
 KINDS = 2  # functions: one for right responses and one for wrong ones
 PROMPTS, REWARDS = 4, 8  # fewer prompts or distinct rewards tell nothing
+LARGEST = 1e100  # a reward; the differences of larger ones may be beyond a double
 ERROR = 1e-5  # of a reward, as a share of the range of all
 
 
@@ -37,6 +38,8 @@ def length_reward(prompt: Floats, reward: Floats, length: Floats, least_response
         length: shape (responses,), tokens.
         least_responses: the smallest number of responses that tells.
     """
+    if reward.size < least_responses or np.abs(reward).max() > LARGEST:
+        return None
     numbers, codes = np.unique(prompt, return_inverse=True)
     least, most = np.full(numbers.size, np.inf), np.zeros(numbers.size)
     np.minimum.at(least, codes, length)

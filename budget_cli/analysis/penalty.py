@@ -23,6 +23,8 @@ LENGTHS = 4  # different lengths among them, at least: two of them define a line
 REPEATED = 5  # lengths at which a reward occurs that is taken for one without the penalty, wherever it first occurs
 BY_CHANCE = 0.01  # expected number of fits as good among rewards drawn at random
 TRIED, JUDGED = 16, 64  # of a set of points, how many give the lines that are tried, and how many judge them
+SMALLEST = 1e-100  # a reward; the squares of this one and of its inverse are numbers still
+LONGEST = 1 << 53  # tokens of a prompt; with the response, no longer exact
 VOTED = 32  # lines that most of them lie on, which all points then judge
 FINEST = 100  # times the error of a reward that the largest penalty must be, at least
 EXACT = 2e-6  # error of a reward that is exact, as a share of the range of the rewards
@@ -63,8 +65,11 @@ def fit_penalty(sample: RewardSample, most_values: float = MOST_VALUES) -> Penal
     if not sample.has_more_rewards(LENGTHS):
         return None
     reward, length, prompt_length, count = sample.rows()
+    size = float(np.abs(reward).max())
+    if not SMALLEST < size < 1 / SMALLEST:
+        return None
     found = _fitted(length, reward, count, int(most_values))
-    counts_prompt = found is None and bool(prompt_length.size) and not np.isnan(prompt_length).any()
+    counts_prompt = found is None and bool(np.all((prompt_length >= 0) & (prompt_length < LONGEST)))
     if counts_prompt:
         found = _fitted(length + prompt_length, reward, count, int(most_values))
     if found is None:

@@ -60,6 +60,10 @@ def test_a_reward_that_only_correlates_with_length_is_none(seed: int, name: str,
     assert found(OTHERS[name], prompts, 8, seed) is None
 
 
+def test_rewards_whose_differences_are_no_numbers_are_left_alone() -> None:
+    assert found(lambda right, length, place: 1e308 if length > 1000 else -1e308 + length, 9, 8, 0) is None
+
+
 @pytest.mark.parametrize(("prompts", "size"), [(1, 60), (3, 20), (4, 9), (6, 6)])
 def test_little_tells_nothing(prompts: int, size: int) -> None:
     assert found(FUNCTIONS["linear"], prompts, size, 0) is None

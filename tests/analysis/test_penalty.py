@@ -127,6 +127,15 @@ def test_none_is_reported_where_none_was_added(seed: int, kind: str, number: int
     assert fitted([reward(length) for length in lengths], lengths) is None
 
 
+@pytest.mark.parametrize("times", [1e-320, 1e-200, 1e200, 1e307])
+def test_numbers_at_the_limits_of_a_double_are_left_alone(times: float) -> None:
+    lengths = list(range(10, 400, 7))
+    rewards = [times * (i % 2 - 0.002 * max(0, length - 100)) for i, length in enumerate(lengths)]
+    assert fitted(rewards, lengths) is None
+    assert fitted([i % 2 - 0.01 * (i % 7) for i in lengths], lengths, [1e300, *lengths[1:]]) is None
+    assert fitted([i % 2 - 0.01 * (i % 7) for i in lengths], lengths, [-5, *lengths[1:]]) is None
+
+
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_few_responses_show_none(number: int) -> None:
     assert fitted([1.0, 0.5, 0.25][:number], [10, 20, 30][:number]) is None
