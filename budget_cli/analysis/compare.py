@@ -16,6 +16,7 @@ for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (
 import math
 from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -140,8 +141,9 @@ def compare_groups(
         aggregate: as in `compute_loss`; it affects the loss only.
     """
     one, two = PromptColumns(base, coefficients, 0), PromptColumns(new, coefficients, 0)
-    of_base = _sums(base, one, pairing.base, aggregate)
-    of_new = _sums(new, two, pairing.new, aggregate)
+    pivots = _Pivots.from_columns(one if len(base) else two)
+    of_base = _sums(base, one, pairing.base, aggregate, pivots)
+    of_new = _sums(new, two, pairing.new, aggregate, pivots)
     return Comparison(
         "prompt" if pairing.paired else "none",
         aggregate,
@@ -154,7 +156,7 @@ def compare_groups(
             pairing.only_new.size,
         ),
         ResponseCounts(int(one.n[pairing.base].sum()), int(two.n[pairing.new].sum())),
-        **{name: _difference(of_base[name], of_new[name], pairing.paired) for name in QUANTITIES},
+        **{name: _difference(of_base.get(name), of_new.get(name), pairing.paired) for name in QUANTITIES},
     )
 
 
@@ -245,7 +247,8 @@ def moved(
         _means(groups, PromptColumns(groups, coefficients, 0), rows)
         for groups, rows in ((base, pairing.base), (new, pairing.new))
     ]
-    deltas = {name: both[1][name] - both[0][name] for name in ("loss", "reward", "length")}
+    deltas = {name: both[1][name] - both[0][name] for name in ("loss", "length")}
+    deltas["reward"] = both[1]["r0"] - both[0]["r0"] + (both[1]["r1/n"] - both[0]["r1/n"])  # of close means
     ranked = np.argsort(-np.abs(np.where(np.isfinite(deltas[order]), deltas[order], -0.0)), kind="stable")[:most]
     keys = base.keys()
     found = []
@@ -253,57 +256,98 @@ def moved(
         if not deltas[order][i]:
             break
         numbers: list[float | None] = []
-        for name, delta in deltas.items():
+        for name in ("loss", "reward", "length"):
+            delta = deltas[name]
             numbers += [finite_or_none(both[0][name][i]), finite_or_none(both[1][name][i]), finite_or_none(delta[i])]
         counts = [int(side["n"][i]) for side in both]
         found.append(Moved(keys[pairing.base[i]], *counts, *numbers))
     return found
 
 
-Sums = tuple[Floats, Floats]  # y and n of a quantity, one number per prompt
+class _Pivots(NamedTuple):
+    """Values near which means lie, the same for both dumps: sums about them keep the digits of a difference."""
+
+    reward: float = 0.0
+    adjusted_reward: float = 0.0
+    log_ratio: float = 0.0
+
+    @classmethod
+    def from_columns(cls, view: PromptColumns) -> "_Pivots":
+        """Take the values of the first prompt."""
+        if not view.n.size:
+            return cls()
+        return cls(*(float(x0[0]) if math.isfinite(x0[0]) else 0.0 for x0 in (view.r0, view.adjusted_r0, view.k0)))
 
 
-def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate) -> dict[str, Sums | None]:
-    """Return each quantity's y and n at these rows; None if some responses have no value for a field that it needs."""
+class _Sums(NamedTuple):
+    """A quantity of some prompts, as the ratio Σ y / Σ n about a pivot."""
+
+    y: Floats
+    n: Floats
+    pivot: float = 0.0
+
+
+def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate, pivots: _Pivots) -> dict[str, _Sums]:
+    """Return the sums at these rows of each quantity for which all responses have the fields that it needs."""
     n, available = view.n[rows], view.available
     each = np.ones_like(n)
-    rewards = n * view.r_mean[rows]
     losses = view.loss_sums[rows]
-    lengths = groups.column("L_sum")[rows] if available.length else None
-    return (
-        {
-            "loss": (losses, n) if aggregate == "response" else (losses / n, each),
-            "reward": (rewards, n),
-            "adjusted_reward": (rewards - view.beta * n * view.e_mean[rows], n),
-            "log_ratio": (n * view.k_mean[rows], n) if available.log_ratio else None,
-            "length": None if lengths is None else (lengths, n),
-            "over_budget": (groups.column("over", 0)[rows], n) if available.budgeted else None,
-            "zero_variance": (view.zero_variance[rows].astype(np.float64), each),
-        }
-        | ({} if available.loss else {"loss": None})
-        | ({} if available.adjustable else {"adjusted_reward": None})
-    )
+
+    def about(pivot: float, x0: Floats, x1: Floats) -> _Sums:
+        return _Sums(n * (x0[rows] - pivot) + x1[rows], n, pivot)
+
+    sums = {"reward": about(pivots.reward, view.r0, view.r1)}
+    if available.loss:
+        sums["loss"] = _Sums(losses, n) if aggregate == "response" else _Sums(losses / n, each)
+    if available.adjustable:
+        sums["adjusted_reward"] = about(pivots.adjusted_reward, view.adjusted_r0, view.adjusted_r1)
+    if available.log_ratio:
+        sums["log_ratio"] = about(pivots.log_ratio, view.k0, view.k1)
+    if available.length:
+        sums["length"] = _Sums(groups.column("L_sum")[rows], n)
+    if available.budgeted:
+        sums["over_budget"] = _Sums(groups.column("over", 0)[rows], n)
+    return sums | {"zero_variance": _Sums(view.zero_variance[rows].astype(np.float64), each)}
 
 
-def _difference(base: Sums | None, new: Sums | None, paired: bool) -> Difference:
-    (one, u_base), (two, u_new) = _ratio(base), _ratio(new)
-    delta = two - one if one is not None and two is not None else None
-    se = None
-    if delta is not None and u_base is not None and u_new is not None:
-        clusters = [u_new - u_base] if paired else [u_base, u_new]
-        variances = [_variance(u) for u in clusters]
-        se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
+def _difference(base: _Sums | None, new: _Sums | None, paired: bool) -> Difference:
+    ratios = _exact_ratio(base), _exact_ratio(new)
+    one = None if base is None or ratios[0] is None else _as_float(ratios[0] + Fraction(base.pivot))
+    two = None if new is None or ratios[1] is None else _as_float(ratios[1] + Fraction(new.pivot))
+    if base is None or new is None or ratios[0] is None or ratios[1] is None:
+        return Difference(one, two, None, None, None)
+    delta = _as_float(ratios[1] - ratios[0])
+    influences = _influence(base), _influence(new)
+    clusters = [influences[1] - influences[0]] if paired else influences
+    variances = [_variance(influence) for influence in clusters]
+    se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
     return Difference(one, two, delta, se, delta / se if delta is not None and se else None)
 
 
-def _ratio(sums: Sums | None) -> tuple[float | None, Floats | None]:
-    """Return M and each prompt's influence on it."""
-    if sums is None or not sums[0].size:
-        return None, None
-    y, n = sums
-    total = n.sum()
-    ratio = y.sum() / total
-    return finite_or_none(ratio), (y - ratio * n) / total
+def _exact_ratio(sums: _Sums | None) -> Fraction | None:
+    """Return Σ y / Σ n about the pivot, with no rounding after the sums: shares may differ in their last digits.
+
+    None without prompts, and where a sum is beyond the range of a double.
+    """
+    if sums is None or not sums.y.size or not np.isfinite(sums.y).all():
+        return None
+    try:
+        return Fraction(math.fsum(sums.y)) / Fraction(math.fsum(sums.n))
+    except OverflowError:
+        return None
+
+
+def _as_float(value: Fraction) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _influence(sums: _Sums) -> Floats:
+    """Return each prompt's influence on the ratio."""
+    total = sums.n.sum()
+    return np.asarray((sums.y - sums.y.sum() / total * sums.n) / total)
 
 
 def _variance(influence: Floats) -> float | None:
@@ -321,6 +365,8 @@ def _means(groups: Groups, view: PromptColumns, rows: Rows) -> dict[str, Floats]
         "n": n,
         "loss": view.loss_sums[rows] / n if view.available.loss else nothing,
         "reward": view.r_mean[rows],
+        "r0": view.r0[rows],
+        "r1/n": view.r1[rows] / n,
         "length": groups.column("L_sum")[rows] / n if has_length else nothing,
     }
 

@@ -350,7 +350,8 @@ class PromptColumns:
         column = self.column
         self.n, self.rr, self.r0, self.r1 = column("n"), column("rr"), column("r0"), column("r1")
         self.r_mean = self.r0 + self.r1 / self.n
-        self.k_mean, self.kk = column("k0") + column("k1") / self.n, column("kk")
+        self.k0, self.k1, self.kk = column("k0"), column("k1"), column("kk")
+        self.k_mean = self.k0 + self.k1 / self.n
         self.e0, self.e1, self.ee, self.re, ek = map(self.at_budget, ("e0", "e1", "ee", "re", "ek"))
         self.e_mean = self.e0 + self.e1 / self.n
         self.adjusted_r0, self.adjusted_r1 = self.r0 - beta * self.e0, self.r1 - beta * self.e1

@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import grouping
 import numpy as np
@@ -187,3 +188,44 @@ def test_the_sampling_of_prompts_is_what_the_standard_error_measures(base: Dump,
         assert found.se is None
     else:
         assert found.se == pytest.approx(math.sqrt(sum(map(spread, clusters))), abs=1e-9)
+
+
+NEAR = st.integers(-1000, 1000).map(lambda millis: 1e9 + millis / 1024)  # exact in a double, like every difference
+
+
+@given(
+    base=st.lists(st.lists(NEAR, min_size=1, max_size=4), min_size=2, max_size=6),
+    new=st.lists(st.lists(NEAR, min_size=1, max_size=4), min_size=2, max_size=6),
+    paired=st.booleans(),
+)
+def test_a_difference_of_close_means_keeps_its_digits(
+    base: list[list[float]], new: list[list[float]], paired: bool
+) -> None:
+    key = (lambda i: f"p{i}") if paired else (lambda i: i)
+    both = min(len(base), len(new))
+    one, two = {f"p{i}": row for i, row in enumerate(base[:both])}, {key(i): row for i, row in enumerate(new[:both])}
+    found = compared(rewards(one), rewards(two)).reward
+
+    def influences(rows: list[list[float]]) -> tuple[Fraction, list[Fraction]]:
+        exact = [[Fraction(value) for value in row] for row in rows]
+        n = sum(map(len, exact))
+        mean = sum((sum(row) for row in exact), Fraction()) / n
+        return mean, [(sum(row) - mean * len(row)) / n for row in exact]
+
+    (m_one, u_one), (m_two, u_two) = influences(base[:both]), influences(new[:both])
+    variance = (
+        sum((b - a) ** 2 for a, b in zip(u_one, u_two, strict=True)) if paired else sum(u * u for u in [*u_one, *u_two])
+    ) * Fraction(both, both - 1)
+    assert found.delta == pytest.approx(float(m_two - m_one), rel=1e-12, abs=0)
+    assert found.se == pytest.approx(math.sqrt(variance), rel=1e-12, abs=1e-20)
+
+
+def test_shares_that_differ_in_their_last_digits_differ_exactly() -> None:
+    over, within = (1.0, 150.0, 0.0), (1.0, 50.0, 0.0)
+    base, new = {"a": [over] * 333 + [within] * 667}, {"a": [over] * 334 + [within] * 669}
+    assert compared(base, new).over_budget.delta == pytest.approx(1 / 1003000, rel=1e-15, abs=0)
+
+
+def test_a_difference_beyond_the_range_of_a_double_is_missing() -> None:
+    found = compared(rewards({"a": [1.5e308], "b": [1.5e308]}), rewards({"a": [-1.5e308], "b": [-1.5e308]}))
+    assert found.reward.delta is None
