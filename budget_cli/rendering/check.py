@@ -13,7 +13,7 @@ from budget_cli.analysis.checks.verdict import CheckResult
 from budget_cli.analysis.numbers import counted
 from budget_cli.rendering.formats import as_dict, json_document, utf8
 from budget_cli.rendering.github import Annotation, workflow_commands
-from budget_cli.rendering.junit import Case, xml
+from budget_cli.rendering.junit import Case, joined, xml
 from budget_cli.rendering.safe import for_markdown, for_terminal
 from budget_cli.rendering.text import PASS, WIDTH, Line, Piece, failures
 
@@ -201,9 +201,9 @@ def cases(result: CheckResult) -> list[Case]:
     by_code: dict[str, list[Finding]] = {}
     for finding in result.run.findings:
         by_code.setdefault(finding.code, []).append(finding)
-    unread = "\n".join(result.incomplete) or None
+    unread = joined(result.incomplete) or None
     if not unread and not any(result.fails(f) for f in result.run.findings) and result.reasons:
-        unread = "\n".join(map(str, result.reasons))
+        unread = joined(result.reasons)
     made = [Case("read", "records", failure=unread)]
     for code in result.run.checked:
         found = by_code.get(code, [])
@@ -231,7 +231,7 @@ FORMS = {"json": json, "markdown": markdown, "github": github, "junit": junit}
 
 def _report(finding: Finding, sources: Sequence[str]) -> str:
     places = [_place(evidence, sources) for evidence in finding.evidence]
-    return "\n".join([f"{finding.severity}: {finding.message}", *places, finding.why, finding.remedy])
+    return joined([f"{finding.severity}: {finding.message}", *places, finding.why, finding.remedy])
 
 
 TITLES = {

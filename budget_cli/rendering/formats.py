@@ -12,17 +12,22 @@ import orjson
 
 from budget_cli.analysis.gates import GateResult
 from budget_cli.records.columns import Rejection
-from budget_cli.rendering.safe import for_csv, for_markdown
+from budget_cli.rendering.safe import LEGACY_COMMAND, for_csv, for_markdown
 
 
 def json_document(value: object) -> bytes:
     """Return indented JSON and a newline."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return _without_commands(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def json_line(value: object) -> bytes:
     """Return JSON on one line."""
-    return orjson.dumps(value) + b"\n"
+    return _without_commands(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _without_commands(document: bytes) -> bytes:
+    """Spell what GitHub's runner would obey in another way; it can only be inside a string."""
+    return document.replace(LEGACY_COMMAND.encode(), b"#\\u0023[")
 
 
 def csv_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

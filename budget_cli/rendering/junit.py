@@ -1,6 +1,6 @@
 """Test cases → JUnit XML, as CI servers read it (the schema of Jenkins' xUnit plugin). Knows no answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from budget_cli.rendering.safe import for_terminal
@@ -43,9 +43,14 @@ def _case(case: Case) -> list[str]:
     return [f"{head}>", *inner, "    </testcase>"] if inner else [f"{head}/>"]
 
 
+def joined(parts: Iterable[object]) -> str:
+    """Join parts that each may hold a string of the data, whose own line breaks are escaped."""
+    return "\n".join(for_terminal(part, MESSAGE) for part in parts)
+
+
 def _text(text: str) -> str:
     """Escape text so that XML allows it; lines stay lines."""
-    return "\n".join(for_terminal(line, MESSAGE) for line in text.split("\n")).translate(ESCAPES)
+    return joined(text.split("\n")).translate(ESCAPES)
 
 
 def _value(text: str) -> str:

@@ -27,7 +27,7 @@ from budget_cli.rendering.formats import (
     utf8,
 )
 from budget_cli.rendering.github import Annotation, workflow_commands
-from budget_cli.rendering.junit import Case, xml
+from budget_cli.rendering.junit import Case, joined, xml
 from budget_cli.rendering.safe import for_markdown, for_terminal
 from budget_cli.rendering.text import (
     BARS,
@@ -283,7 +283,7 @@ def cases(
     places = [str(rejection) for rejection in rejections]
     if places and records.rejected > len(places):
         places.append(f"and {records.rejected - len(places):,} more")
-    made = [Case("records", TITLE, "\n".join([*failures, *places]) if failures else None, output=output)]
+    made = [Case("records", TITLE, joined([*failures, *places]) if failures else None, output=output)]
     made += [_case(gate, TITLE) for gate in gates]
     for row in rows:
         name = "(none)" if row.key is None else str(row.key)
@@ -292,7 +292,7 @@ def cases(
 
 
 def _case(gate: GateResult, group: str) -> Case:
-    failure, output = (None, str(gate)) if gate.passed else (str(gate), "")
+    failure, output = (None, joined([gate])) if gate.passed else (joined([gate]), "")
     return Case(f"--fail-if {gate.expression}", group, failure, output=output)
 
 

@@ -272,8 +272,8 @@ def _finding(finding: Finding) -> str:
         places.append(" ".join(filter(None, (where, prompt))))
     locations = f"<p>Locations: {escape(', '.join(places))}</p>" if places else ""
     return (
-        f"<details><summary>{escape(finding.message)} <code>{finding.code}</code></summary>{locations}"
-        f"<p>Why: {escape(finding.why)}</p><p>Do: {escape(finding.remedy)}</p></details>"
+        f"<details><summary>{_text(finding.message, 1000)} <code>{finding.code}</code></summary>{locations}"
+        f"<p>Why: {_text(finding.why, 1000)}</p><p>Do: {_text(finding.remedy, 1000)}</p></details>"
     )
 
 
@@ -427,12 +427,14 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return for_terminal(value, 10 * len(value) + 10)
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value

@@ -1,9 +1,13 @@
 """Strings of the data → text that is safe for a terminal, a Markdown table or a spreadsheet; text → ASCII."""
 
+import re
 import unicodedata
 
 SHOWN = 80  # characters
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet takes these for the same
+FORMULA_AFTER = re.compile(r"(;\s*)(?=[=+\-@＝＋－＠])")  # where ; separates cells
+LEGACY_COMMAND = "##["  # GitHub's runner obeys ##[command] anywhere in a line, and ::command:: at its start
+LINKED = re.compile(r"@|://|www\.|:[\w+-]+:|#\d|\bGH-\d", re.IGNORECASE)  # by GitHub
 
 
 ASCII = str.maketrans(
@@ -35,9 +39,17 @@ def spelled(text: str, encoding: str) -> str:
 
 
 def for_terminal(text: object, limit: int = SHOWN) -> str:
-    """Escape control, C1, bidi and zero-width characters, and cut the text at `limit` characters."""
+    """Escape control, C1, bidi and zero-width characters, and what GitHub's runner obeys; cut at `limit` characters."""
     shown = "".join(_escaped(c) if unicodedata.category(c) in HIDDEN else c for c in str(text)[: limit + 1])
+    shown = without_commands(shown)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def without_commands(line: str) -> str:
+    """Escape a character of each text that GitHub's runner would take for a command, where a log shows the line."""
+    if line.lstrip().startswith("::"):
+        line = line.replace("::", ":\\x3a", 1)
+    return line.replace(LEGACY_COMMAND, "#\\x23[")
 
 
 def end_for_terminal(text: object, limit: int) -> str:
@@ -55,11 +67,21 @@ def _escaped(character: str) -> str:
 
 
 def for_csv(value: object) -> object:
-    """Keep a spreadsheet from taking a cell for a formula; numbers stay numbers."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    """Keep a spreadsheet from taking a cell, or a part of it, for a formula, and a row on one line.
+
+    Numbers stay numbers.
+    """
+    if not isinstance(value, str):
+        return value
+    shown = FORMULA_AFTER.sub(r"\1'", for_terminal(value, 10 * len(value) + 10))
+    return f"'{shown}" if shown.startswith(FORMULA_STARTS) else shown
 
 
 def for_markdown(text: object, limit: int = SHOWN) -> str:
-    """Keep a cell in its column, and escape its markup."""
+    """Keep a cell in its column, and escape its markup; what would become a link, a mention or an emoji is code."""
     shown = for_terminal(text, limit)
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~$&" else c for c in shown)
+    if LINKED.search(shown) is None:
+        return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~$&" else c for c in shown)
+    shown = shown.replace("|", "\\x7c")  # where a backslash before it could not be told from an escape
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence} {shown} {fence}" if shown[0] in "` " or shown[-1] in "` " else f"{fence}{shown}{fence}"

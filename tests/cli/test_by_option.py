@@ -212,7 +212,7 @@ def test_labels_are_safe_on_the_screen_and_in_a_spreadsheet(budget_cli: Run) -> 
     screen = budget_cli("loss", "-B", "9", "--by", "step", stdin=dump, FORCE_COLOR="1").stdout.decode()
     assert "\\x1b[31m[/INST]|x" in screen
     sheet = budget_cli("loss", "-B", "9", "--by", "step", "-f", "csv", stdin=dump).stdout.decode().splitlines()
-    assert [line.split(",")[0] for line in sheet] == ["key", "\x1b[31m[/INST]|x", "'=cmd()"]
+    assert [line.split(",")[0] for line in sheet] == ["key", "\\x1b[31m[/INST]|x", "'=cmd()"]
     page = budget_cli("loss", "-B", "9", "--by", "step", "-f", "markdown", stdin=dump).stdout.decode()
     assert "\n| \\\\x1b\\[31m\\[/INST\\]\\|x | 1 | " in page
 

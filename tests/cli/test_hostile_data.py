@@ -52,10 +52,63 @@ def test_a_file_name_that_is_not_utf_8_can_be_reported(budget_cli: Run, tmp_path
     assert done.returncode == 3, done.stderr.decode()
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\0"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝"])
 def test_no_cell_of_the_csv_is_a_formula_and_numbers_stay_numbers(budget_cli: Run, start: str) -> None:
     data = lines([{**GOOD, "prompt_id": f'{start}SUM(1),"\n2'}, {**GOOD, "prompt_id": -5}])
     done = budget_cli("loss", "-B", "500", "--per-prompt", "-f", "csv", stdin=data)
     rows = list(csv.reader(io.StringIO(done.stdout.decode(), newline="")))
-    assert [row[0] for row in rows] == ["prompt_id", f"'{start}SUM(1),\"\n2", "-5"]
+    assert [row[0] for row in rows] == ["prompt_id", f"'{start}SUM(1),\"\\x0a2", "-5"]
     assert {len(row) for row in rows} == {len(rows[0])}
+
+
+COMMANDS = ("::stop-commands::t", "##[error]t", " ::add-mask::x", "t ##[stop-commands]t")
+FORMS = {
+    "loss": ("table", "json", "csv", "markdown", "github", "junit"),
+    "check": ("table", "json", "markdown", "github", "junit"),
+    "compare": ("table", "json", "markdown"),
+    "sweep": ("table", "json", "csv", "markdown"),
+    "fields": ("table", "json"),
+}
+
+
+@pytest.mark.parametrize(("command", "form"), [(command, form) for command, forms in FORMS.items() for form in forms])
+def test_no_line_is_a_command_for_the_runner_of_github(
+    budget_cli: Run, tmp_path: Path, command: str, form: str
+) -> None:
+    paths = [tmp_path / f"{name}##[warning]t.jsonl" for name in "ab"]
+    for path in paths:
+        phantom = [{**GOOD, "prompt_id": key, "response_length": n, "t": key} for key in COMMANDS for n in (1, 500)]
+        wrong = [{**GOOD, "prompt_id": key, "reward": key} for key in COMMANDS]
+        path.write_bytes(lines([*phantom, *wrong, *({key: 1} for key in COMMANDS)]))
+    more = ("--per-prompt", "--by", "t", "--fail-if", "loss > 0") if command == "loss" else ()
+    names = paths if command == "compare" else paths[:1]
+    done = budget_cli(command, *names, *(() if command == "fields" else ("-B", "9", *more)), "-f", form)
+    assert done.returncode in (0, 1)
+    for line in (done.stdout + done.stderr).decode().splitlines():
+        own = form == "github" and line.startswith(("::notice ", "::warning ", "::error "))
+        assert own or not line.strip().startswith("::"), line
+        assert "##[" not in line
+
+
+def test_a_test_report_holds_no_line_break_of_the_data(budget_cli: Run) -> None:
+    data = lines([GOOD, {**GOOD, "a\nb": 1, "reward": "a\nb"}, {"a\nb": 1}])
+    done = budget_cli("loss", "-B", "9", "-f", "junit", stdin=data)
+    assert b"a\\x0ab" in done.stdout
+    assert b"\nb" not in done.stdout
+
+
+def test_the_page_holds_no_character_that_hides(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / f"{HOSTILE.replace('/', '')}.jsonl"
+    records = [
+        {**GOOD, "prompt_id": HOSTILE + str(n % 2), "response_length": n, "t": HOSTILE + str(n)} for n in range(9)
+    ]
+    path.write_bytes(lines([*records, {HOSTILE: 1}]))
+    page = budget_cli("report", path, "-B", "4", "--by", "t").stdout.decode()
+    charts = re.search("<script>.*?</script>", page, re.DOTALL)  # the charting library, which is not ours
+    assert charts is not None
+    shown = page.replace(charts[0], "")
+    data = re.search('<script type="application/json" id="data">(.*?)</script>', shown, re.DOTALL)
+    assert data is not None
+    for text in (shown, str(json.loads(data[1]))):
+        assert not set(text) & set(RAW)
+    assert "\\u202e" in str(json.loads(data[1]))

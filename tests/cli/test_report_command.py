@@ -13,6 +13,8 @@ import pytest
 from command import LossJson, Run
 from word_counter import write_tokenizer
 
+from budget_cli.rendering.safe import for_terminal
+
 pytest.importorskip("vl_convert", reason="the page's charts need the extra: pip install 'budget-cli[report]'")
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
@@ -208,7 +210,7 @@ def test_strings_of_the_data_never_become_markup(page_of: PageOf, tmp_path: Path
     assert [tag for tag, _ in page.elements].count("script") == 3
     assert "alert(1)" not in "".join(page.scripts[1:])
     assert "<" not in page.scripts[0]
-    assert page.data["prompts"][0]["prompt_id"] == HOSTILE
+    assert page.data["prompts"][0]["prompt_id"] == for_terminal(HOSTILE)
     assert "</script><script>alert(1)</script>" in page.text
     assert "<img src=x onerror=alert(1)>.jsonl" in page.text
     assert "\x1b" not in page.text

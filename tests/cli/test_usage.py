@@ -60,7 +60,7 @@ LARGE = [  # command, option, value, what is said: a number beyond what the arit
     ("compare", "group-size", 1 << 63, "is not in the range 1<=x<=9007199254740992"),
     ("loss", "jobs", 1 << 63, "is not in the range 1<=x<=65536"),
     ("loss", "jobs", 30000, "--jobs 30000: expected at most 1024 on one machine"),
-    ("sweep", "token-budget", "1:2:" + "9" * 5000, "expected numbers separated by commas"),
+    ("sweep", "token-budget", "1:2:" + "9" * 5000, "--token-budget '1:2:999"),
 ]
 
 

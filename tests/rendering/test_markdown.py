@@ -40,6 +40,9 @@ def test_an_id_stays_in_its_cell_and_brings_no_markup(show: Show, response: Make
     assert len(cells(header)) == len(cells(rule)) == len(cells(first)) == len(cells(second))
     assert set(cells(rule)) == {"---"}
     shown = first[2 : first.index(" | 1 | ")]
+    if shown.startswith("`"):  # what would become a link is code
+        assert shown.strip("`") == for_terminal(one)
+        return
     assert re.sub(r"\\(.)", r"\1", shown) == for_terminal(one)
     assert not re.search(r"(?<!\\)(?:\\\\)*[|`*<>\[\]]", shown)
 
