@@ -127,11 +127,12 @@ def _main(
         return
     try:
         this = context.command.commands[command]  # type: ignore[attr-defined]  # a Group, typed as Command
-        values = settings.defaults(this, _all_commands, command, config, search=not no_config)
+        found = settings.defaults(this, _all_commands, command, config, search=not no_config)
     except BudgetCliError as error:
         console.say(str(error))
         console.leave(error.exit_code)
-    context.default_map = {command: values}
+    if found is not None:
+        context.default_map, context.obj = {command: found.values}, found.path
 
 
 def _all_commands() -> Any:

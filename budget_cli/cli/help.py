@@ -5,7 +5,7 @@ from typing import Any
 import typer
 import typer.core
 
-from budget_cli.cli import console
+from budget_cli.cli import console, settings
 from budget_cli.errors import Exit
 
 ENDING = """Every option can also be set in the environment or in a file: --token-budget 4096 is
@@ -29,6 +29,14 @@ def _on_help(context: typer.Context, option: Any, wanted: bool) -> None:
         _write_help(context)
 
 
+def _is_of_file(option: Any, context: Any) -> bool:
+    """True if an option has its value from the settings file, and another one than without it."""
+    source = context.get_parameter_source(option.name)
+    if source is None or source.name != "DEFAULT_MAP":
+        return False
+    return bool(context.params[option.name] != option.type_cast_value(context, option.default))
+
+
 class _Whole:
     """Writes its help as everything is written. A base before a class of typer."""
 
@@ -45,6 +53,15 @@ class Program(_Whole, typer.core.TyperGroup):
 
 class Command(_Whole, typer.core.TyperCommand):
     """A command whose help has one section per group of options (`rich_help_panel`)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Say which settings file is in force, then run the command."""
+        if ctx.obj is not None:
+            keys = [option.name or "" for option in self.params if _is_of_file(option, ctx)]
+            said = settings.in_force(ctx.obj, keys, quiet=bool(ctx.params.get("quiet")))
+            if said is not None:
+                console.say(said)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options, section by section."""

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
@@ -19,12 +19,32 @@ from budget_cli.schema import small_files
 OWN, SHARED = "budget-cli.toml", "pyproject.toml"
 PREFIX, OF_PROGRAM = "BUDGET_CLI_", {"CONFIG", "NO_CONFIG"}  # of variables; variables of the program itself
 COMMAND_LINE_ONLY = ("output", "rejects", "explain", "help")  # these concern a single run
+WEAKENING = (  # these can let a verdict pass that would fail without them
+    "max_errors",
+    "allow_truncated_tail",
+    "allow_empty",
+    "ignore_unneeded",
+    "where",
+    "keep",
+    "select",
+    "ignore",
+    "threshold",
+    "baseline",
+    "tolerance",
+)
 
 Commands = Callable[[], Mapping[str, Any]]  # → each command with its `params`, by name; called only if needed
 
 
-def defaults(this: Any, commands: Commands, command: str, path: str | None, search: bool = True) -> dict[str, Any]:
-    """Return the values of the options of this command, by the names of their parameters.
+class Found(NamedTuple):
+    """The values of the options of a command, by the names of their parameters, and the file that holds them."""
+
+    path: str
+    values: dict[str, Any]
+
+
+def defaults(this: Any, commands: Commands, command: str, path: str | None, search: bool = True) -> Found | None:
+    """Return the values of the options of this command; None if there is no file.
 
     Args:
         this: the command to run, with its `params`.
@@ -44,8 +64,28 @@ def defaults(this: Any, commands: Commands, command: str, path: str | None, sear
         table = _table(path, _bytes(path, missing_is_fine=False))
         if table is None:
             raise UsageProblem(f"--config {path}: has no [tool.budget-cli]")
-        return _checked(path, table, commands(), command)
-    return _search(commands, command) if search else {}
+        return Found(path, _checked(path, table, commands(), command))
+    return _search(commands, command) if search else None
+
+
+def in_force(path: str, keys: Sequence[str], quiet: bool) -> str | None:
+    """Say which file holds, what it sets, and which of it weakens a verdict; only the latter if `quiet`.
+
+    Args:
+        path: the file.
+        keys: the names of the parameters that have their values from it, other than the values without it.
+        quiet: True to say nothing else.
+
+    Returns:
+        One line; None if there is nothing to say.
+    """
+    weak = [_dashed(key) for key in keys if key in WEAKENING]
+    if not keys or (quiet and not weak):
+        return None
+    said = f"{path}: sets {', '.join(map(_dashed, keys))}"
+    if weak:
+        said += f"; {', '.join(weak)} can let a verdict pass that would fail: --no-config ignores the file"
+    return said
 
 
 def _require_no_misspelling(this: Any, commands: Commands) -> None:
@@ -65,22 +105,22 @@ def _require_no_misspelling(this: Any, commands: Commands) -> None:
             raise UsageProblem(f"{PREFIX}{name}: unknown option (did you mean {PREFIX}{close[0]}?)")
 
 
-def _search(commands: Commands, command: str) -> dict[str, Any]:
-    """Return the values from the nearest file, from the current directory upward; none without a file."""
+def _search(commands: Commands, command: str) -> Found | None:
+    """Return the values from the nearest file, from the current directory upward; None without a file."""
     prefix = ""
     try:
         folder = os.getcwd()
     except FileNotFoundError:  # the directory was removed
-        return {}
+        return None
     while True:
         for name in (OWN, SHARED):
             place = os.path.join(prefix, name)
             table = _table(place, _bytes(place, missing_is_fine=True))
             if table is not None:
-                return _checked(place, table, commands(), command)
+                return Found(place, _checked(place, table, commands(), command))
         above = os.path.dirname(folder)
         if above == folder:
-            return {}
+            return None
         folder, prefix = above, os.path.join(os.pardir, prefix)
 
 

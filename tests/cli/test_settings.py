@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from command import Run
+from samples import GOOD, lines
 
 ROOT = Path(__file__).parents[2]
 DUMP = ROOT / "sample_data" / "rollouts.jsonl"
@@ -244,3 +245,37 @@ def test_a_pipe_or_a_device_in_place_of_a_settings_file_is_refused(budget_cli: R
         done = budget_cli("--no-config", "check", DUMP, "-B", "9", "--baseline", path, cwd=tmp_path)
         assert done.returncode == 2
         assert done.stderr.decode() == f"budget-cli: --baseline {path}: cannot be read: not a regular file\n"
+
+
+IN_FORCE = [  # settings file, arguments, what is said
+    ("token-budget = 9", (), "budget-cli.toml: sets token-budget"),
+    ("token-budget = 9", ("-q",), None),
+    ("token-budget = 9", ("-B", "10"), None),
+    ("token-budget = 9\nallow-empty = false\nmax-errors = 0\nkl-coef = 0.1", (), "budget-cli.toml: sets token-budget"),
+    (
+        'token-budget = 9\nmax-errors = "100%"\n[loss]\nkeep = ["all"]\n[field]\nreward = "reward"',
+        (),
+        "budget-cli.toml: sets token-budget, field, keep, max-errors; keep, max-errors can let a verdict pass that"
+        " would fail: --no-config ignores the file",
+    ),
+    (
+        'token-budget = 9\nquiet = true\nmax-errors = "100%"',
+        (),
+        "budget-cli.toml: sets token-budget, max-errors, quiet; max-errors can let a verdict pass that would fail:"
+        " --no-config ignores the file",
+    ),
+    ('token-budget = 9\nmax-errors = "100%"', ("--max-errors", "0", "-q"), None),
+]
+
+
+@pytest.mark.parametrize(("file", "arguments", "said"), IN_FORCE)
+def test_the_settings_in_force_are_named(
+    budget_cli: Run, tmp_path: Path, file: str, arguments: tuple[str, ...], said: str | None
+) -> None:
+    (tmp_path / "budget-cli.toml").write_text(file)
+    done = budget_cli("loss", *arguments, cwd=tmp_path, stdin=lines([GOOD]))
+    assert done.returncode == 0
+    assert done.stderr.decode() == ("" if said is None else f"budget-cli: {said}\n")
+    (tmp_path / "sub").mkdir()
+    done = budget_cli("loss", *arguments, cwd=tmp_path / "sub", stdin=lines([GOOD]))
+    assert done.stderr.decode() == ("" if said is None else f"budget-cli: ../{said}\n")
