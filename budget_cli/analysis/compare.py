@@ -14,23 +14,14 @@ for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.analysis.loss import (
-    Aggregate,
-    Coefficients,
-    LengthOrigins,
-    LengthSource,
-    Loss,
-    PromptColumns,
-    length_source,
-)
+from budget_cli.analysis.earlier_result import EarlierResult
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns, length_source
 from budget_cli.analysis.numbers import finite_or_none
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
@@ -160,52 +151,6 @@ def compare_groups(
     )
 
 
-class EarlierResult(NamedTuple):
-    """The comparable numbers of one loss: of an earlier result, or of a dump."""
-
-    quantities: dict[str, float | None]  # by name, rounded if they were read from a file
-    coefficients: Coefficients
-    aggregate: Aggregate
-    prompts: int
-    responses: int
-    tally: Tally
-    lengths: LengthSource
-
-
-def from_result(result: Mapping[str, Any]) -> EarlierResult:
-    """Take the comparable numbers from the JSON of `budget-cli loss --format json`.
-
-    Raises:
-        KeyError, TypeError: the JSON is not such a result.
-    """
-    prompts, records = result["prompts"], result["records"]
-    quantities = {
-        "loss": result["loss"],
-        "reward": result["reward"]["mean"],
-        "adjusted_reward": result["adjusted_reward"]["mean"],
-        "log_ratio": result["kl"]["k1"],
-        "length": result["length"]["mean"],
-        "over_budget": result["over_budget"]["fraction"],
-        "zero_variance": result["groups"]["zero_variance"] / prompts if prompts else None,
-    }
-    return EarlierResult(
-        quantities,
-        Coefficients(**result["coefficients"]),
-        result["aggregate"],
-        prompts,
-        result["responses"],
-        Tally(
-            **{name: records[name] for name in ("read", "used", "rejected", "blank", "skipped")},
-            left_out=Counter(result.get("left_out", {})),
-        ),
-        LengthSource(
-            result.get("lengths_from"),
-            LengthOrigins(**result.get("length_origins", {"field": 0, "tokens": 0, "tokenizer": 0})),
-            result.get("tokenizer"),
-        ),
-    )
-
-
 def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
     """Take the comparable numbers from a loss."""
     quantities = {
@@ -218,7 +163,7 @@ def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
         "zero_variance": loss.groups.zero_variance / loss.prompts if loss.prompts else None,
     }
     return EarlierResult(
-        quantities, loss.coefficients, loss.aggregate, loss.prompts, loss.responses, tally, length_source(tally)
+        quantities, loss.coefficients, loss.aggregate, loss.prompts, loss.responses, tally, length_source(tally), []
     )
 
 

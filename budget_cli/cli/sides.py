@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from budget_cli.analysis import compare, verdict
-from budget_cli.analysis.compare import Comparison, EarlierResult, Moved, Order
+from budget_cli.analysis.compare import Comparison, Moved, Order
+from budget_cli.analysis.earlier_result import EarlierResult, from_result
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthSource, compute_loss, length_source
 from budget_cli.analysis.verdict import Reason
 from budget_cli.cli.session import Session
@@ -36,14 +37,12 @@ class Side:
             return
         (source,) = session.found
         if source.schema == "loss/1":
-            result = read_result(source)
             try:
-                self.earlier = compare.from_result(result)
-            except (KeyError, TypeError) as error:
-                raise InputProblem(
-                    self.name, f"this result of budget-cli loss has no {error}: create it again"
-                ) from None
-            self.problems = [f"{self.name}: {problem}" for problem in result.get("incomplete", [])]
+                self.earlier = from_result(read_result(source))
+            except ValueError as error:
+                what = "this result of budget-cli loss was damaged or edited"
+                raise InputProblem(self.name, f"{what}: {error}: create it again") from None
+            self.problems = [f"{self.name}: {problem}" for problem in self.earlier.incomplete]
         elif (command := source.schema.split("/")[0]) in ("compare", "sweep", "check", "fields"):
             raise UsageProblem(
                 f"{self.name}: this is a result of budget-cli {command}: expected a dump, or a result of loss"

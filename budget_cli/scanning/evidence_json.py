@@ -65,7 +65,7 @@ def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -
                 counters.values[name] = {_value(value): _whole(times, 1) for value, times in counts}
         if by_length := shown.get("by_length"):
             counters.reward_sample = _reward_sample(by_length)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return None
     return observations
 
@@ -77,7 +77,7 @@ def reward_sample(sources: Any) -> RewardSample | None:
         for shown in sources:
             if by_length := shown.get("by_length"):
                 sample.merge(_reward_sample(by_length))
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return None
     return sample
 

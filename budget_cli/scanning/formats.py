@@ -133,7 +133,8 @@ class _Summary:
     def read(self, task: Task, plan: Plan) -> Summary:
         from budget_cli.scanning import summary  # 2 ms, and few dumps have one
 
-        return summary.read(task.source, plan.layout, plan.observe, plan.sample_rewards)
+        most = plan.limits.max_line_bytes
+        return summary.read(task.source, plan.layout, plan.observe, plan.sample_rewards, most)
 
 
 JSON_LINES, DOCUMENT, PARQUET, SUMMARY = _JsonLines(), _Document(), _Parquet(), _Summary()

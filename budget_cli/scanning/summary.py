@@ -4,13 +4,13 @@ The counterpart of `summary_writing`, which describes the form. Reads summaries 
 Knows no records.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from budget_cli import native
@@ -19,10 +19,18 @@ from budget_cli.evidence.responses import THRESHOLDS, ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Floats, Layout, Table
-from budget_cli.ids import Key, Packed
+from budget_cli.ids import Ids, Key, Packed
 from budget_cli.records.columns import LeftOut, Rejection, Tally
 from budget_cli.scanning import evidence_json
 from budget_cli.scanning.state import SourceResult, Summary
+from budget_cli.scanning.summary_checks import (
+    check_rows,
+    checked_header,
+    opened,
+    parsed_lines,
+    refuse,
+    row_of_duplicate,
+)
 from budget_cli.schema.fields import KINDS, WHERE, Fields
 from budget_cli.schema.parsing import place_text
 from budget_cli.sources import blocks
@@ -31,8 +39,8 @@ from budget_cli.sources.local import SUMMARY, Source
 
 SCHEMA = f"budget-cli/{SUMMARY}"
 MOST_STEPS = 2  # in a header: whether there is one step is all that anybody asks
-DAMAGED = "damaged summary: the evidence in its header is not valid"
-LONGEST = 1 << 30  # bytes of a line, which a prompt in a million files takes
+DAMAGED = "seen: not the evidence of a summary"
+LONGEST = 64 << 20  # bytes of a header, as of a line of records (--max-line-bytes)
 
 
 def settings_of(fields: Fields) -> dict[str, Any]:
@@ -62,22 +70,17 @@ def header_of(source: Source) -> dict[str, Any]:
     """Read the header of a summary, its first line.
 
     Raises:
-        InputProblem: the line is not JSON.
+        InputProblem: it is too long, or is no header.
     """
     head = b""
-    for most in (1 << 16, 1 << 20, 1 << 24, LONGEST):
+    for most in (1 << 16, 1 << 20, 1 << 24, LONGEST + 1):
         head = sources.head(source, most)
         if b"\n" in head or len(head) < most:
             break
-    return _header(source, head.partition(b"\n")[0])
-
-
-def _header(source: Source, line: bytes) -> dict[str, Any]:
-    try:
-        header: dict[str, Any] = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise InputProblem(source.name, "truncated summary: its header is incomplete") from None
-    return header
+    line, newline, _ = head.partition(b"\n")
+    if not newline and len(line) > LONGEST:
+        raise InputProblem(source.name, f"the header of this summary is longer than {LONGEST:,} bytes")
+    return checked_header(source.name, opened(line)[0])
 
 
 def require_alike(
@@ -205,7 +208,13 @@ def _observed_with(header: dict[str, Any]) -> dict[str, float] | None:
     return used if all(type(value) in (int, float) for value in used.values()) else None
 
 
-def read(source: Source, layout: Layout, spec: ObservationSpec | None = None, sample_rewards: bool = False) -> Summary:
+def read(
+    source: Source,
+    layout: Layout,
+    spec: ObservationSpec | None = None,
+    sample_rewards: bool = False,
+    max_line_bytes: int = LONGEST,
+) -> Summary:
     """Read a whole summary.
 
     Args:
@@ -213,30 +222,46 @@ def read(source: Source, layout: Layout, spec: ObservationSpec | None = None, sa
         layout: the budgets whose columns are read.
         spec: what to observe; evidence is read only if the summary was made with the same thresholds.
         sample_rewards: True to read the sample of rewards, which depends on no threshold.
+        max_line_bytes: the longest line that is read.
 
     Raises:
-        InputProblem: the summary is truncated or damaged.
+        InputProblem: the summary is truncated, damaged or edited, or a line is too long.
     """
-    stream = blocks.cut(source.name, sources.pieces(source), LONGEST)
+    stream = blocks.cut(source.name, sources.pieces(source), max_line_bytes)
     first = next(stream, None)
     line, _, rest = (b"" if first is None else bytes(first.view)).partition(b"\n")
-    header = _header(source, line)
+    _require_short(source, 1, line, max_line_bytes)
+    line, checksum = opened(line)
+    header, digest = checked_header(source.name, line), hashlib.blake2b(line, digest_size=16)
     width = len(header["columns"]) + 1  # the number of the source, then the columns
     keys, prompts = [Packed.from_ids([])], 0
     places, rows, size = [np.zeros(0, np.intp)], [np.zeros((0, width))], len(line) + 1
+    ids = Ids()
     for data in chain([rest], (bytes(block.view) for block in stream)):
         size += len(data)
-        found, counts, values = _parsed(source, data)
-        if np.any(counts % width):
-            raise InputProblem(source.name, f"damaged summary: a row does not have {width} numbers")
+        digest.update(data)
+        _require_short(source, prompts + 2, data, max_line_bytes)
+        found, counts, values = _parsed(source, data, prompts + 2)
+        if np.any(counts % width) or not np.all(counts):
+            at = int(np.argmax((counts % width != 0) | (counts == 0)))
+            refuse(source.name, prompts + at + 2, f"row: expected {width} numbers for each source")
+        packed = Packed.from_ids(found)
+        again = row_of_duplicate(ids.places(packed) - prompts)
+        if again is not None:
+            refuse(source.name, prompts + again + 2, "prompt_id: it occurs before")
         places.append(np.repeat(np.arange(prompts, prompts + len(found)), counts // width))
         rows.append(values.reshape(-1, width))
-        keys.append(Packed.from_ids(found))
+        keys.append(packed)
         prompts += len(found)
     if prompts != header["prompts"]:
         raise InputProblem(source.name, f"truncated summary: it has {prompts:,} of {header['prompts']:,} prompts")
-    evidence, ids = _evidence(source, header, spec), Packed.concatenate(keys)
-    results = _source_results(source, header, layout, ids, np.concatenate(places), np.concatenate(rows), evidence)
+    of_prompts, numbers = np.concatenate(places), np.concatenate(rows)
+    all_budgets = Layout(tuple(header["budgets"]))
+    check_rows(source.name, header, numbers[:, 0], of_prompts, _table(header, numbers, all_budgets))
+    if checksum is not None and digest.hexdigest() != checksum:
+        refuse(source.name, 1, "checksum: that of the lines is another")
+    evidence, packed = _evidence(source, header, spec), Packed.concatenate(keys)
+    results = _source_results(source, header, layout, packed, of_prompts, numbers, evidence)
     tally = Tally(
         **header["records"],
         by_code=Counter(header["rejected"]),
@@ -249,7 +274,7 @@ def read(source: Source, layout: Layout, spec: ObservationSpec | None = None, sa
     incomplete = [(name, why) for name, why in header["incomplete"]]
     sample = evidence_json.reward_sample(header.get("seen", [])) if sample_rewards else None
     if sample_rewards and sample is None:
-        raise InputProblem(source.name, DAMAGED)
+        refuse(source.name, 1, DAMAGED)
     return Summary(results, tally, rejections, incomplete, size, set(header.get("steps", [])), left_out, sample)
 
 
@@ -260,11 +285,19 @@ def _evidence(source: Source, header: dict[str, Any], spec: ObservationSpec | No
         return [None] * number
     evidence = header["seen"]
     if not isinstance(evidence, list) or len(evidence) != number or None in evidence:
-        raise InputProblem(source.name, DAMAGED)
+        refuse(source.name, 1, DAMAGED)
     return evidence
 
 
-def _parsed(source: Source, data: bytes) -> tuple[Sequence[Key], NDArray[np.int64], Floats]:
+def _require_short(source: Source, first: int, data: bytes, most: int) -> None:
+    """Refuse a line of more than `most` bytes; `first` is the number of the first line of the data."""
+    if len(data) > most:
+        for number, line in enumerate(data.split(b"\n"), start=first):
+            if len(line) > most:
+                raise InputProblem(source.name, f"line {number:,} is longer than {most:,} bytes (--max-line-bytes)")
+
+
+def _parsed(source: Source, data: bytes, line: int) -> tuple[Sequence[Key], NDArray[np.int64], Floats]:
     """Return the ids in these lines, how many numbers each line has, and all the numbers."""
     if native.AVAILABLE:
         from budget_cli.records import compiled  # can be imported only where it was compiled
@@ -272,13 +305,17 @@ def _parsed(source: Source, data: bytes) -> tuple[Sequence[Key], NDArray[np.int6
         plain = compiled.ids_and_rows(data, "prompt_id", "row")
         if plain is not None:
             return plain
-    try:
-        found = orjson.loads(b"[%b]" % b",".join(data.splitlines()))
-        rows = [one["row"] for one in found]
-        values = np.array([float(value) for row in rows for value in row], dtype=np.float64)
-        return [one["prompt_id"] for one in found], np.array([len(row) for row in rows], dtype=np.int64), values
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        raise InputProblem(source.name, "damaged summary: a line holds no prompt_id and row") from None
+    return parsed_lines(source.name, data, line)
+
+
+def _table(header: dict[str, Any], rows: Table, layout: Layout) -> Table:
+    """Return the rows in the columns of a layout."""
+    table = np.repeat(layout.empty(1), len(rows), axis=0)
+    column = {name: i for i, name in enumerate(header["columns"], start=1)}
+    for i, name in enumerate(layout.names):
+        if name in column:
+            table[:, i] = rows[:, column[name]]
+    return table
 
 
 def _source_results(
@@ -291,11 +328,7 @@ def _source_results(
     evidence: list[Any],
 ) -> list[SourceResult]:
     """Return the result of each source. The first carries the lengths and counts of all, which add in any order."""
-    table = np.repeat(layout.empty(1), len(rows), axis=0)
-    column = {name: i for i, name in enumerate(header["columns"], start=1)}
-    for i, name in enumerate(layout.names):
-        if name in column:
-            table[:, i] = rows[:, column[name]]
+    table = _table(header, rows, layout)
     number = rows[:, 0].astype(np.intp)
     order = np.argsort(number, kind="stable")
     bounds = np.searchsorted(number[order], np.arange(len(header["sources"]) + 1)).tolist()
@@ -309,7 +342,7 @@ def _source_results(
             groups = Groups.from_rows(layout, keys.take(prompts), table[selected])
         observed = None if shown is None else evidence_json.from_json(shown, prompts, layout.budgets)
         if shown is not None and observed is None:
-            raise InputProblem(source.name, DAMAGED)
+            refuse(source.name, 1, DAMAGED)
         results.append(SourceResult(name, groups, observed))
     if results:
         first = results[0].groups

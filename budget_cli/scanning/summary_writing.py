@@ -6,6 +6,7 @@ several summaries can fold all sources in their order and has the bits of a sing
 distributed. Numbers are written so that they read back unchanged; docs/summaries.md has the format. Knows no records.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ from budget_cli.records.columns import Tally
 from budget_cli.scanning import evidence_json
 from budget_cli.scanning.state import Scan, returning
 from budget_cli.scanning.summary import MOST_STEPS, SCHEMA, settings_of, thresholds_of
+from budget_cli.scanning.summary_checks import sealed
 from budget_cli.schema.fields import Fields
 
 TALLY_COUNTERS = ("by_code", "by_absent_field", "left_out", "length_origins")
@@ -81,8 +83,12 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         header["thresholds"] = thresholds_of(spec)
         prompts = np.split(place, np.cumsum(sizes)[:-1])
         header["seen"] = [evidence_json.to_json(one.counters, of) for one, of in zip(observed, prompts, strict=False)]
-    yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
-    yield from _prompts(ids.all(), place, np.column_stack([number, table[:, written]]))
+    keys, rows = ids.all(), np.column_stack([number, table[:, written]])
+    digest = hashlib.blake2b(orjson.dumps(header), digest_size=16)
+    for line in _prompts(keys, place, rows):  # made twice, as the header comes first, and all lines take much memory
+        digest.update(line)
+    yield sealed(header, digest.hexdigest())
+    yield from _prompts(keys, place, rows)
 
 
 def _count_recurring(scan: Scan, rows: Sequence[NDArray[np.intp]], prompts: int) -> None:

@@ -1,6 +1,8 @@
 """If this fails, dumps are compared that cannot be compared, or differences between them are not reported."""
 
 import json
+import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,7 +170,7 @@ REFUSED: list[tuple[str, str, str]] = [  # the content of the first file, more f
     (
         '{"schema": "budget-cli/loss/1", "prompts": 1}',
         "",
-        "base.json: this result of budget-cli loss has no 'records': create it again",
+        "base.json: this result of budget-cli loss was damaged or edited: no responses: create it again",
     ),
     (
         '{"schema": "budget-cli/compare/1"}',
@@ -192,6 +194,60 @@ def test_a_result_that_cannot_be_compared_is_refused(
         earlier.write_text(content)
     done = budget_cli("compare", "base.json", "new.jsonl", *flags.split(), cwd=earlier.parent)
     assert (done.returncode in (2, 3), done.stderr.decode()) == (True, f"budget-cli: {expected}\n")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "what"),
+    [
+        ("loss", True, "loss: expected a number or null, 0 or more"),
+        ("loss", -0.5, "loss: expected a number or null, 0 or more"),
+        ("loss", 1.5e308, "loss: expected a number or null, 0 or more"),
+        ("prompts", 1.5, "prompts: expected a whole number, 0 or more"),
+        ("prompts", 10**9, "prompts: more than responses"),
+        ("reward", [], "no reward.mean"),
+        ("reward.mean", 2.5, "reward.mean: beyond min and max"),
+        ("length.mean", 0.5, "length.mean: beyond min and max"),
+        ("over_budget.fraction", 7, "over_budget.fraction: expected a share from 0 to 1, or null"),
+        ("over_budget.responses", 9, "over_budget.fraction: not that of over_budget.responses"),
+        ("records.rejected", -5, "records.rejected: expected a whole number, 0 or more"),
+        ("records.used", 0, "records: used, rejected and skipped do not add up to read"),
+        ("coefficients.kl_coef", None, "coefficients.kl_coef: expected a number, 0 or more"),
+        ("coefficients.token_budget", "x", "coefficients.token_budget: expected a whole number, 0 or more, or null"),
+        ("aggregate", {}, "aggregate: expected response or prompt or row"),
+        ("incomplete", [1], "incomplete: expected a list of texts"),
+        ("groups.zero_variance", 99, "groups.zero_variance: more than prompts"),
+        ("length_origins", {"field": "x"}, "length_origins: expected a whole number, 0 or more for each reason"),
+        ("lengths_from", [], "lengths_from: expected field, tokens, tokenizer, mixed or null"),
+        ("tokenizer", 1, "tokenizer: expected a text or null"),
+    ],
+)
+def test_an_edited_result_is_refused_with_the_field(
+    budget_cli: Run, two: tuple[Path, Path], earlier: Path, place: str, value: Any, what: str
+) -> None:
+    result = json.loads(earlier.read_bytes())
+    inner = result
+    *way, last = place.split(".")
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    earlier.write_text(json.dumps(result))
+    done = budget_cli("compare", "base.json", "new.jsonl", cwd=earlier.parent)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.decode() == (
+        f"budget-cli: base.json: this result of budget-cli loss was damaged or edited: {what}: create it again\n"
+    )
+
+
+def test_no_edit_of_a_result_is_a_bug(budget_cli: Run, two: tuple[Path, Path], earlier: Path) -> None:
+    data, chance = earlier.read_bytes(), random.Random(3)
+    tokens = list(re.finditer(rb'"[^"]*"|-?\d[\d.]*|null|[][{},:]', data))
+    for _ in range(150):
+        token = chance.choice(tokens)
+        other = chance.choice([*rb'0 -1 1e400 true null "x" [] {} [0] NaN , ]'.split(), chance.choice(tokens)[0]])
+        earlier.write_bytes(data[: token.start()] + other + data[token.end() :])
+        for form in ("table", "json", "markdown"):
+            done = budget_cli("compare", earlier, two[1], "-B", "100", "-f", form)
+            assert done.returncode in (0, 1, 2, 3), (other, token, done.stderr.decode())
 
 
 def test_rejected_records_of_either_side_make_it_fail(budget_cli: Run, two: tuple[Path, Path]) -> None:

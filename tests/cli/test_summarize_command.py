@@ -99,7 +99,7 @@ def test_a_truncated_summary_gives_no_result(budget_cli: Run, parts: list[Path])
     parts[0].write_bytes(parts[0].read_bytes()[:-40])
     done = budget_cli("loss", *parts, *WHOLE)
     assert done.returncode == 3
-    assert f"{parts[0]}: damaged summary".encode() in done.stderr
+    assert f"{parts[0]}: damaged or edited summary: line 7: not JSON".encode() in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,25 @@ def test_invalid_uses_of_summaries_are_one_line(
     done = budget_cli(*(argument.replace("{}", str(parts[0])) for argument in arguments))
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == f"budget-cli: {message.replace('{}', str(parts[0]))}\n"
+
+
+@pytest.mark.parametrize("command", ["loss", "check", "sweep", "compare", "report", "summarize", "fields", "annotate"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"schema":"budget-cli/summary/1"}',
+        '{"schema":"budget-cli/summary/1"}\n',
+        '{"schema":"budget-cli/summary/1","budgets":4}\n',
+        '{"schema":"budget-cli/summary/1"',
+        '{"schema":"budget-cli/summary/1"' + "," + '"a":[' * 2000,
+    ],
+)
+def test_what_only_begins_as_a_summary_is_refused_by_every_command(
+    budget_cli: Run, tmp_path: Path, command: str, text: str
+) -> None:
+    (tmp_path / "s.jsonl").write_text(text)
+    files = ["s.jsonl", "s.jsonl"] if command == "compare" else ["s.jsonl"]
+    budget = [] if command == "fields" else ["-B", "4"]
+    done = budget_cli(command, *files, *budget, cwd=tmp_path)
+    assert done.returncode in (2, 3), done.stderr.decode()
+    assert (done.stdout, done.stderr.count(b"\n")) == (b"", 1)

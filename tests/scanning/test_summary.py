@@ -2,7 +2,8 @@
 
 import os
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.sources import local as sources
+from budget_cli.sources.local import Kind
 
 LAYOUT = Layout((100, 500))
 
@@ -147,15 +149,61 @@ def test_a_source_that_was_not_read_to_its_end_stays_incomplete(tmp_path: Path) 
     assert [str(problem) for problem in found.problems] == [str(p) for p in scanned([path]).problems] != []
 
 
+def edited(line: int, what: str, field: str = "") -> str:
+    return f"damaged or edited summary: line {line}: {field}{what}: summarize the files again"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda data: data[: data.rindex(b"{")], "truncated summary: it has 3 of 4 prompts"),
-        (lambda data: data[:-9], "damaged summary: a line holds no prompt_id and row"),
+        (lambda data: data[:-9], edited(5, "not JSON")),
+        (lambda data: data[:-1], edited(1, "checksum: that of the lines is another")),
+        (lambda data: data[:60] + b"\n", "truncated summary: its header is incomplete"),
+        (
+            lambda data: data.replace(b"[0,1.0,0.5", b"[0,1.0,0.25", 1),
+            edited(2, "r1: a mean beyond r_min and r_max", "row: "),
+        ),
+        (lambda data: data.replace(b'"k0"', b'"k1"', 1), edited(1, "checksum: that of the lines is another")),
+        (lambda data: data.replace(b'"r0"', b'"rr"', 1), edited(2, "row: r1: a mean beyond r_min and r_max")),
+        (lambda data: data.replace(b'"k0"', b'"r0"', 1), edited(1, "columns: expected different names")),
+        (lambda data: data.replace(b'"r0"', b'"r9"', 1), edited(1, "columns: expected the names of moments")),
+        (lambda data: data.replace(b"[[9,4]]", b"[[0,4]]", 1), edited(1, "lengths: the sum of L_sum differs")),
+        (lambda data: data.replace(b"[[9,4]]", b"[[9,5]]", 1), edited(1, "lengths: not as many as with_length")),
+        (
+            lambda data: data.replace(b'"rejected":0', b'"rejected":-5', 1),
+            edited(1, "records: expected read, used, rejected, blank, skipped: whole numbers, 0 or more"),
+        ),
+        (
+            lambda data: data.replace(b'"used":4', b'"used":3', 1),
+            edited(1, "records: used, rejected and skipped do not add up to read"),
+        ),
+        (
+            lambda data: data.replace(b'"prompt_id":2', b'"prompt_id":1', 1),
+            edited(4, "prompt_id: it occurs before"),
+        ),
+        *(
+            (
+                lambda data, key=key: data.replace(b'"prompt_id":2', b'"prompt_id":' + key, 1),
+                edited(4, "prompt_id: expected a text or a whole number"),
+            )
+            for key in (b"null", b"true", b"1.5", b"[]", b"9223372036854775808", b"1e3")
+        ),
+        (
+            lambda data: data.replace(b"[0,1.0", b"[1,1.0", 1),
+            edited(2, "row: expected the number of a source first"),
+        ),
+        (
+            lambda data: data.replace(b"[0,1.0", b"[0,1.5", 1),
+            edited(2, "row: n: expected a whole number of responses, 1 or more"),
+        ),
+        (lambda data: data.replace(b"[0,1.0", b"[0,2", 1), edited(1, "responses: the sum of n differs")),
+        (lambda data: data.replace(b"[0,1.0", b"[0,true", 1), edited(2, "row: expected numbers")),
+        (lambda data: data.replace(b"[0,1.0", b'[0,"1"', 1), edited(2, "row: expected numbers")),
         (lambda data: data[:60], "truncated summary: its header is incomplete"),
         (
             lambda data: data.replace(b'"row":[0,', b'"row":[0,1,', 1),
-            "damaged summary: a row does not have 12 numbers",
+            edited(2, "row: expected 12 numbers for each source"),
         ),
     ],
 )
@@ -174,6 +222,7 @@ def with_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     """Write the same summary with a different header."""
     head, _, rest = path.read_bytes().partition(b"\n")
     header = orjson.loads(head)
+    del header["checksum"]  # as versions before 0.2 write it
     change(header)
     path.write_bytes(orjson.dumps(header) + b"\n" + rest)
     return path
@@ -189,8 +238,7 @@ def test_damaged_evidence_is_refused(tmp_path: Path, evidence: Any) -> None:
     made = with_header(summarized([path], tmp_path / "s"), lambda header: header.update(seen=evidence))
     with pytest.raises(InputProblem) as caught:
         summary.read(sources.find([str(made)])[0], LAYOUT, SPEC)
-    assert caught.value.problem == "damaged summary: the evidence in its header is not valid"
-    assert len(summary.read(sources.find([str(made)])[0], LAYOUT).source_results) == 1  # to those who do not ask
+    assert caught.value.problem.startswith("damaged or edited summary: line 1: seen: ")
 
 
 def of_an_earlier_version(header: dict[str, Any]) -> None:
@@ -313,3 +361,56 @@ def test_summaries_that_cannot_be_combined_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageProblem) as caught:
             summary.require_alike(given_headers, fields, budgets, beside)
         assert str(caught.value) == message
+
+
+def test_a_line_of_a_summary_has_a_limit(tmp_path: Path) -> None:
+    made = summarized(dumps(tmp_path, 5, 1), tmp_path / "s")
+    head, first, rest = made.read_bytes().split(b"\n", 2)
+    for most, message in (
+        (len(head) - 1, f"line 1 is longer than {len(head) - 1:,} bytes (--max-line-bytes)"),
+        (len(head), f"line 3 is longer than {len(head):,} bytes (--max-line-bytes)"),
+    ):
+        made.write_bytes(b"\n".join([head, first, b"1" * (len(head) + 1), rest]))
+        with pytest.raises(InputProblem) as caught:
+            summary.read(sources.find([str(made)])[0], LAYOUT, max_line_bytes=most)
+        assert caught.value.problem == message
+
+
+# ---- edits
+
+TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[][{},:]')
+OTHERS = [*rb'0 1 -1 7 2.5 1e400 99999999999999999999 true null "" "n" "x" [] {} [0] "inf" "nan" NaN , ]'.split()]
+
+
+def edits(data: bytes, chance: random.Random, number: int) -> Iterator[bytes]:
+    """Change one token each time, or a few bytes."""
+    tokens = list(TOKENS.finditer(data))
+    for _ in range(number):
+        token = chance.choice(tokens)
+        other = chance.choice(OTHERS) if chance.random() < 0.8 else chance.choice(tokens)[0]
+        if chance.random() < 0.1:
+            other = token[0][:1] + bytes([chance.randrange(256)]) + token[0][2:]
+        yield data[: token.start()] + other + data[token.end() :]
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_no_edit_of_a_summary_gives_other_numbers_or_a_bug(tmp_path: Path, sealed: bool) -> None:
+    made = summarized(dumps(tmp_path, 11, 2), tmp_path / "s")
+    if not sealed:
+        with_header(made, lambda header: None)  # a summary of an earlier version: what it says once cannot be checked
+    data, whole = made.read_bytes(), content(scanned([made]))
+    chance, refused = random.Random(5), 0
+    for changed in edits(data, chance, 500):
+        made.write_bytes(changed)
+        try:
+            (source,) = sources.find([str(made)])
+            if source.kind is not Kind.SUMMARY:
+                continue
+            summary.header_of(source)
+            found = scanned([made])
+        except InputProblem:
+            refused += 1
+            continue
+        assert not sealed or found.problems or content(found) == whole, changed
+        refused += bool(found.problems)
+    assert refused > 300
