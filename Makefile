@@ -21,8 +21,8 @@ help: ## list the targets
 demo: $(VENV)/.installed ## the loss of sample_data/rollouts.jsonl, with a budget of 1024 tokens
 	$(BIN)/budget-cli loss sample_data/rollouts.jsonl -B 1024
 
-quick: $(VENV)/.installed-dev ## the tests that need no process and no browser, with fewer examples
-	HYPOTHESIS_PROFILE=quick $(PYTEST) --ignore=tests/process --ignore=tests/browser $(ARGS)
+quick: $(VENV)/.installed-dev ## the tests that need no process and no browser and try no long list, with fewer examples
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not scale and not exhaustive' --ignore=tests/process --ignore=tests/browser $(ARGS)
 
 test: $(VENV)/.installed-dev ## the tests, on all cores (ARGS='-k readme' picks some)
 	$(PYTEST) $(ARGS)

@@ -12,7 +12,8 @@ from typing import Any
 MOST_BYTES = 1 << 20
 SHOWN = 80  # characters of a value in a message
 MOST_PARTS = 64  # of a dotted key, which tomllib takes quadratic time for
-LONG_KEY = re.compile(rf"(?:[\w\"'-]+[ \t]*\.[ \t]*){{{MOST_PARTS}}}")
+# searched for only where a part begins: from every character, it would take quadratic time on a long one
+LONG_KEY = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*){{{MOST_PARTS}}}")
 
 
 def read(path: str, most: int = MOST_BYTES) -> bytes:

@@ -158,6 +158,7 @@ DUMPED: list[tuple[str, tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "flags"), DUMPED, ids=lambda value: value if isinstance(value, str) else "")
 def test_dumps_of_every_shape_get_terms_for_every_response(
     budget_cli: Run, loss_json: Callable[..., dict[str, Any]], name: str, flags: tuple[str, ...], tmp_path: Path

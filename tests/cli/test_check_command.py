@@ -105,6 +105,7 @@ def test_a_usage_error_is_exit_2_before_anything_is_read(
 # ---- the same findings however the records are read
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("options", [(), ("--text", "--field", "response_text=text", "--field", "prompt_text=text")])
 def test_any_number_of_jobs_gives_the_same_bytes(
     budget_cli: Run, large_damaged: Path, options: tuple[str, ...]

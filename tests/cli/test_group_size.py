@@ -25,6 +25,7 @@ def test_every_n_lines_are_a_prompt(loss_json: LossJson, tmp_path: Path) -> None
     assert loss_json(path, *FREE, "--group-size", "3")["loss"] == pytest.approx(2 / 9, rel=1e-15)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("jobs", ["1", "2", "3"])
 def test_groups_go_through_blocks_and_begin_anew_in_each_file(loss_json: LossJson, tmp_path: Path, jobs: str) -> None:
     rewards = [float(i % 3 == 0) for i in range(6000)]
@@ -92,13 +93,14 @@ def test_annotate_takes_the_baseline_of_every_n_lines(budget_cli: Run, tmp_path:
     assert [json.loads(line)["budget_cli"]["baseline"] for line in done.stdout.splitlines()] == [0.5, 0.5, 0, 1, 1]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("jobs", ["1", "2", "3"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_annotate_finds_the_groups_through_blocks_and_files(
     budget_cli: Run, tmp_path: Path, jobs: str, packed: bool
 ) -> None:
-    rewards = [float(i % 3 == 0) for i in range(16000)]
-    paths = [dump(tmp_path / name, rewards, pad=700) for name in ("a.jsonl", "b.jsonl")]
+    rewards = [float(i % 3 == 0) for i in range(1600)]
+    paths = [dump(tmp_path / name, rewards, pad=7000) for name in ("a.jsonl", "b.jsonl")]
     for path in paths if packed else ():
         path.write_bytes(gzip.compress(path.read_bytes(), 1))
     done = budget_cli("annotate", *paths, *FREE[:4], "--group-size", "8", "--jobs", jobs, "-q")

@@ -31,6 +31,7 @@ def options_in(remedy: str) -> list[str]:
     return shlex.split(found)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_every_command_says_that_one_id_stands_for_several_prompts(budget_cli: Run, command: tuple[str, ...]) -> None:
     dump = TRAINER / "open_instruct_regrouped.jsonl"

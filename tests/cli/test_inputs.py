@@ -27,6 +27,7 @@ def test_a_dash_or_no_files_means_standard_input(budget_cli: Run, loss_json: Los
     assert damaged["rejections"][0]["source"] == "<stdin>"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("way", ["gz", "bz2", "xz", "stdin.gz", "stdin"])
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_the_result_does_not_depend_on_how_records_are_supplied(

@@ -102,6 +102,7 @@ def options_named_by(refusal: str) -> Iterator[list[str]]:
         yield [*words[:-1], other]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("real", REAL, ids=[real.files for real in REAL])
 def test_a_dump_is_read_by_detection_or_by_the_options_that_the_refusal_names(budget_cli: Run, real: Real) -> None:
     paths = sorted(DUMPS.glob(real.files))

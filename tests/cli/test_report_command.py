@@ -122,6 +122,7 @@ SAME: list[tuple[str | Path, ...]] = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("arguments", SAME, ids=[" ".join(map(str, same[1:])) for same in SAME])
 def test_the_command_that_the_page_shows_gives_its_numbers(
     budget_cli: Run, page_of: PageOf, arguments: tuple[str | Path, ...]
@@ -297,6 +298,7 @@ def test_without_the_extra_the_message_names_what_to_install(budget_cli: Run, mo
     assert done.stderr.decode() == "budget-cli: the charts need the extra: pip install 'budget-cli[report]'\n"
 
 
+@pytest.mark.exhaustive
 def test_the_page_has_the_same_bytes_for_any_number_of_jobs(budget_cli: Run) -> None:
     records = [{**GOOD, "prompt_id": i % 3000, "reward": i % 7 / 3, "response_length": i % 997} for i in range(9000)]
     pages = [

@@ -66,6 +66,7 @@ def name_of(arguments: tuple[str, ...]) -> str:
     return " ".join(str(each).rpartition("/")[2].partition("?")[0] for each in arguments)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("arguments", [pytest.param(each, id=name_of(each)) for each in cases()])
 def test_no_command_writes_what_a_url_hides(budget_cli: Run, arguments: tuple[str, ...], tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"

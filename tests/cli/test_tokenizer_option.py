@@ -155,6 +155,7 @@ def test_the_texts_of_the_rows_of_a_session_are_one_length(budget_cli: Run, fold
         assert [row["length_origins"]["tokenizer"] for row in result.get("by", [])] == [2] * bool(more)
 
 
+@pytest.mark.exhaustive
 def test_the_result_is_the_same_for_any_number_of_jobs(folder: Path) -> None:
     text = " ".join(["one two three"] * 9000)
     with (folder / "long.jsonl").open("wb") as file:

@@ -97,6 +97,7 @@ def test_a_sum_of_log_probs_is_rounded_once_or_deferred(tokens: list[float]) -> 
         assert np.float64(total).tobytes() == np.float64(math.fsum(tokens) + 0.0).tobytes()
 
 
+@pytest.mark.exhaustive
 def test_a_sum_is_not_deferred_for_a_tie() -> None:
     tokens = [k / 2**30 for k in range(-2000, 0)]  # on a coarse grid, as single precision gives: ties are common
     assert None not in read_one(LOG_PROB, *(str(tokens[i:]) for i in range(1500)))

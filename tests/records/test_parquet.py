@@ -112,6 +112,7 @@ def test_rows_have_labels_as_lines_have(tmp_path: Path, by: str, row_group: int)
     assert list(of_rows.tallies.values()) == list(of_lines.tallies.values())
 
 
+@pytest.mark.exhaustive
 def test_a_row_group_is_read_in_batches_of_only_the_columns_needed(tmp_path: Path) -> None:
     text = ["x" * 50_000 + str(i) for i in range(2000)]
     table = pyarrow.table({"prompt_id": ["p"] * 2000, "reward": [1.0] * 2000, "completion": text})
@@ -482,6 +483,7 @@ def with_column(path: Path, name: str, column: Any, **replaced: Any) -> Path:
     return written(path, pyarrow.table({name: column, **{key: each for key, each in columns.items() if key != name}}))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("kind", "command"),
     [
@@ -498,6 +500,7 @@ def test_a_column_that_nothing_needs_may_be_of_any_type(tmp_path: Path, kind: st
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", UNUSUAL)
 @pytest.mark.parametrize("name", ["prompt_id", "reward", "log_prob", "prompt_text", "step"])
 def test_a_field_of_any_type_is_read_or_refused_row_by_row(tmp_path: Path, kind: str, name: str) -> None:
@@ -558,6 +561,7 @@ def flipped(data: bytes, places: range) -> Iterator[bytes]:
             yield data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :]
 
 
+@pytest.mark.exhaustive
 def test_a_flipped_bit_never_gives_another_result_where_pages_have_checksums(tmp_path: Path) -> None:
     table = pyarrow.Table.from_pylist(RECORDS[:20])
     path = written(tmp_path / "a.parquet", table, write_page_checksum=True, use_dictionary=False, compression="none")

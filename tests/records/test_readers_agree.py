@@ -365,6 +365,7 @@ def test_unusual_values_of_fields_that_are_not_read_get_the_reference_reader_s_a
         answers((Writer().text({**place, **PROMPT}) + "\n").encode() * 2, fields)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("needed", [True, False])
 def test_every_wrong_value_of_every_field_gets_the_reference_reader_s_answer(kind: str, needed: bool) -> None:
@@ -379,6 +380,7 @@ def test_every_wrong_value_of_every_field_gets_the_reference_reader_s_answer(kin
                     answers((Writer().text({**PROMPT, plural: values}) + "\n").encode(), fields)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "prompt_id"])
 @pytest.mark.parametrize("mappings", MAPPINGS.values(), ids=MAPPINGS)
 @pytest.mark.parametrize("needed", [True, False])

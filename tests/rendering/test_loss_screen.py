@@ -33,6 +33,7 @@ def dump(response: Make, count: int, id_length: int = 12) -> list[dict[str, Any]
     return records
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("columns", [None, "80", "60", "0", "wide"])
 @pytest.mark.parametrize("id_length", [1, 12, 60])
 @pytest.mark.parametrize("more", [(), ("--per-prompt",), ("--aggregate", "prompt"), ("--kl-coef", "0")])

@@ -52,6 +52,7 @@ GRIDS = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("id_length", [1, 60])
 @pytest.mark.parametrize("columns", [None, "60"])

@@ -130,6 +130,7 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "plan", [PLAN, PLAN._replace(by="file"), PLAN._replace(keep_sources_apart=True), OBSERVED, SUMMARIZED]
 )
@@ -140,6 +141,7 @@ def test_tasks_give_the_scan_of_one_process(ray: StandIn, dumps: Path, plan: Pla
     assert ray.calls.count("_folded") > ray.calls.count("_span") / cluster.FOLDED
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("last", [4, 5])
 def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, last: int, apart: bool) -> None:
@@ -157,6 +159,7 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
         assert answer[name] == whole[name]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("many", [1, 80, 1 << 20])
 @pytest.mark.parametrize("plan", [PLAN, PLAN._replace(by="file"), PLAN._replace(keep_sources_apart=True), OBSERVED])
 def test_prompts_merged_in_shards_equal_those_of_one_process(

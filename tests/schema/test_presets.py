@@ -238,6 +238,7 @@ def test_where_a_dump_has_both_log_probabilities_the_log_ratios_are_those_of_the
     assert answer.kl.k2 == pytest.approx(fmean(k * k / 2 for k in expected), rel=1e-12)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", EXPECTED)
 def test_no_dump_is_claimed_by_two_presets(name: str) -> None:
     begun = detection.sniff(sources.find([str(dump(name))]))

@@ -84,6 +84,7 @@ def test_truncation_anywhere_is_a_problem_after_the_data_before_it(codec: str, s
     assert len(out) > len(TEXT) - 10_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("codec", PACK)
 @pytest.mark.parametrize("junk", [b"junk", b"\n", b"{}\n", b"\0\0\0\0junk"])
 @pytest.mark.parametrize("size", [1, 1 << 20])
@@ -210,6 +211,7 @@ METHODS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", METHODS)
 def test_a_flipped_bit_of_a_zip_archive_is_a_problem_or_changes_nothing(method: str, tmp_path: Path) -> None:
     name = tmp_path / "a.zip"

@@ -78,6 +78,7 @@ def dump(chance: random.Random, whole: bool, rewards: list[float], reasons: bool
     return made
 
 
+@pytest.mark.exhaustive
 @examples(50)
 @given(
     seed=st.integers(0, 2**32),

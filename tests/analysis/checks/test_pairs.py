@@ -1087,6 +1087,7 @@ def test_its_neighbour_is_left_alone(code: str, pair: Pair, tmp_path: Path) -> N
     assert code in answer["checked"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("code", "pair"), CASES)
 def test_a_check_that_is_ignored_or_not_selected_reports_nothing(code: str, pair: Pair, tmp_path: Path) -> None:
     assert code not in codes(checked(tmp_path, pair.bug, *pair.options, "--ignore", code))
