@@ -5,6 +5,7 @@ healthy neighbour, to which nothing must happen. To add a case, add its file and
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -42,7 +43,7 @@ LEFT_OUT = [
         0.25,
         2,
         {"left_out": {"no-reward": 1, "untrainable": 1, "no-trace": 1}, "records.used": 2, "records.rejected": 0},
-        "left out 3 samples: 1 no-reward, 1 untrainable, 1 no-trace; --keep all uses them",
+        "left out 3 samples: 1 no-reward, 1 untrainable, 1 no-trace; --keep untrainable uses 1 of them",
     ),
     # 1, 0 of one prompt and a single response: (0.25 + 0.25 + 0) / 3
     Case("verifiers_failed.jsonl", (*REWARDS,), 0.1667, 3, {"left_out": {"failed": 2}, "records.read": 5}, "2 failed"),
@@ -154,6 +155,13 @@ SHAPED = [
         {"prompts": 3, "records.rejected": 0},
         "1 record read",
     ),
+    # an episode per line or per file; one task in step 2 of epoch 0, with 1, 1, and in step 9 of epoch 1, with 0, 0
+    Case("rllm_episodes.jsonl", REWARDS, 0.0, 4, {"prompts": 2}, "2 prompts"),
+    Case("rllm_steps", REWARDS, 0.0, 4, {"prompts": 2}, "2 prompts"),
+    Case("rllm_one_step.jsonl", REWARDS, 0.25, 4, {"prompts": 1}),
+    # group 0 of iteration 3 in training, with 1, 1, and in evaluation, with 0, 0
+    Case("tinker_splits", REWARDS, 0.0, 4, {"prompts": 2}, "2 prompts"),
+    Case("tinker_one_split.jsonl", REWARDS, 0.25, 4, {"prompts": 1}),
     # a step of rllm as a folder, beside its summary: 1, 0 of one task and 0.5 twice of another
     Case("rllm_step", REWARDS, 0.125, 4, {"prompts": 2, "records.read": 4, "records.rejected": 0}, "4 records read"),
 ]
@@ -197,7 +205,37 @@ COUNTED = [
         exits=1,
     ),
 ]
-CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED, *TWICE, *COUNTED]
+GENERATED = ("-B", "40", "--kl-coef", "0")
+TOOLS = [
+    # 40, 70; 50, 60 tokens were generated, with rewards 1, 0; 1, 1: 1, -0.3; 0.9, 0.8: (2 · 0.65² + 2 · 0.05²) / 4.
+    # With what the tools returned, the first and the third would have 140 and 250
+    Case("areal_tool_tokens.jsonl", GENERATED, 0.2125, 4, {"length.max": 70, "over_budget.responses": 3}, "max 70"),
+    Case("areal_single_turn.jsonl", GENERATED, 0.2125, 4, {"length.max": 70, "over_budget.responses": 3}, "max 70"),
+]
+SESSIONS = [
+    # three sessions with 1, 0, 0, the first of 3 outputs: (4/9 + 1/9 + 1/9) / 3; by rows (3 · 4/9 + 2 · 1/9) / 5
+    Case("verl_sessions.jsonl", REWARDS, 0.2222, 3, {"rows": 5, "groups.size.max": 3}, "3 responses in 5 rows"),
+    Case("verl_sessions.jsonl", (*REWARDS, "--aggregate", "row"), 0.3111, 3, {"rows": 5}, "mean over rows"),
+]
+SUM = ("--field", "old_log_prob=response.output[].generation_log_probs")
+UNSCORED = [
+    # rewards 1, 0; 1: (1/4 + 1/4 + 0) / 3, whether there are log-probs or not
+    Case(
+        "nemo_gym_empty_log_probs.jsonl", REWARDS, 0.1667, 3, {"records.rejected": 0}, "3 records read, none rejected"
+    ),
+    Case(
+        "nemo_gym_empty_log_probs.jsonl",
+        ("--beta", "0", *SUM),
+        None,
+        0,
+        {"records.rejected": 3, "coverage.no_log_prob": 3},
+        "an empty list holds no log-probs; --kl-coef 0 does without them",
+        exits=1,
+    ),
+    Case("nemo_gym_log_probs.jsonl", REWARDS, 0.1667, 3, {"records.rejected": 0}, "3 records read, none rejected"),
+    Case("nemo_gym_log_probs.jsonl", ("--beta", "0", *SUM), 0.1667, 3, {"kl.k1": 0}, "none rejected"),
+]
+CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED, *TWICE, *COUNTED, *TOOLS, *SESSIONS, *UNSCORED]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.file} {' '.join(case.options)}" for case in CASES])
@@ -285,6 +323,33 @@ FOUND = [
         "at-maximum",
         "warning",
         "6 of 16 responses (38%) have the same maximum length, 1,024 tokens",
+    ),
+    # a path in the prompt, so that each group of three falls apart: the advantage of a single response is 0
+    Finding(
+        "nemo_rl_path_in_prompt.jsonl",
+        "nemo_rl_same_prompt.jsonl",
+        REWARDS,
+        "stored-advantage",
+        "warning",
+        "in 6 of 6 prompts with a single response the stored advantage is not 0",
+        1,
+    ),
+    Finding(
+        "verl_written_twice.jsonl",
+        "verl_written_once.jsonl",
+        REWARDS,
+        "duplicate-records",
+        "warning",
+        "every record is there twice: 6 of 12 records repeat an earlier one",
+        7,
+    ),
+    Finding(
+        "lengths_all_equal.jsonl",
+        "lengths_of_the_response.jsonl",
+        ("-B", "300", "--kl-coef", "0"),
+        "all-lengths-equal",
+        "warning",
+        "every length is 203 tokens, in all 12 responses, but their texts have",
     ),
     Finding(
         "lengths_are_turns.jsonl",
@@ -378,6 +443,41 @@ def test_check_says_that_no_penalty_is_in_the_rewards(budget_cli: Run) -> None:
         assert json.loads(done.stdout)["penalty_in_reward"] == expected
 
 
+@pytest.mark.parametrize("log_ratio", [-12, -25, -3000])
+def test_an_outlier_is_found_on_its_line_whatever_its_size(budget_cli: Run, tmp_path: Path, log_ratio: int) -> None:
+    """Of 32 log-ratios of ±0.02 one is off, beside a neighbour where none is."""
+    found = []
+    for each, last in (("outlier", log_ratio), ("healthy", 0.02)):
+        ratios = [0.02 * (-1) ** i for i in range(32)]
+        ratios[18] = last
+        record = '{"prompt_id":"p%d","reward":%d,"log_prob":%r,"old_log_prob":-4000,"response_length":%d}\n'
+        lines = [record % (i // 8, i % 2, -4000 + ratio, 40 + i) for i, ratio in enumerate(ratios)]
+        (tmp_path / each).write_text("".join(lines), encoding="utf-8")
+        done = budget_cli("check", tmp_path / each, "-B", "60", "--format", "json", "--ignore", "lengths")
+        found.append([one for one in json.loads(done.stdout)["findings"] if "log-ratio" in one["code"]])
+    (outlier,), healthy = found
+    assert (outlier["code"], outlier["severity"], healthy) == ("log-ratio-outlier", "warning", [])
+    assert [place["line"] for place in outlier["evidence"]] == [19]
+    assert "8 nats or more in 1 of 32 responses (3.1%); at least half are within ±0.031" in outlier["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "rows"),
+    [("temperature", ["0.7", "0.95", "1.0"]), ("ok", ["false", "true"]), ("prompt_id", ["a", "b", "c"])],
+)
+def test_rows_are_named_as_the_records_write_them(budget_cli: Run, field: str, rows: list[str]) -> None:
+    done = budget_cli("loss", TRAINER / "settings.jsonl", *REWARDS, "--by", field)
+    table = done.stdout.decode().partition("trend")[2].splitlines()[1 : 1 + len(rows)]
+    assert [row.split()[0] for row in table] == rows
+
+
+def test_annotate_writes_the_terms_of_a_session_into_each_of_its_rows(budget_cli: Run) -> None:
+    done = budget_cli("annotate", TRAINER / "verl_sessions.jsonl", *REWARDS)
+    written = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [round(row["budget_cli"]["advantage"], 4) for row in written] == [0.6667, -0.3333, 0.6667, -0.3333, 0.6667]
+    assert {round(row["budget_cli"]["baseline"], 4) for row in written} == {0.3333}
+
+
 def findings(budget_cli: Run, file: str, options: tuple[str, ...]) -> dict[str, Any]:
     """The findings of `check`, by code."""
     done = budget_cli("check", TRAINER / file, *options, "--format", "json")
@@ -396,3 +496,49 @@ def test_a_reward_that_no_record_has_is_refused_before_it_counts_as_null(budget_
     done = budget_cli("loss", TRAINER / "multi_task_rewards.jsonl", *REWARDS, "--reward-weights", "maths=1,code=1")
     assert done.returncode == 2
     assert "none of the first records has maths (did you mean math?)" in done.stderr.decode()
+
+
+THREADS = Path(__file__).parents[2] / "shared" / "threads"
+SHARED = [  # file, options, exit code, loss, what is left out
+    ("areal_tool_tokens.jsonl", "-B 100 --alpha 0", 0, 0.2288, {}),
+    ("areal_min.jsonl", "-B 100 --alpha 0", 0, 0.25, {}),
+    ("wild_areal_multi_turn.jsonl", "-B 256 --alpha 0", 0, 0.0, {}),
+    ("verl_v1_sessions_min.jsonl", "", 0, 0.25, {}),
+    ("prime_rl_failed.jsonl", "-B 64", 0, 0.3281, {"failed": 1}),
+    ("prime_rl_failed_min.jsonl", "", 0, 0.0, {"failed": 1}),
+    ("prime_rl_failed_no_trace.jsonl", "", 0, 0.0, {"failed": 1, "no-trace": 1}),
+    ("wild_failed_episode.jsonl", "", 0, 0.25, {"no-trace": 1}),
+    ("wild_judge_seat.jsonl", "", 0, 0.0, {"no-reward": 1}),
+    ("verifiers_failed.jsonl", "-B 64 --alpha 0", 0, 0.2097, {"failed": 3}),
+    ("open_instruct_regrouped.jsonl", "-B 16 --alpha 0", 0, 0.0876, {}),
+    ("nemo_rl_path_in_prompt.jsonl", "-B 8 --alpha 0 --group-size 4", 0, 0.2176, {}),
+    ("trl_multitask_null.parquet", "--beta 0 --alpha 0 --reward-weights math_reward=1,code_reward=1", 1, 0.197, {}),
+    ("open_instruct_nan_logprob.jsonl", "-B 24 --alpha 0", 1, 0.2406, {}),
+    ("open_instruct_nan_logprob.jsonl", "-B 24 --alpha 0 --ignore-unneeded", 0, 0.2292, {}),
+    ("wild_nemo_gym.jsonl", "", 0, 0.25, {}),
+    ("wild_verifiers_v1.jsonl", "", 0, 0.25, {}),
+    (
+        "wandb_completions.table.json",
+        "--beta 0 --alpha 0 --reward-weights accuracy_reward=1,format_reward=1",
+        0,
+        0.6875,
+        {},
+    ),
+    ("wild_both.jsonl", "", 1, None, {}),
+    ("wild_both.jsonl", "--beta 0 --alpha 0 --field rewards=rewards", 0, 0.2333, {}),
+    ("wild_explicit.jsonl", "--beta 0 --alpha 0 --field rewards=group_rewards", 0, 0.2333, {}),
+    ("wild_nested.jsonl", "--beta 0 --alpha 0 --field prompt_id=qid --field rewards=rollouts[].score", 0, 0.25, {}),
+    ("wild_tinker_splits", "", 0, 0.0, {}),
+    ("wild_rllm_steps", "", 0, 0.0, {}),
+    ("wild_rllm.jsonl", "", 0, 0.0, {}),
+]
+
+
+@pytest.mark.skipif(not THREADS.is_dir(), reason="the inputs are not beside this checkout")
+@pytest.mark.parametrize(("file", "options", "exits", "loss", "left_out"), SHARED)
+def test_the_loss_of_what_people_met(
+    budget_cli: Run, file: str, options: str, exits: int, loss: float | None, left_out: dict[str, int]
+) -> None:
+    done = budget_cli("loss", THREADS / file, *(shlex.split(options) or REWARDS), "--format", "json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["loss"], answer["left_out"]) == (exits, loss, left_out)

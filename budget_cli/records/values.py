@@ -70,7 +70,7 @@ def sequence_log_prob(value: Any) -> LogProb:
     if not isinstance(value, list):
         return LogProb(finite_number(value))
     if not value:
-        raise Invalid("wrong-value", "an empty list holds no log-probs; --kl-coef 0 does without them")
+        raise Invalid("missing", "an empty list holds no log-probs; --kl-coef 0 does without them")
     for i, token in enumerate(value):
         try:
             finite_number(token)
