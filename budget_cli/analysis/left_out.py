@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from budget_cli.analysis.numbers import counted
-from budget_cli.schema.fields import WHERE
+from budget_cli.schema.fields import UNUSABLE, WHERE
 
 
 def described(reasons: Mapping[str, int], of: int | None = None) -> str:
-    """Write `3 samples: 2 failed, 1 by --where; --keep failed uses them`.
+    """Write `3 samples: 2 failed, 1 by --where; --keep failed uses 2 of them`.
 
     Args:
         reasons: the number of samples by reason; at least one.
@@ -16,6 +16,9 @@ def described(reasons: Mapping[str, int], of: int | None = None) -> str:
     number = sum(reasons.values())
     samples = counted(number, "sample") if of is None else f"{number:,} of {counted(of, 'sample')}"
     each = ", ".join(f"{count:,} {'by --where' if reason == WHERE else reason}" for reason, count in reasons.items())
-    by_preset = [reason for reason in reasons if reason != WHERE]
-    back = f"; --keep {by_preset[0] if len(by_preset) == 1 else 'all'} uses them" if by_preset else ""
-    return f"{samples}: {each}{back}"
+    usable = {reason: count for reason, count in reasons.items() if reason not in (WHERE, *UNUSABLE)}
+    if not usable:
+        return f"{samples}: {each}"
+    kept = sum(usable.values())
+    them = f"{kept:,} of them" if kept < number else "them" if number > 1 else "it"
+    return f"{samples}: {each}; --keep {next(iter(usable)) if len(usable) == 1 else 'all'} uses {them}"

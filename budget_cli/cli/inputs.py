@@ -20,6 +20,7 @@ from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
     EXTRAS,
     KINDS,
+    UNUSABLE,
     WHERE,
     Fields,
     parse_mappings,
@@ -283,7 +284,7 @@ class Placement:
                 known = ", ".join(sorted(reasons))
                 has = f"expected all, or one of {known}" if known else "the preset in use leaves nothing out"
                 raise UsageProblem(f"--keep {reason}: no sample is left out for this reason; {has}")
-        kept = reasons if presets.ALL in self.keep else set(self.keep)
+        kept = set(self.keep) | (reasons - UNUSABLE if presets.ALL in self.keep else set())
         return replace(
             fields,
             leave_out=tuple((reason, place) for reason, place in fields.leave_out if reason not in kept),

@@ -51,6 +51,7 @@ EXTRA_PLURALS = {  # in a record that holds all responses to a prompt, which sha
 # other log-prob is far below, as where a writer fills the list with zeros
 UNFILLED_OF = "unfilled_"
 UNFILLED = tuple(UNFILLED_OF + name for name in ("log_prob", "old_log_prob"))
+UNUSABLE = frozenset({"no-reward", "no-trace"})  # reasons for which there is nothing that could be used
 WHERE = "where"  # the reason to leave out a sample for which --where is not true
 LINE = "_line"  # in a sample that expressions judge: the whole line, whose keys those of the sample may hide
 NAMES = (*KINDS, *PLURALS.values(), *EXTRAS, *EXTRA_PLURALS.values())

@@ -254,7 +254,7 @@ def test_fields_says_what_a_preset_leaves_out(budget_cli: Run) -> None:
     left_out = {one["reason"]: one["samples"] for one in json.loads(done.stdout)["left_out"]}
     assert left_out == {"evaluation": 0, "failed": 0, "untrainable": 1, "no-reward": 1, "no-trace": 1}
     done = budget_cli("fields", SEATS, "--keep", "all", "--where", "reward != `0`", "--format", "json")
-    assert [one["reason"] for one in json.loads(done.stdout)["left_out"]] == ["where"]
+    assert [one["reason"] for one in json.loads(done.stdout)["left_out"]] == ["where", "no-reward", "no-trace"]
 
 
 WRONG_PRESETS = [
@@ -273,3 +273,43 @@ def test_a_preset_of_the_user_is_checked_when_it_is_loaded(tmp_path: Path, line:
     with pytest.raises(UsageProblem) as raised:
         presets.load([str(path)])
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said", "used"),
+    [
+        (["ok", "failed"], "1 sample: 1 failed; --keep failed uses it", 2),
+        (["ok", "failed", "failed"], "2 samples: 2 failed; --keep failed uses them", 3),
+        (["ok", "failed", "no-trace"], "2 samples: 1 failed, 1 no-trace; --keep failed uses 1 of them", 2),
+        (["ok", "no-trace"], "1 sample: 1 no-trace", 1),
+        (["ok", "judge"], "1 sample: 1 no-reward", 1),
+        (
+            ["ok", "failed", "opponent", "judge", "no-trace"],
+            "4 samples: 1 failed, 1 untrainable, 1 no-reward, 1 no-trace; --keep all uses 2 of them",
+            3,
+        ),
+    ],
+)
+def test_the_way_back_that_is_named_uses_what_there_is_to_use(
+    budget_cli: Run, tmp_path: Path, lines: list[str], said: str, used: int
+) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text("".join(json.dumps(episode(kind)) + "\n" for kind in lines), encoding="utf-8")
+    screen = budget_cli("loss", path, *REWARDS).stdout.decode().splitlines()
+    assert f"left out  {said}" in screen
+    back = said.partition("; ")[2].split(" uses")[0].split()
+    for keep in (back, ["--keep", "all"]):
+        done = budget_cli("loss", path, *REWARDS, *keep, "--format", "json")
+        assert (done.returncode, json.loads(done.stdout)["responses"]) == (0, used if keep else 1)
+
+
+def episode(kind: str) -> dict[str, Any]:
+    """Return an episode of prime-rl with one trace, or none."""
+    reward = {} if kind == "judge" else {"correct": {"score": 1.0, "weight": 1.0}}
+    trace = {
+        "agent": {"name": kind, "trainable": kind != "opponent"},
+        "nodes": [{"sampled": True, "logprobs": [-0.5]}],
+        "rewards": reward,
+    }
+    traces = [] if kind == "no-trace" else [trace]
+    return {"id": kind, "group": {"id": "g"}, "ok": kind != "failed", "traces": traces}

@@ -203,7 +203,8 @@ RECORDS = [
         "info",
         "Samples that the trainer does not train on, such as failed ones, or for which `--where` is not true.",
         "They are neither rejected nor used, so no baseline and no number contains them.",
-        "Nothing, if the trainer drops them, too. Otherwise `--keep REASON` uses them, and `--keep all` uses all.",
+        "Nothing, if the trainer drops them, too. Otherwise `--keep REASON` uses them, and `--keep all` uses all that"
+        " have a reward.",
         '{"example_id": 3, "completion": [], "reward": 0.0, "error": {"error": "SandboxError"}}',
         "A trainer that was told to train on failed samples as wrong answers.",
     ),
