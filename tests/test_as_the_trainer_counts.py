@@ -394,10 +394,14 @@ def test_check_finds_what_the_trainer_counts_otherwise(budget_cli: Run, case: Fi
 def test_a_penalty_in_the_rewards_is_not_counted_twice_unnoticed(budget_cli: Run) -> None:
     penalty = ("-B", "600", "--beta", "0.005", "--kl-coef", "0", "--format", "json")
     done = budget_cli("loss", TRAINER / "overlong_applied.jsonl", *penalty)
-    assert (
-        "budget-cli: the rewards already hold a penalty of β 0.005 over 600 tokens: it is counted twice here; --beta 0"
-        " gives the loss of these rewards\n"
-    ) in done.stderr.decode()
+    warning = (
+        "the rewards already hold a penalty of β 0.005 over 600 tokens: it is counted twice here; --beta 0 gives the"
+        " loss of these rewards"
+    )
+    assert f"budget-cli: warning: {warning}\n" in done.stderr.decode()
+    assert json.loads(done.stdout)["warnings"] == [warning]
+    github = budget_cli("loss", TRAINER / "overlong_applied.jsonl", *penalty[:-1], "github").stdout.decode()
+    assert f"::warning title=budget-cli loss::{warning}\n" in github
     once = json.loads(budget_cli("loss", TRAINER / "overlong_skipped.jsonl", *penalty).stdout)["loss"]
     alone = budget_cli("loss", TRAINER / "overlong_applied.jsonl", *REWARDS, "--format", "json")
     assert (json.loads(alone.stdout)["loss"], once, json.loads(done.stdout)["loss"]) == (0.3391, 0.3391, 0.5815)

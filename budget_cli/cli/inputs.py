@@ -179,7 +179,9 @@ class Placement:
         self.where, self.keep = options.where, tuple(options.keep or ())
         self._weights = reward_names(options.reward_weights or [])
         self._null: set[str] = set()  # optional fields that are null in some of the first records
-        self.doubts: list[Doubt] = []  # once the dump is known
+        # what the first records say, once the dump is known
+        self.doubts: list[Doubt] = []  # against the prompt ids
+        self.length_warnings: list[str] = []
         self.first_lengths = FirstLengths()  # the same, if optional fields are read
         self._preset, self._preset_files = options.preset, options.presets or []
 
@@ -337,7 +339,7 @@ class Placement:
                 mapped = replace(mapped, records=TABLE, document=start.is_document)
             elif start.is_document:
                 mapped = self._in_document(start, mapped, where)
-            _warn_of_lengths(start, mapped, where, quiet)
+            self._warn_of_lengths(start, mapped, where, quiet)
             samples = detection.samples(start.values, mapped)
             fields = self._with_steps(samples, mapped)
             self._doubt(samples, fields, where, quiet)
@@ -359,7 +361,7 @@ class Placement:
             raise UsageProblem(
                 _missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset), has_text)
             )
-        _warn_of_lengths(start, fields, where, quiet)
+        self._warn_of_lengths(start, fields, where, quiet)
         self._doubt(detection.samples(start.values, fields), fields, where, quiet)
         return fields
 
@@ -367,6 +369,16 @@ class Placement:
         """Keep what the first samples say against their prompt ids, and warn of it."""
         self.doubts = doubts(samples, fields)
         for doubt in self.doubts if not quiet else ():
+            console.say(f"{where}: warning: {doubt}")
+
+    def _warn_of_lengths(self, start: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
+        """Warn if lengths are needed and appear to count characters, turns, or text that the policy did not write."""
+        if not fields.needs_length:
+            return
+        samples = detection.samples(start.values, fields)
+        other = other_text(samples, fields) if fields.tokenizer is not None else None
+        self.length_warnings = [str(doubt) for doubt in (wrong_unit(samples, fields), other) if doubt is not None]
+        for doubt in self.length_warnings if not quiet else ():
             console.say(f"{where}: warning: {doubt}")
 
     def warnings(self, found: Sequence[Source], start: "Sniffed", preset: "Preset | None") -> list[str]:
@@ -461,16 +473,6 @@ def _common_folder(found: Sequence[Source]) -> str:
     except ValueError:  # only some names are absolute
         return ""
     return os.path.join(folder, "") if folder else ""
-
-
-def _warn_of_lengths(start: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
-    """Warn if lengths are needed and appear to count characters, turns, or text that the policy did not write."""
-    if fields.needs_length and not quiet:
-        samples = detection.samples(start.values, fields)
-        unit = wrong_unit(samples, fields)
-        other = other_text(samples, fields) if fields.tokenizer is not None else None
-        for doubt in filter(None, (unit, other)):
-            console.say(f"{where}: warning: {doubt}")
 
 
 def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str], has_text: bool) -> str:

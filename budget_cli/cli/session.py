@@ -111,6 +111,7 @@ class Session:
         self.found: list[Source] = []
         self._reading, self._output = reading, output
         self._scan: Scan | None = None
+        self._found_out: list[str] = []  # warnings from the whole dump
 
     # ---- find, place
 
@@ -188,7 +189,7 @@ class Session:
 
             penalty = fit_penalty(result.reward_sample)
             if penalty is not None:
-                result.notes.append(f"the rewards already hold a penalty of {penalty}: {if_penalised}")
+                self._found_out.append(f"the rewards already hold a penalty of {penalty}: {if_penalised}")
         self.placement.require_named(result.has_named)
         responses = result.without_rollout
         if LABEL in self.fields.extras:
@@ -196,7 +197,7 @@ class Session:
         if responses:
             result.notes.append(f"{counted(responses, 'record')} without a rollout_id: each is a response of its own")
         if result.copied_rows:
-            result.notes.append(
+            self._found_out.append(
                 f"{result.copied_rows:,} of {counted(result.tally.used, 'record')} repeat an earlier one, of the same"
                 " rollout and turn and with the same numbers: each counts once"
             )
@@ -215,8 +216,9 @@ class Session:
 
     @property
     def warnings(self) -> list[str]:
-        """Why the groups of this dump may not be those of the trainer."""
-        return [*map(str, self.placement.doubts), *self._recurrence()]
+        """Why the numbers may not be the trainer's."""
+        of_start = [*map(str, self.placement.doubts), *self.placement.length_warnings]
+        return [*of_start, *self._found_out, *self._recurrence()]
 
     def _recurrence(self) -> Iterator[str]:
         if self.recurring:
@@ -360,7 +362,8 @@ class Session:
         """Report on standard error what went wrong, except for what the result shows."""
         scan, quiet = self.scanned, self._output.quiet
         if not quiet:
-            for note in (*scan.notes, *(f"warning: {warning}" for warning in self._recurrence())):
+            warnings = *self._found_out, *self._recurrence()
+            for note in (*scan.notes, *(f"warning: {warning}" for warning in warnings)):
                 console.say(note)
             source = length_source(scan.tally)
             if source.origins.tokenizer and not on_screen:

@@ -244,15 +244,20 @@ def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence
 
 
 def annotations(
-    loss: Loss, rejections: Sequence[Rejection], reasons: Sequence[Reason], precision: int
+    loss: Loss,
+    rejections: Sequence[Rejection],
+    reasons: Sequence[Reason],
+    precision: int,
+    warnings: Sequence[str] = (),
 ) -> list[Annotation]:
-    """Return the loss, the reasons to fail, and the rejected records at their locations."""
+    """Return the loss, the reasons to fail, the warnings, and the rejected records at their locations."""
     size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
     status = "fail" if reasons else "pass"
     notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
     if loss.left_out:
         notes.append(Annotation("notice", TITLE, f"left out: {described(loss.left_out)}"))
     notes += [Annotation("error", TITLE, str(reason)) for reason in reasons]
+    notes += [Annotation("warning", TITLE, warning) for warning in warnings]
     level = "error" if reasons else "warning"  # records may be rejected and the verdict be pass
     notes += [
         Annotation(
@@ -340,7 +345,7 @@ class LossAnswer(NamedTuple):
     split: Breakdown | None  # the rows of --by
     per_prompt: bool
     precision: int
-    warnings: Sequence[str] = ()  # why the groups may not be the trainer's
+    warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
 
     @property
     def status(self) -> str:
@@ -390,7 +395,8 @@ class LossAnswer(NamedTuple):
     def github(self) -> bytes:
         """Return annotations of GitHub Actions."""
         omitted = self.loss.records.rejected - len(self.shown) if self.shown else 0
-        return workflow_commands(annotations(self.loss, self.shown, self.reasons, self.precision), omitted=omitted)
+        found = annotations(self.loss, self.shown, self.reasons, self.precision, self.warnings)
+        return workflow_commands(found, omitted=omitted)
 
     def junit(self) -> bytes:
         """Return a test report."""
