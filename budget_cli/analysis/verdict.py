@@ -100,14 +100,14 @@ def nothing_used(tally: Tally, allowance: Allowance) -> list[Reason]:
 
 
 def _missing_in_some(tally: Tally) -> list[str]:
-    """Where only some records lack a field that a coefficient needs: in how many, and every way out."""
+    """Where some records lack a field that a coefficient needs, and that is why most were rejected: the ways out."""
     if not tally.used:
         return []
     return [
         f"{name} is missing in {tally.by_absent_field[name]:,} of {tally.read:,}: give {coefficient} 0, or"
         f" --max-errors {tally.rejected} for the other {tally.used:,}"
         for name, coefficient in NEEDED_BY.items()
-        if tally.by_absent_field[name]
+        if 0 < tally.rejected <= 2 * tally.by_absent_field[name]
     ]
 
 

@@ -239,6 +239,7 @@ class Session:
             raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which has no individual records")
         _require_once(self.found, headers)
         summary.require_left_out(headers, self.placement.where, self.placement.keep)
+        summary.require_as_given(headers, self.placement.places, self.placement.bare.group, self.placement.joins_steps)
         summary.require_one_tokenizer(headers, self.fields)
         summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found))
         if spec.observe is None or spec.sources_apart:

@@ -31,14 +31,16 @@ from budget_cli.scanning.summary_checks import (
     refuse,
     row_of_duplicate,
 )
-from budget_cli.schema.fields import KINDS, WHERE, Fields
+from budget_cli.schema.fields import KINDS, UNUSABLE, WHERE, Fields
 from budget_cli.schema.parsing import place_text
+from budget_cli.schema.paths import Place
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import SUMMARY, Source
 
 SCHEMA = f"budget-cli/{SUMMARY}"
 MOST_STEPS = 2  # in a header: whether there is one step is all that anybody asks
+NEED_OF = {"response_length": "length", "log_prob": "log_probs", "old_log_prob": "log_probs"}  # in a header's `needs`
 DAMAGED = "seen: not the evidence of a summary"
 LONGEST = 64 << 20  # bytes of a header, as of a line of records (--max-line-bytes)
 
@@ -140,8 +142,36 @@ def require_left_out(headers: Mapping[str, dict[str, Any]], where: str | None, k
             made = f"with --where {left_out[WHERE]!r}" if WHERE in left_out else "without --where"
             raise UsageProblem(f"--where {where!r}: {name} was made {made}: {again}")
         for reason in keep:
-            if reason in left_out or (reason == "all" and set(left_out) - {WHERE}):
+            if reason in left_out or (reason == "all" and set(left_out) - {WHERE, *UNUSABLE}):
                 raise UsageProblem(f"--keep {reason}: {name} was made without it: {again}")
+
+
+def require_as_given(
+    headers: Mapping[str, dict[str, Any]], places: Mapping[str, Place], group: str, joins_steps: bool
+) -> None:
+    """Check that these summaries were made with the options for fields and prompts that are given now.
+
+    Args:
+        headers: by the name of the summary.
+        places: those that the user gives, by field.
+        group: what a prompt is by `--group` or `--group-size`, as in a header; "": not given.
+        joins_steps: True with `--group prompt`.
+
+    Raises:
+        UsageProblem: one was made without such an option, which would have no effect.
+    """
+    for name, header in headers.items():
+        again = "a summary holds no single records, so summarize again with it"
+        if joins_steps and header.get("prompts_of_steps"):
+            raise UsageProblem(f"--group prompt: {name} was made with prompts of steps: {again}")
+        if group and header["group"] != group:
+            given = f"--group-size {group.partition(' ')[0]}" if group.endswith(" lines") else f"--group {group}"
+            raise UsageProblem(f"{given}: {name} was made without it: {again}")
+        for field, place in places.items():
+            made = header["fields"].get(field)
+            if made not in (None, place_text(place)) and header["needs"].get(NEED_OF.get(field, ""), True):
+                given = f"--field {field}={place_text(place)}"
+                raise UsageProblem(f"{given}: {name} was made with {field}={made}: {again}")
 
 
 def _length_origins(header: dict[str, Any]) -> Counter[str]:

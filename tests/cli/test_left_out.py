@@ -313,3 +313,11 @@ def episode(kind: str) -> dict[str, Any]:
     }
     traces = [] if kind == "no-trace" else [trace]
     return {"id": kind, "group": {"id": "g"}, "ok": kind != "failed", "traces": traces}
+
+
+def test_a_summary_that_was_made_with_keep_all_is_read_with_it(budget_cli: Run, tmp_path: Path) -> None:
+    path, made = tmp_path / "traces.jsonl", tmp_path / "s"
+    path.write_text("".join(json.dumps(episode(kind)) + "\n" for kind in ("ok", "failed", "judge")), encoding="utf-8")
+    for keep, exits in (((), 2), (("--keep", "all"), 0)):
+        budget_cli("summarize", path, *REWARDS, *keep, "-o", made)
+        assert budget_cli("loss", made, *REWARDS, "--keep", "all").returncode == exits

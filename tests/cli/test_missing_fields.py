@@ -39,6 +39,7 @@ PARTLY: list[
 ] = [  # what every third record has, the missing field, the flags to do without it
     ({"old_log_prob": None}, "old_log_prob", "--kl-coef 0"),
     ({"log_prob": None}, "log_prob", "--kl-coef 0"),
+    ({"log_prob": []}, "log_prob", "--kl-coef 0"),
     ({"response_length": None}, "response_length", "--budget-penalty-coef 0"),
 ]
 
@@ -134,3 +135,12 @@ def test_an_optional_field_by_a_name_that_no_row_has_is_refused(budget_cli: Run,
     assert (wrong.returncode, wrong.stderr.decode().startswith("budget-cli: --field finish_reason=wy: no")) == (2, True)
     right = budget_cli("check", tmp_path / "a.parquet", "--field", "finish_reason=why")
     assert (right.returncode, right.stderr) == (0, b"")
+
+
+def test_the_ways_out_are_named_only_where_they_are_ways_out(budget_cli: Run, tmp_path: Path) -> None:
+    chance = random.Random(8)
+    records = [response(number, chance) | ({"reward": None} if number < 5 else {}) for number in range(9)]
+    records[7]["log_prob"] = []
+    (tmp_path / "a.jsonl").write_bytes(lines(records))
+    failed = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
+    assert failed.stdout.decode().splitlines()[-1] == "fail      6 records of 9 rejected"

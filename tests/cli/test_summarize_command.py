@@ -148,3 +148,36 @@ def test_what_only_begins_as_a_summary_is_refused_by_every_command(
     done = budget_cli(command, *files, *budget, cwd=tmp_path)
     assert done.returncode in (2, 3), done.stderr.decode()
     assert (done.stdout, done.stderr.count(b"\n")) == (b"", 1)
+
+
+@pytest.mark.parametrize(
+    ("made_with", "given", "refusal"),
+    [
+        ((), ("--group", "prompt"), "--group prompt: {} was made with prompts of steps"),
+        ((), ("--group", "line"), "--group line: {} was made without it"),
+        ((), ("--group-size", "4"), "--group-size 4: {} was made without it"),
+        (("--group-size", "4"), ("--group-size", "8"), "--group-size 8: {} was made without it"),
+        ((), ("--field", "reward=score"), "--field reward=score: {} was made with reward=reward"),
+        ((), ("--field", "prompt_id=step"), "--field prompt_id=step: {} was made with prompt_id=prompt_id"),
+        (("--group", "prompt"), ("--group", "prompt"), ""),
+        (("--group", "prompt"), (), ""),
+        (("--group-size", "4"), ("--group-size", "4"), ""),
+        ((), ("--field", "reward=reward", "--field", "log_prob=unneeded"), ""),
+    ],
+)
+def test_an_option_that_a_summary_was_made_without_is_refused_rather_than_without_effect(
+    budget_cli: Run, tmp_path: Path, made_with: tuple[str, ...], given: tuple[str, ...], refusal: str
+) -> None:
+    needs = ("-B", "1024", "--kl-coef", "0")
+    budget_cli("summarize", FILES[0], FILES[1], *needs, *made_with, "-o", tmp_path / "s")
+    records = budget_cli("loss", FILES[0], FILES[1], *needs, *made_with).stdout
+    again = "a summary holds no single records, so summarize again with it"
+    for command in ("loss", "check", "sweep", "compare"):
+        files = [tmp_path / "s"] * (2 if command == "compare" else 1)
+        done = budget_cli(command, *files, *(needs if command != "sweep" else ("-B", "1024", "--alpha", "0")), *given)
+        if refusal:
+            assert (done.returncode, done.stdout) == (2, b"")
+            assert f"{refusal.format(tmp_path / 's')}: {again}\n" in done.stderr.decode()
+        else:
+            assert done.returncode == 0, done.stderr.decode()
+            assert command != "loss" or done.stdout == records
