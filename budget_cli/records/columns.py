@@ -268,12 +268,12 @@ def compact_keys(rows: ResponseColumns) -> ResponseColumns:
 
 def _in_order_of_occurrence(values: Sequence[Key], codes: NDArray[np.intp]) -> tuple[list[Key], NDArray[np.intp]]:
     """Return the values in use, ordered by first occurrence, and the codes that index them; -1 stays -1."""
-    used, first = np.unique(codes, return_index=True)
-    order = used[np.argsort(first)]
-    order = order[order >= 0]
-    place = np.full(len(values) + 1, -1, dtype=np.intp)  # the last entry is the one that code -1 picks
+    used, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    order = order[used[order] >= 0]
+    place = np.full(used.size, -1, dtype=np.intp)
     place[order] = np.arange(order.size)
-    return keys_at(values, order.tolist()), place[codes]
+    return keys_at(values, used[order].tolist()), place[inverse.reshape(-1)]
 
 
 def drop_empty(columns: ResponseColumns) -> ResponseColumns:

@@ -4,12 +4,14 @@ Joins records, groups and evidence, which do not know each other.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from budget_cli.errors import UsageProblem
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import Responses
 from budget_cli.evidence.reward_sample import RewardSample
@@ -32,6 +34,7 @@ from budget_cli.schema.fields import UNFILLED, UNFILLED_OF
 from budget_cli.sources.local import Source
 
 SAMPLED = 512  # responses of a block
+MOST_LABELS = 10_000  # of --by: each costs a table, and a row of the result
 
 
 def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
@@ -106,6 +109,18 @@ def sample_rewards(columns: ResponseColumns) -> RewardSample:
     return sample
 
 
+def require_few_labels(plan: Plan, number: int, labels: Iterable[Label]) -> None:
+    """Refuse to split a dump by what hardly any two of its records share.
+
+    Raises:
+        UsageProblem: there are more than MOST_LABELS labels.
+    """
+    if number > MOST_LABELS and plan.by != "file":
+        some = ", ".join(str(label)[:20] for label in islice(labels, 3))
+        few = "give a field with fewer, such as a step, or --per-prompt for a row for each prompt"
+        raise UsageProblem(f"--by: more than {MOST_LABELS:,} different values ({some}, …): {few}")
+
+
 def _by_label(
     columns: ResponseColumns, groups: Groups, source: str, plan: Plan, tally: Tally | None
 ) -> tuple[dict[Label, Groups], dict[Label, Tally]]:
@@ -120,8 +135,11 @@ def _by_label(
     assert isinstance(labels, LabelColumn)
     by: dict[Label, Groups] = {}
     tallies: dict[Label, Tally] = {}
-    for code in np.unique(labels.codes).tolist():
-        of_label = compact_keys(columns.select(labels.codes == code))
+    order = np.argsort(labels.codes, kind="stable")  # one pass over the rows, however many labels there are
+    codes, begins = np.unique(labels.codes[order], return_index=True)
+    require_few_labels(plan, len(codes), labels.values)
+    for code, rows in zip(codes.tolist(), np.split(order, begins)[1:], strict=True):
+        of_label = compact_keys(columns.select(rows))
         label = labels.values[code] if code >= 0 else None
         by[label] = groups_from(of_label, plan)
         lines = by[label].row_count if tally is None else np.unique(of_label.line).size

@@ -16,7 +16,7 @@ from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
-from budget_cli.scanning.parts import merge_named, sample_rewards, take
+from budget_cli.scanning.parts import merge_named, require_few_labels, sample_rewards, take
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import Rollouts, make_prompts_of_lines
 from budget_cli.sources.local import Source
@@ -140,6 +140,7 @@ class Scan:
         for label, groups in part.by.items():
             current.by.setdefault(label, Groups(plan.layout)).merge(groups)
             self.tallies.setdefault(label, Tally()).merge(part.tallies[label])
+        require_few_labels(plan, len(self.tallies), self.tallies)
         self.tally.merge(part.tally)
         self.steps |= part.steps
         merge_named(self.has_named, part.has_named)
@@ -232,6 +233,7 @@ class Scan:
         self.tally.merge(later.tally)
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
+        require_few_labels(plan, len(self.tallies), self.tallies)
         self.steps |= later.steps
         merge_named(self.has_named, later.has_named)
         self.responses |= later.responses

@@ -9,6 +9,7 @@ import pytest
 from command import LossJson, Run
 from samples import lines, response
 
+from budget_cli.scanning import parts
 from budget_cli.sources import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -233,3 +234,24 @@ def test_rows_by_a_number_or_a_boolean_are_named_after_it(loss_json: LossJson, t
     ]
     by_boolean = loss_json(path, *free, "--by", "ok")["by"]
     assert [(row["key"], row["responses"]) for row in by_boolean] == [("false", 2), ("true", 3), (None, 2)]
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_more_labels_than_a_table_can_hold_are_refused(
+    budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    monkeypatch.setattr(parts, "MOST_LABELS", 8)
+    names = [f"{number}.jsonl" for number in range(files)]
+    for number, name in enumerate(names):
+        of_file = [response(i, random.Random(i), env=f"e{number}{i}") for i in range(9 // files)]
+        (tmp_path / name).write_bytes(lines(of_file))
+    done = budget_cli("loss", *names, "-B", "9", "--by", "env", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == (
+        "budget-cli: --by: more than 8 different values (e00, e01, e02, …): give a field with fewer, such as a step, or"
+        " --per-prompt for a row for each prompt\n"
+    )
+    monkeypatch.setattr(parts, "MOST_LABELS", 9)
+    assert budget_cli("loss", *names, "-B", "9", "--by", "env", cwd=tmp_path).returncode == 0
+    monkeypatch.setattr(parts, "MOST_LABELS", 0)
+    assert budget_cli("loss", *names, "-B", "9", "--by", "file", cwd=tmp_path).returncode == 0
