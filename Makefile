@@ -44,7 +44,7 @@ sanitize: $(SANITIZE)/.installed ## the tests of what is in C, built with Addres
 	  assert b"__asan_" in open(m.__file__, "rb").read(), m.__file__ + " is not sanitized"'
 	$(SANITIZED) $(SANITIZE)/bin/pytest --capture=sys $(TESTS_OF_C) $(ARGS)
 
-fuzz: $(VENV)/.installed-dev ## fuzz each part of the C for FUZZ_SECONDS=60; its headers with libFuzzer if there is clang
+fuzz: $(VENV)/.installed-dev ## fuzz the C and what reads files, FUZZ_SECONDS=60 for each; headers of C with libFuzzer if there is clang
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
 	@if command -v clang >/dev/null; then $(MAKE) fuzz-headers; else echo "no clang: the headers are not fuzzed alone"; fi
 

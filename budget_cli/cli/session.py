@@ -35,7 +35,7 @@ from budget_cli.evidence import responses
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN, Rejection, RejectionLimit
+from budget_cli.records.columns import FIRST_TEN, LISTED, Rejection, RejectionLimit
 from budget_cli.records.first_lengths import FirstLengths
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan
@@ -152,7 +152,7 @@ class Session:
         observe = self._require_mergeable(budgets, spec)
         limits = Limits(
             self._reading.max_line_bytes,
-            ALL_REJECTIONS if self._output.verbose and spec.verbose_keeps_all else spec.keep,
+            LISTED if self._output.verbose and spec.verbose_keeps_all else spec.keep,
         )
         plan = Plan(
             self.fields,
@@ -381,7 +381,9 @@ class Session:
                 console.say(str(rejection))
             more = scan.tally.rejected - len(rejections)
             if rejections and more > 0:
-                console.say(f"and {more:,} more rejected records (-v shows all)")
+                from budget_cli.rendering.text import how_to_list
+
+                console.say(f"and {more:,} more rejected records{how_to_list(len(rejections), scan.tally.rejected)}")
         say_failures(reasons)
 
     def exit_code(self, reasons: Sequence[Reason]) -> Exit:

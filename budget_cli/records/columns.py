@@ -76,6 +76,8 @@ class RejectionLimit(NamedTuple):
         """Merge the kept rejections of a later part of the input; none that the part dropped would be kept here."""
         if self.first is None:
             kept += later
+        elif not self.of_each:
+            kept += later[: max(0, self.first - len(kept))]
         elif later:
             codes = Counter(one.code for one in kept)
             for one in later:
@@ -85,6 +87,7 @@ class RejectionLimit(NamedTuple):
 
 
 FIRST_TEN, ALL_REJECTIONS = RejectionLimit(), RejectionLimit(None)
+LISTED = RejectionLimit(100_000)  # with --verbose: each takes 800 bytes, and there may be as many as records
 
 
 @dataclass(eq=False, repr=False)

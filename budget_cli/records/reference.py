@@ -30,6 +30,8 @@ from budget_cli.schema.fields import Fields, singular
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import NotASample
 
+LONGEST_MESSAGE = 1000  # characters
+
 
 def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimit) -> Decoded:
     """Read every line of a block; `keep` limits the rejections that are kept in full."""
@@ -43,6 +45,11 @@ def decode(data: bytes, fields: Fields, max_line_bytes: int, keep: RejectionLimi
     read = reader.columns(Ids())
     reader.tally.length_origins = read.length_origins(fields.tokenizer)
     return Decoded(read, reader.tally, len(lines), reader.rejections, reader.left_out, reader.left_out_by)
+
+
+def _short(text: str) -> str:
+    """Shorten a text with keys of the record in it, which may be of any length."""
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
 
 
 class ReferenceReader:
@@ -90,7 +97,8 @@ class ReferenceReader:
                 column = None if line is None else bad.column or column_of(line, bad.path)
                 if self._is_unneeded(number, line, parsed):
                     bad.message += "; --ignore-unneeded reads on without it"
-                self.rejections.append(Rejection("", number, column, bad.code, bad.field, bad.message))
+                field = None if bad.field is None else _short(bad.field)
+                self.rejections.append(Rejection("", number, column, bad.code, field, _short(bad.message)))
         else:
             tally.used += bool(rows or not left_out)
             self._rows += rows

@@ -12,7 +12,7 @@ from budget_cli.analysis.loss import Records
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
 from budget_cli.ids import Key
-from budget_cli.records.columns import Rejection
+from budget_cli.records.columns import LISTED, Rejection
 from budget_cli.rendering.safe import for_terminal
 
 WIDTH = 80  # characters
@@ -75,7 +75,14 @@ def rejected(rejections: Sequence[Rejection], total: int) -> Iterator[Line]:
     for rejection in rejections:
         yield [Piece("rejected  ", "red"), Piece(for_terminal(rejection, 240))]
     if rejections and total > len(rejections):
-        yield [Piece(f"          and {total - len(rejections):,} more (-v shows all)", "dim")]
+        hint = how_to_list(len(rejections), total)
+        yield [Piece(f"          and {total - len(rejections):,} more{hint}", "dim")]
+
+
+def how_to_list(shown: int, total: int) -> str:
+    """Return ` (-v shows all)`, or how many it shows at most; "" if these are as many."""
+    most = LISTED.first or 0
+    return f" (-v shows {'all' if total <= most else f'{most:,}'})" if shown < most else ""
 
 
 def left_out(reasons: Mapping[str, int]) -> Iterator[Line]:

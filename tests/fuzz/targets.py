@@ -1,27 +1,39 @@
-"""One fuzz target per compiled part: each makes an input from a source of randomness and compares with a slow oracle.
+"""Fuzz targets: each makes an input from a source of randomness and compares with a slow oracle.
 
-`test_seeds.py` runs a few seeds of each; `run.py` (make fuzz) runs them for as long as wished. The headers have targets
-of their own, in C, for libFuzzer.
+One for each compiled part, and one for each format that an earlier step writes: summaries and Parquet. `test_seeds.py`
+runs a few seeds of each; `run.py` (make fuzz) runs them for as long as wished. The headers have targets of their own,
+in C, for libFuzzer.
 """
 
+import io
 import json
 import math
 import random
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
 import numpy as np
 import orjson
+import pyarrow
+from pyarrow.parquet import write_table
 from written_json import bits, block_of
 
 from budget_cli import native
+from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.groups import moments
 from budget_cli.native.reader import LOG_PROB, MAX_DEPTH, NUMBER, Lines, Reader
 from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS
+from budget_cli.records.jsonl import Limits
+from budget_cli.scanning import summary_writing
+from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.scan import scan
 from budget_cli.schema.fields import Fields, parse_mappings
+from budget_cli.sources import local
 
 Target = Callable[[random.Random], None]
 
@@ -307,6 +319,95 @@ def ids(chance: random.Random) -> None:
     assert (table.texts()[0], len(table)) == (b"".join(known), len(known))
 
 
+# ---- files that hold what an earlier step wrote
+
+
+def some_records(chance: random.Random) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt_id": chance.choice(["p", "q", "é", 7]),
+            "reward": chance.choice([0.0, 0.5, 1.0]),
+            "log_prob": -chance.random() * 9,
+            "old_log_prob": -chance.random() * 9,
+            "response_length": chance.randrange(9),
+            "step": chance.choice([1, 2]),
+        }
+        for _ in range(chance.randrange(1, 30))
+    ]
+
+
+PLAN = Plan(Fields(), moments.Layout((4,)), Limits(), keep_sources_apart=True)
+TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[][{},:]')
+
+
+def contents(data: bytes, name: str) -> tuple[Any, ...] | None:
+    """Return what a file of these bytes gives; None if it is refused, or said to be read in part."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(data)
+        try:
+            found = scan(local.find([str(path)]), PLAN, jobs=1)
+        except (InputProblem, UsageProblem):
+            return None
+    if found.problems or found.tally.rejected:
+        return None
+    results = [(list(one.groups.keys()), one.groups.table.tobytes()) for one in found.source_results]
+    return (
+        results,
+        found.tally.read,
+        [part.tolist() for one in found.source_results for part in one.groups.lengths.items()],
+    )
+
+
+def summary(chance: random.Random) -> None:
+    """An edited summary is refused, or gives what it gave before; one without a checksum is never a bug."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.jsonl")
+        path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in some_records(chance)))
+        made = scan(local.find([str(path)]), PLAN, jobs=1)
+    data = b"".join(summary_writing.write(made, PLAN.fields, PLAN.layout))
+    sealed = chance.random() < 0.5
+    if not sealed:
+        data = re.sub(rb',"checksum":"\w+"', b"", data, count=1)
+    whole = contents(data, "s.jsonl")
+    assert whole is not None
+    for _ in range(4):
+        tokens = list(TOKEN.finditer(data))
+        token, other = chance.choice(tokens), chance.choice(tokens)[0]
+        other = chance.choice([other, *PIECES, b"-1", b"0", b"[]"])
+        edited = data[: token.start()] + other + data[token.end() :]
+        if chance.random() < 0.3:
+            edited = mutated(chance, data)
+        found = contents(edited, "s.jsonl")
+        assert found in (None, whole) or not sealed or not edited.startswith(data[:30]), edited
+
+
+def parquet(chance: random.Random) -> None:
+    """A Parquet file with a flipped bit, whose pages have checksums, is refused, or gives what it gave before."""
+    rows = [{**record, "log_prob": [record["log_prob"]] * 2} for record in some_records(chance)]
+    columns = {
+        name: pyarrow.array([str(row[name]) if name == "prompt_id" else row[name] for row in rows]) for name in rows[0]
+    }
+    out = io.BytesIO()
+    write_table(
+        pyarrow.table(columns),
+        out,
+        compression=chance.choice(["none", "snappy", "zstd"]),
+        use_dictionary=chance.random() < 0.5,
+        row_group_size=chance.choice([5, 100]),
+        write_page_checksum=True,
+    )
+    data = out.getvalue()
+    whole = contents(data, "a.parquet")
+    assert whole is not None
+    for _ in range(4):
+        at = chance.randrange(4, len(data))
+        flipped = data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+        # a column of another name is another dump, and the format has no checksum of names
+        names = all(flipped.count(name.encode()) == data.count(name.encode()) for name in columns)
+        assert not names or contents(flipped, "a.parquet") in (None, whole), at
+
+
 TARGETS: dict[str, Target] = {
     "scanner": scanner,
     "reader": reader,
@@ -314,4 +415,6 @@ TARGETS: dict[str, Target] = {
     "exact_sum": exact_sum,
     "moments": compiled_moments,
     "ids": ids,
+    "summary": summary,
+    "parquet": parquet,
 }

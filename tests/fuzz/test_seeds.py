@@ -29,7 +29,7 @@ int main(void) { /* the hashes of texts of 24 bytes, under two seeds */
 WITHOUT_PYTHON = ["portable.h", "json_scan.h", "decimal.h", "exact_sum.h", "hash.h"]
 
 
-SEEDS = {"reader": 200, "moments": 300, "ids": 200}  # the others are quicker
+SEEDS = {"reader": 200, "moments": 300, "ids": 200, "summary": 40, "parquet": 40}  # the others are quicker
 
 
 @pytest.mark.parametrize("target", TARGETS)
