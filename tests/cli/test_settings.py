@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from command import Run
 from samples import GOOD, lines
+
+from budget_cli.cli import settings as settings_module
+from budget_cli.cli.app import build_app
 
 ROOT = Path(__file__).parents[2]
 DUMP = ROOT / "sample_data" / "rollouts.jsonl"
@@ -279,3 +283,14 @@ def test_the_settings_in_force_are_named(
     (tmp_path / "sub").mkdir()
     done = budget_cli("loss", *arguments, cwd=tmp_path / "sub", stdin=lines([GOOD]))
     assert done.stderr.decode() == ("" if said is None else f"budget-cli: ../{said}\n")
+
+
+READ = {"presets", "tokenizer", "baseline"}  # options that name a file to read
+
+
+def test_no_option_that_names_a_file_to_write_can_be_set_by_a_file() -> None:
+    commands = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]  # a group
+    of_files = {
+        option.name for command in commands.values() for option in command.params if "FILE" in str(option.metavar)
+    }
+    assert of_files - {"files", "base", "new"} - READ == {"output", "rejects"} <= set(settings_module.COMMAND_LINE_ONLY)
