@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
+from budget_cli.analysis.numbers import MOST_TOKENS
 from budget_cli.errors import UsageProblem
 
 CELLS = 1_000_000  # the most that anybody could use
-MOST_TOKENS = 1 << 53  # beyond, not every whole number is a double
 RANGE = re.compile(r"([^:]*):([^:]*):(log)?([0-9]{1,9})")
 
 

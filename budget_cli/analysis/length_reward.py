@@ -46,7 +46,7 @@ def length_reward(prompt: Floats, reward: Floats, length: Floats, least_response
     np.maximum.at(most, codes, length)
     several = (most > least)[codes]
     reward, length, codes = reward[several], length[several], codes[several]
-    rewards, prompts = np.unique(reward).size, np.unique(codes).size
+    rewards, prompts = len(set(reward.tolist())), len(set(codes.tolist()))  # np.unique would import numpy.ma
     if reward.size < least_responses or rewards < REWARDS or prompts < PROMPTS:
         return None
     for x in _measures(length, codes, least, most):

@@ -2,6 +2,8 @@
 
 import math
 
+MOST_TOKENS = 1 << 53  # beyond, not every whole number is a double
+
 
 def finite_or_none(value: float) -> float | None:
     """Return `value`, or None if it overflowed or is not a number."""

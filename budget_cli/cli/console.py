@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 MESSAGE = 500  # characters of a message that may hold a path or a value of the data
 USAGE_LINE = 2000  # characters of a line about the command line, which may quote an argument
-URLS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+URLS = r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+"
 ENDING = {signal.SIGHUP: Exit.HANGUP, signal.SIGTERM: Exit.TERMINATED}
 
 
@@ -115,7 +115,7 @@ def without_secrets(text: str) -> str:
         return text
     from budget_cli.sources import remote  # 5 ms, and only for URLs
 
-    return URLS.sub(lambda found: remote.redacted(found[0]), text)
+    return re.sub(URLS, lambda found: remote.redacted(found[0]), text)
 
 
 def show(text: str) -> Exit:

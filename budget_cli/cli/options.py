@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from budget_cli.analysis.grid import MOST_TOKENS
+from budget_cli.analysis.numbers import MOST_TOKENS
 from budget_cli.errors import InputProblem, UsageProblem
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any, TextIO
 from budget_cli.errors import OutputProblem, UsageProblem
 
 HELD = 1 << 16  # bytes that may wait for more
-OF_DESCRIPTOR = re.compile(r"/dev/(?:std(?P<name>out|err)|fd/(?P<number>\d+))|/proc/self/fd/(?P<same>\d+)")
+OF_DESCRIPTOR = r"/dev/(?:std(?P<name>out|err)|fd/(?P<number>\d+))|/proc/self/fd/(?P<same>\d+)"
 Finish = Callable[[], None]
 
 
@@ -260,7 +260,7 @@ def _descriptor(output: str) -> int | None:
 
     A file behind it would otherwise be replaced, with what it held before.
     """
-    match = OF_DESCRIPTOR.fullmatch(output)
+    match = re.fullmatch(OF_DESCRIPTOR, output)
     if match is None:
         return None
     return {"out": 1, "err": 2}.get(match["name"] or "") or int(match["number"] or match["same"])

@@ -1,14 +1,17 @@
 """The options that only one command has, in one bundle per command."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from budget_cli.analysis import grid
+from budget_cli.analysis.numbers import MOST_TOKENS
 from budget_cli.cli import options
 from budget_cli.cli.bundles import Bundle, VerdictOptions
 from budget_cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from budget_cli.analysis import grid
 
 
 class CheckFormat(StrEnum):
@@ -203,7 +206,7 @@ class SweepOptions(Bundle):
         typer.Option(
             "--overlong-buffer",
             min=1,
-            max=grid.MOST_TOKENS,
+            max=MOST_TOKENS,
             metavar="TOKENS",
             show_default=False,
             help="Tokens before that length over which the penalty grows: B = length − buffer, β = penalty / buffer.",
@@ -254,7 +257,7 @@ class SweepOptions(Bundle):
         if any(axis is not None for axis in axes):
             raise UsageProblem("--suggest chooses budgets and β itself: leave out -B, --beta and the overlong buffer")
 
-    def overlong(self) -> grid.Overlong | None:
+    def overlong(self) -> "grid.Overlong | None":
         """Return the budgets and β that DAPO's overlong buffer amounts to; None without one.
 
         Raises:
@@ -262,6 +265,8 @@ class SweepOptions(Bundle):
         """
         if self.max_response_length is None and self.overlong_buffer is None:
             return None
+        from budget_cli.analysis import grid  # 1 ms, not for --help
+
         if self.token_budget is not None or self.budget_penalty_coef is not None:
             raise UsageProblem("--overlong-buffer sets both the budget and β: give either it or -B and --beta")
         if self.max_response_length is None or self.overlong_buffer is None:

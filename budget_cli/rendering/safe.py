@@ -5,9 +5,9 @@ import unicodedata
 
 SHOWN = 80  # characters
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet takes these for the same
-FORMULA_AFTER = re.compile(r"(;\s*)(?=[=+\-@＝＋－＠])")  # where ; separates cells
+FORMULA_AFTER = r"(;\s*)(?=[=+\-@＝＋－＠])"  # where ; separates cells
 LEGACY_COMMAND = "##["  # GitHub's runner obeys ##[command] anywhere in a line, and ::command:: at its start
-LINKED = re.compile(r"@|://|www\.|:[\w+-]+:|#\d|\bGH-\d", re.IGNORECASE)  # by GitHub
+LINKED = r"(?i)@|://|www\.|:[\w+-]+:|#\d|\bGH-\d"  # by GitHub
 
 
 ASCII = str.maketrans(
@@ -73,14 +73,14 @@ def for_csv(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    shown = FORMULA_AFTER.sub(r"\1'", for_terminal(value, 10 * len(value) + 10))
+    shown = re.sub(FORMULA_AFTER, r"\1'", for_terminal(value, 10 * len(value) + 10))
     return f"'{shown}" if shown.startswith(FORMULA_STARTS) else shown
 
 
 def for_markdown(text: object, limit: int = SHOWN) -> str:
     """Keep a cell in its column, and escape its markup; what would become a link, a mention or an emoji is code."""
     shown = for_terminal(text, limit)
-    if LINKED.search(shown) is None:
+    if re.search(LINKED, shown) is None:
         return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~$&" else c for c in shown)
     shown = shown.replace("|", "\\x7c")  # where a backslash before it could not be told from an escape
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
