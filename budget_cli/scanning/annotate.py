@@ -97,6 +97,8 @@ def annotate(
         raise problems[0]
     if so_far.tally != first_pass.tally:
         raise InputProblem(found[0].name if len(found) == 1 else "the input", CHANGED)
+    for problem in scan.changed(found):
+        raise problem
 
 
 def _numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Task]:

@@ -65,7 +65,7 @@ def finish(result: Scan, found: Sequence[Source], plan: Plan) -> None:
     if plan.by == "file":  # a source without records has a row, too
         result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
         result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
-    result.problems += _changed([source for source in found if source.at_once and source not in result.broken])
+    result.problems += changed([source for source in found if source not in result.broken])
     for source in found:
         if grown := sources.growth(source):
             result.notes.append(f"{source.name}: grew by {grown:,} bytes while being read; those were not read")
@@ -109,8 +109,9 @@ def run(task: Task, plan: Plan) -> Part | Summary | InputProblem:
         return problem
 
 
-def _changed(found: Sequence[Source]) -> list[InputProblem]:
-    """Return a problem for each source that changed while it was read in ranges."""
+def changed(found: Sequence[Source]) -> list[InputProblem]:
+    """Return a problem for each source that changed while it was read in ranges; others are asked at their end."""
+    found = [source for source in found if source.at_once]
 
     def look(source: Source) -> InputProblem | None:
         try:
