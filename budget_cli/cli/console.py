@@ -118,18 +118,23 @@ def without_secrets(text: str) -> str:
     return re.sub(URLS, lambda found: remote.redacted(found[0]), text)
 
 
-def show(text: str) -> Exit:
-    """Write a text, such as a help page, to standard output, in what it can show. Raises as `output.write`."""
-    encoding = (sys.stdout.encoding if sys.stdout is not None else None) or "utf-8"
-    output.write(spelled(text, encoding).encode(encoding), None)
+def show(text: str, target: str | None = None) -> Exit:
+    """Write a text, such as a help page, in what its place can show. Raises as `output.write`."""
+    encoding = _encoding(target)
+    output.write(spelled(text, encoding).encode(encoding), target)
     return Exit.PASS
+
+
+def _encoding(target: str | None) -> str:
+    """Return the encoding of text in a file, or on standard output."""
+    return "utf-8" if target is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
 
 
 def draw(screen: "Iterable[Line]", to: ScreenOptions | CheckScreenOptions | InventoryOptions) -> bytes:
     """Encode a screen, with colour if wanted, in characters that the output can show."""
     from budget_cli.rendering import text  # numpy: not for --help
 
-    encoding = "utf-8" if to.output is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")
+    encoding = _encoding(to.output)
     drawn = text.coloured(screen) if wants_colour(to.output, to.color) else text.plain(screen)
     return spelled(drawn, encoding).encode(encoding)
 

@@ -46,8 +46,7 @@ def command(
     that need one are listed as skipped.
     """
     if checks.explain is not None:
-        output.write(_explanation(checks.explain).encode(), screen.output)
-        return Exit.PASS
+        return console.show(_explanation(checks.explain), screen.output)
     output.require_writable(screen.output)
     from budget_cli.analysis import baseline  # numpy from here on: not for --help
     from budget_cli.analysis.checks import selection
