@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 SANITIZE := .venv-sanitize
 FUZZ_SECONDS := 60
+FAULTS_SECONDS := 60
 TESTS_OF_C := tests/fuzz tests/records/test_compiled.py tests/records/test_readers_agree.py tests/groups tests/test_ids.py
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -13,7 +14,7 @@ C_FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz-headers help demo quick test test-scale lint types check sanitize fuzz bench clean
+.PHONY: fuzz-headers help demo quick test test-scale lint types check sanitize fuzz faults bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ sanitize: $(SANITIZE)/.installed ## the tests of what is in C, built with Addres
 fuzz: $(VENV)/.installed-dev ## fuzz the C and what reads files, FUZZ_SECONDS=60 for each; headers of C with libFuzzer if there is clang
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
 	@if command -v clang >/dev/null; then $(MAKE) fuzz-headers; else echo "no clang: the headers are not fuzzed alone"; fi
+
+faults: $(VENV)/.installed-dev ## each command with a full disk, a killed process, a changing file, …: a table (FAULTS_SECONDS=60)
+	$(BIN)/python tests/faults/run.py --seconds $(FAULTS_SECONDS) $(ARGS)
 
 fuzz-headers: $(C_FUZZERS)
 	@for fuzzer in $^; do \

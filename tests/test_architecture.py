@@ -49,6 +49,7 @@ START_PROCESSES = {
     "browser",
     "scale",
     "fuzz",
+    "faults",
     "support",
 }  # folders of tests that `make quick` leaves out, or shared
 OPENS_FILES = {"sources", "schema", "records", "scanning", "cli"}

@@ -45,7 +45,8 @@ def coloured(lines: Iterable[Line]) -> str:
     from rich.console import Console  # 50 ms, and only a terminal needs it
     from rich.text import Text
 
-    console = Console(force_terminal=True, highlight=False, soft_wrap=True, color_system="standard")
+    # a width of its own, as rich shows nothing at all where COLUMNS is 0; lines are not wrapped whatever it is
+    console = Console(force_terminal=True, highlight=False, soft_wrap=True, color_system="standard", width=WIDTH)
     with console.capture() as capture:
         for line in lines:
             console.print(Text.assemble(*line))

@@ -135,3 +135,15 @@ def test_colour_follows_the_flag_then_the_environment_then_the_terminal(
     done = budget_cli(command, *DRAWN[command], *flags, **environment)
     assert done.returncode == 0, done.stderr
     assert (b"\x1b[" in done.stdout) is coloured
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "20", "500"])
+@pytest.mark.parametrize("command", [("loss",), ("check",), ("sweep",)])
+def test_a_coloured_screen_has_the_same_lines_on_any_terminal(
+    budget_cli: Run, small: Path, command: tuple[str, ...], columns: str
+) -> None:
+    arguments = (*command, small, "-B", "900")
+    plain = budget_cli(*arguments, COLUMNS=columns).stdout.decode()
+    coloured = budget_cli(*arguments, COLUMNS=columns, FORCE_COLOR="1").stdout.decode()
+    shown = re.sub("\x1b\\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in shown.splitlines()] == plain.splitlines() != []
