@@ -766,6 +766,14 @@ PAIRS: dict[str, list[Pair]] = {
             AT_800,
             f"{AT_800} of 72 responses (19%) have the same maximum length, 800 tokens",
         ),
+        # every response is cut off, with and without a finish reason that says so
+        Pair(
+            change(SPIKE, response_length=lambda r: 800),
+            change(SPIKE, response_length=lambda r: 800, finish_reason=lambda r: "length"),
+            "warning",
+            72,
+            "72 of 72 responses (100%) have the same maximum length, 800 tokens",
+        ),
     ],
     "some-without-log-prob": [
         Pair(one("log_prob", None), GOOD, "warning", 1, "1 of 72 responses have no log_prob", line=4),
