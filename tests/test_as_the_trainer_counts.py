@@ -133,6 +133,7 @@ SCORED = [
         exits=1,
     ),
 ]
+BY_INPUT = ("--field", "prompt_id=digest(input)")
 GROUPED = [
     # by their tokens (1, 0), (0, 1, 1) and (1): (1/2 + 2/3) / 6; by prompt_idx, which counts in threes, (1, 0, 0) and
     # (1, 1, 1): 2/3 / 6
@@ -144,6 +145,10 @@ GROUPED = [
     Case("nemo_rl_path_in_prompt.jsonl", REWARDS, 0.0, 6, {}, "6 prompts with a single response"),
     Case("nemo_rl_path_in_prompt.jsonl", (*REWARDS, "--group-size", "3"), 0.2222, 6, {"prompts": 2}),
     Case("nemo_rl_same_prompt.jsonl", REWARDS, 0.2222, 6, {"prompts": 2}),
+    # the trainer gave each trajectory an id of its own: (1, 0, 0) and (0, 1, 1) fall apart
+    Case("verl_uid_of_each_trajectory.jsonl", REWARDS, 0.0, 6, {}, "6 prompts with a single response"),
+    Case("verl_uid_of_each_trajectory.jsonl", (*REWARDS, *BY_INPUT), 0.2222, 6, {"prompts": 2}),
+    Case("verl_uid_of_each_prompt.jsonl", REWARDS, 0.2222, 6, {"prompts": 2}),
 ]
 SHAPED = [
     # by step and prompt 1.5, 0.5: 2 · 0.25; 1 alone; 0, 2: 2 · 1; over 5 responses
@@ -335,6 +340,15 @@ FOUND = [
         1,
     ),
     Finding(
+        "verl_uid_of_each_trajectory.jsonl",
+        "verl_uid_of_each_prompt.jsonl",
+        REWARDS,
+        "singleton",
+        "warning",
+        "every prompt has a single response (6 prompts): does the id identify responses?",
+        1,
+    ),
+    Finding(
         "verl_written_twice.jsonl",
         "verl_written_once.jsonl",
         REWARDS,
@@ -500,6 +514,18 @@ def test_a_reward_that_no_record_has_is_refused_before_it_counts_as_null(budget_
     done = budget_cli("loss", TRAINER / "multi_task_rewards.jsonl", *REWARDS, "--reward-weights", "maths=1,code=1")
     assert done.returncode == 2
     assert "none of the first records has maths (did you mean math?)" in done.stderr.decode()
+
+
+def test_every_command_says_that_an_id_is_that_of_a_trajectory(budget_cli: Run) -> None:
+    path = TRAINER / "verl_uid_of_each_trajectory.jsonl"
+    contradicted = "no prompt id comes twice among the first 6 records, but 2 prompts do, by input"
+    for command in ("loss", "check", "annotate"):
+        said = budget_cli(command, path, *REWARDS).stderr.decode()
+        assert f"warning: {contradicted}: --field 'prompt_id=digest(input)' groups by that\n" in said
+        assert "warning" not in budget_cli(command, path, *REWARDS, *BY_INPUT).stderr.decode()
+    remedy = f"Give `--field 'prompt_id=digest(input)'`: {contradicted}."
+    found = json.loads(budget_cli("check", path, *REWARDS, "--format", "json").stdout)["findings"]
+    assert [one["remedy"] for one in found if one["code"] == "singleton"] == [remedy]
 
 
 THREADS = Path(__file__).parents[2] / "shared" / "threads"

@@ -53,10 +53,9 @@ def _several_texts(first: Sequence[tuple[dict[str, Any], str]], fields: Fields) 
             if rollout is not None and (key, rollout) in begun:
                 continue
             begun.add((key, rollout))
-        text = _at(sample, fields, "prompt_text")
-        if isinstance(text, (str, list, dict)) and text:
-            with contextlib.suppress(Invalid):  # Parquet may hold what has no text
-                texts.setdefault(key, set()).add(text if isinstance(text, str) else canonical(text))
+        text = _prompt_text(sample, fields)
+        if text:
+            texts.setdefault(key, set()).add(text)
     count = sum(len(of_key) > 1 for of_key in texts.values())
     if not count:
         return None
@@ -70,13 +69,18 @@ def _one_of_several(first: Sequence[tuple[dict[str, Any], str]], fields: Fields)
     keys = [key for _, key in first]
     if len(keys) < FEWEST or len(set(keys)) < len(keys) or fields.has_rollouts:
         return None
+    message = f"no prompt id comes twice among the first {len(keys)} records, but "
     advantages = [extra_value(sample, fields, "advantage") for sample, _ in first]
     size = None if None in advantages else lines_of_a_group(advantages)
-    if size is None:
+    if size is not None:
+        message += f"over every {size} of them the stored advantages sum to 0"
+        return Doubt(message, f"--group-size {size}", len(keys), len(keys), several_texts=False)
+    texts = Counter((str(_at(sample, fields, "step")), _prompt_text(sample, fields)) for sample, _ in first)
+    shared = [number for (_, text), number in texts.items() if text and number > 1]
+    if len(shared) < 2 or 2 * sum(shared) < len(keys):  # games may all begin with the same words
         return None
-    message = f"no prompt id comes twice among the first {len(keys)} records, but over every {size} of them the stored"
-    message += " advantages sum to 0"
-    return Doubt(message, f"--group-size {size}", len(keys), len(keys), several_texts=False)
+    message += f"{len(shared)} prompts do, by {place_text(fields.paths['prompt_text'])}"
+    return Doubt(message, by_prompt_text(fields), len(keys), len(keys), several_texts=False)
 
 
 def ids_recur(first: Sequence[dict[str, Any]], later: Sequence[dict[str, Any]], fields: Fields) -> bool:
@@ -95,6 +99,15 @@ def _key(sample: dict[str, Any], fields: Fields) -> str | None:
         return canonical([None if part is MISSING else composite(part) for part in parts])
     except Invalid:
         return None
+
+
+def _prompt_text(sample: dict[str, Any], fields: Fields) -> str | None:
+    """Return the text of a sample's prompt; None if there is none."""
+    text = _at(sample, fields, "prompt_text")
+    if isinstance(text, (str, list, dict)) and text:
+        with contextlib.suppress(Invalid):  # Parquet may hold what has no text
+            return text if isinstance(text, str) else canonical(text)
+    return None
 
 
 def _at(sample: dict[str, Any], fields: Fields, name: str) -> Any:

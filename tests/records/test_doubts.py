@@ -95,3 +95,27 @@ def test_responses_that_fell_apart_are_named_with_the_size_of_their_groups() -> 
     assert said([*samples, record("p0", advantage=0.0)]) == []
     assert said(samples[:3]) == []
     assert said([*samples[:5], record("p9")]) == []  # without an advantage
+
+
+def test_ids_of_responses_whose_prompts_come_again_are_named_with_the_option_that_groups_by_the_text() -> None:
+    samples = [record(f"{text}{i}", text) for text in ("2 + 2", "3 + 3") for i in range(4)]
+    assert said(samples) == [
+        "no prompt id comes twice among the first 8 records, but 2 prompts do, by prompt_text:"
+        " --field 'prompt_id=digest(prompt_text)' groups by that"
+    ]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [record(i, "guess the word") for i in range(8)],  # games that all begin with the same words
+        [record(i, f"{i} + 2") for i in range(8)],
+        [record(i) for i in range(8)],
+        [record(i, "2 + 2" if i < 2 else "3 + 3" if i < 4 else str(i)) for i in range(10)],  # some questions twice
+        [record(i % 7, f"{i % 7 % 2} + 2") for i in range(8)],  # an id does come twice
+        [record(i, f"{i % 4} + 2", step=i // 4) for i in range(8)],  # the same questions in two steps
+        [record(i, f"{i} + 2", step=[i]) for i in range(8)],
+    ],
+)
+def test_ids_that_come_once_raise_no_doubt_where_prompts_do_so_too(samples: list[dict[str, Any]]) -> None:
+    assert said(samples) == []

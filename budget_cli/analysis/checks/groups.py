@@ -130,7 +130,8 @@ def _sizes(dump: CheckInput, lines: int | None) -> Findings:
             )
         else:
             message = f"{count:,} of {counted(prompts, 'prompt')} {'has' if count == 1 else 'have'} a single response"
-        yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single), remedy=_by_lines(lines))
+        remedy = _by_lines(lines) or (_by_doubt(dump) if count == prompts else None)
+        yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single), remedy=remedy)
     sizes, numbers = np.unique(n[~single], return_counts=True)
     if sizes.size < 2:
         return
@@ -158,6 +159,12 @@ def _by_lines(lines: int | None) -> str | None:
     if lines is None:
         return None
     return f"Give `--group-size {lines}`: over every {lines} lines the stored advantages sum to 0."
+
+
+def _by_doubt(dump: CheckInput) -> str | None:
+    """Return what to do where the first records show what groups them; None if they do not."""
+    shown = (f"Give `{doubt.remedy}`: {doubt.message}." for doubt in dump.doubts if not doubt.several_texts)
+    return next(shown, None)
 
 
 def _stored_advantages(dump: CheckInput, lines: int | None) -> Findings:

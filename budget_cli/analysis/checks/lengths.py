@@ -186,7 +186,7 @@ def _truncated(dump: CheckInput) -> Findings:
         yield finding("truncated", message, count, known, "responses", dump.occurrences("truncated"), severity)
         return
     lengths, numbers = dump.groups.lengths.items()
-    if not lengths.size or lengths.size == 1 and (responses < SEVERAL or any(_equal(dump))):
+    if not lengths.size or (lengths.size == 1 and (responses < SEVERAL or any(_equal(dump)))):
         return
     longest, count = int(lengths[-1]), int(numbers[-1])
     near = numbers[:-1][lengths[:-1] >= 0.9 * longest]
