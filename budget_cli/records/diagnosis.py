@@ -89,8 +89,10 @@ def _read_again(line: bytes, text: str, begin: int, accepts_nan: bool) -> Any:
                 break
         raise _reason(line, error, at + 1) from None
     whole = [value]
+    del value
     first = _put_numbers(whole)
     if constants and not accepts_nan:
+        whole.clear()  # which the traceback would keep, while the line may be parsed once more
         at, name = constants[0]
         raise Invalid("non-finite", f"{name} is not a number that can be averaged", field=first, column=at + 1)
     return whole[0]  # the record is rejected only if a field holds the number that is beyond a double
