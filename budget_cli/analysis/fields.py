@@ -21,6 +21,9 @@ SCHEMA = "budget-cli/fields/1"
 EXAMPLE = 60  # characters of an example value
 
 
+TOKENS_OF = "tokens of "  # before the place of the text that a tokenizer counts
+
+
 class FieldCoverage(NamedTuple):
     """A canonical field: its place, and the number of samples that have it."""
 
@@ -67,6 +70,8 @@ def take_inventory(
     samples = detection.samples(values, fields)
     found = [_coverage(samples, fields, name) for name in KINDS]
     places = [fields.paths[n] for found_one in found if found_one.samples for n in names_for(found_one.name)]
+    if any((f.place or "").startswith(TOKENS_OF) for f in found):
+        places.append(fields.paths["response_text"])
     read = {root for place in places for root in root_keys(place)} | {place_text(place) for place in places}
     keys = dict.fromkeys(key for sample in samples for key in sample if key != LINE)
     unused = tuple(key for key in keys if key not in read)
@@ -78,8 +83,7 @@ def take_inventory(
     if absent := [name for name in ("log_prob", "old_log_prob") if name not in present]:
         mappings = " ".join(f"--field {name}=…" for name in absent)
         cannot.append(f"--kl-coef: give 0, or map the log-probs with {mappings}")
-    counted = fields.tokenizer is not None and any(response_texts(sample, fields) is not None for sample in samples)
-    if "response_length" not in present and not any(_has_tokens(f) for f in found) and not counted:
+    if "response_length" not in present and not any(_has_tokens(f) for f in found):
         cannot.append(
             "--budget-penalty-coef: give 0, or map the length with --field response_length=…, or count the tokens of"
             " response_text with --tokenizer path/to/tokenizer.json"
@@ -131,6 +135,10 @@ def _coverage(samples: Sequence[Any], fields: Fields, name: str) -> FieldCoverag
                 count += 1
                 example, place = (value, candidate) if example is None else (example, place)
                 break
+    if name == "response_length" and not count and fields.tokenizer is not None:
+        texts = sum(response_texts(sample, fields) is not None for sample in samples)
+        if texts:
+            return FieldCoverage(name, TOKENS_OF + place_text(fields.paths["response_text"]), texts, None)
     return FieldCoverage(name, place_text(place) if count or name in fields.known else None, count, _example(example))
 
 

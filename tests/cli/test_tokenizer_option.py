@@ -110,6 +110,9 @@ def test_fields_names_the_tokenizer_and_misses_no_length_with_it(budget_cli: Run
     )
     assert any("--tokenizer path/to/tokenizer.json" in line for line in without["cannot"])
     assert not any("--budget-penalty-coef" in line for line in counted["cannot"])
+    lengths = [next(f for f in each["fields"] if f["name"] == "response_length") for each in (without, counted)]
+    assert [(one["place"], one["samples"] > 0) for one in lengths] == [(None, False), ("tokens of output", True)]
+    assert ("output" in without["unused"], "output" in counted["unused"]) == (True, False)
 
 
 def test_a_mixture_is_named_with_its_counts(budget_cli: Run, folder: Path) -> None:
