@@ -7,7 +7,8 @@ says twice must agree, so that a number changed by hand is found; a checksum fin
 import math
 import re
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import chain
+from operator import lt
 from typing import Any, NoReturn
 
 import numpy as np
@@ -111,9 +112,22 @@ def _are_distinct(values: Any, fits: Callable[[Any], bool]) -> bool:
 
 
 def _are_lengths(value: Any) -> bool:
-    return _list_of(_tuple_of(whole, lambda count: whole(count) and count > 0))(value) and all(
-        one[0] < other[0] for one, other in pairwise(value)
+    """True for pairs of a length and a number of responses, which may be many: without a call for each."""
+    if not isinstance(value, list) or any(map(_is_no_pair, value)):
+        return False
+    numbers = list(chain.from_iterable(value))
+    lengths, counts = numbers[::2], numbers[1::2]
+    return not numbers or (
+        set(map(type, numbers)) == {int}
+        and min(lengths) >= 0
+        and min(counts) > 0
+        and max(numbers) <= EXACT
+        and all(map(lt, lengths, lengths[1:]))
     )
+
+
+def _is_no_pair(value: Any) -> bool:
+    return type(value) is not list or len(value) != 2
 
 
 def _is_finite(value: Any) -> bool:

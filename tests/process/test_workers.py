@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Start
 from scans import content
 
 from budget_cli.groups.moments import Layout
@@ -87,3 +88,12 @@ def test_a_waiting_thread_does_not_delay_an_interruption() -> None:
 def test_outcomes_come_in_the_order_of_the_tasks(at_once: bool, tasks: int) -> None:
     outcomes = list(workers.run(_square, 5, range(tasks), jobs=3, at_once=at_once))
     assert outcomes == [(i, i * i + 5) for i in range(tasks)]
+
+
+def test_no_byte_of_a_result_depends_on_the_seed_that_a_process_draws(budget_cli: Start, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(GOOD.replace(b'"p"', b'"prompt %d"' % (i * 7919 % 1000)) for i in range(5000)))
+    commands = (["summarize", path], ["loss", path, "--per-prompt", "-f", "csv"], ["check", path, "-f", "json"])
+    for command in commands:
+        one, other = (budget_cli(*command, "-B", "4") for _ in range(2))
+        assert one.stdout == other.stdout != b""
