@@ -206,7 +206,7 @@ IgnoreUnneeded = Annotated[
     typer.Option(
         "--ignore-unneeded",
         rich_help_panel="Fields",
-        help="Accept records with an invalid value, even NaN, where no field that the coefficients need is.",
+        help="Accept records with an invalid value, even NaN, outside the fields that the coefficients need.",
     ),
 ]
 Group = Annotated[

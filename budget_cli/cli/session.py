@@ -185,7 +185,7 @@ class Session:
     def _named(self, result: Scan, if_penalised: str) -> Scan:
         """Drop the step from the prompt ids if there is only one step; add notes on what the numbers do not show."""
         if if_penalised and result.reward_sample.has_more_rewards(FEW_REWARDS):
-            from budget_cli.analysis.penalty import fit_penalty
+            from budget_cli.analysis.penalty_in_reward import fit_penalty
 
             penalty = fit_penalty(result.reward_sample)
             if penalty is not None:
@@ -318,7 +318,7 @@ class Session:
             keys: True if duplicate keys were looked for.
         """
         from budget_cli.analysis.checks.findings import CheckInput  # 4 ms, and only for check and report
-        from budget_cli.analysis.penalty import fit_penalty
+        from budget_cli.analysis.penalty_in_reward import fit_penalty
 
         scan = self.scanned
         assert scan.observations is not None

@@ -5,6 +5,7 @@ no files and no JSON.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,19 +140,15 @@ class Groups:
         """Return a view for reading, not merging: only this budget of the layout, with its columns contiguous."""
         if len(self.layout.budgets) < 2:
             return self
-        one = Groups(Layout(self.layout.budgets[budget : budget + 1]))
-        one.lengths, one.responses = self.lengths, self.responses
-        one.with_length, one.with_log_ratio = self.with_length, self.with_log_ratio
-        one.row_count = self.row_count
-        one._keys = self._keys
         first = self.layout.at(BUDGET[0], budget)
         columns = self.table[:, first : first + len(BUDGET)]
-        one._table = np.concatenate([self.table[:, : len(PROMPT)], columns], axis=1)
-        return one
+        table = np.concatenate([self.table[:, : len(PROMPT)], columns], axis=1)
+        layout = Layout(self.layout.budgets[budget : budget + 1])
+        return _with_state({**vars(self), "layout": layout, "sample": None, "_table": table})
 
     def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
         """Return groups with the same lengths and counts, but these prompts instead."""
-        return _rebuilt(self.layout, keys, table, self.lengths, self._counts(), self.sample)
+        return _with_state({**vars(self), "_keys": keys, "_table": table})
 
     @property
     def table(self) -> Table:
@@ -167,21 +164,10 @@ class Groups:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the ids without their hash table: their order gives their places."""
-        return _rebuilt, (self.layout, self.keys(), self.table, self.lengths, self._counts(), self.sample)
-
-    def _counts(self) -> tuple[int, int, int, int]:
-        return self.responses, self.with_length, self.with_log_ratio, self.row_count
+        return _with_state, ({**vars(self), "_keys": self.keys(), "_table": self.table},)
 
 
-def _rebuilt(
-    layout: Layout,
-    keys: Sequence[Key],
-    table: Table,
-    lengths: Lengths,
-    counts: tuple[int, int, int, int],
-    sample: PromptSample | None,
-) -> Groups:
-    groups = Groups(layout)
-    groups._keys, groups._table, groups.lengths, groups.sample = keys, table, lengths, sample
-    groups.responses, groups.with_length, groups.with_log_ratio, groups.row_count = counts
+def _with_state(state: dict[str, Any]) -> Groups:
+    groups = Groups.__new__(Groups)
+    vars(groups).update(state)
     return groups

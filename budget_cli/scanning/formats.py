@@ -1,4 +1,4 @@
-"""How a source is read: as JSON lines, as one JSON document, as Parquet, or as a summary. Four formats with one face.
+"""How a source is read: as JSON lines, as one JSON document, as Parquet, or as a summary. One interface for all four.
 
 Each format cuts a source into units that can be read on their own, in order, and reads a unit into a part of the scan.
 """

@@ -81,10 +81,8 @@ class Scan:
     sources: list[str] = field(default_factory=list)  # names; the index is the number of the source in a place
     first_rows: list[int] = field(default_factory=list)  # number of prompts before each source was added
     steps: set[Label] = field(default_factory=set)  # of all responses, if prompts are those of a step
-    later_prompts: int = (
-        0  # prompts of all sources but the first, counted again in each; of sources kept apart, once they
-    )
-    # are written
+    # prompts of all sources but the first, counted again in each; of sources kept apart, once they are written
+    later_prompts: int = 0
     recurring: int = 0  # those of them that an earlier source has with as many responses
     has_named: dict[str, bool] = field(default_factory=dict)  # whether any response has the extras of Plan.named
     copied_rows: int = 0  # rows of rollouts that were written before, which count once

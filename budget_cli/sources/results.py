@@ -1,4 +1,4 @@
-"""A source that is an earlier JSON result of this program → its object. Knows not what is in it."""
+"""A source that is an earlier JSON result of this program → its object. Does not know what is in it."""
 
 from typing import Any
 

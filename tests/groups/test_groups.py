@@ -38,9 +38,10 @@ def flat(of: Sequence[Sequence[Response]]) -> list[Response]:
     return [each for one in of for each in one]
 
 
-def bits(groups: Groups) -> tuple[list[Key], bytes, list[list[int]], int, int]:
+def bits(groups: Groups) -> tuple[list[Key], bytes, list[list[int]], dict[str, int]]:
     lengths = [column.tolist() for column in groups.lengths.items()]
-    return list(groups.keys()), groups.table.tobytes(), lengths, groups.with_length, groups.with_log_ratio
+    counts = {name: value for name, value in vars(groups).items() if isinstance(value, int)}
+    return list(groups.keys()), groups.table.tobytes(), lengths, counts
 
 
 def assert_same_numbers(found: Groups, expected: Groups) -> None:

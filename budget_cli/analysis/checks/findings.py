@@ -11,7 +11,7 @@ import numpy as np
 
 from budget_cli.analysis.checks import catalogue
 from budget_cli.analysis.loss import Loss
-from budget_cli.analysis.penalty import Penalty
+from budget_cli.analysis.penalty_in_reward import Penalty
 from budget_cli.evidence.counters import FEW, Counters, Location
 from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from budget_cli.analysis.checks import budget, catalogue, groups, identity, lengths, log_probs, records
 from budget_cli.analysis.checks.findings import CheckInput, Finding
-from budget_cli.analysis.penalty import Penalty
+from budget_cli.analysis.penalty_in_reward import Penalty
 from budget_cli.groups.moments import quiet_overflow
 
 SCHEMA = "budget-cli/check/1"

@@ -54,8 +54,8 @@ def command(
     from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients
     from budget_cli.analysis.verdict import failed_gates
+    from budget_cli.cli.compare_sides import Side, common_settings, compare_sides
     from budget_cli.cli.session import Session, needed_fields, require_no_rows, say_failures
-    from budget_cli.cli.sides import Side, common_settings, compare_sides
     from budget_cli.rendering import compare as rendering
 
     require_no_rows(aggregate, "compare", "-f json of each dump gives results that compare takes")

@@ -10,7 +10,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_cli.analysis.penalty import Penalty, fit_penalty
+from budget_cli.analysis.penalty_in_reward import Penalty, fit_penalty
 from budget_cli.evidence.reward_sample import RewardSample
 
 BASES = ([1.0], [0.0, 1.0], [-1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.2, 1.0, 1.2])
