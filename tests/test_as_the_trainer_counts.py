@@ -91,6 +91,16 @@ SCORED = [
     ),
     Case("boolean_reward.jsonl", (*REWARDS, *NUMBER), 0.25, 2),
     Case(
+        "reward_of_parts.jsonl",
+        REWARDS,
+        None,
+        0,
+        {"records.rejected": 2},
+        "reward: expected a number, found an object; in it are acc, format; --field reward=reward.acc takes acc",
+        exits=1,
+    ),
+    Case("reward_of_parts.jsonl", (*REWARDS, "--field", "reward=reward.acc"), 0.25, 2),
+    Case(
         "nan_log_prob.jsonl",
         ("--kl-coef", "0", "-B", "100"),
         0.0,

@@ -308,7 +308,18 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
             bad.message += f"; --field '{name}=to_number({place_text(path)})' reads it"
         if _is_boolean(value) and KINDS[canonical] == "number":
             bad.message += f"; --field '{name}=number({place_text(path)})' counts true as 1 and false as 0"
+        if isinstance(value, dict) and KINDS[canonical] == "number" and not isinstance(path, Expression):
+            bad.message += _numbers_inside(value, name, path)
         raise _with_field(bad, name, path) from None
+
+
+def _numbers_inside(value: dict[str, Any], name: str, path: Place) -> str:
+    """Name the option that takes a number inside an object; "" if there is none with a plain key."""
+    inside = [key for key, each in value.items() if type(each) in (int, float) and key.isidentifier()][:KEYS_SHOWN]
+    if not inside:
+        return ""
+    several = f"; in it are {', '.join(inside)}" if len(inside) > 1 else ""
+    return f"{several}; --field {name}={place_text(path)}.{inside[0]} takes {inside[0]}"
 
 
 def _is_boolean(value: Any) -> bool:
