@@ -17,6 +17,7 @@ from typing import IO, Any, TextIO
 from budget_cli.errors import OutputProblem, UsageProblem
 
 HELD = 1 << 16  # bytes that may wait for more
+MOUNTS = "/proc/self/mountinfo"  # a line for each; the fifth field is the place, with spaces as \\040
 OF_DESCRIPTOR = r"/dev/(?:std(?P<name>out|err)|fd/(?P<number>\d+))|/proc/self/fd/(?P<same>\d+)"
 Finish = Callable[[], None]
 
@@ -142,8 +143,22 @@ def require_writable(output: str | None, option: str = "-o", compresses: bool = 
         return  # a device or a named pipe is written to as it is
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputProblem(f"{option} {output}: the directory {folder} cannot be written to")
+    if info and _is_mounted(os.path.realpath(output)):
+        raise OutputProblem(
+            f"{option} {output}: is mounted by itself, so no file can take its place: mount its directory, or use >"
+        )
     if info and not _may_replace(info, os.stat(folder)):
         raise OutputProblem(f"{option} {output}: another user's file, in a directory where only they may replace it")
+
+
+def _is_mounted(path: str) -> bool:
+    """True if something is mounted on this file, as containers may do."""
+    try:
+        with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as mounts:
+            places = [line.split()[4] for line in mounts]
+    except (OSError, IndexError):  # not Linux
+        return False
+    return any(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place) == path for place in places)
 
 
 def _may_replace(file: os.stat_result, folder: os.stat_result) -> bool:

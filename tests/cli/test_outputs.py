@@ -291,6 +291,23 @@ def test_a_file_in_tmp_that_belongs_to_another_user_is_refused_before_reading(
     assert (done.returncode, b"another user's file" in done.stderr) == (3, True)
 
 
+def test_a_file_that_is_mounted_by_itself_is_refused_before_reading(
+    budget_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a file"
+    target.touch()
+    mounts = tmp_path / "mountinfo"
+    place = str(target).replace(" ", "\\040")
+    mounts.write_text(f"1 2 0:1 / / rw - ext4 / rw\n3 1 0:1 /x {place} rw - ext4 / rw\n")
+    monkeypatch.setattr(output, "MOUNTS", str(mounts))
+    done = budget_cli("loss", "missing.jsonl", "-B", "9", "-o", target)
+    assert (done.returncode, done.stderr.decode()) == (
+        3,
+        f"budget-cli: -o {target}: is mounted by itself, so no file can take its place:"
+        " mount its directory, or use >\n",
+    )
+
+
 def test_o_on_a_named_pipe_is_what_its_reader_gets(budget_cli: Run, tmp_path: Path, small: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
