@@ -12,13 +12,13 @@ from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.records import reference
 from budget_cli.records.columns import FIRST_TEN, Decoded, RejectionLimit
-from budget_cli.records.reader_plan import plan_for
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import STDIN
 
 if native.AVAILABLE:
     from budget_cli.records import compiled
+    from budget_cli.records.reader_plan import plan_for
 
 UTF8_BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = {
