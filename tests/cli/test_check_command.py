@@ -291,7 +291,7 @@ def test_what_a_summary_cannot_answer_is_reported_in_one_line(
 def test_a_summary_of_an_earlier_version_must_be_made_again(budget_cli: Run, steps: Path) -> None:
     head, _, rest = (steps / "1.jsonl").read_bytes().partition(b"\n")
     header = json.loads(head)
-    old = {key: value for key, value in header.items() if key not in ("seen", "thresholds")}
+    old = {key: value for key, value in header.items() if key not in ("seen", "thresholds", "checksum")}
     (steps / "1.jsonl").write_bytes(json.dumps(old, separators=(",", ":")).encode() + b"\n" + rest)
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", cwd=steps)
     assert (done.returncode, done.stdout) == (2, b"")
@@ -311,7 +311,9 @@ def test_a_damaged_summary_is_an_error_and_not_a_finding(budget_cli: Run, steps:
     (steps / "1.jsonl").write_bytes(whole.replace(b'"truncated":[2,', b'"truncated":["2",'))
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", "-f", "json", cwd=steps)
     assert done.returncode == 3
-    problem = "1.jsonl: damaged summary: the evidence in its header is not valid"
+    problem = (
+        "1.jsonl: damaged or edited summary: line 1: checksum: that of the lines is another: summarize the files again"
+    )
     assert (of_json(done)["incomplete"], of_json(done)["status"]) == ([problem], "fail")
     assert done.stderr.decode() == f"budget-cli: {problem}\n"
 
