@@ -201,6 +201,12 @@ class Session:
                 f"{result.copied_rows:,} of {counted(result.tally.used, 'record')} repeat an earlier one, of the same"
                 " rollout and turn and with the same numbers: each counts once"
             )
+        if result.cut_rollouts:
+            self._found_out.append(
+                f"{counted(result.cut_rollouts, 'rollout')} of an earlier file came back in a later one, and counted as"
+                " another response there: pipe the files as one (cat) if its rows are cut over files, or give the file"
+                " that was written twice once"
+            )
         if len(result.steps) == 1 and not result.source_results:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))

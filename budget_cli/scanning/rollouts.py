@@ -3,9 +3,10 @@
 Rows of one prompt with the same `rollout_id` are one response: its reward, labels and advantage are those of its last
 row (the largest `turn`, otherwise the last in the dump), its lengths and log-probs the sums over its rows. A row
 without a rollout is a response of its own. A row that was written again (same rollout, turn and numbers) counts once.
-Memory is O(rollouts of a source), and 8 bytes for each row with a turn.
+Memory is O(rollouts of a source), 8 bytes for each of its rows with a turn, and 8 for each rollout of all sources.
 """
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,34 @@ class Copy(NamedTuple):
     prompt_id: Key
 
 
+class Digests:
+    """A set of 64-bit digests."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.uint64]] = []  # sorted; each at least twice as long as the next
+
+    def add(self, digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Add these, which are sorted and distinct.
+
+        Returns:
+            A mask of those that were not there yet.
+        """
+        is_new = np.ones(digests.size, dtype=np.bool_)
+        for part in self._parts:
+            at = np.minimum(np.searchsorted(part, digests), part.size - 1)
+            is_new &= part[at] != digests
+        if is_new.any():
+            self._parts.append(digests[is_new])
+        while len(self._parts) > 1 and self._parts[-2].size < 2 * self._parts[-1].size:
+            last = self._parts.pop()
+            self._parts[-1] = np.sort(np.concatenate([self._parts[-1], last]))
+        return is_new
+
+    def merge(self, later: "Digests") -> int:
+        """Add those of a later part; return how many of them were there."""
+        return sum(int(np.count_nonzero(~self.add(part))) for part in later._parts)
+
+
 class Rollouts:
     """The rows of a source so far, one per rollout; `add` takes those of the next block."""
 
@@ -35,7 +64,7 @@ class Rollouts:
         self._folds = fold  # False if each row is a response
         self._parts: list[ResponseColumns] = []
         self._held = self._folded = 0
-        self._seen: list[NDArray[np.uint64]] = []  # digests of rows with a turn, sorted; each at least twice the next
+        self._seen = Digests()  # of rows with a turn
         self.copies = 0  # rows that were written before
         self.first: list[Copy] = []  # the first of them
 
@@ -56,14 +85,9 @@ class Rollouts:
         if not numbered.size:
             return rows
         digests, first = np.unique(_digests(rows.select(numbered)), return_index=True)
-        is_new = np.ones(digests.size, dtype=np.bool_)
-        for seen in self._seen:
-            at = np.minimum(np.searchsorted(seen, digests), seen.size - 1)
-            is_new &= seen[at] != digests
         stays = np.ones(rows.codes.size, dtype=np.bool_)
         stays[numbered] = False
-        stays[numbered[first[is_new]]] = True
-        self._remember(digests[is_new])
+        stays[numbered[first[self._seen.add(digests)]]] = True
         if stays.all():
             return rows
         copies = np.flatnonzero(~stays)
@@ -71,13 +95,6 @@ class Rollouts:
         for i in copies[: FEW - len(self.first)].tolist():
             self.first.append(Copy(int(rows.line[i]), rows.keys[int(rows.codes[i])]))
         return rows.select(stays)
-
-    def _remember(self, digests: NDArray[np.uint64]) -> None:
-        if digests.size:
-            self._seen.append(digests)
-        while len(self._seen) > 1 and self._seen[-2].size < 2 * self._seen[-1].size:
-            last = self._seen.pop()
-            self._seen[-1] = np.sort(np.concatenate([self._seen[-1], last]))
 
     def responses(self) -> ResponseColumns:
         """Return the responses, in the order in which they begin."""
@@ -114,6 +131,18 @@ def _digests(rows: ResponseColumns) -> NDArray[np.uint64]:
         digests = mix(digests) ^ hashes[codes]
     numbers = number_digests(rows.reward.size, (rows.log_prob, rows.old_log_prob, rows.length))
     return mix(mix(digests) ^ numbers)
+
+
+def rollout_digests(columns: ResponseColumns) -> NDArray[np.uint64]:
+    """Hash the prompt and the rollout of each response that has one, the same in every process; sorted and distinct."""
+    rollouts = columns.extras["rollout_id"]
+    assert isinstance(rollouts, LabelColumn)
+    keys, values = ([repr(value).encode() for value in those] for those in (columns.keys, rollouts.values))
+    pairs = zip(columns.codes.tolist(), rollouts.codes.tolist(), strict=True)
+    hashed = b"".join(
+        hashlib.blake2b(keys[key] + b" " + values[value], digest_size=8).digest() for key, value in pairs if value >= 0
+    )
+    return np.unique(np.frombuffer(hashed, dtype=np.uint64))
 
 
 def make_prompts_of_lines(columns: ResponseColumns, size: int, source: str) -> None:

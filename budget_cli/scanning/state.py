@@ -18,7 +18,7 @@ from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
 from budget_cli.scanning.parts import merge_named, require_few_labels, sample_rewards, take
 from budget_cli.scanning.plan import Part, Plan
-from budget_cli.scanning.rollouts import Rollouts, make_prompts_of_lines
+from budget_cli.scanning.rollouts import Digests, Rollouts, make_prompts_of_lines, rollout_digests
 from budget_cli.sources.local import Source
 
 LINES_PER_SOURCE = 1 << 40  # place = number of the source · LINES_PER_SOURCE + line
@@ -86,6 +86,8 @@ class Scan:
     recurring: int = 0  # those of them that an earlier source has with as many responses
     has_named: dict[str, bool] = field(default_factory=dict)  # whether any response has the extras of Plan.named
     copied_rows: int = 0  # rows of rollouts that were written before, which count once
+    rollouts: Digests = field(default_factory=Digests)  # of all sources
+    cut_rollouts: int = 0  # those that an earlier source has, too
     reward_sample: RewardSample = field(default_factory=RewardSample)  # of the first responses of blocks
     without_rollout: int = 0  # responses without a rollout_id, if the plan folds the rows of rollouts
     broken: set[Source] = field(default_factory=set)  # sources that are not read any further
@@ -206,6 +208,7 @@ class Scan:
             assert isinstance(labels, LabelColumn)
             self.without_rollout += int(np.count_nonzero(labels.codes < 0))
             self.copied_rows += rollouts.copies
+            self.cut_rollouts += int(np.count_nonzero(~self.rollouts.add(rollout_digests(columns))))
             if result.observations is not None and rollouts.copies:
                 rows = result.groups.rows([copy.prompt_id for copy in rollouts.first]).tolist()
                 places = [Location(copy.line, row) for copy, row in zip(rollouts.first, rows, strict=True)]
@@ -238,6 +241,7 @@ class Scan:
         self.reward_sample.merge(later.reward_sample)
         self.without_rollout += later.without_rollout
         self.copied_rows += later.copied_rows
+        self.cut_rollouts += later.cut_rollouts + self.rollouts.merge(later.rollouts)
         self.bytes += later.bytes
         plan.limits.keep.merge(self.rejections, later.rejections)
         merge_left_out(self.left_out, later.left_out)

@@ -199,3 +199,24 @@ def test_records_without_a_rollout_beside_those_with_one_are_named(budget_cli: R
     done = budget_cli("loss", dump(tmp_path / "a.jsonl", rows), *FREE, *MAPPED)
     assert done.returncode == 0
     assert "budget-cli: 2 records without a rollout_id: each is a response of its own\n" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_rollout_that_is_cut_over_two_files_is_a_warning(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path, jobs: str
+) -> None:
+    paths = [dump(tmp_path / "a.jsonl", SESSIONS[:2]), dump(tmp_path / "b.jsonl", SESSIONS[2:])]
+    found = loss_json(*paths, *FREE, *MAPPED, "--jobs", jobs)
+    warning = (
+        "1 rollout of an earlier file came back in a later one, and counted as another response there: pipe the files"
+        " as one (cat) if its rows are cut over files, or give the file that was written twice once"
+    )
+    assert (found["loss"], found["responses"], found["warnings"]) == (pytest.approx(2 / 9, rel=1e-15), 3, [warning])
+    for command in ("check", "sweep", "annotate", "summarize"):
+        options = () if command in ("check", "summarize") else FREE[2:4]
+        done = budget_cli(command, *paths, "-B", "50", *options, *MAPPED)
+        assert f"budget-cli: warning: {warning}\n" in done.stderr.decode(), command
+    whole = loss_json(*FREE, *MAPPED, stdin=b"".join(path.read_bytes() for path in paths))
+    assert (whole["loss"], whole["warnings"]) == (0.25, [])
+    apart = loss_json(*paths, *FREE, *MAPPED, "--ids-per-file")
+    assert (apart["responses"], apart["warnings"]) == (3, [])
