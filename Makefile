@@ -88,8 +88,9 @@ $(SANITIZE)/.installed: pyproject.toml $(SOURCES) $(shell find budget_cli -name 
 	@touch $@
 
 # pyarrow, which is not sanitized, throws where the sanitizer cannot follow: NOT_OURS
-# the sanitizer's library comes first in the process, and every allocation of Python is its own; Python's leaks are ignored
-SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" PYTHONMALLOC=malloc \
+# the sanitizer's library comes first in the process, and every allocation of Python is its own; Python's leaks are ignored;
+# without libstdc++ beside it, the sanitizer ends the process at an exception within pyarrow
+SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" PYTHONMALLOC=malloc \
   ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 
 build/fuzz/%: tests/fuzz/%.c $(wildcard budget_cli/native/*.h)
