@@ -7,7 +7,6 @@ SANITIZE := .venv-sanitize
 FUZZ_SECONDS := 60
 FAULTS_SECONDS := 60
 TESTS_OF_C := tests/fuzz tests/records/test_compiled.py tests/records/test_readers_agree.py tests/groups tests/test_ids.py
-NOT_OURS := tests/fuzz/test_seeds.py::test_a_compiled_part_agrees_with_its_oracle[parquet]
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.py $(wildcard budget_cli/native/*.[ch])
@@ -44,7 +43,7 @@ check: lint types test ## all that must hold before a commit: lint, types, tests
 sanitize: $(SANITIZE)/.installed ## the tests of what is in C, built with AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(SANITIZED) $(SANITIZE)/bin/python -P -c 'from budget_cli.native import reader as m; \
 	  assert b"__asan_" in open(m.__file__, "rb").read(), m.__file__ + " is not sanitized"'
-	$(SANITIZED) $(SANITIZE)/bin/pytest --capture=sys --deselect '$(NOT_OURS)' $(TESTS_OF_C) $(ARGS)
+	$(SANITIZED) $(SANITIZE)/bin/pytest --capture=sys $(TESTS_OF_C) $(ARGS)
 
 fuzz: $(VENV)/.installed-dev ## fuzz the C and what reads files, FUZZ_SECONDS=60 for each; headers of C with libFuzzer if there is clang
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
@@ -87,7 +86,6 @@ $(SANITIZE)/.installed: pyproject.toml $(SOURCES) $(shell find budget_cli -name 
 	BUDGET_CLI_SANITIZE=1 CC=gcc $(SANITIZE)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
 	@touch $@
 
-# pyarrow, which is not sanitized, throws where the sanitizer cannot follow: NOT_OURS
 # the sanitizer's library comes first in the process, and every allocation of Python is its own; Python's leaks are ignored;
 # without libstdc++ beside it, the sanitizer ends the process at an exception within pyarrow
 SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" PYTHONMALLOC=malloc \
