@@ -95,8 +95,6 @@ def terms(
     k: Number,
     r_mean: Number,
     e_mean: Number,
-    r_centred: Number,
-    e_centred: Number,
     beta: float,
     alpha: float,
 ) -> Terms:
@@ -106,13 +104,13 @@ def terms(
         r, e: reward and excess.
         k: log-ratio in nats; ignored if α is 0.
         r_mean, e_mean: means over the response's prompt.
-        r_centred, e_centred: r − r̄ and e − ē, which the caller may know to more digits than a subtraction here gives.
         beta, alpha: β and α.
     """
     penalty = beta * e
-    advantage = r_centred - beta * e_centred
+    adjusted, baseline = r - penalty, r_mean - beta * e_mean
+    advantage = adjusted - baseline
     centred = advantage - alpha * k if alpha else advantage
-    return Terms(penalty, r - penalty, r_mean - beta * e_mean, advantage, k, centred * centred)
+    return Terms(penalty, adjusted, baseline, advantage, k, centred * centred)
 
 
 def adjusted_scatter(rr: Number, re: Number, ee: Number, beta: float) -> Number:
@@ -166,6 +164,14 @@ def loss_sum(
     scale = rr + beta * beta * ee + alpha * alpha * kk
     centred = _without_rounding_dust(loss_form(rr, re, ee, kk, rk, ek, beta, alpha), scale)
     return centred + n * (alpha * k_mean) ** 2
+
+
+def explained_sum(n: Number, k_mean: Number, kk: Number, rk: Number, ek: Number, beta: Number, alpha: Number) -> Number:
+    """Σ A² − Σ (A − α·k)² of a prompt, the part of the advantage's square that α·k explains.
+
+    By itself, as the difference of the two sums would cancel its digits where the part is small.
+    """
+    return 2 * alpha * (rk - beta * ek) - alpha * alpha * (kk + n * k_mean * k_mean)
 
 
 def _without_rounding_dust(value: Number, scale: Number) -> Number:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from budget_cli.analysis.earlier_result import EarlierResult
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns, length_source
 from budget_cli.analysis.numbers import finite_or_none
+from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
@@ -193,7 +194,8 @@ def moved(
         for groups, rows in ((base, pairing.base), (new, pairing.new))
     ]
     deltas = {name: both[1][name] - both[0][name] for name in ("loss", "length")}
-    deltas["reward"] = both[1]["r0"] - both[0]["r0"] + (both[1]["r1/n"] - both[0]["r1/n"])  # of close means
+    old_means, new_means = base.means(pairing.base, "r"), new.means(pairing.new, "r")
+    deltas["reward"] = (new_means - old_means).value
     ranked = np.argsort(-np.abs(np.where(np.isfinite(deltas[order]), deltas[order], -0.0)), kind="stable")[:most]
     keys = base.keys()
     found = []
@@ -213,7 +215,6 @@ class _Pivots(NamedTuple):
     """Values near which means lie, the same for both dumps: sums about them keep the digits of a difference."""
 
     reward: float = 0.0
-    adjusted_reward: float = 0.0
     log_ratio: float = 0.0
 
     @classmethod
@@ -221,38 +222,42 @@ class _Pivots(NamedTuple):
         """Take the values of the first prompt."""
         if not view.n.size:
             return cls()
-        return cls(*(float(x0[0]) if math.isfinite(x0[0]) else 0.0 for x0 in (view.r0, view.adjusted_r0, view.k0)))
+        return cls(*(float(x0[0]) if math.isfinite(x0[0]) else 0.0 for x0 in (view.r0, view.k0)))
 
 
 class _Sums(NamedTuple):
     """A quantity of some prompts, as the ratio Σ y / Σ n about a pivot."""
 
-    y: Floats
+    y: DoubleDouble
     n: Floats
     pivot: float = 0.0
+
+    def at(self, rows: Rows) -> "_Sums":
+        """Return the sums of these prompts."""
+        return _Sums(DoubleDouble(self.y.hi[rows], self.y.lo[rows]), self.n[rows], self.pivot)
 
 
 def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate, pivots: _Pivots) -> dict[str, _Sums]:
     """Return the sums at these rows of each quantity for which all responses have the fields that it needs."""
-    n, available = view.n[rows], view.available
-    each = np.ones_like(n)
-    losses = view.loss_sums[rows]
+    n, available = view.n, view.available
+    each, zero = np.ones_like(n), np.zeros_like(n)
 
-    def about(pivot: float, x0: Floats, x1: Floats) -> _Sums:
-        return _Sums(n * (x0[rows] - pivot) + x1[rows], n, pivot)
+    def of(y: Floats, weight: Floats) -> _Sums:
+        return _Sums(DoubleDouble(y, zero), weight)
 
-    sums = {"reward": about(pivots.reward, view.r0, view.r1)}
+    sums = {"reward": _Sums(view.reward_sums(pivots.reward), n, pivots.reward)}
     if available.loss:
-        sums["loss"] = _Sums(losses, n) if aggregate == "response" else _Sums(losses / n, each)
+        sums["loss"] = of(view.loss_sums, n) if aggregate == "response" else of(view.loss_sums / n, each)
     if available.adjustable:
-        sums["adjusted_reward"] = about(pivots.adjusted_reward, view.adjusted_r0, view.adjusted_r1)
+        sums["adjusted_reward"] = _Sums(view.adjusted_sums(pivots.reward), n, pivots.reward)
     if available.log_ratio:
-        sums["log_ratio"] = about(pivots.log_ratio, view.k0, view.k1)
+        sums["log_ratio"] = _Sums(view.log_ratio_sums(pivots.log_ratio), n, pivots.log_ratio)
     if available.length:
-        sums["length"] = _Sums(groups.column("L_sum")[rows], n)
+        sums["length"] = of(groups.column("L_sum"), n)
     if available.budgeted:
-        sums["over_budget"] = _Sums(groups.column("over", 0)[rows], n)
-    return sums | {"zero_variance": _Sums(view.zero_variance[rows].astype(np.float64), each)}
+        sums["over_budget"] = of(groups.column("over", 0), n)
+    sums["zero_variance"] = of(view.zero_variance.astype(np.float64), each)
+    return {name: one.at(rows) for name, one in sums.items()}
 
 
 def _difference(base: _Sums | None, new: _Sums | None, paired: bool) -> Difference:
@@ -262,9 +267,9 @@ def _difference(base: _Sums | None, new: _Sums | None, paired: bool) -> Differen
     if base is None or new is None or ratios[0] is None or ratios[1] is None:
         return Difference(one, two, None, None, None)
     delta = _as_float(ratios[1] - ratios[0])
-    influences = _influence(base), _influence(new)
+    influences = _influence(base, ratios[0]), _influence(new, ratios[1])
     clusters = [influences[1] - influences[0]] if paired else influences
-    variances = [_variance(influence) for influence in clusters]
+    variances = [_variance(influence.value) for influence in clusters]
     se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
     return Difference(one, two, delta, se, delta / se if delta is not None and se else None)
 
@@ -274,12 +279,12 @@ def _exact_ratio(sums: _Sums | None) -> Fraction | None:
 
     None without prompts, and where a sum is beyond the range of a double.
     """
-    if sums is None or not sums.y.size or not np.isfinite(sums.y).all():
+    if sums is None or not sums.n.size:
         return None
-    try:
-        return Fraction(math.fsum(sums.y)) / Fraction(math.fsum(sums.n))
-    except OverflowError:
+    total = sums.y.sum()
+    if not math.isfinite(total.value):
         return None
+    return (Fraction(float(total.hi)) + Fraction(float(total.lo))) / Fraction(math.fsum(sums.n))
 
 
 def _as_float(value: Fraction) -> float | None:
@@ -289,10 +294,11 @@ def _as_float(value: Fraction) -> float | None:
         return None
 
 
-def _influence(sums: _Sums) -> Floats:
-    """Return each prompt's influence on the ratio."""
-    total = sums.n.sum()
-    return np.asarray((sums.y - sums.y.sum() / total * sums.n) / total)
+def _influence(sums: _Sums, ratio: Fraction) -> DoubleDouble:
+    """Return each prompt's influence on the ratio, with the digits of a difference between two dumps that are alike."""
+    about_ratio: DoubleDouble = sums.y - DoubleDouble.from_fraction(ratio) * sums.n
+    influence: DoubleDouble = about_ratio / sums.n.sum()
+    return influence
 
 
 def _variance(influence: Floats) -> float | None:
@@ -310,8 +316,6 @@ def _means(groups: Groups, view: PromptColumns, rows: Rows) -> dict[str, Floats]
         "n": n,
         "loss": view.loss_sums[rows] / n if view.available.loss else nothing,
         "reward": view.r_mean[rows],
-        "r0": view.r0[rows],
-        "r1/n": view.r1[rows] / n,
         "length": groups.column("L_sum")[rows] / n if has_length else nothing,
     }
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from budget_cli import objective
 from budget_cli.analysis.numbers import finite_or_none, whole_or_none
+from budget_cli.groups.double_double import DoubleDouble, sums_about, total, total_about
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
@@ -249,8 +250,9 @@ def compute_loss(
     total = Aggregates(groups, coefficients, "prompt" if aggregate == "prompt" else "response", budget)
     loss = total.weighted_mean("loss", available.loss)
     square = total.weighted_mean("square", available.adjustable)
+    explained = total.weighted_mean("explained", available.loss and available.log_ratio)
     if by_row is not None:
-        loss, square = by_row
+        (loss, square), explained = by_row, None
     return Loss(
         loss=loss,
         aggregate=aggregate,
@@ -261,7 +263,7 @@ def compute_loss(
         reward=Reward(*total.reward(), finite_or_none(total.least["r_min"]), finite_or_none(total.most["r_max"])),
         adjusted_reward=AdjustedReward(*(total.adjusted_reward() if available.adjustable else (None, None))),
         advantage=Advantage(square, total.budget_share() if available.adjustable else None),
-        kl=_kl(total, available, loss, square),
+        kl=_kl(total, available, loss, square, explained),
         length=_length(groups, total) if available.length else Length(None, None, None, None, None, None),
         over_budget=_over_budget(total, available, groups.responses),
         groups=GroupCounts(
@@ -296,8 +298,8 @@ def phantom_prompts(groups: Groups, most: int, budget: int = 0) -> list[Key]:
 def per_prompt_losses(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
     """Yield the numbers of each prompt, in the order of their first responses."""
     view = PromptColumns(groups, coefficients, budget)
-    available, beta = view.available, coefficients.budget_penalty_coef
-    n = view.n
+    available, n = view.available, view.n
+    adjusted = view.adjusted_means()
     for i, key in enumerate(groups.keys()):
         size = float(n[i])
         share = _budget_share(float(view.penalty_scatter[i]), float(view.rr[i])) if available.adjustable else None
@@ -307,7 +309,7 @@ def per_prompt_losses(groups: Groups, coefficients: Coefficients, budget: int = 
             loss=finite_or_none(view.loss_sums[i] / size),
             reward_mean=float(view.r_mean[i]),
             reward_std=finite_or_none(math.sqrt(view.rr[i] / size)),
-            adjusted_reward_mean=float(view.r_mean[i] - beta * view.e_mean[i]) if available.adjustable else None,
+            adjusted_reward_mean=float(adjusted[i]) if available.adjustable else None,
             advantage_mean_square=finite_or_none(view.advantage_sums[i] / size) if available.adjustable else None,
             budget_share=share,
             k1=finite_or_none(view.k_mean[i]) if available.log_ratio else None,
@@ -353,11 +355,12 @@ class PromptColumns:
         self.k0, self.k1, self.kk = column("k0"), column("k1"), column("kk")
         self.k_mean = self.k0 + self.k1 / self.n
         self.e0, self.e1, self.ee, self.re, ek = map(self.at_budget, ("e0", "e1", "ee", "re", "ek"))
-        self.e_mean = self.e0 + self.e1 / self.n
-        self.adjusted_r0, self.adjusted_r1 = self.r0 - beta * self.e0, self.r1 - beta * self.e1
         self.advantage_sums = objective.adjusted_scatter(self.rr, self.re, self.ee, beta)
         self.loss_sums = objective.loss_sum(
             self.n, self.rr, self.re, self.ee, self.k_mean, self.kk, column("rk"), ek, beta, coefficients.kl_coef
+        )
+        self.explained_sums = objective.explained_sum(
+            self.n, self.k_mean, self.kk, column("rk"), ek, beta, coefficients.kl_coef
         )
         several = self.n > 1
         self.zero_variance = several & (column("r_min") == column("r_max"))
@@ -374,6 +377,28 @@ class PromptColumns:
         if not self._layout.budgets:
             return np.zeros(len(self._table))
         return self._table[:, self._layout.at(name, self._budget)]
+
+    def reward_sums(self, pivot: float) -> DoubleDouble:
+        """Return the sum of r − pivot over the responses to each prompt."""
+        return sums_about(pivot, self.n, self.r0, self.r1)
+
+    def log_ratio_sums(self, pivot: float) -> DoubleDouble:
+        """Return the sum of k − pivot."""
+        return sums_about(pivot, self.n, self.k0, self.k1)
+
+    def excess_sums(self) -> DoubleDouble:
+        """Return the sum of e."""
+        return sums_about(0.0, self.n, self.e0, self.e1)
+
+    def adjusted_sums(self, pivot: float) -> DoubleDouble:
+        """Return the sum of r − β·e − pivot."""
+        return self.reward_sums(pivot) - self.excess_sums() * self.beta
+
+    @quiet_overflow
+    def adjusted_means(self) -> Floats:
+        """Return the mean of r − β·e."""
+        means: Floats = (self.adjusted_sums(0.0) / self.n).value
+        return means
 
     def reorder_coefs(self) -> Floats:
         """Return the β above which each prompt's worst response beats its best."""
@@ -416,11 +441,13 @@ class Aggregates:
         self.sizes = Counter[int]()
         self._rewards: list[_Pooled] = []
         self._adjusted_rewards: list[_Pooled] = []
-        self._pivot = self._adjusted_pivot = math.nan
+        self._beta = coefficients.budget_penalty_coef
+        self._totals: dict[str, DoubleDouble] = defaultdict(DoubleDouble.zero)
+        self._r_pivot = self._k_pivot = self._e_pivot = 0.0
         for start in range(0, len(groups), ROWS):
             view = PromptColumns(groups, coefficients, budget, slice(start, start + ROWS))
             if not start:
-                self._pivot, self._adjusted_pivot = float(view.r0[0]), float(view.adjusted_r0[0])
+                self._r_pivot, self._k_pivot, self._e_pivot = (float(x0[0]) for x0 in (view.r0, view.k0, view.e0))
             self._add(view, aggregate)
 
     def _add(self, view: PromptColumns, aggregate: Aggregate) -> None:
@@ -431,9 +458,8 @@ class Aggregates:
             ("square", view.advantage_sums / weight),
             ("rr", view.rr),
             ("penalty", view.penalty_scatter),
-            ("excess", n * view.e_mean),
             ("over", view.at_budget("over")),
-            ("k", n * view.k_mean),
+            ("explained", view.explained_sums / weight),
             ("kk", view.kk + n * view.k_mean**2),
             ("k3", view.column("k3")),
             ("L", view.column("L_sum")),
@@ -449,10 +475,13 @@ class Aggregates:
             self.most[name] = max(self.most[name], float(view.column(name).max()))
         sizes, numbers = np.unique(n, return_counts=True)
         self.sizes.update(dict(zip(map(int, sizes.tolist()), numbers.tolist(), strict=True)))
+        self._totals["r"] += total_about(self._r_pivot, n, view.r0, view.r1)
+        self._totals["k"] += total_about(self._k_pivot, n, view.k0, view.k1)
+        self._totals["e"] += total(n * view.e0 + view.e1)
         # differences between pivots keep the digits of close means
-        self._rewards.append(_pool(n, (view.r0 - self._pivot) + view.r1 / n, view.rr))
-        adjusted = (view.adjusted_r0 - self._adjusted_pivot) + view.adjusted_r1 / n
-        self._adjusted_rewards.append(_pool(n, adjusted, view.advantage_sums))
+        r, e = (view.r0 - self._r_pivot) + view.r1 / n, (view.e0 - self._e_pivot) + view.e1 / n
+        self._rewards.append(_pool(n, r, view.rr))
+        self._adjusted_rewards.append(_pool(n, r - self._beta * e, view.advantage_sums))
 
     def count(self, name: str, available: bool) -> int | None:
         """Return a sum of whole numbers."""
@@ -477,11 +506,23 @@ class Aggregates:
 
     def reward(self) -> tuple[float | None, float | None]:
         """Mean and std over responses."""
-        return _mean_and_std(self._pivot, self._rewards)
+        return self._mean(self._totals["r"], self._r_pivot), _std(self._rewards)
 
     def adjusted_reward(self) -> tuple[float | None, float | None]:
         """Mean and std over responses."""
-        return _mean_and_std(self._adjusted_pivot, self._adjusted_rewards)
+        adjusted = self._totals["r"] - self._totals["e"] * self._beta
+        return self._mean(adjusted, self._r_pivot), _std(self._adjusted_rewards)
+
+    def log_ratio(self) -> float | None:
+        """Mean over responses."""
+        return self._mean(self._totals["k"], self._k_pivot)
+
+    def excess(self) -> int | None:
+        """Return the sum over responses."""
+        return whole_or_none(self._totals["e"].value)
+
+    def _mean(self, total: DoubleDouble, pivot: float) -> float | None:
+        return finite_or_none((total / self._responses + pivot).value) if self._responses else None
 
     def size(self) -> Size:
         """Return the sizes of the groups."""
@@ -505,25 +546,31 @@ def _pool(n: Floats, mean: Floats, scatter: Floats) -> _Pooled:
     return _Pooled(total, of_all, scatter.sum() + (n * (mean - of_all) ** 2).sum())
 
 
-def _mean_and_std(pivot: float, parts: Sequence[_Pooled]) -> tuple[float | None, float | None]:
+def _std(parts: Sequence[_Pooled]) -> float | None:
     if not parts:
-        return None, None
-    n, mean, scatter = _pool(*map(np.array, zip(*parts, strict=True)))
-    return finite_or_none(pivot + mean), finite_or_none(math.sqrt(scatter / n))
+        return None
+    n, _, scatter = _pool(*map(np.array, zip(*parts, strict=True)))
+    return finite_or_none(math.sqrt(scatter / n))
 
 
-def _kl(total: Aggregates, available: Availability, loss: float | None, square: float | None) -> Kl:
+def _kl(
+    total: Aggregates, available: Availability, loss: float | None, square: float | None, explained: float | None
+) -> Kl:
+    """Return the estimates; `explained` is the mean of A² minus the loss, if it is known better than by these two."""
     k2 = total.mean("kk", available.log_ratio)
+    r2 = None
+    if square and loss is not None and available.log_ratio:
+        r2 = finite_or_none(1 - loss / square if explained is None or not loss else explained / square)
     return Kl(
-        k1=total.mean("k", available.log_ratio),
+        k1=total.log_ratio() if available.log_ratio else None,
         k2=k2 and k2 / 2,
         k3=total.mean("k3", available.log_ratio),
-        r2=finite_or_none(1 - loss / square) if square and loss is not None and available.log_ratio else None,
+        r2=r2,
     )
 
 
 def _over_budget(total: Aggregates, available: Availability, responses: int) -> OverBudget:
-    over, excess = total.count("over", available.budgeted), total.count("excess", available.budgeted)
+    over, excess = total.count("over", available.budgeted), total.excess() if available.budgeted else None
     return OverBudget(
         responses=over,
         fraction=over / responses if over is not None else None,

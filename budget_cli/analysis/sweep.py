@@ -17,6 +17,7 @@ from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.analysis.totals import Scatter, Totals, compute_totals
 from budget_cli.analysis.verdict import Reason
+from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
@@ -149,7 +150,8 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     alpha = np.array(grid.kl_coef)[None, None, :]
     mean, whole = _by_budget(summed.mean), _by_budget(summed.whole)
     spread = summed.spread
-    e_mean, spread_re, spread_ee = (each[:, None, None] for each in (spread.e_mean, spread.re, spread.ee))
+    spread_re, spread_ee = (each[:, None, None] for each in (spread.re, spread.ee))
+    e_mean = DoubleDouble(summed.excess_tokens[:, None, None]) / summed.responses
     budgeted = first.over_budget.responses is not None
     with_k = first.coverage.log_ratio == summed.responses
     adjustable = (beta == 0) | budgeted
@@ -160,6 +162,7 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     kk = mean.kk + mean.k2
     loss = objective.loss_form(mean.rr, mean.re, mean.ee, kk, mean.rk, mean.ek, beta, alpha)
     loss_terms = square_terms + alpha**2 * kk
+    explained = objective.explained_sum(0, 0, kk, mean.rk, mean.ek, beta, alpha)
     variance = objective.adjusted_form(whole.rr, whole.re, whole.ee, beta)
     variance = variance + objective.adjusted_form(spread.rr, spread_re, spread_ee, beta)
     variance_terms = whole.rr + beta**2 * whole.ee + spread.rr + beta**2 * spread_ee
@@ -176,11 +179,11 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     counts["groups.reordered"] = np.where(beta < 0, math.nan, counts["groups.reordered"])
     return {
         "loss": _finite(loss, available),
-        "adjusted_reward.mean": _finite(spread.r_mean - beta * e_mean, adjustable),
+        "adjusted_reward.mean": _finite((DoubleDouble(*summed.reward_mean) - e_mean * beta).value, adjustable),
         "adjusted_reward.std": _finite(np.sqrt(np.maximum(variance, 0) / summed.responses), adjustable),
         "advantage.mean_square": _finite(square, adjustable),
         "advantage.budget_share": _finite(by_length / (whole.rr + by_length), adjustable),
-        "kl.r2": _finite(1 - loss / square, available & with_k & (square != 0)),
+        "kl.r2": _finite(explained / square, available & with_k & (square != 0)),
         "over_budget.responses": _finite(over, budgeted),
         "over_budget.fraction": _finite(over / summed.responses, budgeted),
         "over_budget.excess_tokens": _finite(summed.excess_tokens[:, None, None], budgeted),

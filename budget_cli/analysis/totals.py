@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from budget_cli import objective
 from budget_cli.analysis.loss import Aggregate, reorder_coefs
+from budget_cli.groups.double_double import DoubleDouble, total_about
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, quiet_overflow
 
@@ -56,6 +57,7 @@ class Totals(NamedTuple):
     mean: Scatter  # weighted so that the sums are the means that the aggregate asks for
     whole: Scatter  # every prompt has weight 1
     spread: Spread
+    reward_mean: tuple[float, float]  # in two doubles
     over: Counts  # responses over the budget, shape (B,)
     excess_tokens: Floats  # shape (B,)
     zero_variance_adjusted: Counts  # prompts, shape (B, β)
@@ -104,6 +106,7 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
         mean=Scatter(*(total * weight for total in mean)),
         whole=whole,
         spread=_joined(groups, [part.spread for part in parts], np.array([part.responses for part in parts])),
+        reward_mean=_reward_mean(groups, [part.reward for part in parts], responses),
         over=over,
         excess_tokens=excess,
         zero_variance_adjusted=_ties(parts, betas) + np.where(penalised, same[:, None], constant),
@@ -132,12 +135,9 @@ class _Chunk:
         self.responses = int(n.sum())
         self.whole = Scatter(*(each.sum(axis=-1) for each in sums))
         self.mean = self.whole if aggregate == "response" else Scatter(*((each / n).sum(axis=-1) for each in sums))
-        self.spread = _spread(
-            n,
-            (of["r0"] - groups.column("r0")[0])
-            + of["r1"] / n,  # differences between pivots keep the digits of close means
-            e0 + e1 / n,
-        )
+        pivot = groups.column("r0")[0]  # differences between pivots keep the digits of close means
+        self.reward = total_about(pivot, n, of["r0"], of["r1"])
+        self.spread = _spread(n, (of["r0"] - pivot) + of["r1"] / n, e0 + e1 / n)
         self.over = over.sum(axis=-1).astype(np.int64)
         self.excess = (n * e0 + e1).sum(axis=-1)
 
@@ -158,6 +158,11 @@ class _Chunk:
 
 def _added(parts: Sequence[Scatter]) -> Scatter:
     return Scatter(*(np.stack(each).sum(axis=0) for each in zip(*parts, strict=True)))
+
+
+def _reward_mean(groups: Groups, parts: Sequence[DoubleDouble], responses: int) -> tuple[float, float]:
+    mean = sum(parts, DoubleDouble.zero()) / responses + groups.column("r0")[0]
+    return float(mean.hi), float(mean.lo)
 
 
 def _spread(n: Floats, r: Floats, e: Floats) -> Spread:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.groups import moments
+from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, Table
 from budget_cli.groups.prompt_sample import PromptSample
@@ -158,6 +159,14 @@ class Groups:
     def column(self, name: str, budget: int | None = None) -> Floats:
         """Return one quantity of every prompt by its name in `moments`; shape (prompts,)."""
         return self.table[:, self.layout.at(name, budget)]
+
+    def means(self, rows: Any, name: str, budget: int | None = None) -> DoubleDouble:
+        """Return the mean of a quantity, `r`, `k` or `e`, over the responses of each of these rows."""
+        n, x0, x1 = (
+            self.column(each, at)[rows] for each, at in (("n", None), (name + "0", budget), (name + "1", budget))
+        )
+        found: DoubleDouble = DoubleDouble(x1) / n + x0
+        return found
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -59,22 +59,21 @@ class Lengths:
             np.concatenate([self._dense[values], np.array([self._long[v] for v in long], dtype=np.int64)]),
         )
 
-    def percentiles(self, percents: Sequence[float]) -> list[float | None]:
+    def percentiles(self, percents: Sequence[int]) -> list[float | None]:
         """Return percentiles in tokens, interpolated linearly as by numpy; None if there are no lengths."""
         values, counts = self.items()
         if not values.size:
             return [None] * len(percents)
         ranks_up_to = np.cumsum(counts)
 
-        def ranked(rank: int) -> float:
-            return float(values[np.searchsorted(ranks_up_to, rank, side="right")])
+        def ranked(rank: int) -> int:
+            return int(values[np.searchsorted(ranks_up_to, rank, side="right")])
 
         answers: list[float | None] = []
         for percent in percents:
-            position = percent / 100 * (int(ranks_up_to[-1]) - 1)
-            below = int(position)
+            below, part = divmod(percent * (int(ranks_up_to[-1]) - 1), 100)
             low, high = ranked(below), ranked(min(below + 1, int(ranks_up_to[-1]) - 1))
-            answers.append(low + (high - low) * (position - below))
+            answers.append((low * (100 - part) + high * part) / 100)  # whole numbers, so one rounding
         return answers
 
 

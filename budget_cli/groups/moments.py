@@ -5,8 +5,11 @@ products (the scatter S), and extremes. The rows of two shards merge into the ro
 "Algorithms for Computing the Sample Variance", 1983, eq. 2.1), so a scan may split its input anywhere. Knows no prompt
 ids and no files.
 
-Every sum is taken about a pivot, the prompt's first value: x̄ = x0 + x1/n with x1 = Σ(x − x0). Deviations then keep all
-their digits when the mean is 1e9 times the spread, and a constant column has scatter exactly 0.
+Every sum is taken about a pivot: x̄ = x0 + x1/n with x1 = Σ(x − x0). Deviations then keep all their digits when the
+mean is 1e9 times the spread, and a constant column has scatter exactly 0. For reward and log-ratio the pivot is the
+mean as a plain sum gives it, and x1 what that lost: a mean in two doubles, which keeps its digits where values cancel.
+(In summaries of version 0.1.0 the pivot is the first value.) That of the excess is the smallest: whole tokens add
+exactly.
 
 Symbols: r reward, k log-ratio (nats), L length (tokens), e excess over a budget (tokens); x0 pivot, x1 sum about it,
 xy the centred sum of products. A row with n = 0 is the identity.
@@ -18,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli import native
+from budget_cli.groups.double_double import cut_at, product_in_parts, two_sum
 
 Floats = NDArray[np.float64]
 Table = NDArray[np.float64]  # shape (prompts, layout.width)
@@ -145,10 +149,13 @@ def _in_numpy(
 
     def centred(values: Floats) -> tuple[Floats, Floats, Floats]:
         """x0 and x1, shape (prompts,), and x − x̄, shape (responses,)."""
-        x0 = values[first]
-        about_pivot = values - x0[codes]
-        x1 = total(about_pivot)
-        return x0, x1, about_pivot - (x1 / n)[codes]
+        pivot = values[first]
+        middle = pivot + total(values - pivot[codes]) / n
+        about, lost = two_sum(values, -middle[codes])
+        grid = cut_at(greatest(np.abs(about)), n)[codes]
+        part = (grid + about) - grid
+        x1 = total(part) + total((about - part) + lost)
+        return middle, x1, about - (x1 / n)[codes]
 
     r0, r1, r = centred(reward)
     r_min, r_max = least(reward), greatest(reward)
@@ -199,7 +206,7 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
         a, b: shape (prompts, layout.width); a row of n = 0 is the identity on either side.
 
     Returns:
-        shape (prompts, layout.width); the pivots are those of `a`.
+        shape (prompts, layout.width).
     """
     both = a + b
     n_a, n_b = a[:, 0], b[:, 0]
@@ -209,9 +216,14 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
         """x̄_b − x̄_a; the pivots subtract without rounding when the shards lie close together."""
         x0, x1 = layout.at(f"{name}0", budget), layout.at(f"{name}1", budget)
         shift = b[:, x0] - a[:, x0]
-        both[:, x0] = a[:, x0]
-        both[:, x1] = a[:, x1] + (b[:, x1] + n_b * shift)
-        return np.asarray(shift + (b[:, x1] / np.maximum(n_b, 1) - a[:, x1] / np.maximum(n_a, 1)))
+        between = shift + (b[:, x1] / np.maximum(n_b, 1) - a[:, x1] / np.maximum(n_a, 1))
+        if name == "e":  # whole tokens, which add exactly about any pivot
+            both[:, x0] = a[:, x0]
+            both[:, x1] = a[:, x1] + (b[:, x1] + n_b * shift)
+            return np.asarray(between)
+        both[:, x0] = middle = a[:, x0] + (a[:, x1] / np.maximum(n_a, 1) + n_b / n * between)
+        both[:, x1] = _sum_about(middle, (n_a, a[:, x0], a[:, x1]), (n_b, b[:, x0], b[:, x1]))
+        return np.asarray(between)
 
     weight = n_a * n_b / n
     r, k = gap("r"), gap("k")
@@ -233,6 +245,19 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
     both[empty_a] = b[empty_a]
     both[empty_b] = a[empty_b]
     return both
+
+
+def _sum_about(middle: Floats, a: tuple[Floats, Floats, Floats], b: tuple[Floats, Floats, Floats]) -> Floats:
+    """Return Σ(x − middle) of two shards, from the n, x0 and x1 of each: the parts that cancel are not rounded."""
+    (n_a, about_a, lost_a), (n_b, about_b, lost_b) = ((n, *two_sum(x0, -middle)) for n, x0, _ in (a, b))
+    (high_a, low_a), (high_b, low_b) = product_in_parts(n_a, about_a), product_in_parts(n_b, about_b)
+    high, lost_high = two_sum(high_a, high_b)
+    low, lost_low = two_sum(low_a, low_b)
+    found, lost = two_sum(high, low)
+    rest = a[2] + b[2]
+    found = found + (lost + lost_high + lost_low + (n_a * lost_a + n_b * lost_b) + rest)
+    # a half may be beyond the range of a double where the sum is not
+    return np.asarray(np.where(np.isfinite(found), found, n_a * about_a + n_b * about_b + rest))
 
 
 def k3_terms(log_ratio: Floats) -> Floats:

@@ -6,10 +6,12 @@ without fused operations), so that the numbers do not depend on which of the two
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "buffers.h"
+#include "exact_sum.h"
 
 /* The columns of a row, and of each budget in a row: order and names. groups/moments.py compares them with its own. */
 #define PROMPT_COLUMNS(X)                                                                                              \
@@ -36,13 +38,38 @@ typedef struct {
 
 static inline double known(double value) { return isnan(value) ? 0 : value; }
 
-/* Puts the pivot and the sum about it, and leaves x - mean in `centred`. */
+/* Returns a power of two so large that what remains of n numbers up to `most`, rounded to its last place, adds up
+without rounding (S. M. Rump, T. Ogita & S. Oishi, "Accurate floating-point summation", 2008, ExtractVector); 0 where
+there is none. */
+static double grid_of(double most, size_t n) {
+    int exponent, bits;
+    if (!(most > 0 && most <= DBL_MAX)) return 0;
+    frexp(most, &exponent);
+    frexp((double)(n + 1), &bits);
+    return exponent + bits < DBL_MAX_EXP ? ldexp(1, exponent + bits) : 0;
+}
+
+/* Puts the mean of a plain sum and the sum about it, a mean in two doubles, and leaves x - mean in `centred`. */
 static void centre(const double *x, size_t n, double *centred, double *x0, double *x1) {
-    double pivot = known(x[0]), sum = 0;
-    for (size_t i = 0; i < n; i++) sum += centred[i] = known(x[i]) - pivot;
-    double mean = sum / (double)n;
-    for (size_t i = 0; i < n; i++) centred[i] -= mean;
-    *x0 = pivot;
+    double pivot = known(x[0]), sum = 0, most = 0, coarse = 0, fine = 0;
+    for (size_t i = 0; i < n; i++) sum += known(x[i]) - pivot;
+    double middle = pivot + sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        centred[i] = known(x[i]) - middle;
+        if (fabs(centred[i]) > most) most = fabs(centred[i]);
+    }
+    double grid = grid_of(most, n);
+    for (size_t i = 0; i < n; i++) {
+        double lost, part;
+        two_sum(known(x[i]), -middle, &lost);
+        part = (grid + centred[i]) - grid;
+        coarse += part;
+        fine += (centred[i] - part) + lost;
+    }
+    sum = coarse + fine;
+    double rest = sum / (double)n;
+    for (size_t i = 0; i < n; i++) centred[i] -= rest;
+    *x0 = middle;
     *x1 = sum;
 }
 

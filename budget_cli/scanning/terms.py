@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from budget_cli import objective
+from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Ids
@@ -18,26 +19,19 @@ from budget_cli.scanning.rollouts import ROWS
 
 @quiet_overflow
 def terms_of(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
-    """Compute the terms of these responses, shape (responses,) each; `rows` holds the row of each one's prompt."""
-    n = groups.column("n")[rows]
+    """Compute the terms of these responses, shape (responses,) each; `rows` holds the row of each one's prompt.
+
+    They are computed in two doubles and rounded once, so that a term keeps its digits where reward and penalty cancel.
+    """
     r, e = columns.reward, np.zeros_like(columns.reward)
-    e0 = e1 = e
+    e_mean = DoubleDouble(e)
     if groups.layout.budgets and columns.length is not None:
         e = objective.excess(np.nan_to_num(columns.length), groups.layout.budgets[0])
-        e0, e1 = groups.column("e0", 0)[rows], groups.column("e1", 0)[rows]
-    r0, r1 = groups.column("r0")[rows], groups.column("r1")[rows]
-    k = columns.log_ratio
-    return objective.terms(
-        r,
-        e,
-        np.full_like(r, np.nan) if k is None else k,
-        r0 + r1 / n,
-        e0 + e1 / n,
-        (r - r0) - r1 / n,
-        (e - e0) - e1 / n,  # about the pivot, which keeps all digits however far the mean is from 0
-        beta,
-        alpha,
-    )
+        e_mean = groups.means(rows, "e", 0)
+    k = np.full_like(r, np.nan) if columns.log_ratio is None else columns.log_ratio
+    r_mean = groups.means(rows, "r")
+    terms = objective.terms(DoubleDouble(r), DoubleDouble(e), DoubleDouble(k), r_mean, e_mean, beta, alpha)
+    return objective.Terms(*(term.value for term in terms))
 
 
 @quiet_overflow

@@ -130,8 +130,8 @@ def test_a_summary_of_rewards_alone_has_no_columns_for_the_rest(tmp_path: Path) 
     path.write_bytes(b'{"prompt_id": 1, "reward": 0.5}\n{"prompt_id": 1, "reward": 1}\n')
     made = summarized([path], tmp_path / "s", fields=fields)
     header, line = map(orjson.loads, made.read_bytes().splitlines())
-    assert header["columns"] == ["n", "r0", "r1", "rr", "r_min", "r_max"]
-    assert line == {"prompt_id": 1, "row": [0, 2, 0.5, 0.5, 0.125, 0.5, 1]}
+    assert header["columns"] == ["n", "r0", "rr", "r_min", "r_max"]  # r1 is 0, too: r0 is the mean
+    assert line == {"prompt_id": 1, "row": [0, 2, 0.75, 0.125, 0.5, 1]}
     assert content(scanned([made], fields=fields)) == content(scanned([path], fields=fields))
 
 
