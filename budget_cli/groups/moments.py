@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli import native
-from budget_cli.groups.double_double import cut_at, product_in_parts, two_sum
+from budget_cli.groups.double_double import cut_at, product_in_parts, two_product, two_sum
 
 Floats = NDArray[np.float64]
 Table = NDArray[np.float64]  # shape (prompts, layout.width)
@@ -185,7 +185,11 @@ def _in_numpy(
             columns |= {
                 f"e0@{budget}": start - budget,
                 f"e1@{budget}": e1,
-                f"ee@{budget}": np.where(exact, (n * squares - e1 * e1) / n, total(e * e)),
+                f"ee@{budget}": np.where(
+                    exact,
+                    (n * squares - e1 * e1) / n,
+                    np.where(squares < EXACT, _less_square(squares, e1, n.astype(np.float64)), total(e * e)),
+                ),
                 f"re@{budget}": total(r * about_pivot),
                 f"over@{budget}": np.where(shortest > budget, n, total((about_pivot > 0).astype(np.float64))),
             }
@@ -245,6 +249,14 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
     both[empty_a] = b[empty_a]
     both[empty_b] = a[empty_b]
     return both
+
+
+def _less_square(squares: Floats, sums: Floats, n: Floats) -> Floats:
+    """Return Σe² − (Σe)²/n, of whole numbers, rounded as if the quotient had twice the digits."""
+    square, lost = two_product(sums, sums)
+    quotient = square / n
+    product, lost_of_quotient = two_product(quotient, n)
+    return np.asarray((squares - quotient) - (((square - product) - lost_of_quotient) + lost) / n)
 
 
 def _sum_about(middle: Floats, a: tuple[Floats, Floats, Floats], b: tuple[Floats, Floats, Floats]) -> Floats:

@@ -28,6 +28,7 @@ static const char *const PROMPT_NAMES[] = {PROMPT_COLUMNS(NAME)};
 static const char *const BUDGET_NAMES[] = {BUDGET_COLUMNS(NAME)};
 
 static const double EXACT = 9007199254740992.0; /* 2^53 */
+static const double SPLITTER = 134217729.0;     /* 2^27 + 1: cuts 53 bits into halves, whose products are exact */
 
 typedef struct {
     const double *reward, *length, *log_ratio, *k3; /* borrowed or NULL; those of a prompt together */
@@ -79,6 +80,21 @@ static double dot(const double *a, const double *b, size_t n) {
     return sum;
 }
 
+/* Returns a * b rounded, and puts what the rounding lost, exactly (Dekker, 1971). */
+static double two_product(double a, double b, double *lost) {
+    double product = a * b, a_scaled = SPLITTER * a, b_scaled = SPLITTER * b;
+    double a_hi = a_scaled - (a_scaled - a), b_hi = b_scaled - (b_scaled - b), a_lo = a - a_hi, b_lo = b - b_hi;
+    *lost = ((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo;
+    return product;
+}
+
+/* Returns squares - sum * sum / n, of whole numbers, rounded as if the quotient had twice the digits. */
+static double less_square(double squares, double sum, double n) {
+    double lost, lost_of_quotient, square = two_product(sum, sum, &lost), quotient = square / n;
+    double rest = square - two_product(quotient, n, &lost_of_quotient);
+    return (squares - quotient) - ((rest - lost_of_quotient) + lost) / n;
+}
+
 /* Puts the columns of one budget. */
 static void put_excess(const Block *block, const double *length, size_t n, double shortest, double budget,
                        double *row) {
@@ -99,6 +115,8 @@ static void put_excess(const Block *block, const double *length, size_t n, doubl
     row[EK] = block->log_ratio ? dot(block->k, e, n) : 0;
     if ((double)n * squares < EXACT) { /* whole numbers, so the difference is exact */
         row[EE] = ((double)n * squares - sum * sum) / (double)n;
+    } else if (squares < EXACT) { /* exact sums; many equal squares of differences would all round the same way */
+        row[EE] = less_square(squares, sum, (double)n);
     } else {
         for (size_t i = 0; i < n; i++) e[i] -= mean;
         row[EE] = dot(e, e, n);

@@ -26,7 +26,7 @@ def extensions() -> Iterator[None]:
 
 number = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, -1.0, 1e9 + 0.1])
 log_ratio = st.floats(-30, 30) | st.just(math.nan)
-tokens = st.integers(0, 3000).map(float) | st.sampled_from([math.nan, 2.0**31, 2.0**52])
+tokens = st.integers(0, 3000).map(float) | st.sampled_from([math.nan, 2.0**25 + 1, 2.0**31, 2.0**52])
 
 
 @given(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from exact import exact_loss
 from examples import QUICK
@@ -17,7 +18,7 @@ from grouping import groups_of
 
 from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Layout
+from budget_cli.groups.moments import Layout, from_responses
 from budget_cli.ids import Key
 from budget_cli.records.columns import Tally
 
@@ -131,3 +132,13 @@ def test_a_loss_that_nearly_cancels_is_exact_to_1e_14_of_what_cancelled(seed: in
     without_penalty = draw._replace(coefficients=Coefficients(100, 0.0, 0.0))
     cancelled = 2 * exactly(without_penalty, "response")  # S_rr and β²·S_ee are nearly the same
     assert abs(ours(draw, "response") - exactly(draw, "response")) <= cancelled / 10**14
+
+
+@pytest.mark.parametrize("over", [1, 700, 2**20])
+def test_the_scatter_of_the_excess_of_many_responses_is_that_of_whole_numbers(over: int) -> None:
+    count = 300_000 // (1 if over < 2**20 else 100)
+    excess = [(i % 7 == 0) * (over + i % 1000) for i in range(count)]
+    columns = np.array([0.0] * count), np.array(excess, dtype=np.float64) + 10
+    row = from_responses(Layout((10,)), np.zeros(count, np.intp), 1, *columns, None)[0]
+    exact = sum(e * e for e in excess) - Fraction(sum(excess) ** 2, count)
+    assert abs(Fraction(float(row[Layout((10,)).at("ee", 0)])) / exact - 1) < Fraction(1, 10**15)
