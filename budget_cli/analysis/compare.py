@@ -268,8 +268,11 @@ def _difference(base: _Sums | None, new: _Sums | None, paired: bool) -> Differen
         return Difference(one, two, None, None, None)
     delta = _as_float(ratios[1] - ratios[0])
     influences = _influence(base, ratios[0]), _influence(new, ratios[1])
-    clusters = [influences[1] - influences[0]] if paired else influences
-    variances = [_variance(influence.value) for influence in clusters]
+    clusters = [influence.value for influence in influences]
+    if paired:
+        moves = (influences[1] - influences[0]).value
+        clusters = [moves * (np.abs(moves) > 1e-28 * (_share(base) + _share(new)))]  # less is rounding: all moved alike
+    variances = [_variance(influence) for influence in clusters]
     se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
     return Difference(one, two, delta, se, delta / se if delta is not None and se else None)
 
@@ -292,6 +295,11 @@ def _as_float(value: Fraction) -> float | None:
         return float(value)
     except OverflowError:
         return None
+
+
+def _share(sums: _Sums) -> Floats:
+    """Return the magnitude of what each prompt adds to the ratio."""
+    return np.asarray(np.abs(sums.y.hi) / sums.n.sum())
 
 
 def _influence(sums: _Sums, ratio: Fraction) -> DoubleDouble:

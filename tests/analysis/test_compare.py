@@ -229,3 +229,10 @@ def test_shares_that_differ_in_their_last_digits_differ_exactly() -> None:
 def test_a_difference_beyond_the_range_of_a_double_is_missing() -> None:
     found = compared(rewards({"a": [1.5e308], "b": [1.5e308]}), rewards({"a": [-1.5e308], "b": [-1.5e308]}))
     assert found.reward.delta is None
+
+
+def test_prompts_that_all_moved_alike_have_no_standard_error() -> None:
+    def dump(tokens: float) -> Dump:
+        return {"a": [(0, tokens, 0)], "b": [(0, tokens + 7, 0)] * 10}  # the mean is no double, nor two
+
+    assert compared(dump(1017), dump(1018)).length[2:] == (1, 0, None)
