@@ -38,7 +38,7 @@ DAMAGE = {
     20: "not-json",
     21: "not-json",
     22: "not-an-object",
-    24: "wrong-value",
+    24: "missing",
     25: "wrong-type",
     26: "unequal-lengths",
     27: "too-deep",

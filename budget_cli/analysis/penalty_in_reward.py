@@ -30,6 +30,7 @@ FINEST = 100  # times the error of a reward that the largest penalty must be, at
 EXACT = 2e-6  # error of a reward that is exact, as a share of the range of the rewards
 ROUNDING = 1e-3  # relative error of a fitted β that is taken for the same
 SINGLE = 1e-7  # and as a share of the reward, in single precision
+MOST_DIGITS = 6  # after the point, to which rewards may be rounded
 
 
 class Penalty(NamedTuple):
@@ -142,12 +143,13 @@ def _flat(x: Floats, reward: Floats, values: Floats) -> bool:
 
 
 def _tolerance(reward: Floats) -> float:
-    """Return by how much a reward may differ from the model: half a unit of the last digit that all rewards have."""
+    """Return by how much a reward may differ from the model: half a unit of the last digit, and what the fit is off."""
     least = max(EXACT * float(reward.max() - reward.min()), SINGLE * float(np.abs(reward).max()))
-    for digits in range(5):
+    for digits in range(MOST_DIGITS + 1):
         scaled = reward * 10.0**digits
-        if np.abs(scaled - np.round(scaled)).max() <= 1e-6 * max(1.0, float(np.abs(scaled).max())):
-            return max(0.51 * 10.0**-digits, least)
+        error = SINGLE * max(1.0, float(np.abs(scaled).max()))
+        if error < 0.2 and np.abs(scaled - np.round(scaled)).max() <= error:  # above, any number is nearly whole
+            return max(0.6 * 10.0**-digits, least)  # and the fit has an error, too
     return least
 
 

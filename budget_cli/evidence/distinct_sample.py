@@ -106,13 +106,12 @@ def label_digest(label: Key) -> int:
 def number_digests(size: int, columns: Sequence[Floats | None]) -> NDArray[np.uint64]:
     """Hash the numbers of each row to 64 bits; a missing column counts as NaN."""
     mixed = np.zeros(size, dtype=np.uint64)
-    for column, factor in zip(columns, FACTORS, strict=True):
+    for column in columns:  # each mixed by itself: the low bits of most numbers are 0, and so would be those of a sum
         bits = np.full(size, NAN) if column is None else np.where(np.isnan(column), NAN, column.view(np.uint64))
-        mixed += bits * factor
-    return mix(mixed)
+        mixed = mix(mixed + bits)
+    return mixed
 
 
-FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)  # any odd numbers
 NAN = np.uint64(0x7FF8000000000000)
 
 

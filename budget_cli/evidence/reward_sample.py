@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.evidence.distinct_sample import FACTORS, mix
+from budget_cli.evidence.distinct_sample import number_digests
 
 Floats = NDArray[np.float64]
 KEPT = 1 << 10  # distinct combinations in a sample, at most
@@ -94,7 +94,7 @@ class RewardSample:
         """Join equal rows, and raise the level until no more than KEPT are left; in the order of their digests."""
         rows = np.concatenate(self._parts, axis=1) if len(self._parts) != 1 else self._parts[0]
         rows[0] += 0.0  # -0 is 0
-        digest = mix(sum(row.view(np.uint64) * factor for row, factor in zip(rows, FACTORS, strict=False)))
+        digest = number_digests(rows.shape[1], list(rows[:3]))
         for level in range(_most_level(rows.shape[1]), self.level, -1):  # most have few rows to sort
             if _joined(rows, digest, level)[1].size > KEPT:
                 self.level = level

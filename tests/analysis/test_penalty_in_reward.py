@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from examples import examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from budget_cli.analysis.penalty_in_reward import Penalty, fit_penalty
@@ -77,6 +77,7 @@ def test_the_penalty_of_the_options_is_told_from_another() -> None:
     digits=st.sampled_from([None, 6]),
     single=st.booleans(),
 )
+@example(seed=1, base=[1.0], number=150, beta=0.00035695503795503397, share=0.5, digits=6, single=False)
 def test_a_penalty_of_any_size_is_recovered(
     seed: int, base: list[float], number: int, beta: float, share: float, digits: int | None, single: bool
 ) -> None:

@@ -40,3 +40,10 @@ def test_digests_differ_if_any_number_differs() -> None:
     assert mixed[0] == mixed[1]
     assert len(set(mixed)) == 3
     assert distinct_sample.number_digests(4, [np.full(4, np.nan), *columns[1:]]).tolist() == mixed
+
+
+def test_numbers_with_few_bits_have_distinct_digests() -> None:
+    # multiples of 1/256 and whole tokens: all but some twenty bits of each are 0
+    reward, length = (each.ravel().astype(np.float64) for each in np.meshgrid(np.arange(-256, 257) / 256, range(400)))
+    digests = distinct_sample.number_digests(reward.size, [reward, length, None])
+    assert len(set(digests.tolist())) == reward.size == 205_200
