@@ -167,6 +167,7 @@ def test_turned_round_the_differences_change_their_sign_only(base: Dump, new: Du
     )
 
 
+@pytest.mark.exhaustive
 @given(dumps, dumps)
 def test_the_sampling_of_prompts_is_what_the_standard_error_measures(base: Dump, new: Dump) -> None:
     found = compared(base, new).reward

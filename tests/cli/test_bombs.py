@@ -36,6 +36,7 @@ def test_keys_of_any_length_make_no_message_of_that_length(budget_cli: Run, tmp_
     assert len(done.stdout) < 10_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("key", ["x", "prompt_text", "response_text", "prompt_id", "step"])
 @pytest.mark.parametrize("begin", ["[", '{"a":', '[{"content":'])
 def test_a_value_as_deep_as_a_line_may_have_is_no_bug(budget_cli: Run, tmp_path: Path, key: str, begin: str) -> None:
@@ -56,6 +57,7 @@ def test_a_value_as_deep_as_a_line_may_have_is_no_bug(budget_cli: Run, tmp_path:
         assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("begin", [b"[", b'{"a":', b'[{"a":'])
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_document_nested_a_million_deep_is_refused(

@@ -48,6 +48,7 @@ EXITS = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("data", "options", "code", "reasons"), EXITS)
 def test_the_exit_code_is_that_of_the_verdict(
     budget_cli: Run, data: bytes, options: tuple[str, ...], code: int, reasons: list[str]

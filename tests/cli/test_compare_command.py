@@ -238,6 +238,7 @@ def test_an_edited_result_is_refused_with_the_field(
     )
 
 
+@pytest.mark.exhaustive
 def test_no_edit_of_a_result_is_a_bug(budget_cli: Run, two: tuple[Path, Path], earlier: Path) -> None:
     data, chance = earlier.read_bytes(), random.Random(3)
     tokens = list(re.finditer(rb'"[^"]*"|-?\d[\d.]*|null|[][{},:]', data))

@@ -127,6 +127,7 @@ DRAWN = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("command", DRAWN)
 @pytest.mark.parametrize(("flags", "environment", "coloured"), COLOURS)
 def test_colour_follows_the_flag_then_the_environment_then_the_terminal(

@@ -120,6 +120,7 @@ WRONG: list[tuple[str, str]] = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("text", "message"), WRONG)
 @pytest.mark.parametrize("command", ["loss", "fields"])
 def test_an_invalid_setting_is_an_error_that_names_it(
@@ -217,6 +218,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_file_is_a_usage_error_of_one_line(budget_cli: Run, tmp_path: Path, case: str) -> None:
     text, says = HOSTILE[case]

@@ -64,6 +64,7 @@ LARGE = [  # command, option, value, what is said: a number beyond what the arit
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("command", "option", "value", "message"), LARGE)
 def test_a_number_that_is_too_large_is_a_usage_error_wherever_it_is_given(
     budget_cli: Run, tmp_path: Path, command: str, option: str, value: object, message: str

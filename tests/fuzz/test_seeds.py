@@ -32,6 +32,7 @@ WITHOUT_PYTHON = ["portable.h", "json_scan.h", "decimal.h", "exact_sum.h", "hash
 SEEDS = {"reader": 200, "moments": 300, "ids": 200, "summary": 40, "parquet": 40}  # the others are quicker
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_compiled_part_agrees_with_its_oracle(target: str) -> None:
     for seed in range(SEEDS.get(target, 1000)):

@@ -91,6 +91,7 @@ def test_the_loss_has_twelve_digits(seed: int, aggregate: Aggregate) -> None:
     assert_kept(ours(draw, aggregate), exactly(draw, aggregate))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_loss_has_twelve_digits_however_the_input_is_split(seed: int) -> None:
     draw = drawn(seed)
@@ -108,6 +109,7 @@ def test_the_loss_has_twelve_digits_where_the_mean_is_1e9_times_the_spread(seed:
     assert_kept(ours(draw, "response", range(0, size, 3)), exact)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("alpha", [0.0, 1e-6])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_advantage_alone_has_twelve_digits_where_the_mean_is_1e9_times_the_spread(seed: int, alpha: float) -> None:

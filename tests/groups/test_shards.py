@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_groups import LAYOUT, Response, bits, folded, groups_of, parts
@@ -13,6 +14,7 @@ from budget_cli.groups.groups import Groups
 from budget_cli.ids import Packed
 
 
+@pytest.mark.exhaustive
 @given(parts, st.integers(1, 7))
 def test_shards_join_into_the_groups_of_one_process(of: Sequence[Sequence[Response]], number: int) -> None:
     states = shards.split(Groups(LAYOUT), number, part=0)

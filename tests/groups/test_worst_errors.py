@@ -4,7 +4,6 @@ A few of the dumps that `tests/oracles/worst_errors.py` makes; it has the table 
 """
 
 import pytest
-from examples import QUICK
 from worst_errors import KINDS, worst_of
 
 TIES = {"ties to 1e-2": 1e-11, "ties to 1e-5": 1e-3, "explained": 1e-1}  # what sums of squares that cancel may lose
@@ -22,8 +21,9 @@ def promised(kind: str, name: str) -> float | None:
     return 1e-12
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_number_keeps_its_promise(kind: str) -> None:
-    for name, (error, seed) in worst_of(kind, SEEDS.get(kind, range(5 if QUICK else 20))).items():
+    for name, (error, seed) in worst_of(kind, SEEDS.get(kind, range(8))).items():
         most = promised(kind, name)
         assert most is None or error <= most, f"{name} of seed {seed}: {error:.1e}"

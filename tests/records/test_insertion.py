@@ -89,6 +89,7 @@ def test_a_record_keeps_its_members_and_its_bytes(record: dict[str, Any], writer
     assert put(once, '{"loss":[2,null]}') == put(line, '{"loss":[2,null]}')
 
 
+@pytest.mark.exhaustive
 @given(st.lists(objects, min_size=1, max_size=4), objects, writers)
 def test_each_sample_of_a_list_gets_its_own(
     samples: list[dict[str, Any]], around: dict[str, Any], writer: Writer

@@ -354,6 +354,7 @@ def test_any_damage_to_a_plain_block_is_found(seed: int, plain: bool) -> None:
     answers(damaged((Writer().text(record) + "\n").encode() * 3, seed), Fields())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("unusual", UNUSUAL_TEXTS)
 @pytest.mark.parametrize("needed", [True, False])
 def test_unusual_values_of_fields_that_are_not_read_get_the_reference_reader_s_answer(
@@ -443,6 +444,7 @@ PLAIN_SHAPES: dict[str, tuple[dict[str, Any], Fields]] = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("shape", PLAIN_SHAPES)
 @pytest.mark.parametrize("writer", [Writer(), Writer(",", ":"), Writer(ascii=False)])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -496,6 +498,7 @@ def test_the_compiled_reader_reads_extras_itself() -> None:
     assert answers((Writer().text(RESPONSE) + "\n").encode() * 3, fields) == {"compiled"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("extra", [("step",), ("by", "step")])
 @pytest.mark.parametrize("label", [*WRONG["id"], "a", 3, "3", 12.0, -0.0, Raw("1e3"), Raw('"\\u0061"'), [], ["a", "b"]])
 def test_every_label_gets_the_reference_reader_s_answer(extra: tuple[str, ...], label: Any) -> None:

@@ -215,6 +215,7 @@ def test_a_dump_is_known_by_its_records_and_its_loss_is_the_one_worked_by_hand(n
     }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", EXPECTED)
 def test_lengths_are_the_tokens_of_the_responses_or_none_where_the_dump_has_none(name: str) -> None:
     expected = EXPECTED[name]
@@ -628,6 +629,7 @@ def test_a_reward_that_a_function_did_not_give_counts_nothing_and_none_at_all_re
 # ---- ids in several files
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [name for name, preset in presets.load().items() if preset.ids_are_per_file])
 def test_an_id_without_a_step_is_unique_only_within_its_file(name: str, tmp_path: Path) -> None:
     other = tmp_path / dump(name).name
@@ -756,6 +758,7 @@ def test_the_page_about_dumps_has_a_row_for_every_preset() -> None:
     assert {Path(command.split()[0]).stem.rstrip("*") for command in ON_THE_PAGE} == set(EXPECTED)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("shown", ON_THE_PAGE)
 def test_the_commands_on_the_page_about_dumps_work(shown: str) -> None:
     arguments: list[str] = []
@@ -898,6 +901,7 @@ def test_a_field_that_the_coefficients_need_and_the_dump_lacks_is_reported_with_
     assert last_line(done) == f"budget-cli: {message}, or{ways}"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name].lengths])
 def test_a_budget_needs_no_length_beside_log_probabilities_by_token(name: str) -> None:
     expected = EXPECTED[name]
@@ -1168,6 +1172,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("text", "message"), WRONG)
 def test_a_mistake_in_a_file_of_presets_is_reported_before_anything_is_read(
     text: str, message: str, tmp_path: Path

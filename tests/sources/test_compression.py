@@ -45,6 +45,7 @@ def unpacked(codec: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
     return out, None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("codec", PACK)
 @pytest.mark.parametrize("text", [b"", b"a\n", TEXT])
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])

@@ -1087,6 +1087,7 @@ def test_the_bug_is_found(code: str, pair: Pair, tmp_path: Path) -> None:
     assert answer["status"] == ("fail" if "error" in {f["severity"] for f in answer["findings"]} else "pass")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("code", "pair"), CASES)
 def test_its_neighbour_is_left_alone(code: str, pair: Pair, tmp_path: Path) -> None:
     answer = checked(tmp_path, pair.neighbour, *pair.options)
