@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 MESSAGE = 500  # characters of a message that may hold a path or a value of the data
 USAGE_LINE = 2000  # characters of a line about the command line, which may quote an argument
-URLS = r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+"
+URLS = r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+?(?=:?(?:[\s'\"<>]|$))"  # without the colon after one
 ENDING = {signal.SIGHUP: Exit.HANGUP, signal.SIGTERM: Exit.TERMINATED}
 
 

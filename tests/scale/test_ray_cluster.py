@@ -4,6 +4,7 @@ Three nodes on this machine, each a `ray start` of its own. What a test ends are
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -181,7 +182,7 @@ cluster._Driver._start_sharding = lambda driver: (begin(driver), print("in shard
 """
 
 
-def test_many_prompts_are_merged_in_shards_to_the_bytes_of_one_process(
+def test_many_prompts_are_merged_in_shards_to_the_numbers_of_one_process(
     budget_cli: Start, nodes: Nodes, tmp_path: Path
 ) -> None:
     for number in range(24):
@@ -196,7 +197,10 @@ def test_many_prompts_are_merged_in_shards_to_the_bytes_of_one_process(
     together = budget_cli(*arguments, "--engine", "ray", RAY_ADDRESS=nodes.address, patch=IN_SHARDS)
     assert b"prompts after the first file" in alone.stderr
     assert together.stderr == b"in shards\n"  # which prompts come back is not known in shards
-    assert (together.returncode, together.stdout) == (0, alone.stdout)
+    assert together.returncode == 0
+    found, expected = json.loads(together.stdout), json.loads(alone.stdout)
+    assert (len(expected.pop("warnings")), found.pop("warnings")) == (1, [])
+    assert found == expected
 
 
 def test_a_node_that_dies_in_the_middle_changes_nothing(
