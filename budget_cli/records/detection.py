@@ -19,6 +19,7 @@ from budget_cli.schema.lookup import (
     rows_of_table,
     split_records,
     value_at,
+    value_or_none,
 )
 from budget_cli.schema.paths import Expression, Place
 from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, choose, is_canonical, rank
@@ -234,8 +235,4 @@ def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:
 
 def _value(sample: dict[str, Any], fields: Fields, name: str) -> Any:
     """Return the value of a field, unchecked; None if it is missing or null."""
-    try:
-        value = value_at(sample, fields.paths[name])
-    except Invalid:
-        return None
-    return None if value is MISSING else value
+    return value_or_none(sample, fields.paths[name])

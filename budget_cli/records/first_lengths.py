@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from budget_cli.schema.fields import Fields
-from budget_cli.schema.json_values import Invalid, canonical, count_characters
-from budget_cli.schema.lookup import MISSING, value_at
+from budget_cli.schema.json_values import canonical, count_characters
+from budget_cli.schema.lookup import value_or_none
 from budget_cli.schema.parsing import place_text
 
 TELLING = 8  # tokens; shorter texts may have as many characters by chance
@@ -182,8 +182,4 @@ def _length(sample: dict[str, Any], fields: Fields) -> float | None:
 
 
 def _at(sample: dict[str, Any], fields: Fields, name: str) -> Any:
-    try:
-        value = value_at(sample, fields.paths[name])
-    except Invalid:
-        return None
-    return None if value is MISSING else value
+    return value_or_none(sample, fields.paths[name])

@@ -23,7 +23,15 @@ from budget_cli.records.values import (
 )
 from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid, exact_sum, generated_texts, type_name
-from budget_cli.schema.lookup import MISSING, NotASample, count_elements, root_keys, split_records, value_at
+from budget_cli.schema.lookup import (
+    MISSING,
+    NotASample,
+    count_elements,
+    root_keys,
+    split_records,
+    value_at,
+    value_or_none,
+)
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place, traverses_list
 
@@ -254,11 +262,7 @@ def _extra_of_each(record: dict[str, Any], fields: Fields, name: str, size: int)
 
 
 def _extra_at(record: dict[str, Any], fields: Fields, name: str) -> Any:
-    try:
-        value = value_at(record, fields.paths[name])
-    except Invalid:
-        return None
-    return None if value is MISSING else value
+    return value_or_none(record, fields.paths[name])
 
 
 def _read_extra(value: Any, name: str, fields: Fields) -> Any:

@@ -53,6 +53,15 @@ def value_at(record: Any, path: Place) -> Any:
     return record
 
 
+def value_or_none(record: Any, place: Place) -> Any:
+    """Return the value at a place, unchecked; None if it is missing or null, or the place does not lead to one."""
+    try:
+        value = value_at(record, place)
+    except Invalid:
+        return None
+    return None if value is MISSING else value
+
+
 def split_records(value: Any, fields: Fields) -> list[Any]:
     """Return the records that the value of a line holds.
 
