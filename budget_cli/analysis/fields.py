@@ -56,7 +56,12 @@ class Inventory(NamedTuple):
 
 
 def take_inventory(
-    values: Sequence[Any], fields: Fields, preset: str, fits: Sequence[Fit], numbers: Sequence[str] = ()
+    values: Sequence[Any],
+    fields: Fields,
+    preset: str,
+    fits: Sequence[Fit],
+    numbers: Sequence[str] = (),
+    extras: Sequence[str] = (),
 ) -> Inventory:
     """Take the inventory of the values of some lines.
 
@@ -66,9 +71,10 @@ def take_inventory(
         preset: name of the preset in use.
         fits: how well other presets fit.
         numbers: keys of numbers that might be rewards, if there is no total.
+        extras: optional fields that are to be looked for, too.
     """
     samples = detection.samples(values, fields)
-    found = [_coverage(samples, fields, name) for name in KINDS]
+    found = [_coverage(samples, fields, name) for name in (*KINDS, *extras)]
     places = [fields.paths[n] for found_one in found if found_one.samples for n in names_for(found_one.name)]
     if any((f.place or "").startswith(TOKENS_OF) for f in found):
         places.append(fields.paths["response_text"])
@@ -124,9 +130,10 @@ def _left_out(values: Sequence[Any], samples: Sequence[dict[str, Any]], fields: 
 def _coverage(samples: Sequence[Any], fields: Fields, name: str) -> FieldCoverage:
     if name == "prompt_id" and fields.group:
         return FieldCoverage(name, f"each {fields.group}", len(samples), None)
-    count, example, place = 0, None, fields.paths[name]
+    names = ("rewards",) if name == "reward" and fields.scored_by == "rewards" else names_for(name)
+    count, example, place = 0, None, fields.paths[names[0]]
     for sample in samples:
-        for candidate in (fields.paths[each] for each in names_for(name)):
+        for candidate in (fields.paths[each] for each in names):
             try:
                 value = value_at(sample, candidate)
             except Invalid:

@@ -184,11 +184,33 @@ class Placement:
         self.length_warnings: list[str] = []
         self.first_lengths = FirstLengths()  # the same, if optional fields are read
         self._preset, self._preset_files = options.preset, options.presets or []
+        self._applied = presets.CANONICAL  # name of the preset, once the dump is known
+        if self._preset_files:
+            self.presets()  # whatever else is read, a file that is no presets is refused
 
     @property
     def mapped(self) -> Fields:
         """The canonical fields with the user's mappings, without a preset."""
         return self.bare.with_places(self.places)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that are given, as in the header of a summary; without those that have a key of their own."""
+        given = {
+            "preset": self._preset,
+            "presets": sorted({os.path.basename(path) for path in self._preset_files}),
+            "keep": sorted({*self.keep}),
+            "ids_per_file": self._ids_per_file,
+            "ignore_unneeded": self.bare.ignore_unneeded,
+            "tokenizer": None if self.bare.tokenizer is None else self.bare.tokenizer.label,
+        }
+        return {name: value for name, value in given.items() if value}
+
+    @property
+    def applied(self) -> dict[str, Any]:
+        """The same with the preset that fits this dump."""
+        options = {name: value for name, value in self.options.items() if name != "preset"}
+        return options | ({} if self._applied == presets.CANONICAL else {"preset": self._applied})
 
     @property
     def named(self) -> set[str]:
@@ -262,6 +284,7 @@ class Placement:
         """
         records = [source for source in found if source.kind is not Kind.SUMMARY]
         if not records:
+            self._require_reasons(self.reasons if self.keep else ())
             return self.mapped if not optional else self._without(self.mapped, optional)
         fields = self.with_kept(self._placed(records, quiet, in_full))
         if self._ids_per_file and not fields.group:
@@ -281,17 +304,21 @@ class Placement:
             UsageProblem: nothing is left out for such a reason.
         """
         reasons = {reason for reason, _ in fields.leave_out if reason != WHERE} | {fields.empty_reason} - {""}
-        for reason in self.keep:
-            if reason not in (presets.ALL, *reasons):
-                known = ", ".join(sorted(reasons))
-                has = f"expected all, or one of {known}" if known else "the preset in use leaves nothing out"
-                raise UsageProblem(f"--keep {reason}: no sample is left out for this reason; {has}")
+        self._require_reasons(reasons)
         kept = set(self.keep) | (reasons - UNUSABLE if presets.ALL in self.keep else set())
         return replace(
             fields,
             leave_out=tuple((reason, place) for reason, place in fields.leave_out if reason not in kept),
             empty_reason="" if fields.empty_reason in kept else fields.empty_reason,
         )
+
+    def _require_reasons(self, reasons: Collection[str]) -> None:
+        """Refuse a value of `--keep` that is none of these reasons."""
+        for reason in self.keep:
+            if reason not in (presets.ALL, *reasons):
+                known = ", ".join(sorted({*reasons} - {WHERE}))
+                has = f"expected all, or one of {known}" if known else "the preset in use leaves nothing out"
+                raise UsageProblem(f"--keep {reason}: no sample is left out for this reason; {has}")
 
     @property
     def reasons(self) -> list[str]:
@@ -334,6 +361,7 @@ class Placement:
                 return fields
         start = detection.sniff(records)
         preset = self.preset(start)
+        self._applied = presets.CANONICAL if preset is None else preset.name
         if preset is None:
             if start.is_table:
                 mapped = replace(mapped, records=TABLE, document=start.is_document)

@@ -131,6 +131,16 @@ class Session:
             return None
         return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers.values()))))
 
+    def summary_settings(self) -> dict[str, Any]:
+        """Return the settings of a summary of the sources, some of which may be summaries themselves."""
+        from budget_cli.scanning import summary
+
+        headers = inputs.summary_headers(self.found)
+        of_records = summary.settings_of(self.fields, self.placement.applied)
+        if not headers:
+            return of_records
+        return summary.merged_settings(headers, of_records if len(headers) < len(self.found) else None)
+
     def why_unchecked(self, spec: ObservationSpec) -> str | None:
         """Return why the summaries among the sources cannot be checked; None if they can."""
         headers = inputs.summary_headers(self.found)
@@ -244,10 +254,10 @@ class Session:
         if spec.by:
             raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which has no individual records")
         _require_once(self.found, headers)
-        summary.require_left_out(headers, self.placement.where, self.placement.keep)
-        summary.require_as_given(headers, self.placement.places, self.placement.bare.group, self.placement.joins_steps)
         summary.require_one_tokenizer(headers, self.fields)
-        summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found))
+        given = self.placement
+        summary.require_as_given(headers, given.places, given.bare.group, given.joins_steps, given.where, given.options)
+        summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found), given.applied)
         if spec.observe is None or spec.sources_apart:
             return spec.observe
         reason = summary.missing_evidence(headers, spec.observe)

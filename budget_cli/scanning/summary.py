@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,20 +33,28 @@ from budget_cli.scanning.summary_checks import (
 )
 from budget_cli.schema.fields import KINDS, UNUSABLE, WHERE, Fields
 from budget_cli.schema.parsing import place_text
-from budget_cli.schema.paths import Place
+from budget_cli.schema.paths import Place, Step
+from budget_cli.schema.presets import ALL, CANONICAL
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import SUMMARY, Source
 
 SCHEMA = f"budget-cli/{SUMMARY}"
 MOST_STEPS = 2  # in a header: whether there is one step is all that anybody asks
+ALIKE = ("fields", "records_are", "group", "prompts_of_steps", "leave_out")  # settings; the last two since 0.2
 NEED_OF = {"response_length": "length", "log_prob": "log_probs", "old_log_prob": "log_probs"}  # in a header's `needs`
 DAMAGED = "seen: not the evidence of a summary"
 LONGEST = 64 << 20  # bytes of a header, as of a line of records (--max-line-bytes)
 
 
-def settings_of(fields: Fields) -> dict[str, Any]:
-    """Return the settings that must be equal for everything that is folded together."""
+def settings_of(fields: Fields, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the settings of a summary, most of which must be equal for everything that is folded together.
+
+    Args:
+        fields: what is read from the records.
+        options: the options for that, as in a header, but for places.
+    """
+    moved = {name: place_text(place) for name, place in fields.places if name not in KINDS and place != (Step(name),)}
     return {
         "fields": {name: place_text(fields.paths[name]) for name in KINDS},
         "records_are": fields.records,
@@ -54,6 +62,7 @@ def settings_of(fields: Fields) -> dict[str, Any]:
         "prompts_of_steps": fields.prompts_of_steps,
         "needs": {"length": fields.needs_length, "log_probs": fields.needs_log_probs},
         **({"leave_out": _leave_out(fields)} if fields.leave_out or fields.empty_reason else {}),
+        "options": {"places": moved, **(options or {})},
     }
 
 
@@ -86,7 +95,11 @@ def header_of(source: Source) -> dict[str, Any]:
 
 
 def require_alike(
-    headers: Mapping[str, dict[str, Any]], fields: Fields, budgets: Sequence[int], beside_records: bool
+    headers: Mapping[str, dict[str, Any]],
+    fields: Fields,
+    budgets: Sequence[int],
+    beside_records: bool,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """Check that these summaries can be folded together and hold what the command needs.
 
@@ -95,13 +108,14 @@ def require_alike(
         fields: what the coefficients need, and what is read from records.
         budgets: tokens.
         beside_records: True if records are read, too; then the summaries must have been made with the same fields.
+        options: those for the records, as in a header.
 
     Raises:
         UsageProblem: a summary has no such budget, lengths or log-probs, or was made with different fields.
     """
     first, expected = next(iter(headers.items()))
     if beside_records:
-        first, expected = "the records", settings_of(fields)
+        first, expected = "the records", settings_of(fields, options)
     for name, header in headers.items():
         for budget in budgets:
             if budget not in header["budgets"]:
@@ -118,7 +132,7 @@ def require_alike(
                 raise UsageProblem(
                     f"{name}: this summary has {what} of {known:,} of {header['responses']:,} responses: give {instead}"
                 )
-        for setting in ("fields", "records_are", "group", "prompts_of_steps", "leave_out"):  # the last two since 0.2
+        for setting in ALIKE:
             nothing: Any = {} if setting == "leave_out" else False
             has, wanted = header.get(setting, nothing), expected.get(setting, nothing)
             if has != wanted:
@@ -127,51 +141,113 @@ def require_alike(
                     f"{name}: this summary was made with {setting} {one}, but {first} with {other}: they cannot be"
                     " combined"
                 )
-
-
-def require_left_out(headers: Mapping[str, dict[str, Any]], where: str | None, keep: Sequence[str]) -> None:
-    """Check that these summaries leave out what `--where` and `--keep` say, as their samples can no longer be judged.
-
-    Raises:
-        UsageProblem: one was made with another selection of samples.
-    """
-    for name, header in headers.items():
-        left_out = header.get("leave_out", {})
-        again = "a summary holds no single records, so summarize again with it"
-        if where is not None and left_out.get(WHERE) != where:
-            made = f"with --where {left_out[WHERE]!r}" if WHERE in left_out else "without --where"
-            raise UsageProblem(f"--where {where!r}: {name} was made {made}: {again}")
-        for reason in keep:
-            if reason in left_out or (reason == "all" and set(left_out) - {WHERE, *UNUSABLE}):
-                raise UsageProblem(f"--keep {reason}: {name} was made without it: {again}")
+        apart = [part["options"].get("ids_per_file", False) for part in (header, expected) if "options" in part]
+        if len({*apart}) > 1:
+            one, other = ("with --ids-per-file" if each else "without" for each in apart)
+            raise UsageProblem(f"{name}: this summary was made {one}, but {first} {other}: they cannot be combined")
 
 
 def require_as_given(
-    headers: Mapping[str, dict[str, Any]], places: Mapping[str, Place], group: str, joins_steps: bool
+    headers: Mapping[str, dict[str, Any]],
+    places: Mapping[str, Place],
+    group: str,
+    joins_steps: bool,
+    where: str | None,
+    options: Mapping[str, Any],
 ) -> None:
-    """Check that these summaries were made with the options for fields and prompts that are given now.
+    """Check that these summaries were made with the options for fields, prompts and samples that are given now.
 
     Args:
         headers: by the name of the summary.
         places: those that the user gives, by field.
         group: what a prompt is by `--group` or `--group-size`, as in a header; "": not given.
         joins_steps: True with `--group prompt`.
+        where: the value of `--where`.
+        options: the other options that are given, as in a header.
 
     Raises:
         UsageProblem: one was made without such an option, which would have no effect.
     """
     for name, header in headers.items():
-        again = "a summary holds no single records, so summarize again with it"
+        left_out, made = header.get("leave_out", {}), header.get("options")
         if joins_steps and header.get("prompts_of_steps"):
-            raise UsageProblem(f"--group prompt: {name} was made with prompts of steps: {again}")
-        if group and header["group"] != group:
+            _refuse_option("--group prompt", name, "was made with prompts of steps")
+        if group and header.get("group", "") != group:
             given = f"--group-size {group.partition(' ')[0]}" if group.endswith(" lines") else f"--group {group}"
-            raise UsageProblem(f"{given}: {name} was made without it: {again}")
+            _refuse_option(given, name)
+        if where is not None and left_out.get(WHERE) != where:
+            was = f"was made with --where {left_out[WHERE]!r}" if WHERE in left_out else "was made without it"
+            _refuse_option(f"--where {where!r}", name, was)
         for field, place in places.items():
-            made = header["fields"].get(field)
-            if made not in (None, place_text(place)) and header["needs"].get(NEED_OF.get(field, ""), True):
-                given = f"--field {field}={place_text(place)}"
-                raise UsageProblem(f"{given}: {name} was made with {field}={made}: {again}")
+            text, known = place_text(place), header["fields"] if field in KINDS or made is None else made["places"]
+            there = known.get(field, None if made is None else field)
+            if there != text and header.get("needs", {}).get(NEED_OF.get(field, ""), True):
+                was = UNKNOWN if there is None else f"was made with {field}={there}"
+                _refuse_option(f"--field {field}={text}", name, was)
+        for option, value in options.items():
+            for given, flag in _flags(option, value):
+                if not _was_made_with(option, given, made or {}, left_out):
+                    _refuse_option(flag, name, UNKNOWN if made is None else _made_with(option, made))
+
+
+UNKNOWN = "was made by an earlier version, which does not say whether with it"
+
+
+def _refuse_option(given: str, name: str, why: str = "was made without it") -> NoReturn:
+    raise UsageProblem(
+        f"{given}: {name} {why}: a summary holds no single records, so leave it out, or summarize again with it"
+    )
+
+
+def _flags(option: str, value: Any) -> list[tuple[Any, str]]:
+    """Return each value of an option with what the user gave."""
+    flag = f"--{option.replace('_', '-')}"
+    if value is True:
+        return [(value, flag)]
+    return [(each, f"{flag} {each}") for each in (value if isinstance(value, list) else [value])]
+
+
+def _was_made_with(option: str, given: Any, made: Mapping[str, Any], left_out: Mapping[str, str]) -> bool:
+    """True if a summary with these options was made with this value of an option."""
+    has = made.get(option)
+    if option == "preset":
+        return bool(given == (has or CANONICAL))
+    if option == "tokenizer":
+        return bool(given.rpartition("@")[2] == (has or "").rpartition("@")[2])
+    if option == "keep" and given == ALL:
+        return bool(made) and not set(left_out) - {WHERE, *UNUSABLE}
+    if option == "keep" and ALL in (has or []) and given not in left_out:
+        return True
+    return given in has if isinstance(has, list) else bool(given == has)
+
+
+def _made_with(option: str, made: Mapping[str, Any]) -> str:
+    has = made.get(option)
+    return "was made without it" if not has else f"was made with {has if isinstance(has, str) else ', '.join(has)}"
+
+
+def merged_settings(headers: Mapping[str, dict[str, Any]], of_records: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the settings of a summary of these summaries, which can be folded together.
+
+    Args:
+        headers: by the name of the summary.
+        of_records: the settings of the records that are read along with them; None: there are none.
+
+    Returns:
+        The settings; of the options, those with which all of them were made.
+    """
+    parts = [*([] if of_records is None else [of_records]), *headers.values()]
+    merged = {name: parts[0][name] for name in (*ALIKE, "needs") if name in parts[0]}
+    merged["needs"] = {
+        need: all(part.get("needs", {}).get(need, True) for part in parts) for need in merged.get("needs", {})
+    }
+    if all("options" in part for part in parts):
+        first, *others = (part["options"] for part in parts)
+        merged["options"] = {
+            name: value for name, value in first.items() if all(other.get(name) == value for other in others)
+        }
+        merged["options"].setdefault("places", {})
+    return merged
 
 
 def _length_origins(header: dict[str, Any]) -> Counter[str]:

@@ -103,6 +103,24 @@ def _is_rejection(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == wanted.keys() and all(fit(value[k]) for k, fit in wanted.items())
 
 
+def _are_options(value: Any) -> bool:
+    texts = _list_of(_is_text)
+    wanted: dict[str, Callable[[Any], bool]] = {
+        "places": _map_to(_is_text),
+        "preset": _is_text,
+        "presets": texts,
+        "keep": texts,
+        "ids_per_file": lambda given: given is True,
+        "ignore_unneeded": lambda given: given is True,
+        "tokenizer": _is_text,
+    }
+    return (
+        isinstance(value, dict)
+        and "places" in value
+        and all(name in wanted and wanted[name](given) for name, given in value.items())
+    )
+
+
 def _is_tally(value: Any) -> bool:
     return isinstance(value, dict) and set(TALLY[:3]) <= set(value) <= set(TALLY) and all(map(whole, value.values()))
 
@@ -144,6 +162,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "prompts_of_steps": ("true or false", lambda value: isinstance(value, bool)),
     "needs": ("true or false for each field", _map_to(lambda value: isinstance(value, bool))),
     "leave_out": ("an expression for each reason", _map_to(_is_text)),
+    "options": ("values of options", _are_options),
     "steps": ("texts and whole numbers", _list_of(_is_label)),
     "columns": ("different names", lambda value: _are_distinct(value, _is_text)),
     "prompts": (COUNT, whole),
@@ -171,6 +190,7 @@ SINCE = {
     "prompts_of_steps",
     "needs",
     "leave_out",
+    "options",
     "steps",
     "rows",
     "length_origins",

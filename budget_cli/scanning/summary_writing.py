@@ -7,7 +7,7 @@ distributed. Numbers are written so that they read back unchanged; docs/summarie
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +30,13 @@ TALLY_COUNTERS = ("by_code", "by_absent_field", "left_out", "length_origins")
 CHUNK = 1 << 13  # prompts converted to Python's numbers at a time
 
 
-def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | None = None) -> Iterator[bytes]:
+def write(
+    scan: Scan,
+    fields: Fields,
+    layout: Layout,
+    spec: ObservationSpec | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[bytes]:
     """Yield the header, then the lines of the prompts in order of first occurrence.
 
     Counts in the scan which prompts recur in later sources, as only here the ids of all sources come together.
@@ -40,6 +46,7 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
         fields: what was read from the records.
         layout: the budgets of the scan.
         spec: what was observed; None: write no evidence.
+        settings: as `settings_of` returns them, if they are not only those of the fields.
     """
     sources = [result.groups for result in scan.source_results]
     total = Lengths()
@@ -56,7 +63,7 @@ def write(scan: Scan, fields: Fields, layout: Layout, spec: ObservationSpec | No
     header = {
         "schema": SCHEMA,
         "budgets": layout.budgets,
-        **settings_of(fields),
+        **(settings_of(fields) if settings is None else settings),
         "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],
         "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written],
         "prompts": len(ids),

@@ -173,7 +173,7 @@ def test_a_summary_is_not_asked_for_another_selection(budget_cli: Run, tmp_path:
     assert budget_cli("loss", part, paths[1], *WHERE, "-B", "20").returncode == 0
     for arguments, message in (
         ((part, "--where", "step == `1`"), "was made with --where '!failed || step == `3`'"),
-        ((other, *WHERE), "was made without --where"),
+        ((other, *WHERE), "was made without it"),
         ((part, other), "was made with leave_out where="),
     ):
         done = budget_cli("loss", *arguments, "-B", "20")

@@ -171,7 +171,7 @@ def test_an_option_that_a_summary_was_made_without_is_refused_rather_than_withou
     needs = ("-B", "1024", "--kl-coef", "0")
     budget_cli("summarize", FILES[0], FILES[1], *needs, *made_with, "-o", tmp_path / "s")
     records = budget_cli("loss", FILES[0], FILES[1], *needs, *made_with).stdout
-    again = "a summary holds no single records, so summarize again with it"
+    again = "a summary holds no single records, so leave it out, or summarize again with it"
     for command in ("loss", "check", "sweep", "compare"):
         files = [tmp_path / "s"] * (2 if command == "compare" else 1)
         done = budget_cli(command, *files, *(needs if command != "sweep" else ("-B", "1024", "--alpha", "0")), *given)

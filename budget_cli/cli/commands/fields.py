@@ -40,6 +40,7 @@ FieldsFormatOption = Annotated[
 @console.exits
 def command(
     *,
+    context: typer.Context,
     files: options.Files = None,
     fields: FieldOptions,
     format: FieldsFormatOption = FieldsFormat.TABLE,
@@ -51,12 +52,15 @@ def command(
     first file, of the second only to compare ids, and computes nothing.
     """
     output.require_writable(screen.output)
+    source = context.get_parameter_source("ignore_unneeded")
+    if fields.ignore_unneeded and source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
+        raise UsageProblem("--ignore-unneeded: fields rejects no record: leave it out here, and give it to loss")
     from budget_cli.analysis.fields import take_inventory  # numpy from here on: not for --help
     from budget_cli.cli import inputs
     from budget_cli.records import detection
     from budget_cli.rendering import fields as rendering
     from budget_cli.schema import presets
-    from budget_cli.schema.fields import Fields
+    from budget_cli.schema.fields import EXTRAS, Fields
 
     placement = inputs.Placement(fields, Fields())
     known = placement.presets()
@@ -76,7 +80,8 @@ def command(
         places, name = preset.apply_to(placement.bare).with_places(placement.places), preset.name
     places = placement.with_kept(places)
     near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
-    inventory = take_inventory(start.values, places, name, near, detection.numeric_keys(start, preset))
+    numbers, named = detection.numeric_keys(start, preset), [one for one in EXTRAS if one in placement.named_extras]
+    inventory = take_inventory(start.values, places, name, near, numbers, named)
     warnings = (*inventory.warnings, *placement.warnings(found, start, preset))
     inventory = inventory._replace(warnings=warnings)
     is_json = format is FieldsFormat.JSON

@@ -83,7 +83,8 @@ def command(
         scan.notes.append(f"left out: {described(scan.tally.left_out)}")
     reasons = session.reasons()
     with output.sink(to.output) as put:
-        for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe)):
+        settings = session.summary_settings()
+        for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe, settings)):
             put(piece)
     session.report(reasons, on_screen=False, most=None if to.verbose else FIRST_TEN.first)
     return session.exit_code(reasons)
