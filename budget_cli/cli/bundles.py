@@ -139,6 +139,12 @@ class InventoryOptions(Bundle):
     color: options.WhenColour = Colour.AUTO
 
 
+def is_typed(context: typer.Context, name: str) -> bool:
+    """True if the command line gives this option, rather than the environment, the settings file or its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def as_arguments(bundle: Bundle, without: Collection[str] = ()) -> list[str]:
     """Return the arguments of a command line that give the options of a bundle their values, but for the defaults.
 

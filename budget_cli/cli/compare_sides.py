@@ -1,12 +1,14 @@
 """BASE and NEW of a comparison, each a dump to scan or an earlier result of `loss --format json`."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Collection, Sequence
 
 from budget_cli.analysis import compare, verdict
 from budget_cli.analysis.compare import Comparison, Moved, Order
 from budget_cli.analysis.earlier_result import EarlierResult, from_result
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthSource, compute_loss, length_source
 from budget_cli.analysis.verdict import Reason
+from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.session import Session
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.ids import Key
@@ -94,19 +96,29 @@ class Side:
         return compare.from_loss(compute_loss(scan.groups, coefficients, scan.tally, aggregate), scan.tally)
 
 
-def common_settings(sides: Sequence[Side], given: Coefficients, aggregate: Aggregate) -> tuple[Coefficients, Aggregate]:
+def common_settings(
+    sides: Sequence[Side], given: Coefficients, aggregate: Aggregate, typed: Collection[str] = ()
+) -> tuple[Coefficients, Aggregate]:
     """Return the coefficients and the aggregate of both sides: as given, or those of earlier results.
 
+    Args:
+        sides: BASE and NEW.
+        given: the coefficients of the command line, or their defaults.
+        aggregate: the same of the aggregate.
+        typed: the names of the options that the command line gives.
+
     Raises:
-        UsageProblem: the sides were computed with different ones, so the losses cannot be compared.
+        UsageProblem: the sides were computed with different ones, so the losses cannot be compared, or with others than
+            the command line gives; or they are results, and an option says how to read records.
     """
     results = [(side.name, side.earlier) for side in sides if side.earlier is not None]
     if not results:
         return given, aggregate
     (_, first), *_ = results
     common = given._replace(token_budget=given.token_budget or first.coefficients.token_budget)
-    if len(results) == len(sides) and given.token_budget is None:
-        common, aggregate = first.coefficients, first.aggregate  # no dump, so the options do not apply
+    if len(results) == len(sides):
+        _require_of_results(first, given, aggregate, typed)
+        common, aggregate = first.coefficients, first.aggregate
     for name, result in results:
         if (result.coefficients, result.aggregate) != (common, aggregate):
             raise UsageProblem(
@@ -114,6 +126,31 @@ def common_settings(sides: Sequence[Side], given: Coefficients, aggregate: Aggre
                 f" {_flags(common, aggregate)}: both must use the same"
             )
     return common, aggregate
+
+
+def _require_of_results(
+    first: EarlierResult, given: Coefficients, aggregate: Aggregate, typed: Collection[str]
+) -> None:
+    """Refuse options without an effect on two results, which hold no records and were computed before.
+
+    Raises:
+        UsageProblem: such an option is given.
+    """
+    for name in inspect.get_annotations(FieldOptions):
+        if name in typed:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageProblem(f"{flag}: BASE and NEW are results, which hold no records: give it to budget-cli loss")
+    wanted = {name: value for name, value in given._asdict().items() if name in typed} | (
+        {"aggregate": aggregate} if "aggregate" in typed else {}
+    )
+    has = {**first.coefficients._asdict(), "aggregate": first.aggregate}
+    for name, value in wanted.items():
+        if value != has[name]:
+            flag = f"--{name.replace('_', '-')} {value}"
+            raise UsageProblem(
+                f"{flag}: BASE and NEW are results, computed with {_flags(first.coefficients, first.aggregate)}: leave"
+                " it out, or give it to budget-cli loss"
+            )
 
 
 def _flags(coefficients: Coefficients, aggregate: Aggregate) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from budget_cli.analysis.numbers import MOST_TOKENS
 from budget_cli.cli import options
-from budget_cli.cli.bundles import Bundle, VerdictOptions
+from budget_cli.cli.bundles import Bundle, VerdictOptions, is_typed
 from budget_cli.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -240,8 +240,7 @@ class SweepOptions(Bundle):
             return self
 
         def typed(name: str) -> str | None:
-            source = context.get_parameter_source(name)
-            return getattr(self, name) if source is not None and source.name == "COMMANDLINE" else None
+            return getattr(self, name) if is_typed(context, name) else None
 
         return self.changed(token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
 

@@ -313,3 +313,27 @@ def test_summaries_are_paired_like_the_dumps_that_they_replace(budget_cli: Run, 
         del answer["base"]["name"], answer["new"]["name"]
     assert of_dumps == of_summaries == mixed
     assert of_dumps["pairing"] == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("option", "refusal"),
+    [
+        ("--where step", "--where: BASE and NEW are results, which hold no records: give it to budget-cli loss"),
+        ("--ids-per-file", "--ids-per-file: BASE and NEW are results, which hold no records: give it to budget-cli"),
+        ("--beta 0.5", "--budget-penalty-coef 0.5: BASE and NEW are results, computed with -B 100 --beta 0.01 --alpha"),
+        ("-B 99", "--token-budget 99: BASE and NEW are results, computed with -B 100 --beta 0.01 --alpha 0.1: leave it"),
+        ("--aggregate prompt", "--aggregate prompt: BASE and NEW are results, computed with -B 100 --beta 0.01"),
+        ("-B 100 --beta 0.01 --aggregate response", ""),
+    ],
+)
+def test_an_option_has_an_effect_on_two_results_or_is_refused(
+    budget_cli: Run, earlier: Path, option: str, refusal: str
+) -> None:
+    done = budget_cli("compare", earlier, earlier, *option.split())
+    assert done.returncode == (2 if refusal else 0)
+    assert done.stderr.decode().startswith(f"budget-cli: {refusal}") if refusal else not done.stderr
+
+
+def test_the_settings_do_not_keep_results_from_being_compared(budget_cli: Run, earlier: Path) -> None:
+    (earlier.parent / "budget-cli.toml").write_text('field = ["reward=score"]\nbeta = 0.5\n')
+    assert budget_cli("compare", "base.json", "base.json", cwd=earlier.parent).returncode == 0

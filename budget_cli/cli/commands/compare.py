@@ -1,5 +1,7 @@
 """`budget-cli compare BASE NEW`: how two dumps differ, with standard errors."""
 
+import typer
+
 from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
@@ -7,6 +9,7 @@ from budget_cli.cli.bundles import (
     ReadingOptions,
     ScreenOptions,
     VerdictOptions,
+    is_typed,
 )
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import Base, CompareFormat, CompareOptions, New
@@ -29,6 +32,7 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 @console.exits
 def command(
     *,
+    context: typer.Context,
     base: Base,
     new: New,
     coefficients: CoefficientOptions,
@@ -64,7 +68,8 @@ def command(
     if base == new == "-":
         raise UsageProblem("BASE and NEW are both standard input: give one of them as a file")
     sides = Side(base, sessions[0]), Side(new, sessions[1])
-    common, weighing = common_settings(sides, given, aggregate.value)
+    typed = [name for name in context.params if is_typed(context, name)]
+    common, weighing = common_settings(sides, given, aggregate.value, typed)
     for side in sides:
         if side.earlier is None:
             coefficients.changed(token_budget=common.token_budget).require_budget()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import FieldOptions, InventoryOptions
+from budget_cli.cli.bundles import FieldOptions, InventoryOptions, is_typed
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def command(
     first file, of the second only to compare ids, and computes nothing.
     """
     output.require_writable(screen.output)
-    source = context.get_parameter_source("ignore_unneeded")
-    if fields.ignore_unneeded and source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
+    if fields.ignore_unneeded and is_typed(context, "ignore_unneeded"):
         raise UsageProblem("--ignore-unneeded: fields rejects no record: leave it out here, and give it to loss")
     from budget_cli.analysis.fields import take_inventory  # numpy from here on: not for --help
     from budget_cli.cli import inputs
