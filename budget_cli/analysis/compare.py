@@ -14,6 +14,7 @@ for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (
 """
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -61,6 +62,14 @@ class ResponseCounts(NamedTuple):
     new: int
 
 
+class LeftOutCounts(NamedTuple):
+    """Numbers of samples that are left out for a reason."""
+
+    base: int
+    new: int
+    delta: int  # new − base
+
+
 class Moved(NamedTuple):
     """A prompt that both dumps have: means over its responses, and new − base."""
 
@@ -86,6 +95,7 @@ class Comparison(NamedTuple):
     coefficients: Coefficients
     prompts: PromptCounts
     responses: ResponseCounts
+    left_out: Mapping[str, LeftOutCounts]  # by reason; empty until `left_out_counts` is added
     loss: Difference
     reward: Difference  # mean
     adjusted_reward: Difference  # mean of r − β·e
@@ -148,8 +158,15 @@ def compare_groups(
             pairing.only_new.size,
         ),
         ResponseCounts(int(one.n[pairing.base].sum()), int(two.n[pairing.new].sum())),
+        {},
         **{name: _difference(of_base.get(name), of_new.get(name), pairing.paired) for name in QUANTITIES},
     )
+
+
+def left_out_counts(base: Mapping[str, int], new: Mapping[str, int]) -> dict[str, LeftOutCounts]:
+    """Return the samples that are left out of two dumps, by reason."""
+    of = {reason: (base.get(reason, 0), new.get(reason, 0)) for reason in dict.fromkeys((*base, *new))}
+    return {reason: LeftOutCounts(one, two, two - one) for reason, (one, two) in of.items()}
 
 
 def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
@@ -179,7 +196,7 @@ def compare_results(
         differences[name] = Difference(one, two, delta, None, None)
     prompts = PromptCounts(base.prompts, new.prompts, 0, None, None)
     responses = ResponseCounts(base.responses, new.responses)
-    return Comparison("none", aggregate, coefficients, prompts, responses, **differences)
+    return Comparison("none", aggregate, coefficients, prompts, responses, {}, **differences)
 
 
 @quiet_overflow

@@ -613,7 +613,12 @@ def number_names(kind: type = Loss, prefix: str = "") -> list[str]:
 def number_at(result: object, path: str) -> float | None:
     """Return the number of a result at its dotted path; 0 for a reason for which no sample is left out."""
     for name in path.split("."):
-        result = result.get(name, 0) if isinstance(result, Mapping) else getattr(result, name)
+        if isinstance(result, Mapping):
+            result = result.get(name)
+            if result is None:
+                return 0
+        else:
+            result = getattr(result, name)
     return result  # type: ignore[return-value]  # the path names a number
 
 

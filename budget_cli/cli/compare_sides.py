@@ -163,6 +163,14 @@ def compare_sides(
     base: Side, new: Side, coefficients: Coefficients, aggregate: Aggregate, order: Order, top: int
 ) -> tuple[Comparison, list[Moved]]:
     """Compare the sides and rank the prompts that moved most; set `only_here` on each side."""
+    comparison, moved = _compared(base, new, coefficients, aggregate, order, top)
+    left_out = compare.left_out_counts(base.tally.left_out, new.tally.left_out)
+    return comparison._replace(left_out=left_out), moved
+
+
+def _compared(
+    base: Side, new: Side, coefficients: Coefficients, aggregate: Aggregate, order: Order, top: int
+) -> tuple[Comparison, list[Moved]]:
     if base.earlier is not None or new.earlier is not None:
         earlier, later = base.result(coefficients, aggregate), new.result(coefficients, aggregate)
         return compare.compare_results(earlier, later, coefficients, aggregate), []

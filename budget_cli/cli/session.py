@@ -100,8 +100,9 @@ class Session:
         expressions = getattr(verdict_options, "fail_if", None) or []
         self.placement = Placement(fields, needs)
         names = number_names(result)
-        if result is Loss and any("left_out." in expression for expression in expressions):
-            names += [f"left_out.{reason}" for reason in self.placement.reasons]
+        if any("left_out." in expression for expression in expressions):
+            sides = [""] if result is Loss else [".base", ".new", ".delta"]
+            names += [f"left_out.{reason}{side}" for reason in self.placement.reasons for side in sides]
         self.gates = gates.parse(expressions, names)
         rejected, in_percent = verdict.parse_max_errors(verdict_options.max_errors)
         self.allowance = Allowance(

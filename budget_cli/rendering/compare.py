@@ -136,7 +136,8 @@ def json(
     precision: int,
 ) -> bytes:
     """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
-    body = rounded(as_dict(comparison), precision)
+    body = rounded(as_dict(comparison._replace(left_out={})), precision)
+    body["left_out"] = {reason: as_dict(counts) for reason, counts in comparison.left_out.items()}
     body["coefficients"] = as_dict(comparison.coefficients)
     result: dict[str, Any] = {
         "schema": SCHEMA,

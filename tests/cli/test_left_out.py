@@ -224,8 +224,36 @@ GATES = [
 
 
 @pytest.mark.parametrize(("gate", "code"), GATES)
-def test_gates_name_what_is_left_out(budget_cli: Run, gate: str, code: int) -> None:
-    assert budget_cli("loss", FAILED, *REWARDS, "--fail-if", gate).returncode == code
+@pytest.mark.parametrize("command", ["loss", "check", "sweep", "report"])
+def test_gates_name_what_is_left_out(budget_cli: Run, tmp_path: Path, command: str, gate: str, code: int) -> None:
+    rewards = REWARDS if command != "check" else ()
+    done = budget_cli(command, FAILED, *rewards, "--fail-if", gate, "-o", tmp_path / "answer")
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize(
+    ("gate", "code"),
+    [
+        ("left_out.failed.base > 1", 1),
+        ("left_out.failed.new > 0", 0),
+        ("left_out.failed.delta < -1", 1),
+        ("left_out.failed.delta < -2", 0),
+        ("left_out.no-trace.new > 0", 0),
+        ("left_out.failed > 0", 2),
+        ("left_out.fialed.new > 0", 2),
+    ],
+)
+def test_gates_of_a_comparison_name_what_is_left_out_of_both(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path, gate: str, code: int
+) -> None:
+    healthy = tmp_path / "healthy.jsonl"
+    healthy.write_text(json.dumps(episode("ok")) + "\n", encoding="utf-8")
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text(json.dumps(loss_json(FAILED, *REWARDS)), encoding="utf-8")
+    for base in (FAILED, earlier):
+        assert budget_cli("compare", base, healthy, *REWARDS, "--fail-if", gate).returncode == code
+    answer = json.loads(budget_cli("compare", FAILED, healthy, *REWARDS, "-f", "json").stdout)
+    assert answer["left_out"] == {"failed": {"base": 2, "new": 0, "delta": -2}}
 
 
 REFUSED = [

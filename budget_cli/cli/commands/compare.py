@@ -52,7 +52,8 @@ def command(
     no longer has prompts, so it is compared as a whole, without standard errors.
 
     A gate names a quantity (loss, reward, adjusted_reward, log_ratio, length, over_budget, zero_variance) and one of
-    base, new, delta (new - base), se (its standard error) and z (delta / se), as in 'loss.delta > 0.05'.
+    base, new, delta (new - base), se (its standard error) and z (delta / se), as in 'loss.delta > 0.05'. Samples that
+    are left out have base, new and delta for each reason: 'left_out.failed.new > 0'.
     """
     output.require_writable(screen.output)
     from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
