@@ -137,6 +137,7 @@ def json(
 ) -> bytes:
     """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
     body = rounded(as_dict(comparison._replace(left_out={})), precision)
+    del body["left_out"]  # to follow the quantities
     body["left_out"] = {reason: as_dict(counts) for reason, counts in comparison.left_out.items()}
     body["coefficients"] = as_dict(comparison.coefficients)
     result: dict[str, Any] = {
