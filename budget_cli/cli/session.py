@@ -31,8 +31,6 @@ from budget_cli.cli.inputs import LABEL, Placement
 from budget_cli.cli.options import Aggregate, Engine
 from budget_cli.cli.progress import progress_over
 from budget_cli.errors import Exit, UsageProblem
-from budget_cli.evidence import responses
-from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import FIRST_TEN, LISTED, Rejection, RejectionLimit
@@ -48,6 +46,7 @@ from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
+    from budget_cli.evidence.responses import ObservationSpec
 
 MOST_JOBS = 1024  # workers of this machine; a cluster may have more
 WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
@@ -62,7 +61,7 @@ class ScanSpec:
 
     by: str = ""  # name of the label of --by, from `Placement.label`
     sample: int = 0  # responses to keep, from a sample of the prompts
-    observe: ObservationSpec | None = None  # for the checks
+    observe: "ObservationSpec | None" = None  # for the checks
     keep: RejectionLimit = FIRST_TEN
     verbose_keeps_all: bool = True
     duplicate_keys: bool = False
@@ -142,7 +141,7 @@ class Session:
             return of_records
         return summary.merged_settings(headers, of_records if len(headers) < len(self.found) else None)
 
-    def why_unchecked(self, spec: ObservationSpec) -> str | None:
+    def why_unchecked(self, spec: "ObservationSpec") -> str | None:
         """Return why the summaries among the sources cannot be checked; None if they can."""
         headers = inputs.summary_headers(self.found)
         if not headers:
@@ -245,7 +244,7 @@ class Session:
                 " each file is a step of its own, or --group prompt if they belong together"
             )
 
-    def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> ObservationSpec | None:
+    def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> "ObservationSpec | None":
         """Refuse summaries that cannot be merged; return what can be observed along with them."""
         headers = inputs.summary_headers(self.found)
         if not headers:
@@ -437,9 +436,11 @@ def say_failures(reasons: Iterable[Reason]) -> None:
 
 def observation_spec(
     budgets: tuple[int, ...], thresholds: Mapping[str, float], beta: float = 0.0, per_prompt: bool = True
-) -> ObservationSpec:
+) -> "ObservationSpec":
     """Return what to observe while records are read, for the checks with these thresholds."""
-    used = {key: thresholds[name] for name, key in responses.THRESHOLDS.items()}
+    from budget_cli.evidence.responses import THRESHOLDS, ObservationSpec
+
+    used = {key: thresholds[name] for name, key in THRESHOLDS.items()}
     return ObservationSpec(budgets, used["positive"], used["outlier"], per_prompt, beta)
 
 

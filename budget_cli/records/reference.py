@@ -24,7 +24,6 @@ from budget_cli.records.columns import (
     ResponseColumns,
     Tally,
 )
-from budget_cli.records.diagnosis import column_of, diagnose, is_torn
 from budget_cli.records.record import responses
 from budget_cli.schema.fields import Fields, singular
 from budget_cli.schema.json_values import Invalid
@@ -87,6 +86,8 @@ class ReferenceReader:
         except NotASample:
             tally.skipped += 1
         except Invalid as bad:
+            from budget_cli.records.diagnosis import column_of, is_torn  # which only damaged input needs
+
             if torn and line is not None and is_torn(line, bad):
                 bad = Invalid("truncated-tail", f"the last line is cut off ({bad.message})", column=bad.column)
             tally.rejected += 1
@@ -182,4 +183,6 @@ def value_of(line: bytes, max_line_bytes: int, accepts_nan: bool = False) -> Any
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
+        from budget_cli.records.diagnosis import diagnose
+
         return diagnose(line, error, accepts_nan)

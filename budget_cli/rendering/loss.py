@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from budget_cli.analysis.breakdown import Row
 from budget_cli.analysis.gates import GateResult
-from budget_cli.analysis.left_out import described
 from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names, per_prompt_losses, phantom_prompts
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
@@ -26,8 +24,6 @@ from budget_cli.rendering.formats import (
     rounded,
     utf8,
 )
-from budget_cli.rendering.github import Annotation, workflow_commands
-from budget_cli.rendering.junit import Case, joined, xml
 from budget_cli.rendering.safe import for_markdown, for_terminal
 from budget_cli.rendering.text import (
     BARS,
@@ -44,7 +40,6 @@ from budget_cli.rendering.text import (
     verdict,
 )
 
-TITLE = "budget-cli loss"
 LABEL = 19  # characters before the numbers begin
 PROMPTS_SHOWN = 20
 
@@ -243,64 +238,6 @@ def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence
     return text.encode("utf-8", "backslashreplace")
 
 
-def annotations(
-    loss: Loss,
-    rejections: Sequence[Rejection],
-    reasons: Sequence[Reason],
-    precision: int,
-    warnings: Sequence[str] = (),
-) -> list[Annotation]:
-    """Return the loss, the reasons to fail, the warnings, and the rejected records at their locations."""
-    size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
-    status = "fail" if reasons else "pass"
-    notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
-    if loss.left_out:
-        notes.append(Annotation("notice", TITLE, f"left out: {described(loss.left_out)}"))
-    notes += [Annotation("error", TITLE, str(reason)) for reason in reasons]
-    notes += [Annotation("warning", TITLE, warning) for warning in warnings]
-    level = "error" if reasons else "warning"  # records may be rejected and the verdict be pass
-    notes += [
-        Annotation(
-            level,
-            f"{TITLE}: {r.code}",
-            r.message if r.field is None else f"{r.field}: {r.message}",
-            r.source,
-            r.line,
-            r.column,
-        )
-        for r in rejections
-    ]
-    return notes
-
-
-def cases(
-    loss: Loss,
-    rejections: Sequence[Rejection],
-    reasons: Sequence[Reason],
-    gates: Sequence[GateResult],
-    rows: Sequence[Row],
-) -> list[Case]:
-    """Return a case for the records, one per gate, and with --each one per gate of each row."""
-    records = loss.records
-    failures = [str(reason) for reason in reasons if reason.kind != "gate"]
-    output = f"{records.read:,} read, {records.used:,} used, {records.rejected:,} rejected"
-    output += f", {records.left_out:,} left out" if records.left_out else ""
-    places = [str(rejection) for rejection in rejections]
-    if places and records.rejected > len(places):
-        places.append(f"and {records.rejected - len(places):,} more")
-    made = [Case("records", TITLE, joined([*failures, *places]) if failures else None, output=output)]
-    made += [_case(gate, TITLE) for gate in gates]
-    for row in rows:
-        name = "(none)" if row.key is None else str(row.key)
-        made += [_case(gate, f"{TITLE}: {name}") for gate in row.gates]
-    return made
-
-
-def _case(gate: GateResult, group: str) -> Case:
-    failure, output = (None, joined([gate])) if gate.passed else (joined([gate]), "")
-    return Case(f"--fail-if {gate.expression}", group, failure, output=output)
-
-
 def prompts_screen(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
     """Yield one row per prompt for the first few, in order of falling loss."""
     ranked = sorted(prompts, key=lambda prompt: -prompt.loss if prompt.loss is not None else -math.inf)
@@ -394,11 +331,13 @@ class LossAnswer(NamedTuple):
 
     def github(self) -> bytes:
         """Return annotations of GitHub Actions."""
-        omitted = self.loss.records.rejected - len(self.shown) if self.shown else 0
-        found = annotations(self.loss, self.shown, self.reasons, self.precision, self.warnings)
-        return workflow_commands(found, omitted=omitted)
+        from budget_cli.rendering import loss_for_ci  # which no screen needs
+
+        return loss_for_ci.github(self.loss, self.shown, self.reasons, self.precision, self.warnings)
 
     def junit(self) -> bytes:
         """Return a test report."""
+        from budget_cli.rendering import loss_for_ci
+
         rows = () if self.split is None else self.split.rows
-        return xml(TITLE, cases(self.loss, self.shown, self.reasons, self.gates, rows))
+        return loss_for_ci.junit(self.loss, self.shown, self.reasons, self.gates, rows)

@@ -7,13 +7,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from budget_cli.errors import UsageProblem
-from budget_cli.evidence.observations import Observations
-from budget_cli.evidence.responses import Responses
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key, Packed
@@ -32,6 +30,10 @@ from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import is_numbered, one_row_per_rollout, rows_of
 from budget_cli.schema.fields import UNFILLED, UNFILLED_OF
 from budget_cli.sources.local import Source
+
+if TYPE_CHECKING:
+    from budget_cli.evidence.observations import Observations
+    from budget_cli.evidence.responses import Responses
 
 SAMPLED = 512  # responses of a block
 MOST_LABELS = 10_000  # of --by: each costs a table, and a row of the result
@@ -84,7 +86,7 @@ def _has_any(column: ExtraColumn) -> bool:
 
 def take(
     columns: ResponseColumns, source: str, plan: Plan, tally: Tally | None = None
-) -> tuple[Groups, dict[Label, Groups], dict[Label, Tally], Observations | None]:
+) -> tuple[Groups, dict[Label, Groups], dict[Label, Tally], "Observations | None"]:
     """Take the groups, the groups and the records by label, and the observations of these responses.
 
     Args:
@@ -97,6 +99,8 @@ def take(
     by, tallies = _by_label(columns, groups, source, plan, tally)
     observations = None
     if plan.observe is not None:
+        from budget_cli.evidence.observations import Observations  # which only the checks need
+
         observations = Observations.from_responses(plan.observe, _responses(columns))
     return groups, by, tallies, observations
 
@@ -228,8 +232,10 @@ def _steps_in(columns: ResponseColumns) -> set[Label]:
     return {steps.values[code] if code >= 0 else None for code in codes.tolist()}
 
 
-def _responses(columns: ResponseColumns) -> Responses:
+def _responses(columns: ResponseColumns) -> "Responses":
     """The columns of a block as evidence takes them, which does not know how they were read."""
+    from budget_cli.evidence.responses import Responses
+
     extras: Any = columns.extras
     finish_reason, step = extras.get("finish_reason"), extras.get("step")
     prompt_text, response_text = extras.get("prompt_text"), extras.get("response_text")

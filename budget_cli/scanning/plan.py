@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from budget_cli.evidence.observations import Observations
-from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
@@ -15,6 +13,8 @@ from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
+    from budget_cli.evidence.observations import Observations
+    from budget_cli.evidence.responses import ObservationSpec
     from budget_cli.records.parquet import RowGroup
 
 
@@ -26,16 +26,20 @@ class Plan(NamedTuple):
     limits: Limits
     by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
     sample: int = 0  # responses to keep in a sample of prompts
-    observe: ObservationSpec | None = None  # what to observe in single responses; None: nothing
+    observe: "ObservationSpec | None" = None  # what to observe in single responses; None: nothing
     look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
     keep_responses: bool = False  # True to keep the responses that several rows make up, for what needs them again
     named: tuple[str, ...] = ()  # extras of which to note whether any response has them
     sample_rewards: bool = False  # True to keep rewards and lengths of some responses of each block
     keep_sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
 
-    def empty_observations(self) -> Observations | None:
+    def empty_observations(self) -> "Observations | None":
         """Observations of no response; None if the plan observes nothing."""
-        return None if self.observe is None else Observations(self.observe.per_prompt)
+        if self.observe is None:
+            return None
+        from budget_cli.evidence.observations import Observations  # which only the checks need
+
+        return Observations(self.observe.per_prompt)
 
 
 Unit: TypeAlias = "Block | int | RowGroup | None"  # int: a block's number in a file read in ranges; None: a summary
@@ -60,7 +64,7 @@ class Part:
     bytes: int
     by: dict[Label, Groups]  # the same responses, by label
     tallies: dict[Label, Tally]  # their records; a rejected record has no label
-    observations: Observations | None = None
+    observations: "Observations | None" = None
     reward_sample: RewardSample | None = None  # of the first responses, if the plan says so
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step

@@ -6,13 +6,11 @@ without a rollout is a response of its own. A row that was written again (same r
 Memory is O(rollouts of a source), 8 bytes for each of its rows with a turn, and 8 for each rollout of all sources.
 """
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.evidence.counters import FEW
 from budget_cli.evidence.distinct_sample import mix, number_digests
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import ExtraColumn, Floats, LabelColumn, ResponseColumns, TextColumn, concatenate
@@ -90,6 +88,8 @@ class Rollouts:
         stays[numbered[first[self._seen.add(digests)]]] = True
         if stays.all():
             return rows
+        from budget_cli.evidence.counters import FEW
+
         copies = np.flatnonzero(~stays)
         self.copies += copies.size
         for i in copies[: FEW - len(self.first)].tolist():
@@ -135,6 +135,8 @@ def _digests(rows: ResponseColumns) -> NDArray[np.uint64]:
 
 def rollout_digests(columns: ResponseColumns) -> NDArray[np.uint64]:
     """Hash the prompt and the rollout of each response that has one, the same in every process; sorted and distinct."""
+    import hashlib  # with OpenSSL, 4 ms and 4 MiB, which only rollouts need
+
     rollouts = columns.extras["rollout_id"]
     assert isinstance(rollouts, LabelColumn)
     keys, values = ([repr(value).encode() for value in those] for those in (columns.keys, rollouts.values))

@@ -6,12 +6,11 @@ source's groups, and then the sources into the total. So the result has the same
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from budget_cli.errors import InputProblem
-from budget_cli.evidence.counters import COPIED_ROWS, Location, Occurrences
-from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
@@ -20,6 +19,9 @@ from budget_cli.scanning.parts import merge_named, require_few_labels, sample_re
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import Digests, Rollouts, make_prompts_of_lines, rollout_digests
 from budget_cli.sources.local import Source
+
+if TYPE_CHECKING:
+    from budget_cli.evidence.observations import Observations
 
 LINES_PER_SOURCE = 1 << 40  # place = number of the source · LINES_PER_SOURCE + line
 
@@ -30,7 +32,7 @@ class SourceResult:
 
     name: str
     groups: Groups
-    observations: Observations | None = None  # its places are lines; None: responses were not observed
+    observations: "Observations | None" = None  # its places are lines; None: responses were not observed
     by: dict[Label, Groups] = field(default_factory=dict)  # the same responses, by label
     rollouts: Rollouts | None = None  # rows that make up responses, until the source is closed
 
@@ -77,7 +79,7 @@ class Scan:
     lines_before: list[int] = field(default_factory=list)  # each part, in its source, if lines make the prompts
     by: dict[Label, Groups] = field(default_factory=dict)
     tallies: dict[Label, Tally] = field(default_factory=dict)
-    observations: Observations | None = None  # None: the plan observes nothing
+    observations: "Observations | None" = None  # None: the plan observes nothing
     sources: list[str] = field(default_factory=list)  # names; the index is the number of the source in a place
     first_rows: list[int] = field(default_factory=list)  # number of prompts before each source was added
     steps: set[Label] = field(default_factory=set)  # of all responses, if prompts are those of a step
@@ -211,6 +213,8 @@ class Scan:
             self.cut_rollouts += int(np.count_nonzero(~self.rollouts.add(rollout_digests(columns))))
             if result.observations is not None and rollouts.copies:
                 rows = result.groups.rows([copy.prompt_id for copy in rollouts.first]).tolist()
+                from budget_cli.evidence.counters import COPIED_ROWS, Location, Occurrences
+
                 places = [Location(copy.line, row) for copy, row in zip(rollouts.first, rows, strict=True)]
                 result.observations.counters.occurrences[COPIED_ROWS] = Occurrences(rollouts.copies, places)
         self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)

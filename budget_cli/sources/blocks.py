@@ -68,7 +68,7 @@ class RangeReader:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray(BLOCK_BYTES + 1)
+        self._buffer = bytearray()  # as large as a block needs: all of it is a page fault every 4 KiB for a small file
 
     def read(self, fill: Fill, source: str, number: int, size: int, max_line_bytes: int) -> Block:
         """Read block `number` of a source of `size` bytes by means of `fill`.
@@ -78,7 +78,10 @@ class RangeReader:
         """
         begin, end = number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, size)
         lead = 1 if number else 0  # the byte before the block shows whether a line begins at its start
-        buffer, held = self._buffer, lead + end - begin
+        held = lead + end - begin
+        if held > len(self._buffer):
+            self._buffer = bytearray(held + 1)  # one more, for the lead of the next block
+        buffer = self._buffer
         self._fill(fill, begin - lead, 0, held)
         start = 0
         if lead:
