@@ -180,3 +180,14 @@ def _with_state(state: dict[str, Any]) -> Groups:
     groups = Groups.__new__(Groups)
     vars(groups).update(state)
     return groups
+
+
+def returning(sizes: Floats, later_sizes: Floats) -> int:
+    """Count the prompts that came back with as many responses as they had before, or a part of that: two or more.
+
+    Args:
+        sizes: shape (prompts,), the responses of each prompt of a later source, with those of the sources before.
+        later_sizes: shape (prompts,), those of the later source alone.
+    """
+    before = sizes - later_sizes
+    return int(np.count_nonzero((before > 0) & (later_sizes > 1) & (before % later_sizes == 0)))

@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.groups.groups import Groups
+from budget_cli.groups.groups import Groups, returning
 from budget_cli.ids import Packed
 
 MOST_PROMPTS = 1 << 32  # of one part
@@ -22,11 +22,15 @@ class Shard:
     def __init__(self, groups: Groups, first: NDArray[np.int64]) -> None:
         self.groups = groups
         self.first = first  # shape (prompts,), ascending: number of the prompt's first part · MOST_PROMPTS + row there
+        self.later_prompts = 0  # of the parts that were merged, counted again in each
+        self.recurring = 0  # those of them that an earlier part has with as many responses
 
     def merge(self, later: "Shard") -> None:
         """Add the same shard of a later part."""
         known = len(self.groups)
         rows = self.groups.merge(later.groups)
+        self.later_prompts += rows.size
+        self.recurring += returning(self.groups.column("n")[rows], later.groups.column("n"))
         self.first = np.concatenate([self.first, later.first[rows >= known]])
 
 

@@ -109,8 +109,10 @@ class _Driver:
         self._drain(0)
         self._result.close_source(self._plan)  # a summary, if it was the last
         if self._shards is not None:
-            self._result.groups = shards.join(list(map(self._got, self._shards.merged())), self._result.groups)
-            self._result.later_prompts = self._result.recurring = 0  # known of the sources before the shards only
+            merged = list(map(self._got, self._shards.merged()))
+            self._result.groups = shards.join(merged, self._result.groups)
+            self._result.later_prompts += sum(shard.later_prompts for shard in merged)
+            self._result.recurring += sum(shard.recurring for shard in merged)
         if self._plan.by == "file":
             by, tallies = self._result.by, self._result.tallies
             self._result.by = {source.name: by.get(source.name, Groups(self._plan.layout)) for source in found}

@@ -12,8 +12,7 @@ import numpy as np
 
 from budget_cli.errors import InputProblem
 from budget_cli.evidence.reward_sample import RewardSample
-from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Floats
+from budget_cli.groups.groups import Groups, returning
 from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
 from budget_cli.scanning.parts import merge_named, require_few_labels, sample_rewards, take
 from budget_cli.scanning.plan import Part, Plan
@@ -252,14 +251,3 @@ class Scan:
         self.problems += later.problems
         self.notes += later.notes
         self.lines.update(later.lines)
-
-
-def returning(sizes: Floats, later_sizes: Floats) -> int:
-    """Count the prompts that came back with as many responses as they had before, or a part of that: two or more.
-
-    Args:
-        sizes: shape (prompts,), the responses of each prompt of a later source, with those of the sources before.
-        later_sizes: shape (prompts,), those of the later source alone.
-    """
-    before = sizes - later_sizes
-    return int(np.count_nonzero((before > 0) & (later_sizes > 1) & (before % later_sizes == 0)))

@@ -16,12 +16,13 @@ import orjson
 from numpy.typing import NDArray
 
 from budget_cli.evidence.responses import ObservationSpec
+from budget_cli.groups.groups import returning
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import Layout, Table
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import evidence_json
-from budget_cli.scanning.state import Scan, returning
+from budget_cli.scanning.state import Scan
 from budget_cli.scanning.summary import MOST_STEPS, SCHEMA, settings_of, thresholds_of
 from budget_cli.scanning.summary_checks import sealed
 from budget_cli.schema.fields import Fields

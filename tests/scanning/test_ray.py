@@ -196,7 +196,23 @@ def test_summaries_are_merged_in_shards_too(
     assert list(of_cluster.groups.keys()) == list(of_one.groups.keys())
     assert (of_cluster.tally, of_cluster.rejections) == (of_one.tally, of_one.rejections)
     assert of_cluster.groups.lengths.percentiles([9, 50]) == of_one.groups.lengths.percentiles([9, 50])
+    assert (of_cluster.later_prompts, of_cluster.recurring) == (of_one.later_prompts, of_one.recurring)
     assert (ray.calls.count("_summary"), "_merged_shard" in ray.calls) == (3, many == 1)
+
+
+@pytest.mark.parametrize("many", [1, 60, 1 << 20])
+def test_prompts_that_recur_at_full_size_are_counted_in_shards_too(
+    ray: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """Five files of 20 prompts of two, the last with ten others: the warning says 70 of 80."""
+    monkeypatch.setattr(cluster, "MANY", many)
+    for file in range(5):
+        numbers = [number + 10 * (file == 4) for number in range(20) for _ in range(2)]
+        lines = (LINE % (number, i % 3 / 2, -1.0, 9) for i, number in enumerate(numbers))
+        (tmp_path / f"{file}.jsonl").write_text("".join(lines))
+    found = cluster.scan(sources.find([str(tmp_path)]), PLAN._replace(sample=0))
+    assert (found.later_prompts, found.recurring) == (80, 70)
+    assert ("_merged_shard" in ray.calls) == (many < 1 << 20)
 
 
 @pytest.mark.parametrize("most", [1, 5, None])

@@ -23,6 +23,10 @@ def content(found: Scan) -> dict[str, Any]:
         "problems": [str(problem) for problem in found.problems],
         "notes": found.notes,
         "bytes": found.bytes,
+        "recurring": (found.later_prompts, found.recurring),
+        "rollouts": (found.without_rollout, found.copied_rows, found.cut_rollouts),
+        "left_out": found.left_out,
+        "named": (found.steps, found.has_named),
     }
 
 
