@@ -432,6 +432,18 @@ def test_a_penalty_in_the_rewards_is_not_counted_twice_unnoticed(budget_cli: Run
     assert b"hold a penalty" not in alone.stderr
 
 
+@pytest.mark.parametrize("command", ["compare", "annotate", "report"])
+def test_every_command_with_a_penalty_of_its_own_says_that_it_is_counted_twice(
+    budget_cli: Run, tmp_path: Path, command: str
+) -> None:
+    for name, beta, is_said in (("applied", "0.005", True), ("applied", "0", False), ("skipped", "0.005", False)):
+        files = [TRAINER / f"overlong_{name}.jsonl"] * (2 if command == "compare" else 1)
+        options = ("-B", "600", "--kl-coef", "0", "--beta", beta, "-o", tmp_path / "answer")
+        done = budget_cli(command, *files, *options)
+        said = "warning: the rewards already hold a penalty of β 0.005 over 600 tokens: it is counted twice here"
+        assert (said in done.stderr.decode()) is is_said
+
+
 @pytest.mark.parametrize(
     ("options", "then"),
     [

@@ -9,7 +9,7 @@ from budget_cli.analysis.earlier_result import EarlierResult, from_result
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthSource, compute_loss, length_source
 from budget_cli.analysis.verdict import Reason
 from budget_cli.cli.bundles import FieldOptions
-from budget_cli.cli.session import Session
+from budget_cli.cli.session import ScanSpec, Session, counted_twice
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.ids import Key
 from budget_cli.records.columns import Tally
@@ -50,11 +50,12 @@ class Side:
                 f"{self.name}: this is a result of budget-cli {command}: expected a dump, or a result of loss"
             )
 
-    def read(self, budgets: Sequence[int]) -> None:
-        """Scan the dump; an earlier result has been read already."""
+    def read(self, at: Coefficients) -> None:
+        """Scan the dump for a comparison at these coefficients; an earlier result has been read already."""
         if self.earlier is None:
             self.session.place()
-            self.session.scan(budgets)
+            budgets = () if at.token_budget is None else (at.token_budget,)
+            self.session.scan(budgets, ScanSpec(if_penalised=counted_twice(at.budget_penalty_coef)))
             self.problems = self.session.problems
 
     @property

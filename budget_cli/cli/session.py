@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 MOST_JOBS = 1024  # workers of this machine; a cluster may have more
 WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
-COUNTED_TWICE = "it is counted twice here; --beta 0 gives the loss of these rewards"
 FEW_REWARDS = 4  # distinct ones, below which no penalty could be told
 TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
 
@@ -425,6 +424,11 @@ def _require_few(reading: ReadingOptions | LocalReadingOptions) -> None:
     remote = isinstance(reading, ReadingOptions) and reading.engine is Engine.RAY
     if not remote and (reading.jobs or 1) > MOST_JOBS:
         raise UsageProblem(f"--jobs {reading.jobs}: expected at most {MOST_JOBS} on one machine")
+
+
+def counted_twice(budget_penalty_coef: float) -> str:
+    """Return what to say at this β if the rewards hold a penalty already."""
+    return "it is counted twice here; --beta 0 gives the loss of these rewards" if budget_penalty_coef > 0 else ""
 
 
 def say_failures(reasons: Iterable[Reason]) -> None:

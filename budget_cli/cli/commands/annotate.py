@@ -69,7 +69,7 @@ def command(
     from budget_cli.analysis.left_out import described
     from budget_cli.cli.inputs import require_lines, rereadable  # numpy from here on: not for --help
     from budget_cli.cli.progress import progress_over
-    from budget_cli.cli.session import ScanSpec, Session, needed_fields
+    from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
     from budget_cli.groups.moments import Layout
     from budget_cli.records.columns import ALL_REJECTIONS
     from budget_cli.records.insertion import Insertion
@@ -85,7 +85,8 @@ def command(
         require_lines(session.found, "annotate")
         session.place()
         Insertion(annotate.KEY, session.fields)  # refuse what cannot be annotated before anything is read
-        scan = session.scan(coefficients.budgets, ScanSpec(keep_responses=session.fields.has_rollouts))
+        spec = ScanSpec(keep_responses=session.fields.has_rollouts, if_penalised=counted_twice(beta))
+        scan = session.scan(coefficients.budgets, spec)
         if scan.problems:
             session.report([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")

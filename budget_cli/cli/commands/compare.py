@@ -74,7 +74,7 @@ def command(
     for side in sides:
         if side.earlier is None:
             coefficients.changed(token_budget=common.token_budget).require_budget()
-        side.read(() if common.token_budget is None else (common.token_budget,))
+        side.read(common)
 
     comparison, moved = compare_sides(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)
     gates = sessions[0].gate_results(comparison)

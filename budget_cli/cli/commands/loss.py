@@ -52,7 +52,7 @@ def command(
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, compute_loss
     from budget_cli.analysis.verdict import failed_gates
-    from budget_cli.cli.session import COUNTED_TWICE, ScanSpec, Session, needed_fields
+    from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
     from budget_cli.rendering.breakdown import Breakdown
     from budget_cli.rendering.loss import LossAnswer
     from budget_cli.schema.parsing import place_text
@@ -65,7 +65,7 @@ def command(
     spec = ScanSpec(
         by=label,
         keep_responses=aggregate is Aggregate.ROW,
-        if_penalised=COUNTED_TWICE if at.budget_penalty_coef > 0 else "",
+        if_penalised=counted_twice(at.budget_penalty_coef),
     )
     scan = session.scan(coefficients.budgets, spec)
 

@@ -62,7 +62,14 @@ def command(
     from budget_cli.analysis.loss import Coefficients
     from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
-    from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec, require_no_rows
+    from budget_cli.cli.session import (
+        ScanSpec,
+        Session,
+        counted_twice,
+        needed_fields,
+        observation_spec,
+        require_no_rows,
+    )
     from budget_cli.evidence.counters import FEW
     from budget_cli.records.columns import FIRST_TEN, RejectionLimit
     from budget_cli.rendering import report
@@ -87,7 +94,8 @@ def command(
     observe = observation_spec(coefficients.budgets, THRESHOLDS, at.budget_penalty_coef)
     unchecked = session.why_unchecked(observe)
     keep = RejectionLimit(FIRST_TEN.first, FEW)
-    spec = ScanSpec(by=label, sample=SAMPLED, observe=None if unchecked else observe, keep=keep)
+    twice = counted_twice(at.budget_penalty_coef)
+    spec = ScanSpec(by=label, sample=SAMPLED, observe=None if unchecked else observe, keep=keep, if_penalised=twice)
     scan = session.scan((budget for budget in grid.token_budget if budget is not None), spec)
     if unchecked:
         scan.notes.append(f"the page has no findings of check: {unchecked}")

@@ -51,7 +51,7 @@ def command(
     from budget_cli.analysis.suggestion import budgets, suggest_budgets  # numpy from here on: not for --help
     from budget_cli.analysis.sweep import compute_sweep, failed_in_cells
     from budget_cli.cli.inputs import rereadable
-    from budget_cli.cli.session import COUNTED_TWICE, TOO_LARGE, ScanSpec, Session, needed_fields, require_no_rows
+    from budget_cli.cli.session import TOO_LARGE, ScanSpec, Session, counted_twice, needed_fields, require_no_rows
     from budget_cli.rendering.suggestion import SuggestionAnswer
     from budget_cli.rendering.sweep import SweepAnswer
 
@@ -86,7 +86,7 @@ def command(
         session.place()
         if overlong is not None and not screen.quiet:
             console.say(overlong.explained())
-        spec = ScanSpec(if_penalised=COUNTED_TWICE if max(grid.budget_penalty_coef) > 0 else "")
+        spec = ScanSpec(if_penalised=counted_twice(max(grid.budget_penalty_coef)))
         scan = session.scan((budget for budget in grid.token_budget if budget is not None), spec)
         swept = compute_sweep(scan.groups, grid, scan.tally, aggregate.value)
         reasons = [*session.reasons(), *failed_in_cells(swept, session.gates)]
