@@ -10,17 +10,21 @@ def main() -> None:
     gc.set_threshold(100_000)  # what is imported stays: to search it for cycles takes 4 % of a small run
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no matrices here; numpy's idle threads cost 20 ms and memory
     try:
-        from budget_cli.cli import console, output
+        from budget_cli.cli import signals
+
+        signals.end_on_signals()
+        from budget_cli.cli import output
         from budget_cli.cli.app import run
 
         output.prepare_streams()
-        console.end_on_signals()
+        try:
+            run(sys.argv[1:])
+        except SystemExit as leaving:
+            _leave(leaving)
     except KeyboardInterrupt:  # Ctrl-C while Python is still importing
-        sys.exit(130)
-    try:
-        run(sys.argv[1:])
-    except SystemExit as leaving:
-        _leave(leaving)
+        os._exit(130)
+    except signals.Terminated as ended:  # before anything is done, or when all is
+        os._exit(128 + ended.signal)
 
 
 def _leave(leaving: SystemExit) -> None:

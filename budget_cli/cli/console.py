@@ -5,13 +5,13 @@ import functools
 import os
 import re
 import shutil
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
+from signal import SIGHUP, SIGINT, SIGTERM
+from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
-from budget_cli.cli import output
+from budget_cli.cli import output, signals
 from budget_cli.cli.bundles import CheckScreenOptions, InventoryOptions, ScreenOptions
 from budget_cli.cli.options import Colour
 from budget_cli.errors import BudgetCliError, Exit, OutputProblem
@@ -24,30 +24,7 @@ P = ParamSpec("P")
 MESSAGE = 500  # characters of a message that may hold a path or a value of the data
 USAGE_LINE = 2000  # characters of a line about the command line, which may quote an argument
 URLS = r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+?(?=:?(?:[\s'\"<>]|$))"  # without the colon after one
-ENDING = {signal.SIGHUP: Exit.HANGUP, signal.SIGTERM: Exit.TERMINATED}
-
-
-class Terminated(BaseException):
-    """A signal asked the process to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = signal.Signals(number)
-
-
-def end_on_signals() -> None:
-    """Have SIGTERM and SIGHUP raise `Terminated`, so that what is half-written is removed and workers end.
-
-    One that is ignored, as nohup does, stays ignored; a second one ends the process at once.
-    """
-
-    def end(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise Terminated(number)
-
-    for each in ENDING:
-        if signal.getsignal(each) is signal.SIG_DFL:
-            signal.signal(each, end)
+ENDED_BY = {SIGHUP: Exit.HANGUP, SIGINT: Exit.INTERRUPTED, SIGTERM: Exit.TERMINATED}
 
 
 def exits(command: Callable[P, Exit]) -> Callable[P, None]:
@@ -57,38 +34,49 @@ def exits(command: Callable[P, Exit]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs)
-        except BudgetCliError as error:
-            say(str(error))
-            code = error.exit_code
-        except KeyboardInterrupt:
-            say("interrupted; there is no result")
-            code = Exit.INTERRUPTED
-        except Terminated as ended:
-            say(f"ended by {ended.signal.name}; there is no result")
-            code = ENDING[ended.signal]
-        except BrokenPipeError:
-            code = Exit.CLOSED_PIPE
-        except MemoryError:
-            say("out of memory, so there is no result; --jobs 1 needs the least")
-            code = Exit.RESOURCES
-        except Exception:
-            say_lines(traceback.format_exc())
-            say("this is a bug in budget-cli; please report it with the lines above")
-            code = Exit.BUG
+        except (Exception, signals.Terminated) as error:
+            code = _say_why(signals.cause_of(error))
         leave(code)
 
     return run
 
 
+def _say_why(error: BaseException) -> Exit:
+    """Say why there is no result, and return the exit code that fits."""
+    if isinstance(error, signals.Terminated):
+        error.arrived = True
+        cause = "interrupted" if error.signal is SIGINT else f"ended by {error.signal.name}"
+        say(f"{cause}; there is no result")
+        return ENDED_BY[error.signal]
+    if isinstance(error, BudgetCliError):
+        say(str(error))
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        return Exit.CLOSED_PIPE
+    if isinstance(error, MemoryError):
+        say("out of memory, so there is no result; --jobs 1 needs the least")
+        return Exit.RESOURCES
+    say_lines("".join(traceback.format_exception(error)))
+    say("this is a bug in budget-cli; please report it with the lines above")
+    return Exit.BUG
+
+
 def leave(code: Exit) -> NoReturn:
     """End the process. Output that cannot be flushed is discarded, so that Python does not report it at exit."""
+    if code in ENDED_BY.values():
+        _discard(1)  # a reader that has stopped without leaving would be waited for
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1 if stream is sys.stdout else 2)
+            _discard(1 if stream is sys.stdout else 2)
     raise SystemExit(int(code))
+
+
+def _discard(descriptor: int) -> None:
+    """Have no place for what is still to be written to a standard stream."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def say(message: str) -> None:

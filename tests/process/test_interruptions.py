@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import COMMAND, ENVIRONMENT, Start
+from command import COMMAND, ENVIRONMENT, WITH_PATCH, Start
+from samples import GOOD, SAMPLE, lines
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -115,6 +116,129 @@ def test_a_signal_leaves_no_worker_that_waits_for_a_reader(
         process.send_signal(number)
         assert process.stderr.read() == message  # returns when no process is left that could write there
         assert process.wait() == code
+
+
+SIGNALS = ENDINGS[:3]
+BEFORE_READING = """
+import signal, sys, types, weakref
+from budget_cli.sources import local
+class Referred: pass
+class Name(str):
+    def __repr__(self): signal.raise_signal({number})
+def drop():  # nobody gets what the callback of a weak reference raises
+    referred = Referred()
+    reference = weakref.ref(referred, lambda _: signal.raise_signal({number}))
+    del referred
+def replace():  # TypeError: the message about the missing name could not be made
+    sys.modules["module"] = module = types.ModuleType("module")
+    module.__name__ = Name("module")
+    from module import missing
+def swallow():
+    try: replace()
+    except TypeError: pass
+whole = local._raw
+def raw(source):
+    {how}()
+    yield from whole(source)
+local._raw = raw
+"""
+ELSEWHERE = """
+import os, signal, threading
+from budget_cli.sources import local
+number, take, main = {number}, os.read, threading.get_ident()
+reads = threading.Event()
+def read(descriptor, size):
+    reads.set()
+    return take(descriptor, size)
+def elsewhere():  # a signal in this thread interrupts no call of the main one
+    reads.wait()
+    with open(f"/proc/self/task/{{os.getpid()}}/stat") as stat:
+        while stat.read().rpartition(")")[2].split()[0] != "S":
+            stat.seek(0)
+    signal.pthread_kill(threading.get_ident(), number)
+threading.Thread(target=elsewhere, daemon=True).start()
+class Os:
+    def __getattr__(self, name): return read if name == "read" else getattr(os, name)
+local.os = Os()
+"""
+
+
+WAYS = [ELSEWHERE, *(BEFORE_READING.replace("{how}", how) for how in ("drop", "replace", "swallow"))]
+NAMES = ["elsewhere", "dropped", "replaced", "swallowed"]
+WAITING: list[tuple[str | Path, ...]] = [
+    ("loss", "-"),
+    ("loss", "-", *IN_PYTHON),
+    ("check", "-"),
+    ("sweep", "-"),
+    ("report", "-"),
+    ("compare", SAMPLE, "-"),
+    ("annotate", "-"),
+    ("summarize", "-"),
+    ("fields", "-"),
+]
+
+
+def require_end(patch: str, arguments: tuple[str | Path, ...], number: int, code: int, message: bytes) -> None:
+    """Check that the command ends at a signal that `patch` sends it, as it waits for its standard input."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("this system does not tell whether a thread waits")
+    begin = WITH_PATCH.format(patch.format(number=number))
+    budget = () if arguments[0] == "fields" else ("-B", "9")
+    process = subprocess.Popen(
+        [sys.executable, "-c", begin, *arguments, *budget],
+        stdin=subprocess.PIPE,  # nothing comes, and it stays open
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        try:
+            assert process.wait(60) == code
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == message
+
+
+@pytest.mark.parametrize("arguments", WAITING, ids=lambda each: " ".join(map(str, each[::2])))
+@pytest.mark.parametrize("patch", WAYS, ids=NAMES)
+def test_a_signal_ends_every_command_whatever_it_did_as_the_signal_came(
+    patch: str, arguments: tuple[str | Path, ...]
+) -> None:
+    require_end(patch, arguments, *SIGNALS[0])
+
+
+@pytest.mark.parametrize("patch", WAYS, ids=NAMES)
+@pytest.mark.parametrize("ending", SIGNALS[1:], ids=["SIGHUP", "SIGINT"])
+def test_every_signal_ends_a_command_whatever_it_did(ending: tuple[signal.Signals, int, bytes], patch: str) -> None:
+    require_end(patch, WAITING[0], *ending)
+
+
+@pytest.mark.parametrize(("number", "code", "message"), SIGNALS, ids=lambda each: getattr(each, "name", ""))
+def test_a_signal_ends_a_command_whose_reader_has_stopped_without_leaving(
+    tmp_path: Path, number: signal.Signals, code: int, message: bytes
+) -> None:
+    dump = tmp_path / "dump.jsonl"
+    records = [GOOD | {"prompt_id": f"p{each}"} for each in range(3000)]
+    dump.write_bytes(lines(records))
+    process = subprocess.Popen(
+        [*COMMAND, "summarize", dump, "-B", "9"],  # in many pieces, so that some wait in Python's buffer
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            assert len(process.stdout.read(10)) == 10
+            process.send_signal(number)
+            assert process.wait(60) == code
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == message
 
 
 def test_a_signal_to_all_of_them_gives_one_line(large: Path, tmp_path: Path) -> None:
