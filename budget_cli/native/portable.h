@@ -17,6 +17,7 @@
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define NO_INLINE __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define MAYBE_UNUSED __attribute__((unused)) /* of a header: not every file that includes it calls every function */
 
 typedef unsigned __int128 Wide;

@@ -26,6 +26,14 @@ int main(void) { /* the hashes of texts of 24 bytes, under two seeds */
                (unsigned long long)hash_of(text, sizeof text, (Seed){1234567, 90}));
 }
 """
+SCANNED = """
+#include <stdio.h>
+#include "scanner.c"
+int main(void) { /* each line of the input */
+    static unsigned char line[1 << 16];
+    while (fgets((char *)line, sizeof line, stdin)) LLVMFuzzerTestOneInput(line, strcspn((char *)line, "\\n"));
+}
+"""
 WITHOUT_PYTHON = ["portable.h", "json_scan.h", "decimal.h", "exact_sum.h", "hash.h"]
 
 
@@ -78,3 +86,28 @@ def test_ids_that_collided_have_hashes_that_spread_and_depend_on_the_seed(tmp_pa
         places = Counter(each % 2**16 for each in hashes)
         assert len(places) > 17_000  # of 20,000 in 65,536 places; at random 17,236 on average
         assert max(places.values()) < 9
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_value_ends_at_the_same_place_in_steps_of_any_width(tmp_path: Path) -> None:
+    chance, program = random.Random(7), tmp_path / "scanned"
+    bits = [
+        b"plain and longer",
+        b"a",
+        b'"',
+        b"\\",
+        b'\\"',
+        b"\\n",
+        b"\\u0041",
+        b"\\ud83d\\ude00",
+        b"\\ud83d",
+        b"\xc3\xa9",
+        b"\xff",
+        b"\t",
+    ]
+    rarely = [8, 8, 0.1, 0.1, 1, 1, 1, 1, 0.05, 1, 0.05, 0.05]
+    lines = [b'"' + b"".join(chance.choices(bits, rarely, k=chance.randrange(80))) + b'"' for _ in range(20_000)]
+    command = ["cc", "-O2", "-x", "c", "-", f"-I{NATIVE}", f"-I{Path(__file__).parent}", "-o", program]
+    subprocess.run(command, input=SCANNED, text=True, check=True)
+    done = subprocess.run([program], input=b"\n".join(lines), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
