@@ -19,6 +19,7 @@ fresh pages would cost a fifth of the time. */
 #include "seed.h"
 
 enum { MAX_CHILDREN = 64 }; /* a bit of a word each */
+enum { LONGEST_GAP = 32 };
 
 /* What a slot takes. ID: a string or an integer. LOG_PROB: a number, or a list of numbers, to be summed. Each element
 of an ARRAY is a row. SPAN: any value, of which only the place is kept. The constants are exported to Python. */
@@ -93,6 +94,13 @@ typedef struct {
     int slot;    /* of its value; -1: none */
     int span;    /* the slot that keeps where its value stands; -1: none */
     int first_child, children;
+
+    /* as the last object had it, for writers repeat themselves; -1: none */
+    int first_found;    /* the child that came first */
+    int follower;       /* the child of the same object that came after this one */
+    int gap_after;      /* `gap` stood between the value of this child and its own; -1: after the brace */
+    size_t gap_size;    /* 0: none */
+    unsigned char gap[LONGEST_GAP]; /* from a value, over the comma and the key, to the next value */
 } Node;
 
 typedef struct {
@@ -223,9 +231,9 @@ static inline int is_key(const Node *node, Text p, Text limit) {
     return size <= 8 || (load8(p + size - 8) == node->tail && (size <= 16 || !memcmp(p + 8, node->key + 8, size - 16)));
 }
 
-static Text object(Reader *reader, const Node *node, Text p);
+static Text object(Reader *reader, Node *node, Text p);
 
-static Text elements(Reader *reader, const Node *node, Text p) {
+static Text elements(Reader *reader, Node *node, Text p) {
     p = skip_space(p + 1);
     if (*p == ']') return p + 1;
     for (;;) {
@@ -239,7 +247,7 @@ static Text elements(Reader *reader, const Node *node, Text p) {
     }
 }
 
-static Text field(Reader *reader, const Node *node, Text p) {
+static Text field(Reader *reader, Node *node, Text p) {
     Text begin = p;
     if (node->each) p = *p == '[' ? elements(reader, node, p) : NULL;
     else if (node->children && *p == '{') p = object(reader, node, p);
@@ -254,39 +262,69 @@ static Text field(Reader *reader, const Node *node, Text p) {
     return p;
 }
 
+/* True if the text at `p` is that which stood before the value of this node the last time. */
+static inline int is_gap(const Node *node, Text p, Text limit) {
+    size_t size = node->gap_size;
+    if (size < 8 || limit - p < LONGEST_GAP || load8(p) != load8(node->gap)) return 0;
+    if (load8(p + size - 8) != load8(node->gap + size - 8)) return 0;
+    return size <= 16 || (load8(p + 8) == load8(node->gap + 8) && load8(p + size - 16) == load8(node->gap + size - 16));
+}
+
+/* The child whose key, after its quote, is at `p`: first of all the one that followed the last time; NULL if none. */
+static inline Node *child_at(Node *children, int count, int follower, Text p, Text limit) {
+    if (follower >= 0 && is_key(children + follower, p, limit)) return children + follower;
+    for (Node *child = children; child < children + count; child++)
+        if (is_key(child, p, limit)) return child;
+    return NULL;
+}
+
 /* An object, at its brace. A key of the plan that occurs twice, or any key with escapes, defers the line. */
-static Text object(Reader *reader, const Node *node, Text p) {
-    const Node *children = reader->nodes + node->first_child;
+static Text object(Reader *reader, Node *node, Text p) {
+    Node *children = reader->nodes + node->first_child;
+    int last = -1; /* the child found last */
     uint64_t found = 0; /* a bit per child */
-    int next = 0; /* writers keep to an order, so the child after the last one found is compared first */
-    p = skip_space(p + 1);
-    if (*p == '}') return p + 1;
+    int empty = 1, after_last = 1; /* `p` is right after its value, or after the brace */
+    p++;
     for (;;) {
-        if (*p++ != '"') return NULL;
-        const Node *child = NULL;
-        for (int i = 0; i < node->children; i++) {
-            int at = next + i < node->children ? next + i : next + i - node->children;
-            const Node *c = children + at;
-            if (is_key(c, p, reader->limit)) {
-                if (found >> at & 1) return NULL;
-                found |= 1ull << at;
-                next = at + 1 < node->children ? at + 1 : 0;
-                child = c;
-                break;
+        int *follower = last < 0 ? &node->first_found : &children[last].follower;
+        Node *child = *follower < 0 ? NULL : children + *follower;
+        if (child && after_last && child->gap_after == last && is_gap(child, p, reader->limit)) {
+            p = skip_space(p + child->gap_size);
+        } else {
+            Text gap = p;
+            int escaped = 0;
+            p = skip_space(p);
+            if (*p == '}') return p + 1;
+            if (!empty) {
+                if (*p != ',') return NULL;
+                p = skip_space(p + 1);
+            }
+            if (*p++ != '"') return NULL;
+            child = child_at(children, node->children, *follower, p, reader->limit);
+            p = child ? p + child->size : string_end(p, reader->limit, &escaped);
+            if (!p || escaped) return NULL;
+            p = skip_space(p);
+            if (*p != ':') return NULL;
+            p = skip_space(p + 1);
+            if (child) *follower = (int)(child - children);
+            if (child && after_last && p - gap <= LONGEST_GAP) {
+                child->gap_after = last;
+                child->gap_size = p - gap;
+                memcpy(child->gap, gap, p - gap);
             }
         }
-        int escaped = 0;
-        p = child ? p + child->size : string_end(p, reader->limit, &escaped);
-        if (!p || escaped) return NULL;
-        p = skip_space(p);
-        if (*p != ':') return NULL;
-        p = skip_space(p + 1);
-        p = child ? field(reader, child, p) : value_end(p, reader->limit);
+        empty = 0;
+        after_last = child != NULL;
+        if (child) {
+            uint64_t bit = 1ull << (child - children);
+            if (found & bit) return NULL;
+            found |= bit;
+            last = (int)(child - children);
+            p = field(reader, child, p);
+        } else {
+            p = value_end(p, reader->limit);
+        }
         if (!p) return NULL;
-        p = skip_space(p);
-        if (*p == '}') return p + 1;
-        if (*p != ',') return NULL;
-        p = skip_space(p + 1);
     }
 }
 
@@ -633,6 +671,7 @@ static int put_node(Node *node, PyObject *item) {
     }
     memcpy(node->key, key, size);
     node->size = size;
+    node->first_found = node->follower = node->gap_after = -1;
     memcpy(&node->head, key, size < 8 ? size : 8);
     node->mask = size < 8 ? (1ull << 8 * size) - 1 : ~0ull;
     if (size > 8) memcpy(&node->tail, key + size - 8, 8);

@@ -1,6 +1,8 @@
 """If this fails, the compiled reader reads other numbers than Python, defers lines needlessly, or can be crashed."""
 
+import json
 import math
+import random
 import sys
 from typing import Any
 
@@ -119,6 +121,26 @@ def deferred_lines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(reference.ReferenceReader, "read_line", spy)
     return numbers
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_line_is_deferred_for_the_form_of_the_lines_before_it(deferred_lines: list[int], seed: int) -> None:
+    """The reader expects what stood between two values the last time, and finds them wherever they are."""
+    chance = random.Random(seed)
+    lines = []
+    for number in range(20):
+        if not lines or chance.random() < 0.4:
+            order = chance.sample(["prompt_id", "reward", "log_prob", "old_log_prob", "response_length", "x"], 6)
+            comma, colon, begin = (chance.choice([mark, mark + " ", " " + mark, mark + "  "]) for mark in ",:{")
+        record = {"prompt_id": f"p{number}", "x": {"a": number, "reward": 0}}
+        record |= {"reward": number / 4, "log_prob": -1.5, "old_log_prob": -float(number), "response_length": number}
+        pairs = [f'"{key}"{colon}{json.dumps(record[key])}' for key in order]
+        lines.append(begin + comma.join(pairs) + "}\n")
+    read = compiled.decode(block_of("".join(lines).encode()), Fields(), MANY, FIRST_TEN)
+    assert read is not None
+    assert deferred_lines == []
+    assert read.columns.reward.tolist() == [number / 4 for number in range(20)]
+    assert read.columns.old_log_prob.tolist() == [-number for number in range(20)]
 
 
 def test_only_the_malformed_line_is_deferred(deferred_lines: list[int]) -> None:
