@@ -87,7 +87,8 @@ class Case:
             with open(alive, "rb") as pipe:
                 if not select.select([pipe], [], [], 60)[0]:
                     process.kill()
-                    raise AssertionError("a process is left")
+                    said = process.communicate(timeout=60)[1].decode()
+                    raise AssertionError(f"a process is left, which had said: {said}")
 
     def seen(self, process: Any, out: bytes | None = None) -> Seen:
         """What it did, once it is over."""
