@@ -13,6 +13,7 @@ from budget_cli import native
 if not native.AVAILABLE:
     pytest.skip("there was no C compiler", allow_module_level=True)
 
+import blocks
 from targets import TARGETS
 
 NATIVE = Path(native.__file__).parent
@@ -49,6 +50,37 @@ def test_a_compiled_part_agrees_with_its_oracle(target: str) -> None:
         except AssertionError as failure:
             failure.add_note(f"seed {seed}")
             raise
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", blocks.KINDS_OF_DUMPS)
+def test_each_line_of_the_corpus_gets_the_reference_reader_s_answer(kind: str) -> None:
+    fields = blocks.KINDS_OF_DUMPS[kind].fields
+    for line in blocks.corpus():
+        blocks.through(line + b"\n", fields)
+    blocks.through(b"\n".join(blocks.corpus()), fields)
+
+
+def test_the_dumps_go_through_every_operation_that_a_plan_can_have() -> None:
+    assert {each for kind in blocks.KINDS_OF_DUMPS for each in blocks.operations_of(kind)} == {
+        "ID",
+        "ID lenient",
+        "NUMBER",
+        "NUMBER joins",
+        "NUMBER lenient",
+        "TOKENS",
+        "TOKENS joins",
+        "LOG_PROB",
+        "LOG_PROB joins",
+        "LOG_PROB keeps",
+        "LOG_PROB joins keeps",
+        "NUMBER_ARRAY lenient",
+        "TOKENS_ARRAY lenient",
+        "SPAN computed",
+        "SPAN judged",
+        "SPAN computed and counted",
+    }
+    assert blocks.CORPUS.stat().st_size < 50_000
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
