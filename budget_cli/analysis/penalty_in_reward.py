@@ -1,8 +1,9 @@
 """Rewards and lengths → the penalty on length that the rewards already hold: its β and its budget, fitted.
 
-The model is r = v − min(cap, β·max(0, x − B)): v is one of a few rewards that responses have whatever their length, and
-x the length of the response, or of prompt and response together. Reads no options: what the user gave is for others to
-compare. Knows no files.
+The model is r = v − min(cap, β·max(0, x − B)): v is one of a few rewards that responses have whatever their length, or
+a multiple of a step such as 0.1, and x the length of the response, or of prompt and response together. Rewards of a
+model are neither, and any penalty could be in them. Reads no options: what the user gave is for others to compare.
+Knows no files.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.analysis.reward_steps import lines
 from budget_cli.evidence.reward_sample import RewardSample
 
 Floats = NDArray[np.float64]
@@ -30,6 +32,7 @@ FINEST = 100  # times the error of a reward that the largest penalty must be, at
 EXACT = 2e-6  # error of a reward that is exact, as a share of the range of the rewards
 ROUNDING = 1e-3  # relative error of a fitted β that is taken for the same
 SINGLE = 1e-7  # and as a share of the reward, in single precision
+TRIES = 1 << 16  # lines that rewards in steps are compared with: frequencies, times steps, times budgets
 MOST_DIGITS = 6  # after the point, to which rewards may be rounded
 
 
@@ -87,7 +90,38 @@ def _fitted(x: Floats, reward: Floats, count: Floats, most_values: int) -> Penal
         fit = _with_values(x, reward, count, values)
         if fit is not None and (best is None or fit[0] < best[0]):
             best = fit
-    return None if best is None else best[1]
+    return _with_steps(x, reward, count) if best is None else best[1]
+
+
+def _with_steps(x: Floats, reward: Floats, count: Floats) -> Penalty | None:
+    """Return the fit with rewards in equal steps without the penalty; of the coarsest steps with which there is one."""
+    tolerance = _tolerance(reward)
+    for step, usual, steps, rough in lines(x, reward, tolerance):
+        line = _refined(x[x > rough[1]], reward[x > rough[1]], steps, rough, tolerance)
+        if line is None:
+            continue
+        beta, budget = line
+        within, over = x <= budget, x > budget
+        at, r = x[over], reward[over]
+        cap = _cap(at, r, steps, line, tolerance)
+        if cap is not None:  # what is some steps more or less is as near to the rewards at the limit
+            caps = cap + step * np.arange(-steps.size, steps.size)
+            caps = caps[caps > tolerance]
+            cap = float(max(caps, key=lambda one: np.count_nonzero(_fits(at, r, usual, line, one, tolerance))))
+        all_fit = _fits(at, r, steps, line, cap, tolerance)
+        if not at.size or np.count_nonzero(all_fit) < SHARE * at.size or FINEST * tolerance > steps[-1] - r.min():
+            continue
+        counted = all_fit if cap is None else all_fit & (beta * (at - budget) < cap - tolerance)
+        lengths, fitting_lengths = np.unique(at).size, np.unique(at[counted]).size
+        phases = np.unique(np.round(beta * (at[counted] - budget) % step / (2 * tolerance)))
+        expected = math.log(TRIES) + _by_chance(lengths, fitting_lengths, min(1.0, 2 * tolerance / step))
+        if min(fitting_lengths, phases.size) < LENGTHS or expected > math.log(BY_CHANCE):
+            continue
+        used = np.unique(reward[within][_fits(x[within], reward[within], steps, line, None, tolerance)])
+        values = tuple(float(value) for value in steps if np.abs(used - value).min() <= tolerance)
+        fitting, of = int(count[over][all_fit].sum()), int(count[over].sum())
+        return Penalty(beta, round(budget), cap, False, values, fitting, of, False)
+    return None
 
 
 def _choices(x: Floats, reward: Floats, most: int) -> Iterator[Floats]:
@@ -126,7 +160,7 @@ def _with_values(x: Floats, reward: Floats, count: Floats, values: Floats) -> tu
         lengths = int(np.count_nonzero(np.diff(at))) + 1
     fitting_lengths = int(np.count_nonzero(np.diff(at[fits]))) + 1
     tried = math.log(3 * (MOST_VALUES + 1) * lengths * lengths * values.size**2)
-    expected = tried + _log_choose(lengths - 2, fitting_lengths - 2) + (fitting_lengths - 2) * math.log(chance)
+    expected = tried + _by_chance(lengths, fitting_lengths, chance)
     if fitting_lengths < LENGTHS or expected > math.log(BY_CHANCE):
         return None
     over = ~within
@@ -233,6 +267,11 @@ def _fits(
     if cap is not None:
         penalty = np.minimum(cap, penalty)
     return np.asarray((np.abs(values[:, None] - r - penalty) <= tolerance).any(axis=0))
+
+
+def _by_chance(lengths: int, fitting: int, chance: float) -> float:
+    """Return the logarithm of the expected number of fits as good; two lengths define the line."""
+    return _log_choose(lengths - 2, fitting - 2) + (fitting - 2) * math.log(chance)
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -145,3 +145,115 @@ def test_few_responses_show_none(number: int) -> None:
 def test_a_reward_linear_in_length_from_the_shortest_on_has_no_budget() -> None:
     lengths = list(range(10, 400, 7))
     assert fitted([1 - 0.002 * length for length in lengths], lengths) is None
+
+
+def test_a_penalty_in_tenths_is_found_by_hand() -> None:
+    lengths = [10, 15, 20, 25, 30, 40, 50, 60, 80, 90, 111, 122, 133, 154, 195, 213, 231, 247, 255, 271, 288, 300]
+    tenths = [3, 7, 10, 0, 2, 9, 4, 6, 10, 5, 8, 1, 9, 6, 10, 3, 0, 7, 4, 9, 2, 5]
+    rewards = [
+        round(tenth / 10 - 0.001 * max(0, length - 100), 3) for tenth, length in zip(tenths, lengths, strict=True)
+    ]
+    assert rewards[10:13] == [0.789, 0.078, 0.867]
+    found = fitted(rewards, lengths)
+    assert found is not None
+    assert str(found._replace(beta=round(found.beta, 6))) == "β 0.001 over 100 tokens"
+    assert (found.fitting, found.over, found.rewards) == (12, 12, (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 1.0))
+
+
+STEPPED = [1 / 3, 0.25, 0.2, 0.125, 0.1, 0.05, 1.0]
+
+
+@examples(150)
+@given(
+    seed=st.integers(0, 2**32),
+    step=st.sampled_from(STEPPED),
+    number=st.sampled_from([200, 400, 3000]),
+    total=st.floats(0.2, 5),
+    share=st.floats(0.2, 0.6),
+    cap=st.sampled_from([None, 1.0]),
+    digits=st.sampled_from([None, 6, 4]),
+    single=st.booleans(),
+)
+def test_a_penalty_in_rewards_in_equal_steps_is_recovered(
+    seed: int, step: float, number: int, total: float, share: float, cap: float | None, digits: int | None, single: bool
+) -> None:
+    chance = random.Random(seed)
+    lengths = drawn(chance, number)
+    budget = sorted(lengths)[int((1 - share) * number)]
+    beta = total / (max(lengths) - budget)  # so much for the longest
+    values = range(11) if step == 1 else range(round(1 / step) + 1)
+    penalties = [beta * max(0, length - budget) for length in lengths]
+    rewards = [chance.choice(values) * step - min(penalty, cap or math.inf) for penalty in penalties]
+    if digits is not None:
+        rewards = [round(reward, digits) for reward in rewards]
+    if single:
+        rewards = np.array(rewards, dtype=np.float32).astype(np.float64).tolist()
+    found = fitted(rewards, lengths)
+    below = sum(0 < penalty < (cap or math.inf) for penalty in penalties)
+    if found is None:  # a limit leaves few lengths with another penalty than the largest, or no reward shows the budget
+        assert below < 100
+        return
+    assert abs(found.budget - budget) <= 1
+    assert found.beta == pytest.approx(beta, rel=5e-3)
+    assert found.cap is None or below < 100 or found.cap == pytest.approx(cap, abs=1e-3)
+
+
+HEALTHY = [
+    "tenths",
+    "quarters",
+    "tests",
+    "tenths, and a model for long ones",
+    "tenths, and hundredths for long ones",
+    "tenths, and twentieths for long ones",
+    "tenths and a bonus",
+    "tenths, less for the form of long ones",
+    "tenths and a cosine of the length",
+    "tenths and noise for long ones",
+    "marks of ten, and half ones",
+    "odd twentieths for long ones",
+]
+
+
+@examples(300)
+@given(
+    seed=st.integers(0, 2**32),
+    kind=st.sampled_from(HEALTHY),
+    number=st.sampled_from([20, 60, 150, 400, 2000]),
+    digits=st.sampled_from([None, 2, 3, 4]),
+    multiple=st.sampled_from([1, 1, 1, 64]),
+)
+def test_none_is_reported_of_rewards_in_steps_that_go_down_with_length(
+    seed: int, kind: str, number: int, digits: int | None, multiple: int
+) -> None:
+    chance = random.Random(seed)
+    lengths = [length // multiple * multiple for length in drawn(chance, number)]
+    middle = sorted(lengths)[number // 2] + 1
+
+    def reward(length: int) -> float:
+        longer = length / middle - 1
+        quality = max(0.0, min(1.0, 0.5 - 0.3 * longer + chance.gauss(0, 0.25)))
+        tenth = round(quality, 1)
+        if kind == "quarters":
+            return round(quality * 4) / 4
+        if kind == "tests":  # the share of the tests passed
+            of = chance.choice([3, 4, 5, 7, 8, 10])
+            return round(quality * of) / of
+        if kind == "tenths and a bonus":
+            return tenth + chance.choice([0, 0.01, 0.05])
+        if kind == "marks of ten, and half ones":
+            return round(10 * quality) - (0.5 if chance.random() < 0.3 else 0)
+        if longer <= 0 or kind == "tenths":
+            return tenth
+        of_long = {
+            "tenths, and a model for long ones": quality,
+            "tenths, and hundredths for long ones": round(quality, 2),
+            "tenths, and twentieths for long ones": round(quality * 20) / 20,
+            "tenths, less for the form of long ones": tenth - chance.choice([0.01, 0.02, 0.03]),
+            "tenths and a cosine of the length": tenth * 0.5 * (1 + math.cos(math.pi * min(1, longer / 3))),
+            "tenths and noise for long ones": tenth + chance.gauss(0, 0.02),
+            "odd twentieths for long ones": chance.choice([0.05, 0.15, 0.25, 0.35]),
+        }
+        return of_long[kind]
+
+    rewards = [reward(length) for length in lengths]
+    assert fitted(rewards if digits is None else [round(one, digits) for one in rewards], lengths) is None

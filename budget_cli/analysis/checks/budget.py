@@ -9,6 +9,8 @@ from budget_cli.analysis.numbers import counted, percent
 from budget_cli.evidence.counters import Counts
 from budget_cli.evidence.first_prompts import PROMPTS, FirstPrompts
 
+MOST_LISTED = 6  # rewards in a message
+
 
 def check(dump: CheckInput) -> Findings:
     """Yield the findings on the budget and its penalty."""
@@ -110,5 +112,9 @@ def _values(counts: Counts) -> str:
 
 
 def listed(values: Iterable[float]) -> str:
-    """Return the rewards in words: `0, 0.5 or 1`."""
-    return " or ".join(", ".join(f"{value:g}" for value in values).rsplit(", ", 1))
+    """Return the rewards in words: `0, 0.5 or 1`, and of many the first two and the last: `0, 0.1, … or 1`."""
+    shown = [f"{value:g}" for value in values]
+    if len(shown) > MOST_LISTED:
+        shown = [*shown[:2], "…", shown[-1]]
+        return f"{', '.join(shown[:3])} or {shown[3]}"
+    return " or ".join(", ".join(shown).rsplit(", ", 1))

@@ -400,8 +400,9 @@ BUDGET = [
         "Give `--budget-penalty-coef 0`, or map the reward before shaping. If β or the budget is not yours, look at"
         " what the trainer takes as the length and as the maximum.",
         "rewards 0 and 1 up to 3,584 tokens; 0.83 at 3,671 and −0.2 at 3,686",
-        "A reward of its own that falls with length as a penalty does. Not found where rewards without a penalty have"
-        " no few values, as those of a reward model, or where fewer than 4 lengths over the budget show it. Where no"
+        "A reward of its own that falls with length as a penalty does. Not found where rewards without a penalty are"
+        " neither a few values nor in equal steps (of 1, 1/2, 1/3, … or 1/20), as those of a reward model, or"
+        " where fewer than 4 lengths over the budget show it (of rewards in steps, about 10). Where no"
         " β and budget fit, the finding says only that rewards over the given budget are others. A penalty on prompt"
         " and response together takes `prompt_length` to be found (`--field prompt_length=PATH`).",
         needs=("length",),
