@@ -75,7 +75,12 @@ def end_on_signals() -> None:
         woken, wakes = map(_out_of_the_way, os.pipe())
         os.set_blocking(wakes, False)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-        _thread.start_new_thread(_nudge, (_thread.get_ident(), woken))
+        # the thread takes none: they come to the main one, which holds them back while it starts workers
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            _thread.start_new_thread(_nudge, (_thread.get_ident(), woken))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _out_of_the_way(descriptor: int) -> int:

@@ -120,7 +120,7 @@ def _in_processes(
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
-            for _ in range(jobs - 1):  # before any thread, as a fork would copy its locks
+            for _ in range(jobs - 1):  # before any thread that may hold a lock, as a fork would copy it
                 processes.append(_Process(context, function, plan))  # noqa: PERF401  # those that start must be ended
         except OSError as error:
             why = f"only {len(processes)} of {jobs - 1} worker processes could be started: {error.strerror}"
