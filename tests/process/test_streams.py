@@ -75,6 +75,15 @@ def test_a_closed_stream_causes_no_traceback(small: Path, closed: str, exits: in
     assert done.stderr.decode().count("\n") == bool(message)
 
 
+@pytest.mark.parametrize("number", [3, 4, 5])
+def test_a_descriptor_that_nobody_opened_is_none_of_the_program_s_own(
+    small: Path, budget_cli: Start, number: int
+) -> None:
+    done = budget_cli("loss", small, "-B", "9", "-o", f"/dev/fd/{number}")
+    message = f"budget-cli: /dev/fd/{number}: the result could not be written: Bad file descriptor\n"
+    assert (done.returncode, done.stderr.decode()) == (3, message)
+
+
 def test_a_named_pipe_can_be_read_twice(small: Path, budget_cli: Start) -> None:
     command = f"'{sys.executable}' -m budget_cli annotate -B 1000 <(cat '{small}')"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
