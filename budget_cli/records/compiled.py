@@ -111,7 +111,8 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         extras = {name: _computed_extra(partial, fields, name) for name in plan.extras}
     if fields.compares_tokens:
         extras |= _unfilled(by_field["log_prob"], by_field["old_log_prob"])
-    rewards = slot_values(plan.slot_of["rewards"]) if read.slots[plan.slot_of["rewards"]].states else None
+    has_rewards = "rewards" in plan.slot_of and read.slots[plan.slot_of["rewards"]].states
+    rewards = slot_values(plan.slot_of["rewards"]) if has_rewards else None
     if rewards is not None and not fields.scored_by:
         # both a reward and a list of them: the reference reader gives the reason
         readable &= ~((rewards.states == LIST) | (rewards.states == UNUSABLE)) | by_field["reward"].absent()
@@ -127,7 +128,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         if fields.by in by_field:
             left_out &= by_field[fields.by].states != UNUSABLE
     shapes = [_responses(by_field, fields, line, extras, readable, counted_lengths)]
-    if rewards is not None and not fields.extra_kinds:  # some line has such an array
+    if rewards is not None and plan.reads_prompts and not fields.extra_kinds:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}
         shapes.append(_prompts(by_field, fields, line, readable))
     parts, used = [], np.zeros(line.size, dtype=bool)

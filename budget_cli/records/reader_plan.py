@@ -44,6 +44,11 @@ class ReaderPlan:
     counted: list[str]  # the keys of the text whose tokens may be counted
     roots: dict[str, int]  # all these keys → the slots of their spans
 
+    @property
+    def reads_prompts(self) -> bool:
+        """True if each array of a prompt's responses has a slot of its own."""
+        return all(plural in self.slot_of for plural in PLURALS.values())
+
 
 @dataclass(eq=False, repr=False)
 class TrieNode:
@@ -101,8 +106,11 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
             expressions[name] = place
         elif not has_slot(name, SCALAR_KINDS[kind], lenient=False):
             return None
-    if not all(has_slot(plural, ARRAY_KINDS[KINDS[name]], lenient=True) for name, plural in PLURALS.items()):
-        return None
+    for name, plural in PLURALS.items():
+        if fields.paths[plural] in by_path and (plural != "rewards" or fields.paths[plural] == fields.paths[name]):
+            continue  # `log_prob` under the name `log_probs`, say: a record with an array of rewards is deferred
+        if not has_slot(plural, ARRAY_KINDS[KINDS[name]], lenient=True):
+            return None
     extras = []
     for name in fields.extras:
         slot_kind = EXTRA_KINDS.get(EXTRAS[name])

@@ -62,6 +62,10 @@ MAPPINGS: dict[str, tuple[str, ...]] = {
         "log_prob=log_prob || `null`",
         "response_length=not_null(n, response_length)",
     ),
+    "names of arrays": ("log_prob=log_probs", "old_log_prob=old_log_probs", "response_length=response_lengths"),
+    "a reward by the name of its array": ("reward=rewards",),
+    "an array by the name of its field": ("log_probs=log_prob", "response_lengths=response_length"),
+    "a length by the name of the rewards": ("response_length=rewards",),
     "a digest beside": ("prompt_id=digest(prompt_id)", "old_log_prob=old_log_prob[0]"),
 }
 
@@ -440,6 +444,14 @@ PLAIN_SHAPES: dict[str, tuple[dict[str, Any], Fields]] = {
     "log-probs through a list": (
         {**RESPONSE, "output": [{"n": 1}, {"lp": [-1.0], "ref": [-2.0]}, {"lp": [-1.5, 0], "ref": [-2.0, -1]}]},
         Fields().with_places(parse_mappings(MAPPINGS["through a list"])),
+    ),
+    "names of arrays": (
+        {"prompt_id": "p", "reward": 1.0, "log_probs": [-1.0], "old_log_probs": [-2.0], "response_lengths": 7},
+        Fields().with_places(parse_mappings(MAPPINGS["names of arrays"])),
+    ),
+    "a reward by the name of its array": (
+        {"prompt_id": "p", "rewards": 1.0, "log_prob": -1.0, "old_log_prob": -2.0, "response_length": 7},
+        Fields().with_places(parse_mappings(MAPPINGS["a reward by the name of its array"])),
     ),
 }
 
