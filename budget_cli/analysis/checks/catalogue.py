@@ -479,7 +479,8 @@ LENGTHS = [
         '"response_length": 203 in every record, for texts of 300 to 2,400 characters',
         "Responses that were all cut off at the same length without a finish reason that says so, some of them in a"
         " script that takes fewer characters for as many tokens. Without `--text`, the texts of the first records are"
-        " compared. Not checked below 8 responses or 16 tokens.",
+        " compared, and finish reasons where only some say that a response was cut off. Not checked below 8 responses"
+        " or 16 tokens.",
         needs=("length",),
         thresholds=(
             Threshold(

@@ -68,9 +68,13 @@ def _equal(dump: CheckInput) -> Findings:
     if counters.count("truncated") == responses:
         return
     length, other = int(lengths[0]), counters.count("other_tokens")
+    truncated = counters.count("truncated")
+    ended = sum(counters.values.get("finish_reason", {}).values()) - truncated
     message, severity = f"every length is {length:,} tokens, in all {counted(responses, 'response')}", "warning"
     if other:
         message += f"; {other:,} of them have another number of log-probs"
+    elif truncated and ended >= SEVERAL:
+        message += f", but only {truncated:,} of them {'was' if truncated == 1 else 'were'} cut off at the length limit"
     elif counters.total("with_tokens"):
         return
     elif (sizes := _sizes(dump)) is not None:

@@ -549,6 +549,17 @@ PAIRS: dict[str, list[Pair]] = {
             "every length is 203 tokens, in all 72 responses, but ",
             BUDGET,
         ),
+        # responses that ended by themselves are shorter than those that were cut off
+        Pair(
+            change(
+                NO_TEXTS, response_length=lambda r: 1280, finish_reason=lambda r: "stop" if r["reward"] else "length"
+            ),
+            change(NO_TEXTS, response_length=lambda r: 1280, finish_reason=lambda r: "length"),
+            "warning",
+            72,
+            "every length is 1,280 tokens, in all 72 responses, but only 39 of them were cut off at the length limit",
+            BUDGET,
+        ),
         # with neither, a length that is a usual maximum may be one
         Pair(
             change(NO_TEXTS, response_length=lambda r: 203),
