@@ -84,6 +84,8 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         return SlotValues.from_slot(read.slots[slot], plan.slots[slot][0], line.size)
 
     by_field = {name: slot_values(plan.slot_of[name]) for name in (*KINDS, *fields.extras) if name in plan.slot_of}
+    if fields.group:
+        by_field["prompt_id"] = SlotValues.of_lines(line)
     extras: dict[str, ExtraColumn] = {}
     readable = np.ones(line.size, dtype=bool)
     view = memoryview(buffer)[start:stop]
@@ -254,6 +256,12 @@ class SlotValues:
         """Make a slot for which no line has anything."""
         values = np.full((lines, 2) if kind == SPAN else lines, -1 if kind in (ID, SPAN) else np.nan)
         return cls(np.full(lines, MISSING, dtype=np.uint8), values, np.full(lines, -1 if kind == LOG_PROB else 0))
+
+    @classmethod
+    def of_lines(cls, line: Integers) -> "SlotValues":
+        """Make ids of the numbers of the lines."""
+        states, counts = np.full(line.size, VALUE, dtype=np.uint8), np.zeros(line.size, dtype=np.int64)
+        return cls(states, np.arange(line.size), counts, line.tolist(), uniform=VALUE)
 
     def present(self) -> Mask:
         """Return the mask of the lines that have a value."""

@@ -75,7 +75,7 @@ class TrieNode:
 @lru_cache(maxsize=4)
 def plan_for(fields: Fields) -> ReaderPlan | None:
     """Plan how to read these fields; None if the compiled reader cannot."""
-    if fields.records or fields.group:
+    if fields.records:
         return None
     trie = TrieNode()
     slots: list[Slot] = []
@@ -102,6 +102,8 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
     expressions: dict[str, Expression] = {}
     for name, kind in KINDS.items():
         place = fields.paths[name]
+        if name == "prompt_id" and fields.group:
+            continue  # each line is a prompt, or all are
         if isinstance(place, Expression):
             expressions[name] = place
         elif not has_slot(name, SCALAR_KINDS[kind], lenient=False):

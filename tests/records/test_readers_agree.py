@@ -237,6 +237,7 @@ def fields_(draw: st.DrawFn) -> Fields:
     at = draw(st.sampled_from([(), ("by=step",), ("by=[prompt_id, step]", "step=info.step"), ("advantage=info[].a",)]))
     scored = draw(st.sampled_from([(), (), ("reward=reward",), ("rewards=rewards",)])) if not mappings else ()
     fields = Fields(
+        group=draw(st.sampled_from(["", "", "", "line", "file"])),
         needs_length=draw(st.booleans()),
         needs_log_probs=draw(st.booleans()),
         extras=extras,
@@ -445,6 +446,8 @@ PLAIN_SHAPES: dict[str, tuple[dict[str, Any], Fields]] = {
         {**RESPONSE, "output": [{"n": 1}, {"lp": [-1.0], "ref": [-2.0]}, {"lp": [-1.5, 0], "ref": [-2.0, -1]}]},
         Fields().with_places(parse_mappings(MAPPINGS["through a list"])),
     ),
+    "each line a prompt": ({**RESPONSE, "prompt_id": [None]}, Fields(group="line")),
+    "each line a prompt, in arrays": (PROMPT, Fields(group="line")),
     "names of arrays": (
         {"prompt_id": "p", "reward": 1.0, "log_probs": [-1.0], "old_log_probs": [-2.0], "response_lengths": 7},
         Fields().with_places(parse_mappings(MAPPINGS["names of arrays"])),
