@@ -23,7 +23,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 Rows = Sequence[Sequence[float]]
-Number = Any  # a float, or an array of them: the closed form takes both
+Number = Any  # a float, an array of them, or numbers of two doubles each: the closed form takes all
+
+TIE = 1e-14  # of a sum of squares in one double: 64 units in the last place of the terms that cancelled
+DUST = 1e-24  # of one in two doubles: rewards, and their decimals, are of one double each
 
 
 def rl_budget_loss(
@@ -121,9 +124,9 @@ def adjusted_scatter(rr: Number, re: Number, ee: Number, beta: float) -> Number:
         beta: β.
 
     Returns:
-        The sum, never below zero, and exactly zero where all but rounding cancels.
+        The sum, never below zero, and exactly zero where adjusted rewards tie but for 1e-7 of what cancels.
     """
-    return _without_rounding_dust(adjusted_form(rr, re, ee, beta), rr + beta * beta * ee)
+    return without_dust(adjusted_form(rr, re, ee, beta), rr + beta * beta * ee, TIE)
 
 
 def adjusted_form(rr: Number, re: Number, ee: Number, beta: Number) -> Number:
@@ -162,25 +165,29 @@ def loss_sum(
         The sum over the prompt's responses; scalars in, scalar out, arrays in, array out.
     """
     scale = rr + beta * beta * ee + alpha * alpha * kk
-    centred = _without_rounding_dust(loss_form(rr, re, ee, kk, rk, ek, beta, alpha), scale)
+    centred = without_dust(loss_form(rr, re, ee, kk, rk, ek, beta, alpha), scale, TIE)
     return centred + n * (alpha * k_mean) ** 2
 
 
-def explained_sum(n: Number, k_mean: Number, kk: Number, rk: Number, ek: Number, beta: Number, alpha: Number) -> Number:
+def explained_sum(rk: Number, ek: Number, kk: Number, beta: Number, alpha: Number) -> Number:
     """Σ A² − Σ (A − α·k)² of a prompt, the part of the advantage's square that α·k explains.
 
     By itself, as the difference of the two sums would cancel its digits where the part is small.
+
+    Args:
+        rk, ek: centred sums of products with the log-ratio.
+        kk: Σk², not centred.
+        beta, alpha: β and α.
     """
-    return 2 * alpha * (rk - beta * ek) - alpha * alpha * (kk + n * k_mean * k_mean)
+    return 2 * alpha * (rk - beta * ek) - alpha * alpha * kk
 
 
-def _without_rounding_dust(value: Number, scale: Number) -> Number:
-    """Return `value`, or 0 where it is no larger than the rounding error of terms as large as `scale`.
+def without_dust(value: Number, scale: Number, dust: float) -> Number:
+    """Return `value`, or 0 where it is no more than this share of terms as large as `scale`, which cancelled.
 
-    A squared length cannot be negative, and a tie between adjusted rewards should be a tie: 1e-14 is 64 units in
-    the last place of the terms that cancelled.
+    A squared length cannot be negative, and a tie between adjusted rewards should be a tie.
     """
-    return value * (value > 1e-14 * scale)
+    return value * (value > dust * scale)
 
 
 def _require_same_shape(named: dict[str, Rows]) -> None:

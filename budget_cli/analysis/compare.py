@@ -14,7 +14,7 @@ for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -243,15 +243,20 @@ class _Pivots(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """A quantity of some prompts, as the ratio Σ y / Σ n about a pivot."""
+    """A quantity of some prompts, as the ratio Σ y / Σ n about a pivot; y in parts, of which one may be all that moved.
 
-    y: DoubleDouble
+    What did not move then takes no digits from what did.
+    """
+
+    parts: tuple[DoubleDouble, ...]
     n: Floats
     pivot: float = 0.0
 
     def at(self, rows: Rows) -> "_Sums":
         """Return the sums of these prompts."""
-        return _Sums(DoubleDouble(self.y.hi[rows], self.y.lo[rows]), self.n[rows], self.pivot)
+        return self._replace(
+            parts=tuple(DoubleDouble(part.hi[rows], part.lo[rows]) for part in self.parts), n=self.n[rows]
+        )
 
 
 def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate, pivots: _Pivots) -> dict[str, _Sums]:
@@ -260,15 +265,17 @@ def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate,
     each, zero = np.ones_like(n), np.zeros_like(n)
 
     def of(y: Floats, weight: Floats) -> _Sums:
-        return _Sums(DoubleDouble(y, zero), weight)
+        return _Sums((DoubleDouble(y, zero),), weight)
 
-    sums = {"reward": _Sums(view.reward_sums(pivots.reward), n, pivots.reward)}
+    reward = view.reward_sums(pivots.reward)
+    sums = {"reward": _Sums((reward,), n, pivots.reward)}
     if available.loss:
-        sums["loss"] = of(view.loss_sums, n) if aggregate == "response" else of(view.loss_sums / n, each)
+        parts = view.loss_sums_in_full()
+        sums["loss"] = _Sums(parts, n) if aggregate == "response" else _Sums(tuple(y / n for y in parts), each)
     if available.adjustable:
-        sums["adjusted_reward"] = _Sums(view.adjusted_sums(pivots.reward), n, pivots.reward)
+        sums["adjusted_reward"] = _Sums((reward, view.penalty_sums()), n, pivots.reward)
     if available.log_ratio:
-        sums["log_ratio"] = _Sums(view.log_ratio_sums(pivots.log_ratio), n, pivots.log_ratio)
+        sums["log_ratio"] = _Sums((view.log_ratio_sums(pivots.log_ratio),), n, pivots.log_ratio)
     if available.length:
         sums["length"] = of(groups.column("L_sum"), n)
     if available.budgeted:
@@ -278,33 +285,48 @@ def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate,
 
 
 def _difference(base: _Sums | None, new: _Sums | None, paired: bool) -> Difference:
-    ratios = _exact_ratio(base), _exact_ratio(new)
-    one = None if base is None or ratios[0] is None else _as_float(ratios[0] + Fraction(base.pivot))
-    two = None if new is None or ratios[1] is None else _as_float(ratios[1] + Fraction(new.pivot))
+    ratios = _exact_ratios(base), _exact_ratios(new)
+    one = None if base is None or ratios[0] is None else _as_float(sum(ratios[0], Fraction(base.pivot)))
+    two = None if new is None or ratios[1] is None else _as_float(sum(ratios[1], Fraction(new.pivot)))
     if base is None or new is None or ratios[0] is None or ratios[1] is None:
         return Difference(one, two, None, None, None)
-    delta = _as_float(ratios[1] - ratios[0])
-    influences = _influence(base, ratios[0]), _influence(new, ratios[1])
+    moved = _moved_parts(base, new, paired)
+    totals = [sum((parts[i] for i in moved), Fraction()) for parts in (ratios[0], ratios[1])]
+    delta = _as_float(totals[1] - totals[0])
+    influences = [_influence(side, moved, total) for side, total in zip((base, new), totals, strict=True)]
     clusters = [influence.value for influence in influences]
     if paired:
         moves = (influences[1] - influences[0]).value
-        clusters = [moves * (np.abs(moves) > 1e-28 * (_share(base) + _share(new)))]  # less is rounding: all moved alike
+        shares = _share(base, moved) + _share(new, moved)
+        clusters = [moves * (np.abs(moves) > 1e-28 * shares)]  # less is rounding: all moved alike
     variances = [_variance(influence) for influence in clusters]
     se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
     return Difference(one, two, delta, se, delta / se if delta is not None and se else None)
 
 
-def _exact_ratio(sums: _Sums | None) -> Fraction | None:
-    """Return Σ y / Σ n about the pivot, with no rounding after the sums: shares may differ in their last digits.
+def _moved_parts(base: _Sums, new: _Sums, paired: bool) -> list[int]:
+    """Return the parts of which some prompt has another number in the other dump."""
+    parts = list(zip(base.parts, new.parts, strict=True))
+    if not paired or not np.array_equal(base.n, new.n):
+        return list(range(len(parts)))
+    return [
+        i
+        for i, (one, two) in enumerate(parts)
+        if not (np.array_equal(one.hi, two.hi) and np.array_equal(one.lo, two.lo))
+    ]
+
+
+def _exact_ratios(sums: _Sums | None) -> list[Fraction] | None:
+    """Return Σ y / Σ n about the pivot by part, with no rounding after the sums: shares may differ in the last digits.
 
     None without prompts, and where a sum is beyond the range of a double.
     """
     if sums is None or not sums.n.size:
         return None
-    total = sums.y.sum()
-    if not math.isfinite(total.value):
+    totals, count = [part.sum() for part in sums.parts], Fraction(math.fsum(sums.n))
+    if not all(math.isfinite(total.value) for total in totals):
         return None
-    return (Fraction(float(total.hi)) + Fraction(float(total.lo))) / Fraction(math.fsum(sums.n))
+    return [(Fraction(float(total.hi)) + Fraction(float(total.lo))) / count for total in totals]
 
 
 def _as_float(value: Fraction) -> float | None:
@@ -314,14 +336,14 @@ def _as_float(value: Fraction) -> float | None:
         return None
 
 
-def _share(sums: _Sums) -> Floats:
+def _share(sums: _Sums, parts: Sequence[int]) -> Floats:
     """Return the magnitude of what each prompt adds to the ratio."""
-    return np.asarray(np.abs(sums.y.hi) / sums.n.sum())
+    return np.asarray(sum(np.abs(sums.parts[i].hi) for i in parts) / sums.n.sum())
 
 
-def _influence(sums: _Sums, ratio: Fraction) -> DoubleDouble:
+def _influence(sums: _Sums, parts: Sequence[int], ratio: Fraction) -> DoubleDouble:
     """Return each prompt's influence on the ratio, with the digits of a difference between two dumps that are alike."""
-    about_ratio: DoubleDouble = sums.y - DoubleDouble.from_fraction(ratio) * sums.n
+    about_ratio = sum((sums.parts[i] for i in parts), DoubleDouble.from_fraction(-ratio) * sums.n)
     influence: DoubleDouble = about_ratio / sums.n.sum()
     return influence
 

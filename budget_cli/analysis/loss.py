@@ -7,6 +7,7 @@ and in gates. A number that does not exist is None, never 0. (Fifteen dataclasse
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -22,6 +23,7 @@ from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/loss/1"
 ROWS = 1 << 13  # prompts at a time, so that their columns fit in a cache
+CANCELS = 1e-2  # share of its terms below which a sum is computed in two doubles
 Aggregate = Literal["response", "prompt", "row"]
 
 
@@ -250,7 +252,7 @@ def compute_loss(
     total = Aggregates(groups, coefficients, "prompt" if aggregate == "prompt" else "response", budget)
     loss = total.weighted_mean("loss", available.loss)
     square = total.weighted_mean("square", available.adjustable)
-    explained = total.weighted_mean("explained", available.loss and available.log_ratio)
+    explained = total.explained(available.loss and available.log_ratio)
     if by_row is not None:
         (loss, square), explained = by_row, None
     return Loss(
@@ -355,18 +357,47 @@ class PromptColumns:
         self.k0, self.k1, self.kk = column("k0"), column("k1"), column("kk")
         self.k_mean = self.k0 + self.k1 / self.n
         self.e0, self.e1, self.ee, self.re, ek = map(self.at_budget, ("e0", "e1", "ee", "re", "ek"))
-        self.advantage_sums = objective.adjusted_scatter(self.rr, self.re, self.ee, beta)
-        self.loss_sums = objective.loss_sum(
-            self.n, self.rr, self.re, self.ee, self.k_mean, self.kk, column("rk"), ek, beta, coefficients.kl_coef
-        )
-        self.explained_sums = objective.explained_sum(
-            self.n, self.k_mean, self.kk, column("rk"), ek, beta, coefficients.kl_coef
-        )
-        several = self.n > 1
-        self.zero_variance = several & (column("r_min") == column("r_max"))
-        self.zero_variance_adjusted = several & (self.advantage_sums == 0)
+        self.alpha = alpha = coefficients.kl_coef
         self.penalty_scatter = beta * beta * self.ee
+        several, scale = self.n > 1, self.rr + self.penalty_scatter
+        square = objective.adjusted_form(self.rr, self.re, self.ee, beta)
+        self.zero_variance = several & (column("r_min") == column("r_max"))
+        self.zero_variance_adjusted = several & (square <= objective.TIE * scale)
         self.phantom = self.zero_variance & (self.penalty_scatter > 0)
+        self.advantage_sums = self._mended(square, scale, _Scatter.adjusted_form)
+        centred = objective.loss_form(self.rr, self.re, self.ee, self.kk, column("rk"), ek, beta, alpha)
+        centred = self._mended(centred, scale + alpha * alpha * self.kk, _Scatter.loss_form)
+        shifts = self.n * self.k_mean**2
+        self.k_squares = self.kk + shifts
+        self.loss_sums = centred + alpha * alpha * shifts
+
+    def _mended(self, sums: Floats, terms: Floats, form: "Callable[[_Scatter], DoubleDouble]") -> Floats:
+        """Return the sums; those that are a small part of their terms computed in two doubles, and 0 for no part."""
+        rows = np.flatnonzero(sums < CANCELS * terms)
+        if rows.size:
+            sums[rows] = objective.without_dust(form(self.scatter(rows)).value, terms[rows], objective.DUST)
+        return sums
+
+    def loss_sums_in_full(self) -> tuple[DoubleDouble, DoubleDouble]:
+        """Return the two parts of the sums of the loss in two doubles, as the difference of two dumps needs them."""
+        chunks = [self.scatter(slice(at, at + ROWS)).loss_parts() for at in range(0, max(1, self.n.size), ROWS)]
+        one, two = (
+            DoubleDouble(*(np.concatenate([getattr(part, half) for part in parts]) for half in ("hi", "lo")))
+            for parts in zip(*chunks, strict=True)
+        )
+        return one, two
+
+    def scatter(self, rows: Any) -> "_Scatter":
+        """Return the scatter of some of these prompts in two doubles, and what the forms need beside it."""
+        n = self.n[rows]
+        k_mean: DoubleDouble = DoubleDouble(self.k1[rows]) / n + self.k0[rows]
+        rr, re, ee, kk, rk, ek = (self.in_full(name, rows) for name in ("rr", "re", "ee", "kk", "rk", "ek"))
+        return _Scatter(n, k_mean, rr, re, ee, kk, rk, ek, DoubleDouble(self.beta), DoubleDouble(self.alpha))
+
+    def in_full(self, name: str, rows: Any = slice(None)) -> DoubleDouble:
+        """Return a sum of products in two doubles."""
+        of = self.at_budget if "e" in name else self.column
+        return DoubleDouble(of(name)[rows], of(name + "_low")[rows])
 
     def column(self, name: str) -> Floats:
         """Return one moment, by its name in `moments`."""
@@ -390,9 +421,13 @@ class PromptColumns:
         """Return the sum of e."""
         return sums_about(0.0, self.n, self.e0, self.e1)
 
+    def penalty_sums(self) -> DoubleDouble:
+        """Return the sum of −β·e."""
+        return self.excess_sums() * -self.beta
+
     def adjusted_sums(self, pivot: float) -> DoubleDouble:
         """Return the sum of r − β·e − pivot."""
-        return self.reward_sums(pivot) - self.excess_sums() * self.beta
+        return self.reward_sums(pivot) + self.penalty_sums()
 
     @quiet_overflow
     def adjusted_means(self) -> Floats:
@@ -409,6 +444,43 @@ class PromptColumns:
             self.column("L_worst"),
             budgets[self._budget] if budgets else math.inf,
         )
+
+
+class _Scatter(NamedTuple):
+    """What the forms are of, in two doubles but for n."""
+
+    n: Floats
+    k_mean: DoubleDouble
+    rr: DoubleDouble
+    re: DoubleDouble
+    ee: DoubleDouble
+    kk: DoubleDouble
+    rk: DoubleDouble
+    ek: DoubleDouble
+    beta: DoubleDouble
+    alpha: DoubleDouble
+
+    def adjusted_form(self) -> DoubleDouble:
+        """Σ A² of each prompt."""
+        found: DoubleDouble = objective.adjusted_form(self.rr, self.re, self.ee, self.beta)
+        return found
+
+    def loss_form(self) -> DoubleDouble:
+        """Σ (A − α·(k − k̄))² of each prompt."""
+        found: DoubleDouble = objective.loss_form(*self[2:])
+        return found
+
+    def loss_parts(self) -> tuple[DoubleDouble, DoubleDouble]:
+        """Σ (A − α·(k − k̄))² of each prompt, and n·(α·k̄)²."""
+        centred, shift = self.loss_form(), self.alpha * self.k_mean
+        terms = self.rr.hi + self.beta.hi**2 * self.ee.hi + self.alpha.hi**2 * self.kk.hi
+        counts = centred.hi > objective.DUST * terms
+        return DoubleDouble(centred.hi * counts, centred.lo * counts), shift * shift * self.n
+
+    def k_squares(self) -> DoubleDouble:
+        """Σk² of each prompt."""
+        found: DoubleDouble = self.kk + self.k_mean * self.k_mean * self.n
+        return found
 
 
 @np.errstate(divide="ignore", invalid="ignore")
@@ -434,33 +506,38 @@ class Aggregates:
 
     def __init__(self, groups: Groups, coefficients: Coefficients, aggregate: Aggregate, budget: int) -> None:
         self._responses, self._prompts = groups.responses, len(groups)
+        self._view_at = partial(PromptColumns, groups, coefficients, budget)
+        self._by_prompt = aggregate == "prompt"
         self._weight = groups.responses if aggregate == "response" else len(groups)
         self._sums: dict[str, float] = defaultdict(float)
         self.least: dict[str, float] = defaultdict(lambda: math.inf)
         self.most: dict[str, float] = defaultdict(lambda: -math.inf)
         self.sizes = Counter[int]()
         self._rewards: list[_Pooled] = []
+        self._penalties: list[_Pooled] = []
         self._adjusted_rewards: list[_Pooled] = []
-        self._beta = coefficients.budget_penalty_coef
+        self._beta, self._alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
         self._totals: dict[str, DoubleDouble] = defaultdict(DoubleDouble.zero)
         self._r_pivot = self._k_pivot = self._e_pivot = 0.0
-        for start in range(0, len(groups), ROWS):
-            view = PromptColumns(groups, coefficients, budget, slice(start, start + ROWS))
-            if not start:
+        for part, view in enumerate(self._views()):
+            if not part:
                 self._r_pivot, self._k_pivot, self._e_pivot = (float(x0[0]) for x0 in (view.r0, view.k0, view.e0))
-            self._add(view, aggregate)
+            self._add(view)
 
-    def _add(self, view: PromptColumns, aggregate: Aggregate) -> None:
+    def _views(self) -> Iterator[PromptColumns]:
+        return (self._view_at(slice(start, start + ROWS)) for start in range(0, self._prompts, ROWS))
+
+    def _add(self, view: PromptColumns) -> None:
         n, sums = view.n, self._sums
-        weight = 1.0 if aggregate == "response" else n
+        weight = n if self._by_prompt else 1.0
         for name, values in (
             ("loss", view.loss_sums / weight),
             ("square", view.advantage_sums / weight),
             ("rr", view.rr),
             ("penalty", view.penalty_scatter),
             ("over", view.at_budget("over")),
-            ("explained", view.explained_sums / weight),
-            ("kk", view.kk + n * view.k_mean**2),
+            ("k_squares", view.k_squares / weight),
+            ("kk", view.k_squares),
             ("k3", view.column("k3")),
             ("L", view.column("L_sum")),
             ("zero_variance", view.zero_variance),
@@ -478,9 +555,13 @@ class Aggregates:
         self._totals["r"] += total_about(self._r_pivot, n, view.r0, view.r1)
         self._totals["k"] += total_about(self._k_pivot, n, view.k0, view.k1)
         self._totals["e"] += total(n * view.e0 + view.e1)
+        for name in ("rk", "ek"):
+            products = view.in_full(name)
+            self._totals[name] += (products / n if self._by_prompt else products).sum()
         # differences between pivots keep the digits of close means
         r, e = (view.r0 - self._r_pivot) + view.r1 / n, (view.e0 - self._e_pivot) + view.e1 / n
         self._rewards.append(_pool(n, r, view.rr))
+        self._penalties.append(_pool(n, self._beta * e, view.penalty_scatter))
         self._adjusted_rewards.append(_pool(n, r - self._beta * e, view.advantage_sums))
 
     def count(self, name: str, available: bool) -> int | None:
@@ -506,12 +587,42 @@ class Aggregates:
 
     def reward(self) -> tuple[float | None, float | None]:
         """Mean and std over responses."""
-        return self._mean(self._totals["r"], self._r_pivot), _std(self._rewards)
+        scatter = _scatter(self._rewards) if self._rewards else None
+        return self._mean(self._totals["r"], self._r_pivot), self._std(scatter)
 
     def adjusted_reward(self) -> tuple[float | None, float | None]:
         """Mean and std over responses."""
         adjusted = self._totals["r"] - self._totals["e"] * self._beta
-        return self._mean(adjusted, self._r_pivot), _std(self._adjusted_rewards)
+        return self._mean(adjusted, self._r_pivot), self._std(self._adjusted_scatter(adjusted))
+
+    def _adjusted_scatter(self, adjusted: DoubleDouble) -> float | None:
+        """Return the scatter of the adjusted rewards of all responses about their mean."""
+        if not self._responses:
+            return None
+        scatter = _scatter(self._adjusted_rewards)
+        if scatter < CANCELS * (_scatter(self._rewards) + _scatter(self._penalties)):
+            mean, scatter = adjusted / self._responses, 0.0
+            for view in self._views():
+                about = (view.adjusted_sums(self._r_pivot) / view.n - mean).value
+                scatter += float((view.advantage_sums + view.n * about * about).sum())
+        return scatter
+
+    def _std(self, scatter: float | None) -> float | None:
+        return None if scatter is None else finite_or_none(math.sqrt(scatter / self._responses))
+
+    def explained(self, available: bool) -> float | None:
+        """Return the mean of A² − (A − α·k)², as the aggregate weighs it."""
+        if not available or not self._weight:
+            return None
+        rk, ek, beta, alpha = self._totals["rk"], self._totals["ek"], self._beta, self._alpha
+        k_squares: Any = self._sums["k_squares"]
+        terms = 2 * abs(alpha * rk.hi) + 2 * abs(alpha * beta * ek.hi) + alpha * alpha * k_squares
+        found = objective.explained_sum(rk, ek, DoubleDouble(k_squares), DoubleDouble(beta), DoubleDouble(alpha))
+        if abs(found.hi) < CANCELS * terms:
+            parts = [(view.n, view.scatter(slice(None)).k_squares()) for view in self._views()]
+            k_squares = sum(((one / n if self._by_prompt else one).sum() for n, one in parts), DoubleDouble.zero())
+            found = objective.explained_sum(rk, ek, k_squares, DoubleDouble(beta), DoubleDouble(alpha))
+        return finite_or_none(float(found.value) / self._weight)
 
     def log_ratio(self) -> float | None:
         """Mean over responses."""
@@ -546,11 +657,8 @@ def _pool(n: Floats, mean: Floats, scatter: Floats) -> _Pooled:
     return _Pooled(total, of_all, scatter.sum() + (n * (mean - of_all) ** 2).sum())
 
 
-def _std(parts: Sequence[_Pooled]) -> float | None:
-    if not parts:
-        return None
-    n, _, scatter = _pool(*map(np.array, zip(*parts, strict=True)))
-    return finite_or_none(math.sqrt(scatter / n))
+def _scatter(parts: Sequence[_Pooled]) -> float:
+    return float(_pool(*map(np.array, zip(*parts, strict=True))).scatter)
 
 
 def _kl(

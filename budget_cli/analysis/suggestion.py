@@ -53,7 +53,7 @@ def suggest_budgets(groups: Groups, percentiles: dict[int, int], share: float, t
     """
     if not len(groups):
         return []
-    whole = compute_totals(groups, (0.0,), "response").whole
+    whole = compute_totals(groups, (0.0,), "response").whole.each(lambda sums: sums.value)
     suggestions = []
     for i, (percent, budget) in enumerate(percentiles.items()):
         beta = _beta(share, whole.rr, whole.ee[i])

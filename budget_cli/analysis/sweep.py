@@ -1,7 +1,7 @@
 """Groups and a grid → every number of the loss in every cell, from the totals of one scan.
 
-A cell equals the loss of a run with its coefficients to 1e-12 of the terms of its sums. If these terms cancel to less
-than a twentieth, the cell is computed again from the single prompts.
+A cell equals the loss of a run with its coefficients to 1e-12. Where nearly all of the terms of its sums cancels, the
+cell is computed again from the single prompts, some of which may tie.
 """
 
 import math
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from budget_cli import objective
 from budget_cli.analysis.gates import Gate, evaluate
 from budget_cli.analysis.grid import Grid
-from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
+from budget_cli.analysis.loss import CANCELS, Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.analysis.totals import Scatter, Totals, compute_totals
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.double_double import DoubleDouble
@@ -24,7 +24,7 @@ from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/sweep/1"
-CANCELS = 0.05  # share of its terms below which a sum is computed again from the prompts
+NEARLY_ALL = 1e-10  # share of its terms below which a sum in two doubles is computed again from the prompts
 
 # the numbers of a cell unless --all-numbers is given
 SHOWN = (
@@ -157,12 +157,14 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     adjustable = (beta == 0) | budgeted
     available = adjustable & ((alpha == 0) | with_k)
 
-    square = objective.adjusted_form(mean.rr, mean.re, mean.ee, beta)
-    square_terms = mean.rr + beta**2 * mean.ee
-    kk = mean.kk + mean.k2
-    loss = objective.loss_form(mean.rr, mean.re, mean.ee, kk, mean.rk, mean.ek, beta, alpha)
-    loss_terms = square_terms + alpha**2 * kk
-    explained = objective.explained_sum(0, 0, kk, mean.rk, mean.ek, beta, alpha)
+    full_beta, full_alpha = DoubleDouble(beta), DoubleDouble(alpha)
+    k_squares = mean.kk + mean.k2
+    square = objective.adjusted_form(mean.rr, mean.re, mean.ee, full_beta).value
+    square_terms = mean.rr.hi + beta**2 * mean.ee.hi
+    loss = objective.loss_form(mean.rr, mean.re, mean.ee, k_squares, mean.rk, mean.ek, full_beta, full_alpha).value
+    loss_terms = square_terms + alpha**2 * k_squares.hi
+    explained = objective.explained_sum(mean.rk, mean.ek, k_squares, full_beta, full_alpha).value
+    whole = whole.each(lambda sums: sums.hi)
     variance = objective.adjusted_form(whole.rr, whole.re, whole.ee, beta)
     variance = variance + objective.adjusted_form(spread.rr, spread_re, spread_ee, beta)
     variance_terms = whole.rr + beta**2 * whole.ee + spread.rr + beta**2 * spread_ee
@@ -170,8 +172,12 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     over = summed.over[:, None, None]
 
     cancels = (beta != 0) & (beta**2 < 1e-300)  # β²·e² may vanish
-    for value, terms in ((loss, loss_terms), (square, square_terms), (variance, variance_terms)):
-        cancels = cancels | ~((value > CANCELS * terms) | (terms == 0))
+    for value, terms, share in (
+        (loss, loss_terms, NEARLY_ALL),
+        (square, square_terms, NEARLY_ALL),
+        (variance, variance_terms, CANCELS),
+    ):
+        cancels = cancels | ~((value > share * terms) | (terms == 0))
     counts = {
         f"groups.{name}": np.where(adjustable, getattr(summed, name)[:, :, None], math.nan)
         for name in ("zero_variance_adjusted", "phantom", "reordered")
@@ -195,7 +201,11 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
 
 def _by_budget(scatter: Scatter) -> Scatter:
     """Return the scatter with the budgets along the first axis of the grid."""
-    return scatter._replace(**{name: getattr(scatter, name)[:, None, None] for name in ("ee", "re", "ek")})
+
+    def reshaped(sums: DoubleDouble) -> DoubleDouble:
+        return DoubleDouble(sums.hi[:, None, None], sums.lo[:, None, None])
+
+    return scatter._replace(**{name: reshaped(getattr(scatter, name)) for name in ("ee", "re", "ek")})
 
 
 def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) -> list[AtBudget]:
@@ -211,7 +221,8 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
         phantom = groups.column("ee", i)[same_reward] > 0
         row, coef = int(summed.reorder_row[i]), float(summed.reorder_coef[i])
         reorders = math.isfinite(coef)
-        half = math.sqrt(summed.whole.rr / summed.whole.ee[i]) if summed.whole.ee[i] > 0 else math.nan
+        rr, ee = float(summed.whole.rr.value), float(summed.whole.ee.value[i])
+        half = math.sqrt(rr / ee) if ee > 0 else math.nan
         effects.append(
             AtBudget(
                 token_budget=grid.token_budget[i],

@@ -8,7 +8,7 @@ Symbols are those of `moments`. Shape (B,) means one number per budget, and (B, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ Counts = NDArray[np.int64]
 
 
 class Scatter(NamedTuple):
-    """Sums over prompts of their scatter, with some weight for each prompt."""
+    """Sums over prompts of their scatter, with some weight for each prompt; in two doubles, or of one each."""
 
     rr: Any  # these four are scalars
     kk: Any
@@ -37,6 +37,10 @@ class Scatter(NamedTuple):
     ee: Any  # shape (B,)
     re: Any
     ek: Any
+
+    def each(self, of: Callable[[Any], Any]) -> "Scatter":
+        """Return a function of each sum."""
+        return Scatter(*map(of, self))
 
 
 class Spread(NamedTuple):
@@ -54,8 +58,8 @@ class Totals(NamedTuple):
 
     prompts: int
     responses: int
-    mean: Scatter  # weighted so that the sums are the means that the aggregate asks for
-    whole: Scatter  # every prompt has weight 1
+    mean: Scatter  # in two doubles; weighted so that the sums are the means that the aggregate asks for
+    whole: Scatter  # in two doubles; every prompt has weight 1
     spread: Spread
     reward_mean: tuple[float, float]  # in two doubles
     over: Counts  # responses over the budget, shape (B,)
@@ -72,6 +76,8 @@ class Totals(NamedTuple):
         def cut(value: Any) -> Any:
             if hasattr(value, "_fields"):
                 return value._make(map(cut, value))
+            if isinstance(value, DoubleDouble):
+                return DoubleDouble(cut(value.hi), cut(value.lo))
             return value[:budgets] if isinstance(value, np.ndarray) and value.ndim else value
 
         return Totals(*map(cut, self))
@@ -90,7 +96,7 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
     """
     parts = [_Chunk(groups, start, betas, aggregate) for start in range(0, len(groups), ROWS)]
     responses = sum(part.responses for part in parts)
-    weight = 1 / (responses if aggregate == "response" else len(groups))
+    weight = responses if aggregate == "response" else len(groups)
     whole = _added([part.whole for part in parts])
     mean = whole if aggregate == "response" else _added([part.mean for part in parts])
     reorder = np.stack([part.reorder_coef for part in parts])  # shape (parts, B)
@@ -103,7 +109,7 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
     return Totals(
         prompts=len(groups),
         responses=responses,
-        mean=Scatter(*(total * weight for total in mean)),
+        mean=mean.each(lambda sums: sums / weight),
         whole=whole,
         spread=_joined(groups, [part.spread for part in parts], np.array([part.responses for part in parts])),
         reward_mean=_reward_mean(groups, [part.reward for part in parts], responses),
@@ -123,18 +129,24 @@ class _Chunk:
     def __init__(self, groups: Groups, start: int, betas: Sequence[float], aggregate: Aggregate) -> None:
         columns = np.ascontiguousarray(groups.table[start : start + ROWS].T)
         of = dict(zip(PROMPT, columns, strict=False))
-        n, rr, k_mean = of["n"], of["rr"], of["k0"] + of["k1"] / of["n"]
+        n, rr = of["n"], of["rr"]
         budgets = np.array(groups.layout.budgets or [math.inf])
         if groups.layout.budgets:
             by_budget = columns[len(PROMPT) :].reshape(len(budgets), len(BUDGET), n.size)
         else:
             by_budget = np.zeros((1, len(BUDGET), n.size))
-        e0, e1, ee, re, ek, over = by_budget.transpose(1, 0, 2)  # shape (B, prompts) each
+        of_budget = dict(zip(BUDGET, by_budget.transpose(1, 0, 2), strict=True))  # shape (B, prompts) each
+        e0, e1, ee, re, over = (of_budget[name] for name in ("e0", "e1", "ee", "re", "over"))
 
-        sums = Scatter(rr, of["kk"], of["rk"], n * k_mean**2, ee, re, ek)
+        k_mean = DoubleDouble(of["k1"]) / n + of["k0"]
+        k2 = k_mean * k_mean * n
+        sums = (
+            DoubleDouble(*(np.stack([of[name + low] for name in ("rr", "kk", "rk")]) for low in ("", "_low"))),
+            DoubleDouble(*(np.stack([of_budget[name + low] for name in ("ee", "re", "ek")]) for low in ("", "_low"))),
+        )
         self.responses = int(n.sum())
-        self.whole = Scatter(*(each.sum(axis=-1) for each in sums))
-        self.mean = self.whole if aggregate == "response" else Scatter(*((each / n).sum(axis=-1) for each in sums))
+        self.whole = _scatter(*(each.sum() for each in (*sums, k2)))
+        self.mean = self.whole if aggregate == "response" else _scatter(*((each / n).sum() for each in (*sums, k2)))
         pivot = groups.column("r0")[0]  # differences between pivots keep the digits of close means
         self.reward = total_about(pivot, n, of["r0"], of["r1"])
         self.spread = _spread(n, (of["r0"] - pivot) + of["r1"] / n, e0 + e1 / n)
@@ -156,8 +168,19 @@ class _Chunk:
         self.reorder_coef = coefs.min(axis=-1)
 
 
+def _scatter(of_prompt: DoubleDouble, of_budget: DoubleDouble, k2: DoubleDouble) -> Scatter:
+    """Return the sums of rr, kk and rk, those of ee, re and ek, and that of k2 as one."""
+    rr, kk, rk, ee, re, ek = (DoubleDouble(of.hi[i], of.lo[i]) for of in (of_prompt, of_budget) for i in range(3))
+    return Scatter(rr, kk, rk, k2, ee, re, ek)
+
+
 def _added(parts: Sequence[Scatter]) -> Scatter:
-    return Scatter(*(np.stack(each).sum(axis=0) for each in zip(*parts, strict=True)))
+    return Scatter(*(_stacked(each).sum() for each in zip(*parts, strict=True)))
+
+
+def _stacked(parts: Sequence[DoubleDouble]) -> DoubleDouble:
+    """Return the numbers of all parts, along the last axis."""
+    return DoubleDouble(*(np.stack([getattr(part, half) for part in parts], axis=-1) for half in ("hi", "lo")))
 
 
 def _reward_mean(groups: Groups, parts: Sequence[DoubleDouble], responses: int) -> tuple[float, float]:

@@ -4,6 +4,7 @@ The operations are those of T. J. Dekker ("A floating-point technique for extend
 D. E. Knuth (TAOCP 2, 4.2.2): what a rounding loses is a double, too. Knows no moments and no records.
 """
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,15 @@ def two_sum(a: Number, b: Number) -> tuple[Number, Number]:
 
 def two_product(a: Number, b: Number) -> tuple[Number, Number]:
     """Return a · b as it rounds, and what the rounding lost: exactly, or 0 where a half is beyond the range."""
+    product, lost = product_and_rounding(a, b)
+    return product, np.where(np.isfinite(lost), lost, 0.0)
+
+
+def product_and_rounding(a: Number, b: Number) -> tuple[Number, Number]:
+    """Return a · b as it rounds, and what the rounding lost: exactly, or no number where a half is beyond the range."""
     product = a * b
     (a_hi, a_lo), (b_hi, b_lo) = _halves(a), _halves(b)
-    lost = ((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo
-    return product, np.where(np.isfinite(lost), lost, 0.0)
+    return product, ((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo
 
 
 def _halves(a: Number) -> tuple[Number, Number]:
@@ -107,7 +113,8 @@ class DoubleDouble:
 
     def sum(self) -> "DoubleDouble":
         """Return the sum over the last axis."""
-        return total(self.hi) + total(self.lo)
+        found: DoubleDouble = total(self.hi) + self.lo.sum(axis=-1)
+        return found
 
 
 def total(values: Number) -> DoubleDouble:
@@ -117,23 +124,30 @@ def total(values: Number) -> DoubleDouble:
     "Accurate floating-point summation", SIAM J. Sci. Comput. 31, 2008); only what remains is rounded.
     """
     most = np.abs(values).max(axis=-1, initial=0.0)
-    grid = cut_at(most, np.asarray(values.shape[-1]))
-    parts = (grid[..., None] + values) - grid[..., None]
+    grid = np.array([_cut_at(each, values.shape[-1]) for each in most.ravel().tolist()]).reshape(most.shape)[..., None]
+    parts = grid + values
+    parts -= grid
     rest = (values - parts).sum(axis=-1)
     return _normal(parts.sum(axis=-1), rest)
 
 
-def cut_at(most: Number, n: Number) -> Number:
-    """Return a power of two that cuts n numbers for `total`; 0, which cuts nothing, where there is none.
+def _cut_at(most: float, n: int) -> float:
+    """Return `grid_of` for n numbers, the largest of which is `most`; far faster for few of them than with numpy."""
+    exponent = math.frexp(most)[1] + (n + 1).bit_length()
+    return math.ldexp(1.0, exponent) if 0 < most < math.inf and exponent < sys.float_info.max_exp else 0.0
 
-    Args:
-        most: the largest magnitude of the numbers; arrays in, arrays out.
-        n: how many there are.
-    """
-    usable = (most > 0) & np.isfinite(most)
-    exponent = np.frexp(np.where(usable, most, 1.0))[1] + np.frexp(n + 1.0)[1]
-    usable &= exponent < sys.float_info.max_exp
-    return np.where(usable, np.ldexp(1.0, np.where(usable, exponent, 0)), 0.0)
+
+def power_above(x: Number) -> Number:
+    """Return the smallest power of two above each number; 0 of 0, and where there is none."""
+    usable = (x > 0) & (x < 2.0**1023)
+    exponent = np.maximum(np.frexp(np.where(usable, x, 1.0))[1], -1022)  # of a normal number
+    return np.where(usable, np.ldexp(1.0, exponent), 0.0)
+
+
+def grid_of(power: Number, power_n: Number) -> Number:
+    """Return a power of two that cuts n numbers for `total`, from the powers of two above the numbers and n."""
+    grid = power * power_n
+    return np.where(np.isfinite(grid), grid, 0.0)
 
 
 def product_in_parts(n: Number, x: Number) -> tuple[Number, Number]:

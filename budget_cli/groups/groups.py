@@ -1,6 +1,6 @@
 """Moments of blocks → moments by prompt id: the one thing that every scan keeps.
 
-Memory is O(prompts): a row of the table (8 bytes per column, 22 columns with one budget), the id and its place. Knows
+Memory is O(prompts): a row of the table (8 bytes per column, 28 columns with one budget), the id and its place. Knows
 no files and no JSON.
 """
 

@@ -11,8 +11,12 @@ mean as a plain sum gives it, and x1 what that lost: a mean in two doubles, whic
 (In summaries of version 0.1.0 the pivot is the first value.) That of the excess is the smallest: whole tokens add
 exactly.
 
+Sums of products are in two doubles, xy + xy_low, with about 30 digits, so that a form of them which nearly cancels (a
+tie of adjusted rewards) has digits left that are true: products without a rounding error (Dekker), added at a grid.
+They are taken about the pivot and corrected once per prompt.
+
 Symbols: r reward, k log-ratio (nats), L length (tokens), e excess over a budget (tokens); x0 pivot, x1 sum about it,
-xy the centred sum of products. A row with n = 0 is the identity.
+xy the centred sum of products, xy_low what its rounding lost. A row with n = 0 is the identity.
 """
 
 from typing import NamedTuple
@@ -21,7 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli import native
-from budget_cli.groups.double_double import cut_at, product_in_parts, two_product, two_sum
+from budget_cli.groups.double_double import (
+    DoubleDouble,
+    grid_of,
+    power_above,
+    product_and_rounding,
+    product_in_parts,
+    two_sum,
+)
 
 Floats = NDArray[np.float64]
 Table = NDArray[np.float64]  # shape (prompts, layout.width)
@@ -33,12 +44,15 @@ PROMPT = (
     "r0",
     "r1",
     "rr",
+    "rr_low",
     "r_min",
     "r_max",
     "k0",
     "k1",
     "kk",
+    "kk_low",
     "rk",
+    "rk_low",
     "k3",
     "L_sum",
     "L_min",
@@ -46,7 +60,8 @@ PROMPT = (
     "L_best",  # the longest response with the prompt's highest reward
     "L_worst",  # the shortest with its lowest: the pair that a growing penalty reorders first
 )
-BUDGET = ("e0", "e1", "ee", "re", "ek", "over")  # repeated for every budget of the scan
+BUDGET = ("e0", "e1", "ee", "ee_low", "re", "re_low", "ek", "ek_low", "over")  # repeated for every budget of the scan
+SMALL = 2.0**-52  # of a sum: what is less needs no second double itself
 EXACT = 2.0**53  # below this a double holds every whole number
 IDENTITY = {
     "r_min": np.inf,
@@ -147,24 +162,47 @@ def _in_numpy(
         np.maximum.at(found, codes, values)
         return found
 
-    def centred(values: Floats) -> tuple[Floats, Floats, Floats]:
-        """x0 and x1, shape (prompts,), and x − x̄, shape (responses,)."""
+    power_n = power_above(n + 1.0)
+
+    def add_up(product: Floats, lost: Floats, grid: Floats) -> tuple[Floats, Floats]:
+        """Return the sums of products, of which `lost` was lost, in two parts; as all, in the order of the C."""
+        part = (grid[codes] + product) - grid[codes]
+        return total(part), total((product - part) + lost)
+
+    def put_sum(name: str, a: _Factor, b: _Factor, at: str = "") -> None:
+        """Put a sum of products about the mean, from that about the middle."""
+        grid = grid_of(a.power * b.power, power_n)
+        product, lost = product_and_rounding(a.about, b.about)
+        coarse, fine = add_up(product, lost + (a.about * b.lost + a.lost * b.about), grid)
+        less = a.rest * (b.rest / n)
+        direct = DoubleDouble(*two_sum(coarse, fine - less))
+        rest = DoubleDouble(*two_sum(coarse, fine)) - DoubleDouble(b.rest) / n * DoubleDouble(a.rest)
+        small = np.abs(less) <= SMALL * grid
+        hi, lo = np.where(small, direct.hi, rest.hi), np.where(small, direct.lo, rest.lo)
+        is_known = np.isfinite(hi) & np.isfinite(lo)  # a half may be beyond the range of a double
+        columns[name + at] = np.where(is_known, hi, coarse)
+        columns[f"{name}_low{at}"] = np.where(is_known, lo, 0.0)
+
+    def centred(values: Floats) -> tuple[Floats, _Factor]:
+        """x0, shape (prompts,), and x about it."""
         pivot = values[first]
         middle = pivot + total(values - pivot[codes]) / n
         about, lost = two_sum(values, -middle[codes])
-        grid = cut_at(greatest(np.abs(about)), n)[codes]
-        part = (grid + about) - grid
-        x1 = total(part) + total((about - part) + lost)
-        return middle, x1, about - (x1 / n)[codes]
+        power = power_above(greatest(np.abs(about)))
+        coarse, fine = add_up(about, lost, grid_of(power, power_n))
+        return middle, _Factor(about, lost, coarse + fine, power)
 
-    r0, r1, r = centred(reward)
-    r_min, r_max = least(reward), greatest(reward)
-    columns = {"n": n, "r0": r0, "r1": r1, "rr": total(r * r), "r_min": r_min, "r_max": r_max}
+    columns: dict[str, Floats] = {"n": n.astype(np.float64), "r_min": least(reward), "r_max": greatest(reward)}
+    columns["r0"], r = centred(reward)
+    columns["r1"] = r.rest
+    put_sum("rr", r, r)
     k = None
     if log_ratio is not None:
         log_ratio = np.nan_to_num(log_ratio, posinf=np.inf, neginf=-np.inf)
-        k0, k1, k = centred(log_ratio)
-        columns |= {"k0": k0, "k1": k1, "kk": total(k * k), "rk": total(r * k), "k3": total(k3_terms(log_ratio))}
+        columns["k0"], k = centred(log_ratio)
+        columns["k1"], columns["k3"] = k.rest, total(k3_terms(log_ratio))
+        put_sum("kk", k, k)
+        put_sum("rk", r, k)
     if length is not None:
         tokens = np.nan_to_num(length)
         shortest = least(tokens)
@@ -172,34 +210,42 @@ def _in_numpy(
             "L_sum": total(tokens),
             "L_min": shortest,
             "L_max": greatest(tokens),
-            "L_best": greatest(np.where(reward == r_max[codes], tokens, -np.inf)),
-            "L_worst": least(np.where(reward == r_min[codes], tokens, np.inf)),
+            "L_best": greatest(np.where(reward == columns["r_max"][codes], tokens, -np.inf)),
+            "L_worst": least(np.where(reward == columns["r_min"][codes], tokens, np.inf)),
         }
         for budget in layout.budgets:
             # The pivot is the prompt's smallest excess: e − e_min = max(0, L − max(B, L_min)), exact in whole tokens.
-            start = np.maximum(shortest, budget)
+            start, at = np.maximum(shortest, budget), f"@{budget}"
             about_pivot = np.maximum(tokens, start[codes]) - start[codes]
             e1, squares = total(about_pivot), total(about_pivot * about_pivot)
-            e = about_pivot - (e1 / n)[codes]
+            e = _Factor(about_pivot, np.zeros_like(about_pivot), e1, power_above(greatest(about_pivot)))
+            put_sum("ee", e, e, at)
             exact = n * squares < EXACT  # then the difference of whole numbers below loses nothing
+            whole = DoubleDouble(n * squares - e1 * e1) / n
             columns |= {
-                f"e0@{budget}": start - budget,
-                f"e1@{budget}": e1,
-                f"ee@{budget}": np.where(
-                    exact,
-                    (n * squares - e1 * e1) / n,
-                    np.where(squares < EXACT, _less_square(squares, e1, n.astype(np.float64)), total(e * e)),
-                ),
-                f"re@{budget}": total(r * about_pivot),
-                f"over@{budget}": np.where(shortest > budget, n, total((about_pivot > 0).astype(np.float64))),
+                "e0" + at: start - budget,
+                "e1" + at: e1,
+                "ee" + at: np.where(exact, whole.hi, columns["ee" + at]),
+                "ee_low" + at: np.where(exact, whole.lo, columns["ee_low" + at]),
+                "over" + at: np.where(shortest > budget, n, total((about_pivot > 0).astype(np.float64))),
             }
+            put_sum("re", r, e, at)
             if k is not None:
-                columns[f"ek@{budget}"] = total(k * about_pivot)
+                put_sum("ek", k, e, at)
     table = layout.empty(prompts)
     for i, name in enumerate(layout.names):
         if name in columns:
             table[:, i] = columns[name]
     return table
+
+
+class _Factor(NamedTuple):
+    """Values of all responses about the middle of their prompt, in two doubles, and of each prompt what they have."""
+
+    about: Floats
+    lost: Floats
+    rest: Floats  # their sum
+    power: Floats  # the power of two above all
 
 
 @quiet_overflow
@@ -212,31 +258,50 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
     Returns:
         shape (prompts, layout.width).
     """
+    if native.AVAILABLE:
+        both = np.array(a, order="C")
+        native.moments.merge(both, np.ascontiguousarray(b))
+        return both
+    return _merge_in_numpy(layout, a, b)
+
+
+def _merge_in_numpy(layout: Layout, a: Table, b: Table) -> Table:
     both = a + b
     n_a, n_b = a[:, 0], b[:, 0]
+    some_a, some_b = np.maximum(n_a, 1), np.maximum(n_b, 1)
     n = np.maximum(n_a + n_b, 1)
 
-    def gap(name: str, budget: int | None = None) -> Floats:
+    def gap(name: str, budget: int | None = None) -> DoubleDouble:
         """x̄_b − x̄_a; the pivots subtract without rounding when the shards lie close together."""
         x0, x1 = layout.at(f"{name}0", budget), layout.at(f"{name}1", budget)
-        shift = b[:, x0] - a[:, x0]
-        between = shift + (b[:, x1] / np.maximum(n_b, 1) - a[:, x1] / np.maximum(n_a, 1))
+        shift = DoubleDouble(*two_sum(b[:, x0], -a[:, x0]))
+        means = DoubleDouble(b[:, x1]) / some_b - DoubleDouble(a[:, x1]) / some_a
+        between: DoubleDouble = shift + means
         if name == "e":  # whole tokens, which add exactly about any pivot
             both[:, x0] = a[:, x0]
-            both[:, x1] = a[:, x1] + (b[:, x1] + n_b * shift)
-            return np.asarray(between)
-        both[:, x0] = middle = a[:, x0] + (a[:, x1] / np.maximum(n_a, 1) + n_b / n * between)
+            both[:, x1] = a[:, x1] + (b[:, x1] + n_b * (b[:, x0] - a[:, x0]))
+            return between
+        both[:, x0] = middle = a[:, x0] + (a[:, x1] / some_a + n_b / n * between.hi)
         both[:, x1] = _sum_about(middle, (n_a, a[:, x0], a[:, x1]), (n_b, b[:, x0], b[:, x1]))
-        return np.asarray(between)
+        return between
 
-    weight = n_a * n_b / n
+    weight = DoubleDouble(n_a * n_b) / n
+
+    def add_products(name: str, one: DoubleDouble, other: DoubleDouble, budget: int | None = None) -> None:
+        hi, lo = layout.at(name, budget), layout.at(name + "_low", budget)
+        sums = [DoubleDouble(table[:, hi], table[:, lo]) for table in (a, b)]
+        found = sums[0] + sums[1] + weight * (one * other)
+        is_known = np.isfinite(found.hi) & np.isfinite(found.lo)
+        both[:, hi] = np.where(is_known, found.hi, a[:, hi] + b[:, hi] + weight.hi * (one.hi * other.hi))
+        both[:, lo] = np.where(is_known, found.lo, 0.0)
+
     r, k = gap("r"), gap("k")
-    for name, product in (("rr", r * r), ("rk", r * k), ("kk", k * k)):
-        both[:, layout.at(name)] += weight * product
+    for name, one, other in (("rr", r, r), ("rk", r, k), ("kk", k, k)):
+        add_products(name, one, other)
     for i in range(len(layout.budgets)):
         e = gap("e", i)
-        for name, product in (("ee", e * e), ("re", r * e), ("ek", e * k)):
-            both[:, layout.at(name, i)] += weight * product
+        for name, one, other in (("ee", e, e), ("re", r, e), ("ek", e, k)):
+            add_products(name, one, other, i)
     for name, pick in (("r_min", np.minimum), ("r_max", np.maximum), ("L_min", np.minimum), ("L_max", np.maximum)):
         column = layout.at(name)
         both[:, column] = pick(a[:, column], b[:, column])
@@ -249,14 +314,6 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
     both[empty_a] = b[empty_a]
     both[empty_b] = a[empty_b]
     return both
-
-
-def _less_square(squares: Floats, sums: Floats, n: Floats) -> Floats:
-    """Return Σe² − (Σe)²/n, of whole numbers, rounded as if the quotient had twice the digits."""
-    square, lost = two_product(sums, sums)
-    quotient = square / n
-    product, lost_of_quotient = two_product(quotient, n)
-    return np.asarray((squares - quotient) - (((square - product) - lost_of_quotient) + lost) / n)
 
 
 def _sum_about(middle: Floats, a: tuple[Floats, Floats, Floats], b: tuple[Floats, Floats, Floats]) -> Floats:

@@ -11,14 +11,16 @@ without fused operations), so that the numbers do not depend on which of the two
 #include <stdlib.h>
 
 #include "buffers.h"
-#include "exact_sum.h"
+#include "double_double.h"
 
 /* The columns of a row, and of each budget in a row: order and names. groups/moments.py compares them with its own. */
 #define PROMPT_COLUMNS(X)                                                                                              \
-    X(N, "n") X(R0, "r0") X(R1, "r1") X(RR, "rr") X(R_MIN, "r_min") X(R_MAX, "r_max") X(K0, "k0") X(K1, "k1")          \
-    X(KK, "kk") X(RK, "rk") X(K3, "k3") X(L_SUM, "L_sum") X(L_MIN, "L_min") X(L_MAX, "L_max") X(L_BEST, "L_best")      \
-    X(L_WORST, "L_worst")
-#define BUDGET_COLUMNS(X) X(E0, "e0") X(E1, "e1") X(EE, "ee") X(RE, "re") X(EK, "ek") X(OVER, "over")
+    X(N, "n") X(R0, "r0") X(R1, "r1") X(RR, "rr") X(RR_LOW, "rr_low") X(R_MIN, "r_min") X(R_MAX, "r_max") X(K0, "k0")  \
+    X(K1, "k1") X(KK, "kk") X(KK_LOW, "kk_low") X(RK, "rk") X(RK_LOW, "rk_low") X(K3, "k3") X(L_SUM, "L_sum")          \
+    X(L_MIN, "L_min") X(L_MAX, "L_max") X(L_BEST, "L_best") X(L_WORST, "L_worst")
+#define BUDGET_COLUMNS(X)                                                                                              \
+    X(E0, "e0") X(E1, "e1") X(EE, "ee") X(EE_LOW, "ee_low") X(RE, "re") X(RE_LOW, "re_low") X(EK, "ek")                \
+    X(EK_LOW, "ek_low") X(OVER, "over")
 
 #define PLACE(place, name) place,
 #define NAME(place, name) name,
@@ -28,98 +30,191 @@ static const char *const PROMPT_NAMES[] = {PROMPT_COLUMNS(NAME)};
 static const char *const BUDGET_NAMES[] = {BUDGET_COLUMNS(NAME)};
 
 static const double EXACT = 9007199254740992.0; /* 2^53 */
-static const double SPLITTER = 134217729.0;     /* 2^27 + 1: cuts 53 bits into halves, whose products are exact */
+static const double SMALL = 0x1p-52;            /* of a sum: what is less needs no second double itself */
+
+/* A number of the reward and one of the log-ratio, which are computed at once. */
+typedef double Pair __attribute__((vector_size(16)));
+typedef int64_t Bits __attribute__((vector_size(16)));
+
+typedef struct {
+    Pair about, lost, high; /* x - middle as it rounds; what that lost; the upper half of its digits */
+} Centred;
 
 typedef struct {
     const double *reward, *length, *log_ratio, *k3; /* borrowed or NULL; those of a prompt together */
-    double *r, *k, *e;                              /* borrowed; of a prompt: centred, and above the smallest excess */
-    const int64_t *budgets;                         /* borrowed */
+    Centred *centred;                               /* borrowed, as the next */
+    double *e;                                      /* above the smallest excess of the prompt */
+    const int64_t *budgets;
     size_t budget_count;
 } Block;
 
+/* The sums of a prompt about the middle of its values, which is their mean up to rounding. */
+typedef struct {
+    Pair middle, rest; /* the sum of x - middle */
+    Pair power;        /* the powers of two above all |x - middle| */
+    double n, power_n;
+} Middle;
+
 static inline double known(double value) { return isnan(value) ? 0 : value; }
 
-/* Returns a power of two so large that what remains of n numbers up to `most`, rounded to its last place, adds up
-without rounding (S. M. Rump, T. Ogita & S. Oishi, "Accurate floating-point summation", 2008, ExtractVector); 0 where
-there is none. */
-static double grid_of(double most, size_t n) {
-    int exponent, bits;
-    if (!(most > 0 && most <= DBL_MAX)) return 0;
-    frexp(most, &exponent);
-    frexp((double)(n + 1), &bits);
-    return exponent + bits < DBL_MAX_EXP ? ldexp(1, exponent + bits) : 0;
+/* Returns the smallest power of two above a number, 0 of 0 and where there is none. */
+static inline double power_above(double x) {
+    uint64_t bits;
+    double power;
+    if (!(x > 0 && x < 0x1p1023)) return 0;
+    memcpy(&bits, &x, sizeof bits);
+    bits = ((bits >> 52) + 1) << 52;
+    memcpy(&power, &bits, sizeof power);
+    return power;
 }
 
-/* Puts the mean of a plain sum and the sum about it, a mean in two doubles, and leaves x - mean in `centred`. */
-static void centre(const double *x, size_t n, double *centred, double *x0, double *x1) {
-    double pivot = known(x[0]), sum = 0, most = 0, coarse = 0, fine = 0;
-    for (size_t i = 0; i < n; i++) sum += known(x[i]) - pivot;
-    double middle = pivot + sum / (double)n;
-    for (size_t i = 0; i < n; i++) {
-        centred[i] = known(x[i]) - middle;
-        if (fabs(centred[i]) > most) most = fabs(centred[i]);
-    }
-    double grid = grid_of(most, n);
-    for (size_t i = 0; i < n; i++) {
-        double lost, part;
-        two_sum(known(x[i]), -middle, &lost);
-        part = (grid + centred[i]) - grid;
-        coarse += part;
-        fine += (centred[i] - part) + lost;
-    }
-    sum = coarse + fine;
-    double rest = sum / (double)n;
-    for (size_t i = 0; i < n; i++) centred[i] -= rest;
-    *x0 = middle;
-    *x1 = sum;
+/* Returns a power of two that cuts n numbers below the power so that the cut parts add up without rounding (S. M. Rump,
+T. Ogita & S. Oishi, "Accurate floating-point summation", 2008, ExtractVector); 0 where there is none. */
+static inline double grid_of(double power, double power_n) {
+    double grid = power * power_n;
+    return grid <= DBL_MAX ? grid : 0;
 }
 
-static double dot(const double *a, const double *b, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+static inline Pair both(double value) { return (Pair){value, value}; }
+static inline Bits both_bits(int64_t value) { return (Bits){value, value}; }
+
+/* Sums of numbers that are cut at a grid. */
+typedef struct {
+    Pair coarse, fine;
+} PairSum;
+typedef struct {
+    double coarse, fine;
+} Sum;
+
+/* Adds a product, of which `lost` was lost. In the order of its operations, as all here: the bits depend on it. */
+static inline void add_pair(PairSum *sum, Pair product, Pair lost, Pair grid) {
+    Pair part = (grid + product) - grid;
+    sum->coarse += part;
+    sum->fine += (product - part) + lost;
+}
+
+static inline void add_one(Sum *sum, double product, double lost, double grid) {
+    double part = (grid + product) - grid;
+    sum->coarse += part;
+    sum->fine += (product - part) + lost;
+}
+
+/* Puts a sum of products about the mean, from that about the middle: less x * y / n, x and y the sums of the factors. */
+static void put_sum(double *to, double coarse, double fine, double x, double y, double n, double grid) {
+    double lost, sum, product = x * (y / n);
+    Two found;
+    if (fabs(product) <= SMALL * grid) {
+        sum = two_sum(coarse, fine - product, &lost);
+        found = (Two){sum, lost};
+    } else {
+        sum = two_sum(coarse, fine, &lost);
+        found = plus((Two){sum, lost}, minus(times(over((Two){y, 0}, n), (Two){x, 0})));
+    }
+    int is_known = isfinite(found.hi) && isfinite(found.lo); /* a half may be beyond the range of a double */
+    to[0] = is_known ? found.hi : coarse;
+    to[1] = is_known ? found.lo : 0;
+}
+
+/* Finds the middle, and the sums that belong to no budget. */
+static Middle centre(const Block *block, size_t first, size_t n, double *row) {
+    const double *reward = block->reward + first, *log_ratio = block->log_ratio ? block->log_ratio + first : NULL;
+    Centred *x = block->centred;
+    Pair pivot = {reward[0], log_ratio ? known(log_ratio[0]) : 0}, sum = both(0), most = both(0);
+    for (size_t i = 0; i < n; i++) {
+        x[i].about = (Pair){reward[i], log_ratio ? known(log_ratio[i]) : 0};
+        sum += x[i].about - pivot;
+    }
+    Middle at = {.n = (double)n, .power_n = power_above((double)(n + 1)), .middle = pivot + sum / both((double)n)};
+    for (size_t i = 0; i < n; i++) {
+        Pair value = x[i].about, about = value - at.middle, part = about - value;
+        x[i].about = about;
+        x[i].lost = (value - (about - part)) + (-at.middle - part);
+        Pair size = (Pair)((Bits)about & both_bits(INT64_MAX));
+        Bits larger = size > most;
+        most = (Pair)(((Bits)size & larger) | ((Bits)most & ~larger));
+    }
+    at.power = (Pair){power_above(most[0]), power_above(most[1])};
+    Pair grid = {grid_of(at.power[0], at.power_n), grid_of(at.power[1], at.power_n)};
+    Pair squares_grid = {grid_of(at.power[0] * at.power[0], at.power_n),
+                         grid_of(at.power[1] * at.power[1], at.power_n)};
+    double product_grid = grid_of(at.power[0] * at.power[1], at.power_n);
+    PairSum rest = {both(0), both(0)}, squares = rest;
+    Sum products = {0};
+    for (size_t i = 0; i < n; i++) {
+        Pair about = x[i].about, lost = x[i].lost, scaled = SPLITTER * about, high = scaled - (scaled - about);
+        Pair low = about - high, square = about * about, cross = about * lost;
+        x[i].high = high;
+        add_pair(&rest, about, lost, grid);
+        Pair rounding = ((high * high - square) + high * low + low * high) + low * low;
+        add_pair(&squares, square, rounding + (cross + cross), squares_grid);
+        double product = about[0] * about[1];
+        double lost_of_it = ((high[0] * high[1] - product) + high[0] * low[1] + low[0] * high[1]) + low[0] * low[1];
+        add_one(&products, product, lost_of_it + (about[0] * lost[1] + lost[0] * about[1]), product_grid);
+    }
+    at.rest = rest.coarse + rest.fine;
+    row[R0] = at.middle[0];
+    row[R1] = at.rest[0];
+    put_sum(&row[RR], squares.coarse[0], squares.fine[0], at.rest[0], at.rest[0], at.n, squares_grid[0]);
+    if (log_ratio) {
+        row[K0] = at.middle[1];
+        row[K1] = at.rest[1];
+        put_sum(&row[KK], squares.coarse[1], squares.fine[1], at.rest[1], at.rest[1], at.n, squares_grid[1]);
+        put_sum(&row[RK], products.coarse, products.fine, at.rest[0], at.rest[1], at.n, product_grid);
+    }
+    return at;
+}
+
+/* Adds the products with the excess, which are whole numbers: below 2^26 they need not be cut into halves. */
+static inline PairSum with_excess(const Block *block, size_t n, Pair grid, int halves) {
+    PairSum sum = {both(0), both(0)};
+    for (size_t i = 0; i < n; i++) {
+        Pair about = block->centred[i].about, high = block->centred[i].high, low = about - high;
+        double e = block->e[i], e_high = halves ? half_of(e) : e, e_low = e - e_high;
+        Pair product = about * e, rounding = high * e_high - product;
+        if (halves) rounding += high * e_low;
+        rounding += low * e_high;
+        if (halves) rounding += low * e_low;
+        add_pair(&sum, product, rounding + block->centred[i].lost * e, grid);
+    }
     return sum;
 }
 
-/* Returns a * b rounded, and puts what the rounding lost, exactly (Dekker, 1971). */
-static double two_product(double a, double b, double *lost) {
-    double product = a * b, a_scaled = SPLITTER * a, b_scaled = SPLITTER * b;
-    double a_hi = a_scaled - (a_scaled - a), b_hi = b_scaled - (b_scaled - b), a_lo = a - a_hi, b_lo = b - b_hi;
-    *lost = ((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo;
-    return product;
-}
-
-/* Returns squares - sum * sum / n, of whole numbers, rounded as if the quotient had twice the digits. */
-static double less_square(double squares, double sum, double n) {
-    double lost, lost_of_quotient, square = two_product(sum, sum, &lost), quotient = square / n;
-    double rest = square - two_product(quotient, n, &lost_of_quotient);
-    return (squares - quotient) - ((rest - lost_of_quotient) + lost) / n;
-}
-
 /* Puts the columns of one budget. */
-static void put_excess(const Block *block, const double *length, size_t n, double shortest, double budget,
-                       double *row) {
-    double start = shortest > budget ? shortest : budget, sum = 0, squares = 0, over = 0;
+static void put_excess(const Block *block, const double *length, size_t n, const Middle *at, double shortest,
+                       double longest, double budget, double *row) {
+    double start = shortest > budget ? shortest : budget, sum = 0, squares = 0, count = 0, lost;
     double *e = block->e;
+    row[E0] = start - budget;
+    if (longest <= start) { /* all the same */
+        row[OVER] = shortest > budget ? (double)n : 0;
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         double tokens = known(length[i]);
         e[i] = (tokens > start ? tokens : start) - start;
         sum += e[i];
         squares += e[i] * e[i];
-        over += e[i] > 0;
+        count += e[i] > 0;
     }
-    double mean = sum / (double)n;
-    row[E0] = start - budget;
+    double power = power_above(longest - start), power_n = at->power_n;
+    Pair grid = {grid_of(at->power[0] * power, power_n), grid_of(at->power[1] * power, power_n)};
+    PairSum products = power > 0x1p26 ? with_excess(block, n, grid, 1) : with_excess(block, n, grid, 0);
     row[E1] = sum;
-    row[OVER] = shortest > budget ? (double)n : over;
-    row[RE] = dot(block->r, e, n);
-    row[EK] = block->log_ratio ? dot(block->k, e, n) : 0;
-    if ((double)n * squares < EXACT) { /* whole numbers, so the difference is exact */
-        row[EE] = ((double)n * squares - sum * sum) / (double)n;
-    } else if (squares < EXACT) { /* exact sums; many equal squares of differences would all round the same way */
-        row[EE] = less_square(squares, sum, (double)n);
+    row[OVER] = shortest > budget ? (double)n : count;
+    put_sum(&row[RE], products.coarse[0], products.fine[0], at->rest[0], sum, at->n, grid[0]);
+    if (block->log_ratio) put_sum(&row[EK], products.coarse[1], products.fine[1], at->rest[1], sum, at->n, grid[1]);
+    if (at->n * squares < EXACT) { /* whole numbers, so the difference is exact */
+        double whole = at->n * squares - sum * sum, quotient = whole / at->n, back = two_product(quotient, at->n, &lost);
+        row[EE] = quotient;
+        row[EE_LOW] = ((whole - back) - lost) / at->n;
     } else {
-        for (size_t i = 0; i < n; i++) e[i] -= mean;
-        row[EE] = dot(e, e, n);
+        double squares_grid = grid_of(power * power, power_n);
+        Sum of = {0};
+        for (size_t i = 0; i < n; i++) {
+            double square = two_product(e[i], e[i], &lost);
+            add_one(&of, square, lost, squares_grid);
+        }
+        put_sum(&row[EE], of.coarse, of.fine, sum, sum, at->n, squares_grid);
     }
 }
 
@@ -128,8 +223,7 @@ static void put(const Block *block, size_t first, size_t n, double *row) {
     const double *reward = block->reward + first;
     memset(row, 0, (PROMPT + BUDGET * block->budget_count) * sizeof *row);
     row[N] = (double)n;
-    centre(reward, n, block->r, &row[R0], &row[R1]);
-    row[RR] = dot(block->r, block->r, n);
+    Middle at = centre(block, first, n, row);
     double least = reward[0], most = reward[0];
     for (size_t i = 1; i < n; i++) {
         if (reward[i] < least) least = reward[i];
@@ -137,13 +231,8 @@ static void put(const Block *block, size_t first, size_t n, double *row) {
     }
     row[R_MIN] = least;
     row[R_MAX] = most;
-    if (block->log_ratio) {
-        const double *k3 = block->k3 + first;
-        centre(block->log_ratio + first, n, block->k, &row[K0], &row[K1]);
-        row[KK] = dot(block->k, block->k, n);
-        row[RK] = dot(block->r, block->k, n);
-        for (size_t i = 0; i < n; i++) row[K3] += known(k3[i]);
-    }
+    if (block->log_ratio)
+        for (size_t i = 0; i < n; i++) row[K3] += known(block->k3[first + i]);
     row[L_MIN] = row[L_WORST] = INFINITY;
     row[L_MAX] = row[L_BEST] = -INFINITY;
     if (!block->length) return;
@@ -157,8 +246,85 @@ static void put(const Block *block, size_t first, size_t n, double *row) {
         if (reward[i] == least && tokens < row[L_WORST]) row[L_WORST] = tokens;
     }
     for (size_t i = 0; i < block->budget_count; i++)
-        put_excess(block, length, n, row[L_MIN], (double)block->budgets[i], row + PROMPT + BUDGET * i);
+        put_excess(block, length, n, &at, row[L_MIN], row[L_MAX], (double)block->budgets[i],
+                   row + PROMPT + BUDGET * i);
 }
+
+/* ---- two rows of a prompt -> the row of both */
+
+/* Returns the mean of b less that of a; the pivots subtract without rounding when the shards lie close together. */
+static Two gap_between(const double *a, const double *b, double n_a, double n_b) {
+    double lost, shift = two_sum(b[0], -a[0], &lost);
+    Two means = plus(over((Two){b[1], 0}, n_b), minus(over((Two){a[1], 0}, n_a)));
+    return plus((Two){shift, lost}, means);
+}
+
+/* Returns the sum of x - middle of two shards, from the n, x0 and x1 of each: the parts that cancel are not rounded. */
+static double sum_about(double middle, double n_a, const double *a, double n_b, const double *b) {
+    double lost_a, lost_b, lost_high, lost_low, lost, rest = a[1] + b[1];
+    double about_a = two_sum(a[0], -middle, &lost_a), about_b = two_sum(b[0], -middle, &lost_b);
+    double half_a = half_of(about_a), half_b = half_of(about_b);
+    double high = two_sum(n_a * half_a, n_b * half_b, &lost_high);
+    double low = two_sum(n_a * (about_a - half_a), n_b * (about_b - half_b), &lost_low);
+    double found = two_sum(high, low, &lost);
+    found = found + (lost + lost_high + lost_low + (n_a * lost_a + n_b * lost_b) + rest);
+    return isfinite(found) ? found : n_a * about_a + n_b * about_b + rest;
+}
+
+/* Puts the sum of products of both rows, where `a` is, with what one double lost. */
+static void add_products(double *a, const double *b, Two weight, Two gap, Two other) {
+    Two found = plus(plus((Two){a[0], a[1]}, (Two){b[0], b[1]}), times(weight, times(gap, other)));
+    int is_known = isfinite(found.hi) && isfinite(found.lo);
+    a[0] = is_known ? found.hi : a[0] + b[0] + weight.hi * (gap.hi * other.hi);
+    a[1] = is_known ? found.lo : 0;
+}
+
+static Two merged_mean(double *a, const double *b, double n_a, double n_b) {
+    Two gap = gap_between(a, b, n_a, n_b);
+    double middle = a[0] + (a[1] / n_a + n_b / (n_a + n_b) * gap.hi), sum = sum_about(middle, n_a, a, n_b, b);
+    a[0] = middle;
+    a[1] = sum;
+    return gap;
+}
+
+static double lesser(double a, double b) { return a < b ? a : b; }
+static double larger(double a, double b) { return a > b ? a : b; }
+
+/* Merges a later row into `a`; a row of n = 0 is the identity on either side. */
+static void merge_row(double *a, const double *b, size_t budget_count) {
+    double n_a = a[N], n_b = b[N];
+    if (n_b == 0) return;
+    if (n_a == 0) {
+        memcpy(a, b, (PROMPT + BUDGET * budget_count) * sizeof *a);
+        return;
+    }
+    Two weight = over((Two){n_a * n_b, 0}, n_a + n_b);
+    Two r = merged_mean(a + R0, b + R0, n_a, n_b), k = merged_mean(a + K0, b + K0, n_a, n_b);
+    a[N] = n_a + n_b;
+    add_products(a + RR, b + RR, weight, r, r);
+    add_products(a + RK, b + RK, weight, r, k);
+    add_products(a + KK, b + KK, weight, k, k);
+    a[K3] += b[K3];
+    a[L_SUM] += b[L_SUM];
+    for (size_t i = 0; i < budget_count; i++) {
+        double *at = a + PROMPT + BUDGET * i;
+        const double *of = b + PROMPT + BUDGET * i;
+        Two e = gap_between(at + E0, of + E0, n_a, n_b);
+        at[E1] += of[E1] + n_b * (of[E0] - at[E0]); /* whole tokens, which add exactly about any pivot */
+        add_products(at + EE, of + EE, weight, e, e);
+        add_products(at + RE, of + RE, weight, r, e);
+        add_products(at + EK, of + EK, weight, e, k);
+        at[OVER] += of[OVER];
+    }
+    a[L_BEST] = a[R_MAX] == b[R_MAX] ? larger(a[L_BEST], b[L_BEST]) : a[R_MAX] > b[R_MAX] ? a[L_BEST] : b[L_BEST];
+    a[L_WORST] = a[R_MIN] == b[R_MIN] ? lesser(a[L_WORST], b[L_WORST]) : a[R_MIN] < b[R_MIN] ? a[L_WORST] : b[L_WORST];
+    a[R_MIN] = lesser(a[R_MIN], b[R_MIN]);
+    a[R_MAX] = larger(a[R_MAX], b[R_MAX]);
+    a[L_MIN] = lesser(a[L_MIN], b[L_MIN]);
+    a[L_MAX] = larger(a[L_MAX], b[L_MAX]);
+}
+
+/* ---- blocks */
 
 /* Returns the column with the responses of each prompt together, in their order, in `room`. */
 static const double *together(const double *column, const int64_t *codes, const size_t *starts, size_t *next,
@@ -191,16 +357,15 @@ static enum Outcome put_all(Block *block, const int64_t *codes, size_t responses
         free(starts);
         return NO_ROWS;
     }
-    double *room = malloc((3 * most + (in_order ? 0 : 4 * responses) + 1) * sizeof *room);
+    Centred *room = malloc(most * sizeof *room + (most + (in_order ? 0 : 4 * responses) + 1) * sizeof(double));
     if (room) {
-        block->r = room;
-        block->k = room + most;
-        block->e = room + 2 * most;
+        block->centred = room;
+        block->e = (double *)(room + most);
         if (!in_order) {
             const double **columns[] = {&block->reward, &block->length, &block->log_ratio, &block->k3};
             for (size_t i = 0; i < 4; i++)
                 *columns[i] = together(*columns[i], codes, starts, next, prompts, responses,
-                                       room + 3 * most + i * responses);
+                                       block->e + most + i * responses);
         }
         for (size_t i = 0; i < prompts; i++) put(block, starts[i], starts[i + 1] - starts[i], table + i * width);
     }
@@ -286,6 +451,33 @@ static PyObject *fill(PyObject *module, PyObject *args) {
     return result;
 }
 
+PyDoc_STRVAR(merge_doc, "merge(table, later)\n--\n\n"
+                        "Merge each row of a later table into the row of `table` at the same place.\n\n"
+                        "Both are contiguous and float64. Do not write to them meanwhile.");
+
+static PyObject *merge(PyObject *module, PyObject *args) {
+    PyObject *table, *later, *result = NULL;
+    Py_buffer to = {0}, from = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO", &table, &later)) return NULL;
+    if (!get_array(table, "table", 'f', PyBUF_WRITABLE, &to) || !get_array(later, "later", 'f', 0, &from)) goto done;
+    if (to.ndim != 2 || from.ndim != 2 || to.shape[0] != from.shape[0] || to.shape[1] != from.shape[1] ||
+        to.shape[1] < PROMPT || (to.shape[1] - PROMPT) % BUDGET) {
+        PyErr_SetString(PyExc_ValueError, "expected two tables of one shape, a column for each moment");
+        goto done;
+    }
+    size_t width = (size_t)to.shape[1];
+    Py_BEGIN_ALLOW_THREADS
+    for (size_t i = 0; i < (size_t)to.shape[0]; i++)
+        merge_row((double *)to.buf + i * width, (const double *)from.buf + i * width, (width - PROMPT) / BUDGET);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    if (to.obj) PyBuffer_Release(&to);
+    if (from.obj) PyBuffer_Release(&from);
+    return result;
+}
+
 /* ---- the module */
 
 static int add_names(PyObject *module, const char *name, const char *const *names, Py_ssize_t count) {
@@ -304,7 +496,9 @@ static int execute(PyObject *module) {
     return add_names(module, "BUDGET", BUDGET_NAMES, BUDGET);
 }
 
-static PyMethodDef methods[] = {{"fill", fill, METH_VARARGS, fill_doc}, {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {{"fill", fill, METH_VARARGS, fill_doc},
+                                {"merge", merge, METH_VARARGS, merge_doc},
+                                {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, execute}, {0, NULL}};
 

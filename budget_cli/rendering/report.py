@@ -18,7 +18,7 @@ from budget_cli.analysis.checks.findings import Finding
 from budget_cli.analysis.loss import number_at
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.report import PROMPTS, SCHEMA, PageData, Segment
-from budget_cli.analysis.totals import Totals
+from budget_cli.analysis.totals import Scatter, Totals
 from budget_cli.analysis.verdict import Reason
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.loss import findings
@@ -399,7 +399,14 @@ def _totals(totals: Totals | None) -> Any:
     """Convert named tuples to dicts."""
     if totals is None:
         return None
-    return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in totals._asdict().items()}
+    converted = {
+        name: _sums(value) if isinstance(value, Scatter) else value for name, value in totals._asdict().items()
+    }
+    return converted | {"spread": totals.spread._asdict()}
+
+
+def _sums(scatter: Scatter) -> dict[str, Any]:
+    return {name: value.value for name, value in scatter._asdict().items()}
 
 
 def _labels(parts: Sequence[Segment]) -> list[str]:
@@ -412,8 +419,8 @@ def _labels(parts: Sequence[Segment]) -> list[str]:
 def _of_part(part: Segment) -> dict[str, Any]:
     """Return the totals of a part that a trend needs."""
     t = part.totals
-    whole = {"rr": t.whole.rr, "ee": t.whole.ee}
-    return {"responses": t.responses, "mean": t.mean._asdict(), "whole": whole, "over": t.over}
+    whole = {name: sums for name, sums in _sums(t.whole).items() if name in ("rr", "ee")}
+    return {"responses": t.responses, "mean": _sums(t.mean), "whole": whole, "over": t.over}
 
 
 def _text(text: str, limit: int) -> str:

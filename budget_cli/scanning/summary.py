@@ -1,7 +1,7 @@
 """The lines of a summary → the results of its sources, ready to be folded; and whether summaries fit together.
 
-The counterpart of `summary_writing`, which describes the form. Reads summaries of version 1, with and without evidence.
-Knows no records.
+The counterpart of `summary_writing`, which describes the form. Reads summaries of versions 1, with and
+without evidence, and 2, which has what one double loses of a sum. Knows no records.
 """
 
 import hashlib

@@ -19,9 +19,11 @@ from budget_cli.errors import InputProblem
 from budget_cli.groups.moments import EXACT, Floats, Layout, Table
 from budget_cli.ids import Key
 
+VERSIONS = ("budget-cli/summary/1", "budget-cli/summary/2")
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{32})"\}$')  # the last member of a header
 TALLY = ("read", "used", "rejected", "blank", "skipped")
 SIGNS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}  # numbers that JSON cannot write
+LOST = 2.0**-52  # of a number, the most that rounding it loses
 SLACK = 1e-9  # between a mean and the extremes, relative to their size
 
 
@@ -53,6 +55,9 @@ def checked_header(source: str, line: bytes) -> dict[str, Any]:
         raise InputProblem(source, "truncated summary: its header is incomplete") from None
     if not isinstance(header, dict):
         refuse(source, 1, "expected a header")
+    if header.get("schema", VERSIONS[0]) not in VERSIONS:
+        expected = " or ".join(VERSIONS)
+        raise InputProblem(source, f"schema {header['schema']!r}, expected {expected}: summarize the files again")
     for name, (what, fits) in FIELDS.items():
         if name not in header and name not in SINCE:
             refuse(source, 1, f"the header has no {name}")
@@ -311,6 +316,12 @@ def check_rows(source: str, header: dict[str, Any], number: Floats, places: NDAr
     for low, high in (("r_min", "r_max"), ("L_min", "L_max")):
         require(~(column(low) > column(high)) | np.isinf(column(low)), f"{low}: more than {high}")
     require(np.isfinite(column("r_min")) & np.isfinite(column("r_max")), "r_min, r_max: expected numbers")
+    columns = dict(zip(layout.names, table.T, strict=True))
+    for name, low in columns.items():
+        if "_low" in name:
+            rounded = name.replace("_low", "")
+            fits = (np.abs(low) <= LOST * np.abs(columns[rounded])) | ~np.isfinite(columns[rounded])
+            require(fits, f"{name}: more than a rounding of {rounded}")
     with np.errstate(all="ignore"):
         mean, least, most = column("r0") + column("r1") / n, column("r_min"), column("r_max")
         slack = SLACK * (np.abs(least) + np.abs(most) + np.abs(column("r0")))

@@ -39,7 +39,7 @@ PEEK_BYTES = 1 << 12  # of a plain file, to recognize its kind
 PEEK_PACKED_BYTES = 1 << 18  # of a compressed file; more is read if that is not enough, as for a block of bz2
 BEGINS_AS_OURS = re.compile(rb'\s*\{\s*"schema"\s*:\s*"budget-cli/([^"]*)"')
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-SUMMARY = "summary/1"  # the schema of a summary
+SUMMARY = "summary/2"  # the schema of a summary; of any version, what begins as this
 
 
 class Kind(StrEnum):
@@ -62,7 +62,7 @@ class Source:
     identity: tuple[int, int] | str | None = field(repr=False)  # device and inode, or the URL with its secrets
     remote: "Remote | None" = None
     kind: Kind = field(default=Kind.RECORDS, compare=False)  # decided by `find`
-    schema: str = field(default="", compare=False)  # of a summary or a result: `summary/1`, `loss/1`
+    schema: str = field(default="", compare=False)  # of a summary or a result: `summary/2`, `loss/1`
     changed_at: int = field(default=0, repr=False)  # of a file: its time of change, ns
     start_sum: int = field(default=0, compare=False, repr=False)  # of a file: CRC-32 of its first PEEK_BYTES
 
@@ -109,7 +109,7 @@ def _with_kind(source: Source) -> Source:
     if begins is None:
         return source
     schema = begins[1].decode("utf-8", "replace")
-    return replace(source, kind=Kind.SUMMARY if schema == SUMMARY else Kind.RESULT, schema=schema)
+    return replace(source, kind=Kind.SUMMARY if schema.startswith("summary/") else Kind.RESULT, schema=schema)
 
 
 def _peek(source: Source) -> bytes:

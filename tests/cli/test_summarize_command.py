@@ -132,11 +132,11 @@ def test_invalid_uses_of_summaries_are_one_line(
 @pytest.mark.parametrize(
     "text",
     [
-        '{"schema":"budget-cli/summary/1"}',
-        '{"schema":"budget-cli/summary/1"}\n',
-        '{"schema":"budget-cli/summary/1","budgets":4}\n',
-        '{"schema":"budget-cli/summary/1"',
-        '{"schema":"budget-cli/summary/1"' + "," + '"a":[' * 2000,
+        '{"schema":"budget-cli/summary/2"}',
+        '{"schema":"budget-cli/summary/2"}\n',
+        '{"schema":"budget-cli/summary/2","budgets":4}\n',
+        '{"schema":"budget-cli/summary/2"',
+        '{"schema":"budget-cli/summary/2"' + "," + '"a":[' * 2000,
     ],
 )
 def test_what_only_begins_as_a_summary_is_refused_by_every_command(

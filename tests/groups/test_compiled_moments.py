@@ -24,7 +24,7 @@ def extensions() -> Iterator[None]:
         yield
 
 
-number = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, -1.0, 1e9 + 0.1])
+number = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, -1.0, 1e9 + 0.1, 1e16, 1e16 + 2])
 log_ratio = st.floats(-30, 30) | st.just(math.nan)
 tokens = st.integers(0, 3000).map(float) | st.sampled_from([math.nan, 2.0**25 + 1, 2.0**31, 2.0**52])
 
@@ -55,6 +55,40 @@ def test_compiled_moments_equal_those_of_numpy_to_the_last_bit(
     )
     plain = moments.quiet_overflow(moments._in_numpy)(*args)
     assert np.array_equal(moments.from_responses(*args), plain, equal_nan=True)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), number | st.sampled_from([1e160, -1e300]), tokens, log_ratio),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(0, 30),
+    st.lists(st.integers(0, 3000), max_size=2),
+)
+def test_compiled_merging_equals_that_of_numpy_to_the_last_bit(
+    responses: list[tuple[int, float, float, float]], cut: int, budgets: list[int]
+) -> None:
+    layout = Layout(tuple(budgets))
+    parts = []
+    for part in (responses[:cut], responses[cut:]):
+        table = layout.empty(4)  # a prompt that a part does not have is the identity
+        ids = list(dict.fromkeys(each[0] for each in part))
+        codes = np.array([ids.index(each[0]) for each in part], dtype=np.intp)
+        columns = [np.array([each[i] for each in part]) for i in (1, 2, 3)]
+        if part:
+            table[ids] = moments.from_responses(layout, codes, len(ids), *columns)
+        parts.append(table)
+    found, plain = moments.merge(layout, *parts), moments.quiet_overflow(moments._merge_in_numpy)(layout, *parts)
+    assert np.array_equal(found, plain, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "later"), [((2, 28), (3, 28)), ((2, 28), (2, 19)), ((2, 18), (2, 18)), ((2, 20), (2, 20)), ((28,), (28,))]
+)
+def test_tables_of_other_shapes_do_not_merge(table: tuple[int, ...], later: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected two tables of one shape, a column for each moment"):
+        native.moments.merge(np.zeros(table), np.zeros(later))
 
 
 @pytest.mark.parametrize(

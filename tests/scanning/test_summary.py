@@ -228,6 +228,81 @@ def with_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     return path
 
 
+def to_version_1(path: Path) -> Path:
+    """Write the same summary without what one double lost of a sum, as version 1 of the format has it."""
+    header, *rows = map(orjson.loads, path.read_bytes().splitlines())
+    width, names = len(header["columns"]) + 1, ["source", *header["columns"]]
+    for row in rows:
+        row["row"] = [value for i, value in enumerate(row["row"]) if "_low" not in names[i % width]]
+    header["columns"] = [name for name in header["columns"] if "_low" not in name]
+    header["schema"] = "budget-cli/summary/1"
+    del header["checksum"]
+    path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in (header, *rows)))
+    return path
+
+
+def test_a_summary_of_version_1_is_read_and_written_on_as_version_2(tmp_path: Path) -> None:
+    paths = dumps(tmp_path, 5, 4)
+    old = to_version_1(summarized(paths[:2], tmp_path / "old"))
+    expected, found = scanned(paths[:2]).groups, scanned([old]).groups
+    for i, name in enumerate(LAYOUT.names):
+        if "_low" not in name:
+            assert found.table[:, i] == pytest.approx(expected.table[:, i], rel=1e-15), name
+    assert found.keys() == expected.keys()
+    both = [old, summarized(paths[2:], tmp_path / "new")]
+    again = summarized(both, tmp_path / "both")
+    assert header(again)["schema"] == "budget-cli/summary/2"
+    assert content(scanned([again])) == content(scanned(both))
+
+
+WRITTEN_BY_0_1_0 = b"""\
+{"schema":"budget-cli/summary/1","budgets":[100],"fields":{"prompt_id":"prompt_id","reward":"reward",\
+"log_prob":"log_prob","old_log_prob":"old_log_prob","response_length":"response_length"},\
+"columns":["n","r0","r1","rr","r_min","r_max","k0","k1","kk","rk","k3","L_sum","L_min","L_max","L_best","L_worst",\
+"e1@100","ee@100","re@100","ek@100","over@100"],"prompts":1,"sources":["a.jsonl"],"responses":2,"with_length":2,\
+"with_log_ratio":2,"lengths":[[90,1],[150,1]],"records":{"read":2,"used":2,"rejected":0,"blank":0},"rejected":{},\
+"lacking":{},"rejections":[],"incomplete":[]}
+{"prompt_id":"a","row":[0,2,1,-1,0.5,0,1,0.5,-0.25,0.03125,0.125,0.1,240,90,150,150,90,-50,1250,25,6.25,1]}
+"""
+
+
+def test_a_summary_as_version_0_1_0_wrote_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_bytes(WRITTEN_BY_0_1_0)
+    groups = scanned([path], layout=Layout((100,))).groups
+    row = dict(zip(groups.layout.names, groups.table[0].tolist(), strict=True))
+    assert [row[name] for name in ("n", "r0", "r1", "rr", "rr_low", "k3", "re@100", "re_low@100")] == [
+        *(2, 1, -1, 0.5, 0),
+        *(0.1, 25, 0),
+    ]
+
+
+def test_a_summary_of_a_later_version_is_refused_by_its_version(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_bytes(b'{"schema":"budget-cli/summary/9","anything":1}\n')
+    with pytest.raises(InputProblem) as caught:
+        summary.read(sources.find([str(path)])[0], LAYOUT)
+    assert caught.value.problem == (
+        "schema 'budget-cli/summary/9', expected budget-cli/summary/1 or budget-cli/summary/2: summarize the files"
+        " again"
+    )
+
+
+def test_what_a_sum_lost_is_no_more_than_rounding_loses(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    record = {"prompt_id": "a", "log_prob": -1, "old_log_prob": -2, "response_length": 9}
+    path.write_bytes(b"".join(orjson.dumps({**record, "reward": r}) + b"\n" for r in (0.1, 0.7, 0.3)))
+    made = summarized([path], tmp_path / "s")
+    head, line = made.read_bytes().splitlines()
+    at = orjson.loads(head)["columns"].index("rr_low") + 1
+    row = orjson.loads(line)
+    row["row"][at] = 1e-3
+    made.write_bytes(head + b"\n" + orjson.dumps(row) + b"\n")
+    with pytest.raises(InputProblem) as caught:
+        summary.read(sources.find([str(made)])[0], LAYOUT)
+    assert caught.value.problem == edited(2, "row: rr_low: more than a rounding of rr")
+
+
 @pytest.mark.parametrize(
     "evidence",
     [None, {}, [], [{}, {}], [None], [3], [{"sums": {"x": "y"}}], [{"spotted": {"zero_length": [1, [[1, 9]]]}}]],
