@@ -27,8 +27,8 @@ from budget_cli.cli.bundles import (
     ScreenOptions,
     VerdictOptions,
 )
-from budget_cli.cli.inputs import LABEL, Placement
 from budget_cli.cli.options import Aggregate, Engine
+from budget_cli.cli.placement import LABEL, Placement
 from budget_cli.cli.progress import progress_over
 from budget_cli.errors import Exit, UsageProblem
 from budget_cli.groups.groups import Groups

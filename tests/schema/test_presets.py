@@ -25,7 +25,7 @@ from command import Done
 
 from budget_cli.analysis.loss import Coefficients, Loss, compute_loss
 from budget_cli.cli.bundles import FieldOptions
-from budget_cli.cli.inputs import Placement
+from budget_cli.cli.placement import Placement
 from budget_cli.errors import UsageProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.records import detection, parquet, reference

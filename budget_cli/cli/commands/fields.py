@@ -56,12 +56,13 @@ def command(
         raise UsageProblem("--ignore-unneeded: fields rejects no record: leave it out here, and give it to loss")
     from budget_cli.analysis.fields import take_inventory  # numpy from here on: not for --help
     from budget_cli.cli import inputs
+    from budget_cli.cli.placement import Placement
     from budget_cli.records import detection
     from budget_cli.rendering import fields as rendering
     from budget_cli.schema import presets
     from budget_cli.schema.fields import EXTRAS, Fields
 
-    placement = inputs.Placement(fields, Fields())
+    placement = Placement(fields, Fields())
     known = placement.presets()
     found = inputs.find(files, {"-o": screen.output})
     inputs.require_records(found, "fields")

@@ -1,0 +1,449 @@
+"""Options on fields, and the beginning of a dump → the places of its fields, and what its first records contradict."""
+
+import os
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from budget_cli.cli import console
+from budget_cli.cli.bundles import FieldOptions
+from budget_cli.cli.options import GroupBy
+from budget_cli.errors import UsageProblem
+from budget_cli.records import detection
+from budget_cli.records.doubts import Doubt, doubts, ids_recur
+from budget_cli.records.first_lengths import FirstLengths, first_lengths, other_text, wrong_unit
+from budget_cli.schema import presets, proposals
+from budget_cli.schema.fields import (
+    EXTRAS,
+    KINDS,
+    UNUSABLE,
+    WHERE,
+    Fields,
+    parse_mappings,
+    reward_names,
+    singular,
+    weights_expression,
+)
+from budget_cli.schema.lookup import TABLE, root_keys
+from budget_cli.schema.parsing import parse_condition, parse_place, place_text
+from budget_cli.schema.paths import Place
+from budget_cli.sources.local import Kind, Source
+
+if TYPE_CHECKING:
+    from budget_cli.records.detection import Sniffed
+    from budget_cli.schema.presets import Preset
+
+ROLLOUT = ("rollout_id", "turn")
+EXPECTED = {"number": "a number", "label": "a string or an integer", "text": "a text"}  # by the kind of an extra
+DOUBTED = ("prompt_text", "advantage")  # what may contradict the prompt ids
+LOOKED_AT = (*DOUBTED, "response_text")  # of the first samples, also where the scan does not read it
+LABEL = "by"  # the extra field that --by places
+
+
+class Placement:
+    """The user's options on fields, parsed once, and then the places of the fields in a given dump."""
+
+    def __init__(self, options: FieldOptions, fields: Fields) -> None:
+        """Parse the options.
+
+        Args:
+            options: the options of the command line.
+            fields: the canonical fields, with those that the coefficients need and the extras to read.
+
+        Raises:
+            UsageProblem: an option is invalid, or two contradict each other.
+        """
+        mappings = list(options.field or [])
+        names = {mapping.partition("=")[0] for mapping in mappings}
+        if options.reward_weights:
+            if "reward" in names:
+                raise UsageProblem("--reward-weights and --field reward=… both define the reward: give one of them")
+            mappings += weights_expression(options.reward_weights)
+        self.joins_steps = options.group is GroupBy.PROMPT
+        self._ids_per_file = options.ids_per_file
+        by_lines = options.group in (GroupBy.LINE, GroupBy.FILE) or options.group_size
+        if options.group in (GroupBy.LINE, GroupBy.FILE):
+            fields = replace(fields, group=options.group.value)
+        if options.tokenizer is not None:
+            from budget_cli.records import tokenizer  # and tokenizers, which is an extra
+
+            fields = replace(fields, tokenizer=tokenizer.load(options.tokenizer))
+        if options.group_size:
+            fields = replace(fields, group=f"{options.group_size} lines", group_size=options.group_size)
+        given = {
+            "--group": options.group is not None,
+            "--group-size": options.group_size is not None,
+            "--ids-per-file": options.ids_per_file,
+            "--field prompt_id=…": "prompt_id" in names and by_lines,
+        }
+        both = [name for name, there in given.items() if there]
+        if len(both) > 1:
+            raise UsageProblem(f"{both[0]} and {both[1]} both define the prompt: give one of them")
+        if options.where is not None:
+            try:
+                fields = replace(fields, leave_out=((WHERE, parse_condition(options.where)),))
+            except UsageProblem as problem:
+                raise UsageProblem(f"--where: {problem}") from None
+        self.bare = replace(fields, ignore_unneeded=options.ignore_unneeded)
+        self.places: dict[str, Place] = parse_mappings(mappings)
+        self.where, self.keep = options.where, tuple(options.keep or ())
+        self._weights = reward_names(options.reward_weights or [])
+        self._null: set[str] = set()  # optional fields that are null in some of the first records
+        # what the first records say, once the dump is known
+        self.doubts: list[Doubt] = []  # against the prompt ids
+        self.length_warnings: list[str] = []
+        self.first_lengths = FirstLengths()  # the same, if optional fields are read
+        self._preset, self._preset_files = options.preset, options.presets or []
+        self._applied = presets.CANONICAL  # name of the preset, once the dump is known
+        if self._preset_files:
+            self.presets()  # whatever else is read, a file that is no presets is refused
+
+    @property
+    def mapped(self) -> Fields:
+        """The canonical fields with the user's mappings, without a preset."""
+        return self.bare.with_places(self.places)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that are given, as in the header of a summary; without those that have a key of their own."""
+        given = {
+            "preset": self._preset,
+            "presets": sorted({os.path.basename(path) for path in self._preset_files}),
+            "keep": sorted({*self.keep}),
+            "ids_per_file": self._ids_per_file,
+            "ignore_unneeded": self.bare.ignore_unneeded,
+            "tokenizer": None if self.bare.tokenizer is None else self.bare.tokenizer.label,
+        }
+        return {name: value for name, value in given.items() if value}
+
+    @property
+    def applied(self) -> dict[str, Any]:
+        """The same with the preset that fits this dump."""
+        options = {name: value for name, value in self.options.items() if name != "preset"}
+        return options | ({} if self._applied == presets.CANONICAL else {"preset": self._applied})
+
+    @property
+    def named(self) -> set[str]:
+        """The fields that the user has mapped."""
+        return ({singular(name) for name in self.places} & set(KINDS)) | ({"prompt_id"} if self.bare.group else set())
+
+    @property
+    def named_extras(self) -> set[str]:
+        """The optional fields that the user has mapped."""
+        return {singular(name) for name in self.places} & set(EXTRAS)
+
+    def require_named(self, has_any: Mapping[str, bool]) -> None:
+        """Refuse an optional field that the user has mapped and that no record has: its checks would silently not run.
+
+        Args:
+            has_any: for each of these fields that was read, whether any response has it.
+
+        Raises:
+            UsageProblem: none has.
+        """
+        for name, place in self.places.items():
+            if has_any.get(singular(name)) is False and singular(name) not in self._null:
+                raise UsageProblem(
+                    f"--field {name}={place_text(place)}: no record has {EXPECTED[EXTRAS[singular(name)]]} there;"
+                    " budget-cli fields shows what each path holds"
+                )
+
+    def label(self, by: str) -> str:
+        """Also read the label that `--by` names.
+
+        Returns:
+            The name of the label in the plan of a scan.
+
+        Raises:
+            UsageProblem: it is neither `file` nor a place in a record.
+        """
+        if by == "file":
+            return by
+        if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may map
+            self.bare = replace(self.bare, extras=(by,), by=by)
+            return by
+        try:
+            place = parse_place(by)
+        except UsageProblem as problem:
+            raise UsageProblem(f"--by {by}: expected file or the place of a field: {problem}") from None
+        self.bare = replace(
+            self.bare, places=tuple({**self.bare.paths, LABEL: place}.items()), extras=(LABEL,), by=LABEL
+        )
+        return LABEL
+
+    def also_read(self, names: Collection[str]) -> None:
+        """Also read these extras."""
+        self.bare = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, *names))))
+
+    def in_dump(
+        self, found: Sequence[Source], quiet: bool, optional: Collection[str] = (), in_full: bool = False
+    ) -> Fields:
+        """Return the places of the fields in these sources: from a preset, given or detected, and the user's mappings.
+
+        If ids are unique only within their file, and there are several files, the file becomes part of the id.
+
+        Args:
+            found: the sources.
+            quiet: True to report nothing on standard error.
+            optional: extras that are skipped, to save time, if the user has not mapped them and none of the first
+                records has them.
+            in_full: True to make the full name of the file part of the id always, as other files will be added.
+
+        Raises:
+            UsageProblem: no preset fits, or several do, or the dump has no such field as is needed.
+        """
+        records = [source for source in found if source.kind is not Kind.SUMMARY]
+        if not records:
+            self._require_reasons(self.reasons if self.keep else ())
+            return self.mapped if not optional else self._without(self.mapped, optional)
+        fields = self.with_kept(self._placed(records, quiet, in_full))
+        if self._ids_per_file and not fields.group:
+            fields = replace(fields, id_file_prefix="" if in_full else _common_folder(records))
+        if not optional and not fields.compares_tokens and not self.named_extras:
+            return fields
+        samples = detection.glance(records, fields)
+        self.first_lengths = first_lengths(samples, fields) if optional else FirstLengths()
+        self._null = {name for name in self.named_extras if detection.has_null(samples, fields, name)}
+        fields = replace(fields, compares_tokens=fields.compares_tokens and detection.has_token_pairs(samples, fields))
+        return self._without(fields, set(optional) - detection.extras_present(samples, fields) - self.named_extras)
+
+    def with_kept(self, fields: Fields) -> Fields:
+        """Return the fields without the reasons to leave samples out that `--keep` takes away.
+
+        Raises:
+            UsageProblem: nothing is left out for such a reason.
+        """
+        reasons = {reason for reason, _ in fields.leave_out if reason != WHERE} | {fields.empty_reason} - {""}
+        self._require_reasons(reasons)
+        kept = set(self.keep) | (reasons - UNUSABLE if presets.ALL in self.keep else set())
+        return replace(
+            fields,
+            leave_out=tuple((reason, place) for reason, place in fields.leave_out if reason not in kept),
+            empty_reason="" if fields.empty_reason in kept else fields.empty_reason,
+        )
+
+    def _require_reasons(self, reasons: Collection[str]) -> None:
+        """Refuse a value of `--keep` that is none of these reasons."""
+        for reason in self.keep:
+            if reason not in (presets.ALL, *reasons):
+                known = ", ".join(sorted({*reasons} - {WHERE}))
+                has = f"expected all, or one of {known}" if known else "the preset in use leaves nothing out"
+                raise UsageProblem(f"--keep {reason}: no sample is left out for this reason; {has}")
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every reason for which samples may be left out, with any preset."""
+        found = (reason for preset in self.presets().values() for reason in preset.reasons)
+        return list(dict.fromkeys((WHERE, *found)))
+
+    def _require_rewards(self, records: list[Source]) -> None:
+        """Refuse a name of `--reward-weights` that no record has: a missing reward would silently count as null.
+
+        Raises:
+            UsageProblem: the first records have no such key.
+        """
+        if not self._weights:
+            return
+        keys: dict[str, None] = {}
+        for value in detection.sniff(records).values:
+            for record in value if isinstance(value, list) else [value]:
+                keys |= dict.fromkeys(record if isinstance(record, dict) else ())
+        for name in self._weights:
+            if keys and name not in keys:
+                close = get_close_matches(name, keys, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else f"; they have {', '.join(list(keys)[:12])}"
+                raise UsageProblem(f"--reward-weights: none of the first records has {name}{hint}")
+
+    @staticmethod
+    def _without(fields: Fields, names: Collection[str]) -> Fields:
+        return replace(fields, extras=tuple(name for name in fields.extras if name not in names))
+
+    def _placed(self, records: list[Source], quiet: bool, in_full: bool) -> Fields:
+        mapped = self.mapped
+        self._require_rewards(records)
+        where = records[0].name + (f" and {len(records) - 1} more" if len(records) > 1 else "")
+        if self._preset is None:
+            record = detection.canonical_first_record(records, mapped)
+            if record is not None and wrong_unit([record], mapped) is None:
+                fields = self._with_steps([record], mapped)
+                if any(detection.has_field([record], fields, name) for name in DOUBTED):
+                    self._doubt(detection.glance(records, fields), fields, where, quiet)
+                return fields
+        start = detection.sniff(records)
+        preset = self.preset(start)
+        self._applied = presets.CANONICAL if preset is None else preset.name
+        if preset is None:
+            if start.is_table:
+                mapped = replace(mapped, records=TABLE, document=start.is_document)
+            elif start.is_document:
+                mapped = self._in_document(start, mapped, where)
+            self._warn_of_lengths(start, mapped, where, quiet)
+            samples = detection.samples(start.values, mapped)
+            fields = self._with_steps(samples, mapped)
+            self._doubt(samples, fields, where, quiet)
+            return fields
+        all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT, *LOOKED_AT))))
+        fields = preset.apply_to(all_read).with_places(self.places)
+        if start.is_table:
+            fields = replace(fields, records=TABLE, document=start.is_document)
+        rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
+        fields = self._without(fields, set(LOOKED_AT) - set(self.bare.extras))
+        fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)
+        if fields.id_file_prefix is not None and not in_full:
+            fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
+        if not quiet:
+            console.say(f"{where}: reading as {preset.name}: {preset.summary(fields)}")
+        fields = replace(fields, known=fields.known | detection.canonical_present(start, fields))
+        if fields.unmapped:
+            has_text = "response_text" in fields.known | {name for name, _ in preset.extras}
+            raise UsageProblem(
+                _missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset), has_text)
+            )
+        self._warn_of_lengths(start, fields, where, quiet)
+        self._doubt(detection.samples(start.values, fields), fields, where, quiet)
+        return fields
+
+    def _doubt(self, samples: Sequence[dict[str, Any]], fields: Fields, where: str, quiet: bool) -> None:
+        """Keep what the first samples say against their prompt ids, and warn of it."""
+        self.doubts = doubts(samples, fields)
+        for doubt in self.doubts if not quiet else ():
+            console.say(f"{where}: warning: {doubt}")
+
+    def _warn_of_lengths(self, start: "Sniffed", fields: Fields, where: str, quiet: bool) -> None:
+        """Warn if lengths are needed and appear to count characters, turns, or text that the policy did not write."""
+        if not fields.needs_length:
+            return
+        samples = detection.samples(start.values, fields)
+        other = other_text(samples, fields) if fields.tokenizer is not None else None
+        self.length_warnings = [str(doubt) for doubt in (wrong_unit(samples, fields), other) if doubt is not None]
+        for doubt in self.length_warnings if not quiet else ():
+            console.say(f"{where}: warning: {doubt}")
+
+    def warnings(self, found: Sequence[Source], start: "Sniffed", preset: "Preset | None") -> list[str]:
+        """Return what the first records of the first file, and of the second, say against their prompt ids."""
+        fields = self.mapped
+        if preset is not None:
+            extras = ("step", *ROLLOUT, *DOUBTED)
+            fields = preset.apply_to(replace(self.bare, extras=extras)).with_places(self.places)
+        samples = detection.samples(start.values, fields)
+        fields = self._with_steps(samples, fields)
+        warnings = list(map(str, doubts(samples, fields)))
+        apart = fields.group or fields.id_file_prefix is not None or self._ids_per_file or fields.prompts_of_steps
+        if len(found) > 1 and not apart and not self.joins_steps:
+            second = detection.samples(detection.sniff(found[1:2]).values, fields)
+            if ids_recur(samples, second, fields):
+                ways = (
+                    "give --ids-per-file if each file is a step of its own, or --group prompt if they belong together"
+                )
+                warnings.append(f"the prompt ids of the first file recur in the second: {ways}")
+        return warnings
+
+    def _in_document(self, start: "Sniffed", mapped: Fields, where: str) -> Fields:
+        """Return the fields of the one list of records that a JSON document holds, if it does.
+
+        Raises:
+            UsageProblem: the user must say where the fields of these records are, or take the records out first.
+        """
+        inner = proposals.inner_lists(start.values[0])
+        if inner is None:
+            return mapped
+        place, found = inner
+        is_placed = self.named >= {"prompt_id", "reward"} or any(presets.is_canonical(one, mapped) for one in found)
+        if is_placed and place == ".[]":
+            return replace(mapped, document=True, records="[]")
+        if is_placed and re.fullmatch(r"\.\w+\[\]", place):
+            return replace(mapped, document=True, records=place.removeprefix("."))
+        given = "" if is_placed else f" {proposals.options(found)}"
+        if place.endswith("[][]"):
+            raise UsageProblem(
+                f"{where}: a JSON document with lists of records: jq -c '{place}' FILE | budget-cli loss -{given}"
+            )
+        raise UsageProblem(
+            f"{where}: a JSON document with a list of {len(found)} records: give{given}, or --preset NAME"
+        )
+
+    def _with_steps(self, samples: Sequence[Any], fields: Fields, rollouts: bool = True) -> Fields:
+        """Add the step to the prompt ids and fold the rows of a rollout, as far as the first samples have such fields.
+
+        A step that the ids contain already is not added again.
+        """
+        named = "rollout_id" in self.places
+        if named and fields.group_size:
+            raise UsageProblem("--group-size counts lines, and --field rollout_id=… joins them: give one of them")
+        rollouts = rollouts and not fields.group_size
+        if named or (rollouts and detection.has_field(samples, fields, "rollout_id")):
+            fields = replace(fields, extras=tuple(dict.fromkeys((*fields.extras, *ROLLOUT))), has_rollouts=True)
+        else:
+            if "turn" in self.places:
+                raise UsageProblem("--field turn=… orders the rows of a rollout: give --field rollout_id=…, too")
+            fields = self._without(fields, set(ROLLOUT) - set(self.bare.extras))
+        wanted = not self.joins_steps and not fields.group
+        in_id = set(root_keys(fields.paths["step"])) & set(root_keys(fields.paths["prompt_id"]))
+        if wanted and not in_id and ("step" in self.places or detection.has_field(samples, fields, "step")):
+            extras = tuple(dict.fromkeys((*fields.extras, "step")))
+            return replace(fields, extras=extras, prompts_of_steps=True)
+        return fields if "step" in self.bare.extras else self._without(fields, {"step"})
+
+    def presets(self) -> "dict[str, Preset]":
+        """The presets by name, the user's own first."""
+        return presets.load(self._preset_files)
+
+    def preset(self, start: "Sniffed") -> "Preset | None":
+        """Return the preset that the user names, or the one that fits; None if the user's mappings suffice.
+
+        Raises:
+            UsageProblem: there is no preset of that name, or none fits, or several do.
+        """
+        if self._preset == presets.CANONICAL:
+            return None
+        known = self.presets()
+        if self._preset is not None:
+            return presets.find(self._preset, detection.presets_for(start, known) if start.values else known)
+        if self.named >= {"prompt_id", "reward"}:
+            return None
+        return detection.detect_preset(start, known, self.mapped, some_mapped=bool(self.named))
+
+
+def _common_folder(found: Sequence[Source]) -> str:
+    """Return the folder that all these names begin with; without it, a moved dump keeps its ids."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(source.name) for source in found])
+    except ValueError:  # only some names are absolute
+        return ""
+    return os.path.join(folder, "") if folder else ""
+
+
+def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str], has_text: bool) -> str:
+    """Name the fields that a dump does not have, and every way out.
+
+    Args:
+        preset: its name.
+        fields: as placed.
+        numbers: keys that may be rewards.
+        has_text: True if the place of the response's text is known.
+    """
+    give = []
+    if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
+        give.append("--kl-coef 0")
+    if "response_length" not in fields.known and fields.needs_length:
+        give.append("--budget-penalty-coef 0")
+    missing = fields.unmapped
+    if "reward" in missing and numbers:
+        weights = ",".join(f"{name}=1" for name in numbers)
+        give.insert(0, f"--reward-weights {shlex.quote(weights)} with the weights of the run")
+        missing = [name for name in missing if name != "reward"]
+        ways = [f"give {' and '.join(give)}"]
+    else:
+        ways = [f"give {' '.join(give)} to do without"] if give else []
+    if "response_length" in missing:
+        text = "" if has_text else " --field response_text=PATH"
+        tokenizer = "--tokenizer path/to/tokenizer.json" if fields.tokenizer is None else "--tokenizer"
+        ways.append(f"{tokenizer}{text} in place of --budget-penalty-coef 0 to count the tokens of the responses")
+    if "prompt_id" in missing:
+        ways.insert(0, "give --group-size N, the responses to a prompt one after another")
+    if missing:
+        ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in missing))
+    return f"this {preset} dump has no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"
