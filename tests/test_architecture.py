@@ -49,6 +49,7 @@ START_PROCESSES = {
     "browser",
     "scale",
     "fuzz",
+    "oracles",  # Node.js, which runs the page's JavaScript
     "faults",
     "support",
 }  # folders of tests that `make quick` leaves out, or shared

@@ -7,7 +7,7 @@ the moments of the prompts with the largest losses, and a sample of responses.
 import bisect
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from budget_cli import objective
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, phantom_prompts
 from budget_cli.analysis.totals import Totals, compute_totals
+from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
-from budget_cli.groups.moments import quiet_overflow
+from budget_cli.groups.moments import BUDGET, Floats, quiet_overflow
 from budget_cli.groups.prompt_sample import SampledPrompt
 from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Label, Tally
@@ -40,21 +41,21 @@ class Bins(NamedTuple):
 
 
 class PromptMoments(NamedTuple):
-    """The moments of one prompt; the last five fields hold one number per budget."""
+    """The moments of one prompt, sums of products in two doubles; the last five fields hold one number per budget."""
 
     prompt_id: Key
     n: int
     r_mean: float
     k_mean: float
-    rr: float
-    kk: float
-    rk: float
+    rr: DoubleDouble
+    kk: DoubleDouble
+    rk: DoubleDouble
     length_mean: float | None
     length_max: float | None
     e_mean: list[float]
-    ee: list[float]
-    re: list[float]
-    ek: list[float]
+    ee: DoubleDouble
+    re: DoubleDouble
+    ek: DoubleDouble
     over: list[int]
 
 
@@ -195,7 +196,7 @@ def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficien
     with_length = groups.with_length == n.sum()
     by_budget = {
         name: np.stack([column(name, i)[rows] for i in budgets], axis=-1) if budgets else np.zeros((rows.size, 1))
-        for name in ("e0", "e1", "ee", "re", "ek", "over")
+        for name in BUDGET
     }
     e_mean = by_budget["e0"] + by_budget["e1"] / n[rows, None]
     r_mean, k_mean = column("r0") + column("r1") / n, column("k0") + column("k1") / n
@@ -205,19 +206,22 @@ def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficien
             n=int(n[row]),
             r_mean=float(r_mean[row]),
             k_mean=float(k_mean[row]),
-            rr=float(column("rr")[row]),
-            kk=float(column("kk")[row]),
-            rk=float(column("rk")[row]),
+            **{name: DoubleDouble(column(name)[row], _few(column(name + "_low")[row])) for name in ("rr", "kk", "rk")},
             length_mean=float(column("L_sum")[row] / n[row]) if with_length else None,
             length_max=float(column("L_max")[row]) if with_length else None,
             e_mean=e_mean[i].tolist(),
-            ee=by_budget["ee"][i].tolist(),
-            re=by_budget["re"][i].tolist(),
-            ek=by_budget["ek"][i].tolist(),
+            **{
+                name: DoubleDouble(by_budget[name][i], _few(by_budget[name + "_low"][i])) for name in ("ee", "re", "ek")
+            },
             over=[int(value) for value in by_budget["over"][i]],
         )
         for i, (row, key) in enumerate(zip(rows.tolist(), keys, strict=True))
     ]
+
+
+def _few(low: Any) -> Floats:
+    """Return what one double lost with nine digits: 25 in all are enough for a page, which is then a little smaller."""
+    return np.array([float(f"{each:.9g}") for each in np.ravel(low).tolist()]).reshape(np.shape(low))
 
 
 def _top_rows(groups: Groups, at: int, budgets: range, coefficients: Coefficients) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from budget_cli import objective
 from budget_cli.analysis.gates import Gate, evaluate
 from budget_cli.analysis.grid import Grid
-from budget_cli.analysis.loss import CANCELS, Aggregate, Coefficients, Loss, compute_loss, number_at
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.analysis.totals import Scatter, Totals, compute_totals
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.double_double import DoubleDouble
@@ -150,7 +150,7 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     alpha = np.array(grid.kl_coef)[None, None, :]
     mean, whole = _by_budget(summed.mean), _by_budget(summed.whole)
     spread = summed.spread
-    spread_re, spread_ee = (each[:, None, None] for each in (spread.re, spread.ee))
+    spread_re, spread_ee = _reshaped(spread.re), _reshaped(spread.ee)
     e_mean = DoubleDouble(summed.excess_tokens[:, None, None]) / summed.responses
     budgeted = first.over_budget.responses is not None
     with_k = first.coverage.log_ratio == summed.responses
@@ -164,20 +164,16 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     loss = objective.loss_form(mean.rr, mean.re, mean.ee, k_squares, mean.rk, mean.ek, full_beta, full_alpha).value
     loss_terms = square_terms + alpha**2 * k_squares.hi
     explained = objective.explained_sum(mean.rk, mean.ek, k_squares, full_beta, full_alpha).value
+    rr, re, ee = whole.rr + spread.rr, whole.re + spread_re, whole.ee + spread_ee
+    variance = objective.adjusted_form(rr, re, ee, full_beta).value
+    variance_terms = rr.hi + beta**2 * ee.hi
     whole = whole.each(lambda sums: sums.hi)
-    variance = objective.adjusted_form(whole.rr, whole.re, whole.ee, beta)
-    variance = variance + objective.adjusted_form(spread.rr, spread_re, spread_ee, beta)
-    variance_terms = whole.rr + beta**2 * whole.ee + spread.rr + beta**2 * spread_ee
     by_length = beta**2 * whole.ee
     over = summed.over[:, None, None]
 
     cancels = (beta != 0) & (beta**2 < 1e-300)  # β²·e² may vanish
-    for value, terms, share in (
-        (loss, loss_terms, NEARLY_ALL),
-        (square, square_terms, NEARLY_ALL),
-        (variance, variance_terms, CANCELS),
-    ):
-        cancels = cancels | ~((value > share * terms) | (terms == 0))
+    for value, terms in ((loss, loss_terms), (square, square_terms), (variance, variance_terms)):
+        cancels = cancels | ~((value > NEARLY_ALL * terms) | (terms == 0))
     counts = {
         f"groups.{name}": np.where(adjustable, getattr(summed, name)[:, :, None], math.nan)
         for name in ("zero_variance_adjusted", "phantom", "reordered")
@@ -201,11 +197,11 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
 
 def _by_budget(scatter: Scatter) -> Scatter:
     """Return the scatter with the budgets along the first axis of the grid."""
+    return scatter._replace(**{name: _reshaped(getattr(scatter, name)) for name in ("ee", "re", "ek")})
 
-    def reshaped(sums: DoubleDouble) -> DoubleDouble:
-        return DoubleDouble(sums.hi[:, None, None], sums.lo[:, None, None])
 
-    return scatter._replace(**{name: reshaped(getattr(scatter, name)) for name in ("ee", "re", "ek")})
+def _reshaped(sums: DoubleDouble) -> DoubleDouble:
+    return DoubleDouble(sums.hi[:, None, None], sums.lo[:, None, None])
 
 
 def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) -> list[AtBudget]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli import objective
-from budget_cli.analysis.loss import Aggregate, reorder_coefs
+from budget_cli.analysis.loss import CANCELS, Aggregate, reorder_coefs
 from budget_cli.groups.double_double import DoubleDouble, total_about
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, quiet_overflow
@@ -44,13 +44,16 @@ class Scatter(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Scatter of the means of prompts about the mean of all responses: Σ n·(x̄ − X)(ȳ − Y)."""
+    """Scatter of the means of prompts about the mean of all responses: Σ n·(x̄ − X)(ȳ − Y).
+
+    The sums of all prompts are in two doubles; the second is 0 at budgets where no β makes much of them cancel.
+    """
 
     r_mean: float
     e_mean: Floats  # tokens, shape (B,)
-    rr: float
-    re: Floats
-    ee: Floats
+    rr: Any
+    re: Any  # shape (B,)
+    ee: Any
 
 
 class Totals(NamedTuple):
@@ -99,6 +102,8 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
     weight = responses if aggregate == "response" else len(groups)
     whole = _added([part.whole for part in parts])
     mean = whole if aggregate == "response" else _added([part.mean for part in parts])
+    spread = _joined(groups, [part.spread for part in parts], np.array([part.responses for part in parts]))
+    reward_mean = _reward_mean(groups, [part.reward for part in parts], responses)
     reorder = np.stack([part.reorder_coef for part in parts])  # shape (parts, B)
     first = reorder.argmin(axis=0)
     penalised = np.array(betas) != 0
@@ -111,8 +116,8 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
         responses=responses,
         mean=mean.each(lambda sums: sums / weight),
         whole=whole,
-        spread=_joined(groups, [part.spread for part in parts], np.array([part.responses for part in parts])),
-        reward_mean=_reward_mean(groups, [part.reward for part in parts], responses),
+        spread=_in_full(groups, whole, spread, reward_mean, DoubleDouble(excess) / responses),
+        reward_mean=(float(reward_mean.hi), float(reward_mean.lo)),
         over=over,
         excess_tokens=excess,
         zero_variance_adjusted=_ties(parts, betas) + np.where(penalised, same[:, None], constant),
@@ -183,9 +188,29 @@ def _stacked(parts: Sequence[DoubleDouble]) -> DoubleDouble:
     return DoubleDouble(*(np.stack([getattr(part, half) for part in parts], axis=-1) for half in ("hi", "lo")))
 
 
-def _reward_mean(groups: Groups, parts: Sequence[DoubleDouble], responses: int) -> tuple[float, float]:
-    mean = sum(parts, DoubleDouble.zero()) / responses + groups.column("r0")[0]
-    return float(mean.hi), float(mean.lo)
+def _reward_mean(groups: Groups, parts: Sequence[DoubleDouble], responses: int) -> DoubleDouble:
+    mean: DoubleDouble = sum(parts, DoubleDouble.zero()) / responses + groups.column("r0")[0]
+    return mean
+
+
+def _in_full(
+    groups: Groups, whole: Scatter, spread: Spread, reward_mean: DoubleDouble, excess_mean: DoubleDouble
+) -> Spread:
+    """Compute the scatter of means in two doubles at the budgets where reward and excess are nearly collinear."""
+    rr, re, ee = (DoubleDouble(np.array(each), np.zeros_like(each)) for each in spread[2:])
+    products = (whole.rr.hi + rr.hi) * (whole.ee.hi + ee.hi)
+    for budget in np.flatnonzero((products > 0) & ((whole.re.hi + re.hi) ** 2 >= (1 - CANCELS) ** 2 * products)):
+        mean = DoubleDouble(excess_mean.hi[budget], excess_mean.lo[budget])
+        sums = []
+        for start in range(0, len(groups), ROWS):
+            rows = slice(start, start + ROWS)
+            n, r, e = groups.column("n")[rows], groups.means(rows, "r"), groups.means(rows, "e", int(budget))
+            r, e = r - reward_mean, e - mean
+            sums.append([(x * y * n).sum() for x, y in ((r, r), (r, e), (e, e))])
+        rr, *others = (sum(each, DoubleDouble.zero()) for each in zip(*sums, strict=True))
+        for of, found in zip((re, ee), others, strict=True):
+            of.hi[budget], of.lo[budget] = found.hi, found.lo
+    return spread._replace(rr=rr, re=re, ee=ee)
 
 
 def _spread(n: Floats, r: Floats, e: Floats) -> Spread:

@@ -15,7 +15,44 @@
 
   const finite = (value) => (Number.isFinite(value) ? value : null);
   const when = (condition, value) => (condition ? finite(value) : null);
-  const clear = (value, terms) => (value <= 1e-14 * terms ? 0 : value); // what rounding leaves of a sum that cancels is 0
+  const clear = (value, terms, dust) => (value <= dust * terms ? 0 : value); // what rounding leaves of a sum that cancels is 0
+
+  // Numbers of two doubles each, [hi, lo], as in double_double.py: what cancels leaves digits that are true.
+  const both = (x) => (Array.isArray(x) ? x : [x, 0]);
+  const normal = (hi, lo) => [hi + lo, lo - (hi + lo - hi)];
+  const half = (a) => 134217729 * a - (134217729 * a - a);
+  const two = (x) => x[0] + x[1];
+
+  function plus(x, y) {
+    const [a, b] = [both(x), both(y)];
+    const hi = a[0] + b[0];
+    const part = hi - a[0];
+    return normal(hi, a[0] - (hi - part) + (b[0] - part) + (a[1] + b[1]));
+  }
+
+  function times(x, y) {
+    const [a, b] = [both(x), both(y)];
+    const hi = a[0] * b[0];
+    const [m, n] = [half(a[0]), half(b[0])];
+    const lost = m * n - hi + m * (b[0] - n) + (a[0] - m) * n + (a[0] - m) * (b[0] - n);
+    return normal(hi, (Number.isFinite(lost) ? lost : 0) + (a[0] * b[1] + a[1] * b[0]));
+  }
+
+  const adjusted = (rr, re, ee, beta) => plus(plus(rr, times(-2 * beta, re)), times(times(beta, beta), ee));
+
+  /** Returns ΣA², Σ(A − α·k)² and their difference, from sums `m` at the budget i and Σk². */
+  function forms(m, i, beta, alpha, kk, dust = 1e-24) {
+    const a2 = times(alpha, alpha);
+    const square = adjusted(m.rr, m.re[i], m.ee[i], beta);
+    const explained = plus(times(2 * alpha, plus(m.rk, times(-beta, m.ek[i]))), times(times(-1, a2), kk));
+    const terms = two(both(m.rr)) + two(times(times(beta, beta), m.ee[i]));
+    const loss = plus(square, times(-1, explained));
+    return {
+      square: clear(two(square), terms, dust),
+      loss: clear(two(loss), terms + two(times(a2, kk)), dust),
+      explained: two(explained),
+    };
+  }
 
   /** Returns the loss, its components and the excess over the budget, from totals `t` of the dump or a part of it. */
   function main(t, [i, j, k]) {
@@ -25,15 +62,13 @@
     const adjustable = data.budgeted || beta === 0;
     const there = adjustable && (data.with_k || alpha === 0);
     const b2 = beta * beta;
-    const advantage = m.rr - 2 * beta * m.re[i] + b2 * m.ee[i];
-    const kl = alpha * alpha * (m.kk + m.k2);
-    const square = clear(advantage, m.rr + b2 * m.ee[i]);
-    const loss = clear(advantage - 2 * alpha * (m.rk - beta * m.ek[i]) + kl, m.rr + b2 * m.ee[i] + kl);
+    const { square, loss, explained } = forms(m, i, beta, alpha, plus(m.kk, m.k2));
+    const [rr, ee] = [two(both(w.rr)), two(both(w.ee[i]))];
     return {
       loss: when(there, loss),
       "advantage.mean_square": when(adjustable, square),
-      "advantage.budget_share": when(adjustable, (b2 * w.ee[i]) / (w.rr + b2 * w.ee[i])),
-      "kl.r2": when(there && data.with_k && square !== 0, 1 - loss / square),
+      "advantage.budget_share": when(adjustable, (b2 * ee) / (rr + b2 * ee)),
+      "kl.r2": when(there && data.with_k && square !== 0, loss === 0 ? 1 : explained / square),
       "over_budget.responses": when(data.budgeted, t.over[i]),
       "over_budget.fraction": when(data.budgeted, t.over[i] / t.responses),
     };
@@ -44,16 +79,14 @@
     const beta = grid.budget_penalty_coef[j];
     const { whole: w, spread: s } = t;
     const adjustable = data.budgeted || beta === 0;
-    const b2 = beta * beta;
-    const within = w.rr - 2 * beta * w.re[i] + b2 * w.ee[i];
-    const between = s.rr - 2 * beta * s.re[i] + b2 * s.ee[i];
+    const variance = two(adjusted(plus(w.rr, s.rr), plus(w.re[i], s.re[i]), plus(w.ee[i], s.ee[i]), beta));
     return {
       ...main(t, [i, j, k]),
       "coefficients.token_budget": grid.token_budget[i],
       "coefficients.budget_penalty_coef": beta,
       "coefficients.kl_coef": grid.kl_coef[k],
-      "adjusted_reward.mean": when(adjustable, s.r_mean - beta * s.e_mean[i]),
-      "adjusted_reward.std": when(adjustable, Math.sqrt(Math.max(within + between, 0) / t.responses)),
+      "adjusted_reward.mean": when(adjustable, two(plus(t.reward_mean, times(-beta, t.excess_mean[i])))),
+      "adjusted_reward.std": when(adjustable, Math.sqrt(Math.max(variance, 0) / t.responses)),
       "over_budget.excess_tokens": when(data.budgeted, t.excess_tokens[i]),
       "over_budget.excess_mean": when(data.budgeted && t.over[i] > 0, t.excess_tokens[i] / t.over[i]),
       "groups.zero_variance_adjusted": when(adjustable, t.zero_variance_adjusted[i][j]),
@@ -67,22 +100,19 @@
     const beta = grid.budget_penalty_coef[j];
     const alpha = grid.kl_coef[k];
     const b2 = beta * beta;
-    const square = clear(p.rr - 2 * beta * p.re[i] + b2 * p.ee[i], p.rr + b2 * p.ee[i]);
-    const centred = clear(
-      p.rr - 2 * beta * p.re[i] + b2 * p.ee[i] - 2 * alpha * (p.rk - beta * p.ek[i]) + alpha * alpha * p.kk,
-      p.rr + b2 * p.ee[i] + alpha * alpha * p.kk,
-    );
-    const share = (b2 * p.ee[i]) / (p.rr + b2 * p.ee[i]);
+    const { square, loss } = forms(p, i, beta, alpha, p.kk, 1e-22); // of 25 digits
+    const [rr, ee] = [two(p.rr), two(p.ee[i])];
+    const share = (b2 * ee) / (rr + b2 * ee);
     return {
       id: p.prompt_id,
       n: p.n,
       reward: p.r_mean,
-      loss: finite(centred / p.n + (alpha * p.k_mean) ** 2),
+      loss: finite(loss / p.n + (alpha * p.k_mean) ** 2),
       square: finite(square / p.n),
       share: finite(share),
       over: data.budgeted ? p.over[i] : null,
       length: p.length_max,
-      phantom: p.n > 1 && p.rr === 0 && b2 * p.ee[i] > 0,
+      phantom: p.n > 1 && rr === 0 && b2 * ee > 0,
     };
   }
 

@@ -20,6 +20,7 @@ from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.report import PROMPTS, SCHEMA, PageData, Segment
 from budget_cli.analysis.totals import Scatter, Totals
 from budget_cli.analysis.verdict import Reason
+from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.loss import findings
 from budget_cli.rendering.safe import for_terminal
@@ -386,7 +387,7 @@ def _script_data(data: PageData, command: str) -> dict[str, Any]:
         ],
         "lengths": None if data.lengths is None else data.lengths._asdict(),
         "rates": None if data.rates is None else data.rates._asdict(),
-        "prompts": [prompt._asdict() for prompt in data.prompts],
+        "prompts": [_in_pairs(prompt) for prompt in data.prompts],
         "sample": [
             {"prompt_id": one.prompt_id, "reward": one.reward.tolist(), "length": one.length.tolist()}
             for one in data.sample
@@ -399,14 +400,27 @@ def _totals(totals: Totals | None) -> Any:
     """Convert named tuples to dicts."""
     if totals is None:
         return None
-    converted = {
-        name: _sums(value) if isinstance(value, Scatter) else value for name, value in totals._asdict().items()
+    return {
+        **totals._asdict(),
+        "mean": _in_pairs(totals.mean),
+        "whole": _in_pairs(totals.whole),
+        "spread": _in_pairs(totals.spread),
+        "excess_mean": _pairs(DoubleDouble(totals.excess_tokens) / totals.responses),
     }
-    return converted | {"spread": totals.spread._asdict()}
 
 
 def _sums(scatter: Scatter) -> dict[str, Any]:
-    return {name: value.value for name, value in scatter._asdict().items()}
+    """Return the sums in one double each."""
+    return {name: sums.value for name, sums in scatter._asdict().items()}
+
+
+def _in_pairs(of: NamedTuple) -> dict[str, Any]:
+    """Convert what is in two doubles to pairs."""
+    return {name: _pairs(value) if isinstance(value, DoubleDouble) else value for name, value in of._asdict().items()}
+
+
+def _pairs(number: DoubleDouble) -> Any:
+    return np.stack([number.hi, number.lo], axis=-1)
 
 
 def _labels(parts: Sequence[Segment]) -> list[str]:

@@ -55,8 +55,10 @@ def test_beyond_the_longest_response_one_budget_is_offered() -> None:
     found = overview_of([("a", 1, 120, 0.1), ("a", 0, 90, 0.2)], coefficients)
     assert found.grid.token_budget[-3:] == (112, 119, 125)
     assert found.totals is not None
-    assert len(found.totals.over) == found.totals.mean.ee.hi.size == len(found.totals.spread.ee) == len(found.grid[0])
-    assert len(found.prompts[0].ee) == len(found.grid.token_budget)
+    assert (
+        len(found.totals.over) == found.totals.mean.ee.hi.size == found.totals.spread.ee.hi.size == len(found.grid[0])
+    )
+    assert found.prompts[0].ee.hi.size == len(found.grid.token_budget)
     short = overview_of([("a", 1, 20, 0.1)], coefficients)
     assert short.grid.token_budget[-1] == 100  # the page's own stays
     assert found.grid.token_budget[found.at[0]] == short.grid.token_budget[short.at[0]] == 100
@@ -101,8 +103,10 @@ def test_few_prompts_are_all_there_with_their_moments() -> None:
     assert [one.prompt_id for one in found.prompts] == ["a", "b"]
     for one in found.prompts:
         beta, alpha = coefficients[1:]
-        square = one.rr - 2 * beta * one.re[at] + beta**2 * one.ee[at]
-        loss = square - 2 * alpha * (one.rk - beta * one.ek[at]) + alpha**2 * (one.kk + one.n * one.k_mean**2)
+        rr, kk, rk = one.rr.value, one.kk.value, one.rk.value
+        re, ee, ek = (each.value[at] for each in (one.re, one.ee, one.ek))
+        square = rr - 2 * beta * re + beta**2 * ee
+        loss = square - 2 * alpha * (rk - beta * ek) + alpha**2 * (kk + one.n * one.k_mean**2)
         assert loss / one.n == pytest.approx(expected[one.prompt_id].loss, rel=1e-12)
         assert one.r_mean == expected[one.prompt_id].reward_mean
         same = expected[one.prompt_id]

@@ -168,6 +168,27 @@ def prompt_numbers(responses: Sequence[Response], coefficients: Coefficients) ->
     return found
 
 
+def budget_numbers(responses: Sequence[Response], budget: int) -> dict[str, Exact]:
+    """Return the effects of a budget: the share over it, the β of half the variance, the β that reorders a prompt."""
+    prompts = by_prompt(responses, Coefficients(budget, 1.0, 0.0))
+    over = sum(e > 0 for one in prompts for e in one.excess)
+    penalty = sum((scatter(one.penalty) for one in prompts), Fraction())
+    rewards = sum((scatter(one.reward) for one in prompts), Fraction())
+    found: dict[str, Exact] = {"fraction": Fraction(over, len(responses))}
+    if penalty and rewards:
+        found["half_share_coef"] = Root(rewards / penalty)
+    reorder = []
+    for one in prompts:
+        best, worst = max(one.reward), min(one.reward)
+        longest = max(e for e, r in zip(one.excess, one.reward, strict=True) if r == best)
+        shortest = min(e for e, r in zip(one.excess, one.reward, strict=True) if r == worst)
+        if best > worst and longest > shortest:
+            reorder.append((best - worst) / (longest - shortest))
+    if reorder:
+        found["reorder_coef"] = min(reorder)
+    return found
+
+
 def term_numbers(responses: Sequence[Response], coefficients: Coefficients) -> list[dict[str, Exact]]:
     """Return the terms of each response, with the responses of a prompt together."""
     return [

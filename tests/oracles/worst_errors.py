@@ -18,6 +18,7 @@ from exact_numbers import (
     QUANTITIES,
     Exact,
     Response,
+    budget_numbers,
     differences,
     loss_numbers,
     prompt_numbers,
@@ -25,10 +26,12 @@ from exact_numbers import (
     term_numbers,
 )
 from grouping import groups_of
+from page_numbers import NODE, PROMPT, shown_by
 
 from budget_cli.analysis.compare import compare_groups, pair
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Coefficients, compute_loss, number_at, per_prompt_losses
+from budget_cli.analysis.report import build_page_data
 from budget_cli.analysis.sweep import VARYING, compute_sweep
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
@@ -139,7 +142,7 @@ def explained(dice: Dice) -> Dump:
 def large(dice: Dice) -> Dump:
     """One prompt of thousands of responses among small ones."""
     responses = [
-        Response("a", dice.gauss(5, 1), _tokens(dice), dice.gauss(-3, 1)) for _ in range(dice.randint(3000, 4000))
+        Response("a", dice.gauss(5, 1), _tokens(dice), dice.gauss(-3, 1)) for _ in range(dice.randint(2000, 2500))
     ]
     return responses + [
         Response("b", dice.gauss(0, 1), _tokens(dice), dice.gauss(0, 1)) for _ in range(3)
@@ -201,6 +204,9 @@ def of_sweep(dice: Dice, dump: Dump) -> list[Errors]:
         )
         varying = {name: value for name, value in exact.items() if name in VARYING}
         found.append(errors({name: float(sweep.at(name)[b, i, j]) for name in varying}.__getitem__, varying, "sweep"))
+    for effect, budget in zip(sweep.budgets, grid.token_budget, strict=True):
+        effects = budget_numbers(responses, budget or 0)
+        found.append(errors(partial(getattr, effect), effects, "sweep, budgets"))
     return found
 
 
@@ -242,21 +248,44 @@ def of_compare(dice: Dice, dump: Dump) -> list[Errors]:
     ]
 
 
+def of_page(dice: Dice, dump: Dump) -> list[Errors]:
+    """The numbers that the page of `report` computes, at some positions of its sliders, and those of its prompts."""
+    responses, (_, beta, alpha) = dump
+    grid = Grid((BUDGET - 100, BUDGET), (beta / 3, beta), (alpha / 3, alpha))
+    groups, found, pages, asked = folded(dice, responses, (BUDGET - 100, BUDGET)), [], [], []
+    for b, i, j in ((0, 0, 1), (1, 1, 0), (1, 1, 1)):
+        coefficients = Coefficients(grid.token_budget[b], grid.budget_penalty_coef[i], grid.kl_coef[j])
+        distinct = grid._replace(kl_coef=tuple(sorted({*grid.kl_coef})))
+        pages.append(build_page_data(groups, {}, distinct, coefficients, Tally()))
+        asked.append(coefficients)
+    for shown, coefficients in zip(shown_by(pages), asked, strict=True):
+        exact = {name: value for name, value in loss_numbers(responses, coefficients).items() if name in VARYING}
+        found.append(errors(shown.numbers.__getitem__, exact, "page"))
+        keys = list(dict.fromkeys(str(each.prompt) for each in responses))
+        for key, numbers in zip(keys, prompt_numbers(responses, coefficients), strict=True):
+            of_prompt = {name: value for name, value in numbers.items() if name in PROMPT}
+            found.append(errors(shown.prompts[key].__getitem__, of_prompt, "page, prompts"))
+    return found
+
+
 COMMANDS: dict[str, Callable[[Dice, Dump], list[Errors]]] = {
     "loss": of_loss,
     "sweep": of_sweep,
     "annotate": of_annotate,
     "compare": of_compare,
+    **({"page": of_page} if NODE else {}),  # far slower: Node.js is started for every dump
 }
 
 
-def worst_of(kind: str, seeds: Sequence[int]) -> dict[str, tuple[float, int]]:
+def worst_of(
+    kind: str, seeds: Sequence[int], commands: Sequence[str] = tuple(COMMANDS)
+) -> dict[str, tuple[float, int]]:
     """Return the worst error of each number, and the seed that gave it."""
     worst: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, -1))
     for seed in seeds:
         dump = KINDS[kind](random.Random(seed))
-        for command in COMMANDS.values():
-            for each in command(random.Random(seed), dump):
+        for command in commands:
+            for each in COMMANDS[command](random.Random(seed), dump):
                 for name, error in each.items():
                     worst[name] = max(worst[name], (error, seed))
     return dict(worst)
@@ -266,10 +295,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dumps", type=int, default=10000, help="of all kinds together")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--commands", nargs="*", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--seeds", action="store_true", help="show the seed of each worst dump")
     chosen = parser.parse_args()
     many = chosen.dumps // max(1, sum(kind not in RARE for kind in chosen.kinds))
-    columns: list[dict[str, Any]] = [worst_of(kind, range(max(1, many // RARE.get(kind, 1)))) for kind in chosen.kinds]
+    columns: list[dict[str, Any]] = [
+        worst_of(kind, range(max(1, many // RARE.get(kind, 1))), chosen.commands) for kind in chosen.kinds
+    ]
     lines = ["| number | " + " | ".join(chosen.kinds) + " |", "|---|" + "---|" * len(columns)]
     for name in dict.fromkeys(name for column in columns for name in column):
         cells = []
