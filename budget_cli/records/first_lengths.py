@@ -13,6 +13,8 @@ from budget_cli.schema.json_values import canonical, count_characters
 from budget_cli.schema.lookup import value_or_none
 from budget_cli.schema.parsing import place_text
 
+LONG_RUN = 16  # tokens; of so many in a row no policy is certain that is hardly ever certain of one
+CERTAIN = 0.01  # share of the other tokens with a log-prob of exactly 0, above which zeros are the policy's
 TELLING = 8  # tokens; shorter texts may have as many characters by chance
 # what writers put before text that the policy did not write, and that is part of the response's text
 MARKERS = (
@@ -78,17 +80,38 @@ class OtherText(NamedTuple):
         )
 
 
+class ZeroRuns(NamedTuple):
+    """Responses of which many tokens in a row have a log-prob of exactly 0, as where a writer masks by zeros."""
+
+    responses: int
+    of: int  # responses with log-probs by token
+    sample: int  # the first of them among the samples, from 1
+    first: int  # its first such token, from 0
+    last: int
+
+    def __str__(self) -> str:
+        have = "has" if self.responses == 1 else "have"
+        return (
+            f"{self.responses:,} of the first {self.of:,} lists of log-probs {have} {LONG_RUN} zeros in a row or more,"
+            f" and hardly a zero elsewhere, and the length counts them: in sample {self.sample:,}, tokens"
+            f" {self.first + 1:,} to {self.last + 1:,} of the response (indices {self.first} to {self.last})"
+        )
+
+
 class FirstLengths(NamedTuple):
     """What the first samples show of their lengths; None: nothing."""
 
     wrong_unit: WrongUnit | None = None
     sizes: Sizes | None = None
     other_text: OtherText | None = None
+    zero_runs: ZeroRuns | None = None
 
 
 def first_lengths(found: Sequence[dict[str, Any]], fields: Fields) -> FirstLengths:
     """Compare the lengths of these samples with their texts and tokens."""
-    return FirstLengths(wrong_unit(found, fields), _sizes(found, fields), other_text(found, fields))
+    return FirstLengths(
+        wrong_unit(found, fields), _sizes(found, fields), other_text(found, fields), zero_runs(found, fields)
+    )
 
 
 def wrong_unit(found: Sequence[dict[str, Any]], fields: Fields) -> WrongUnit | None:
@@ -125,6 +148,34 @@ def other_text(found: Sequence[dict[str, Any]], fields: Fields) -> OtherText | N
     if not is_counted and all(_length(sample, fields) is None for sample, _ in marked):
         return None
     return OtherText(marked[0][1], len(marked), len(texts), is_counted)
+
+
+def zero_runs(found: Sequence[dict[str, Any]], fields: Fields) -> ZeroRuns | None:
+    """Return the responses whose log-probs are 0 over long runs of tokens that their lengths count.
+
+    A policy may be certain of single tokens, so nothing is returned where zeros occur elsewhere, too.
+    """
+    runs, lists, elsewhere, tokens = [], 0, 0, 0
+    for number, sample in enumerate(found, start=1):
+        each = [one for name in ("log_prob", "old_log_prob") if _are_log_probs(one := _at(sample, fields, name))]
+        if not each or len({*map(len, each)}) > 1:
+            continue
+        lists += 1
+        zeros = "".join("0" if not any(of_token) else "1" for of_token in zip(*each, strict=True))
+        in_runs = [run.span() for run in re.finditer(f"0{{{LONG_RUN},}}", zeros)] if "1" in zeros else []
+        masked = sum(end - begin for begin, end in in_runs)
+        tokens += len(zeros) - masked
+        elsewhere += zeros.count("0") - masked
+        if in_runs and _length(sample, fields) in (None, len(zeros)):
+            runs.append((number, in_runs[0]))
+    if not runs or elsewhere > CERTAIN * tokens:
+        return None
+    number, (begin, end) = runs[0]
+    return ZeroRuns(len(runs), lists, number, begin, end - 1)
+
+
+def _are_log_probs(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(one) in (int, float) for one in value)
 
 
 def _marker(text: str) -> str | None:

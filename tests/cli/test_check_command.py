@@ -203,7 +203,7 @@ def test_the_screen_lists_the_checks_skipped_for_a_summary(budget_cli: Run, step
     assert "sample_data/steps/42.jsonl:5  info  truncated  42/primes-128" in lines
     assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  41/primes-128" in lines
     assert [line for line in lines if line.startswith("skipped")] == [
-        "skipped   11 checks: a summary has no individual records"
+        "skipped   12 checks: a summary has no individual records"
     ]
     assert lines[-1] == "pass      72 records read, none rejected"
 
@@ -221,6 +221,7 @@ def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget
                     "length-is-characters",
                     "length-is-turns",
                     "lengths-hold-other-text",
+                    "lengths-hold-masked-tokens",
                     "duplicate-keys",
                     "id-over-texts",
                     "text-under-ids",

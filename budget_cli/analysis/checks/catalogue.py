@@ -611,6 +611,21 @@ LENGTHS = [
         otherwise="info unless `--tokenizer` counts these texts",
     ),
     Check(
+        "lengths-hold-masked-tokens",
+        "lengths",
+        "warning",
+        "Lists of log-probs with long runs of zeros, which the lengths count.",
+        "A log-prob of exactly 0 for many tokens in a row is a mask or padding: the policy did not write these tokens,"
+        " and the penalty is for them, too.",
+        "Leave them out, as in `--field 'log_prob=masked(logprobs, response_mask)'`, for both log-probs, and map a"
+        " length that counts only what was generated, as in `--field 'response_length=kept(response_mask)'`.",
+        '"log_prob": [-0.4, -1.2, 0.0, 0.0, … (over the answer of a tool), -0.3]',
+        "A response that copies a long text, of which the policy is certain to the last digit. Not found where more"
+        " than 1 % of the other tokens have a log-prob of 0, as in low precision, nor in records of a whole prompt."
+        " Only the first records are examined, and nothing where the length is not the number of log-probs.",
+        needs=("records", "length"),
+    ),
+    Check(
         "truncated",
         "lengths",
         "info",

@@ -162,6 +162,9 @@ def _unit(dump: CheckInput) -> Findings:
     if other is not None:
         severity = "warning" if other.is_counted else "info"
         yield finding("lengths-hold-other-text", str(other), other.texts, other.of, "responses", severity=severity)
+    runs = dump.first_lengths.zero_runs
+    if runs is not None:
+        yield finding("lengths-hold-masked-tokens", str(runs), runs.responses, runs.of, "responses")
 
 
 def _unit_in_texts(dump: CheckInput) -> Findings:

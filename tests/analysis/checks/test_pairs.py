@@ -80,6 +80,17 @@ def of_tokens(gaps: Mapping[int, int], name: str = "old_log_prob", other: float 
     return made
 
 
+def with_zeros(number: int, begin: int, end: int, certain: float = -0.01) -> list[Record]:
+    """The good records with log-probs of tokens, of which one record has zeros from one index to before another."""
+    made = of_tokens({})
+    for i, record in enumerate(made):
+        for name in ("log_prob", "old_log_prob"):
+            record[name] = [one or certain for one in record[name]]
+            if i == number:
+                record[name][begin:end] = [0.0] * (end - begin)
+    return made
+
+
 def is_over(record: Record) -> bool:
     """True if the response is over 1,024 tokens."""
     return int(record["response_length"]) > 1024
@@ -734,6 +745,32 @@ PAIRS: dict[str, list[Pair]] = {
             "info",
             8,
             "8 of the first 8 texts hold <information>",
+            BUDGET,
+        ),
+    ],
+    "lengths-hold-masked-tokens": [
+        # 16 zeros of a tool's answer in both lists, or 15
+        Pair(
+            with_zeros(3, 20, 36),
+            with_zeros(3, 20, 35),
+            "warning",
+            1,
+            "1 of the first 72 lists of log-probs has 16 zeros in a row or more, and hardly a zero elsewhere, and the"
+            " length counts them: in sample 4, tokens 21 to 36 of the response (indices 20 to 35)",
+            BUDGET,
+        ),
+        # a policy that is certain of many tokens may be certain of 40 in a row
+        Pair(with_zeros(3, 20, 60), with_zeros(3, 20, 60, certain=0.0), "warning", 1, "tokens 21 to 60", BUDGET),
+        # a length that does not count them
+        Pair(
+            with_zeros(3, 20, 60),
+            [
+                {**r, "response_length": sum(one != 0 for one in r["log_prob"])} if i == 3 else r
+                for i, r in enumerate(with_zeros(3, 20, 60))
+            ],
+            "warning",
+            1,
+            "tokens 21 to 60",
             BUDGET,
         ),
     ],
