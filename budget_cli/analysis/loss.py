@@ -231,7 +231,7 @@ def compute_loss(
     tally: Tally,
     aggregate: Aggregate = "response",
     budget: int = 0,
-    by_row: tuple[float | None, float | None] | None = None,
+    by_row: tuple[float | None, float | None, float | None] | None = None,
 ) -> Loss:
     """Compute the loss of these groups.
 
@@ -242,7 +242,7 @@ def compute_loss(
         aggregate: `response` weighs all responses equally; `prompt` takes the mean over prompts of each prompt's mean;
             `row` weighs each response by the records that it was written in.
         budget: position of the budget in the groups' layout.
-        by_row: the loss and the mean square of the advantage over rows, for `row`; None: each response is one row.
+        by_row: the loss, the mean A² and their difference over rows, for `row`; None: each response is one row.
 
     Returns:
         The loss. Numbers are None if some responses have no value for a field that they need.
@@ -254,7 +254,7 @@ def compute_loss(
     square = total.weighted_mean("square", available.adjustable)
     explained = total.explained(available.loss and available.log_ratio)
     if by_row is not None:
-        (loss, square), explained = by_row, None
+        loss, square, explained = by_row
     return Loss(
         loss=loss,
         aggregate=aggregate,

@@ -264,8 +264,10 @@ class Session:
             raise UsageProblem(reason)
         return spec.observe._replace(per_prompt=False)
 
-    def means_over_rows(self, at: Coefficients, by: str | None) -> tuple[float | None, float | None] | None:
-        """The loss and the mean A² over rows; None if each response is one row.
+    def means_over_rows(
+        self, at: Coefficients, by: str | None
+    ) -> tuple[float | None, float | None, float | None] | None:
+        """The loss, the mean A² and their difference over rows; None if each response is one row.
 
         Raises:
             UsageProblem: there are only sums of the responses.

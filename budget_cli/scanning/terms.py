@@ -23,6 +23,11 @@ def terms_of(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, a
 
     They are computed in two doubles and rounded once, so that a term keeps its digits where reward and penalty cancel.
     """
+    return objective.Terms(*(term.value for term in _in_full(columns, groups, rows, beta, alpha)))
+
+
+def _in_full(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
+    """Return the terms in two doubles."""
     r, e = columns.reward, np.zeros_like(columns.reward)
     e_mean = DoubleDouble(e)
     if groups.layout.budgets and columns.length is not None:
@@ -30,29 +35,29 @@ def terms_of(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, a
         e_mean = groups.means(rows, "e", 0)
     k = np.full_like(r, np.nan) if columns.log_ratio is None else columns.log_ratio
     r_mean = groups.means(rows, "r")
-    terms = objective.terms(DoubleDouble(r), DoubleDouble(e), DoubleDouble(k), r_mean, e_mean, beta, alpha)
-    return objective.Terms(*(term.value for term in terms))
+    return objective.terms(DoubleDouble(r), DoubleDouble(e), DoubleDouble(k), r_mean, e_mean, beta, alpha)
 
 
 @quiet_overflow
 def means_over_rows(
     responses: Iterable[ResponseColumns], groups: Groups, beta: float, alpha: float
-) -> tuple[float | None, float | None]:
-    """Return the mean of (A − α·k)² and of A², each response weighted by the rows that it was written in."""
-    losses, squares, weights = [], [], []
+) -> tuple[float | None, float | None, float | None]:
+    """Return the mean of (A − α·k)², of A² and of A² − (A − α·k)², each response weighted by its rows."""
+    losses, squares, explained, weights = [], [], [], []
     for columns in responses:
-        terms = terms_of(columns, groups, groups.rows(columns.keys)[columns.codes], beta, alpha)
-        rows = np.asarray(columns.extras[ROWS])
-        losses.append(rows * terms.loss)
-        squares.append(rows * terms.advantage**2)
+        terms = _in_full(columns, groups, groups.rows(columns.keys)[columns.codes], beta, alpha)
+        rows, by_k = np.asarray(columns.extras[ROWS], dtype=np.float64), terms.log_ratio * alpha
+        losses.append(terms.loss * rows)
+        squares.append(terms.advantage * terms.advantage * rows)
+        explained.append(by_k * (terms.advantage * 2 - by_k) * rows)
         weights.append(rows)
-    return _ratio(losses, weights), _ratio(squares, weights)
+    return _ratio(losses, weights), _ratio(squares, weights), _ratio(explained, weights)
 
 
-def _ratio(values: list[Floats], weights: list[Floats]) -> float | None:
+def _ratio(values: list[DoubleDouble], weights: list[Floats]) -> float | None:
     """The sum of all values over that of all weights; None if there is none, or it is not finite."""
     weight = math.fsum(np.concatenate([*weights, np.zeros(0)]))
-    total = np.concatenate([*values, np.zeros(0)])
+    total = np.concatenate([*(half for each in values for half in (each.hi, each.lo)), np.zeros(0)])
     return math.fsum(total) / weight if weight and np.isfinite(total).all() else None
 
 

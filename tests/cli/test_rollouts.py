@@ -130,6 +130,18 @@ def test_over_rows_a_response_weighs_as_many_rows_as_it_has(
     )
 
 
+def test_what_kl_explains_over_rows_keeps_its_digits_where_it_nearly_cancels(
+    loss_json: LossJson, tmp_path: Path
+) -> None:
+    k = 0.25 + 2.0**-40
+    rows = [row("p", "a", 0, 0.5, k=k), row("p", "a", 1, 0.5, k=k), row("p", "b", 0, 0.0, k=0.0), row("p", "c", 0, 1.0)]
+    # A is 0, −1/2 and 1/2, so that α·k explains −2·k² by the first response alone
+    found = loss_json(
+        dump(tmp_path / "a.jsonl", rows), "--beta", "0", "--kl-coef", "1e-9", *EXACT, *MAPPED, "--aggregate", "row"
+    )
+    assert found["kl"]["r2"] == pytest.approx(-2 * (1e-9 * k) ** 2 / 0.5, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

@@ -100,10 +100,15 @@ def k3(k: float) -> Fraction:
         return Fraction(+exact_k3(k))
 
 
-def by_prompt(responses: Sequence[Response], coefficients: Coefficients) -> list[_Prompt]:
+def by_prompt(responses: Sequence[Response], coefficients: Coefficients) -> Sequence[_Prompt]:
     """Return the prompts in the order in which they first occur."""
-    order = list(dict.fromkeys(each.prompt for each in responses))
-    ranked = sorted(responses, key=lambda each: order.index(each.prompt))
+    return _by_prompt(tuple(responses), coefficients)
+
+
+@lru_cache(maxsize=8)  # what is asked of thousands of responses has the same prompts
+def _by_prompt(responses: tuple[Response, ...], coefficients: Coefficients) -> Sequence[_Prompt]:
+    order = {prompt: i for i, prompt in enumerate(dict.fromkeys(each.prompt for each in responses))}
+    ranked = sorted(responses, key=lambda each: order[each.prompt])
     return [_Prompt(list(each), coefficients) for _, each in groupby(ranked, key=lambda one: one.prompt)]
 
 
