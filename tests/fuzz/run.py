@@ -48,14 +48,14 @@ def main() -> None:
 def through_each_operation(lines: int, seed: int) -> None:
     """Read blocks with both readers until so many lines went through each operation of the compiled plan."""
     seen = Counter[str]()
-    print(f"first seed {seed}")
+    print(f"first seed {seed}", flush=True)
     for name in blocks.KINDS_OF_DUMPS:
         while min(seen[each] for each in blocks.operations_of(name)) < lines:
             seen += attempt(f"--lines, {name}", seed, partial(blocks.many_lines, lines=LINES_AT_ONCE, of=name))
             seed += 1
-    for operation, count in sorted(seen.items()):
-        print(f"{operation:<28}{count:>12,}")
-    print("none of these lines was read otherwise than by the reference reader")
+        print(f"after {name}, up to seed {seed - 1}, each line read as the reference reader does:")
+        for operation, count in sorted(seen.items()):
+            print(f"  {operation:<28}{count:>12,}", flush=True)
 
 
 def attempt(name: str, seed: int, target: Callable[[random.Random], Made]) -> Made:
