@@ -6,7 +6,7 @@ the record that they use. A property test holds the result equal to that of the 
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -44,7 +44,6 @@ from budget_cli.records.columns import (
 from budget_cli.records.reader_plan import ReaderPlan, plan_for
 from budget_cli.records.record import composite, extra_value, reason_to_leave_out, response_texts
 from budget_cli.records.reference import ReferenceReader
-from budget_cli.schema import lookup
 from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, UNFILLED, ExtraKind, Fields, Kind
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.paths import Expression
@@ -52,7 +51,7 @@ from budget_cli.sources.blocks import Block
 
 SCALARS = ("prompt_id", "reward", "response_length", "log_prob", "old_log_prob")
 CHECKS: dict[Kind, Callable[[Any], Any]] = {
-    "id": values.prompt_id,
+    "id": lambda value: values.prompt_id(composite(value)),
     "number": values.finite_number,
     "tokens": values.token_count,
     "log_prob": values.sequence_log_prob,
@@ -90,13 +89,14 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     readable = np.ones(line.size, dtype=bool)
     view = memoryview(buffer)[start:stop]
 
-    def partial_records(roots: Sequence[str], rows: Iterable[int]) -> list[dict[str, Any] | None]:
-        spans = {root: slot_values(plan.roots[root]).values.tolist() for root in roots}
-        return list(_partial_records(view, spans, rows))
+    def partial_records(roots: Sequence[str], rows: Mask | None = None) -> list[dict[str, Any] | None]:
+        spans = [slot_values(plan.roots[root]).values for root in roots]
+        places = [(at if rows is None else at[rows]).tolist() for at in spans]
+        return list(_partial_records(view, roots, places))
 
     def counted_lengths(rows: Mask) -> Floats:
         """Count the tokens of the texts of these lines; NaN for a line without a text, inf for one to be deferred."""
-        parts = partial_records(plan.counted, np.flatnonzero(rows).tolist())
+        parts = partial_records(plan.counted, rows)
         texts = [None if part is None else response_texts(part, fields) for part in parts]
         lengths = np.array([np.inf if part is None else np.nan for part in parts])
         assert fields.tokenizer is not None
@@ -106,7 +106,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         return lengths
 
     if plan.computed:
-        partial = partial_records(plan.computed, range(line.size))
+        partial = partial_records(plan.computed)
         readable = np.array([record is not None for record in partial], dtype=bool)
         for name, place in plan.expressions.items():
             by_field[name] = _computed(partial, place, KINDS[name], fields.compares_tokens)
@@ -379,18 +379,28 @@ def _prompts(
 
 
 def _partial_records(
-    view: memoryview, spans: dict[str, list[list[int]]], rows: Iterable[int]
+    view: memoryview, roots: Sequence[str], places: list[list[list[int]]]
 ) -> Iterator[dict[str, Any] | None]:
     """Yield these parts of the records of some lines; None if a number in them is beyond a double."""
-    for i in rows:
+    loads = orjson.loads
+    for parts in zip(*places, strict=True):
         try:
-            yield {root: orjson.loads(view[at[i][0] : at[i][1]]) for root, at in spans.items() if at[i][0] >= 0}
+            yield {root: loads(view[begin:end]) for root, (begin, end) in zip(roots, parts, strict=True) if begin >= 0}
         except orjson.JSONDecodeError:
             yield None
 
 
 def _computed(partial: list[dict[str, Any] | None], place: Expression, kind: Kind, keeps: bool) -> SlotValues:
-    checked = [Invalid if record is None else _evaluated(record, place, kind) for record in partial]
+    from budget_cli.schema import expressions  # and jmespath, which only expressions need
+
+    evaluate, check = expressions.evaluator(place.text), CHECKS[kind]
+    checked: list[Any] = []  # the values; None if there is none, Invalid if the reference reader has to give the reason
+    for record in partial:
+        try:
+            value = Invalid if record is None else evaluate(record)
+            checked.append(value if value is None or value is Invalid else check(value))
+        except Invalid:
+            checked.append(Invalid)
     found = _slot_values(checked, kind)
     if keeps and kind == "log_prob":
         lists = (one.tokens for one in checked if isinstance(one, values.LogProb))
@@ -427,17 +437,6 @@ def _reasons(view: memoryview, spans: dict[str, list[list[int]]], lines: int, fi
             judged[parts] = reason
         reasons.append(reason)
     return reasons
-
-
-def _evaluated(record: dict[str, Any], expression: Expression, kind: Kind) -> Any:
-    """Return the checked value; None if there is none, Invalid if the reference reader has to give the reason."""
-    try:
-        value = lookup.value_at(record, expression)
-        if value is lookup.MISSING:
-            return None
-        return CHECKS[kind](composite(value) if kind == "id" else value)
-    except Invalid:
-        return Invalid
 
 
 def _slot_values(checked: list[Any], kind: Kind) -> SlotValues:
