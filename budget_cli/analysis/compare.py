@@ -31,6 +31,7 @@ from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/compare/1"
+ROUNDING = 1e-30  # of two ratios, a difference that may be rounding alone
 Rows = NDArray[np.intp]
 Order = Literal["loss", "reward", "length"]
 
@@ -293,11 +294,15 @@ def _difference(base: _Sums | None, new: _Sums | None, paired: bool) -> Differen
     moved = _moved_parts(base, new, paired)
     totals = [sum((parts[i] for i in moved), Fraction()) for parts in (ratios[0], ratios[1])]
     delta = _as_float(totals[1] - totals[0])
+    if delta is not None and abs(delta) <= ROUNDING * sum(
+        abs(parts[i]) for parts in (ratios[0], ratios[1]) for i in moved
+    ):
+        delta = 0.0
     influences = [_influence(side, moved, total) for side, total in zip((base, new), totals, strict=True)]
     clusters = [influence.value for influence in influences]
     if paired:
         moves = (influences[1] - influences[0]).value
-        shares = _share(base, moved) + _share(new, moved)
+        shares = _share(base, moved, totals[0]) + _share(new, moved, totals[1])
         clusters = [moves * (np.abs(moves) > 1e-28 * shares)]  # less is rounding: all moved alike
     variances = [_variance(influence) for influence in clusters]
     se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
@@ -336,9 +341,10 @@ def _as_float(value: Fraction) -> float | None:
         return None
 
 
-def _share(sums: _Sums, parts: Sequence[int]) -> Floats:
-    """Return the magnitude of what each prompt adds to the ratio."""
-    return np.asarray(sum(np.abs(sums.parts[i].hi) for i in parts) / sums.n.sum())
+def _share(sums: _Sums, parts: Sequence[int], ratio: Fraction) -> Floats:
+    """Return the magnitude of the terms of each prompt's influence on the ratio."""
+    terms = abs(float(ratio)) * sums.n + sum(np.abs(sums.parts[i].hi) for i in parts)
+    return np.asarray(terms / sums.n.sum())
 
 
 def _influence(sums: _Sums, parts: Sequence[int], ratio: Fraction) -> DoubleDouble:

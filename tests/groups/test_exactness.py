@@ -190,6 +190,15 @@ def test_the_difference_of_two_dumps_that_are_nearly_alike_has_twelve_digits(see
             assert error <= PROMISE, f"{quantity}.{name}: {error:.1e}"
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_dump_differs_from_itself_by_nothing_however_it_is_split(seed: int) -> None:
+    draw = drawn(seed)
+    groups = folded(draw, []), folded(draw, [seed % 5, seed % 11])
+    comparison = compare_groups(*groups, pair(*groups), draw.coefficients)
+    for difference in (comparison.loss, comparison.reward, comparison.adjusted_reward, comparison.log_ratio):
+        assert (difference.delta, difference.se) == (0, 0)
+
+
 @pytest.mark.parametrize("over", [1, 700, 2**20])
 def test_the_scatter_of_the_excess_of_many_responses_is_that_of_whole_numbers(over: int) -> None:
     count = 300_000 // (1 if over < 2**20 else 100)
