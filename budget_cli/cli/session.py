@@ -7,6 +7,7 @@ order. What differs between commands is in the commands.
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from os.path import normpath
 from typing import TYPE_CHECKING, Any
 
@@ -135,10 +136,12 @@ class Session:
         from budget_cli.scanning import summary
 
         headers = inputs.summary_headers(self.found)
-        of_records = summary.settings_of(self.fields, self.placement.applied)
-        if not headers:
-            return of_records
-        return summary.merged_settings(headers, of_records if len(headers) < len(self.found) else None)
+        settings = summary.settings_of(self.fields, self.placement.applied)
+        if headers:
+            settings = summary.merged_settings(headers, settings if len(headers) < len(self.found) else None)
+        # those about prompts that recur are found again, by whoever reads the summary
+        warnings = [*self._found_at_start, *self._found_out]
+        return {**settings, "warnings": warnings} if warnings else settings
 
     def why_unchecked(self, spec: "ObservationSpec") -> str | None:
         """Return why the summaries among the sources cannot be checked; None if they can."""
@@ -193,6 +196,8 @@ class Session:
 
     def _named(self, result: Scan, if_penalised: str) -> Scan:
         """Drop the step from the prompt ids if there is only one step; add notes on what the numbers do not show."""
+        headers = inputs.summary_headers(self.found)
+        self._found_out += dict.fromkeys(chain.from_iterable(each.get("warnings", ()) for each in headers.values()))
         if if_penalised and result.reward_sample.has_more_rewards(FEW_REWARDS):
             from budget_cli.analysis.penalty_in_reward import fit_penalty
 
@@ -232,8 +237,11 @@ class Session:
     @property
     def warnings(self) -> list[str]:
         """Why the numbers may not be the trainer's."""
-        of_start = [*map(str, self.placement.doubts), *self.placement.length_warnings]
-        return [*of_start, *self._found_out, *self._recurrence()]
+        return [*self._found_at_start, *self._found_out, *self._recurrence()]
+
+    @property
+    def _found_at_start(self) -> list[str]:
+        return [*map(str, self.placement.doubts), *self.placement.length_warnings]
 
     def _recurrence(self) -> Iterator[str]:
         if self.recurring:

@@ -232,3 +232,44 @@ def test_a_rollout_that_is_cut_over_two_files_is_a_warning(
     assert (whole["loss"], whole["warnings"]) == (0.25, [])
     apart = loss_json(*paths, *FREE, *MAPPED, "--ids-per-file")
     assert (apart["responses"], apart["warnings"]) == (3, [])
+
+
+def test_what_summarize_warned_of_every_reader_of_the_summary_warns_of(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    cut = [dump(tmp_path / "a.jsonl", SESSIONS[:2]), dump(tmp_path / "b.jsonl", SESSIONS[2:])]
+    twice = dump(tmp_path / "twice.jsonl", SESSIONS * 2)
+    summary, again = tmp_path / "s.summary", tmp_path / "again.summary"
+    for files, warning in ((cut, "1 rollout of an earlier file came back"), ([twice], "4 of 8 records repeat an")):
+        options = ("-B", "50", "--kl-coef", "0", *MAPPED)
+        assert budget_cli("summarize", *files, *options, "-o", summary).returncode == 0
+        of_records = loss_json(*files, *options)
+        assert of_records["warnings"][0].startswith(warning)
+        assert budget_cli("summarize", summary, *options[:4], "-o", again).returncode == 0
+        for path in (summary, again):
+            found = loss_json(path, *options[:4])
+            assert (found["loss"], found["warnings"]) == (of_records["loss"], of_records["warnings"])
+        for command in ("check", "sweep"):
+            said = budget_cli(command, summary, "-B", "50", *(options[2:4] if command == "sweep" else ())).stderr
+            assert f"budget-cli: warning: {warning}" in said.decode(), command
+
+
+def test_a_summary_of_files_that_nothing_was_said_of_says_nothing(
+    loss_json: LossJson, budget_cli: Run, tmp_path: Path
+) -> None:
+    whole, summary = dump(tmp_path / "a.jsonl", SESSIONS), tmp_path / "s.summary"
+    assert budget_cli("summarize", whole, "-B", "50", "--kl-coef", "0", *MAPPED, "-o", summary).returncode == 0
+    assert b'"warnings"' not in summary.read_bytes()
+    assert loss_json(summary, "-B", "50", "--kl-coef", "0")["warnings"] == []
+
+
+def test_ids_that_contradict_the_texts_are_a_warning_of_the_summary_too(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    texts = [{"prompt_id": "p", "prompt_text": f"What is {n}?", "reward": n % 2} for n in range(4)]
+    path, summary = dump(tmp_path / "a.jsonl", texts), tmp_path / "s.summary"
+    of_records = loss_json(path, *FREE)["warnings"]
+    assert len(of_records) == 1
+    assert "stands for several prompts" in of_records[0]
+    assert budget_cli("summarize", path, *FREE[:4], "-o", summary).returncode == 0
+    assert loss_json(summary, *FREE)["warnings"] == of_records
