@@ -45,7 +45,6 @@ def _fields(*mappings: str, **options: Any) -> Fields:
 
 
 KINDS_OF_DUMPS: dict[str, Kind] = {  # as few as have all operations, most of them in every line
-    "arrays": Kind(_fields(), arrays=0.8),
     "extras and tokens": Kind(
         _fields(
             *("log_prob=r.o[].parts[].lp", "prompt_id=task.id", "by=info.env"),
@@ -62,6 +61,7 @@ KINDS_OF_DUMPS: dict[str, Kind] = {  # as few as have all operations, most of th
             tokenizer=Words(),
         )
     ),
+    "arrays": Kind(_fields(), arrays=0.8),  # last: by then the scalars have had their lines
 }
 
 
