@@ -45,6 +45,7 @@ def _fields(*mappings: str, **options: Any) -> Fields:
 
 
 KINDS_OF_DUMPS: dict[str, Kind] = {  # as few as have all operations, most of them in every line
+    "plain": Kind(_fields(), arrays=0.5),  # first: every plan has slots for arrays, and no other dump has many
     "extras and tokens": Kind(
         _fields(
             *("log_prob=r.o[].parts[].lp", "prompt_id=task.id", "by=info.env"),
@@ -61,7 +62,6 @@ KINDS_OF_DUMPS: dict[str, Kind] = {  # as few as have all operations, most of th
             tokenizer=Words(),
         )
     ),
-    "arrays": Kind(_fields(), arrays=0.8),  # last: by then the scalars have had their lines
 }
 
 
