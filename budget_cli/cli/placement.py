@@ -63,7 +63,7 @@ class Placement:
                 raise UsageProblem("--reward-weights and --field reward=… both define the reward: give one of them")
             mappings += weights_expression(options.reward_weights)
         self.joins_steps = options.group is GroupBy.PROMPT
-        self._ids_per_file = options.ids_per_file
+        self.ids_per_file = options.ids_per_file
         by_lines = options.group in (GroupBy.LINE, GroupBy.FILE) or options.group_size
         if options.group in (GroupBy.LINE, GroupBy.FILE):
             fields = replace(fields, group=options.group.value)
@@ -113,7 +113,7 @@ class Placement:
             "preset": self._preset,
             "presets": sorted({os.path.basename(path) for path in self._preset_files}),
             "keep": sorted({*self.keep}),
-            "ids_per_file": self._ids_per_file,
+            "ids_per_file": self.ids_per_file,
             "ignore_unneeded": self.bare.ignore_unneeded,
             "tokenizer": None if self.bare.tokenizer is None else self.bare.tokenizer.label,
         }
@@ -200,7 +200,7 @@ class Placement:
             self._require_reasons(self.reasons if self.keep else ())
             return self.mapped if not optional else self._without(self.mapped, optional)
         fields = self.with_kept(self._placed(records, quiet, in_full))
-        if self._ids_per_file and not fields.group:
+        if self.ids_per_file and not fields.group:
             fields = replace(fields, id_file_prefix="" if in_full else _common_folder(records))
         if not optional and not fields.compares_tokens and not self.named_extras:
             return fields
@@ -331,7 +331,7 @@ class Placement:
         samples = detection.samples(start.values, fields)
         fields = self._with_steps(samples, fields)
         warnings = list(map(str, doubts(samples, fields)))
-        apart = fields.group or fields.id_file_prefix is not None or self._ids_per_file or fields.prompts_of_steps
+        apart = fields.group or fields.id_file_prefix is not None or self.ids_per_file or fields.prompts_of_steps
         if len(found) > 1 and not apart and not self.joins_steps:
             second = detection.samples(detection.sniff(found[1:2]).values, fields)
             if ids_recur(samples, second, fields):

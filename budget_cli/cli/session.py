@@ -41,8 +41,8 @@ from budget_cli.scanning import scan
 from budget_cli.scanning.parts import without_step
 from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
-from budget_cli.schema.fields import Fields
-from budget_cli.schema.proposals import by_prompt_text
+from budget_cli.schema.fields import Fields, as_expression
+from budget_cli.schema.proposals import as_field, by_prompt_text
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
@@ -221,11 +221,37 @@ class Session:
                 " another response there: pipe the files as one (cat) if its rows are cut over files, or give the file"
                 " that was written twice once"
             )
+        self._find_cut_groups(result, headers)
         if len(result.steps) == 1 and not result.source_results:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))
             self.fields = dataclasses.replace(self.fields, prompts_of_steps=False)
         return result
+
+    def _find_cut_groups(self, result: Scan, headers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Warn if a preset takes files for steps of their own, and they are shards of one."""
+        prefix = self.fields.id_file_prefix
+        if self.placement.ids_per_file or self.fields.prompts_of_steps or (prefix is None and not headers):
+            return
+        options = [header.get("options", {}) for header in headers.values()]
+        if len(result.sources) < 2 or any("preset" not in each or "ids_per_file" in each for each in options):
+            return
+        from budget_cli.analysis.cut_groups import cut_groups
+
+        whole = [(each.groups.keys(), each.groups.column("n")) for each in result.source_results]
+        parts = whole or [(result.groups.keys(), result.groups.column("n"))]
+        cut = cut_groups(parts, {name.removeprefix(prefix or "") for name in result.sources})
+        if cut is None:
+            return
+        place = next((each["fields"]["prompt_id"] for each in headers.values()), None)
+        of_ids = as_field("prompt_id", place or as_expression(self.fields.paths["prompt_id"]))
+        warning = (
+            f"{counted(cut.prompts, 'prompt')} {'has' if cut.prompts == 1 else 'have'} responses in several files,"
+            f" together {cut.size:,} as other prompts have, and ids count within their file: give {of_ids} (to"
+            " summarize, of summaries) if the files are shards of one step"
+        )
+        if warning not in self._found_out:
+            self._found_out.append(warning)
 
     @property
     def recurring(self) -> int:

@@ -65,6 +65,11 @@ def by_prompt_text(fields: Fields) -> str:
     return f"--field {_quoted(digest)}" + (" --ids-per-file" if fields.id_file_prefix is not None else "")
 
 
+def as_field(name: str, place: str) -> str:
+    """Write the option that says where a field is."""
+    return f"--field {_quoted(f'{name}={place}')}"
+
+
 def _quoted(text: str) -> str:
     """Write a text as one argument of a shell, in double quotes where it holds single ones."""
     plain = "'" in text and not re.search(r'["$`\\!]', text)

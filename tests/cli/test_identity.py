@@ -109,3 +109,67 @@ def test_canonical_records_with_the_text_of_their_prompts_are_looked_at(budget_c
     dump = tmp_path / "a.jsonl"
     dump.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert b"--field 'prompt_id=digest(prompt_text)' groups by that" in budget_cli("loss", dump, *REWARDS).stderr
+
+
+def agent_lightning(path: Path, *rewards: tuple[str, float]) -> Path:
+    rows = [
+        {"rollout_id": f"ro-{path.stem}{n}", "reward": reward, "prompt": prompt, "response": "so"}
+        for n, (prompt, reward) in enumerate(rewards)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+SHARDS = (
+    [("2 + 2?", 1.0), *[("3 + 3?", 0.0)] * 3, ("5:5?", 1.0), ("5:5?", 1.0)],
+    [("3 + 3?", 1.0), ("5:5?", 0.0), ("5:5?", 0.0), *[("2 + 2?", 0.0)] * 3],
+)
+
+
+def test_shards_that_cut_the_groups_of_a_preset_with_ids_per_file_are_a_warning(
+    budget_cli: Run, tmp_path: Path
+) -> None:
+    paths = [agent_lightning(tmp_path / f"{n}.jsonl", *rewards) for n, rewards in enumerate(SHARDS)]
+    advice = (
+        "3 prompts have responses in several files, together 4 as other prompts have, and ids count within their file:"
+        " give --field 'prompt_id=digest(prompt)' (to summarize, of summaries) if the files are shards of one step"
+    )
+
+    def loss(*arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(budget_cli("loss", *arguments, *REWARDS, "-f", "json").stdout)
+        return found
+
+    # by file, each part has equal rewards
+    apart = loss(*paths)
+    assert (apart["loss"], apart["prompts"], apart["warnings"]) == (0.0, 6, [advice])
+    for command in COMMANDS:
+        done = budget_cli(command[0], *paths, *command[1:])
+        assert f"budget-cli: warning: {advice}\n" in done.stderr.decode(), command
+    # together, two prompts have one reward of 4 that differs, and one has two: (0.75 + 0.75 + 1) / 12
+    (options,) = re.findall(r"(--field '[^']*')", advice)
+    together = loss(*paths, *shlex.split(options))
+    assert (together["loss"], together["prompts"], together["warnings"]) == (0.2083, 3, [])
+    summaries = []
+    for name, files in {"both": paths, "one": paths[:1], "two": paths[1:]}.items():
+        summaries.append(tmp_path / f"{name}.summary")
+        assert budget_cli("summarize", *files, *REWARDS, "-o", summaries[-1]).returncode == 0
+    both, *each = summaries
+    assert loss(both)["warnings"] == [advice]
+    assert loss(*each)["warnings"] == [advice]
+    assert loss(*paths, "--ids-per-file")["warnings"] == []  # somebody has said so
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [[("a", 1.0), ("a", 0.0), ("b", 1.0), ("b", 0.0)]] * 2,  # the same prompts in two steps
+        [[("a", 1.0), ("a", 0.0), ("b", 1.0)], [("c", 1.0), ("c", 0.0)]],  # a response failed, other prompts
+        [
+            [("a", 1.0)] * 4 + [("b", 1.0)] * 3,
+            [("a", 1.0)] * 3 + [("b", 1.0)] * 4,
+        ],  # one failed of each 4, in two steps
+    ],
+)
+def test_steps_with_ids_of_their_own_are_none(budget_cli: Run, tmp_path: Path, files: list[Any]) -> None:
+    paths = [agent_lightning(tmp_path / f"{n}.jsonl", *rewards) for n, rewards in enumerate(files)]
+    assert b"warning" not in budget_cli("loss", *paths, *REWARDS).stderr
