@@ -13,7 +13,7 @@ from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.options import GroupBy
 from budget_cli.errors import UsageProblem
 from budget_cli.records import detection
-from budget_cli.records.doubts import Doubt, doubts, ids_recur
+from budget_cli.records.doubts import OTHER_TEXTS, Doubt, doubts, ids_recur
 from budget_cli.records.first_lengths import FirstLengths, first_lengths, other_text, wrong_unit
 from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
@@ -269,7 +269,7 @@ class Placement:
             record = detection.canonical_first_record(records, mapped)
             if record is not None and wrong_unit([record], mapped) is None:
                 fields = self._with_steps([record], mapped)
-                if any(detection.has_field([record], fields, name) for name in DOUBTED):
+                if any(detection.has_field([record], fields, name) for name in DOUBTED) or OTHER_TEXTS & record.keys():
                     self._doubt(detection.glance(records, fields), fields, where, quiet)
                 return fields
         start = detection.sniff(records)

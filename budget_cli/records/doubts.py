@@ -6,6 +6,7 @@ Knows no bytes. Looks at few samples, so that every command can: `check` looks a
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,13 @@ from budget_cli.schema.fields import Fields
 from budget_cli.schema.json_values import Invalid, canonical
 from budget_cli.schema.lookup import MISSING, value_at
 from budget_cli.schema.parsing import place_text
+from budget_cli.schema.paths import Step
 from budget_cli.schema.proposals import by_prompt_text
 
 LOOKED_AT = 256  # samples
 FEWEST = 4  # samples, below which ids that all differ show nothing
 LARGEST = 1 << 10  # responses to a prompt
+OTHER_TEXTS = {"prompt", "prompt_tokens", "prompt_token_ids"}  # keys of what prompt_text is
 ZERO = 0.01  # of the root mean square: a sum of advantages, per response, that is 0 but for rounding to 16 bits
 
 
@@ -40,8 +43,20 @@ def doubts(samples: Sequence[dict[str, Any]], fields: Fields) -> list[Doubt]:
     """Return what the first samples say against the ids by which the fields group them."""
     if fields.group:
         return []
+    fields = _with_prompt_text(samples[:LOOKED_AT], fields)
     first = [(sample, key) for sample in samples[:LOOKED_AT] if (key := _key(sample, fields)) is not None]
     return [doubt for doubt in (_several_texts(first, fields), _one_of_several(first, fields)) if doubt is not None]
+
+
+def _with_prompt_text(samples: Sequence[dict[str, Any]], fields: Fields) -> Fields:
+    """Return the fields with the prompt's text where all samples have it, if it is not where it is looked for."""
+    if fields.paths["prompt_text"] != (Step("prompt_text"),) or any("prompt_text" in sample for sample in samples):
+        return fields
+    for name in sorted(OTHER_TEXTS):
+        moved = replace(fields, places=tuple({**fields.paths, "prompt_text": (Step(name),)}.items()))
+        if samples and all(_prompt_text(sample, moved) for sample in samples):
+            return moved
+    return fields
 
 
 def _several_texts(first: Sequence[tuple[dict[str, Any], str]], fields: Fields) -> Doubt | None:

@@ -173,3 +173,25 @@ def test_shards_that_cut_the_groups_of_a_preset_with_ids_per_file_are_a_warning(
 def test_steps_with_ids_of_their_own_are_none(budget_cli: Run, tmp_path: Path, files: list[Any]) -> None:
     paths = [agent_lightning(tmp_path / f"{n}.jsonl", *rewards) for n, rewards in enumerate(files)]
     assert b"warning" not in budget_cli("loss", *paths, *REWARDS).stderr
+
+
+@pytest.mark.parametrize("key", ["prompt", "prompt_tokens", "prompt_token_ids"])
+def test_texts_and_tokens_under_their_usual_keys_contradict_ids_too(budget_cli: Run, tmp_path: Path, key: str) -> None:
+    path = tmp_path / "a.jsonl"
+
+    def loss(texts: list[Any], *options: str) -> tuple[float, list[str]]:
+        rows = [{"prompt_id": "p", key: text, "reward": n // 2} for n, text in enumerate(texts)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        found = json.loads(budget_cli("loss", path, *REWARDS, *options, "-f", "json").stdout)
+        return found["loss"], found["warnings"]
+
+    one, other = ([1, 2], [1, 3]) if "token" in key else ("2 + 2?", "3 + 3?")
+    texts = [one, one, other, other]  # rewards 0, 0, 1, 1: as one prompt, 0.25; as two, 0
+    remedy = f"--field 'prompt_id=digest({key})'"
+    warning = (
+        f"1 of the first 1 prompt ids stands for several prompts, as it has different {key}: {remedy} groups by that"
+    )
+    assert loss(texts) == (0.25, [warning])
+    assert loss(texts, *shlex.split(remedy)) == (0.0, [])
+    assert loss([one] * 4) == (0.25, [])
+    assert loss([one, other, one, None]) == (0.25, [])  # not every record has it
