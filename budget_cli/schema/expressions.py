@@ -322,6 +322,7 @@ PLAIN: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "object": (dict,),
 }
+ELEMENTS = {"array-number": PLAIN["number"], "array-string": PLAIN["string"]}  # of lists
 
 
 def _closure(text: str) -> Closure:
@@ -417,14 +418,17 @@ def _call(name: str, arguments: list[Closure]) -> Closure:
     """Compile a function call, which skips the checks of jmespath if the types of all arguments are plainly right."""
     library = OPTIONS.custom_functions
     function, signature = Functions.FUNCTION_TABLE[name]["function"], Functions.FUNCTION_TABLE[name]["signature"]
-    known = all(set(one["types"]) <= set(PLAIN) and "variadic" not in one for one in signature)
-    types = [frozenset(kind for name in one["types"] for kind in PLAIN[name]) for one in signature] if known else []
+    known = all(set(one["types"]) <= {*PLAIN, *ELEMENTS} and "variadic" not in one for one in signature)
+    types = [frozenset(kind for name in one["types"] for kind in PLAIN.get(name, ())) for one in signature]
+    elements = [frozenset(kind for name in one["types"] for kind in ELEMENTS.get(name, ())) for one in signature]
 
     def call(record: Any) -> Any:
         given = [argument(record) for argument in arguments]
         if known:
-            for value, wanted in zip(given, types, strict=True):
-                if wanted and type(value) not in wanted:
+            for value, wanted, inner in zip(given, types, elements, strict=True):
+                if type(value) in wanted or not (wanted or inner):
+                    continue
+                if not inner or type(value) is not list or not inner.issuperset(map(type, value)):
                     break
             else:
                 return function(library, *given)

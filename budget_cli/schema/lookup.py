@@ -25,9 +25,9 @@ def value_at(record: Any, path: Place) -> Any:
         Invalid: a value on the way has the wrong type, or an expression cannot be computed.
     """
     if isinstance(path, Expression):
-        from budget_cli.schema import expressions  # and jmespath, which only expressions need
+        from budget_cli.schema.expressions import evaluate  # and jmespath, which only expressions need
 
-        value = expressions.evaluate(path.text, record)
+        value = evaluate(path.text, record)
         return MISSING if value is None else value
     for depth, step in enumerate(path):
         if not isinstance(record, dict) or step.key not in record:
@@ -145,9 +145,9 @@ def _rows(value: dict[str, Any], fields: Fields) -> list[dict[str, Any]]:
 def root_keys(place: Place) -> Iterable[str]:
     """Return the keys of the record that a place starts from; none if an expression does not tell."""
     if isinstance(place, Expression):
-        from budget_cli.schema import expressions  # and jmespath, which only expressions need
+        from budget_cli.schema.expressions import roots  # and jmespath, which only expressions need
 
-        return sorted(expressions.roots(place.text) or ())
+        return sorted(roots(place.text) or ())
     return (place[0].key,)
 
 
