@@ -13,7 +13,7 @@ from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.options import GroupBy
 from budget_cli.errors import UsageProblem
 from budget_cli.records import detection
-from budget_cli.records.doubts import OTHER_TEXTS, Doubt, doubts, ids_recur
+from budget_cli.records.doubts import OTHER_TEXTS, STEPS, Doubt, doubts, ids_recur, unread_step
 from budget_cli.records.first_lengths import FirstLengths, first_lengths, other_text, wrong_unit
 from budget_cli.schema import presets, proposals
 from budget_cli.schema.fields import (
@@ -40,6 +40,7 @@ ROLLOUT = ("rollout_id", "turn")
 EXPECTED = {"number": "a number", "label": "a string or an integer", "text": "a text"}  # by the kind of an extra
 DOUBTED = ("prompt_text", "advantage")  # what may contradict the prompt ids
 LOOKED_AT = (*DOUBTED, "response_text")  # of the first samples, also where the scan does not read it
+TELLING = OTHER_TEXTS | STEPS  # keys of records with canonical names that may contradict ids, too
 LABEL = "by"  # the extra field that --by places
 
 
@@ -269,7 +270,7 @@ class Placement:
             record = detection.canonical_first_record(records, mapped)
             if record is not None and wrong_unit([record], mapped) is None:
                 fields = self._with_steps([record], mapped)
-                if any(detection.has_field([record], fields, name) for name in DOUBTED) or OTHER_TEXTS & record.keys():
+                if any(detection.has_field([record], fields, name) for name in DOUBTED) or TELLING & record.keys():
                     self._doubt(detection.glance(records, fields), fields, where, quiet)
                 return fields
         start = detection.sniff(records)
@@ -306,9 +307,14 @@ class Placement:
         self._doubt(detection.samples(start.values, fields), fields, where, quiet)
         return fields
 
+    def _all_doubts(self, samples: Sequence[dict[str, Any]], fields: Fields) -> list[Doubt]:
+        """Return what the first samples say against their prompt ids, and the steps that nobody joined."""
+        step = None if self.joins_steps else unread_step(samples, fields)
+        return [*doubts(samples, fields), *([] if step is None else [step])]
+
     def _doubt(self, samples: Sequence[dict[str, Any]], fields: Fields, where: str, quiet: bool) -> None:
         """Keep what the first samples say against their prompt ids, and warn of it."""
-        self.doubts = doubts(samples, fields)
+        self.doubts = self._all_doubts(samples, fields)
         for doubt in self.doubts if not quiet else ():
             console.say(f"{where}: warning: {doubt}")
 
@@ -330,7 +336,7 @@ class Placement:
             fields = preset.apply_to(replace(self.bare, extras=extras)).with_places(self.places)
         samples = detection.samples(start.values, fields)
         fields = self._with_steps(samples, fields)
-        warnings = list(map(str, doubts(samples, fields)))
+        warnings = list(map(str, self._all_doubts(samples, fields)))
         apart = fields.group or fields.id_file_prefix is not None or self.ids_per_file or fields.prompts_of_steps
         if len(found) > 1 and not apart and not self.joins_steps:
             second = detection.samples(detection.sniff(found[1:2]).values, fields)

@@ -23,6 +23,7 @@ LOOKED_AT = 256  # samples
 FEWEST = 4  # samples, below which ids that all differ show nothing
 LARGEST = 1 << 10  # responses to a prompt
 OTHER_TEXTS = {"prompt", "prompt_tokens", "prompt_token_ids"}  # keys of what prompt_text is
+STEPS = {"epoch", "global_step", "training_step"}  # keys that say when a prompt was drawn
 ZERO = 0.01  # of the root mean square: a sum of advantages, per response, that is 0 but for rounding to 16 bits
 
 
@@ -96,6 +97,25 @@ def _one_of_several(first: Sequence[tuple[dict[str, Any], str]], fields: Fields)
         return None
     message += f"{len(shared)} prompts do, by {place_text(fields.paths['prompt_text'])}"
     return Doubt(message, by_prompt_text(fields), len(keys), len(keys), several_texts=False)
+
+
+def unread_step(samples: Sequence[dict[str, Any]], fields: Fields) -> Doubt | None:
+    """Return that ids come back at other values of a key that looks like a step and is none; None if none does."""
+    if fields.group or fields.has_rollouts or fields.paths["prompt_id"] != (Step("prompt_id"),):
+        return None
+    first = [(sample, key) for sample in samples[:LOOKED_AT] if (key := _key(sample, fields)) is not None]
+    for name in sorted(STEPS):
+        values: dict[str, set[str]] = {}
+        for sample, key in first:
+            if type(sample.get(name)) in (int, str):
+                values.setdefault(key, set()).add(str(sample[name]))
+        count = sum(len(of_key) > 1 for of_key in values.values())
+        if count:
+            verb = "comes" if count == 1 else "come"
+            message = f"{count} of the first {len(values)} prompt ids {verb} back at another {name}"
+            remedy = f"--field 'prompt_id=[{name}, prompt_id]'" if fields.prompts_of_steps else f"--field step={name}"
+            return Doubt(message, remedy, count, len(values), several_texts=False)
+    return None
 
 
 def ids_recur(first: Sequence[dict[str, Any]], later: Sequence[dict[str, Any]], fields: Fields) -> bool:

@@ -161,3 +161,29 @@ def test_group_and_ids_per_file_contradict_each_other(budget_cli: Run, tmp_path:
         2,
         b"budget-cli: --group and --ids-per-file both define the prompt: give one of them\n",
     )
+
+
+@pytest.mark.parametrize("key", ["epoch", "global_step", "training_step"])
+def test_an_id_that_comes_back_at_another_epoch_is_a_warning(loss_json: LossJson, tmp_path: Path, key: str) -> None:
+    path = tmp_path / "a.jsonl"
+
+    def write(**more: Any) -> None:
+        rows = [{"prompt_id": "p", "reward": n // 2, key: n // 2, **RECORD, **more} for n in range(4)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write()  # rewards 0, 0 and 1, 1: as one prompt, 0.25; as two, 0
+    says = f"1 of the first 1 prompt ids comes back at another {key}: --field step={key} groups by that"
+    found = loss_json(path, *FREE)
+    assert (found["loss"], found["warnings"]) == (0.25, [says])
+    found = loss_json(path, *FREE, "--field", f"step={key}")
+    assert (found["loss"], found["prompts"], found["warnings"]) == (0.0, 2, [])
+    assert loss_json(path, *FREE, "--group", "prompt")["warnings"] == []  # somebody has said so
+    write(step=7)
+    says = f"1 of the first 1 prompt ids comes back at another {key}"
+    says += f": --field 'prompt_id=[{key}, prompt_id]' groups by that"
+    found = loss_json(path, *FREE)
+    assert (found["loss"], found["warnings"]) == (0.25, [says])
+    found = loss_json(path, *FREE, "--field", f"prompt_id=[{key}, prompt_id]")
+    assert (found["loss"], found["warnings"]) == (0.0, [])
+    write(**{key: 3})
+    assert loss_json(path, *FREE)["warnings"] == []
