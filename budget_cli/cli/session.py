@@ -7,6 +7,7 @@ order. What differs between commands is in the commands.
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from os.path import normpath
 from typing import TYPE_CHECKING, Any
@@ -123,10 +124,15 @@ class Session:
         """Place the fields. Raises as `Placement.in_dump`, which explains the arguments."""
         self.fields = self.placement.in_dump(self.found, self._output.quiet, optional, in_full)
 
+    @cached_property  # a stream gives its beginning only until it is scanned
+    def summary_headers(self) -> dict[str, dict[str, Any]]:
+        """The header of each summary among the sources, by its name."""
+        return inputs.summary_headers(self.found)
+
     @property
     def summary_budgets(self) -> tuple[int, ...] | None:
         """The budgets that all summaries among the sources answer for; None if there is no summary."""
-        headers = inputs.summary_headers(self.found)
+        headers = self.summary_headers
         if not headers:
             return None
         return tuple(sorted(set.intersection(*(set(header["budgets"]) for header in headers.values()))))
@@ -135,7 +141,7 @@ class Session:
         """Return the settings of a summary of the sources, some of which may be summaries themselves."""
         from budget_cli.scanning import summary
 
-        headers = inputs.summary_headers(self.found)
+        headers = self.summary_headers
         settings = summary.settings_of(self.fields, self.placement.applied)
         if headers:
             settings = summary.merged_settings(headers, settings if len(headers) < len(self.found) else None)
@@ -145,7 +151,7 @@ class Session:
 
     def why_unchecked(self, spec: "ObservationSpec") -> str | None:
         """Return why the summaries among the sources cannot be checked; None if they can."""
-        headers = inputs.summary_headers(self.found)
+        headers = self.summary_headers
         if not headers:
             return None
         from budget_cli.scanning import summary
@@ -196,7 +202,7 @@ class Session:
 
     def _named(self, result: Scan, if_penalised: str) -> Scan:
         """Drop the step from the prompt ids if there is only one step; add notes on what the numbers do not show."""
-        headers = inputs.summary_headers(self.found)
+        headers = self.summary_headers
         self._found_out += dict.fromkeys(chain.from_iterable(each.get("warnings", ()) for each in headers.values()))
         if if_penalised and result.reward_sample.has_more_rewards(FEW_REWARDS):
             from budget_cli.analysis.penalty_in_reward import fit_penalty
@@ -279,7 +285,7 @@ class Session:
 
     def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> "ObservationSpec | None":
         """Refuse summaries that cannot be merged; return what can be observed along with them."""
-        headers = inputs.summary_headers(self.found)
+        headers = self.summary_headers
         if not headers:
             return spec.observe
         from budget_cli.scanning import summary
@@ -309,7 +315,7 @@ class Session:
         scan = self.scanned
         if scan.groups.row_count == scan.groups.responses:
             return None
-        if by is not None or inputs.summary_headers(self.found):
+        if by is not None or self.summary_headers:
             holder, instead = "a summary holds", "give the records themselves"
             if by is not None:
                 holder, instead = "the rows of --by keep", "select the records of one row by --where instead"

@@ -24,6 +24,7 @@ from budget_cli.records.columns import LeftOut, Rejection, Tally
 from budget_cli.scanning import evidence_json
 from budget_cli.scanning.state import SourceResult, Summary
 from budget_cli.scanning.summary_checks import (
+    VERSIONS,
     check_rows,
     checked_header,
     opened,
@@ -364,6 +365,8 @@ def read(
     of_prompts, numbers = np.concatenate(places), np.concatenate(rows)
     all_budgets = Layout(tuple(header["budgets"]))
     check_rows(source.name, header, numbers[:, 0], of_prompts, _table(header, numbers, all_budgets))
+    if checksum is None and header.get("schema") == VERSIONS[-1]:
+        refuse(source.name, 1, "checksum: missing")
     if checksum is not None and digest.hexdigest() != checksum:
         refuse(source.name, 1, "checksum: that of the lines is another")
     evidence, packed = _evidence(source, header, spec), Packed.concatenate(keys)

@@ -294,6 +294,7 @@ def test_a_summary_of_an_earlier_version_must_be_made_again(budget_cli: Run, ste
     head, _, rest = (steps / "1.jsonl").read_bytes().partition(b"\n")
     header = json.loads(head)
     old = {key: value for key, value in header.items() if key not in ("seen", "thresholds", "checksum")}
+    old["schema"] = "budget-cli/summary/1"
     (steps / "1.jsonl").write_bytes(json.dumps(old, separators=(",", ":")).encode() + b"\n" + rest)
     done = budget_cli("check", "1.jsonl", "2.jsonl.gz", cwd=steps)
     assert (done.returncode, done.stdout) == (2, b"")

@@ -144,6 +144,7 @@ def test_a_summary_that_does_not_say_how_it_was_made_is_not_taken_at_its_word(bu
     assert give(budget_cli, dumps, "summarize", "1.jsonl", options=())[0] == 0
     header, *lines = (dumps / "summarize.out").read_text().splitlines()
     old = {name: value for name, value in json.loads(header).items() if name not in ("options", "checksum")}
+    old["schema"] = "budget-cli/summary/1"
     (dumps / "old").write_text("\n".join([json.dumps(old), *lines, ""]))
     assert give(budget_cli, dumps, "loss", "old", options=())[0] == 0
     for option in (("--ids-per-file",), ("--field", "step=step")):

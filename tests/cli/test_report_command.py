@@ -182,6 +182,7 @@ def test_a_summary_of_an_earlier_version_gives_a_page_without_findings(budget_cl
     budget_cli("summarize", SAMPLE, "-B", "1024", "-o", tmp_path / "a.jsonl")
     head, _, rest = (tmp_path / "a.jsonl").read_bytes().partition(b"\n")
     old = {key: value for key, value in json.loads(head).items() if key not in ("seen", "thresholds", "checksum")}
+    old["schema"] = "budget-cli/summary/1"
     (tmp_path / "a.jsonl").write_bytes(json.dumps(old, separators=(",", ":")).encode() + b"\n" + rest)
     done = budget_cli("report", "a.jsonl", "-B", "1024", cwd=tmp_path)
     assert done.returncode == 0

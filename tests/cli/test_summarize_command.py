@@ -53,6 +53,17 @@ def test_summaries_can_be_summarized_through_a_pipe(budget_cli: Run, parts: list
     assert budget_cli("loss", "-", *WHOLE, stdin=packed).stdout == budget_cli("loss", *FILES, *WHOLE).stdout
 
 
+@pytest.mark.parametrize("command", ["check", "sweep", "summarize", "report"])
+def test_every_command_takes_a_summary_through_a_pipe(
+    budget_cli: Run, parts: list[Path], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "s").write_bytes(summary := budget_cli("summarize", *parts, "-B", "1024").stdout)
+    through = budget_cli(command, "-", "-B", "1024", "-o", "a", cwd=tmp_path, stdin=summary)
+    assert through.returncode == budget_cli(command, "s", "-B", "1024", "-o", "b", cwd=tmp_path).returncode
+    a, b = ((tmp_path / name).read_bytes() for name in "ab")
+    assert a == b or (command == "report" and len(a) == len(b))  # its page has the name of the input, - or s
+
+
 @pytest.mark.parametrize("name", ["s", "s.gz", "s.bz2", "s.xz", "s.zst"])
 def test_summaries_are_reproducible_and_compressed_by_their_name(budget_cli: Run, tmp_path: Path, name: str) -> None:
     made = []

@@ -248,7 +248,7 @@ def with_another_byte(chance: random.Random, data: bytes, at: int) -> bytes:
 
 
 def summary(chance: random.Random) -> int:
-    """An edited summary is refused, or gives what it gave before; one without a checksum is never a bug."""
+    """An edited summary is refused, or gives what it gave before; one without a checksum (version 1) is never a bug."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.jsonl")
         path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in some_records(chance)))
@@ -256,7 +256,7 @@ def summary(chance: random.Random) -> int:
     data = b"".join(summary_writing.write(made, PLAN.fields, PLAN.layout))
     sealed = chance.random() < 0.5
     if not sealed:
-        data = re.sub(rb',"checksum":"\w+"', b"", data, count=1)
+        data = re.sub(rb',"checksum":"\w+"', b"", data, count=1).replace(b"summary/2", b"summary/1", 1)
     whole = contents(data, "s.jsonl")
     assert whole is not None
     for _ in range(EDITS):

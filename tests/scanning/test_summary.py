@@ -159,6 +159,7 @@ def edited(line: int, what: str, field: str = "") -> str:
         (lambda data: data[: data.rindex(b"{")], "truncated summary: it has 3 of 4 prompts"),
         (lambda data: data[:-9], edited(5, "not JSON")),
         (lambda data: data[:-1], edited(1, "checksum: that of the lines is another")),
+        (lambda data: re.sub(rb',"checksum":"\w+"', b"", data, count=1), edited(1, "checksum: missing")),
         (lambda data: data[:60] + b"\n", "truncated summary: its header is incomplete"),
         (
             lambda data: data.replace(b"[0,1.0,0.5", b"[0,1.0,0.25", 1),
@@ -222,7 +223,8 @@ def with_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     """Write the same summary with a different header."""
     head, _, rest = path.read_bytes().partition(b"\n")
     header = orjson.loads(head)
-    del header["checksum"]  # as versions before 0.2 write it
+    del header["checksum"]  # as the first version writes it
+    header["schema"] = "budget-cli/summary/1"
     change(header)
     path.write_bytes(orjson.dumps(header) + b"\n" + rest)
     return path
