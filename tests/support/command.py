@@ -17,9 +17,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 ENVIRONMENT["LC_ALL"] = "C.UTF-8"
 ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 WITH_PATCH = "import sys; sys.argv[0] = 'budget-cli'\n{}\nfrom budget_cli.__main__ import main; main()"
-# nohup has SIGHUP ignored, which every process would inherit; a handler is not inherited
-if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, lambda *_: None)
+# what nohup or a script's background job has ignored, every process would inherit; a handler is not inherited
+for each in (signal.SIGHUP, signal.SIGINT):
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(each) is signal.SIG_IGN:
+        signal.signal(each, signal.default_int_handler if each is signal.SIGINT else lambda *_: None)
 Done = subprocess.CompletedProcess[bytes]
 LossJson = Callable[..., dict[str, Any]]  # the JSON of `budget-cli loss ARGUMENTS…`
 
