@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,20 +179,25 @@ WAITING: list[tuple[str | Path, ...]] = [
 ]
 
 
+def begun(command: Sequence[str | Path], stdin: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a command as from a terminal: a shell lets its background jobs ignore SIGINT."""
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def require_end(patch: str, arguments: tuple[str | Path, ...], number: int, code: int, message: bytes) -> None:
     """Check that the command ends at a signal that `patch` sends it, as it waits for its standard input."""
     if not Path("/proc/self/task").exists():
         pytest.skip("this system does not tell whether a thread waits")
     begin = WITH_PATCH.format(patch.format(number=number))
     budget = () if arguments[0] == "fields" else ("-B", "9")
-    process = subprocess.Popen(
-        [sys.executable, "-c", begin, *arguments, *budget],
-        stdin=subprocess.PIPE,  # nothing comes, and it stays open
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = begun([sys.executable, "-c", begin, *arguments, *budget], stdin=subprocess.PIPE)  # it stays open
     with process:
         try:
             assert process.wait(60) == code
@@ -222,13 +228,7 @@ def test_a_signal_ends_a_command_whose_reader_has_stopped_without_leaving(
     dump = tmp_path / "dump.jsonl"
     records = [GOOD | {"prompt_id": f"p{each}"} for each in range(3000)]
     dump.write_bytes(lines(records))
-    process = subprocess.Popen(
-        [*COMMAND, "summarize", dump, "-B", "9"],  # in many pieces, so that some wait in Python's buffer
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = begun([*COMMAND, "summarize", dump, "-B", "9"])  # in many pieces: some wait in Python's buffer
     with process:
         try:
             assert process.stdout is not None
