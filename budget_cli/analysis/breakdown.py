@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from budget_cli.analysis.gates import Gate, GateResult, evaluate
-from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, numbers_of
+from budget_cli.analysis.gates import Gate, GateResult
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
 from budget_cli.records.columns import Label, Tally
@@ -30,10 +30,9 @@ def rows_by_label(
     """Return one row per label, in the order of `ordered`, or as they come if `in_order`."""
     labels = list(by) if in_order else ordered(by)
     losses = [compute_loss(by[label], coefficients, tallies[label], aggregate) for label in labels]
-    results = evaluate(gates, numbers_of(*losses))
     return [
-        Row(label, loss, tuple(of_gate[i] for of_gate in results))
-        for i, (label, loss) in enumerate(zip(labels, losses, strict=True))
+        Row(label, loss, tuple(gate.evaluate(number_at(loss, gate.path)) for gate in gates))
+        for label, loss in zip(labels, losses, strict=True)
     ]
 
 

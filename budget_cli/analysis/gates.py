@@ -6,7 +6,7 @@ Gates are parsed and checked against the result's own names before anything is r
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -31,11 +31,10 @@ class Gate(NamedTuple):
     compare: str
     bound: float
 
-    def passes(self, value: float | None) -> bool:
-        """True if this value passes; a missing number never does."""
-        if value is None or math.isnan(value):
-            return False
-        return not OPERATORS[self.compare](value, self.bound)
+    def evaluate(self, value: float | None) -> "GateResult":
+        """Evaluate the gate on the number at `path` of a result; a missing one never passes."""
+        passed = value is not None and not math.isnan(value) and not OPERATORS[self.compare](value, self.bound)
+        return GateResult(self.expression, value, passed)
 
 
 class GateResult(NamedTuple):
@@ -50,29 +49,12 @@ class GateResult(NamedTuple):
         return f"it is {value}"
 
 
-def evaluate(gates: Iterable[Gate], numbers: Callable[[str], Iterable[float | None]]) -> list[list[GateResult]]:
-    """Evaluate each gate on each result.
-
-    Args:
-        gates: what must not hold.
-        numbers: dotted path → that number of every result: of one loss, of each row of a breakdown, of each cell.
-
-    Returns:
-        For each gate, one `GateResult` per result.
-    """
-    return [[GateResult(gate.expression, value, gate.passes(value)) for value in numbers(gate.path)] for gate in gates]
-
-
-def parse(expressions: Sequence[str], names: Sequence[str]) -> list[Gate]:
-    """Parse the expressions of gates on a result that has these numbers.
+def parse(expression: str, names: Sequence[str]) -> Gate:
+    """Parse the expression of a gate on a result that has these numbers.
 
     Raises:
-        UsageProblem: an expression is not NAME OPERATOR NUMBER, or no number has that name.
+        UsageProblem: it is not NAME OPERATOR NUMBER, or no number has that name.
     """
-    return [_parsed(expression, names) for expression in expressions]
-
-
-def _parsed(expression: str, names: Sequence[str]) -> Gate:
     form = re.fullmatch(FORM, expression)
     if form is None:
         raise UsageProblem(

@@ -728,8 +728,3 @@ def number_at(result: object, path: str) -> float | None:
         else:
             result = getattr(result, name)
     return result  # type: ignore[return-value]  # the path names a number
-
-
-def numbers_of(*results: object) -> Callable[[str], list[float | None]]:
-    """Dotted path → that number of each of these results, as gates are evaluated on them."""
-    return lambda path: [number_at(result, path) for result in results]

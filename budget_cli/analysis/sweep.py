@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli import objective
-from budget_cli.analysis.gates import Gate, evaluate
+from budget_cli.analysis.gates import Gate
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.analysis.totals import Scatter, Totals, compute_totals
@@ -102,7 +102,8 @@ def failed_in_cells(sweep: Sweep, gates: Sequence[Gate]) -> list[Reason]:
     """Return, for each gate that fails in some cells, the first of them and how many there are."""
     reasons = []
     cells, grid = list(sweep.grid.indices()), sweep.grid
-    for gate, results in zip(gates, evaluate(gates, sweep.numbers), strict=True):
+    for gate in gates:
+        results = [gate.evaluate(value) for value in sweep.numbers(gate.path)]
         broken = [at for at, result in enumerate(results) if not result.passed]
         if broken:
             b, beta, alpha = cells[broken[0]]

@@ -23,9 +23,6 @@ class Reason(NamedTuple):
     kind: Literal["incomplete", "rejected", "empty", "gate", "finding", "result"]
     text: str
 
-    def __str__(self) -> str:
-        return self.text
-
 
 class Allowance(NamedTuple):
     """What may be wrong with a dump that still passes."""

@@ -6,15 +6,15 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from budget_cli import __version__
-from budget_cli.cli import console, settings
+from budget_cli.cli import console, settings, signals
 from budget_cli.cli.bundles import flattened
 from budget_cli.cli.help import ENVIRONMENT, Command, Program
-from budget_cli.errors import BudgetCliError, Exit
+from budget_cli.errors import Exit
 
 PURPOSE = "Recompute the budget-aware RL loss of a rollout dump and break it down."
 EPILOG = """Examples:
@@ -60,21 +60,27 @@ def build_app(names: Sequence[str] = COMMANDS, with_options: Collection[str] = C
     return app
 
 
-@console.exits
-def run(arguments: Sequence[str]) -> Exit:
-    """Run the command line, and end the process with its exit code."""
-    completes = COMPLETION in os.environ or not {"--install-completion", "--show-completion"}.isdisjoint(arguments)
-    if completes:
-        return _complete(build_app())
-    plain = arguments and arguments[0] in COMMANDS
-    app = build_app(arguments[:1] if plain else COMMANDS, with_options=set(arguments))
+def run(arguments: Sequence[str]) -> NoReturn:
+    """Run the command line, and end the process with the exit code of the command, or that fits what it raises."""
     try:
-        return Exit(app(prog_name="budget-cli", standalone_mode=False) or 0)
+        if COMPLETION in os.environ or not {"--install-completion", "--show-completion"}.isdisjoint(arguments):
+            code = _complete(build_app())
+        else:
+            named = [name for name in COMMANDS if name in arguments]
+            program = typer.main.get_command(build_app(arguments[:1] if arguments[0:1] == named else COMMANDS, named))
+            # not `main`, which has exit codes of its own for a closed pipe and for Ctrl-C
+            with program.make_context("budget-cli", list(arguments)) as context:
+                code = program.invoke(context)
+    except typer.Exit as leaving:  # after --help or --version
+        code = Exit(leaving.exit_code)
     except ClickException as problem:
         said = io.StringIO()
         problem.show(said)
         console.say_lines(said.getvalue())
-        return Exit.USAGE
+        code = Exit.USAGE
+    except (Exception, signals.Terminated) as error:
+        code = console.say_why(error)
+    console.leave(code)
 
 
 def _complete(app: typer.Typer) -> Exit:
@@ -95,12 +101,8 @@ def _only_listed() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        _write_version()
-
-
-@console.exits
-def _write_version() -> Exit:
-    return console.show(f"budget-cli {__version__}\n")
+        console.show(f"budget-cli {__version__}\n")
+        raise typer.Exit
 
 
 def _main(
@@ -125,12 +127,8 @@ def _main(
     command = context.invoked_subcommand
     if command is None or {"-h", "--help"} & set(sys.argv):  # help works whatever the file contains
         return
-    try:
-        this = context.command.commands[command]  # type: ignore[attr-defined]  # a Group, typed as Command
-        found = settings.defaults(this, _all_commands, command, config, search=not no_config)
-    except BudgetCliError as error:
-        console.say(str(error))
-        console.leave(error.exit_code)
+    this = context.command.commands[command]  # type: ignore[attr-defined]  # a Group, typed as Command
+    found = settings.defaults(this, _all_commands, command, config, search=not no_config)
     if found is not None:
         context.default_map, context.obj = {command: found.values}, found.path
 

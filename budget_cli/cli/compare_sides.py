@@ -80,7 +80,7 @@ class Side:
         else:
             reasons = verdict.reasons_to_fail(self.tally, [], self.problems, self.session.allowance)
         return [
-            reason if reason.kind == "incomplete" else Reason(reason.kind, f"{self.name}: {reason}")
+            reason if reason.kind == "incomplete" else reason._replace(text=f"{self.name}: {reason.text}")
             for reason in reasons
         ]
 

@@ -1,15 +1,14 @@
 """The edges of the process: what is said on standard error, signals and exit codes; how a screen is drawn."""
 
 import contextlib
-import functools
 import os
 import re
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from signal import SIGHUP, SIGINT, SIGTERM
-from typing import TYPE_CHECKING, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, NoReturn
 
 from budget_cli.cli import output, signals
 from budget_cli.cli.bundles import CheckScreenOptions, InventoryOptions, ScreenOptions
@@ -20,29 +19,15 @@ from budget_cli.rendering.safe import for_terminal, spelled
 if TYPE_CHECKING:
     from budget_cli.rendering.text import Line
 
-P = ParamSpec("P")
 MESSAGE = 500  # characters of a message that may hold a path or a value of the data
 USAGE_LINE = 2000  # characters of a line about the command line, which may quote an argument
 URLS = r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+?(?=:?(?:[\s'\"<>]|$))"  # without the colon after one
 ENDED_BY = {SIGHUP: Exit.HANGUP, SIGINT: Exit.INTERRUPTED, SIGTERM: Exit.TERMINATED}
 
 
-def exits(command: Callable[P, Exit]) -> Callable[P, None]:
-    """End the process with the exit code that a command returns, or that fits the exception it raises."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            code = command(*args, **kwargs)
-        except (Exception, signals.Terminated) as error:
-            code = _say_why(signals.cause_of(error))
-        leave(code)
-
-    return run
-
-
-def _say_why(error: BaseException) -> Exit:
-    """Say why there is no result, and return the exit code that fits."""
+def say_why(error: BaseException) -> Exit:
+    """Say why there is no result, and return the exit code that fits the error, or the signal that caused it."""
+    error = signals.cause_of(error)
     if isinstance(error, signals.Terminated):
         error.arrived = True
         cause = "interrupted" if error.signal is SIGINT else f"ended by {error.signal.name}"

@@ -6,7 +6,6 @@ import typer
 import typer.core
 
 from budget_cli.cli import console, settings
-from budget_cli.errors import Exit
 
 ENDING = """Every option can also be set in the environment or in a file: --token-budget 4096 is
 BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under [tool.budget-cli] in pyproject.toml.
@@ -19,14 +18,10 @@ ARGUMENTS, OWN, HELP = (
 ENVIRONMENT = {"auto_envvar_prefix": "BUDGET_CLI"}  # context settings of every command
 
 
-@console.exits
-def _write_help(context: typer.Context) -> Exit:
-    return console.show(f"{context.get_help()}\n")
-
-
 def _on_help(context: typer.Context, option: Any, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        _write_help(context)
+        console.show(f"{context.get_help()}\n")
+        context.exit()
 
 
 def _is_of_file(option: Any, context: Any) -> bool:

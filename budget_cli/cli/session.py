@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from budget_cli import native
 from budget_cli.analysis import gates, verdict
-from budget_cli.analysis.gates import GateResult
-from budget_cli.analysis.loss import Coefficients, Loss, length_source, number_names, numbers_of
+from budget_cli.analysis.loss import Coefficients, Loss, length_source, number_names
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Allowance, Reason
-from budget_cli.cli import console, inputs, output
+from budget_cli.cli import console, inputs
 from budget_cli.cli.bundles import (
     AllowanceOptions,
     CheckScreenOptions,
@@ -103,7 +102,7 @@ class Session:
         if any("left_out." in expression for expression in expressions):
             sides = [""] if result is Loss else [".base", ".new", ".delta"]
             names += [f"left_out.{reason}{side}" for reason in self.placement.reasons for side in sides]
-        self.gates = gates.parse(expressions, names)
+        self.gates = [gates.parse(expression, names) for expression in expressions]
         rejected, in_percent = verdict.parse_max_errors(verdict_options.max_errors)
         self.allowance = Allowance(
             rejected, in_percent, verdict_options.allow_truncated_tail, verdict_options.allow_empty
@@ -341,10 +340,6 @@ class Session:
         """Return why the verdict fails, apart from gates and findings."""
         return verdict.reasons_to_fail(self.scanned.tally, self.scanned.rejections, self.problems, self.allowance)
 
-    def gate_results(self, result: object) -> list[GateResult]:
-        """Evaluate the gates on a result."""
-        return [of_gate[0] for of_gate in gates.evaluate(self.gates, numbers_of(result))]
-
     def loss_reasons(self, loss: Loss, by: str | None = None) -> list[Reason]:
         """Return why a loss makes the verdict fail: no record has the field of `--by`, or the numbers overflow."""
         reasons = []
@@ -403,21 +398,14 @@ class Session:
 
     # ---- write, exit
 
-    def finish(self, result: bytes, reasons: Sequence[Reason], on_screen: bool, most: int | None = None) -> Exit:
-        """Write the result, report what went wrong on standard error, and return the exit code.
+    def finish(self, reasons: Sequence[Reason], on_screen: bool, most: int | None = None) -> Exit:
+        """Report on standard error what went wrong, except for what the result shows, and return the exit code.
 
         Args:
-            result: the result, in the chosen format.
             reasons: why the verdict fails.
             on_screen: True if the result itself shows what went wrong.
             most: maximum number of rejections to list; None for all that were kept.
         """
-        output.write(result, self._output.output)
-        self.report(reasons, on_screen, most)
-        return self.exit_code(reasons)
-
-    def report(self, reasons: Sequence[Reason], on_screen: bool, most: int | None = None) -> None:
-        """Report on standard error what went wrong, except for what the result shows."""
         scan, quiet = self.scanned, self._output.quiet
         if not quiet:
             warnings = *self._found_out, *self._recurrence()
@@ -430,8 +418,9 @@ class Session:
         if not on_screen or not console.shows_result():
             for problem in self.problems:
                 console.say(problem)
+        code = Exit.IO if scan.problems else Exit.FAIL if reasons else Exit.PASS
         if on_screen:
-            return
+            return code
         rejections = self.rejections(most)
         if not quiet:
             for rejection in rejections:
@@ -442,12 +431,7 @@ class Session:
 
                 console.say(f"and {more:,} more rejected records{how_to_list(len(rejections), scan.tally.rejected)}")
         say_failures(reasons)
-
-    def exit_code(self, reasons: Sequence[Reason]) -> Exit:
-        """Return the exit code of the verdict."""
-        if self.scanned.problems:
-            return Exit.IO
-        return Exit.FAIL if reasons else Exit.PASS
+        return code
 
 
 def _join_labels(result: Scan) -> None:
@@ -477,7 +461,7 @@ def say_failures(reasons: Iterable[Reason]) -> None:
     """Report why the verdict fails; incomplete sources have been reported before."""
     for reason in reasons:
         if reason.kind != "incomplete":
-            console.say(f"fail: {reason}")
+            console.say(f"fail: {reason.text}")
 
 
 def observation_spec(

@@ -134,7 +134,7 @@ def json(result: CheckResult) -> bytes:
         "checked": run.checked,
         "unchecked": [as_dict(unchecked) for unchecked in run.unchecked],
         "thresholds": result.thresholds,
-        "reasons": [utf8(str(reason)) for reason in result.reasons],
+        "reasons": [utf8(reason.text) for reason in result.reasons],
         "incomplete": [utf8(problem) for problem in result.incomplete],
     }
     return json_document(document)
@@ -166,7 +166,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
 def markdown(result: CheckResult) -> bytes:
     """Return the verdict and one row per finding."""
     lead = f"**{result.status}**: " + (
-        "; ".join(for_markdown(reason, TEXT) for reason in result.reasons) or "all checks passed"
+        "; ".join(for_markdown(reason.text, TEXT) for reason in result.reasons) or "all checks passed"
     )
     lines = [lead, ""]
     if result.run.findings:
@@ -182,7 +182,7 @@ def markdown(result: CheckResult) -> bytes:
 def annotations(result: CheckResult) -> list[Annotation]:
     """Return one annotation per finding, at its first location; and one per reason to fail that is not a finding."""
     notes = [
-        Annotation("error", "budget-cli check", str(reason)) for reason in result.reasons if reason.kind == "incomplete"
+        Annotation("error", "budget-cli check", reason.text) for reason in result.reasons if reason.kind == "incomplete"
     ]
     for finding in result.run.findings:
         first = finding.evidence[0] if finding.evidence else Evidence(None, None, None, None)
@@ -192,7 +192,7 @@ def annotations(result: CheckResult) -> list[Annotation]:
         notes.append(Annotation(level, finding.code, message, first.source, first.line, first.column))
     if result.reasons and not any(result.fails(finding) for finding in result.run.findings):
         others = [reason for reason in result.reasons if reason.kind != "incomplete"]
-        notes += [Annotation("error", "budget-cli check", str(reason)) for reason in others]
+        notes += [Annotation("error", "budget-cli check", reason.text) for reason in others]
     return notes
 
 
@@ -203,7 +203,7 @@ def cases(result: CheckResult) -> list[Case]:
         by_code.setdefault(finding.code, []).append(finding)
     unread = joined(result.incomplete) or None
     if not unread and not any(result.fails(f) for f in result.run.findings) and result.reasons:
-        unread = joined(result.reasons)
+        unread = joined(reason.text for reason in result.reasons)
     made = [Case("read", "records", failure=unread)]
     for code in result.run.checked:
         found = by_code.get(code, [])

@@ -1,7 +1,8 @@
 """A loss, or its prompts → the screen, JSON, CSV, Markdown, annotations of GitHub and test cases of JUnit."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from budget_cli.analysis.gates import GateResult
@@ -33,66 +34,20 @@ from budget_cli.rendering.text import (
     WIDTH,
     Line,
     Piece,
+    failures,
     figure,
     left_out,
     listed,
+    passes,
     rejected,
-    verdict,
 )
 
 LABEL = 19  # characters before the numbers begin
 PROMPTS_SHOWN = 20
 
 
-def screen(
-    loss: Loss,
-    histogram: Histogram | None,
-    reasons: Sequence[Reason],
-    gates: Sequence[GateResult],
-    rejections: Sequence[Rejection],
-    precision: int,
-    phantoms: Sequence[Key] = (),
-    rows: Iterable[Line] = (),
-) -> Iterator[Line]:
-    """Yield the lines of the screen, at most 80 characters wide unless the numbers are wider.
-
-    Args:
-        loss: the loss.
-        histogram: of the lengths; None if they are unknown.
-        reasons: why the verdict is fail; none if it is pass.
-        gates: the gates, evaluated.
-        rejections: the first rejected records.
-        precision: decimal places.
-        phantoms: the first prompts that get an advantage from length alone.
-        rows: lines to show before the findings, such as the rows of `--by`.
-    """
-
-    def number(value: float | None) -> str:
-        return figure(value, precision)
-
-    c = loss.coefficients
-    written = f" in {loss.rows:,} rows" if loss.rows != loss.responses else ""
-    counts = f"{counted(loss.responses, 'response')}{written}, {counted(loss.prompts, 'prompt')}"
-    yield [
-        Piece("budget-aware loss  ", "bold"),
-        Piece(number(loss.loss), "bold cyan"),
-        Piece(f"     {counts}" + ("" if loss.aggregate == "response" else f", mean over {loss.aggregate}s")),
-    ]
-    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
-    yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
-    yield []
-    if loss.responses:
-        yield from _numbers(loss, histogram, number)
-    yield from rows
-    yield from findings(loss, phantoms)
-    if not reasons:
-        yield from _uncovered(loss)
-    yield from left_out(loss.left_out)
-    yield from rejected(rejections, loss.records.rejected)
-    yield from verdict(loss.records, reasons, gates)
-
-
-def _numbers(loss: Loss, histogram: Histogram | None, number: Callable[[float | None], str]) -> Iterator[Line]:
+def _numbers(loss: Loss, histogram: Histogram | None, precision: int) -> Iterator[Line]:
+    number = partial(figure, precision=precision)
     c, over = loss.coefficients, loss.over_budget
     source = loss.length_sentence
     kl_terms = None
@@ -231,7 +186,7 @@ def csv(loss: Loss, status: str, precision: int) -> bytes:
 
 def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence[GateResult], precision: int) -> bytes:
     """Return the reasons to fail, one row per number of the result, and the gates."""
-    lead = "".join(f"- {for_markdown(reason, 400)}\n" for reason in reasons)
+    lead = "".join(f"- {for_markdown(reason.text, 400)}\n" for reason in reasons)
     rows: list[tuple[object, ...]] = [("status", status)]
     rows += [(name, rounded(number_at(loss, name), precision)) for name in number_names()]
     text = lead + "\n" * bool(lead) + markdown_table(("number", "value"), rows) + gates_table(gates)
@@ -295,18 +250,39 @@ class LossAnswer(NamedTuple):
         return per_prompt_losses(self.groups, self.loss.coefficients)
 
     def lines(self, columns: int) -> Iterator[Line]:
-        """Yield the screen for a terminal of that many columns."""
-        bins = max(20, min(columns, 120) - 46)
-        histogram = length_histogram(self.groups.lengths, bins, self.loss.coefficients.token_budget)
-        phantoms = phantom_prompts(self.groups, most=3) if self.loss.groups.phantom else []
-        rows = () if self.split is None else breakdown.screen(self.split, self.loss, self.precision)
-        yield from screen(self.loss, histogram, self.reasons, self.gates, self.shown, self.precision, phantoms, rows)
+        """Yield the lines of the screen, at most 80 characters wide unless the numbers are wider.
+
+        Args:
+            columns: the width of the terminal, for the bars of the lengths.
+        """
+        loss, c = self.loss, self.loss.coefficients
+        written = f" in {loss.rows:,} rows" if loss.rows != loss.responses else ""
+        counts = f"{counted(loss.responses, 'response')}{written}, {counted(loss.prompts, 'prompt')}"
+        yield [
+            Piece("budget-aware loss  ", "bold"),
+            Piece(figure(loss.loss, self.precision), "bold cyan"),
+            Piece(f"     {counts}" + ("" if loss.aggregate == "response" else f", mean over {loss.aggregate}s")),
+        ]
+        budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
+        yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
+        yield []
+        if loss.responses:
+            bins = max(20, min(columns, 120) - 46)
+            yield from _numbers(loss, length_histogram(self.groups.lengths, bins, c.token_budget), self.precision)
+        if self.split is not None:
+            yield from breakdown.screen(self.split, loss, self.precision)
+        yield from findings(loss, phantom_prompts(self.groups, most=3) if loss.groups.phantom else [])
+        if not self.reasons:
+            yield from _uncovered(loss)
+        yield from left_out(loss.left_out)
+        yield from rejected(self.shown, loss.records.rejected)
+        yield from failures(self.reasons, 400) if self.reasons else passes(loss.records, self.gates)
         if self.per_prompt:
             yield from prompts_screen(self.prompts, self.precision)
 
     def json(self) -> bytes:
         """Return one JSON object."""
-        incomplete = [str(reason) for reason in self.reasons if reason.kind == "incomplete"]
+        incomplete = [reason.text for reason in self.reasons if reason.kind == "incomplete"]
         prompts = self.prompts if self.per_prompt else None
         by = None if self.split is None else breakdown.json_rows(self.split, self.precision)
         verdict = (self.status, self.gates, self.rejections, incomplete)

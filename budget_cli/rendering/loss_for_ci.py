@@ -25,7 +25,7 @@ def github(
     notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
     if loss.left_out:
         notes.append(Annotation("notice", TITLE, f"left out: {described(loss.left_out)}"))
-    notes += [Annotation("error", TITLE, str(reason)) for reason in reasons]
+    notes += [Annotation("error", TITLE, reason.text) for reason in reasons]
     notes += [Annotation("warning", TITLE, warning) for warning in warnings]
     level = "error" if reasons else "warning"  # records may be rejected and the verdict be pass
     notes += [
@@ -51,7 +51,7 @@ def junit(
 ) -> bytes:
     """Return a case for the records, one per gate, and with --each one per gate of each row."""
     records = loss.records
-    failures = [str(reason) for reason in reasons if reason.kind != "gate"]
+    failures = [reason.text for reason in reasons if reason.kind != "gate"]
     output = f"{records.read:,} read, {records.used:,} used, {records.rejected:,} rejected"
     output += f", {records.left_out:,} left out" if records.left_out else ""
     places = [str(rejection) for rejection in rejections]

@@ -250,7 +250,7 @@ def _findings(
     data: PageData, reasons: Sequence[Reason], rejections: Sequence[Rejection], found: Sequence[Finding] | None
 ) -> str:
     """List the reasons to fail and the findings of the checks; for a summary, what its numbers show."""
-    items = [("fail", escape(for_terminal(reason, 400))) for reason in reasons]
+    items = [("fail", escape(for_terminal(reason.text, 400))) for reason in reasons]
     if found is None:
         for level, *pieces in findings(data.loss, data.phantoms):
             items.append((level.text.strip(), escape("".join(piece.text for piece in pieces))))

@@ -18,7 +18,7 @@ from budget_cli.rendering.formats import (
     rounded,
     utf8,
 )
-from budget_cli.rendering.text import WIDTH, Line, Piece, left_out, rejected, verdict
+from budget_cli.rendering.text import WIDTH, Line, Piece, failures, left_out, passes, rejected
 
 
 def screen(
@@ -40,7 +40,7 @@ def screen(
     yield []
     yield from left_out(tally.left_out)
     yield from rejected(rejections, tally.rejected)
-    yield from verdict(Records.from_tally(tally), reasons)
+    yield from failures(reasons, 400) if reasons else passes(Records.from_tally(tally))
 
 
 def json(
@@ -118,7 +118,7 @@ class SuggestionAnswer(NamedTuple):
     @property
     def incomplete(self) -> list[str]:
         """Sources that could not be read to their end, and why."""
-        return [str(reason) for reason in self.reasons if reason.kind == "incomplete"]
+        return [reason.text for reason in self.reasons if reason.kind == "incomplete"]
 
     def lines(self, columns: int) -> Iterator[Line]:
         """Yield the screen, which is as wide for every terminal."""

@@ -25,7 +25,7 @@ from budget_cli.rendering.formats import (
     utf8_key,
 )
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, left_out, listed, rejected, verdict
+from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, failures, left_out, listed, passes, rejected
 
 SHADES = (" ", "░", "▒", "▓", "█")
 HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
@@ -66,7 +66,7 @@ def screen(
         yield from _findings(sweep)
     yield from left_out(sweep.first.left_out)
     yield from rejected(rejections, sweep.first.records.rejected)
-    yield from verdict(sweep.first.records, reasons)
+    yield from failures(reasons, 400) if reasons else passes(sweep.first.records)
 
 
 def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:
@@ -340,7 +340,7 @@ class SweepAnswer(NamedTuple):
     @property
     def incomplete(self) -> list[str]:
         """Sources that could not be read to their end, and why."""
-        return [str(reason) for reason in self.reasons if reason.kind == "incomplete"]
+        return [reason.text for reason in self.reasons if reason.kind == "incomplete"]
 
     def lines(self, columns: int) -> Iterator[Line]:
         """Yield the screen for a terminal of that many columns."""

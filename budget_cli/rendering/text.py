@@ -92,11 +92,8 @@ def left_out(reasons: Mapping[str, int]) -> Iterator[Line]:
         yield [Piece("left out  ", "cyan"), Piece(for_terminal(described(reasons), 240))]
 
 
-def verdict(records: Records, reasons: Sequence[Reason], gates: Sequence[GateResult] = ()) -> Iterator[Line]:
-    """Yield "pass" and what was read; or "fail" with each reason."""
-    if reasons:
-        yield from failures(reasons, 400)
-        return
+def passes(records: Records, gates: Sequence[GateResult] = ()) -> Iterator[Line]:
+    """Yield "pass" and what was read."""
     blank = f", {counted(records.blank, 'blank line')}" if records.blank else ""
     summary = f"{counted(records.read, 'record')} read{blank}"
     summary += f", {records.rejected:,} rejected as allowed" if records.rejected else ", none rejected"
@@ -106,7 +103,7 @@ def verdict(records: Records, reasons: Sequence[Reason], gates: Sequence[GateRes
 def failures(reasons: Sequence[Reason], limit: int) -> Iterator[Line]:
     """Yield a line per reason to fail, each cut at `limit` characters."""
     for reason in reasons:
-        yield [FAIL, Piece(for_terminal(reason, limit))]
+        yield [FAIL, Piece(for_terminal(reason.text, limit))]
 
 
 def gates_hold(gates: Sequence[GateResult]) -> str:

@@ -18,7 +18,7 @@ def groups_of(*rewards: float) -> Groups:
 
 
 def rows(by: dict[Label, Groups], *expressions: str, in_order: bool = False) -> list[Row]:
-    wanted = gates.parse(expressions, ["loss", "length.mean"])
+    wanted = [gates.parse(expression, ["loss", "length.mean"]) for expression in expressions]
     return breakdown.rows_by_label(by, dict.fromkeys(by, Tally()), COEFFICIENTS, "response", wanted, in_order)
 
 
@@ -37,7 +37,7 @@ def test_a_gate_says_in_which_rows_it_does_not_hold() -> None:
     by: dict[Label, Groups] = {step: groups_of(0, step) for step in range(1, 7)}
     found = rows(by, "loss > 1", "loss > 100", "length.mean > 1")
     assert [[gate.passed for gate in row.gates] for row in found] == [[step < 3, True, False] for step in range(1, 7)]
-    assert [str(reason) for reason in breakdown.failed_in_rows(found)] == [
+    assert [reason.text for reason in breakdown.failed_in_rows(found)] == [
         "gate loss > 1 in 4 of 6 rows: 3 (2.25), 4 (4), 5 (6.25) and 1 more",
         "gate length.mean > 1 in 6 of 6 rows: 1 (null), 2 (null), 3 (null) and 3 more",
     ]

@@ -85,7 +85,7 @@ def test_the_verdict_names_every_reason(
     counts: Tally, allowance: Allowance, gates: list[GateResult], reasons: list[str]
 ) -> None:
     found = [*reasons_to_fail(counts, [], [], allowance), *failed_gates(gates)]
-    assert [str(reason) for reason in found] == reasons
+    assert [reason.text for reason in found] == reasons
 
 
 def test_blank_lines_are_no_reason_to_fail_and_no_record() -> None:

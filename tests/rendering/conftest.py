@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from budget_cli.cli.app import build_app
+from budget_cli.cli import app
 
 Show = Callable[..., Result]
 
@@ -27,9 +27,12 @@ def show(tmp_path: Path) -> Show:
         path = tmp_path / "dump.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         clean: dict[str, str | None] = {"NO_COLOR": None, "FORCE_COLOR": None, "COLUMNS": None, "TERM": None}
-        return CliRunner(charset=charset).invoke(
-            build_app([command]), [command, *arguments, str(path)], env=clean | settings
-        )
+        runner = CliRunner(charset=charset)
+        with runner.isolation(env=clean | settings) as (out, err, both):
+            with pytest.raises(SystemExit) as ended:
+                app.run([command, *arguments, str(path)])
+            streams = out.getvalue(), err.getvalue(), both.getvalue()
+            return Result(runner, *streams, None, ended.value.code, ended.value)
 
     return run
 

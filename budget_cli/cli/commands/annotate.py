@@ -40,7 +40,6 @@ Rejects = Annotated[
 ]
 
 
-@console.exits
 def command(
     *,
     files: options.Files = None,
@@ -88,9 +87,9 @@ def command(
         spec = ScanSpec(keep_responses=session.fields.has_rollouts, if_penalised=counted_twice(beta))
         scan = session.scan(coefficients.budgets, spec)
         if scan.problems:
-            session.report([], on_screen=False)
+            code = session.finish([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
-            return Exit.IO
+            return code
         plan = Plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
         terms = annotate.AnnotationPlan(plan, scan.groups, scan.responses, beta, alpha)
         put = stack.enter_context(output.sink(to.output))
@@ -107,8 +106,7 @@ def command(
         _say_where(scan.tally, rejects, unheld)
     if scan.tally.left_out and not to.quiet:
         console.say(f"left out, so in the output without terms: {described(scan.tally.left_out)}")
-    session.report(reasons, on_screen=False)
-    return session.exit_code(reasons)
+    return session.finish(reasons, on_screen=False)
 
 
 def _say_where(tally: "Tally", rejects: str | None, unheld: int) -> None:

@@ -27,7 +27,6 @@ MOST_BYTES = 1 << 26  # of a baseline; a finding takes 1 KB
 TEXTS = ("prompt_text", "response_text")
 
 
-@console.exits
 def command(
     *,
     files: options.Files = None,
@@ -53,7 +52,7 @@ def command(
     from budget_cli.analysis.checks.findings import Severity
     from budget_cli.analysis.checks.run import run_checks
     from budget_cli.analysis.checks.verdict import CheckResult, judge
-    from budget_cli.analysis.loss import Coefficients, compute_loss
+    from budget_cli.analysis.loss import Coefficients, compute_loss, number_at
     from budget_cli.analysis.verdict import failed_gates, incomplete_reasons
     from budget_cli.cli.inputs import require_records
     from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
@@ -86,9 +85,10 @@ def command(
     loss = compute_loss(scan.groups, Coefficients(token_budget, budget_penalty_coef, checks.kl_coef or 0.0), scan.tally)
     texts = bool(set(TEXTS) & set(session.fields.extras)) if checks.text else None
     run = run_checks(session.check_input(loss, scan.groups, thresholds, texts, checks.duplicate_keys), wanted)
+    gates = [gate.evaluate(number_at(loss, gate.path)) for gate in session.gates]
     severity = Severity[checks.fail_on.value]
     findings, reasons = judge(run.findings, scan.tally, session.allowance, severity, known, tolerance)
-    reasons = [*incomplete_reasons(session.problems), *reasons, *failed_gates(session.gate_results(loss))]
+    reasons = [*incomplete_reasons(session.problems), *reasons, *failed_gates(gates)]
     names = [source.name for source in session.found]
     run = run._replace(findings=findings)
     result = CheckResult(run, loss, reasons, session.problems, names, thresholds, severity)
@@ -96,7 +96,8 @@ def command(
         console.append_step_summary(check.markdown(result))
     on_screen = format is CheckFormat.TABLE
     shown = console.draw(check.screen(result, screen.verbose), screen) if on_screen else check.FORMS[format](result)
-    return session.finish(shown, reasons, on_screen, most=0)
+    output.write(shown, screen.output)
+    return session.finish(reasons, on_screen, most=0)
 
 
 def _explanation(code: str) -> str:

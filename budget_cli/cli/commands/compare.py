@@ -29,7 +29,6 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 """
 
 
-@console.exits
 def command(
     *,
     context: typer.Context,
@@ -57,7 +56,7 @@ def command(
     """
     output.require_writable(screen.output)
     from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
-    from budget_cli.analysis.loss import Coefficients
+    from budget_cli.analysis.loss import Coefficients, number_at
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.compare_sides import Side, common_settings, compare_sides
     from budget_cli.cli.session import Session, needed_fields, require_no_rows, say_failures
@@ -77,7 +76,7 @@ def command(
         side.read(common)
 
     comparison, moved = compare_sides(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)
-    gates = sessions[0].gate_results(comparison)
+    gates = [gate.evaluate(number_at(comparison, gate.path)) for gate in sessions[0].gates]
     reasons = [*(reason for side in sides for reason in side.reasons()), *failed_gates(gates)]
     shown = (sides[0].shown(), sides[1].shown())
     on_screen = compare.format is CompareFormat.TABLE
@@ -90,7 +89,7 @@ def command(
     output.write(result, screen.output)
     for side in sides:
         if side.earlier is None:
-            side.session.report([], on_screen)
+            side.session.finish([], on_screen)
     one, other = (side.lengths_are_from for side in sides)
     differ = None not in (one, other) and one != other
     if (on_screen or differ) and not screen.quiet:

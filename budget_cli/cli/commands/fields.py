@@ -37,7 +37,6 @@ FieldsFormatOption = Annotated[
 ]
 
 
-@console.exits
 def command(
     *,
     context: typer.Context,

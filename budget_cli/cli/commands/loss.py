@@ -23,7 +23,6 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 """
 
 
-@console.exits
 def command(
     *,
     files: options.Files = None,
@@ -50,7 +49,7 @@ def command(
         raise UsageProblem("--each applies to the rows of --by: give --by FIELD or --by file")
     output.require_writable(screen.output)
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
-    from budget_cli.analysis.loss import Coefficients, compute_loss
+    from budget_cli.analysis.loss import Coefficients, compute_loss, number_at
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
     from budget_cli.rendering.breakdown import Breakdown
@@ -71,15 +70,16 @@ def command(
 
     by_row = session.means_over_rows(at, by) if aggregate is Aggregate.ROW else None
     loss = compute_loss(scan.groups, at, scan.tally, aggregate.value, by_row=by_row)
-    gates = session.gate_results(loss)
+    gates = [gate.evaluate(number_at(loss, gate.path)) for gate in session.gates]
     gates_of_rows = session.gates if each else ()
     rows = rows_by_label(scan.by, scan.tallies, at, aggregate.value, gates_of_rows, in_order=by == "file")
     reasons = [*session.reasons(), *failed_gates(gates), *failed_in_rows(rows), *session.loss_reasons(loss, by)]
     split = None if by is None else Breakdown(by, rows, place_text(session.fields.paths["prompt_id"]))
-    kept, shown = scan.rejections, session.rejections()
-    answer = LossAnswer(loss, scan.groups, gates, reasons, kept, shown, split, per_prompt, precision, session.warnings)
-    if format is LossFormat.TABLE:
-        return session.finish(console.draw(answer.lines(console.columns()), screen), reasons, on_screen=True)
+    kept, listed = scan.rejections, session.rejections()
+    answer = LossAnswer(loss, scan.groups, gates, reasons, kept, listed, split, per_prompt, precision, session.warnings)
     if format is LossFormat.GITHUB:
         console.append_step_summary(answer.step_summary())
-    return session.finish(getattr(answer, format.value)(), reasons, on_screen=False)
+    on_screen = format is LossFormat.TABLE
+    shown = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
+    output.write(shown, screen.output)
+    return session.finish(reasons, on_screen)

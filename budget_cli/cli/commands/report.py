@@ -32,7 +32,6 @@ NAMED = 20  # files in the command that the page shows; more would be a page of 
 FOR_CHECKS = ("finish_reason", "advantage", "prompt_length")  # read where the records have them
 
 
-@console.exits
 def command(
     *,
     files: options.Files = None,
@@ -59,7 +58,7 @@ def command(
     from budget_cli.analysis import breakdown
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
     from budget_cli.analysis.checks.run import run_checks
-    from budget_cli.analysis.loss import Coefficients
+    from budget_cli.analysis.loss import Coefficients, number_at
     from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.session import (
@@ -103,7 +102,7 @@ def command(
     labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
     parts = {each: scan.by[each] for each in labels}
     shown = build_page_data(scan.groups, parts, grid, at, scan.tally, aggregate.value)
-    gates = session.gate_results(shown.loss)
+    gates = [gate.evaluate(number_at(shown.loss, gate.path)) for gate in session.gates]
     reasons = [*session.reasons(), *failed_gates(gates), *session.loss_reasons(shown.loss, by)]
     findings = None
     if not unchecked:
@@ -116,4 +115,5 @@ def command(
     given += ["--by", page.by] if page.by else []
     same = f"budget-cli loss {shlex.join([*names[:NAMED], *given])}{' …' if names[NAMED:] else ''}"
     html = report.html(shown, names, same, by, reasons, session.rejections(most), findings, assets)
-    return session.finish(html, reasons, on_screen=False, most=most)
+    output.write(html, to.output)
+    return session.finish(reasons, on_screen=False, most=most)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from budget_cli.analysis.grid import parse_budgets
-from budget_cli.cli import console, options, output
+from budget_cli.cli import options, output
 from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, OutputOptions, ReadingOptions
 from budget_cli.errors import Exit, UsageProblem
 
@@ -36,7 +36,6 @@ TokenBudgets = Annotated[
 ]
 
 
-@console.exits
 def command(
     *,
     files: options.Files = None,
@@ -86,5 +85,4 @@ def command(
         settings = session.summary_settings()
         for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe, settings)):
             put(piece)
-    session.report(reasons, on_screen=False, most=None if to.verbose else FIRST_TEN.first)
-    return session.exit_code(reasons)
+    return session.finish(reasons, on_screen=False, most=None if to.verbose else FIRST_TEN.first)

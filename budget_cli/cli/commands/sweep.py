@@ -27,7 +27,6 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 """
 
 
-@console.exits
 def command(
     *,
     context: typer.Context,
@@ -96,4 +95,5 @@ def command(
         )
     on_screen = format is SweepFormat.TABLE
     result = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
-    return session.finish(result, reasons, on_screen)
+    output.write(result, screen.output)
+    return session.finish(reasons, on_screen)
