@@ -22,6 +22,8 @@ def test_the_hooks_run_existing_commands() -> None:
     for pattern in re.findall(r"^  files: (.*)$", text, flags=re.MULTILINE):
         assert re.search(pattern, "a/b.jsonl")
         assert re.search(pattern, "b.jsonl.gz")
+        for ending in ("parquet", "jsonl.zst", "ndjson.zip", "csv", "tsv.xz"):
+            assert re.search(pattern, f"x/a.{ending}")
         assert not re.search(pattern, "a.json")
 
 

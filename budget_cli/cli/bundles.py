@@ -91,6 +91,8 @@ class AllowanceOptions(Bundle):
 class ReadingOptions(Bundle):
     """How to read the input."""
 
+    include: options.Include = None
+    exclude: options.Exclude = None
     max_line_bytes: options.MaxLineBytes = 64 << 20
     jobs: options.Jobs = None
     engine: options.ReadBy = Engine.LOCAL
@@ -99,8 +101,17 @@ class ReadingOptions(Bundle):
 class LocalReadingOptions(Bundle):
     """How to read the input, for a command that does not run on a cluster."""
 
+    include: options.Include = None
+    exclude: options.Exclude = None
     max_line_bytes: options.MaxLineBytes = 64 << 20
     jobs: options.Jobs = None
+
+
+class FolderOptions(Bundle):
+    """Which files of a folder to read, for a command that reads no more than their beginning."""
+
+    include: options.Include = None
+    exclude: options.Exclude = None
 
 
 class OutputOptions(Bundle):

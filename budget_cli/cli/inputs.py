@@ -6,17 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from budget_cli.cli import console, output
+from budget_cli.cli.bundles import FolderOptions, LocalReadingOptions, ReadingOptions
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.sources import local as sources
+from budget_cli.sources.folders import Patterns
 from budget_cli.sources.local import Kind, Source
 
 
-def find(names: Sequence[str] | None, outputs: Mapping[str, str | None], quiet: bool = True) -> list[Source]:
+def find(
+    names: Sequence[str] | None,
+    outputs: Mapping[str, str | None],
+    reading: ReadingOptions | LocalReadingOptions | FolderOptions,
+    quiet: bool = True,
+) -> list[Source]:
     """Find the sources of these names; standard input if there are none.
 
     Args:
         names: files, directories and URLs.
         outputs: output file by option; none of them may be a source.
+        reading: which files of a folder to read.
         quiet: True to report nothing on standard error.
 
     Raises:
@@ -25,10 +33,11 @@ def find(names: Sequence[str] | None, outputs: Mapping[str, str | None], quiet: 
     """
     if not names and not sources.stdin_is_piped():
         raise UsageProblem("no input: give files or a directory, or pipe records in (see budget-cli loss --help)")
-    found = sources.find(names or ["-"])
-    for name in () if quiet else names or ():
-        for beside, what in sources.left_aside(name):
-            console.say(f"{beside}: not read: {what}")
+    left_out: dict[str, str] = {}
+    patterns = Patterns(tuple(reading.include or ()), tuple(reading.exclude or ()))
+    found = sources.find(names or ["-"], patterns, left_out)
+    for name, account in left_out.items() if not quiet else ():
+        console.say(f"{name}: not read: {account}")
     for option, path in outputs.items():
         identity = None if path is None else sources.identity_of(path)
         if identity is not None and identity in {source.identity for source in found}:

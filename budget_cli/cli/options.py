@@ -109,8 +109,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILES]...",
-        help="JSONL files, plain or compressed (gz, bz2, xz, zst, zip); Parquet files; directories (their *.jsonl*,"
-        " *.parquet or else *.json files); URLs (s3://, gs://, hf://, https://). With - or no files: standard input.",
+        help="JSONL files, plain or compressed (gz, bz2, xz, zst, zip); Parquet files; folders (the dumps in them, to"
+        " their bottom); URLs (s3://, gs://, hf://, https://). With - or no files: standard input.",
         show_default=False,
     ),
 ]
@@ -303,6 +303,27 @@ MaxErrors = Annotated[
         metavar="N|P%",
         rich_help_panel="Verdict",
         help="Number or share of rejected records to tolerate. They are still counted as rejected.",
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Of a folder, read only the files whose name, or path in it, fits this pattern ('train/*'), whatever they"
+        " end in. Repeatable.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Of a folder, leave out the files whose name, or path in it, fits this pattern. Repeatable.",
     ),
 ]
 MaxLineBytes = Annotated[

@@ -117,7 +117,8 @@ class Session:
 
     def find(self, names: Sequence[str] | None, rejects: str | None = None) -> None:
         """Find the sources. Raises as `inputs.find`."""
-        self.found = inputs.find(names, {"-o": self._output.output, "--rejects": rejects}, self._output.quiet)
+        outputs = {"-o": self._output.output, "--rejects": rejects}
+        self.found = inputs.find(names, outputs, self._reading, self._output.quiet)
 
     def place(self, optional: Collection[str] = (), in_full: bool = False) -> None:
         """Place the fields. Raises as `Placement.in_dump`, which explains the arguments."""

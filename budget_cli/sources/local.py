@@ -4,7 +4,6 @@ Knows files, directories, stdin and pipes, and leaves URLs to `remote`. Knows no
 """
 
 import contextlib
-import fnmatch
 import os
 import re
 import stat
@@ -17,23 +16,19 @@ from difflib import get_close_matches
 from enum import StrEnum
 from importlib.util import find_spec
 from io import FileIO
-from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from budget_cli.errors import InputProblem, UsageProblem
-from budget_cli.sources import compression
+from budget_cli.sources import compression, folders
+from budget_cli.sources.folders import Patterns
 
 if TYPE_CHECKING:
     from budget_cli.sources.remote import Remote
 
 PIECE_BYTES = 1 << 20
 STDIN = "<stdin>"
-PACKED = (*compression.SUFFIXES, ".zip")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-DUMPS = ("*.jsonl*", "*.parquet")  # the files that a directory stands for
-DOCUMENTS = "*.json"  # what it stands for where there are none of those
-BESIDE = {"batch_summary.json": "rllm's summary of the episodes beside it"}  # documents that hold no records
 PARQUET = b"PAR1"
 PEEK_BYTES = 1 << 12  # of a plain file, to recognize its kind
 PEEK_PACKED_BYTES = 1 << 18  # of a compressed file; more is read if that is not enough, as for a block of bz2
@@ -72,18 +67,29 @@ class Source:
         return self.in_ranges or self.kind is Kind.PARQUET
 
 
-def find(names: Sequence[str]) -> list[Source]:
-    """Find the sources that paths, directories and URLs stand for, in order.
+def find(
+    names: Sequence[str], patterns: Patterns = folders.ALL, left_out: dict[str, str] | None = None
+) -> list[Source]:
+    """Find the sources that paths, folders and URLs stand for, in order.
+
+    Args:
+        names: the paths and URLs.
+        patterns: what the user wants of the folders among them.
+        left_out: where to note, for each folder, what is not read of it and why.
 
     Raises:
-        InputProblem: a path does not exist, cannot be read, or is a directory without dumps.
-        UsageProblem: a file or stdin is given twice, or a directory has two kinds of dumps.
+        InputProblem: a path does not exist, cannot be read, or is a folder without dumps.
+        UsageProblem: a file or stdin is given twice, a folder has two kinds of dumps, or there are patterns and no
+            folder.
     """
     sources: list[Source] = []
     name_of: dict[tuple[int, int] | str, str] = {}
-    remote = _remote([name for name in names if is_url(name)])
+    left_out = {} if left_out is None else left_out
+    remote = _remote([name for name in names if is_url(name)], patterns, left_out)
+    if patterns and not any(is_url(name) or os.path.isdir(name) for name in names):
+        raise UsageProblem("--include and --exclude choose among the files of a folder, and none is given")
     for name in names:
-        for source in [_stdin()] if name == "-" else remote.get(name) or _under(name):
+        for source in [_stdin()] if name == "-" else remote.get(name) or _under(name, patterns, left_out):
             if source.identity is not None and source.identity in name_of:
                 raise UsageProblem(f"{source.name}: the same file as {name_of[source.identity]}; give it once")
             if source.identity is not None:
@@ -163,7 +169,7 @@ def without_secrets(name: str) -> str:
     return remote.redacted(name)
 
 
-def _remote(urls: list[str]) -> dict[str, list[Source]]:
+def _remote(urls: list[str], patterns: Patterns, left_out: dict[str, str]) -> dict[str, list[Source]]:
     """Find the sources that URLs stand for, by URL."""
     if not urls:
         return {}
@@ -172,7 +178,7 @@ def _remote(urls: list[str]) -> dict[str, list[Source]]:
     def under(url: str) -> list[Source]:
         return [
             Source(each.name, None, each.size, each.in_ranges and _is_plain(each.start), identity=each.url, remote=each)
-            for each in sorted(remote.find(url), key=lambda each: natural_order(each.name))
+            for each in remote.find(url, patterns, left_out)
         ]
 
     return dict(zip(urls, remote.in_parallel(under, urls), strict=True))
@@ -187,7 +193,7 @@ def identity_of(path: str) -> tuple[int, int] | None:
     return (info.st_dev, info.st_ino) if stat.S_ISREG(info.st_mode) else None
 
 
-def _under(name: str) -> list[Source]:
+def _under(name: str, patterns: Patterns, left_out: dict[str, str]) -> list[Source]:
     try:
         info = os.stat(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -198,34 +204,21 @@ def _under(name: str) -> list[Source]:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     if not stat.S_ISDIR(info.st_mode):
         return [_file(name)]
-    path = Path(name)
     try:
-        entries = os.listdir(name)
-    except OSError as error:
-        raise InputProblem(name, f"this directory cannot be read: {error.strerror}") from None
-    found = [[str(path / entry) for entry in fnmatch.filter(entries, dumps)] for dumps in DUMPS]
-    if all(found):  # one may have been made from the other, which cannot be detected
-        raise UsageProblem(f"{name}: holds both {' and '.join(DUMPS)} files: give one kind, as in {path / DUMPS[0]}")
-    if not any(found):
-        below = next(iter(sorted(inner for dumps in DUMPS for inner in path.rglob(dumps))), None)
-        documents = [str(path / entry) for entry in fnmatch.filter(entries, DOCUMENTS) if entry not in BESIDE]
-        if documents and not below:
-            return [_file_in(name, each) for each in sorted(documents, key=natural_order)]
-        hint = f"; there are some in {below.parent}/" if below else ""
-        inside = next(iter(sorted(path.rglob(DOCUMENTS))), None)
-        if not below and inside:
-            hint = f"; there are {DOCUMENTS} files in {inside.parent}/"
-        raise InputProblem(name, f"no {' and no '.join(DUMPS)} files in this directory{hint}")
-    files = sorted(chain.from_iterable(found), key=natural_order)
-    packed = {os.path.splitext(file)[0]: file for file in files if file.endswith(PACKED)}
-    for file in files:
-        if file in packed:
-            raise UsageProblem(f"{name}: holds both {file} and {packed[file]}, probably the same dump: give one")
-    return [_file_in(name, each) for each in files]
+        chosen = folders.choose(folders.names_in(name), patterns)
+    except UsageProblem as problem:
+        raise UsageProblem(f"{name}: {problem}") from None
+    account = folders.account(chosen.left_out)
+    if not chosen.dumps:
+        what = f"no dump in this folder: expected files that end in {folders.KNOWN}"
+        raise InputProblem(name, f"{what}; not read: {account}" if account else what)
+    if account:
+        left_out[name] = account
+    return [_file_in(name, str(Path(name) / each)) for each in chosen.dumps]
 
 
 def _file_in(folder: str, name: str) -> Source:
-    """Find a file that a directory stands for, none of which may be passed over.
+    """Find a file that a folder stands for, none of which may be passed over.
 
     Raises:
         InputProblem: it cannot be read, or is no regular file.
@@ -240,14 +233,6 @@ def _file_in(folder: str, name: str) -> Source:
         what = "a directory" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
         raise InputProblem(name, f"{what} where {folder} should hold a file: rename it, or give the files by name")
     return _file(name)
-
-
-def left_aside(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the documents in a directory that hold no records, and what each of them is."""
-    for beside, what in BESIDE.items():
-        path = os.path.join(name, beside)
-        if not is_url(name) and os.path.isfile(path):
-            yield path, what
 
 
 def _file(name: str) -> Source:
@@ -445,11 +430,6 @@ def growth(source: Source) -> int:
         return max(0, os.stat(source.path).st_size - source.size)
     except OSError:
         return 0
-
-
-def natural_order(name: str) -> list[tuple[int, int | str]]:
-    """Return a sort key that puts `2.jsonl` before `10.jsonl`."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _suggestion(name: str) -> str:

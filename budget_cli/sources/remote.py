@@ -9,12 +9,14 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from budget_cli.errors import InputProblem, OutputProblem, UsageProblem
+from budget_cli.sources import folders
+from budget_cli.sources.folders import Patterns
 
 RANGE_BYTES = 1 << 23  # per request
 AHEAD = 8  # ranges being fetched while one is read
@@ -75,36 +77,70 @@ def redacted(url: str) -> str:
 # ---- finding objects
 
 
-def find(url: str) -> list[Remote]:
-    """Find the object at a URL, those that match a pattern, or the *.jsonl* of a directory, in any order.
+def find(url: str, patterns: Patterns = folders.ALL, left_out: dict[str, str] | None = None) -> list[Remote]:
+    """Find the object at a URL, those that match a pattern, or the dumps under a prefix, in natural order.
+
+    Args:
+        url: of an object or a prefix, or with a pattern.
+        patterns: what the user wants of a prefix.
+        left_out: where to note what is not read of a prefix, and why.
 
     Raises:
         InputProblem: there is none, or it cannot be read.
-        UsageProblem: the protocol is not supported.
+        UsageProblem: the protocol is not supported, or the names under a prefix contradict each other.
     """
     name = redacted(url)
     fs, path = _file_system(url)
-    if _is_http(url):
+    http = _is_http(url)
+    if http:
         if "*" not in url and not url.endswith("/"):
             return [_inspected(url, None)]
-        pattern = url + "*.jsonl*" if url.endswith("/") else url
+        pattern, prefix = (url + "*", url) if url.endswith("/") else (url, None)
     elif re.search(r"[*?[]", path):
-        pattern = path
+        pattern, prefix = path, None
     else:
         info = _with_retries(name, lambda: _call(fs, fs.info, path))
         if info.get("type") != "directory":
             return [_inspected(url, info)]
-        pattern = path.rstrip("/") + "/*.jsonl*"
-    there = _with_retries(name, lambda: _call(fs, fs.glob, pattern, detail=True))
+        pattern, prefix = "", path.rstrip("/") + "/"
+    list_names = fs.glob if pattern else fs.find
+    there = _with_retries(name, lambda: _call(fs, list_names, pattern or path, detail=True))
     urls = {str(fs.unstrip_protocol(each)): info for each, info in there.items()}
-    for each, info in urls.items():
-        if info.get("type") == "directory":
-            advice = f"give {redacted(each).rstrip('/')}/ by name, or a pattern without it"
-            raise InputProblem(name, f"stands for a directory, too, which would not be read: {advice}")
-    if not urls:
-        raise InputProblem(name, "nothing found" if pattern in (url, path) else "no *.jsonl* objects under this")
-    http = _is_http(url)
-    return in_parallel(lambda one: _inspected(one, None if http else urls[one]), list(urls))
+    if prefix is None:
+        for each, info in urls.items():
+            if info.get("type") == "directory":
+                advice = f"give {redacted(each).rstrip('/')}/ by name, or a pattern without it"
+                raise InputProblem(name, f"stands for a directory, too, which would not be read: {advice}")
+        if not urls:
+            raise InputProblem(name, "nothing found")
+        chosen = sorted(urls, key=lambda each: folders.natural_order(redacted(each)))
+    else:
+        chosen = _chosen(name, str(fs.unstrip_protocol(prefix)), urls, patterns, left_out)
+    return in_parallel(lambda one: _inspected(one, None if http else urls[one]), chosen)
+
+
+def _chosen(
+    name: str, prefix: str, urls: Mapping[str, Any], patterns: Patterns, left_out: dict[str, str] | None
+) -> list[str]:
+    """Choose the dumps among the objects under a prefix.
+
+    Raises:
+        InputProblem: there is none.
+        UsageProblem: the names contradict each other.
+    """
+    files = [each for each, info in urls.items() if info.get("type") != "directory"]
+    names = {each.removeprefix(prefix): each for each in files}
+    try:
+        chosen = folders.choose(names, patterns)
+    except UsageProblem as problem:
+        raise UsageProblem(f"{name}: {problem}") from None
+    account = folders.account(chosen.left_out)
+    if not chosen.dumps:
+        what = f"no dump under this: expected names that end in {folders.KNOWN}"
+        raise InputProblem(name, f"{what}; not read: {account}" if account else what)
+    if account and left_out is not None:
+        left_out[name] = account
+    return [names[each] for each in chosen.dumps]
 
 
 def _inspected(url: str, info: dict[str, Any] | None) -> Remote:

@@ -97,7 +97,7 @@ def test_a_missing_file_is_named_and_a_similar_one_suggested(budget_cli: Run, tm
     [
         ("", "no such file or directory"),
         ("a" * 300, "cannot be read: File name too long"),
-        ("empty", "no *.jsonl* and no *.parquet files in this directory"),
+        ("empty", "no dump in this folder: expected files that end in .jsonl, .ndjson, "),
         ("object.jsonl", "this is JSON, not JSONL: try `jq -c ."),
         ("utf16.jsonl", "this is UTF-16, expected UTF-8"),
         ("a.zst", "damaged zstd data"),
@@ -165,8 +165,8 @@ def test_a_file_that_changes_while_it_is_read_never_passes_silently(
     (tmp_path / "other").write_bytes(data)
     find = local.find
 
-    def find_and_change(names: list[str]) -> list[local.Source]:
-        found = find(names)
+    def find_and_change(names: list[str], *more: Any) -> list[local.Source]:
+        found = find(names, *more)
         change(tmp_path / "a")
         return found
 
@@ -208,5 +208,5 @@ def test_the_summary_beside_the_episodes_of_rllm_is_named_and_not_read(budget_cl
     done = budget_cli("loss", step, *free, "-f", "json")
     assert (done.returncode, json.loads(done.stdout)["records"]["read"]) == (0, 4)
     said = done.stderr.decode().splitlines()
-    assert said[0] == f"budget-cli: {step}/batch_summary.json: not read: rllm's summary of the episodes beside it"
+    assert said[0] == f"budget-cli: {step}: not read: batch_summary.json (rllm's summary of the episodes beside it)"
     assert "batch_summary" not in budget_cli("loss", step, *free, "-q").stderr.decode()

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ from pages import ROOT
 
 
 def script() -> str:
-    """Return the last `run` script of the action."""
-    text = (ROOT / "action.yml").read_text("utf-8")
-    return textwrap.dedent(text.rsplit("run: |\n", 1)[1])
+    """Return the last `run` line of the action."""
+    return (ROOT / "action.yml").read_text("utf-8").rsplit("run: ", 1)[1]
 
 
 def run(tmp_path: Path, **inputs: str) -> tuple[int, str, str]:
@@ -23,6 +21,7 @@ def run(tmp_path: Path, **inputs: str) -> tuple[int, str, str]:
     environment = {
         "PATH": ENVIRONMENT["PATH"],
         "GITHUB_OUTPUT": str(out),
+        "HERE": str(ROOT),
         "COMMAND": "loss",
         "ARGS": "",
         "LC_ALL": "C.UTF-8",
@@ -48,7 +47,22 @@ RUNS: list[tuple[dict[str, str], int, str]] = [
         "48 responses, 12 prompts: fail",
     ),
     ({"FILES": "sample_data/rollouts.jsonl", "COMMAND": "check", "ARGS": "--token-budget=1024"}, 0, "::warning "),
-    ({"FILES": "no such file*", "ARGS": "--token-budget=1024"}, 3, ""),
+    (
+        {"FILES": "**/4*.jsonl", "ARGS": "-B 1024 --fail-if='loss > 0.2' --fail-if=over_budget.fraction>0.9"},
+        1,
+        "96 responses, 24 prompts: fail",
+    ),
+    (
+        {"FILES": "no such file*", "ARGS": "-B 9"},
+        3,
+        "::error title=budget-cli loss (input or output error)::no such fi",
+    ),
+    (
+        {"FILES": "sample_data/steps", "ARGS": "--buget 9"},
+        2,
+        "::error title=budget-cli loss (usage error)::No such opt",
+    ),
+    ({"FILES": "sample_data/steps", "ARGS": "-B 9 --fail-if='x"}, 2, "usage error)::args: No closing quotation"),
     ({"FILES": "$(touch sample_data/pwned)", "ARGS": "--token-budget=1024\n; touch pwned"}, 3, ""),
     ({"FILES": "--help", "ARGS": "--token-budget=1024"}, 3, ""),
 ]

@@ -166,14 +166,14 @@ def test_an_unknown_protocol_is_a_usage_error() -> None:
 def test_a_prefix_stands_for_its_dumps_in_natural_order_and_a_pattern_for_what_fits(memory: Any) -> None:
     for name in ("10.jsonl", "2.jsonl.gz", "1.jsonl", "x.json", "more/3.jsonl"):
         memory.pipe(f"/run/{name}", b"{}\n")
-    names = ["memory:///run/1.jsonl", "memory:///run/2.jsonl.gz", "memory:///run/10.jsonl"]
-    for given in ("memory://run", "memory://run/", "memory://run/*.jsonl*"):
+    top = ["memory:///run/1.jsonl", "memory:///run/2.jsonl.gz", "memory:///run/10.jsonl"]
+    whole = [*top, "memory:///run/more/3.jsonl"]
+    for given, names in (("memory://run", whole), ("memory://run/", whole), ("memory://run/*.jsonl*", top)):
         assert [source.name.replace(":///", "://") for source in sources.find([given])] == [
             name.replace(":///", "://") for name in names
         ]
-    memory.pipe("/none/x.json", b"")
+    memory.pipe("/none/x.txt", b"")
     for given, says in (
-        ("memory://none", "no *.jsonl* objects under this"),
         ("memory://none/*.jsonl", "nothing found"),
         ("memory://nowhere", "no such object"),
     ):
@@ -185,7 +185,7 @@ def test_a_prefix_stands_for_its_dumps_in_natural_order_and_a_pattern_for_what_f
 def test_a_directory_among_the_objects_of_a_prefix_is_refused(memory: Any) -> None:
     memory.pipe("/run/1.jsonl", b"{}\n")
     memory.pipe("/run/2.jsonl/part-0", b"{}\n")
-    for given in ("memory://run", "memory://run/*"):
+    for given in ("memory://run/*",):
         with pytest.raises(InputProblem) as raised:
             sources.find([given])
         assert str(raised.value) == (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import FieldOptions, InventoryOptions, is_typed
+from budget_cli.cli.bundles import FieldOptions, FolderOptions, InventoryOptions, is_typed
 from budget_cli.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def command(
     context: typer.Context,
     files: options.Files = None,
     fields: FieldOptions,
+    folders: FolderOptions,
     format: FieldsFormatOption = FieldsFormat.TABLE,
     screen: InventoryOptions,
 ) -> Exit:
@@ -63,7 +64,7 @@ def command(
 
     placement = Placement(fields, Fields())
     known = placement.presets()
-    found = inputs.find(files, {"-o": screen.output})
+    found = inputs.find(files, {"-o": screen.output}, folders)
     inputs.require_records(found, "fields")
     start = detection.sniff(found)
     if not start.values:
