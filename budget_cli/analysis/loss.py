@@ -272,10 +272,10 @@ def compute_loss(
             total.size(),
             total.sizes[1],
             _doubled(total.sizes),
-            total.zero_variance,
-            total.count("zero_variance_adjusted", available.adjustable),
-            total.count("phantom", available.adjustable),
-            total.count("reordered", available.adjustable and coefficients.budget_penalty_coef >= 0),
+            total.count("zero_variance"),
+            total.count("zero_variance_adjusted") if available.adjustable else None,
+            total.count("phantom") if available.adjustable else None,
+            total.count("reordered") if available.adjustable and coefficients.budget_penalty_coef >= 0 else None,
         ),
         coverage=Coverage(
             groups.with_length,
@@ -564,14 +564,9 @@ class Aggregates:
         self._penalties.append(_pool(n, self._beta * e, view.penalty_scatter))
         self._adjusted_rewards.append(_pool(n, r - self._beta * e, view.advantage_sums))
 
-    def count(self, name: str, available: bool) -> int | None:
+    def count(self, name: str) -> int:
         """Return a sum of whole numbers."""
-        return round(self._sums[name]) if available else None
-
-    @property
-    def zero_variance(self) -> int:
-        """The number of prompts with zero variance."""
-        return round(self._sums["zero_variance"])
+        return round(self._sums[name])
 
     def weighted_mean(self, name: str, available: bool) -> float | None:
         """Return the mean of a sum over responses, as the aggregate weighs them."""
@@ -678,10 +673,12 @@ def _kl(
 
 
 def _over_budget(total: Aggregates, available: Availability, responses: int) -> OverBudget:
-    over, excess = total.count("over", available.budgeted), total.excess() if available.budgeted else None
+    if not available.budgeted:
+        return OverBudget(None, None, None, None)
+    over, excess = total.count("over"), total.excess()
     return OverBudget(
         responses=over,
-        fraction=over / responses if over is not None else None,
+        fraction=over / responses,
         excess_tokens=excess,
         excess_mean=excess / over if over and excess is not None else None,
     )

@@ -28,7 +28,7 @@ from budget_cli.schema.fields import (
     weights_expression,
 )
 from budget_cli.schema.lookup import TABLE, root_keys
-from budget_cli.schema.parsing import parse_condition, parse_place, place_text
+from budget_cli.schema.parsing import parse_place, place_text
 from budget_cli.schema.paths import Place
 from budget_cli.sources.local import Kind, Source
 
@@ -85,11 +85,12 @@ class Placement:
             raise UsageProblem(f"{both[0]} and {both[1]} both define the prompt: give one of them")
         if options.where is not None:
             try:
-                fields = replace(fields, leave_out=((WHERE, parse_condition(options.where)),))
+                fields = replace(fields, leave_out=((WHERE, parse_place(options.where, is_condition=True)),))
             except UsageProblem as problem:
                 raise UsageProblem(f"--where: {problem}") from None
-        self.bare = replace(fields, ignore_unneeded=options.ignore_unneeded)
         self.places: dict[str, Place] = parse_mappings(mappings)
+        # the canonical fields with the user's mappings, without a preset
+        self.fields = replace(fields, ignore_unneeded=options.ignore_unneeded).with_places(self.places)
         self.where, self.keep = options.where, tuple(options.keep or ())
         self._weights = reward_names(options.reward_weights or [])
         self._null: set[str] = set()  # optional fields that are null in some of the first records
@@ -103,11 +104,6 @@ class Placement:
             self.presets()  # whatever else is read, a file that is no presets is refused
 
     @property
-    def mapped(self) -> Fields:
-        """The canonical fields with the user's mappings, without a preset."""
-        return self.bare.with_places(self.places)
-
-    @property
     def options(self) -> dict[str, Any]:
         """The options that are given, as in the header of a summary; without those that have a key of their own."""
         given = {
@@ -115,8 +111,8 @@ class Placement:
             "presets": sorted({os.path.basename(path) for path in self._preset_files}),
             "keep": sorted({*self.keep}),
             "ids_per_file": self.ids_per_file,
-            "ignore_unneeded": self.bare.ignore_unneeded,
-            "tokenizer": None if self.bare.tokenizer is None else self.bare.tokenizer.label,
+            "ignore_unneeded": self.fields.ignore_unneeded,
+            "tokenizer": None if self.fields.tokenizer is None else self.fields.tokenizer.label,
         }
         return {name: value for name, value in given.items() if value}
 
@@ -129,7 +125,7 @@ class Placement:
     @property
     def named(self) -> set[str]:
         """The fields that the user has mapped."""
-        return ({singular(name) for name in self.places} & set(KINDS)) | ({"prompt_id"} if self.bare.group else set())
+        return ({singular(name) for name in self.places} & set(KINDS)) | ({"prompt_id"} if self.fields.group else set())
 
     @property
     def named_extras(self) -> set[str]:
@@ -164,20 +160,20 @@ class Placement:
         if by == "file":
             return by
         if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may map
-            self.bare = replace(self.bare, extras=(by,), by=by)
+            self.fields = replace(self.fields, extras=(by,), by=by)
             return by
         try:
             place = parse_place(by)
         except UsageProblem as problem:
             raise UsageProblem(f"--by {by}: expected file or the place of a field: {problem}") from None
-        self.bare = replace(
-            self.bare, places=tuple({**self.bare.paths, LABEL: place}.items()), extras=(LABEL,), by=LABEL
+        self.fields = replace(
+            self.fields, places=tuple({**self.fields.paths, LABEL: place}.items()), extras=(LABEL,), by=LABEL
         )
         return LABEL
 
     def also_read(self, names: Collection[str]) -> None:
         """Also read these extras."""
-        self.bare = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, *names))))
+        self.fields = replace(self.fields, extras=tuple(dict.fromkeys((*self.fields.extras, *names))))
 
     def in_dump(
         self, found: Sequence[Source], quiet: bool, optional: Collection[str] = (), in_full: bool = False
@@ -199,8 +195,10 @@ class Placement:
         records = [source for source in found if source.kind is not Kind.SUMMARY]
         if not records:
             self._require_reasons(self.reasons if self.keep else ())
-            return self.mapped if not optional else self._without(self.mapped, optional)
-        fields = self.with_kept(self._placed(records, quiet, in_full))
+            return self.fields if not optional else self._without(self.fields, optional)
+        fields = self._placed(records, quiet, in_full)
+        if self.keep:
+            fields = self.with_kept(fields)
         if self.ids_per_file and not fields.group:
             fields = replace(fields, id_file_prefix="" if in_full else _common_folder(records))
         if not optional and not fields.compares_tokens and not self.named_extras:
@@ -263,7 +261,7 @@ class Placement:
         return replace(fields, extras=tuple(name for name in fields.extras if name not in names))
 
     def _placed(self, records: list[Source], quiet: bool, in_full: bool) -> Fields:
-        mapped = self.mapped
+        mapped = self.fields
         self._require_rewards(records)
         where = records[0].name + (f" and {len(records) - 1} more" if len(records) > 1 else "")
         if self._preset is None:
@@ -286,12 +284,14 @@ class Placement:
             fields = self._with_steps(samples, mapped)
             self._doubt(samples, fields, where, quiet)
             return fields
-        all_read = replace(self.bare, extras=tuple(dict.fromkeys((*self.bare.extras, "step", *ROLLOUT, *LOOKED_AT))))
+        all_read = replace(
+            self.fields, extras=tuple(dict.fromkeys((*self.fields.extras, "step", *ROLLOUT, *LOOKED_AT)))
+        )
         fields = preset.apply_to(all_read).with_places(self.places)
         if start.is_table:
             fields = replace(fields, records=TABLE, document=start.is_document)
         rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
-        fields = self._without(fields, set(LOOKED_AT) - set(self.bare.extras))
+        fields = self._without(fields, set(LOOKED_AT) - set(self.fields.extras))
         fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)
         if fields.id_file_prefix is not None and not in_full:
             fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
@@ -330,10 +330,10 @@ class Placement:
 
     def warnings(self, found: Sequence[Source], start: "Sniffed", preset: "Preset | None") -> list[str]:
         """Return what the first records of the first file, and of the second, say against their prompt ids."""
-        fields = self.mapped
+        fields = self.fields
         if preset is not None:
             extras = ("step", *ROLLOUT, *DOUBTED)
-            fields = preset.apply_to(replace(self.bare, extras=extras)).with_places(self.places)
+            fields = preset.apply_to(replace(self.fields, extras=extras)).with_places(self.places)
         samples = detection.samples(start.values, fields)
         fields = self._with_steps(samples, fields)
         warnings = list(map(str, self._all_doubts(samples, fields)))
@@ -380,18 +380,20 @@ class Placement:
         if named and fields.group_size:
             raise UsageProblem("--group-size counts lines, and --field rollout_id=… joins them: give one of them")
         rollouts = rollouts and not fields.group_size
-        if named or (rollouts and detection.has_field(samples, fields, "rollout_id")):
-            fields = replace(fields, extras=tuple(dict.fromkeys((*fields.extras, *ROLLOUT))), has_rollouts=True)
-        else:
-            if "turn" in self.places:
-                raise UsageProblem("--field turn=… orders the rows of a rollout: give --field rollout_id=…, too")
-            fields = self._without(fields, set(ROLLOUT) - set(self.bare.extras))
+        has_rollouts = named or (rollouts and detection.has_field(samples, fields, "rollout_id"))
+        if "turn" in self.places and not has_rollouts:
+            raise UsageProblem("--field turn=… orders the rows of a rollout: give --field rollout_id=…, too")
         wanted = not self.joins_steps and not fields.group
         in_id = set(root_keys(fields.paths["step"])) & set(root_keys(fields.paths["prompt_id"]))
-        if wanted and not in_id and ("step" in self.places or detection.has_field(samples, fields, "step")):
-            extras = tuple(dict.fromkeys((*fields.extras, "step")))
-            return replace(fields, extras=extras, prompts_of_steps=True)
-        return fields if "step" in self.bare.extras else self._without(fields, {"step"})
+        has_steps = wanted and not in_id and ("step" in self.places or detection.has_field(samples, fields, "step"))
+        read = [*self.fields.extras, *(ROLLOUT if has_rollouts else ()), *(("step",) if has_steps else ())]
+        extras = dict.fromkeys((*fields.extras, *read))
+        return replace(
+            fields,
+            extras=tuple(name for name in extras if name in read or name not in (*ROLLOUT, "step")),
+            has_rollouts=has_rollouts,
+            prompts_of_steps=has_steps,
+        )
 
     def presets(self) -> "dict[str, Preset]":
         """The presets by name, the user's own first."""
@@ -410,7 +412,7 @@ class Placement:
             return presets.find(self._preset, detection.presets_for(start, known) if start.values else known)
         if self.named >= {"prompt_id", "reward"}:
             return None
-        return detection.detect_preset(start, known, self.mapped, some_mapped=bool(self.named))
+        return detection.detect_preset(start, known, self.fields, some_mapped=bool(self.named))
 
 
 def _common_folder(found: Sequence[Source]) -> str:

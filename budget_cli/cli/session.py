@@ -110,7 +110,7 @@ class Session:
         self.fields = needs  # after `place`: with their places in this dump
         self.found: list[Source] = []
         self._reading, self._output = reading, output
-        self._scan: Scan | None = None
+        self.scanned: Scan  # once `scan` has been called
         self._found_out: list[str] = []  # warnings from the whole dump
 
     # ---- find, place
@@ -189,16 +189,15 @@ class Session:
             if isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY:
                 from budget_cli.scanning import ray  # an extra
 
-                self._scan = ray.scan(self.found, plan, self._reading.jobs, update)
-                return self._named(self._scan, spec.if_penalised)
-            result = scan.scan(self.found, plan, self._reading.jobs, update)
-        if result.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
-            result.notes.append(
+                self.scanned = ray.scan(self.found, plan, self._reading.jobs, update)
+                return self._named(self.scanned, spec.if_penalised)
+            self.scanned = scan.scan(self.found, plan, self._reading.jobs, update)
+        if self.scanned.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
+            self.scanned.notes.append(
                 "read without the compiled reader, which is many times faster: budget-cli was installed without a C"
                 " compiler"
             )
-        self._scan = result
-        return self._named(result, spec.if_penalised)
+        return self._named(self.scanned, spec.if_penalised)
 
     def _named(self, result: Scan, if_penalised: str) -> Scan:
         """Drop the step from the prompt ids if there is only one step; add notes on what the numbers do not show."""
@@ -227,7 +226,8 @@ class Session:
                 " another response there: pipe the files as one (cat) if its rows are cut over files, or give the file"
                 " that was written twice once"
             )
-        self._find_cut_groups(result, headers)
+        if len(result.sources) > 1:
+            self._find_cut_groups(result, headers)
         if len(result.steps) == 1 and not result.source_results:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))
@@ -240,7 +240,7 @@ class Session:
         if self.placement.ids_per_file or self.fields.prompts_of_steps or (prefix is None and not headers):
             return
         options = [header.get("options", {}) for header in headers.values()]
-        if len(result.sources) < 2 or any("preset" not in each or "ids_per_file" in each for each in options):
+        if any("preset" not in each or "ids_per_file" in each for each in options):
             return
         from budget_cli.analysis.cut_groups import cut_groups
 
@@ -295,7 +295,9 @@ class Session:
         _require_once(self.found, headers)
         summary.require_one_tokenizer(headers, self.fields)
         given = self.placement
-        summary.require_as_given(headers, given.places, given.bare.group, given.joins_steps, given.where, given.options)
+        summary.require_as_given(
+            headers, given.places, given.fields.group, given.joins_steps, given.where, given.options
+        )
         summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found), given.applied)
         if spec.observe is None or spec.sources_apart:
             return spec.observe
@@ -325,12 +327,6 @@ class Session:
         return means_over_rows(scan.responses.values(), scan.groups, at.budget_penalty_coef, at.kl_coef)
 
     # ---- judge
-
-    @property
-    def scanned(self) -> Scan:
-        """The result of `scan`, which must have been called."""
-        assert self._scan is not None
-        return self._scan
 
     @property
     def problems(self) -> list[str]:

@@ -161,7 +161,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
             codes = labels.codes[left_out].tolist()
             of_each = [labels.values[code] if code >= 0 else None for code in codes]
             reference.left_out_by += [(label, *one) for label, one in zip(of_each, counted, strict=True)]
-    if len(parts) == 1 and all_used and reference.is_empty and all(one.distinct for one in by_field.values()):
+    if len(parts) == 1 and all_used and not reference.rows and all(one.distinct for one in by_field.values()):
         merged = replace(parts[0], keys=by_field["prompt_id"].keys)
     else:
         merged = _merged(parts, by_field["prompt_id"].keys, reference)

@@ -14,12 +14,12 @@ from budget_cli.schema.lookup import (
     MISSING,
     TABLE,
     NotASample,
+    field_value,
     is_table,
     root_keys,
     rows_of_table,
     split_records,
     value_at,
-    value_or_none,
 )
 from budget_cli.schema.paths import Expression, Place
 from budget_cli.schema.presets import CANONICAL_FIELDS, Preset, choose, is_canonical, rank
@@ -149,7 +149,7 @@ def canonical_present(begun: Sniffed, fields: Fields) -> frozenset[str]:
     if not fields.unmapped:
         return frozenset()
     found = samples(begun.values, fields)
-    return frozenset(name for name in fields.unmapped if any(_has(sample, fields, name) for sample in found))
+    return frozenset(name for name in fields.unmapped if has_field(found, fields, name))
 
 
 def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
@@ -182,12 +182,7 @@ def records_of(value: Any, fields: Fields) -> list[Any] | None:
 
 def extras_present(found: Sequence[dict[str, Any]], fields: Fields) -> set[str]:
     """Return the optional fields in `fields.extras` that some of these samples have."""
-    there: set[str] = set()
-    for sample in found:
-        there |= {name for name in set(fields.extras) - there if _has(sample, fields, name)}
-        if len(there) == len(fields.extras):
-            break
-    return there
+    return {name for name in fields.extras if has_field(found, fields, name)}
 
 
 def glance(found: Sequence[Source], fields: Fields) -> list[dict[str, Any]]:
@@ -200,7 +195,10 @@ def has_token_pairs(found: Sequence[dict[str, Any]], fields: Fields) -> bool:
     """True if one of these samples has both log-probs of its tokens, in lists."""
     return any(
         any(
-            all(isinstance(_value(sample, fields, names_for(name)[i]), list) for name in ("log_prob", "old_log_prob"))
+            all(
+                isinstance(field_value(sample, fields, names_for(name)[i]), list)
+                for name in ("log_prob", "old_log_prob")
+            )
             for i in (0, 1)
         )
         for sample in found
@@ -208,8 +206,9 @@ def has_token_pairs(found: Sequence[dict[str, Any]], fields: Fields) -> bool:
 
 
 def has_field(found: Sequence[Any], fields: Fields, name: str) -> bool:
-    """True if one of these samples has the optional field."""
-    return any(_has(sample, fields, name) for sample in found if isinstance(sample, dict))
+    """True if one of these samples has the field, as one value or as an array over a prompt's responses."""
+    records, names = [sample for sample in found if isinstance(sample, dict)], names_for(name)
+    return any(field_value(sample, fields, each) is not None for sample in records for each in names)
 
 
 def has_null(found: Sequence[Any], fields: Fields, name: str) -> bool:
@@ -227,12 +226,3 @@ def _is_null(sample: dict[str, Any], place: Place) -> bool:
         keys = list(root_keys(place))
         return value is MISSING and bool(keys) and all(key in sample for key in keys)
     return value is None
-
-
-def _has(sample: dict[str, Any], fields: Fields, name: str) -> bool:
-    return any(_value(sample, fields, each) is not None for each in names_for(name))
-
-
-def _value(sample: dict[str, Any], fields: Fields, name: str) -> Any:
-    """Return the value of a field, unchecked; None if it is missing or null."""
-    return value_or_none(sample, fields.paths[name])

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.json_values import canonical, count_characters
-from budget_cli.schema.lookup import value_or_none
+from budget_cli.schema.lookup import field_value
 from budget_cli.schema.parsing import place_text
 
 LONG_RUN = 16  # tokens; of so many in a row no policy is certain that is hardly ever certain of one
@@ -140,7 +140,9 @@ def other_text(found: Sequence[dict[str, Any]], fields: Fields) -> OtherText | N
     place = place_text(fields.paths["response_length"])
     if any(part in place for part in GENERATED):
         return None
-    texts = [(sample, text) for sample in found if isinstance(text := _at(sample, fields, "response_text"), str)]
+    texts = [
+        (sample, text) for sample in found if isinstance(text := field_value(sample, fields, "response_text"), str)
+    ]
     marked = [(sample, marker) for sample, text in texts if (marker := _marker(text)) is not None]
     if not marked:
         return None
@@ -157,7 +159,9 @@ def zero_runs(found: Sequence[dict[str, Any]], fields: Fields) -> ZeroRuns | Non
     """
     runs, lists, elsewhere, tokens = [], 0, 0, 0
     for number, sample in enumerate(found, start=1):
-        each = [one for name in ("log_prob", "old_log_prob") if _are_log_probs(one := _at(sample, fields, name))]
+        each = [
+            one for name in ("log_prob", "old_log_prob") if _are_log_probs(one := field_value(sample, fields, name))
+        ]
         if not each or len({*map(len, each)}) > 1:
             continue
         lists += 1
@@ -188,7 +192,7 @@ def _sizes(found: Sequence[dict[str, Any]], fields: Fields) -> Sizes | None:
     by_prompt: dict[str, set[int]] = {}
     several = set()
     for sample, each_size, _ in measured:
-        key = canonical([_at(sample, fields, name) for name in ("step", "prompt_id")])
+        key = canonical([field_value(sample, fields, name) for name in ("step", "prompt_id")])
         if key in by_prompt:
             several.add(key)
         by_prompt.setdefault(key, set()).add(each_size)
@@ -204,7 +208,7 @@ def _size(sample: dict[str, Any], fields: Fields) -> tuple[int, Literal["charact
     """Return the size of the response itself; None if it has no length, or is not in the record."""
     if _length(sample, fields) is None:
         return None
-    response = _at(sample, fields, "response_text")
+    response = field_value(sample, fields, "response_text")
     named = (value for key, value in sample.items() if any(part in key.lower() for part in RESPONSES))
     tokens = next(filter(_is_tokens, (response, *named)), None)
     if tokens is not None:
@@ -228,9 +232,5 @@ def _is_tokens(value: Any) -> bool:
 
 
 def _length(sample: dict[str, Any], fields: Fields) -> float | None:
-    length = _at(sample, fields, "response_length")
+    length = field_value(sample, fields, "response_length")
     return length if isinstance(length, (int, float)) and not isinstance(length, bool) else None
-
-
-def _at(sample: dict[str, Any], fields: Fields, name: str) -> Any:
-    return value_or_none(sample, fields.paths[name])

@@ -27,10 +27,10 @@ from budget_cli.schema.lookup import (
     MISSING,
     NotASample,
     count_elements,
+    field_value,
     root_keys,
     split_records,
     value_at,
-    value_or_none,
 )
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place, traverses_list
@@ -248,21 +248,17 @@ def _is_ignored(fields: Fields, canonical: str) -> bool:
 
 def extra_value(record: dict[str, Any], fields: Fields, name: str) -> Any:
     """Return the value of an optional field; None if it is absent or invalid, which never rejects a record."""
-    return _read_extra(_extra_at(record, fields, name), name, fields)
+    return _read_extra(field_value(record, fields, name), name, fields)
 
 
 def _extra_of_each(record: dict[str, Any], fields: Fields, name: str, size: int) -> list[Any]:
     """Return an optional field of each of `size` responses, which share one value or have an array of them."""
-    shared = _extra_at(record, fields, name)
+    shared = field_value(record, fields, name)
     if shared is None and name in EXTRA_PLURALS:
-        several = _extra_at(record, fields, EXTRA_PLURALS[name])
+        several = field_value(record, fields, EXTRA_PLURALS[name])
         if isinstance(several, list) and len(several) == size:
             return [_read_extra(value, name, fields) for value in several]
     return [_read_extra(shared, name, fields)] * size
-
-
-def _extra_at(record: dict[str, Any], fields: Fields, name: str) -> Any:
-    return value_or_none(record, fields.paths[name])
 
 
 def _read_extra(value: Any, name: str, fields: Fields) -> Any:

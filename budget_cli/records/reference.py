@@ -60,7 +60,7 @@ class ReferenceReader:
         self.left_out: list[LeftOut] = []  # the first places of each reason
         self.left_out_by: list[tuple[Key | None, int, str]] = []  # label, line and reason of all, if there are labels
         self._fields, self._max_line_bytes, self._keep = fields, max_line_bytes, keep
-        self._rows: list[record.Response] = []
+        self.rows: list[record.Response] = []
         self._lines: list[int] = []  # of each row
 
     def read_line(self, number: int, line: bytes, torn: bool) -> None:
@@ -102,7 +102,7 @@ class ReferenceReader:
                 self.rejections.append(Rejection("", number, column, bad.code, field, _short(bad.message)))
         else:
             tally.used += bool(rows or not left_out)
-            self._rows += rows
+            self.rows += rows
             self._lines += [number] * len(rows)
             for reason, label in left_out:
                 self.note_left_out(number, reason, label)
@@ -129,14 +129,9 @@ class ReferenceReader:
             return False
         return True
 
-    @property
-    def is_empty(self) -> bool:
-        """True if there is no response so far."""
-        return not self._rows
-
     def columns(self, ids: Ids) -> ResponseColumns:
         """Return the responses so far; their prompt ids are added to `ids`."""
-        rows = self._rows
+        rows = self.rows
         codes = ids.places([row[0] for row in rows])
         line = np.array(self._lines, dtype=np.intp)
         reward = np.array([row[1] for row in rows], dtype=np.float64)
@@ -153,7 +148,7 @@ class ReferenceReader:
 
     def _lengths(self) -> tuple[Floats | None, NDArray[np.uint8] | None]:
         """Return the length of each response, and where it comes from; count the tokens of texts, in one batch."""
-        lengths = [row[2] for row in self._rows]
+        lengths = [row[2] for row in self.rows]
         found = columns.optional_column([length.tokens for length in lengths])
         origins = np.array([length.origin for length in lengths], dtype=np.uint8)
         if not origins.any():

@@ -112,7 +112,7 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     """Read the block again and insert the terms of its responses."""
     plan = terms.plan
     try:
-        block = formats.block_of(task, plan)
+        block = formats.block_of(task, plan.limits.max_line_bytes)
         decoded = formats.decode(task.source, block, plan)
         columns = decoded.columns
         if plan.fields.group_size:
@@ -120,7 +120,7 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
             make_prompts_of_lines(columns, plan.fields.group_size, task.source.name)
             columns.line = own
         # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
-        groups = groups_from(columns, plan) if plan.fields.group == "line" else terms.groups
+        groups = groups_from(columns, plan.layout) if plan.fields.group == "line" else terms.groups
         places = groups.rows(columns.keys)
         if np.any(places < 0):
             raise InputProblem(task.source.name, CHANGED)

@@ -26,12 +26,12 @@ from budget_cli.sources.local import Kind, Source
 class Format(Protocol):
     """A way to read a source."""
 
-    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+    def units(self, source: Source, max_line_bytes: int, shared: bool) -> Iterator[Unit]:
         """Cut the source into units, in order.
 
         Args:
             source: what to cut.
-            plan: of the scan.
+            max_line_bytes: the longest line to read.
             shared: True if the workers share this process's memory, and so what it has fetched; otherwise only this
                 process fetches.
 
@@ -59,14 +59,14 @@ def format_of(source: Source, plan: Plan) -> Format:
 class _JsonLines:
     """Blocks of lines: by their number in a file that is read in ranges, or as they come from a stream."""
 
-    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+    def units(self, source: Source, max_line_bytes: int, shared: bool) -> Iterator[Unit]:
         if source.in_ranges and (shared or source.remote is None):
             yield from range(-(-(source.size or 0) // blocks.BLOCK_BYTES))
         else:
-            yield from blocks.cut(source.name, sources.pieces(source), plan.limits.max_line_bytes)
+            yield from blocks.cut(source.name, sources.pieces(source), max_line_bytes)
 
     def read(self, task: Task, plan: Plan) -> Part:
-        block = block_of(task, plan)
+        block = block_of(task, plan.limits.max_line_bytes)
         part = part_from(decode(task.source, block, plan), task.source, len(block), plan)
         if part.observations is not None and plan.look_for_duplicate_keys:
             from budget_cli.records import diagnosis  # only on request
@@ -79,19 +79,21 @@ class _JsonLines:
 class _Document(_JsonLines):
     """A source that is one JSON value: a block of one line, as a newline can only stand between tokens."""
 
-    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
-        most, whole = plan.limits.max_line_bytes, b""
+    def units(self, source: Source, max_line_bytes: int, shared: bool) -> Iterator[Unit]:
+        whole = b""
         for piece in sources.pieces(source):
             whole += piece
-            if len(whole) > most:
-                raise InputProblem(source.name, f"one JSON value of more than {most:,} bytes (--max-line-bytes)")
+            if len(whole) > max_line_bytes:
+                raise InputProblem(
+                    source.name, f"one JSON value of more than {max_line_bytes:,} bytes (--max-line-bytes)"
+                )
         yield Block(source.name, whole, 0, len(whole), first=True)
 
 
 class _Parquet:
     """Row groups, each read batch by batch; pyarrow is imported once there is such a file."""
 
-    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+    def units(self, source: Source, max_line_bytes: int, shared: bool) -> Iterator[Unit]:
         from budget_cli.records import parquet
 
         yield from parquet.row_groups(source)
@@ -127,7 +129,7 @@ class _Parquet:
 class _Summary:
     """What an earlier run made of its sources: one unit."""
 
-    def units(self, source: Source, plan: Plan, shared: bool) -> Iterator[Unit]:
+    def units(self, source: Source, max_line_bytes: int, shared: bool) -> Iterator[Unit]:
         yield None
 
     def read(self, task: Task, plan: Plan) -> Summary:
@@ -143,7 +145,7 @@ JSON_LINES, DOCUMENT, PARQUET, SUMMARY = _JsonLines(), _Document(), _Parquet(), 
 # ---- blocks of lines, for `annotate`, too
 
 
-def block_of(task: Task, plan: Plan) -> Block:
+def block_of(task: Task, max_line_bytes: int) -> Block:
     """Return the bytes of a unit of lines.
 
     Raises:
@@ -152,10 +154,10 @@ def block_of(task: Task, plan: Plan) -> Block:
     if not isinstance(task.unit, int):
         assert isinstance(task.unit, Block)
         return task.unit
-    source, limit = task.source, plan.limits.max_line_bytes
+    source = task.source
     if not hasattr(_of_thread, "reader"):
         _of_thread.reader = RangeReader()  # keeps its memory
-    block: Block = _of_thread.reader.read(_bytes_of(source), source.name, task.unit, source.size or 0, limit)
+    block: Block = _of_thread.reader.read(_bytes_of(source), source.name, task.unit, source.size or 0, max_line_bytes)
     return block
 
 

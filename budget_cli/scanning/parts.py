@@ -14,6 +14,7 @@ import numpy as np
 from budget_cli.errors import UsageProblem
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Layout
 from budget_cli.ids import Key, Packed
 from budget_cli.records.columns import (
     Decoded,
@@ -95,8 +96,8 @@ def take(
         plan: of the scan.
         tally: the records that hold them; None: one per row.
     """
-    groups = groups_from(columns, plan)
-    by, tallies = _by_label(columns, groups, source, plan, tally)
+    groups = groups_from(columns, plan.layout, plan.sample)
+    by, tallies = _by_label(columns, groups, source, plan, tally) if plan.by else ({}, {})
     observations = None
     if plan.observe is not None:
         from budget_cli.evidence.observations import Observations  # which only the checks need
@@ -113,13 +114,13 @@ def sample_rewards(columns: ResponseColumns) -> RewardSample:
     return sample
 
 
-def require_few_labels(plan: Plan, number: int, labels: Iterable[Label]) -> None:
-    """Refuse to split a dump by what hardly any two of its records share.
+def require_few_labels(number: int, labels: Iterable[Label]) -> None:
+    """Refuse to split a dump by what hardly any two of its records share, unless that is the file.
 
     Raises:
         UsageProblem: there are more than MOST_LABELS labels.
     """
-    if number > MOST_LABELS and plan.by != "file":
+    if number > MOST_LABELS:
         some = ", ".join(str(label)[:20] for label in islice(labels, 3))
         few = "give a field with fewer, such as a step, or --per-prompt for a row for each prompt"
         raise UsageProblem(f"--by: more than {MOST_LABELS:,} different values ({some}, …): {few}")
@@ -129,8 +130,6 @@ def _by_label(
     columns: ResponseColumns, groups: Groups, source: str, plan: Plan, tally: Tally | None
 ) -> tuple[dict[Label, Groups], dict[Label, Tally]]:
     """Split the groups and the record counts by label."""
-    if not plan.by:
-        return {}, {}
     if plan.by == "file":
         origins = columns.length_origins(plan.fields.tokenizer)
         of_rows = Tally(groups.row_count, groups.row_count, length_origins=origins)
@@ -141,11 +140,11 @@ def _by_label(
     tallies: dict[Label, Tally] = {}
     order = np.argsort(labels.codes, kind="stable")  # one pass over the rows, however many labels there are
     codes, begins = np.unique(labels.codes[order], return_index=True)
-    require_few_labels(plan, len(codes), labels.values)
+    require_few_labels(len(codes), labels.values)
     for code, rows in zip(codes.tolist(), np.split(order, begins)[1:], strict=True):
         of_label = compact_keys(columns.select(rows))
         label = labels.values[code] if code >= 0 else None
-        by[label] = groups_from(of_label, plan)
+        by[label] = groups_from(of_label, plan.layout, plan.sample)
         lines = by[label].row_count if tally is None else np.unique(of_label.line).size
         tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(plan.fields.tokenizer))
     return by, tallies
@@ -166,10 +165,10 @@ def _add_left_out(part: Part, decoded: Decoded, plan: Plan) -> None:
         held.add((label, line))
 
 
-def groups_from(columns: ResponseColumns, plan: Plan) -> Groups:
-    """Take the moments of these responses."""
+def groups_from(columns: ResponseColumns, layout: Layout, sample: int = 0) -> Groups:
+    """Take the moments of these responses, and a sample of so many."""
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
-    groups = Groups.from_responses(plan.layout, keys, codes, columns.reward, columns.length, log_ratio, plan.sample)
+    groups = Groups.from_responses(layout, keys, codes, columns.reward, columns.length, log_ratio, sample)
     groups.row_count = rows_of(columns)
     return groups
 

@@ -90,7 +90,7 @@ def tasks(
             remote.prefetch([each.remote for each in found[at : at + remote.AHEAD] if each.remote is not None])
         begun = False
         try:
-            for unit in format_of(source, plan).units(source, plan, shared):
+            for unit in format_of(source, plan).units(source, plan.limits.max_line_bytes, shared):
                 if source in broken:
                     break
                 begun = True

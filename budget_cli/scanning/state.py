@@ -141,7 +141,8 @@ class Scan:
         for label, groups in part.by.items():
             current.by.setdefault(label, Groups(plan.layout)).merge(groups)
             self.tallies.setdefault(label, Tally()).merge(part.tallies[label])
-        require_few_labels(plan, len(self.tallies), self.tallies)
+        if plan.by != "file":
+            require_few_labels(len(self.tallies), self.tallies)
         self.tally.merge(part.tally)
         self.steps |= part.steps
         merge_named(self.has_named, part.has_named)
@@ -237,7 +238,8 @@ class Scan:
         self.tally.merge(later.tally)
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
-        require_few_labels(plan, len(self.tallies), self.tallies)
+        if plan.by != "file":
+            require_few_labels(len(self.tallies), self.tallies)
         self.steps |= later.steps
         merge_named(self.has_named, later.has_named)
         self.responses |= later.responses

@@ -53,10 +53,10 @@ def value_at(record: Any, path: Place) -> Any:
     return record
 
 
-def value_or_none(record: Any, place: Place) -> Any:
-    """Return the value at a place, unchecked; None if it is missing or null, or the place does not lead to one."""
+def field_value(record: Any, fields: Fields, name: str) -> Any:
+    """Return the value of a field, unchecked; None if it is missing or null, or its place does not lead to one."""
     try:
-        value = value_at(record, place)
+        value = value_at(record, fields.paths[name])
     except Invalid:
         return None
     return None if value is MISSING else value

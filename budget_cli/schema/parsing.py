@@ -11,14 +11,24 @@ from budget_cli.errors import UsageProblem
 from budget_cli.schema.paths import Expression, Place, Step
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str, is_condition: bool = False) -> Place:
     """Parse a path, or else a JMESPath expression.
 
+    Args:
+        text: as the user or a preset writes it.
+        is_condition: True if it says whether a sample is left out, so that what only compares is an expression, too.
+
     Raises:
-        UsageProblem: a key is empty, a bracket is not part of a `[]` after a key, or the expression is invalid.
+        UsageProblem: a key is empty, a bracket is not part of a `[]` after a key, the expression is invalid, or there
+            are bytes of the command line that are not UTF-8, which no record can contain and no result could quote.
     """
-    _require_utf8(text)
-    if re.search(r"[()|?*@&{}'`,]|\[[^\]]", re.sub(r"\\.", "", text)):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise UsageProblem(f"path {shown!r}: expected UTF-8, as in every JSON file") from None
+    bare = re.sub(r"\\.", "", text)
+    if re.search(r"[()|?*@&{}'`,]|\[[^\]]", bare) or (is_condition and re.search("[!=<>]", bare)):
         from budget_cli.schema import expressions  # and jmespath, which only expressions need
 
         expressions.require_valid(text)
@@ -39,30 +49,6 @@ def parse_place(text: str) -> Place:
     if key:  # a final backslash escaped the dot that was appended
         raise problem
     return tuple(steps)
-
-
-def parse_condition(text: str) -> Place:
-    """Parse what says whether a sample is left out: a path, or a JMESPath expression even if it only compares.
-
-    Raises:
-        UsageProblem: as for `parse_place`.
-    """
-    _require_utf8(text)
-    if re.search("[!=<>]", re.sub(r"\\.", "", text)):
-        from budget_cli.schema import expressions  # and jmespath, which only expressions need
-
-        expressions.require_valid(text)
-        return Expression(text)
-    return parse_place(text)
-
-
-def _require_utf8(text: str) -> None:
-    """Refuse what no record can contain and no result could quote: bytes of the command line that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        shown = text.encode("utf-8", "backslashreplace").decode()
-        raise UsageProblem(f"path {shown!r}: expected UTF-8, as in every JSON file") from None
 
 
 def place_text(path: Place) -> str:

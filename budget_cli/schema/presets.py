@@ -15,7 +15,7 @@ from budget_cli.schema import proposals, small_files
 from budget_cli.schema.fields import EXTRAS, KINDS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import MISSING, split_records, value_at
-from budget_cli.schema.parsing import parse_condition, parse_place, place_text
+from budget_cli.schema.parsing import parse_place, place_text
 from budget_cli.schema.paths import Place, traverses_list
 from budget_cli.schema.small_files import shown
 
@@ -66,7 +66,8 @@ class Preset(NamedTuple):
             id_file_prefix="" if self.ids_are_per_file else None,
             skip_unscored=self.skip_unscored,
             document=self.document,
-            leave_out=fields.leave_out + tuple((reason, parse_condition(place)) for reason, place in self.leave_out),
+            leave_out=fields.leave_out
+            + tuple((reason, parse_place(place, is_condition=True)) for reason, place in self.leave_out),
             empty_reason=self.empty_reason,
         )
 
@@ -175,7 +176,7 @@ def _require_places(where: str, stanza: Mapping[str, Any]) -> None:
         written_places.append(("records", stanza["records"]))
     for key, place in written_places:
         try:
-            parsed = parse_condition(place) if key.startswith("leave_out") else parse_place(place)
+            parsed = parse_place(place, is_condition=key.startswith("leave_out"))
         except UsageProblem as problem:
             raise UsageProblem(f"{where}: {key}: {problem}") from None
         if key == "prompt_id" and traverses_list(parsed):

@@ -22,7 +22,7 @@ from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
 from budget_cli.records.reader_plan import ReaderPlan, plan_for
 from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, Fields, parse_mappings
-from budget_cli.schema.parsing import parse_condition
+from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression, Step
 
 CORPUS = Path(__file__).parent / "corpus" / "lines.jsonl"
@@ -30,7 +30,7 @@ LIMIT = 1 << 20  # bytes of a line
 SLOT_KINDS = ("ID", "NUMBER", "TOKENS", "LOG_PROB", "NUMBER_ARRAY", "TOKENS_ARRAY", "SPAN")
 READ, DEFERRED = "(lines that are read)", "(lines that are deferred)"
 FLAGS = ("joins", "lenient", "keeps")
-LEFT_OUT = (("failed", parse_condition("failed")), ("where", parse_condition("!late")))
+LEFT_OUT = (("failed", parse_place("failed", is_condition=True)), ("where", parse_place("!late", is_condition=True)))
 
 
 class Kind(NamedTuple):

@@ -22,7 +22,7 @@ if not native.AVAILABLE:
 from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
 from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, UNFILLED, Fields, parse_mappings
-from budget_cli.schema.parsing import parse_condition
+from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression, Path, Step
 
 LIMIT = 64 << 20
@@ -222,9 +222,15 @@ DAMAGE = [
 ]
 LEAVE_OUT = [
     *[()] * 3,
-    (("failed", parse_condition("failed")),),
-    (("where", parse_condition("!failed")), ("long", parse_condition("response_length > `9`"))),
-    (("where", parse_condition("reward != `0`")), ("failed", parse_condition("failed || step"))),
+    (("failed", parse_place("failed", is_condition=True)),),
+    (
+        ("where", parse_place("!failed", is_condition=True)),
+        ("long", parse_place("response_length > `9`", is_condition=True)),
+    ),
+    (
+        ("where", parse_place("reward != `0`", is_condition=True)),
+        ("failed", parse_place("failed || step", is_condition=True)),
+    ),
 ]
 JUDGED = [True, True, False, None, [], {}, {"error": "Timeout"}, [0], 0, 1.5, "", "503", Raw("1e400"), Raw("NaN")]
 LINE_ENDS = [b"\r\n", b"\n\n", b" \n", b"", b" ", b"\r", b"\n "]

@@ -75,10 +75,11 @@ def command(
         if fields.preset is not None:
             raise
         preset, name = None, "none"
-    places = placement.mapped
+    places = placement.fields
     if preset is not None:
-        places, name = preset.apply_to(placement.bare).with_places(placement.places), preset.name
-    places = placement.with_kept(places)
+        places, name = preset.apply_to(placement.fields).with_places(placement.places), preset.name
+    if placement.keep:
+        places = placement.with_kept(places)
     near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
     numbers, named = detection.numeric_keys(start, preset), [one for one in EXTRAS if one in placement.named_extras]
     inventory = take_inventory(start.values, places, name, near, numbers, named)

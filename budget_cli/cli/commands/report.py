@@ -87,7 +87,7 @@ def command(
     if by is None and len(session.found) > 1 and summary_budgets is None:
         by = "file"
     label = "" if by is None else session.placement.label(by)
-    optional = [name for name in FOR_CHECKS if name not in session.placement.bare.extras]
+    optional = [name for name in FOR_CHECKS if name not in session.placement.fields.extras]
     session.placement.also_read(optional)
     session.place(optional)
     observe = observation_spec(coefficients.budgets, THRESHOLDS, at.budget_penalty_coef)
