@@ -1,6 +1,7 @@
 """The value of a line → its checked responses, or the field that is wrong and the reason."""
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from budget_cli.records.values import (
     text_digest,
     token_count,
 )
-from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, WHERE, Fields, names_for
+from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid, exact_sum, generated_texts, type_name
 from budget_cli.schema.lookup import (
     MISSING,
@@ -310,6 +311,8 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
             bad.message += f"; --field '{name}=number({place_text(path)})' counts true as 1 and false as 0"
         if isinstance(value, dict) and KINDS[canonical] == "number" and not isinstance(path, Expression):
             bad.message += _numbers_inside(value, name, path)
+        if name == "rewards" and type(value) in (int, float) and not _has_arrays(record, fields):
+            bad.message += f"; --field {shlex.quote(f'reward={place_text(path)}')} reads it as that of one response"
         raise _with_field(bad, name, path) from None
 
 
@@ -320,6 +323,11 @@ def _numbers_inside(value: dict[str, Any], name: str, path: Place) -> str:
         return ""
     several = f"; in it are {', '.join(inside)}" if len(inside) > 1 else ""
     return f"{several}; --field {name}={place_text(path)}.{inside[0]} takes {inside[0]}"
+
+
+def _has_arrays(record: dict[str, Any], fields: Fields) -> bool:
+    """True if a record holds an array over the responses to a prompt."""
+    return any(isinstance(field_value(record, fields, name), list) for name in PLURALS.values())
 
 
 def _is_boolean(value: Any) -> bool:

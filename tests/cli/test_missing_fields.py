@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,23 @@ def test_a_field_that_is_null_in_every_record_is_one_message_with_both_ways_out(
     assert done.stdout.decode().splitlines()[3] == (
         "fail      old_log_prob is null in every record: --kl-coef 0 does without it, or give --field old_log_prob=PATH"
     )
+
+
+@pytest.mark.parametrize("place", ["rewards", "score.of run"])
+def test_one_number_in_place_of_an_array_of_rewards_is_read_by_the_option_of_the_message(
+    budget_cli: Run, tmp_path: Path, place: str
+) -> None:
+    record: dict[str, Any] = {"prompt_id": 1, "log_prob": -1, "old_log_prob": -1, "response_length": 3}
+    outer, _, inner = place.partition(".")
+    (tmp_path / "a.jsonl").write_bytes(lines([record | {outer: {inner: 0.5} if inner else 0.5}] * 2))
+    given = () if place == "rewards" else ("--field", f"rewards={place}")
+    failed = budget_cli("loss", "a.jsonl", "-B", "9", *given, cwd=tmp_path)
+    _, message, remedy, does = re.split(
+        "; (?=--field)| (?=reads)|: (?=expected)", failed.stdout.decode().splitlines()[3]
+    )
+    assert (message, does) == ("expected a list, found a number", "reads it as that of one response")
+    passed = budget_cli("loss", "a.jsonl", "-B", "9", "-f", "json", *shlex.split(remedy), cwd=tmp_path)
+    assert json.loads(passed.stdout)["reward"]["mean"] == 0.5
 
 
 PARTLY: list[
