@@ -1,7 +1,7 @@
-"""One run of a command over one dump: find the files, place the fields, scan, judge, write, exit.
+"""One run of a command over one dump: find the files, place the fields, scan, judge, report, exit.
 
 A command makes a `Session` from its options, which are parsed before anything is read, and then calls these steps in
-order. What differs between commands is in the commands.
+order, writing its result before the last. What differs between commands is in the commands.
 """
 
 import dataclasses
@@ -393,7 +393,7 @@ class Session:
             FirstLengths() if scan.observations.per_prompt is None else self.placement.first_lengths,
         )
 
-    # ---- write, exit
+    # ---- report, exit
 
     def finish(self, reasons: Sequence[Reason], on_screen: bool, most: int | None = None) -> Exit:
         """Report on standard error what went wrong, except for what the result shows, and return the exit code.
