@@ -362,7 +362,9 @@ class Placement:
             return replace(mapped, document=True, records="[]")
         if is_placed and re.fullmatch(r"\.\w+\[\]", place):
             return replace(mapped, document=True, records=place.removeprefix("."))
-        given = "" if is_placed else f" {proposals.options(found)}"
+        from budget_cli.schema.guesses import options  # only for a refusal
+
+        given = "" if is_placed else f" {options(found, mapped)}"
         if place.endswith("[][]"):
             raise UsageProblem(
                 f"{where}: a JSON document with lists of records: jq -c '{place}' FILE | budget-cli loss -{given}"

@@ -255,23 +255,25 @@ def choose(
     found = f"found {', '.join(keys)}" if keys else "no record is an object"
     if not keys and any(isinstance(value, list) for value in values):
         raise UsageProblem("each line is a JSON list, not a record: try `jq -c '.[]'`, or --preset NAME")
+    from budget_cli.schema.guesses import options  # only for a refusal
+
     records = [value for value in values if isinstance(value, dict)]
     if records and (side_file := proposals.no_dump(records[0])):
         raise UsageProblem(f"this is no dump but {side_file}")
     if records and (choice := proposals.a_choice(records[0])):
-        options = proposals.options(records)
-        raise UsageProblem(f"{choice}, so no loss over these is the trainer's; if yours kept all, give {options}")
+        ways = options(records, given)
+        raise UsageProblem(f"{choice}, so no loss over these is the trainer's; if yours kept all, give {ways}")
     inside = proposals.inner_lists(records[0]) if len(records) == 1 else None
-    if inside and "PATH" in proposals.options(records):
+    if inside and "PATH" in options(records, given):
         place, inner = inside
         raise UsageProblem(
             f"the line is an object around {len(inner)} records: try"
-            f" jq -c '{place}' FILE | budget-cli loss - {proposals.options(inner)}"
+            f" jq -c '{place}' FILE | budget-cli loss - {options(inner, given)}"
         )
     nearest = f"; nearest: {', '.join(near)}" if near else ""
     raise UsageProblem(
         f"no prompt_id and reward, and no preset fits ({found}){nearest};"
-        f" give {proposals.options(records)}, or --preset NAME"
+        f" give {options(records, given)}, or --preset NAME"
     )
 
 

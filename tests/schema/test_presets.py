@@ -833,7 +833,7 @@ NONE_FITS: list[tuple[list[Any], str]] = [
     (
         [{"question": "a", "grade": 1}],
         "no prompt_id and reward, and no preset fits (found question, grade);"
-        " give --field 'prompt_id=digest(question)' --field reward=PATH, or --preset NAME",
+        " give --field 'prompt_id=digest(question)' --field reward=grade, or --preset NAME",
     ),
     (  # what one of the records lacks, the dump lacks
         [{"input": "a", "output": "b", "score": 1.0}, {"input": "a", "output": "b"}],
@@ -943,14 +943,14 @@ REFUSED: list[tuple[str, Any, str, tuple[str, ...], float]] = [  # name, content
     (
         "graded.jsonl",
         [{"problem_id": 1, "scalar_reward": r, "mean_reward": 0.5, "task": "a"} for r in (1, 0)],
-        "give --field prompt_id=problem_id --field reward=scalar_reward (or reward=mean_reward), or --preset NAME",
+        "give --field prompt_id=problem_id --field reward=scalar_reward, or --preset NAME",
         ("--field", "prompt_id=problem_id", "--field", "reward=scalar_reward"),
         0.25,
     ),
     (
         "judged.jsonl",
         [{"idx": 1, "question": "a", "score": [True, False], "pred_score": [[0.5], [1.5]]}],
-        "give --field prompt_id=idx --field 'rewards=number(score)' (or 'rewards=pred_score[*][0]'), or --preset NAME",
+        "give --field prompt_id=idx --field 'rewards=number(score)', or --preset NAME",
         ("--field", "prompt_id=idx", "--field", "rewards=number(score)"),
         0.25,
     ),

@@ -1,0 +1,208 @@
+"""Some records that no preset fits → where their fields may be, the reason, and the options that say so.
+
+Knows no bytes. Guesses are shown, never applied. A guess is `sure` or `likely` only where its name and its
+values agree.
+"""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from budget_cli.schema.fields import KINDS, Fields, singular
+from budget_cli.schema.guessed_numbers import length_guesses, log_prob_guesses, reward_guesses
+from budget_cli.schema.guessed_prompts import (
+    FEWEST,
+    Guess,
+    id_rank,
+    may_be_id,
+    prompt_guesses,
+    step_guess,
+    step_of,
+    with_step,
+)
+from budget_cli.schema.leaves import Leaf, leaves, of_responses
+from budget_cli.schema.parsing import place_text
+from budget_cli.schema.proposals import quoted
+
+PATH = "PATH"
+LISTS = {  # of one response, whatever is in them
+    *("messages", "turn", "turns", "choices", "tool", "tools", "calls", "step", "steps", "nodes", "conversation"),
+    *("token", "tokens", "move", "moves", "hop", "hops", "action", "actions", "per", "logprobs"),
+}
+
+
+class Guesses(NamedTuple):
+    """What is guessed of some records."""
+
+    guesses: tuple[Guess, ...]  # by field, the best of each first
+    remarks: tuple[str, ...]  # on what is not known, and why
+    weights: tuple[str, ...] = ()  # names that --reward-weights may take
+    median_length: int | None = None  # tokens
+
+    def best(self, field: str) -> Guess | None:
+        """Return the guess of a field that stands in the command; None if there is none."""
+        return next((each for each in self.guesses if singular(each.field) == field and each.is_confident), None)
+
+    def unsure(self, field: str) -> list[Guess]:
+        """Return what a field may be, where none of it is confident."""
+        found = [each for each in self.guesses if singular(each.field) == field]
+        return [] if any(each.is_confident for each in found) else found
+
+    def doubted(self, why: str) -> "Guesses":
+        """Return the same, none of it confident."""
+        guesses = (each._replace(confidence="possible", reason=f"{each.reason}; {why}") for each in self.guesses)
+        return self._replace(guesses=tuple(guesses), median_length=None)
+
+
+def guess(records: Sequence[Mapping[str, Any]], known: Collection[str] = ()) -> Guesses:
+    """Guess the places of all fields that are not known.
+
+    Args:
+        records: the first of a dump.
+        known: fields that the user, a preset or their canonical names place, and for which nothing is guessed.
+    """
+    found = leaves(records)
+    if not found:
+        return Guesses((), ())
+    step = step_of(found)
+    prompts, prompt_remarks = prompt_guesses(found, step)
+    groups = _keys(prompts, found, step) if len(records) >= FEWEST else None
+    best = _of_one(found, groups)
+    if best.best("reward") is None:
+        several = max((_of_several(found, each) for each in _containers(found)), key=_worth, default=best)
+        if several.best("reward") is not None:
+            best = (
+                several if groups is None else several.doubted("the records of a prompt seem to be one response each")
+            )
+            prompts, prompt_remarks = (prompts, prompt_remarks) if groups is not None else _of_lines(found)
+    guesses, remarks = list(best.guesses), list(best.remarks)
+    if "prompt_id" not in known:
+        steps = (
+            step_guess(step) if any(each.field == "prompt_id" and each.option == "--field" for each in prompts) else []
+        )
+        guesses = [*prompts, *guesses, *([] if "step" in known else steps)]
+        remarks = [*prompt_remarks, *remarks]
+    guesses = [each for each in guesses if singular(each.field) not in known]
+    remarks = [each for each in remarks if not {*each.partition(":")[0].split(", ")} <= {*known}]
+    return Guesses(tuple(guesses), tuple(remarks), best.weights, best.median_length)
+
+
+def _of_one(found: Sequence[Leaf], groups: Sequence[Hashable] | None) -> Guesses:
+    rewards, remarks, weights = reward_guesses(found, groups)
+    lengths, length_remarks = length_guesses(found)
+    log_probs, log_prob_remarks = log_prob_guesses(found)
+    guesses = [*rewards, *log_probs, *lengths]
+    remarks = [*remarks, *log_prob_remarks, *length_remarks]
+    return Guesses(tuple(guesses), tuple(remarks), tuple(weights), _median(found, lengths, log_probs))
+
+
+def _of_several(found: Sequence[Leaf], container: str) -> Guesses:
+    """Guess of records that hold all responses to a prompt, in a list of objects or in arrays."""
+    within = of_responses(found, container)
+    if not within:
+        return Guesses((), ())
+    sizes = next(leaf.values for leaf in found if place_text(leaf.path) == container)
+    lines = [i for i, value in enumerate(sizes) for _ in (value if isinstance(value, list) else ())]
+    return _of_one(within, lines)
+
+
+def _worth(guesses: Guesses) -> tuple[bool, int]:
+    """Prefer what has a reward, and then what has more fields."""
+    return guesses.best("reward") is not None, sum(
+        guesses.best(field) is not None for field in ("log_prob", "old_log_prob", "response_length")
+    )
+
+
+def _containers(found: Sequence[Leaf]) -> list[str]:
+    """List the places whose lists may hold a value for each response to a prompt."""
+    names = []
+    for leaf in found:
+        if leaf.says(LISTS) or len(leaf.path) != 1 or not leaf.is_everywhere:
+            continue
+        lists = all(isinstance(value, list) and value for value in leaf.present)
+        if lists and any(len(value) > 1 for value in leaf.present):
+            names.append(place_text(leaf.path))
+    return names
+
+
+def _of_lines(found: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
+    """Guess the prompts of records that hold all responses to one: each is a prompt, whatever its id."""
+    flat = [leaf for leaf in found if not any(step.each for step in leaf.path)]
+    ids = [
+        (rank, leaf)
+        for leaf in flat
+        if may_be_id(leaf) and (rank := id_rank(leaf)) and len(leaf.counts) == len(leaf.values)
+    ]
+    if ids:
+        rank, leaf = max(ids, key=lambda each: each[0])
+        reason = "named like a prompt's id, another one in each record, which holds all responses to a prompt"
+        return [Guess("prompt_id", "--field", leaf.place, "sure" if rank == 2 else "likely", reason)], []
+    return [Guess("prompt_id", "--group", "line", "likely", "each record holds several responses")], []
+
+
+def _keys(prompts: Sequence[Guess], found: Sequence[Leaf], step: Leaf | None) -> list[Hashable] | None:
+    """Return what makes the prompt of each record by the best guess; None if none is confident."""
+    best = next((each for each in prompts if each.is_confident), None)
+    if best is None:
+        return None
+    rows = len(found[0].values)
+    if best.option == "--group-size":
+        return [i // int(best.value) for i in range(rows)]
+    leaf = next((leaf for leaf in found if best.value in (leaf.place, f"digest({leaf.expression})")), None)
+    return None if leaf is None else with_step(leaf, step)
+
+
+def _median(found: Sequence[Leaf], lengths: Sequence[Guess], log_probs: Sequence[Guess]) -> int | None:
+    """Return the median length, of the best guess or else of the lists of log-probs; None if neither is known."""
+    best = next((each for each in (*lengths, *log_probs) if each.is_confident), None)
+    for leaf in found:
+        if best is not None and best.value in (leaf.place, f"length({leaf.expression})", f"kept({leaf.expression})"):
+            if best.value.startswith("kept("):
+                sizes = [sum(value) for value in leaf.present]
+            else:
+                sizes = [int(value) if not isinstance(value, list) else len(value) for value in leaf.present]
+                if best in log_probs and not leaf.are_number_lists:
+                    return None
+            return sorted(sizes)[len(sizes) // 2] if sizes else None
+    return None
+
+
+def flags(found: Guesses, missing: Collection[str], given: Fields) -> list[tuple[str, str]]:
+    """Return the options, each with its value, that say where all missing fields are, or do without them.
+
+    Where the prompt or the reward is not known for sure, that is the first of what it may be, or `PATH`.
+
+    Args:
+        found: what is guessed.
+        missing: the required fields that nothing places yet.
+        given: says whether log-probs and lengths are needed.
+    """
+    chosen: list[tuple[str, str]] = []
+    for name in ("prompt_id", "reward"):
+        best = found.best(name) or next(iter(found.unsure(name)), None)
+        if best is not None:
+            chosen.append(_flag(best))
+        elif name in missing:
+            chosen.append(("--field", f"{name}={PATH}"))
+    log_probs = [each for name in ("log_prob", "old_log_prob") if (each := found.best(name)) is not None]
+    chosen += map(_flag, log_probs)
+    length = found.best("response_length")
+    chosen += [_flag(each) for each in (length, found.best("step")) if each is not None]
+    absent = {name for name in ("log_prob", "old_log_prob") if name in missing and found.best(name) is None}
+    if absent and given.needs_log_probs:
+        chosen.append(("--kl-coef", "0"))
+    if "response_length" in missing and length is None and found.median_length is None and given.needs_length:
+        chosen.append(("--budget-penalty-coef", "0"))
+    return chosen
+
+
+def _flag(best: Guess) -> tuple[str, str]:
+    return best.option, f"{best.field}={best.value}" if best.option == "--field" else best.value
+
+
+def options(records: Sequence[Mapping[str, Any]], given: Fields) -> str:
+    """Write the options that would read some records of which no field is placed yet: `--field prompt_id=qid …`."""
+    found = guess(records)
+    required = [name for name in KINDS if given.required(name) and not (name == "prompt_id" and given.group)]
+    written = " ".join(f"{option} {quoted(value)}" for option, value in flags(found, required, given))
+    others = [quoted(_flag(each)[1]) for name in ("prompt_id", "reward") for each in found.unsure(name)[1:3]]
+    return written + (f" (or {', '.join(others)})" if others else "")
