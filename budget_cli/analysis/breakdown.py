@@ -28,7 +28,7 @@ def rows_by_label(
     in_order: bool = False,
 ) -> list[Row]:
     """Return one row per label, in the order of `ordered`, or as they come if `in_order`."""
-    labels = list(by) if in_order else ordered(by)
+    labels = ordered(by, in_order)
     losses = [compute_loss(by[label], coefficients, tallies[label], aggregate) for label in labels]
     return [
         Row(label, loss, tuple(gate.evaluate(number_at(loss, gate.path)) for gate in gates))
@@ -36,9 +36,9 @@ def rows_by_label(
     ]
 
 
-def ordered(labels: Iterable[Label]) -> list[Label]:
-    """Sort labels: numbers before texts, `step 2` before `step 10`, and None last."""
-    return sorted(labels, key=_rank)
+def ordered(labels: Iterable[Label], in_order: bool = False) -> list[Label]:
+    """Sort labels: numbers before texts, `step 2` before `step 10`, and None last; files stay `in_order`."""
+    return list(labels) if in_order else sorted(labels, key=_rank)
 
 
 _DECIMAL = re.compile(r"-?\d+(\.\d+(e[-+]\d+)?|e[-+]\d+)")  # a number that is not whole

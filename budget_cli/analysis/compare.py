@@ -28,7 +28,7 @@ from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
-from budget_cli.records.columns import Tally
+from budget_cli.records.columns import Label, Tally
 
 SCHEMA = "budget-cli/compare/1"
 ROUNDING = 1e-30  # of two ratios, a difference that may be rounding alone
@@ -107,6 +107,13 @@ class Comparison(NamedTuple):
 
 
 QUANTITIES = tuple(name for name, kind in Comparison.__annotations__.items() if kind is Difference)
+
+
+class Row(NamedTuple):
+    """The comparison of the responses with one label."""
+
+    key: Label
+    comparison: Comparison
 
 
 class Pairing(NamedTuple):

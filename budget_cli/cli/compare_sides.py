@@ -4,13 +4,15 @@ import inspect
 from collections.abc import Collection, Sequence
 
 from budget_cli.analysis import compare, verdict
-from budget_cli.analysis.compare import Comparison, Moved, Order
+from budget_cli.analysis.breakdown import ordered
+from budget_cli.analysis.compare import Comparison, Moved, Order, Row
 from budget_cli.analysis.earlier_result import EarlierResult, from_result
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthSource, compute_loss, length_source
 from budget_cli.analysis.verdict import Reason
 from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.session import ScanSpec, Session, counted_twice
 from budget_cli.errors import InputProblem, UsageProblem
+from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
 from budget_cli.records.columns import Tally
 from budget_cli.rendering.compare import Side as ShownSide
@@ -32,6 +34,7 @@ class Side:
         """
         self.name, self.session = without_secrets(name), session
         self.earlier: EarlierResult | None = None
+        self.by: str | None = None  # the label of the scan
         self.problems: list[str] = []
         self.only_here: list[Key] = []
         session.find([name])
@@ -50,12 +53,21 @@ class Side:
                 f"{self.name}: this is a result of budget-cli {command}: expected a dump, or a result of loss"
             )
 
-    def read(self, at: Coefficients) -> None:
-        """Scan the dump for a comparison at these coefficients; an earlier result has been read already."""
+    def read(self, at: Coefficients, by: str | None = None) -> None:
+        """Scan the dump for a comparison at these coefficients, by this label; an earlier result was read already.
+
+        Raises:
+            UsageProblem: an earlier result is to be split.
+        """
+        if by == "file":
+            raise UsageProblem("--by file: the files of two dumps are not the same: give a field, such as a step")
+        if by is not None and self.earlier is not None:
+            raise UsageProblem(f"--by {by}: {self.name} is a result, which holds no records: give the dump itself")
         if self.earlier is None:
+            self.by, label = by, "" if by is None else self.session.placement.label(by)
             self.session.place()
             budgets = () if at.token_budget is None else (at.token_budget,)
-            self.session.scan(budgets, ScanSpec(if_penalised=counted_twice(at.budget_penalty_coef)))
+            self.session.scan(budgets, ScanSpec(by=label, if_penalised=counted_twice(at.budget_penalty_coef)))
             self.problems = self.session.problems
 
     @property
@@ -76,7 +88,7 @@ class Side:
     def reasons(self) -> list[Reason]:
         """Return why this side makes the verdict fail."""
         if self.earlier is None:
-            reasons = self.session.reasons()
+            reasons = [*self.session.reasons(), *self.session.no_label(self.by)]
         else:
             reasons = verdict.reasons_to_fail(self.tally, [], self.problems, self.session.allowance)
         return [
@@ -167,6 +179,17 @@ def compare_sides(
     comparison, moved = _compared(base, new, coefficients, aggregate, order, top)
     left_out = compare.left_out_counts(base.tally.left_out, new.tally.left_out)
     return comparison._replace(left_out=left_out), moved
+
+
+def compare_labels(base: Side, new: Side, coefficients: Coefficients, aggregate: Aggregate) -> list[Row]:
+    """Compare the sides label by label; a label of one side alone has nothing on the other."""
+    of_base, of_new = base.session.scanned.by, new.session.scanned.by
+    rows = []
+    for label in ordered(dict.fromkeys((*of_base, *of_new))):
+        empty = Groups(base.session.scanned.groups.layout)
+        one, two = of_base.get(label, empty), of_new.get(label, empty)
+        rows.append(Row(label, compare.compare_groups(one, two, compare.pair(one, two), coefficients, aggregate)))
+    return rows
 
 
 def _compared(

@@ -69,6 +69,20 @@ def require_lines(found: Sequence[Source], purpose: str) -> None:
             raise UsageProblem(f"{source.name}: this is Parquet: {reason}")
 
 
+def content_of(option: str, path: str, most: int) -> bytes:
+    """Read a small file that an option names.
+
+    Raises:
+        UsageProblem: it cannot be read, or has more than `most` bytes.
+    """
+    from budget_cli.schema import small_files
+
+    try:
+        return small_files.read(path, most)
+    except OSError as error:
+        raise UsageProblem(f"{option} {path}: cannot be read: {error.strerror}") from None
+
+
 def summary_headers(found: Sequence[Source]) -> dict[str, dict[str, Any]]:
     """Read the header of each summary among the sources, by its name."""
     summaries = [source for source in found if source.kind is Kind.SUMMARY]

@@ -98,7 +98,14 @@ def _numbers(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in number_names(kind) if name.startswith(incomplete)]
 
 
-def _labels(incomplete: str) -> list[str]:
+def _numbers_of_prompts(incomplete: str) -> list[str]:
+    from budget_cli.analysis.loss import Prompt
+
+    return [name for name in Prompt._fields if name.startswith(incomplete) and name != "prompt_id"]
+
+
+def labels(incomplete: str) -> list[str]:
+    """Complete what `--by` can name besides the fields of the records."""
     from budget_cli.schema.fields import EXTRAS
 
     known = ["file", *(name for name, kind in EXTRAS.items() if kind == "label" and name != "by")]
@@ -391,6 +398,29 @@ PerPrompt = Annotated[
         help="Also report the numbers of every prompt; in csv and markdown, only these.",
     ),
 ]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        "--top",
+        min=1,
+        metavar="N",
+        show_default=False,
+        rich_help_panel="Output",
+        help="Of the prompts, report only the first N, by --sort. Implies --per-prompt.",
+    ),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="[-]NAME",
+        show_default=False,
+        rich_help_panel="Output",
+        autocompletion=_numbers_of_prompts,
+        help="Order the prompts by a number of theirs, such as length_mean, the largest first, or with - before it the"
+        " smallest. Implies --per-prompt. Default: loss, where --top or the table orders them.",
+    ),
+]
 By = Annotated[
     str | None,
     typer.Option(
@@ -398,8 +428,9 @@ By = Annotated[
         metavar="FIELD|file",
         show_default=False,
         rich_help_panel="Output",
-        autocompletion=_labels,
-        help="Also report the numbers for each value of a field, as in --by step, or for each file.",
+        autocompletion=labels,
+        help="Also report the numbers for each value of a field, as in --by step, of several fields (task,step), or for"
+        " each file.",
     ),
 ]
 Each = Annotated[

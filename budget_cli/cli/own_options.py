@@ -87,6 +87,18 @@ class CheckOptions(Bundle):
         str | None,
         typer.Option(metavar="CODE", show_default=False, help="Explain a check (or all) and exit."),
     ] = None
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="FIELD|file",
+            show_default=False,
+            rich_help_panel="Output",
+            autocompletion=options.labels,
+            help="Also check the responses of each value of a field apart, of several fields (task,step), or of each"
+            " file. What only such a row has fails the run, too.",
+        ),
+    ] = None
 
 
 CheckFormatOption = Annotated[CheckFormat, typer.Option("--format", "-f", help="Output format.")]
@@ -133,6 +145,7 @@ class CompareOptions(Bundle):
         CompareFormat,
         typer.Option("--format", "-f", rich_help_panel="Output", help="Output format."),
     ] = CompareFormat.TABLE
+    by: options.By = None
     precision: options.Precision = 4
 
 
@@ -233,6 +246,7 @@ class SweepOptions(Bundle):
         bool,
         typer.Option("--all-numbers", help="In json, jsonl, csv and markdown: every number of the loss for each cell."),
     ] = False
+    by: options.By = None
 
     def as_typed(self, context: typer.Context) -> "SweepOptions":
         """Return the options, with B and β from the command line only if --suggest or an overlong buffer is given."""
@@ -255,6 +269,8 @@ class SweepOptions(Bundle):
         axes = self.token_budget, self.budget_penalty_coef, self.max_response_length, self.overlong_buffer
         if any(axis is not None for axis in axes):
             raise UsageProblem("--suggest chooses budgets and β itself: leave out -B, --beta and the overlong buffer")
+        if self.by is not None:
+            raise UsageProblem("--by: --suggest chooses for the whole dump: select the records of one row by --where")
 
     def overlong(self) -> "grid.Overlong | None":
         """Return the budgets and β that DAPO's overlong buffer amounts to; None without one.

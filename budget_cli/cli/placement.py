@@ -22,6 +22,7 @@ from budget_cli.schema.fields import (
     UNUSABLE,
     WHERE,
     Fields,
+    as_expression,
     parse_mappings,
     reward_names,
     singular,
@@ -160,15 +161,17 @@ class Placement:
         if by == "file":
             return by
         if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may map
-            self.fields = replace(self.fields, extras=(by,), by=by)
+            self.also_read([by])
+            self.fields = replace(self.fields, by=by)
             return by
         try:
-            place = parse_place(by)
+            place = _place_of_label(by)
         except UsageProblem as problem:
-            raise UsageProblem(f"--by {by}: expected file or the place of a field: {problem}") from None
-        self.fields = replace(
-            self.fields, places=tuple({**self.fields.paths, LABEL: place}.items()), extras=(LABEL,), by=LABEL
-        )
+            raise UsageProblem(
+                f"--by {by}: expected file, the place of a field, or several places: {problem}"
+            ) from None
+        self.also_read([LABEL])
+        self.fields = replace(self.fields, places=tuple({**self.fields.paths, LABEL: place}.items()), by=LABEL)
         return LABEL
 
     def also_read(self, names: Collection[str]) -> None:
@@ -415,6 +418,20 @@ class Placement:
         if self.named >= {"prompt_id", "reward"}:
             return None
         return detection.detect_preset(start, known, self.fields, some_mapped=bool(self.named))
+
+
+def _place_of_label(by: str) -> Place:
+    """Parse the place of a label, or several with commas between them, whose values are one label, as in `math/3`.
+
+    Raises:
+        UsageProblem: one of them is no place.
+    """
+    names = re.split(r"(?<!\\),", by)
+    if len(names) == 1 or re.search(r"[(\[{`'\"|&]", by):
+        return parse_place(by)
+    if "file" in names:
+        raise UsageProblem("file cannot be joined with a field: give one of them")
+    return parse_place(f"[{', '.join(as_expression(parse_place(name.strip())) for name in names)}]")
 
 
 def _common_folder(found: Sequence[Source]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from budget_cli import native
 from budget_cli.analysis import gates, verdict
-from budget_cli.analysis.loss import Coefficients, Loss, length_source, number_names
+from budget_cli.analysis.loss import Coefficients, Loss, compute_loss, length_source, number_names
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Allowance, Reason
 from budget_cli.cli import console, inputs
@@ -34,7 +34,7 @@ from budget_cli.cli.progress import progress_over
 from budget_cli.errors import Exit, UsageProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.records.columns import FIRST_TEN, LISTED, Rejection, RejectionLimit
+from budget_cli.records.columns import FIRST_TEN, LISTED, Label, Rejection, RejectionLimit
 from budget_cli.records.first_lengths import FirstLengths
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan
@@ -62,6 +62,7 @@ class ScanSpec:
     by: str = ""  # name of the label of --by, from `Placement.label`
     sample: int = 0  # responses to keep, from a sample of the prompts
     observe: "ObservationSpec | None" = None  # for the checks
+    observe_labels: bool = False  # True to observe the responses of each label apart, too
     keep: RejectionLimit = FIRST_TEN
     verbose_keeps_all: bool = True
     duplicate_keys: bool = False
@@ -179,6 +180,7 @@ class Session:
             spec.by,
             spec.sample,
             observe=observe,
+            observe_labels=bool(spec.by) and spec.observe_labels,
             look_for_duplicate_keys=spec.duplicate_keys,
             keep_responses=spec.keep_responses,
             named=tuple(name for name in self.fields.extras if name in self.placement.named_extras),
@@ -211,7 +213,7 @@ class Session:
                 self._found_out.append(f"the rewards already hold a penalty of {penalty}: {if_penalised}")
         self.placement.require_named(result.has_named)
         responses = result.without_rollout
-        if LABEL in self.fields.extras:
+        if LABEL in self.fields.extras and not result.observed:
             _join_labels(result)
         if responses:
             result.notes.append(f"{counted(responses, 'record')} without a rollout_id: each is a response of its own")
@@ -337,12 +339,15 @@ class Session:
         """Return why the verdict fails, apart from gates and findings."""
         return verdict.reasons_to_fail(self.scanned.tally, self.scanned.rejections, self.problems, self.allowance)
 
+    def no_label(self, by: str | None) -> list[Reason]:
+        """Return why `--by` makes the verdict fail: no record has its field."""
+        missing = by is not None and self.scanned.groups.responses and set(self.scanned.by) == {None}
+        return [Reason("result", f"--by {by}: no record has this field")] if missing else []
+
     def loss_reasons(self, loss: Loss, by: str | None = None) -> list[Reason]:
         """Return why a loss makes the verdict fail: no record has the field of `--by`, or the numbers overflow."""
-        reasons = []
-        if by is not None and loss.responses and set(self.scanned.by) == {None}:
-            reasons.append(Reason("result", f"--by {by}: no record has this field"))
-        return [*reasons, TOO_LARGE] if loss.loss is None and loss.responses else reasons
+        too_large = loss.loss is None and loss.responses
+        return [*self.no_label(by), *([TOO_LARGE] if too_large else [])]
 
     def rejections(self, most: int | None = None) -> list[Rejection]:
         """Return the first rejections to show; none if a single reason covers all of them."""
@@ -392,6 +397,38 @@ class Session:
             scan.later_prompts,
             FirstLengths() if scan.observations.per_prompt is None else self.placement.first_lengths,
         )
+
+    def check_inputs_by_label(self, whole: "CheckInput", in_order: bool) -> "Iterator[tuple[Label, CheckInput]]":
+        """Yield the input of the checks for the responses with each label.
+
+        Args:
+            whole: that of all responses.
+            in_order: True to leave the labels in the order of the input, as files are.
+        """
+        from budget_cli.analysis.breakdown import ordered
+        from budget_cli.analysis.penalty_in_reward import fit_penalty
+
+        scan = self.scanned
+        for label in ordered(scan.observed, in_order):
+            counters, per_prompt = scan.observed[label].counters, scan.observed[label].per_prompt
+            yield (
+                label,
+                whole._replace(
+                    loss=compute_loss(scan.by[label], whole.loss.coefficients, scan.tallies[label]),
+                    groups=scan.by[label],
+                    counters=counters,
+                    per_prompt=per_prompt,
+                    tally=scan.tallies[label],
+                    rejections=(),
+                    left_out=(),
+                    first_rows=scan.first_rows_by[label],
+                    penalty=fit_penalty(counters.reward_sample, whole.threshold("penalty-in-reward.values")),
+                    doubts=(),
+                    recurring=0,
+                    later_prompts=0,
+                    first_lengths=FirstLengths(),
+                ),
+            )
 
     # ---- report, exit
 

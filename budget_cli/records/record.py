@@ -275,12 +275,18 @@ def _read_extra(value: Any, name: str, fields: Fields) -> Any:
             elif traverses_list(place):
                 value = value[-1]  # the label of the last of several turns
             else:
-                value = composite(value)
+                value = _composite_label(value) if name == "by" else composite(value)
         if kind == "number":
             return finite_number(value)
-        return label(value) if name == "by" else prompt_id(value)
+        return label(value) if name == "by" and value is not None else prompt_id(value)
     except Invalid:
         return None
+
+
+def _composite_label(values: list[Any]) -> Any:
+    """Join values into one label, as in `math/true/0.7`, with null for one that is not there; None if none is."""
+    there = [value for value in values if value is not None]
+    return "/".join("null" if value is None else part_of_id(label(value)) for value in values) if there else None
 
 
 def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, check: Callable[[Any], Any]) -> Any:

@@ -9,16 +9,18 @@ from typing import Any
 from budget_cli.analysis.checks.catalogue import CHECKS, TOPICS, Check
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
 from budget_cli.analysis.checks.run import SCHEMA, CheckRun
-from budget_cli.analysis.checks.verdict import CheckResult
+from budget_cli.analysis.checks.verdict import CheckResult, LabelRun
 from budget_cli.analysis.numbers import counted
-from budget_cli.rendering.formats import as_dict, json_document, utf8
+from budget_cli.rendering.formats import as_dict, json_document, utf8, utf8_key
 from budget_cli.rendering.github import Annotation, workflow_commands
 from budget_cli.rendering.junit import Case, joined, xml
-from budget_cli.rendering.safe import for_markdown, for_terminal
+from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
 from budget_cli.rendering.text import PASS, WIDTH, Line, Piece, failures
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
+LABEL = 20  # characters of a label
+ROWS = 30  # of labels on the screen
 TEXT = 600  # characters of a sentence that may contain strings of the data
 
 
@@ -26,7 +28,29 @@ def screen(result: CheckResult, verbose: bool) -> Iterator[Line]:
     """Yield each finding with its location, why it matters and what to do; then the verdict."""
     for finding in result.run.findings:
         yield from _finding(finding, result.sources, verbose)
+    yield from _rows(result)
     yield from _closing(result)
+
+
+def _rows(result: CheckResult) -> Iterator[Line]:
+    """Yield one row per label: how much it holds, and the codes of its findings."""
+    if not result.rows:
+        return
+    yield []
+    yield [Piece(f"{for_terminal('by ' + (result.by or ''), LABEL):<{LABEL}}{'prompts':>9}{'n':>9}  findings", "bold")]
+    for row in result.rows[:ROWS]:
+        name = end_for_terminal("(none)" if row.key is None else str(row.key), LABEL - 1)
+        counts = f"{name:<{LABEL}}{row.loss.prompts:>9,}{row.loss.responses:>9,}  "
+        found = row.run.findings
+        worst = max((one.rank for one in found), default=Severity.info)
+        codes = wrap(", ".join(one.code for one in found) or "none", WIDTH - len(counts), break_on_hyphens=False)
+        style = STYLES[worst.name] if found else "dim"
+        for number, line in enumerate(codes):
+            yield [Piece(" " * len(counts) if number else counts), Piece(line, style)]
+    if len(result.rows) > ROWS:
+        yield [Piece(f"… {len(result.rows) - ROWS:,} more: --format json has them all", "dim")]
+    if not result.run.findings:
+        yield []
 
 
 def _finding(finding: Finding, sources: Sequence[str], verbose: bool) -> Iterator[Line]:
@@ -113,11 +137,10 @@ def _closing(result: CheckResult) -> Iterator[Line]:
 def json(result: CheckResult) -> bytes:
     """Return one JSON object, which can be the baseline of a later run."""
     run, loss = result.run, result.loss
-    counts = Counter(finding.severity for finding in run.findings)
     document = {
         "schema": SCHEMA,
         "status": result.status,
-        "counts": {severity: counts[severity] for severity in STYLES},
+        "counts": _counts(run.findings),
         "findings": [_as_dict(finding) for finding in run.findings],
         "coefficients": {
             "token_budget": loss.coefficients.token_budget,
@@ -137,7 +160,24 @@ def json(result: CheckResult) -> bytes:
         "reasons": [utf8(reason.text) for reason in result.reasons],
         "incomplete": [utf8(problem) for problem in result.incomplete],
     }
+    if result.by is not None:
+        document["by"] = [_row(row) for row in result.rows]
     return json_document(document)
+
+
+def _row(row: LabelRun) -> dict[str, Any]:
+    return {
+        "key": utf8_key(row.key),
+        "prompts": row.loss.prompts,
+        "responses": row.loss.responses,
+        "counts": _counts(row.run.findings),
+        "findings": [_as_dict(finding) for finding in row.run.findings],
+    }
+
+
+def _counts(findings: Sequence[Finding]) -> dict[str, int]:
+    counts = Counter(finding.severity for finding in findings)
+    return {severity: counts[severity] for severity in STYLES}
 
 
 def _penalty(run: CheckRun) -> dict[str, Any] | None:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved
+from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved, Row
 from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import LengthSource, Records
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
 from budget_cli.ids import Key
 from budget_cli.records.columns import Rejection, Tally
+from budget_cli.rendering.breakdown import NO_LABEL
 from budget_cli.rendering.formats import (
     as_dict,
     gates_table,
@@ -18,6 +19,7 @@ from budget_cli.rendering.formats import (
     rejections_as_dicts,
     rounded,
     utf8,
+    utf8_key,
 )
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
 from budget_cli.rendering.text import PASS, Line, Piece, failures, figure, gates_hold, left_out, listed, rejected
@@ -25,6 +27,8 @@ from budget_cli.rendering.text import PASS, Line, Piece, failures, figure, gates
 LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
 SHARES = ("over_budget", "zero_variance")
 CLEAR = 2.0  # standard errors
+LABEL = 20  # characters of a label
+ROWS = 30  # of labels on the screen
 
 
 class Side(NamedTuple):
@@ -46,6 +50,8 @@ def screen(
     reasons: Sequence[Reason],
     gates: Sequence[GateResult],
     precision: int,
+    by: str | None = None,
+    rows: Sequence[Row] | None = None,
 ) -> Iterator[Line]:
     """Yield the lines of the screen."""
     base, new = sides
@@ -66,6 +72,8 @@ def screen(
     if any(_is_clear(getattr(comparison, name)) for name in QUANTITIES):
         yield [Piece(f"  {'':<50}* beyond two standard errors", "dim")]
     yield []
+    if rows is not None:
+        yield from _by_label(rows, by, precision)
     if moved:
         yield [Piece(f"  moved most by {order:<10}{'n':>9}{'loss':>11}{'reward':>9}{'length':>9}", "bold")]
         for prompt in moved:
@@ -80,6 +88,28 @@ def screen(
         yield from left_out(side.tally.left_out)
         yield from rejected(side.rejections, side.tally.rejected)
     yield from _verdict(sides, reasons, gates)
+
+
+def _by_label(rows: Sequence[Row], by: str | None, precision: int) -> Iterator[Line]:
+    """Yield one row per label: the responses of both dumps, and three differences with their standard errors."""
+    heads = "".join(
+        f"{name:>{width}}" for name, width in (("n", 14), ("loss", 11), ("", 11), ("reward", 9), ("length", 9))
+    )
+    yield [Piece(f"  {for_terminal('by ' + (by or ''), LABEL):<{LABEL}}{heads}", "bold")]
+    for key, each in rows[:ROWS]:
+        name = end_for_terminal(NO_LABEL if key is None else str(key), LABEL - 1)
+        se = "" if each.loss.se is None else f" ± {figure(each.loss.se, precision)}"
+        clear = any(_is_clear(one) for one in (each.loss, each.reward, each.length))
+        yield [
+            Piece(f"  {name:<{LABEL}}{f'{each.responses.base:,}, {each.responses.new:,}':>14}"),
+            Piece(f"{_signed(each.loss.delta, precision):>11}{se:>11}", "bold yellow" if _is_clear(each.loss) else ""),
+            Piece(f"{_signed(each.reward.delta, 2):>9}", "bold yellow" if _is_clear(each.reward) else ""),
+            Piece(f"{_signed(each.length.delta, 0):>9}", "bold yellow" if _is_clear(each.length) else ""),
+            Piece(" *" if clear else "", "bold yellow"),
+        ]
+    if len(rows) > ROWS:
+        yield [Piece(f"  … {len(rows) - ROWS:,} more: --format json has them all", "dim")]
+    yield []
 
 
 def _compared(comparison: Comparison) -> str:
@@ -134,6 +164,7 @@ def json(
     status: str,
     gates: Sequence[GateResult],
     precision: int,
+    rows: Sequence[Row] | None = None,
 ) -> bytes:
     """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
     body = rounded(as_dict(comparison._replace(left_out={})), precision)
@@ -160,6 +191,12 @@ def json(
             "rejections": rejections_as_dicts(side.rejections),
             "incomplete": [utf8(problem) for problem in side.incomplete],
         }
+    if rows is not None:
+        result["by"] = []
+        for label, of_label in rows:
+            numbers = rounded(as_dict(of_label._replace(left_out={})), precision)
+            kept = {name: numbers[name] for name in ("pairing", "prompts", "responses", *QUANTITIES)}
+            result["by"].append({"key": utf8_key(label), **kept})
     return json_document(result)
 
 
@@ -170,6 +207,7 @@ def markdown(
     status: str,
     gates: Sequence[GateResult],
     precision: int,
+    labels: Sequence[Row] | None = None,
 ) -> bytes:
     """Return a table of the quantities, one of the prompts that moved most, and one of the gates."""
     base, new = (for_markdown(side.name) for side in sides)
@@ -179,5 +217,14 @@ def markdown(
     if moved:
         text += "\n" + markdown_table(
             Moved._fields, ([rounded(value, precision) for value in prompt] for prompt in moved)
+        )
+    if labels is not None:
+        text += "\n" + markdown_table(
+            ("key", "quantity", *Difference._fields),
+            (
+                (NO_LABEL if key is None else key, LABELS[name], *(rounded(n, precision) for n in getattr(each, name)))
+                for key, each in labels
+                for name in QUANTITIES
+            ),
         )
     return (text + gates_table(gates)).encode("utf-8", "backslashreplace")

@@ -1,6 +1,5 @@
 """A loss, or its prompts → the screen, JSON, CSV, Markdown, annotations of GitHub and test cases of JUnit."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names, per_prompt_losses, phantom_prompts
 from budget_cli.analysis.numbers import counted
+from budget_cli.analysis.prompt_order import PromptOrder
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Histogram, length_histogram
@@ -194,8 +194,8 @@ def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence
 
 
 def prompts_screen(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
-    """Yield one row per prompt for the first few, in order of falling loss."""
-    ranked = sorted(prompts, key=lambda prompt: -prompt.loss if prompt.loss is not None else -math.inf)
+    """Yield one row per prompt for the first few."""
+    ranked = list(prompts)
     yield []
     yield [Piece(f"{'prompt':<18}{'n':>5}{'loss':>11}{'reward':>9}{'A²':>11}{'by length':>10}{'over':>6}", "bold")]
     for prompt in ranked[:PROMPTS_SHOWN]:
@@ -235,7 +235,7 @@ class LossAnswer(NamedTuple):
     rejections: Sequence[Rejection]  # the first ones
     shown: Sequence[Rejection]  # those shown to a person: none if one reason stands for all
     split: Breakdown | None  # the rows of --by
-    per_prompt: bool
+    per_prompt: PromptOrder | None  # None: the numbers of the prompts are not asked for
     precision: int
     warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
 
@@ -245,9 +245,10 @@ class LossAnswer(NamedTuple):
         return "fail" if self.reasons else "pass"
 
     @property
-    def prompts(self) -> Iterator[Prompt]:
-        """The numbers of every prompt."""
-        return per_prompt_losses(self.groups, self.loss.coefficients)
+    def prompts(self) -> Iterable[Prompt]:
+        """The numbers of the prompts, in the order that is asked for."""
+        prompts = per_prompt_losses(self.groups, self.loss.coefficients)
+        return prompts if self.per_prompt is None else self.per_prompt.of(prompts)
 
     def lines(self, columns: int) -> Iterator[Line]:
         """Yield the lines of the screen, at most 80 characters wide unless the numbers are wider.
@@ -277,20 +278,20 @@ class LossAnswer(NamedTuple):
         yield from left_out(loss.left_out)
         yield from rejected(self.shown, loss.records.rejected)
         yield from failures(self.reasons, 400) if self.reasons else passes(loss.records, self.gates)
-        if self.per_prompt:
-            yield from prompts_screen(self.prompts, self.precision)
+        if self.per_prompt is not None:
+            yield from prompts_screen(self.per_prompt.ranked(self.prompts), self.precision)
 
     def json(self) -> bytes:
         """Return one JSON object."""
         incomplete = [reason.text for reason in self.reasons if reason.kind == "incomplete"]
-        prompts = self.prompts if self.per_prompt else None
+        prompts = None if self.per_prompt is None else self.prompts
         by = None if self.split is None else breakdown.json_rows(self.split, self.precision)
         verdict = (self.status, self.gates, self.rejections, incomplete)
         return json(self.loss, *verdict, prompts, self.precision, by, self.warnings)
 
     def csv(self) -> bytes:
         """Return a table of the prompts, of the labels, or one row."""
-        if self.per_prompt:
+        if self.per_prompt is not None:
             return prompts_csv(self.prompts, self.precision)
         if self.split is not None:
             return breakdown.csv(self.split, self.precision)
@@ -298,7 +299,7 @@ class LossAnswer(NamedTuple):
 
     def markdown(self) -> bytes:
         """Return a table of the prompts, or of the numbers and the labels."""
-        return prompts_markdown(self.prompts, self.precision) if self.per_prompt else self.step_summary()
+        return self.step_summary() if self.per_prompt is None else prompts_markdown(self.prompts, self.precision)
 
     def step_summary(self) -> bytes:
         """Return the numbers and the labels in Markdown."""

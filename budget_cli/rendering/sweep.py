@@ -12,7 +12,8 @@ from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.sweep import SCHEMA, SHOWN, AtBudget, Sweep
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.moments import Floats
-from budget_cli.records.columns import Rejection
+from budget_cli.records.columns import Label, Rejection
+from budget_cli.rendering.breakdown import NAME, NO_LABEL
 from budget_cli.rendering.formats import (
     as_dict,
     csv_table,
@@ -24,7 +25,7 @@ from budget_cli.rendering.formats import (
     utf8,
     utf8_key,
 )
-from budget_cli.rendering.safe import for_terminal
+from budget_cli.rendering.safe import end_for_terminal, for_terminal
 from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, failures, left_out, listed, passes, rejected
 
 SHADES = (" ", "░", "▒", "▓", "█")
@@ -41,9 +42,15 @@ class Axis(NamedTuple):
 
 
 def screen(
-    sweep: Sweep, reasons: Sequence[Reason], rejections: Sequence[Rejection], precision: int, width: int
+    sweep: Sweep,
+    reasons: Sequence[Reason],
+    rejections: Sequence[Rejection],
+    precision: int,
+    width: int,
+    by: str | None = None,
+    rows: "Rows | None" = None,
 ) -> Iterator[Line]:
-    """Yield a heat map if two coefficients vary, or a table if one does; then one row per budget."""
+    """Yield a heat map if two coefficients vary, or a table if one does; then a row for each budget and each label."""
     axes = _axes(sweep)
     over = " × ".join(_times(len(axis.labels), name) for axis, name in zip(axes, ("budget", "β", "α"), strict=True))
     yield [
@@ -62,6 +69,8 @@ def screen(
         else:
             yield from _table(sweep, axes, varying, precision)
         yield from _budgets(sweep.budgets)
+        if rows is not None:
+            yield from _by_label(rows, by, axes, precision, width)
         yield []
         yield from _findings(sweep)
     yield from left_out(sweep.first.left_out)
@@ -145,6 +154,23 @@ def _map(
     if not fits:
         ends = f"{_compact(low, precision)} to {_compact(high, precision)}"
         yield [Piece(f"  {'':<{left}}{SHADES[1]} low, {SHADES[4]} high: {ends}; --format csv has the numbers", "dim")]
+
+
+def _by_label(rows: "Rows", by: str | None, axes: Sequence[Axis], precision: int, width: int) -> Iterator[Line]:
+    """Yield a map of the loss, labels down and the first coefficient that varies across, and one of the share."""
+    place = next((i for i, axis in enumerate(axes) if len(axis.labels) > 1), 0)
+    names = [end_for_terminal(NO_LABEL if key is None else str(key), NAME) for key, _ in rows]
+    fixed = ", ".join(f"{axis.symbol} {axis.labels[0]}" for i, axis in enumerate(axes) if i != place)
+    for name, title in (("loss", "loss"), ("advantage.budget_share", "share of the advantage that comes from length")):
+        values = np.array([np.moveaxis(swept.at(name), place, 0)[:, 0, 0] for _, swept in rows])
+        if np.isnan(values).all():
+            continue
+        yield []
+        where = f"   by {for_terminal(by, 30)} down, {axes[place].symbol} across, {fixed}"
+        yield [Piece(f"  {title}", "bold"), Piece(where)]
+        low, high = _ends(values) if name == "loss" else (0.0, 1.0)
+        percent = None if name != "loss" else precision
+        yield from _map(Axis("", names), axes[place], values, low, high, percent, width)
 
 
 def _ends(values: Floats) -> tuple[float, float]:
@@ -245,8 +271,9 @@ def json(
     incomplete: Sequence[str],
     all_numbers: bool,
     precision: int,
+    rows: "Rows | None" = None,
 ) -> bytes:
-    """Return one JSON object: the grid, its cells, and the effect of each budget."""
+    """Return one JSON object: the grid, its cells, and the effect of each budget; with `--by`, for each label, too."""
     result = {
         "schema": SCHEMA,
         "status": status,
@@ -265,6 +292,19 @@ def json(
         "rejections": rejections_as_dicts(rejections),
         "incomplete": [utf8(problem) for problem in incomplete],
     }
+    if rows is not None:
+        result["by"] = [
+            {
+                "key": utf8_key(key),
+                "prompts": one.first.prompts,
+                "responses": one.first.responses,
+                "cells": list(_cells(one, all_numbers, precision)),
+                "budgets": [_budget(budget, precision) for budget in one.budgets],
+                "records": as_dict(one.first.records),
+                "left_out": one.first.left_out,
+            }
+            for key, one in rows
+        ]
     return json_document(result)
 
 
@@ -277,18 +317,6 @@ def _budget(budget: AtBudget, precision: int) -> dict[str, Any]:
 def jsonl(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
     """Return one line per cell."""
     return b"".join(json_line(cell) for cell in _cells(sweep, all_numbers, precision))
-
-
-def csv(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
-    """Return a header of dotted names and one row per cell."""
-    names = _names(all_numbers)
-    return csv_table(names, _rows(sweep, names, precision))
-
-
-def markdown(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
-    """Return one row per cell."""
-    names = _names(all_numbers)
-    return markdown_table(names, _rows(sweep, names, precision)).encode()
 
 
 def _names(all_numbers: bool) -> Sequence[str]:
@@ -321,6 +349,9 @@ def _cells(sweep: Sweep, all_numbers: bool, precision: int) -> Iterator[dict[str
         yield cell
 
 
+Rows = Sequence[tuple[Label, Sweep]]  # of --by
+
+
 class SweepAnswer(NamedTuple):
     """The answer of `budget-cli sweep`."""
 
@@ -331,6 +362,8 @@ class SweepAnswer(NamedTuple):
     shown: Sequence[Rejection]  # those of them that a person sees: none where one reason stands for all
     all_numbers: bool
     precision: int
+    by: str | None = None  # a field or `file`, as the user wrote it
+    rows: Rows | None = None  # one for each value of it
 
     @property
     def status(self) -> str:
@@ -344,22 +377,31 @@ class SweepAnswer(NamedTuple):
 
     def lines(self, columns: int) -> Iterator[Line]:
         """Yield the screen for a terminal of that many columns."""
-        return screen(self.sweep, self.reasons, self.shown, self.precision, columns)
+        return screen(self.sweep, self.reasons, self.shown, self.precision, columns, self.by, self.rows)
 
     def json(self) -> bytes:
         """Return one JSON object."""
-        return json(
-            self.sweep, self.overlong, self.status, self.rejections, self.incomplete, self.all_numbers, self.precision
-        )
+        sweep, names, precision = self.sweep, self.all_numbers, self.precision
+        return json(sweep, self.overlong, self.status, self.rejections, self.incomplete, names, precision, self.rows)
 
     def jsonl(self) -> bytes:
-        """Return one line per cell."""
-        return jsonl(self.sweep, self.all_numbers, self.precision)
+        """Return one line per cell; with `--by`, per label and cell."""
+        if self.rows is None:
+            return jsonl(self.sweep, self.all_numbers, self.precision)
+        cells = ((key, cell) for key, one in self.rows for cell in _cells(one, self.all_numbers, self.precision))
+        return b"".join(json_line({"key": utf8_key(key), **cell}) for key, cell in cells)
 
     def csv(self) -> bytes:
-        """Return one row per cell."""
-        return csv(self.sweep, self.all_numbers, self.precision)
+        """Return one row per cell; with `--by`, per label and cell."""
+        return csv_table(*self._table())
 
     def markdown(self) -> bytes:
-        """Return one row per cell."""
-        return markdown(self.sweep, self.all_numbers, self.precision)
+        """Return one row per cell; with `--by`, per label and cell."""
+        return markdown_table(*self._table(NO_LABEL)).encode("utf-8", "backslashreplace")
+
+    def _table(self, no_label: str | None = None) -> tuple[Sequence[str], Iterator[Sequence[Any]]]:
+        names = _names(self.all_numbers)
+        if self.rows is None:
+            return names, _rows(self.sweep, names, self.precision)
+        cells = ((key, cell) for key, one in self.rows for cell in _rows(one, names, self.precision))
+        return ["key", *names], ([no_label if key is None else key, *cell] for key, cell in cells)

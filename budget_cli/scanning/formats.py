@@ -13,7 +13,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.records import jsonl
 from budget_cli.records.columns import Decoded, Tally, merge_left_out
-from budget_cli.scanning.parts import merge_named, part_from, under_prompts
+from budget_cli.scanning.parts import merge_labels, merge_named, part_from, under_prompts
 from budget_cli.scanning.plan import Part, Plan, Task, Unit
 from budget_cli.scanning.rollouts import Rollouts
 from budget_cli.scanning.state import Summary
@@ -115,9 +115,9 @@ class _Parquet:
             rows = whole.groups.merge(part.groups)
             if observations is not None and part.observations is not None:
                 observations.merge(part.observations, rows, 0)  # rows are numbered from the row group's first already
-            for label, groups in part.by.items():
-                whole.by.setdefault(label, Groups(plan.layout)).merge(groups)
-                whole.tallies.setdefault(label, Tally()).merge(part.tallies[label])
+            merge_labels((whole.by, whole.observed), (part.by, part.observed), plan)  # rows are numbered as above
+            for label, tally in part.tallies.items():
+                whole.tallies.setdefault(label, Tally()).merge(tally)
             whole.tally.merge(part.tally)
             plan.limits.keep.merge(whole.rejections, part.rejections)
             merge_left_out(whole.left_out, part.left_out)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -58,8 +58,9 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
             part.by[source.name] = Groups(plan.layout)
             part.tallies[source.name] = replace(tally, read=tally.read - tally.used, used=0)
     else:
-        groups, by, tallies, observations = take(columns, source.name, plan, tally)
-        part = Part(groups, tally, decoded.lines, decoded.rejections, size, by, tallies, observations)
+        taken = take(columns, source.name, plan, tally)
+        part = Part(taken.groups, tally, decoded.lines, decoded.rejections, size, taken.by, taken.tallies)
+        part.observations, part.observed = taken.observations, taken.observed
         if plan.sample_rewards:
             part.reward_sample = sample_rewards(columns)
     part.left_out = decoded.left_out
@@ -85,10 +86,18 @@ def _has_any(column: ExtraColumn) -> bool:
     return bool(column.digest.any() if isinstance(column, TextColumn) else not np.isnan(column).all())
 
 
-def take(
-    columns: ResponseColumns, source: str, plan: Plan, tally: Tally | None = None
-) -> tuple[Groups, dict[Label, Groups], dict[Label, Tally], "Observations | None"]:
-    """Take the groups, the groups and the records by label, and the observations of these responses.
+class Taken(NamedTuple):
+    """What a scan takes of some responses; `by` and what follows it are by label."""
+
+    groups: Groups
+    observations: "Observations | None"
+    by: dict[Label, Groups]
+    tallies: dict[Label, Tally]
+    observed: "dict[Label, Observations]"
+
+
+def take(columns: ResponseColumns, source: str, plan: Plan, tally: Tally | None = None) -> Taken:
+    """Take the groups, the records and the observations of these responses, together and by label.
 
     Args:
         columns: the responses.
@@ -96,14 +105,44 @@ def take(
         plan: of the scan.
         tally: the records that hold them; None: one per row.
     """
-    groups = groups_from(columns, plan.layout, plan.sample)
-    by, tallies = _by_label(columns, groups, source, plan, tally) if plan.by else ({}, {})
-    observations = None
-    if plan.observe is not None:
-        from budget_cli.evidence.observations import Observations  # which only the checks need
+    groups, observations = groups_from(columns, plan.layout, plan.sample), _observations(columns, plan)
+    if plan.by == "file":
+        origins = columns.length_origins(plan.fields.tokenizer)
+        of_rows = Tally(groups.row_count, groups.row_count, length_origins=origins)
+        taken = Taken(groups, observations, {source: groups}, {source: tally or of_rows}, {})
+        if observations is not None and plan.observe_labels:
+            taken.observed[source] = observations
+        return taken
+    taken = Taken(groups, observations, {}, {}, {})
+    if plan.by:
+        _take_by_label(columns, plan, tally, taken)
+    return taken
 
-        observations = Observations.from_responses(plan.observe, _responses(columns))
-    return groups, by, tallies, observations
+
+def _observations(columns: ResponseColumns, plan: Plan) -> "Observations | None":
+    if plan.observe is None:
+        return None
+    from budget_cli.evidence.observations import Observations  # which only the checks need
+
+    return Observations.from_responses(plan.observe, _responses(columns))
+
+
+def merge_labels(
+    into: "tuple[dict[Label, Groups], dict[Label, Observations]]",
+    later: "tuple[Mapping[Label, Groups], Mapping[Label, Observations]]",
+    plan: Plan,
+    offset: int = 0,
+) -> None:
+    """Merge the groups and the observations by label of a later part, whose places begin at `offset`."""
+    by, observed = into
+    for label, groups in later[0].items():
+        rows = by.setdefault(label, Groups(plan.layout)).merge(groups)
+        if label in later[1]:
+            if label not in observed:
+                empty = plan.empty_observations()
+                assert empty is not None
+                observed[label] = empty
+            observed[label].merge(later[1][label], rows, offset)
 
 
 def sample_rewards(columns: ResponseColumns) -> RewardSample:
@@ -126,28 +165,22 @@ def require_few_labels(number: int, labels: Iterable[Label]) -> None:
         raise UsageProblem(f"--by: more than {MOST_LABELS:,} different values ({some}, …): {few}")
 
 
-def _by_label(
-    columns: ResponseColumns, groups: Groups, source: str, plan: Plan, tally: Tally | None
-) -> tuple[dict[Label, Groups], dict[Label, Tally]]:
-    """Split the groups and the record counts by label."""
-    if plan.by == "file":
-        origins = columns.length_origins(plan.fields.tokenizer)
-        of_rows = Tally(groups.row_count, groups.row_count, length_origins=origins)
-        return {source: groups}, {source: tally or of_rows}
+def _take_by_label(columns: ResponseColumns, plan: Plan, tally: Tally | None, taken: Taken) -> None:
+    """Split the responses and the record counts by label."""
     labels = columns.extras[plan.by]
     assert isinstance(labels, LabelColumn)
-    by: dict[Label, Groups] = {}
-    tallies: dict[Label, Tally] = {}
     order = np.argsort(labels.codes, kind="stable")  # one pass over the rows, however many labels there are
     codes, begins = np.unique(labels.codes[order], return_index=True)
     require_few_labels(len(codes), labels.values)
     for code, rows in zip(codes.tolist(), np.split(order, begins)[1:], strict=True):
         of_label = compact_keys(columns.select(rows))
         label = labels.values[code] if code >= 0 else None
-        by[label] = groups_from(of_label, plan.layout, plan.sample)
-        lines = by[label].row_count if tally is None else np.unique(of_label.line).size
-        tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(plan.fields.tokenizer))
-    return by, tallies
+        taken.by[label] = groups_from(of_label, plan.layout, plan.sample)
+        lines = taken.by[label].row_count if tally is None else np.unique(of_label.line).size
+        taken.tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(plan.fields.tokenizer))
+        observations = _observations(of_label, plan) if plan.observe_labels else None
+        if observations is not None:
+            taken.observed[label] = observations
 
 
 def _add_left_out(part: Part, decoded: Decoded, plan: Plan) -> None:

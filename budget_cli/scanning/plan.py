@@ -27,6 +27,7 @@ class Plan(NamedTuple):
     by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
     sample: int = 0  # responses to keep in a sample of prompts
     observe: "ObservationSpec | None" = None  # what to observe in single responses; None: nothing
+    observe_labels: bool = False  # True to observe the responses of each label of `by` apart, too
     look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
     keep_responses: bool = False  # True to keep the responses that several rows make up, for what needs them again
     named: tuple[str, ...] = ()  # extras of which to note whether any response has them
@@ -69,4 +70,5 @@ class Part:
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
     has_named: dict[str, bool] = field(default_factory=dict)  # whether its responses have the extras of Plan.named
+    observed: "dict[Label, Observations]" = field(default_factory=dict)  # by label, if the plan says so
     rows: ResponseColumns | None = None  # if several rows may be one response: they are not in the groups yet

@@ -14,7 +14,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups, returning
 from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
-from budget_cli.scanning.parts import merge_named, require_few_labels, sample_rewards, take
+from budget_cli.scanning.parts import merge_labels, merge_named, require_few_labels, sample_rewards, take
 from budget_cli.scanning.plan import Part, Plan
 from budget_cli.scanning.rollouts import Digests, Rollouts, make_prompts_of_lines, rollout_digests
 from budget_cli.sources.local import Source
@@ -33,6 +33,7 @@ class SourceResult:
     groups: Groups
     observations: "Observations | None" = None  # its places are lines; None: responses were not observed
     by: dict[Label, Groups] = field(default_factory=dict)  # the same responses, by label
+    observed: "dict[Label, Observations]" = field(default_factory=dict)  # the same, if the plan observes labels
     rollouts: Rollouts | None = None  # rows that make up responses, until the source is closed
 
 
@@ -77,6 +78,9 @@ class Scan:
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
     lines_before: list[int] = field(default_factory=list)  # each part, in its source, if lines make the prompts
     by: dict[Label, Groups] = field(default_factory=dict)
+    observed: "dict[Label, Observations]" = field(default_factory=dict)  # by label
+    first_rows_by: dict[Label, list[int]] = field(default_factory=dict)  # as `first_rows`, by label; of the last
+    # sources, which do not have the label, there may be none
     tallies: dict[Label, Tally] = field(default_factory=dict)
     observations: "Observations | None" = None  # None: the plan observes nothing
     sources: list[str] = field(default_factory=list)  # names; the index is the number of the source in a place
@@ -138,9 +142,9 @@ class Scan:
         rows = current.groups.merge(part.groups)
         if current.observations is not None and part.observations is not None:
             current.observations.merge(part.observations, rows, before)
-        for label, groups in part.by.items():
-            current.by.setdefault(label, Groups(plan.layout)).merge(groups)
-            self.tallies.setdefault(label, Tally()).merge(part.tallies[label])
+        merge_labels((current.by, current.observed), (part.by, part.observed), plan, before)
+        for label, tally in part.tallies.items():
+            self.tallies.setdefault(label, Tally()).merge(tally)
         if plan.by != "file":
             require_few_labels(len(self.tallies), self.tallies)
         self.tally.merge(part.tally)
@@ -193,17 +197,21 @@ class Scan:
             if self.observations is not None and result.observations is not None:
                 self.first_rows.append(before)
                 self.observations.merge(result.observations, rows, len(self.sources) * LINES_PER_SOURCE)
+        for label in result.observed:
+            firsts = self.first_rows_by.setdefault(label, [])
+            firsts += [len(self.by.get(label, ()))] * (len(self.sources) + 1 - len(firsts))
+        places = len(self.sources) * LINES_PER_SOURCE
+        merge_labels((self.by, self.observed), (result.by, result.observed), plan, places)
         self.sources.append(result.name)
-        for label, groups in result.by.items():
-            self.by.setdefault(label, Groups(plan.layout)).merge(groups)
 
     def _take_responses(self, result: SourceResult, rollouts: Rollouts, plan: Plan) -> None:
         """Take the moments and observations of the responses that a source's rows make up."""
         columns = rollouts.responses()
         if plan.fields.group_size:
             make_prompts_of_lines(columns, plan.fields.group_size, result.name)
-        result.groups, by, tallies, result.observations = take(columns, result.name, plan)
-        result.by |= by  # beside labels of which all samples are left out
+        taken = take(columns, result.name, plan)
+        result.groups, result.observations, result.observed = taken.groups, taken.observations, taken.observed
+        result.by |= taken.by  # beside labels of which all samples are left out
         result.rollouts = None
         if plan.fields.has_rollouts:
             labels = columns.extras["rollout_id"]
@@ -220,7 +228,7 @@ class Scan:
         self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)
         if plan.sample_rewards:
             self.reward_sample.merge(sample_rewards(columns))
-        for label, tally in tallies.items():
+        for label, tally in taken.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
         if plan.keep_responses:
             self.responses[result.name] = columns
@@ -233,7 +241,7 @@ class Scan:
             self.sources += later.sources
         else:
             for name in later.sources:  # one name, or none if the source is empty
-                self._current = SourceResult(name, later.groups, later.observations, later.by)
+                self._current = SourceResult(name, later.groups, later.observations, later.by, later.observed)
             self.close_source(plan)
         self.tally.merge(later.tally)
         for label, tally in later.tallies.items():

@@ -167,7 +167,7 @@ USAGE: list[tuple[tuple[str, ...], str]] = [
     (("--each",), "--each applies to the rows of --by: give --by FIELD or --by file"),
     (
         ("--by", "a..b"),
-        "--by a..b: expected file or the place of a field: path 'a..b': expected keys joined by dots,"
+        "--by a..b: expected file, the place of a field, or several places: path 'a..b': expected keys joined by dots,"
         " with [] after a list, as in a.b[].c",
     ),
 ]
@@ -255,3 +255,149 @@ def test_more_labels_than_a_table_can_hold_are_refused(
     assert budget_cli("loss", *names, "-B", "9", "--by", "env", cwd=tmp_path).returncode == 0
     monkeypatch.setattr(parts, "MOST_LABELS", 0)
     assert budget_cli("loss", *names, "-B", "9", "--by", "file", cwd=tmp_path).returncode == 0
+
+
+# ---- several fields, and the other commands
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    """Sixteen prompts of two tasks and two steps; every reward of geometry is 1."""
+    chance = random.Random(8)
+    records = [
+        {
+            "prompt_id": f"p{i // 4}",
+            "reward": 1.0 if i // 4 % 2 else i % 2,
+            "log_prob": -chance.random(),
+            "old_log_prob": -chance.random(),
+            "response_length": chance.randrange(50, 200),
+            "task": ["algebra", "geometry"][i // 4 % 2],
+            "round": i // 32,
+            "hard": i // 8 % 2 == 0,
+        }
+        for i in range(64)
+    ]
+    path = tmp_path / "split.jsonl"
+    path.write_bytes(lines(records))
+    return path
+
+
+def alone(path: Path, where: str) -> tuple[str, ...]:
+    return (str(path), "--where", where, "-f", "json", "--precision", "12")
+
+
+LABELS = [
+    ("algebra/0", "task == 'algebra' && round == `0`"),
+    ("algebra/1", "task == 'algebra' && round == `1`"),
+    ("geometry/0", "task == 'geometry' && round == `0`"),
+    ("geometry/1", "task == 'geometry' && round == `1`"),
+]
+
+
+def test_the_values_of_several_fields_are_one_label(loss_json: LossJson, split: Path) -> None:
+    rows = loss_json(split, "-B", "100", "--by", "task, round", "--precision", "12")["by"]
+    assert [row["key"] for row in rows] == [key for key, _ in LABELS]
+    for row, (_, where) in zip(rows, LABELS, strict=True):
+        assert row["loss"] == loss_json(*alone(split, where), "-B", "100")["loss"]
+    assert [row["key"] for row in loss_json(split, "-B", "100", "--by", "hard,round")["by"]] == [
+        "false/0",
+        "false/1",
+        "true/0",
+        "true/1",
+    ]
+    assert [row["key"] for row in loss_json(split, "-B", "100", "--by", "task,nowhere")["by"]] == [
+        "algebra/null",
+        "geometry/null",
+    ]
+
+
+@pytest.mark.parametrize("by", ["file,task", "task,file"])
+def test_file_is_not_joined_with_a_field(budget_cli: Run, split: Path, by: str) -> None:
+    done = budget_cli("loss", split, "-B", "100", "--by", by)
+    assert done.returncode == 2
+    assert done.stderr.decode().endswith("file cannot be joined with a field: give one of them\n")
+
+
+def test_the_rows_of_a_sweep_are_sweeps_of_their_own_records(budget_cli: Run, split: Path) -> None:
+    flags = ("-B", "80,120", "--beta", "0,0.01", "--precision", "12")
+    answer = json.loads(budget_cli("sweep", split, *flags, "--by", "task,round", "-f", "json").stdout)
+    assert [row["key"] for row in answer["by"]] == [key for key, _ in LABELS]
+    for row, (_, where) in zip(answer["by"], LABELS, strict=True):
+        own = json.loads(budget_cli("sweep", *alone(split, where), *flags).stdout)
+        assert {name: row[name] for name in ("prompts", "responses", "cells", "budgets")} == {
+            name: own[name] for name in ("prompts", "responses", "cells", "budgets")
+        }
+    cells = budget_cli("sweep", split, *flags, "--by", "task", "-f", "csv").stdout.decode().splitlines()
+    assert [line.split(",")[0] for line in cells] == ["key", *["algebra"] * 4, *["geometry"] * 4]
+    jsonl = budget_cli("sweep", split, *flags, "--by", "task", "-f", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["key"] for line in jsonl] == ["algebra"] * 4 + ["geometry"] * 4
+    table = budget_cli("sweep", split, *flags, "--by", "task").stdout.decode()
+    assert "  loss   by task down, B across, β 0, α 0.1\n" in table
+    assert budget_cli("sweep", split, "--suggest", "--by", "task").stderr.decode() == (
+        "budget-cli: --by: --suggest chooses for the whole dump: select the records of one row by --where\n"
+    )
+
+
+def test_the_rows_of_a_comparison_are_comparisons_of_their_own_records(
+    budget_cli: Run, split: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.jsonl"
+    records = [json.loads(line) for line in split.read_bytes().splitlines()]
+    other.write_bytes(lines([{**record, "reward": 0.5 * (i % 3)} for i, record in enumerate(records)][4:]))
+    flags = ("-B", "100", "-f", "json", "--precision", "12")
+    answer = json.loads(budget_cli("compare", split, other, *flags, "--by", "task,round").stdout)
+    assert [row["key"] for row in answer["by"]] == [key for key, _ in LABELS]
+    for row, (_, where) in zip(answer["by"], LABELS, strict=True):
+        own = json.loads(budget_cli("compare", split, other, *flags, "--where", where).stdout)
+        assert {name: own[name] for name in row if name != "key"} == {
+            name: value for name, value in row.items() if name != "key"
+        }
+    markdown = budget_cli("compare", split, other, "-B", "100", "--by", "task", "-f", "markdown").stdout.decode()
+    assert "| geometry | reward | 1.0 |" in markdown
+    table = budget_cli("compare", split, other, "-B", "100", "--by", "task").stdout.decode()
+    assert "\n  by task                          n       loss              reward   length\n" in table
+
+
+def test_a_label_of_one_dump_alone_is_compared_with_nothing(budget_cli: Run, split: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part.jsonl"
+    part.write_bytes(b"".join(line for line in split.read_bytes().splitlines(True) if b"algebra" in line))
+    answer = json.loads(budget_cli("compare", split, part, "-B", "100", "--by", "task", "-f", "json").stdout)
+    algebra, geometry = answer["by"]
+    assert (algebra["responses"], algebra["loss"]["delta"]) == ({"base": 32, "new": 32}, 0.0)
+    assert (geometry["responses"], geometry["loss"]["delta"]) == ({"base": 32, "new": 0}, None)
+
+
+def test_what_cannot_be_split_in_a_comparison_is_refused(budget_cli: Run, split: Path, tmp_path: Path) -> None:
+    result = tmp_path / "loss.json"
+    assert budget_cli("loss", split, "-B", "100", "-f", "json", "-o", result).returncode == 0
+    for by, says in (
+        ("task", f"--by task: {result} is a result, which holds no records: give the dump itself"),
+        ("file", "--by file: the files of two dumps are not the same: give a field, such as a step"),
+    ):
+        done = budget_cli("compare", result, split, "-B", "100", "--by", by)
+        assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: {says}\n")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_rows_of_check_are_checks_of_their_own_records(budget_cli: Run, split: Path, jobs: str) -> None:
+    flags = ("-B", "100", "--fail-on", "warning", "-f", "json", "-j", jobs)
+    answer = json.loads(budget_cli("check", split, *flags, "--by", "task,round").stdout)
+    assert [row["key"] for row in answer["by"]] == [key for key, _ in LABELS]
+    for row, (_, where) in zip(answer["by"], LABELS, strict=True):
+        own = json.loads(budget_cli("check", split, *flags, "--where", where).stdout)
+        ours = [finding for finding in own["findings"] if finding["code"] != "left-out"]
+        assert row["findings"] == ours
+        assert {name: row[name] for name in ("prompts", "responses")} == {n: own[n] for n in ("prompts", "responses")}
+
+
+def test_a_finding_that_only_a_row_has_fails_the_check(budget_cli: Run, split: Path) -> None:
+    flags = ("--select", "constant-reward", "--fail-on", "warning")
+    assert budget_cli("check", split, *flags).returncode == 0
+    done = budget_cli("check", split, *flags, "--by", "task")
+    assert done.returncode == 1
+    text = done.stdout.decode()
+    assert "geometry                    8       32  constant-reward\n" in text
+    assert "\nfail      1 finding in rows of --by: constant-reward in geometry\n" in text
+    for command in ("check", "sweep"):
+        done = budget_cli(command, split, "-B", "100", "--by", "nowhere", "-f", "json")
+        assert (done.returncode, "fail: --by nowhere: no record has this field" in done.stderr.decode()) == (1, True)

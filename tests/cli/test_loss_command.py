@@ -237,3 +237,36 @@ def test_ten_rejections_are_listed_and_verbose_lists_all(budget_cli: Run) -> Non
     assert screen.count("\nrejected  <stdin>:") == 10
     assert "and 4 more (-v shows all)" in screen
     assert len(json.loads(budget_cli("loss", "-B", "9", "-f", "json", "-v", stdin=bad).stdout)["rejections"]) == 14
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        (("--top", "2"), ["c", "b"]),
+        (("--sort", "length_mean"), ["b", "a", "c"]),
+        (("--sort=-length_mean", "--top", "1"), ["c"]),
+        (("--sort", "reward_std"), ["c", "a", "b"]),  # equal ones stay in the order of the input
+        (("--per-prompt",), ["a", "b", "c"]),
+    ],
+)
+def test_prompts_are_reported_in_the_order_that_is_asked_for(
+    loss_json: LossJson, budget_cli: Run, options: tuple[str, ...], ids: list[str]
+) -> None:
+    made = [("a", 0, 20), ("a", 0, 20), ("b", 0, 30), ("b", 0, 40), ("c", 0, 10), ("c", 1, 10)]
+    data = lines(
+        [
+            {**GOOD, "prompt_id": i, "reward": r, "response_length": n, "log_prob": -1, "old_log_prob": -1}
+            for i, r, n in made
+        ]
+    )
+    answer = loss_json("-B", "25", *options, stdin=data)
+    assert [prompt["prompt_id"] for prompt in answer["per_prompt"]] == ids
+    csv = budget_cli("loss", "-B", "25", *options, "-f", "csv", stdin=data).stdout.decode().splitlines()
+    assert [line.split(",")[0] for line in csv[1:]] == ids
+
+
+def test_an_unknown_number_of_prompts_is_refused_with_the_near_one(budget_cli: Run) -> None:
+    done = budget_cli("loss", "no-such-file", "-B", "1", "--sort", "-length")
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("budget-cli: --sort -length: expected one of responses, loss, reward_mean,")
+    assert done.stderr.decode().endswith("(did you mean length_max?)\n")

@@ -12,7 +12,17 @@ from budget_cli.analysis.checks.run import CheckRun
 from budget_cli.analysis.loss import Loss
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Allowance, Reason
-from budget_cli.records.columns import Tally
+from budget_cli.records.columns import Label, Tally
+
+NO_LABEL = "the records without one"
+
+
+class LabelRun(NamedTuple):
+    """What the checks found in the responses with one label."""
+
+    key: Label
+    loss: Loss
+    run: CheckRun
 
 
 class CheckResult(NamedTuple):
@@ -25,6 +35,8 @@ class CheckResult(NamedTuple):
     sources: Sequence[str]  # names of the files
     thresholds: Mapping[str, float]
     fail_on: Severity
+    by: str | None = None  # a field or `file`, as the user wrote it
+    rows: Sequence[LabelRun] = ()  # one for each value of it
 
     @property
     def status(self) -> str:
@@ -70,6 +82,18 @@ def judge(
         )
         reasons.append(Reason("finding", f"{summary}, with --fail-on {fail_on.name}"))
     return tuple(marked), reasons
+
+
+def failed_rows(rows: Sequence[LabelRun], findings: Sequence[Finding], fail_on: Severity) -> list[Reason]:
+    """Return why rows make the verdict fail: findings of a row that the whole dump does not have."""
+    known = {finding.code for finding in findings}
+    failing = [(row.key, one) for row in rows for one in row.run.findings if one.code not in known]
+    failing = [(key, one) for key, one in failing if one.rank >= fail_on]
+    if not failing:
+        return []
+    shown = ", ".join(f"{one.code} in {NO_LABEL if key is None else key}" for key, one in failing[:3])
+    more = f" and {len(failing) - 3:,} more" if len(failing) > 3 else ""
+    return [Reason("finding", f"{counted(len(failing), 'finding')} in rows of --by: {shown}{more}")]
 
 
 def is_rejection(finding: Finding) -> bool:

@@ -3,7 +3,7 @@
 from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import CheckScreenOptions, FieldOptions, ReadingOptions, VerdictOptions
 from budget_cli.cli.own_options import CheckFormat, CheckFormatOption, CheckOptions
-from budget_cli.errors import Exit, UsageProblem
+from budget_cli.errors import Exit
 
 EPILOG = """Examples:
 
@@ -51,10 +51,10 @@ def command(
     from budget_cli.analysis.checks import selection
     from budget_cli.analysis.checks.findings import Severity
     from budget_cli.analysis.checks.run import run_checks
-    from budget_cli.analysis.checks.verdict import CheckResult, judge
+    from budget_cli.analysis.checks.verdict import CheckResult, LabelRun, failed_rows, judge
     from budget_cli.analysis.loss import Coefficients, compute_loss, number_at
     from budget_cli.analysis.verdict import failed_gates, incomplete_reasons
-    from budget_cli.cli.inputs import require_records
+    from budget_cli.cli.inputs import content_of, require_records
     from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
     from budget_cli.evidence.counters import FEW
     from budget_cli.records.columns import RejectionLimit
@@ -63,18 +63,25 @@ def command(
     wanted = selection.wanted_checks(checks.select or [], checks.ignore or [])
     thresholds = selection.parse_thresholds(checks.threshold or [])
     tolerance = baseline.parse_tolerance(checks.tolerance)
-    known = {} if checks.baseline is None else baseline.parse(checks.baseline, _content(checks.baseline))
+    known = (
+        {}
+        if checks.baseline is None
+        else baseline.parse(checks.baseline, content_of("--baseline", checks.baseline, MOST_BYTES))
+    )
     # a missing length is a finding, not a reason to refuse the dump
     optional = TEXTS + OPTIONAL if checks.text else OPTIONAL
     needs = needed_fields(False, bool(checks.kl_coef), optional, compares_tokens=True)
     session = Session(fields, verdict, reading, screen, needs)
+    label = "" if checks.by is None else session.placement.label(checks.by)
     session.find(files)
     for option, given in (("--text", checks.text), ("--duplicate-keys", checks.duplicate_keys)):
         if given:
             require_records(session.found, f"check {option}")
-    session.place(optional=needs.extras)
+    session.place(optional=[name for name in needs.extras if name != label])
     budgets = () if token_budget is None else (token_budget,)
     spec = ScanSpec(
+        by=label,
+        observe_labels=True,
         observe=observation_spec(budgets, thresholds, budget_penalty_coef),
         keep=RejectionLimit(0, FEW),
         verbose_keeps_all=False,
@@ -82,16 +89,21 @@ def command(
     )
     scan = session.scan(budgets, spec)
 
-    loss = compute_loss(scan.groups, Coefficients(token_budget, budget_penalty_coef, checks.kl_coef or 0.0), scan.tally)
+    at = Coefficients(token_budget, budget_penalty_coef, checks.kl_coef or 0.0)
+    loss = compute_loss(scan.groups, at, scan.tally)
     texts = bool(set(TEXTS) & set(session.fields.extras)) if checks.text else None
-    run = run_checks(session.check_input(loss, scan.groups, thresholds, texts, checks.duplicate_keys), wanted)
+    dump = session.check_input(loss, scan.groups, thresholds, texts, checks.duplicate_keys)
+    run = run_checks(dump, wanted)
+    by_label = session.check_inputs_by_label(dump, in_order=checks.by == "file")
+    rows = [LabelRun(key, of_row.loss, run_checks(of_row, wanted)) for key, of_row in by_label]
     gates = [gate.evaluate(number_at(loss, gate.path)) for gate in session.gates]
     severity = Severity[checks.fail_on.value]
     findings, reasons = judge(run.findings, scan.tally, session.allowance, severity, known, tolerance)
     reasons = [*incomplete_reasons(session.problems), *reasons, *failed_gates(gates)]
+    reasons += [*failed_rows(rows, findings, severity), *session.no_label(checks.by)]
     names = [source.name for source in session.found]
     run = run._replace(findings=findings)
-    result = CheckResult(run, loss, reasons, session.problems, names, thresholds, severity)
+    result = CheckResult(run, loss, reasons, session.problems, names, thresholds, severity, checks.by, rows)
     if format is CheckFormat.GITHUB:
         console.append_step_summary(check.markdown(result))
     on_screen = format is CheckFormat.TABLE
@@ -106,12 +118,3 @@ def _explanation(code: str) -> str:
     from budget_cli.rendering import check
 
     return check.explain_all() if code == "all" else check.explain(check_called(code))
-
-
-def _content(path: str) -> bytes:
-    from budget_cli.schema import small_files
-
-    try:
-        return small_files.read(path, MOST_BYTES)
-    except OSError as error:
-        raise UsageProblem(f"--baseline {path}: cannot be read: {error.strerror}") from None

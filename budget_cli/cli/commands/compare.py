@@ -58,7 +58,7 @@ def command(
     from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, number_at
     from budget_cli.analysis.verdict import failed_gates
-    from budget_cli.cli.compare_sides import Side, common_settings, compare_sides
+    from budget_cli.cli.compare_sides import Side, common_settings, compare_labels, compare_sides
     from budget_cli.cli.session import Session, needed_fields, require_no_rows, say_failures
     from budget_cli.rendering import compare as rendering
 
@@ -73,19 +73,21 @@ def command(
     for side in sides:
         if side.earlier is None:
             coefficients.changed(token_budget=common.token_budget).require_budget()
-        side.read(common)
+        side.read(common, compare.by)
 
     comparison, moved = compare_sides(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)
+    rows = None if compare.by is None else compare_labels(*sides, common, weighing)
     gates = [gate.evaluate(number_at(comparison, gate.path)) for gate in sessions[0].gates]
     reasons = [*(reason for side in sides for reason in side.reasons()), *failed_gates(gates)]
     shown = (sides[0].shown(), sides[1].shown())
     on_screen = compare.format is CompareFormat.TABLE
     if on_screen:
-        lines = rendering.screen(comparison, shown, moved, compare.moved_by.value, reasons, gates, compare.precision)
+        order = compare.moved_by.value
+        lines = rendering.screen(comparison, shown, moved, order, reasons, gates, compare.precision, compare.by, rows)
         result = console.draw(lines, screen)
     else:
         write = rendering.json if compare.format is CompareFormat.JSON else rendering.markdown
-        result = write(comparison, shown, moved, "fail" if reasons else "pass", gates, compare.precision)
+        result = write(comparison, shown, moved, "fail" if reasons else "pass", gates, compare.precision, rows)
     output.write(result, screen.output)
     for side in sides:
         if side.earlier is None:

@@ -30,6 +30,8 @@ def command(
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     fields: FieldOptions,
     per_prompt: options.PerPrompt = False,
+    top: options.Top = None,
+    sort: options.Sort = None,
     by: options.By = None,
     each: options.Each = False,
     format: options.OutputFormat = LossFormat.TABLE,
@@ -50,6 +52,7 @@ def command(
     output.require_writable(screen.output)
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, compute_loss, number_at
+    from budget_cli.analysis.prompt_order import PromptOrder
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
     from budget_cli.rendering.breakdown import Breakdown
@@ -57,6 +60,7 @@ def command(
     from budget_cli.schema.parsing import place_text
 
     at = Coefficients(*coefficients.values)
+    order = PromptOrder.parse(sort, top)
     session = Session(fields, verdict, reading, screen, needed_fields(*at[1:]))
     label = "" if by is None else session.placement.label(by)
     session.find(files)
@@ -76,7 +80,8 @@ def command(
     reasons = [*session.reasons(), *failed_gates(gates), *failed_in_rows(rows), *session.loss_reasons(loss, by)]
     split = None if by is None else Breakdown(by, rows, place_text(session.fields.paths["prompt_id"]))
     kept, listed = scan.rejections, session.rejections()
-    answer = LossAnswer(loss, scan.groups, gates, reasons, kept, listed, split, per_prompt, precision, session.warnings)
+    prompts = order if per_prompt or top or sort else None
+    answer = LossAnswer(loss, scan.groups, gates, reasons, kept, listed, split, prompts, precision, session.warnings)
     if format is LossFormat.GITHUB:
         console.append_step_summary(answer.step_summary())
     on_screen = format is LossFormat.TABLE

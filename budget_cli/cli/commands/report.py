@@ -99,7 +99,7 @@ def command(
     if unchecked:
         scan.notes.append(f"the page has no findings of check: {unchecked}")
 
-    labels = list(scan.by) if by == "file" else breakdown.ordered(scan.by)
+    labels = breakdown.ordered(scan.by, in_order=by == "file")
     parts = {each: scan.by[each] for each in labels}
     shown = build_page_data(scan.groups, parts, grid, at, scan.tally, aggregate.value)
     gates = [gate.evaluate(number_at(shown.loss, gate.path)) for gate in session.gates]

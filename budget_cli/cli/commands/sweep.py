@@ -47,7 +47,8 @@ def command(
     a prompt's worst response above its best.
     """
     output.require_writable(screen.output)
-    from budget_cli.analysis.suggestion import budgets, suggest_budgets  # numpy from here on: not for --help
+    from budget_cli.analysis.breakdown import ordered  # numpy from here on: not for --help
+    from budget_cli.analysis.suggestion import budgets, suggest_budgets
     from budget_cli.analysis.sweep import compute_sweep, failed_in_cells
     from budget_cli.cli.inputs import rereadable
     from budget_cli.cli.session import TOO_LARGE, ScanSpec, Session, counted_twice, needed_fields, require_no_rows
@@ -81,17 +82,31 @@ def command(
             grid = overlong_grid(overlong, sweep.kl_coef)
         needs = needed_fields(any(grid.budget_penalty_coef), any(grid.kl_coef))
         session = Session(fields, verdict, reading, screen, needs)
+        label = "" if sweep.by is None else session.placement.label(sweep.by)
         session.find(files)
         session.place()
         if overlong is not None and not screen.quiet:
             console.say(overlong.explained())
-        spec = ScanSpec(if_penalised=counted_twice(max(grid.budget_penalty_coef)))
+        spec = ScanSpec(by=label, if_penalised=counted_twice(max(grid.budget_penalty_coef)))
         scan = session.scan((budget for budget in grid.token_budget if budget is not None), spec)
         swept = compute_sweep(scan.groups, grid, scan.tally, aggregate.value)
+        rows = None
+        if sweep.by is not None:
+            labels = ordered(scan.by, in_order=sweep.by == "file")
+            rows = [(one, compute_sweep(scan.by[one], grid, scan.tallies[one], aggregate.value)) for one in labels]
         reasons = [*session.reasons(), *failed_in_cells(swept, session.gates)]
+        reasons += session.no_label(sweep.by)
         reasons += [TOO_LARGE] if scan.tally.used and None in swept.numbers("loss") else []
         answer = SweepAnswer(
-            swept, overlong, reasons, scan.rejections, session.rejections(), sweep.all_numbers, precision
+            swept,
+            overlong,
+            reasons,
+            scan.rejections,
+            session.rejections(),
+            sweep.all_numbers,
+            precision,
+            sweep.by,
+            rows,
         )
     on_screen = format is SweepFormat.TABLE
     result = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
