@@ -449,6 +449,8 @@ def _nodes(tree: Any, shown: str) -> list[Any]:
     """
     found, level = [], [tree]
     for _ in range(DEEPEST):
+        if not level:
+            break
         found += level
         level = [child for node in level for child in node.get("children", []) if isinstance(child, dict)]
     if level:

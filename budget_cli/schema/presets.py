@@ -293,11 +293,11 @@ def _has_field(value: Any, field: str, given: Fields) -> bool:
 
 def _missing(values: Sequence[Any], preset: Preset) -> list[str]:
     """List the conditions that some sample fails: a place in `detect` is missing, one in `unless` is there."""
-    fields = preset.apply_to(Fields())
-    samples: list[Any] = []
-    for value in values:
+    samples = list(values)
+    if preset.records:  # only then: to parse the places of every preset takes 8 ms
+        fields = preset.apply_to(Fields())
         try:
-            samples += split_records(value, fields)
+            samples = [sample for value in values for sample in split_records(value, fields)]
         except Invalid:
             return list(preset.detect)
     if preset.skip_unscored and len(samples) > 1:
