@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import built_once
 import command
 import examples
 import pytest
@@ -16,6 +17,7 @@ from samples import lines, response
 
 from budget_cli.sources import blocks
 
+built_once.keep()
 settings.load_profile("quick" if examples.QUICK else "full")
 
 

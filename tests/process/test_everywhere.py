@@ -3,9 +3,6 @@
 Each environment is one process, which starts as a user's would; the command lines are forks of it.
 """
 
-import os
-from pathlib import Path
-
 import forks
 import pytest
 from command import ENVIRONMENT
@@ -56,9 +53,37 @@ def every() -> list[Line]:
     return [Line(arguments) for arguments in (LINES | BYTES).values()]
 
 
+FEW = (
+    "loss",
+    "check",
+    "comparison",
+    "fields",
+    "annotated",
+    "summary",
+    "rejected",
+    "usage",
+    "missing",
+    "version",
+    "help",
+)
+CLOSED = {"standard input": (0,), "standard output": (1,), "standard error": (2,), "all three": (0, 1, 2)}
+GIVEN, NONE = (
+    [Line((command, *given, "-B", "9"), (0,)) for command in ("loss", "check", "annotate", "summarize")]
+    for given in (("-",), ())
+)
+
+
 @pytest.fixture(scope="module")
-def normal() -> dict[str, Ended]:
-    return dict(zip(LINES | BYTES, forks.run(every(), UTF8), strict=True))
+def in_utf_8() -> dict[Line, Ended]:
+    """How the command lines end that are tried in UTF-8, all of them forks of one process."""
+    closed = [Line((LINES | BYTES)[name], numbers) for numbers in CLOSED.values() for name in FEW]
+    lines = [*every(), *closed, *GIVEN, *NONE]
+    return dict(zip(lines, forks.run(lines, UTF8), strict=True))
+
+
+@pytest.fixture(scope="module")
+def normal(in_utf_8: dict[Line, Ended]) -> dict[str, Ended]:
+    return {name: in_utf_8[Line(arguments)] for name, arguments in (LINES | BYTES).items()}
 
 
 def test_in_utf_8_every_command_line_ends_as_it_should(normal: dict[str, Ended]) -> None:
@@ -84,28 +109,13 @@ def test_in_every_locale_and_terminal_it_ends_in_the_same_way(normal: dict[str, 
             assert bool(done.out.decode(encoding)) == bool(before.out), name
 
 
-FEW = (
-    "loss",
-    "check",
-    "comparison",
-    "fields",
-    "annotated",
-    "summary",
-    "rejected",
-    "usage",
-    "missing",
-    "version",
-    "help",
-)
-CLOSED = {"standard input": (0,), "standard output": (1,), "standard error": (2,), "all three": (0, 1, 2)}
-
-
 @pytest.mark.parametrize("closed", CLOSED)
-def test_without_a_stream_it_says_so_where_the_stream_was_needed(normal: dict[str, Ended], closed: str) -> None:
+def test_without_a_stream_it_says_so_where_the_stream_was_needed(
+    in_utf_8: dict[Line, Ended], normal: dict[str, Ended], closed: str
+) -> None:
     numbers = CLOSED[closed]
-    lines = [Line((LINES | BYTES)[name], numbers) for name in FEW]
-    for name, done in zip(FEW, forks.run(lines, UTF8), strict=True):
-        before = normal[name]
+    for name in FEW:
+        before, done = normal[name], in_utf_8[Line((LINES | BYTES)[name], numbers)]
         lost = 1 in numbers and before.out != b""
         assert done.code == (3 if lost else before.code), (name, done.err)
         assert done.out == (b"" if lost else before.out), name
@@ -117,12 +127,11 @@ def test_without_a_stream_it_says_so_where_the_stream_was_needed(normal: dict[st
             assert done.err == before.err, name
 
 
-def test_records_from_standard_input_need_it(tmp_path: Path) -> None:
-    given = [Line((command, "-", "-B", "9"), (0,)) for command in ("loss", "check", "annotate", "summarize")]
-    none = [Line((command, "-B", "9"), (0,)) for command in ("loss", "check", "annotate", "summarize")]
-    for done in forks.run(given, UTF8):
+def test_records_from_standard_input_need_it(in_utf_8: dict[Line, Ended]) -> None:
+    for line in GIVEN:
+        done = in_utf_8[line]
         assert (done.code, b"<stdin>: cannot be read: Bad file descriptor\n" in done.err) == (3, True)
-    for done in forks.run(none, UTF8):
+    for line in NONE:
+        done = in_utf_8[line]
         assert done.code in (2, 3)
         assert done.err.count(b"\n") == 1
-    assert os.listdir(tmp_path) == []

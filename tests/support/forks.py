@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import typer.main
+
 STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -68,6 +70,20 @@ def _run_here(arguments: list[str], closed: list[int], stdin: str) -> tuple[int,
         return os.waitstatus_to_exitcode(status), out.read().hex(), err.read().hex()
 
 
+def _build() -> None:
+    """Build here what every fork would build for itself: the command lines, and the presets."""
+    import built_once
+
+    from budget_cli.cli import app
+    from budget_cli.schema import presets
+
+    built_once.keep()
+    presets.load()
+    typer.main.get_command(app.build_app(with_options=()))
+    for name in app.COMMANDS:
+        typer.main.get_command(app.build_app([name], [name]))
+
+
 def _main() -> None:
     asked = json.loads(sys.stdin.buffer.read())
     import rich.console  # noqa: F401
@@ -78,6 +94,7 @@ def _main() -> None:
         if not module.name.endswith(("__main__", ".ray", ".tokenizer", ".parquet", ".native")):  # of extras
             with contextlib.suppress(ImportError):
                 importlib.import_module(module.name)
+    _build()
     gc.freeze()
     done = [_run_here(**line) for line in asked]
     os.write(1, json.dumps(done).encode())
