@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def exactly(value: DoubleDouble) -> Fraction:
     return Fraction(float(value.hi)) + Fraction(float(value.lo))
 
 
+@examples(TWICE)
 @given(number, number)
 def test_what_a_rounding_loses_is_known_exactly(a: float, b: float) -> None:
     assert sum(map(Fraction, two_sum(a, b))) == Fraction(a) + Fraction(b)
@@ -37,6 +39,7 @@ def test_what_a_rounding_loses_is_known_exactly(a: float, b: float) -> None:
     assert Fraction(product) + Fraction(float(lost)) == Fraction(a) * Fraction(b)
 
 
+@examples(TWICE)
 @given(st.integers(0, 2**26 - 1), number)
 def test_a_whole_multiple_is_exact_in_two_parts(n: int, x: float) -> None:
     assert sum(map(Fraction, product_in_parts(float(n), x))) == n * Fraction(x)
@@ -51,6 +54,7 @@ OPERATIONS: list[Callable[..., object]] = [
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+@examples(TWICE)
 @given(a=st.tuples(number, number), b=st.tuples(number, number), plain=st.booleans())
 def test_results_have_thirty_digits(
     operation: Callable[..., DoubleDouble], a: tuple[float, float], b: tuple[float, float], plain: bool
@@ -61,6 +65,7 @@ def test_results_have_thirty_digits(
     assert abs(exactly(operation(one, right)) - exact) <= ALMOST * abs(exact)
 
 
+@examples(TWICE)
 @given(number, number, st.integers(1, 2**53))
 def test_a_quotient_has_thirty_digits(a: float, b: float, n: int) -> None:
     one = DoubleDouble(*two_sum(a, b))
@@ -73,6 +78,7 @@ def test_a_product_beyond_the_halves_is_rounded_once() -> None:
         assert total_about(0.0, np.array([1.0]), np.array([1e305]), np.array([0.0])).value == 1e305
 
 
+@examples(TWICE)
 @given(st.lists(close, min_size=1, max_size=40), close)
 def test_a_sum_that_cancels_keeps_its_digits(values: list[float], pivot: float) -> None:
     x = np.array([*values, *(-value for value in values), 1e-9])
@@ -92,6 +98,7 @@ def test_sums_of_nothing_of_zeros_and_beyond_a_double() -> None:
     assert total(np.array([1e308, -1e308, 1.0])).value == 1.0
 
 
+@examples(TWICE)
 @given(st.lists(close, min_size=1, max_size=20), st.lists(close, max_size=20), st.floats(-1e9, 1e9))
 def test_the_mean_of_a_prompt_is_known_in_two_doubles_however_it_was_split(
     first: list[float], second: list[float], offset: float

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import grouping
 import numpy as np
 import pytest
-from examples import examples
+from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +63,7 @@ def assert_same_numbers(found: Groups, expected: Groups) -> None:
     assert bits(found)[2:] == bits(expected)[2:]
 
 
-@examples(50)  # once more without the compiled parts
+@examples(TWICE)
 @given(parts)
 def test_parts_merge_into_the_groups_of_the_whole(of: list[list[Response]]) -> None:
     whole = groups_of(flat(of))
@@ -71,18 +71,19 @@ def test_parts_merge_into_the_groups_of_the_whole(of: list[list[Response]]) -> N
     assert list(folded(of).keys()) == list(whole.keys())
 
 
-@examples(50)  # once more without the compiled parts
+@examples(TWICE)
 @given(parts.flatmap(lambda of: st.tuples(st.just(of), st.permutations(of))))
 def test_the_order_of_the_parts_changes_no_number(both: tuple[list[list[Response]], list[list[Response]]]) -> None:
     assert_same_numbers(folded(both[0]), folded(both[1]))
 
 
+@examples(TWICE)
 @given(part.flatmap(lambda of: st.tuples(st.just(of), st.permutations(of))))
 def test_the_order_of_the_responses_changes_no_number(both: tuple[list[Response], list[Response]]) -> None:
     assert_same_numbers(groups_of(both[0]), groups_of(both[1]))
 
 
-@examples(50)  # once more without the compiled parts
+@examples(TWICE)
 @given(parts, parts, parts)
 def test_merging_groups_is_associative(
     a: list[list[Response]], b: list[list[Response]], c: list[list[Response]]
@@ -97,7 +98,7 @@ def test_merging_groups_is_associative(
     assert_same_numbers(again, left)
 
 
-@examples(50)  # once more without the compiled parts
+@examples(TWICE)
 @given(parts)
 def test_the_same_parts_in_the_same_order_give_the_same_bits(of: list[list[Response]]) -> None:
     sent = Groups(LAYOUT)
@@ -106,6 +107,7 @@ def test_the_same_parts_in_the_same_order_give_the_same_bits(of: list[list[Respo
     assert bits(folded(of)) == bits(folded(of)) == bits(sent)
 
 
+@examples(TWICE)
 @given(part)
 def test_the_empty_groups_are_an_exact_identity_on_both_sides(responses: list[Response]) -> None:
     expected = bits(groups_of(responses))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def test_no_lengths_have_no_histogram(budget: int | None) -> None:
     assert length_histogram(Lengths(), 10, budget) is None
 
 
+@examples(TWICE)
 @given(
     st.lists(st.integers(0, 500) | st.integers(0, 200_000), min_size=1, max_size=50),
     st.integers(1, 80),

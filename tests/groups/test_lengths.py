@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ def listed(lengths: Lengths) -> tuple[list[int], list[int]]:
     return values.tolist(), counts.tolist()
 
 
+@examples(TWICE)
 @given(st.lists(tokens, min_size=1, max_size=60))
 def test_percentiles_equal_those_of_numpy_on_the_full_list(every: list[int]) -> None:
     assert counted(every).percentiles(PERCENTS) == pytest.approx(np.percentile(every, PERCENTS), rel=1e-12)
@@ -47,6 +49,7 @@ def test_a_percentile_lies_on_the_line_between_the_closest_ranks(
     assert counted(every).percentiles([percent]) == pytest.approx([expected], rel=1e-15)
 
 
+@examples(TWICE)
 @given(st.lists(st.lists(tokens, max_size=10), max_size=5))
 def test_adding_in_parts_and_merging_both_count_what_one_list_counts(parts: list[list[int]]) -> None:
     every = counted([length for part in parts for length in part])
@@ -56,6 +59,7 @@ def test_adding_in_parts_and_merging_both_count_what_one_list_counts(parts: list
     assert listed(counted(*parts)) == listed(merged) == listed(every)
 
 
+@examples(TWICE)
 @given(st.lists(tokens, max_size=60))
 def test_every_distinct_length_is_counted_in_ascending_order(every: list[int]) -> None:
     values, counts = np.unique(np.array(every, dtype=np.int64), return_counts=True)

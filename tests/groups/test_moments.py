@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from exact import exact_k3
+from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,7 @@ def assert_same_prompt(found: Table, expected: Table) -> None:
         close(both("ek", budget), spread["e", budget] * spread["k", None])
 
 
+@examples(TWICE)
 @given(shard)
 def test_the_empty_row_is_an_exact_identity_on_both_sides(responses: list[Response]) -> None:
     row, empty = row_of(responses), BUDGETS.empty(1)
@@ -81,17 +83,20 @@ def test_the_empty_row_is_an_identity_even_beside_what_overflows() -> None:
     assert merged(empty, row).tobytes() == merged(row, empty).tobytes() == row.tobytes()
 
 
+@examples(TWICE)
 @given(shard, shard, shard)
 def test_merging_is_associative(a: list[Response], b: list[Response], c: list[Response]) -> None:
     rows = row_of(a), row_of(b), row_of(c)
     assert_same_prompt(merged(rows[0], merged(rows[1], rows[2])), merged(*rows))
 
 
+@examples(TWICE)
 @given(shard, shard)
 def test_merging_is_commutative_but_for_the_pivot(a: list[Response], b: list[Response]) -> None:
     assert_same_prompt(merged(row_of(a), row_of(b)), merged(row_of(b), row_of(a)))
 
 
+@examples(TWICE)
 @given(st.lists(shard, min_size=1, max_size=6))
 def test_a_block_is_the_merge_of_any_of_its_splits(shards: list[list[Response]]) -> None:
     whole = row_of([each for one in shards for each in one])
@@ -185,6 +190,7 @@ def test_interleaved_responses_give_the_rows_of_the_same_responses_in_order() ->
     assert interleaved.tobytes() == table_of(shards).tobytes()
 
 
+@examples(TWICE)
 @given(st.lists(st.lists(response, min_size=1, max_size=3), min_size=1, max_size=3), st.integers(30, 70))
 def test_a_prompt_is_not_touched_by_much_larger_ones_beside_it(small: list[list[Response]], repeats: int) -> None:
     beside = [HAND_MADE * repeats, *small, HAND_MADE * 2]
@@ -233,6 +239,7 @@ def test_squares_beyond_a_double_are_not_finite_and_make_no_noise() -> None:
         assert table[0, BUDGETS.at("r_max")] == 1e200
 
 
+@examples(TWICE)
 @given(
     st.floats(-700, 700)
     | st.builds(lambda sign, e: sign * 10.0**e, st.sampled_from([-1, 1]), st.floats(-150, 2))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def shown(sample: PromptSample) -> list[tuple[Key, list[float]]]:
 responses = st.lists(st.tuples(st.sampled_from([0, 1, 2, "0", "a", "b", "c", "d"]), st.integers(0, 9)), max_size=30)
 
 
+@examples(TWICE)
 @given(responses, st.integers(1, 20), st.lists(st.integers(0, 30), max_size=4))
 def test_the_sample_is_the_same_however_the_input_is_split(each: list[Response], limit: int, cuts: list[int]) -> None:
     ends = [*sorted(cuts), len(each)]
@@ -41,6 +43,7 @@ def test_the_sample_is_the_same_however_the_input_is_split(each: list[Response],
     assert shown(first) == shown(sample_of(each, limit))
 
 
+@examples(TWICE)
 @given(responses, st.integers(1, 20))
 def test_a_prompt_is_sampled_with_all_its_responses_or_not_at_all(each: list[Response], limit: int) -> None:
     found = shown(sample_of(each, limit))

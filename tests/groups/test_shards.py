@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 from test_groups import LAYOUT, Response, bits, folded, groups_of, parts
@@ -15,6 +16,7 @@ from budget_cli.ids import Packed
 
 
 @pytest.mark.exhaustive
+@examples(TWICE)
 @given(parts, st.integers(1, 7))
 def test_shards_join_into_the_groups_of_one_process(of: Sequence[Sequence[Response]], number: int) -> None:
     states = shards.split(Groups(LAYOUT), number, part=0)
@@ -35,6 +37,7 @@ def test_a_prompt_is_always_in_the_same_shard() -> None:
         assert sum(key in share for share in of_one) == 1
 
 
+@examples(TWICE)
 @given(st.lists(st.text(max_size=5) | st.integers(-9, 9), min_size=1), st.data())
 def test_packed_ids_are_taken_and_joined_in_any_order(ids: list[str | int], data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=30))

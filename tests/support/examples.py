@@ -4,6 +4,7 @@ import os
 
 from hypothesis import settings
 
+TWICE = 50  # examples of what is tried twice: with the compiled parts and without them
 QUICK = os.environ.get("HYPOTHESIS_PROFILE") == "quick"
 
 # no deadline: no test asserts a time
