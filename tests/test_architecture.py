@@ -1,7 +1,8 @@
 """If this fails, a room of the program knows more than it should and can no longer be changed on its own."""
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -88,9 +89,15 @@ def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
+@functools.cache
+def nodes(source: str) -> Sequence[ast.AST]:
+    """Return all nodes of a module, which several tests look at."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def imports(source: str, module: str) -> Iterator[Use]:
     """Yield the modules of the package that are imported at the top, in a function or for type checking."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Use(alias.name, node.lineno)
@@ -104,7 +111,7 @@ def imports(source: str, module: str) -> Iterator[Use]:
 
 def calls(source: str) -> Iterator[Use]:
     """Yield every call, by its dotted name, and every `raise` of a bare class."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Call):
             yield Use(ast.unparse(node.func), node.lineno)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
@@ -140,7 +147,7 @@ def writings(source: str) -> list[Use]:
     }
     opens = [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(source)
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"open", "FileIO"}
         for mode in [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "mode")]
         if isinstance(mode, ast.Constant) and isinstance(mode.value, str) and set(mode.value) & set("wax+")

@@ -67,7 +67,7 @@ def test_the_penalty_of_the_options_is_told_from_another() -> None:
     assert not found.is_about(1024, 0.0021)
 
 
-@examples(60)
+@examples(40)
 @given(
     seed=st.integers(0, 2**32),
     base=st.sampled_from(BASES),
@@ -98,7 +98,7 @@ def test_a_penalty_of_any_size_is_recovered(
     assert found.sampled or (found.fitting, found.over) == (over, over)
 
 
-@examples(60)
+@examples(40)
 @given(
     seed=st.integers(0, 2**32),
     kind=st.sampled_from(["few", "few, lower", "tests", "model", "model, lower", "hundredths", "long ones wrong"]),
@@ -163,7 +163,7 @@ def test_a_penalty_in_tenths_is_found_by_hand() -> None:
 STEPPED = [1 / 3, 0.25, 0.2, 0.125, 0.1, 0.05, 1.0]
 
 
-@examples(60)
+@examples(40)
 @given(
     seed=st.integers(0, 2**32),
     step=st.sampled_from(STEPPED),
@@ -214,7 +214,7 @@ HEALTHY = [
 ]
 
 
-@examples(100)
+@examples(60)
 @given(
     seed=st.integers(0, 2**32),
     kind=st.sampled_from(HEALTHY),

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from command import LossJson, Run
 
+from budget_cli.sources import blocks
+
 FREE = ("--beta", "0", "--kl-coef", "0", "--precision", "17")
 REWARDS = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]
 
@@ -99,8 +101,8 @@ def test_annotate_takes_the_baseline_of_every_n_lines(budget_cli: Run, tmp_path:
 def test_annotate_finds_the_groups_through_blocks_and_files(
     budget_cli: Run, tmp_path: Path, jobs: str, packed: bool
 ) -> None:
-    rewards = [float(i % 3 == 0) for i in range(1600)]
-    paths = [dump(tmp_path / name, rewards, pad=7000) for name in ("a.jsonl", "b.jsonl")]
+    rewards = [float(i % 3 == 0) for i in range(800)]
+    paths = [dump(tmp_path / name, rewards, pad=blocks.BLOCK_BYTES // 500) for name in ("a.jsonl", "b.jsonl")]
     for path in paths if packed else ():
         path.write_bytes(gzip.compress(path.read_bytes(), 1))
     done = budget_cli("annotate", *paths, *FREE[:4], "--group-size", "8", "--jobs", jobs, "-q")

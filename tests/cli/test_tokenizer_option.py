@@ -9,6 +9,8 @@ from command import Run, start
 from samples import ROOT, lines
 from word_counter import write_tokenizer
 
+from budget_cli.sources import blocks
+
 pytest.importorskip("tokenizers")
 
 # tokens: 3, 1, 5 (a comma and a full stop are one each), 2; the file's <s> is not counted
@@ -161,12 +163,13 @@ def test_the_texts_of_the_rows_of_a_session_are_one_length(budget_cli: Run, fold
 @pytest.mark.exhaustive
 def test_the_result_is_the_same_for_any_number_of_jobs(folder: Path) -> None:
     text = " ".join(["one two three"] * 9000)
-    with (folder / "long.jsonl").open("wb") as file:
-        for number in range(400):
-            file.write(lines([VERL[0] | {"uid": f"u{number % 7}_{number}_0", "output": text[: 100 * number + 3]}]))
+    with (folder / "long.jsonl").open("wb") as file:  # more than a block
+        for number in range(250):
+            file.write(lines([VERL[0] | {"uid": f"u{number % 7}_{number}_0", "output": text[: 160 * number + 3]}]))
+    assert (folder / "long.jsonl").stat().st_size > blocks.BLOCK_BYTES * 1.1
     one, two = (start("loss", "long.jsonl", *ARGUMENTS, "-f", "json", "-j", jobs, cwd=folder) for jobs in "12")
     assert (one.returncode, one.stdout) == (0, two.stdout), one.stderr + two.stderr
-    assert json.loads(one.stdout)["length_origins"]["tokenizer"] == 400
+    assert json.loads(one.stdout)["length_origins"]["tokenizer"] == 250
 
 
 def test_a_tokenizer_that_truncates_and_pads_counts_all_tokens_and_only_those(budget_cli: Run, folder: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_sum_of_log_probs_is_rounded_once_or_deferred(tokens: list[float]) -> 
 @pytest.mark.exhaustive
 def test_a_sum_is_not_deferred_for_a_tie() -> None:
     tokens = [k / 2**30 for k in range(-2000, 0)]  # on a coarse grid, as single precision gives: ties are common
-    assert None not in read_one(LOG_PROB, *(str(tokens[i:]) for i in range(1500)))
+    assert None not in read_one(LOG_PROB, *(str(tokens[i:]) for i in range(0, 1500, 7)))
 
 
 GOOD = b'{"prompt_id": "p%d", "reward": 1.0, "log_prob": -1.5, "old_log_prob": -2.0, "response_length": 12}\n'

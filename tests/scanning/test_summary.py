@@ -378,7 +378,7 @@ def test_an_id_that_is_such_a_name_is_written_readably(tmp_path: Path) -> None:
 
 
 def test_a_header_may_be_long(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{i:04}-{'x' * 200}.jsonl" for i in range(400)]
+    paths = [tmp_path / f"{i:04}-{'x' * 230}.jsonl" for i in range(250)]
     for path in paths:
         path.write_bytes(b'{"prompt_id": 1, "reward": 1, "log_prob": 0, "old_log_prob": 0, "response_length": 9}\n')
     made = summarized(paths, tmp_path / "s")

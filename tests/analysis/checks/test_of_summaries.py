@@ -79,7 +79,7 @@ def dump(chance: random.Random, whole: bool, rewards: list[float], reasons: bool
 
 
 @pytest.mark.exhaustive
-@examples(50)
+@examples(30)
 @given(
     seed=st.integers(0, 2**32),
     whole=st.booleans(),
