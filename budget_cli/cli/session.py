@@ -43,7 +43,7 @@ from budget_cli.scanning.plan import Plan
 from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.schema.fields import Fields, as_expression
 from budget_cli.schema.proposals import as_field, by_prompt_text
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 MOST_JOBS = 1024  # workers of this machine; a cluster may have more
 WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
 FEW_REWARDS = 4  # distinct ones, below which no penalty could be told
+COLUMNS_ONCE = "Parquet has each column once, so --duplicate-keys does not apply to it"
 TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
 
 
@@ -187,14 +188,18 @@ class Session:
             keep_sources_apart=spec.sources_apart,
             sample_rewards=bool(spec.if_penalised),
         )
+        on_cluster = isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY
         with progress_over(self.found, self._output.quiet) as update:
-            if isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY:
+            if on_cluster:
                 from budget_cli.scanning import ray  # an extra
 
                 self.scanned = ray.scan(self.found, plan, self._reading.jobs, update)
-                return self._named(self.scanned, spec.if_penalised)
-            self.scanned = scan.scan(self.found, plan, self._reading.jobs, update)
-        if self.scanned.bytes >= WORTH_A_COMPILER and not native.AVAILABLE:
+            else:
+                self.scanned = scan.scan(self.found, plan, self._reading.jobs, update)
+        if spec.duplicate_keys:
+            kinds = {source.kind for source in self.found}
+            self.scanned.notes += [COLUMNS_ONCE] if Kind.PARQUET in kinds and len(kinds) > 1 else []
+        if self.scanned.bytes >= WORTH_A_COMPILER and not native.AVAILABLE and not on_cluster:
             self.scanned.notes.append(
                 "read without the compiled reader, which is many times faster: budget-cli was installed without a C"
                 " compiler"
@@ -369,7 +374,7 @@ class Session:
             groups: the groups of the scan, with only the budget of the loss.
             thresholds: the thresholds of all checks.
             texts: True if the records have texts, False if not; None without --text.
-            keys: True if duplicate keys were looked for.
+            keys: True if duplicate keys are to be looked for.
         """
         from budget_cli.analysis.checks.findings import CheckInput  # 4 ms, and only for check and report
         from budget_cli.analysis.penalty_in_reward import fit_penalty
@@ -390,7 +395,7 @@ class Session:
             texts,
             LINES_PER_SOURCE,
             fit_penalty(scan.observations.counters.reward_sample, thresholds["penalty-in-reward.values"]),
-            keys,
+            self._why_keys_are_not_compared(keys),
             "" if self.fields.group else by_prompt_text(self.fields),
             self.placement.doubts,
             self.recurring,
@@ -429,6 +434,12 @@ class Session:
                     first_lengths=FirstLengths(),
                 ),
             )
+
+    def _why_keys_are_not_compared(self, wanted: bool) -> str:
+        """Return why duplicate keys are not looked for; nothing if they are."""
+        if not wanted:
+            return "keys are compared only with --duplicate-keys"
+        return COLUMNS_ONCE if self.found and all(source.kind is Kind.PARQUET for source in self.found) else ""
 
     # ---- report, exit
 

@@ -91,6 +91,7 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
     needed = _columns_to_read(fields)
     read = [name for name in dict.fromkeys(every) if needed is None or name in needed]
     read = read or every[:1]  # without a column, a batch has no rows
+    _require_once(source, every, read)
     damaged = f"row group {group.number + 1} of the Parquet file is damaged; the rows before it were read"
     before = 0
     for batch in _batches(source, file, [group.number], read, damaged):
@@ -98,6 +99,17 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
         before += batch.num_rows
     if before != group.rows:
         raise InputProblem(source.name, f"{damaged} (it has {before:,} rows, and its end says {group.rows:,})")
+
+
+def _require_once(source: Source, every: Sequence[str], read: Sequence[str]) -> None:
+    """Refuse a file that has two columns of one name, of which nobody can tell which is meant.
+
+    Raises:
+        InputProblem: one of the columns to read is there twice.
+    """
+    for name in read:
+        if (times := every.count(name)) > 1:
+            raise InputProblem(source.name, f'{times} columns are named "{name}": give each a name of its own')
 
 
 def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:

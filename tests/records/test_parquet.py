@@ -440,6 +440,31 @@ def test_rows_are_checked_as_lines_are(tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("option", [[], ["--duplicate-keys"]])
+def test_duplicate_keys_are_not_said_to_be_looked_for_in_parquet(tmp_path: Path, option: list[str]) -> None:
+    path = written(tmp_path / "a.parquet", RECORDS)
+    once = "Parquet has each column once, so --duplicate-keys does not apply to it"
+    alone = run("check", path, "-B", "1024", *option, "-f", "json")
+    reason = once if option else "keys are compared only with --duplicate-keys"
+    answer = json.loads(alone.stdout)
+    assert [each["reason"] for each in answer["unchecked"] if "duplicate-keys" in each["codes"]] == [reason]
+    assert "duplicate-keys" not in answer["checked"]
+    assert alone.stderr == b""
+    beside = run("check", path, SAMPLE, "-B", "1024", *option, "-f", "json")
+    assert beside.stderr.decode().count(f"budget-cli: {once}\n") == len(option)
+    assert ("duplicate-keys" in json.loads(beside.stdout)["checked"]) is bool(option)
+
+
+def test_a_column_that_is_there_twice_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    columns = [pyarrow.array([1.0, 2.0]), pyarrow.array([3.0, 4.0])]
+    ids = pyarrow.array(["p", "p"])
+    path = written(tmp_path / "a.parquet", pyarrow.table([ids, *columns], names=["prompt_id", "reward", "reward"]))
+    found = scanned(path, REWARD_ONLY)
+    assert list(map(str, found.problems)) == [f'{path}: 2 columns are named "reward": give each a name of its own']
+    path = written(tmp_path / "b.parquet", pyarrow.table([ids, *columns], names=["prompt_id", "x", "x"]))
+    assert scanned(path, REWARD_ONLY.with_places(parse_mappings(["reward=prompt_id"]))).problems == []
+
+
 # ---- columns of types that JSON does not have
 
 NANOSECONDS = [1_700_000_000_000_000_001, None, -1]

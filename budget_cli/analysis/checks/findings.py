@@ -75,7 +75,7 @@ class CheckInput(NamedTuple):
     has_texts: bool | None  # None: texts were not read
     lines_per_source: int  # a place is source number · lines_per_source + line
     penalty: Penalty | None  # that the rewards hold, fitted
-    duplicate_keys: bool  # True if duplicate keys were looked for
+    keys_not_compared: str  # why no duplicate keys were looked for; "": they were
     by_prompt_text: str  # the options that group by the text of the prompt; "": the lines make the groups
     doubts: Sequence[Doubt]  # of the first samples
     recurring: int  # prompts of later files that recur at full size, if most do

@@ -68,8 +68,8 @@ def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
         reasons["no log-probs of the reference in these records"] = {"log_ratio"}
     if not dump.has_texts:
         reasons["texts are read only with --text" if dump.has_texts is None else "no texts in these records"] = {"text"}
-    if not dump.duplicate_keys:
-        reasons["keys are compared only with --duplicate-keys"] = {"keys"}
+    if dump.keys_not_compared:
+        reasons[dump.keys_not_compared] = {"keys"}
     if not counters.values.get("finish_reason"):
         reasons["no finish reason in these records"] = {"finish_reason"}
     if dump.per_prompt is not None and not dump.row("with_advantage").any():
