@@ -63,6 +63,7 @@ class FieldOptions(Bundle):
     group: options.Group = None
     group_size: options.GroupSize = None
     ids_per_file: options.IdsPerFile = False
+    records: options.RecordsPlace = None
     preset: options.PresetName = None
     presets: options.PresetFiles = None
     where: options.Where = None

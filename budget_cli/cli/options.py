@@ -246,6 +246,17 @@ IdsPerFile = Annotated[
         help="Equal ids in different files are different prompts: for one file per step, without steps in the records.",
     ),
 ]
+RecordsPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--records",
+        metavar="PLACE",
+        show_default=False,
+        rich_help_panel="Fields",
+        help="Where the records are in a JSON document, or in each line: results[] for the list under results, *[] for"
+        " the lists under any key, [][] for lists of lists. Default: the one place that holds records.",
+    ),
+]
 PresetName = Annotated[
     str | None,
     typer.Option(

@@ -15,7 +15,7 @@ from budget_cli.errors import UsageProblem
 from budget_cli.records import detection
 from budget_cli.records.doubts import OTHER_TEXTS, STEPS, Doubt, doubts, ids_recur, unread_step
 from budget_cli.records.first_lengths import FirstLengths, first_lengths, other_text, wrong_unit
-from budget_cli.schema import presets, proposals
+from budget_cli.schema import presets
 from budget_cli.schema.fields import (
     EXTRAS,
     KINDS,
@@ -89,6 +89,13 @@ class Placement:
                 fields = replace(fields, leave_out=((WHERE, parse_place(options.where, is_condition=True)),))
             except UsageProblem as problem:
                 raise UsageProblem(f"--where: {problem}") from None
+        self.records = options.records or ""
+        if self.records:
+            from budget_cli.schema import containers  # which few dumps need
+
+            if containers.parse(self.records) is None:
+                raise UsageProblem(f"--records {self.records}: expected a place such as results[], eval.*[] or [][]")
+        self.longest = 0  # bytes of a document that are read, if more than usual
         self.places: dict[str, Place] = parse_mappings(mappings)
         # the canonical fields with the user's mappings, without a preset
         self.fields = replace(fields, ignore_unneeded=options.ignore_unneeded).with_places(self.places)
@@ -109,6 +116,7 @@ class Placement:
         """The options that are given, as in the header of a summary; without those that have a key of their own."""
         given = {
             "preset": self._preset,
+            "records": self.records,
             "presets": sorted({os.path.basename(path) for path in self._preset_files}),
             "keep": sorted({*self.keep}),
             "ids_per_file": self.ids_per_file,
@@ -241,7 +249,7 @@ class Placement:
         found = (reason for preset in self.presets().values() for reason in preset.reasons)
         return list(dict.fromkeys((WHERE, *found)))
 
-    def _require_rewards(self, records: list[Source]) -> None:
+    def _require_rewards(self, start: "Sniffed") -> None:
         """Refuse a name of `--reward-weights` that no record has: a missing reward would silently count as null.
 
         Raises:
@@ -250,7 +258,7 @@ class Placement:
         if not self._weights:
             return
         keys: dict[str, None] = {}
-        for value in detection.sniff(records).values:
+        for value in start.values:
             for record in value if isinstance(value, list) else [value]:
                 keys |= dict.fromkeys(record if isinstance(record, dict) else ())
         for name in self._weights:
@@ -265,23 +273,20 @@ class Placement:
 
     def _placed(self, records: list[Source], quiet: bool, in_full: bool) -> Fields:
         mapped = self.fields
-        self._require_rewards(records)
         where = records[0].name + (f" and {len(records) - 1} more" if len(records) > 1 else "")
-        if self._preset is None:
+        if self._preset is None and not self.records and not self._weights:
             record = detection.canonical_first_record(records, mapped)
             if record is not None and wrong_unit([record], mapped) is None:
                 fields = self._with_steps([record], mapped)
                 if any(detection.has_field([record], fields, name) for name in DOUBTED) or TELLING & record.keys():
                     self._doubt(detection.glance(records, fields), fields, where, quiet)
                 return fields
-        start = detection.sniff(records)
-        preset = self.preset(start)
+        start, inner = self.opened(detection.sniff(records, self.longest), where)
+        self._require_rewards(inner)
+        mapped = self.within(start, inner, mapped, "" if in_full else _common_folder(records))
+        preset = self.preset(inner, mapped)
         self._applied = presets.CANONICAL if preset is None else preset.name
         if preset is None:
-            if start.is_table:
-                mapped = replace(mapped, records=TABLE, document=start.is_document)
-            elif start.is_document:
-                mapped = self._in_document(start, mapped, where)
             self._warn_of_lengths(start, mapped, where, quiet)
             samples = detection.samples(start.values, mapped)
             fields = self._with_steps(samples, mapped)
@@ -291,8 +296,7 @@ class Placement:
             self.fields, extras=tuple(dict.fromkeys((*self.fields.extras, "step", *ROLLOUT, *LOOKED_AT)))
         )
         fields = preset.apply_to(all_read).with_places(self.places)
-        if start.is_table:
-            fields = replace(fields, records=TABLE, document=start.is_document)
+        fields = self.within(start, inner, fields)
         rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
         fields = self._without(fields, set(LOOKED_AT) - set(self.fields.extras))
         fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)
@@ -304,7 +308,7 @@ class Placement:
         if fields.unmapped:
             has_text = "response_text" in fields.known | {name for name, _ in preset.extras}
             raise UsageProblem(
-                _missing_fields_message(preset.name, fields, detection.numeric_keys(start, preset), has_text)
+                _missing_fields_message(preset.name, fields, detection.numeric_keys(inner, preset), has_text)
             )
         self._warn_of_lengths(start, fields, where, quiet)
         self._doubt(detection.samples(start.values, fields), fields, where, quiet)
@@ -350,31 +354,45 @@ class Placement:
                 warnings.append(f"the prompt ids of the first file recur in the second: {ways}")
         return warnings
 
-    def _in_document(self, start: "Sniffed", mapped: Fields, where: str) -> Fields:
-        """Return the fields of the one list of records that a JSON document holds, if it does.
+    def opened(self, start: "Sniffed", where: str) -> "tuple[Sniffed, Sniffed]":
+        """Return the first values, as a document if they are one, and the same with the records in them in their place.
 
         Raises:
-            UsageProblem: the user must say where the fields of these records are, or take the records out first.
+            UsageProblem: the user must say where the records, or their fields, are.
+            InputProblem: a document holds none.
         """
-        inner = proposals.inner_lists(start.values[0])
-        if inner is None:
-            return mapped
-        place, found = inner
-        is_placed = self.named >= {"prompt_id", "reward"} or any(presets.is_canonical(one, mapped) for one in found)
-        if is_placed and place == ".[]":
-            return replace(mapped, document=True, records="[]")
-        if is_placed and re.fullmatch(r"\.\w+\[\]", place):
-            return replace(mapped, document=True, records=place.removeprefix("."))
-        from budget_cli.schema.guesses import options  # only for a refusal
+        are_records = not start.may_be_document and not any(isinstance(value, list) for value in start.values)
+        if not self.records and (are_records or start.is_table):
+            return start, start
+        from budget_cli.records import places  # which few dumps need
 
-        given = "" if is_placed else f" {options(found, mapped)}"
-        if place.endswith("[][]"):
-            raise UsageProblem(
-                f"{where}: a JSON document with lists of records: jq -c '{place}' FILE | budget-cli loss -{given}"
-            )
-        raise UsageProblem(
-            f"{where}: a JSON document with a list of {len(found)} records: give{given}, or --preset NAME"
-        )
+        if self.records:
+            return places.within(start, self.records)
+        known = self.presets()
+        is_named = self._preset not in (None, presets.CANONICAL)
+        named = presets.find(self._preset or "", known) if is_named else None
+        mapped = self.named >= {"prompt_id", "reward"} or self._preset is not None
+        return places.find(start, self.fields, {} if mapped else known, named, where)
+
+    def within(self, start: "Sniffed", inner: "Sniffed", fields: Fields, folder: str | None = None) -> Fields:
+        """Return the fields with the place of the records.
+
+        Args:
+            start: the first values.
+            inner: the records that were found in them.
+            fields: the places in a record.
+            folder: what the names of all files begin with, if the lists may be the prompts; None: they are not.
+        """
+        if start.is_table:
+            return replace(fields, records=TABLE, document=start.is_document)
+        if not inner.records:
+            return fields
+        fields = replace(fields, records=inner.records, document=start.is_document)
+        if folder is None:
+            return fields
+        from budget_cli.records import places
+
+        return places.fields_within(inner, fields, folder)
 
     def _with_steps(self, samples: Sequence[Any], fields: Fields, rollouts: bool = True) -> Fields:
         """Add the step to the prompt ids and fold the rows of a rollout, as far as the first samples have such fields.
@@ -404,8 +422,12 @@ class Placement:
         """The presets by name, the user's own first."""
         return presets.load(self._preset_files)
 
-    def preset(self, start: "Sniffed") -> "Preset | None":
+    def preset(self, start: "Sniffed", mapped: Fields) -> "Preset | None":
         """Return the preset that the user names, or the one that fits; None if the user's mappings suffice.
+
+        Args:
+            start: the first records.
+            mapped: the places of fields without a preset.
 
         Raises:
             UsageProblem: there is no preset of that name, or none fits, or several do.
@@ -417,7 +439,8 @@ class Placement:
             return presets.find(self._preset, detection.presets_for(start, known) if start.values else known)
         if self.named >= {"prompt_id", "reward"}:
             return None
-        return detection.detect_preset(start, known, self.fields, some_mapped=bool(self.named))
+        some = bool(self.named) or mapped.paths["prompt_id"] != self.fields.paths["prompt_id"]
+        return detection.detect_preset(start, known, mapped, some_mapped=some)
 
 
 def _place_of_label(by: str) -> Place:

@@ -100,6 +100,7 @@ class Session:
         _require_few(reading)
         expressions = getattr(verdict_options, "fail_if", None) or []
         self.placement = Placement(fields, needs)
+        self.placement.longest = reading.max_line_bytes
         names = number_names(result)
         if any("left_out." in expression for expression in expressions):
             sides = [""] if result is Loss else [".base", ".new", ".delta"]

@@ -29,23 +29,30 @@ class Rejection(NamedTuple):
     """One record that is not used, and why."""
 
     source: str
-    line: int  # 1-based physical line; in Parquet, the row
-    column: int | None  # 1-based, in characters; None in Parquet
+    line: int  # 1-based physical line; in Parquet, the row; in a JSON document, the number of the record
+    column: int | None  # 1-based, in characters; None where there are no lines of text
     code: str
     field: str | None
     message: str
+    path: str | None = None  # in a JSON document: where it is, as in `results[17].score`; "" for the whole document
 
     def __str__(self) -> str:
         what = self.message if self.field is None else f"{self.field}: {self.message}"
+        if self.path is not None:
+            return f"{self.source}: {self.path}: {what}" if self.path else f"{self.source}: {what}"
         column = "" if self.column is None else f":{self.column}"
         return f"{self.source}:{self.line}{column}: {what}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the members by name, without a path where there is none."""
+        return {name: value for name, value in self._asdict().items() if name != "path" or value is not None}
 
 
 class LeftOut(NamedTuple):
     """The place of a sample that is left out, and why."""
 
     source: str
-    line: int  # 1-based physical line; in Parquet, the row
+    line: int  # as that of a rejection
     reason: str
 
 

@@ -38,12 +38,39 @@ class Sniffed(NamedTuple):
     values: list[Any]
     is_document: bool = False
     is_table: bool = False  # True if each value was a table, in place of which its rows are given
+    is_alone: bool = False  # True if the first source is this one value, and the value is on one line
+    records: str = ""  # the place in each value of the records that are given in its place; "": none are
+
+    @property
+    def may_be_document(self) -> bool:
+        """True if the first source is one JSON value."""
+        return self.is_document or self.is_alone
+
+    def within(self, place: str) -> "Sniffed":
+        """Put the records at a place in each value in its place.
+
+        Raises:
+            Invalid: the first value is of another shape.
+        """
+        fields = Fields(records=place, document=self.may_be_document)
+        split_records(self.values[0], fields)
+        found = [record for value in self.values for record in records_of(value, fields) or ()]
+        return self._replace(values=found[:RECORDS], records=place)
 
 
-def sniff(found: Sequence[Source]) -> Sniffed:
-    """Read the first values of the first source that has any."""
+def sniff(found: Sequence[Source], longest: int = LONGEST_BYTES) -> Sniffed:
+    """Read the first values of the first source that has any.
+
+    Args:
+        found: the sources.
+        longest: bytes of a first line or a document that are read.
+
+    Raises:
+        InputProblem: it is something else than JSON as a whole, or a document that is damaged or too long.
+    """
+    longest = max(longest, LONGEST_BYTES)
     for source in found:
-        begun = Sniffed(_first_rows(source)) if source.kind is Kind.PARQUET else _first_values(source)
+        begun = Sniffed(_first_rows(source)) if source.kind is Kind.PARQUET else _first_values(source, longest)
         if begun.values or source.size is None:  # a later stream must not be started early
             return _untabled(begun)
     return Sniffed([])
@@ -57,22 +84,43 @@ def _untabled(begun: Sniffed) -> Sniffed:
         rows = [row for value in begun.values for row in rows_of_table(value)]
     except Invalid:  # the scan will report it
         rows = []
-    return Sniffed(rows[:RECORDS], begun.is_document, is_table=True)
+    return Sniffed(rows[:RECORDS], begun.may_be_document, is_table=True)
 
 
-def _first_values(source: Source) -> Sniffed:
+def _first_values(source: Source, longest: int) -> Sniffed:
     values: list[Any] = []
-    for most in (HEAD_BYTES, LONGEST_BYTES):
+    for most in (HEAD_BYTES, longest):
         head = sources.head(source, most)
         values = _values_of_lines(head)
+        is_whole = len(head) < most
         if len(values) * 2 > min(head.count(b"\n"), RECORDS):
-            return Sniffed(values)
+            is_alone = is_whole and isinstance(values[0], dict | list) and b"\n" not in head.strip()
+            return Sniffed(values, is_alone=is_alone)
         try:  # hardly any line is a value by itself
-            return Sniffed([json.loads(head.decode())], is_document=True)
-        except (ValueError, RecursionError):
-            if len(head) < most:  # the whole source was read
+            return Sniffed([orjson.loads(head)], is_document=True)
+        except orjson.JSONDecodeError:
+            if is_whole:
                 break
-    return Sniffed(values)
+    return _damaged_document(source, head, is_whole, longest) or Sniffed(values)
+
+
+def _damaged_document(source: Source, head: bytes, is_whole: bool, most: int) -> Sniffed | None:
+    """Return the value of a document that holds NaN; None if a source that begins like this may be lines.
+
+    Raises:
+        InputProblem: it is a document that is damaged or too long, or is no JSON at all.
+    """
+    from budget_cli.records import documents, jsonl, other_files  # which only such sources need
+
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    first = text.lstrip().partition(b"\n")[0].strip()
+    if first[:1] == b"[" or first == b"{":
+        if is_whole:
+            return Sniffed([documents.value_of(text, source.name)[0]], is_document=True)
+        raise jsonl.too_long(source, most)
+    if b"{" not in first and b"\n{" not in text and (what := other_files.described(text)) is not None:
+        raise InputProblem(source.name, what)
+    return None
 
 
 def _first_rows(source: Source) -> list[Any]:
@@ -126,7 +174,12 @@ def detect_preset(
     if not samples:
         return None
     known = presets_for(begun, presets)
-    if begun.is_document and not begun.is_table and not any(fit.fits for fit in rank(samples, known)):
+    if (
+        begun.is_document
+        and not begun.is_table
+        and not begun.records
+        and not any(fit.fits for fit in rank(samples, known))
+    ):
         return None  # the scan explains JSON that is not one record per line
     return choose(samples, known, given, some_mapped)
 
@@ -134,9 +187,9 @@ def detect_preset(
 def presets_for(begun: Sniffed, presets: Mapping[str, Preset]) -> dict[str, Preset]:
     """Return the presets that may fit: of a document those of documents; of lines all, as a document may be on one.
 
-    Of a table, these are the presets of single records.
+    Of a table, and of what was taken out of values, these are the presets of single records.
     """
-    if begun.is_table:
+    if begun.is_table or begun.records:
         flat = (preset for preset in presets.values() if not preset.records and not preset.document)
         return {preset.name: preset for preset in flat}
     if begun.is_document:
@@ -187,7 +240,8 @@ def extras_present(found: Sequence[dict[str, Any]], fields: Fields) -> set[str]:
 
 def glance(found: Sequence[Source], fields: Fields) -> list[dict[str, Any]]:
     """Return the first samples of the first source, fewer than `sniff` would read."""
-    values = [] if fields.records == TABLE else _values_of_lines(sources.head(found[0], GLANCE_BYTES))
+    in_whole = fields.document or fields.records == TABLE
+    values = [] if in_whole else _values_of_lines(sources.head(found[0], GLANCE_BYTES))
     return samples(values or sniff(found).values, fields)
 
 

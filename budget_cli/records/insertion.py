@@ -5,14 +5,18 @@ nothing. Knows where samples lie in a line, and nothing about the values.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
 from budget_cli.errors import UsageProblem
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.lookup import TABLE
-from budget_cli.schema.paths import Expression, Path, Step
+from budget_cli.schema.paths import Expression
+
+if TYPE_CHECKING:
+    from budget_cli.schema.containers import Container
 
 Span = tuple[int, int]  # of an object: the offset of its first byte, and the one after its last
 STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
@@ -32,17 +36,17 @@ class Insertion:
         self._name, self._named, self._added = name, self._quoted + b":", b"," + self._quoted + b":"
         # as this class writes it: the last member of the line, whose value holds no braces
         self._as_left = re.compile(b"," + re.escape(self._quoted) + rb":(\{[^{}]*\})\}[ \t\r\n]*\Z")
-        self._path = _samples_path(fields)
+        self._ways = _ways_to_samples(fields)
 
     def into(self, line: bytes, values: Sequence[bytes | None]) -> bytes:
         """Return the line with one value inserted into each of its samples, in order; None leaves a sample as it is."""
-        if self._path is None and self._quoted not in line and values[0] is not None:
+        if self._ways is None and self._quoted not in line and values[0] is not None:
             end = line.rindex(b"}")
             if line[end - 1] not in b"{ \t\r\n":  # the usual end: a value, then the brace
                 return b"".join((line[:end], self._added, values[0], line[end:]))
-        spans = [(0, len(line))] if self._path is None else list(_samples(line, _skip(line, 0), self._path))
+        spans = [(0, len(line))] if self._ways is None else list(_samples(line, _skip(line, 0), self._ways))
         parts, done = [], 0
-        for span, value in zip(spans, values, strict=True):
+        for span, value in sorted(zip(spans, values, strict=True), key=lambda pair: pair[0]):
             if value is None:
                 continue
             start, stop, added = self._place(line, span)
@@ -66,38 +70,43 @@ class Insertion:
         return end, end, self._named if is_empty else self._added
 
 
-def _samples_path(fields: Fields) -> Path | None:
-    """Return the path from a line to its samples; None if the line is a sample, or an object of parallel arrays."""
+def _ways_to_samples(fields: Fields) -> "Container | None":
+    """Return the ways from a line to its samples; None if the line is a sample, or an object of parallel arrays."""
     if fields.records in ("", "columns"):
         return None
-    if fields.records == "[]":
-        return (Step("", each=True),)
     if fields.records == TABLE:
         rows = "jq -c '.columns as $names | .data[] | [$names, .] | transpose | map({(.[0]): .[1]}) | add' FILE"
         raise UsageProblem(
             f"a table has no records to which terms could be added: make lines of it: {rows} | budget-cli annotate -"
         )
-    path = fields.records_place
-    if isinstance(path, Expression):
+    from budget_cli.schema import containers  # which few dumps need
+
+    ways = containers.parse(fields.records)
+    if ways is None and not isinstance(fields.records_place, Expression):
+        ways = containers.parse(f"{fields.records}[]")
+    if ways is None:
         raise UsageProblem(
             f"records = {fields.records!r}: an expression finds the samples, so their bytes are not known;"
             " records can be annotated only at a path, as in traces[]"
         )
-    return (*path[:-1], Step(path[-1].key, each=True))
+    return ways
 
 
-def _samples(line: bytes, at: int, path: Path) -> Iterator[Span]:
-    """Yield the spans of the objects at a path, from the value at offset `at`."""
-    step, rest = path[0], path[1:]
-    if step.key:
-        starts = [start for key, start, _ in _members(line, at) if key == step.key] if line[at] == ord("{") else []
-        if not starts:
-            return
-        at = starts[-1]
-    if not step.each:
-        yield from _samples(line, at, rest)
+def _samples(line: bytes, at: int, ways: "Container") -> Iterator[Span]:
+    """Yield the spans of the objects to which the ways lead, and of lists in their place, from the value at `at`."""
+    way, rest = ways[0], ways[1:]
+    if way.through == "key":
+        starts = [start for key, start, _ in _members(line, at) if key == way.key] if line[at] == ord("{") else []
+        if starts:
+            yield from _samples(line, starts[-1], rest)
         return
-    for start, stop in _elements(line, at):
+    spans: Iterable[Span]
+    if way.through == "[]":
+        spans = _elements(line, at)
+    else:  # of a repeated key, the last value counts
+        members = {key: (start, stop) for key, start, stop in _members(line, at)}
+        spans = [span for span in members.values() if line[span[0]] in b"{["]
+    for start, stop in spans:
         if rest:
             yield from _samples(line, start, rest)
         else:

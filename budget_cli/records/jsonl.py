@@ -14,7 +14,7 @@ from budget_cli.records import reference
 from budget_cli.records.columns import FIRST_TEN, Decoded, RejectionLimit
 from budget_cli.schema.fields import Fields
 from budget_cli.sources.blocks import Block
-from budget_cli.sources.local import STDIN
+from budget_cli.sources.local import STDIN, Source
 
 if native.AVAILABLE:
     from budget_cli.records import compiled
@@ -44,12 +44,30 @@ def decode(block: Block, fields: Fields, limits: Limits) -> Decoded:
     """
     if block.first:
         block = _without_bom(block)
-        if fields.records != "[]":
+        if not fields.records.startswith("[]"):
             _require_json_lines(block)
     decoded = None
     if native.AVAILABLE:
         decoded = compiled.decode(block, fields, limits.max_line_bytes, limits.keep)
     return decoded or reference.decode(bytes(block.view), fields, limits.max_line_bytes, limits.keep)
+
+
+def too_long(source: Source, most: int) -> InputProblem:
+    """Say that a source is a JSON document of more than `most` bytes, and what allows for it."""
+    size = source.size if source.in_ranges and source.size else 4 * most
+    limit = f"a JSON document of more than {most:,} bytes, which is read in whole"
+    return InputProblem(source.name, f"{limit}: --max-line-bytes {size} allows for it")
+
+
+def decode_document(block: Block, fields: Fields, limits: Limits) -> Decoded:
+    """Decode the records of a block that is one JSON value, over any number of lines.
+
+    Raises:
+        InputProblem: it is not one JSON value.
+    """
+    from budget_cli.records import documents  # which few dumps are
+
+    return documents.decode(bytes(_without_bom(block).view), block.source, fields, limits.keep)
 
 
 def is_compiled(fields: Fields) -> bool:
@@ -73,14 +91,19 @@ def _without_bom(block: Block) -> Block:
 
 
 def _require_json_lines(block: Block) -> None:
-    for line in bytes(block.view[:4096]).split(b"\n"):
-        first = line.strip()
-        if first:
-            if first.startswith(b"["):
-                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c '.[]'{_file(block.source)}`")
-            if first == b"{":
-                raise InputProblem(block.source, f"this is JSON, not JSONL: try `jq -c .{_file(block.source)}`")
-            return
+    """Refuse a source that is something else as a whole: each of its lines would be rejected."""
+    start = bytes(block.view[:4096])
+    first = start.lstrip().partition(b"\n")[0].strip()
+    if first[:1] == b"[" or first == b"{":
+        raise InputProblem(
+            block.source, "a JSON document, where JSON lines are expected, as the first file is: read it by itself"
+        )
+    if first[:1] in b'{"' or b"\n{" in start:  # whatever else there is, it holds records
+        return
+    from budget_cli.records import other_files  # which only such a source needs
+
+    if (what := other_files.described(start)) is not None:
+        raise InputProblem(block.source, what)
 
 
 def _file(source: str) -> str:

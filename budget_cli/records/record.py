@@ -34,8 +34,9 @@ from budget_cli.schema.lookup import (
     value_at,
 )
 from budget_cli.schema.parsing import place_text
-from budget_cli.schema.paths import Expression, Place, traverses_list
+from budget_cli.schema.paths import GROUP, Expression, Place, Step, traverses_list
 
+GROUP_PLACE = (Step(GROUP),)  # several keys and indexes, where lists are in lists of lists
 KEYS_SHOWN = 12  # keys of a record that a message about a missing one names
 
 
@@ -61,7 +62,7 @@ def responses(value: Any, fields: Fields, line: int) -> tuple[list[Response], li
     found: list[Response] = []
     left_out: list[tuple[str, Key | None]] = []
     samples = split_records(value, fields)
-    if fields.skip_unscored and all(isinstance(sample, dict) and not _has_reward(sample, fields) for sample in samples):
+    if fields.skip_unscored and is_unscored(samples, fields):
         raise NotASample
     if not samples and fields.empty_reason:
         left_out.append((fields.empty_reason, _label(value, fields)))
@@ -129,6 +130,15 @@ def is_prompt_record(record: dict[str, Any], fields: Fields) -> bool:
             fields.paths["rewards"],
         )
     return False
+
+
+def is_unscored(samples: Sequence[Any], fields: Fields) -> bool:
+    """True if none of these samples, all objects, has a reward.
+
+    Raises:
+        Invalid: a value on the way to a reward has the wrong type.
+    """
+    return all(isinstance(sample, dict) and not _has_reward(sample, fields) for sample in samples)
 
 
 def _has_reward(record: dict[str, Any], fields: Fields) -> bool:
@@ -303,7 +313,7 @@ def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, ch
             raise _absence(value, name, canonical, record, fields)
         if name == canonical and traverses_list(path):
             value = _combined(value, KINDS[canonical])
-        if canonical == "prompt_id" and isinstance(path, Expression):
+        if canonical == "prompt_id" and (isinstance(path, Expression) or path == GROUP_PLACE):
             value = composite(value)
         return check(value)
     except Invalid as bad:

@@ -54,7 +54,22 @@ def _short(text: str) -> str:
 class ReferenceReader:
     """Collects the responses of lines, their tally and the rejections."""
 
-    def __init__(self, fields: Fields, max_line_bytes: int, keep: RejectionLimit) -> None:
+    def __init__(
+        self,
+        fields: Fields,
+        max_line_bytes: int,
+        keep: RejectionLimit,
+        path_of: Callable[[int, Invalid], str] | None = None,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            fields: the places of fields.
+            max_line_bytes: the longest line that is read.
+            keep: which rejections are kept in full.
+            path_of: the path to what is wrong in the record of this number; None where records are lines or rows.
+        """
+        self._path_of = path_of
         self.tally = Tally()
         self.rejections: list[Rejection] = []
         self.left_out: list[LeftOut] = []  # the first places of each reason
@@ -71,18 +86,24 @@ class ReferenceReader:
         accepts_nan = self._fields.ignore_unneeded
         self._read(number, lambda: value_of(line, self._max_line_bytes, accepts_nan), line, torn)
 
-    def read_row(self, number: int, value: Any) -> None:
-        """Read a record that is not a line of text, or count the `Invalid` that stands for one that cannot be read."""
-        self._read(number, lambda: value, None, torn=False)
+    def read_row(self, number: int, value: Any, of_line: int = 0) -> None:
+        """Read a record that is not a line of text, or count the `Invalid` that stands for one that cannot be read.
 
-    def _read(self, number: int, parsed: Callable[[], Any], line: bytes | None, torn: bool) -> None:
+        Args:
+            number: of the record.
+            value: the record.
+            of_line: the prompt, where each line is one and the record is one of several in it; 0: its own number.
+        """
+        self._read(number, lambda: value, None, torn=False, of_line=of_line)
+
+    def _read(self, number: int, parsed: Callable[[], Any], line: bytes | None, torn: bool, of_line: int = 0) -> None:
         tally = self.tally
         tally.read += 1
         try:
             value = parsed()
             if isinstance(value, Invalid):
                 raise value
-            rows, left_out = responses(value, self._fields, number)
+            rows, left_out = responses(value, self._fields, of_line or number)
         except NotASample:
             tally.skipped += 1
         except Invalid as bad:
@@ -99,7 +120,8 @@ class ReferenceReader:
                 if self._is_unneeded(number, line, parsed):
                     bad.message += "; --ignore-unneeded reads on without it"
                 field = None if bad.field is None else _short(bad.field)
-                self.rejections.append(Rejection("", number, column, bad.code, field, _short(bad.message)))
+                path = None if self._path_of is None else _short(self._path_of(number, bad))
+                self.rejections.append(Rejection("", number, column, bad.code, field, _short(bad.message), path))
         else:
             tally.used += bool(rows or not left_out)
             self.rows += rows

@@ -83,8 +83,8 @@ def as_dict(answer: Any) -> dict[str, Any]:
 
 
 def rejections_as_dicts(rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
-    """Convert rejections to the objects of the JSON."""
-    return [{**rejection._asdict(), "source": utf8(rejection.source)} for rejection in rejections]
+    """Convert rejections to the objects of the JSON, which have a path in JSON documents only."""
+    return [{**rejection.as_dict(), "source": utf8(rejection.source)} for rejection in rejections]
 
 
 def utf8(text: str) -> str:

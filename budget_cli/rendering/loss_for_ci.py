@@ -32,9 +32,13 @@ def github(
         Annotation(
             level,
             f"{TITLE}: {r.code}",
-            r.message if r.field is None else f"{r.field}: {r.message}",
+            str(r._replace(source="")).removeprefix(": ")
+            if r.path
+            else r.message
+            if r.field is None
+            else f"{r.field}: {r.message}",
             r.source,
-            r.line,
+            r.line if r.path is None else None,
             r.column,
         )
         for r in rejections

@@ -28,7 +28,7 @@ from budget_cli.scanning.rollouts import make_prompts_of_lines
 from budget_cli.scanning.state import ReadSoFar, Scan
 from budget_cli.scanning.terms import responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
-from budget_cli.schema.lookup import split_records, value_at
+from budget_cli.schema.lookup import located_records, split_records, value_at
 from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import Source
@@ -132,6 +132,9 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     computed = terms_of(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
     rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
     lines = _lines(block, plan.fields.document)
+    if plan.fields.container is not None and plan.fields.document and not any(r.path == "" for r in decoded.rejections):
+        whole, refused = _written_document(lines[0], columns, computed, rejected, plan)
+        return AnnotatedBlock(_joined([whole]), _joined(refused), 0, decoded.tally, len(block))
     written = _written(lines, columns, computed, rejected, plan)
     held = [lines[at - 1] for at, code in rejected.items() if code != "line-too-long"]
     return AnnotatedBlock(_joined(written), _joined(held), len(rejected) - len(held), decoded.tally, len(block))
@@ -190,6 +193,34 @@ def _written(
             at += 1 if size is None else size
         written.append(insertion.into(line, pieces))
     return written
+
+
+def _written_document(
+    document: bytes, columns: ResponseColumns, terms: objective.Terms, rejected: dict[int, str], plan: Plan
+) -> tuple[bytes, list[bytes]]:
+    """Return a document with the terms inserted into its records, and the rejected ones, which stay in it, as lines."""
+    from budget_cli.records import documents  # which few dumps are
+
+    fields, ways = plan.fields, plan.fields.container
+    assert ways is not None
+    records = located_records(documents.value_of(document, "")[0], fields, ways)
+    values, names = [_listed(term) for term in terms], objective.Terms._fields
+    starts = np.searchsorted(columns.line, np.arange(1, len(records) + 2)).tolist()
+    pieces: list[bytes | None] = []
+    refused = []
+    for number, (one, record) in enumerate(records, start=1):
+        at, end = starts[number - 1], starts[number]
+        if number in rejected:
+            refused.append(orjson.dumps(one.value))
+        if not isinstance(record, dict | list):
+            continue  # no object, so there is no place in it
+        if at == end or not isinstance(record, dict):
+            pieces.append(None)
+            continue
+        arrays = is_prompt_record(record, fields)
+        part = [value[at:end] if arrays else value[at] for value in values]
+        pieces.append(orjson.dumps(dict(zip(names, part, strict=True))))
+    return _insertion(fields).into(document, pieces), refused
 
 
 def _kept(line: bytes, plan: Plan) -> list[bool]:

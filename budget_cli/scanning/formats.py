@@ -84,9 +84,7 @@ class _Document(_JsonLines):
         for piece in sources.pieces(source):
             whole += piece
             if len(whole) > max_line_bytes:
-                raise InputProblem(
-                    source.name, f"one JSON value of more than {max_line_bytes:,} bytes (--max-line-bytes)"
-                )
+                raise jsonl.too_long(source, max_line_bytes)
         yield Block(source.name, whole, 0, len(whole), first=True)
 
 
@@ -165,12 +163,10 @@ def decode(source: Source, block: Block, plan: Plan) -> Decoded:
     """Decode a block's responses, under the prompts of the plan.
 
     Raises:
-        InputProblem: the source is not JSON lines at all.
+        InputProblem: the source is not JSON lines, or not a JSON document, at all.
     """
-    if plan.fields.document:
-        flat = bytes(block.view).replace(b"\n", b" ").replace(b"\r", b" ")
-        block = Block(block.source, flat, 0, len(flat), block.first)
-    return under_prompts(jsonl.decode(block, plan.fields, plan.limits), source, plan)
+    read = jsonl.decode_document if plan.fields.document else jsonl.decode
+    return under_prompts(read(block, plan.fields, plan.limits), source, plan)
 
 
 _of_thread = threading.local()

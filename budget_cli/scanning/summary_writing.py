@@ -80,7 +80,7 @@ def write(
         "rejected": dict(scan.tally.by_code),
         "lacking": dict(scan.tally.by_absent_field),
         "length_origins": dict(scan.tally.length_origins),
-        "rejections": [one._asdict() for one in scan.rejections],
+        "rejections": [one.as_dict() for one in scan.rejections],
         "incomplete": [[problem.source, _utf8(problem.problem)] for problem in scan.problems],
     }
     if scan.tally.left_out:

@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from budget_cli.errors import UsageProblem
 from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression, Path, Place, Step, traverses_list
+
+if TYPE_CHECKING:
+    from budget_cli.schema.containers import Container
 
 Kind = Literal["id", "number", "tokens", "log_prob"]
 
@@ -81,7 +84,7 @@ class Fields:
     document: bool = False  # True if a source is one JSON value, however many lines it spans
     # a line is "": a record; "[]": a list of records; "columns": an object of parallel arrays; "table": an object of
     # `columns`, which are names, and `data`, a list of values for each record; PATH[]: an object that holds a list of
-    # records at this path
+    # records at this path; another place of `containers`: what holds lists of them, as `eval.*[]` and `[][]`
     records: str = ""
     # what makes a prompt: "": prompt_id; "line" or "file": each line or file is one; "N lines", with group_size N
     group: str = ""
@@ -141,6 +144,16 @@ class Fields:
     def counts_every_text(self) -> bool:
         """True if such dumps have no lengths, but texts, and there is a tokenizer to count them."""
         return self.tokenizer is not None and "response_text" in self.known and "response_length" not in self.known
+
+    @cached_property
+    def container(self) -> "Container | None":
+        """The ways to the records within a value; None if a path, an expression or a form of its own leads there."""
+        if not self.records or (self.records == "[]" and not self.document):
+            return None
+        from budget_cli.schema import containers  # which few dumps need
+
+        ways = containers.parse(self.records)
+        return ways if ways is None or self.document or containers.is_no_path(ways) else None
 
     @cached_property
     def records_place(self) -> Place:

@@ -1,12 +1,15 @@
 """A JSON value and a place → the value at that place; the value of a line → its records. Knows no bytes."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from budget_cli.schema.fields import KINDS, LINE, Fields
 from budget_cli.schema.json_values import Invalid, type_name
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression, Place
+
+if TYPE_CHECKING:
+    from budget_cli.schema.containers import Container, Found
 
 MISSING: Final = object()
 TABLE = "table"
@@ -71,6 +74,8 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
     """
     if not fields.records:
         return [value]
+    if (ways := fields.container) is not None:
+        return [record for _, record in located_records(value, fields, ways)]
     if fields.records == "[]":
         if not isinstance(value, list):
             raise Invalid("wrong-type", f"expected a list of records, found {type_name(value)}", column=1)
@@ -91,6 +96,27 @@ def split_records(value: Any, fields: Fields) -> list[Any]:
         raise Invalid("missing", "missing: expected a list of samples", fields.records, path)
     shared = {**value, LINE: value} if fields.leave_out else value
     return [{**shared, **sample} if isinstance(sample, dict) else sample for sample in inner]
+
+
+def located_records(value: Any, fields: Fields, ways: "Container") -> "list[tuple[Found, Any]]":
+    """Return the records that a value holds: as they are, and with what is around them.
+
+    Raises:
+        Invalid: the value is of another shape.
+        NotASample: there is no such list, and such values are to be skipped.
+    """
+    from budget_cli.schema import containers  # which few dumps need
+
+    try:
+        found = list(containers.find(value, ways))
+    except Invalid as bad:
+        if bad.code == "missing" and fields.skip_unscored:
+            raise NotASample from None
+        raise
+    records = containers.records_of(found, ways)
+    if fields.leave_out:
+        records = [{LINE: value, **each} if isinstance(each, dict) else each for each in records]
+    return list(zip(found, records, strict=True))
 
 
 def is_table(value: Any) -> bool:

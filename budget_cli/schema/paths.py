@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+GROUP = "_group"  # in a record that comes from one of several lists: the key or the index of its list
+
 
 class Step(NamedTuple):
     """One key of a path. If `each`, its value is a list and the path continues in every element."""

@@ -167,13 +167,15 @@ def _require_places(where: str, stanza: Mapping[str, Any]) -> None:
     Raises:
         UsageProblem: one cannot.
     """
+    from budget_cli.schema import containers  # which few presets need
+
     written_places = [(key, place) for key in ("detect", "unless") for place in stanza.get(key, [])]
     written_places += [(field, stanza[field]) for field in (*KINDS, *OPTIONAL) if field in stanza]
     written_places += [
         (f"leave_out.{reason}", place) for reason, place in stanza.get("leave_out", {}).items() if reason != EMPTY
     ]
-    if stanza.get("records", "") not in ("", "[]", "columns"):
-        written_places.append(("records", stanza["records"]))
+    if stanza.get("records", "") not in ("", "columns") and containers.parse(stanza["records"]) is None:
+        written_places.append(("records", stanza["records"]))  # an expression, or a mistake
     for key, place in written_places:
         try:
             parsed = parse_place(place, is_condition=key.startswith("leave_out"))
@@ -239,7 +241,7 @@ def choose(
     """
     if any(is_canonical(value, given) for value in values):
         return None
-    must_choose = not some_mapped or not any(_has_required(value, given) for value in values)
+    must_choose = not some_mapped or not any(has_required(value, given) for value in values)
     ranked = rank(values, presets)
     fitting = [fit.preset for fit in ranked if fit.fits]
     best = [preset for preset in fitting if not any(set(preset.detect) < set(other.detect) for other in fitting)]
@@ -253,8 +255,6 @@ def choose(
     near = [f"{fit.preset.name} (but for {', '.join(fit.missing)})" for fit in ranked if fit.is_near][:3]
     keys = next((list(value)[:12] for value in values if isinstance(value, dict)), [])
     found = f"found {', '.join(keys)}" if keys else "no record is an object"
-    if not keys and any(isinstance(value, list) for value in values):
-        raise UsageProblem("each line is a JSON list, not a record: try `jq -c '.[]'`, or --preset NAME")
     from budget_cli.schema.guesses import options  # only for a refusal
 
     records = [value for value in values if isinstance(value, dict)]
@@ -263,13 +263,6 @@ def choose(
     if records and (choice := proposals.a_choice(records[0])):
         ways = options(records, given)
         raise UsageProblem(f"{choice}, so no loss over these is the trainer's; if yours kept all, give {ways}")
-    inside = proposals.inner_lists(records[0]) if len(records) == 1 else None
-    if inside and "PATH" in options(records, given):
-        place, inner = inside
-        raise UsageProblem(
-            f"the line is an object around {len(inner)} records: try"
-            f" jq -c '{place}' FILE | budget-cli loss - {options(inner, given)}"
-        )
     nearest = f"; nearest: {', '.join(near)}" if near else ""
     raise UsageProblem(
         f"no prompt_id and reward, and no preset fits ({found}){nearest};"
@@ -282,9 +275,14 @@ def is_canonical(value: Any, given: Fields = CANONICAL_FIELDS) -> bool:
     return isinstance(value, dict) and "prompt_id" in value and _has_field(value, "reward", given)
 
 
-def _has_required(value: Any, given: Fields) -> bool:
+def has_required(value: Any, given: Fields) -> bool:
     """True if a record has, at their given places, the two fields that every command needs."""
     return (bool(given.group) or _has_field(value, "prompt_id", given)) and _has_field(value, "reward", given)
+
+
+def has_reward(value: Any, given: Fields) -> bool:
+    """True if a record has a reward at its given place."""
+    return _has_field(value, "reward", given)
 
 
 def _has_field(value: Any, field: str, given: Fields) -> bool:

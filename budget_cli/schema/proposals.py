@@ -5,7 +5,6 @@ Only names and types are looked at, so a proposal may be wrong: it is shown, nev
 
 import re
 import shlex
-from collections.abc import Iterable
 from typing import Any
 
 from budget_cli.schema.fields import Fields, as_expression
@@ -46,29 +45,3 @@ def quoted(text: str) -> str:
     """Write a text as one argument of a shell, in double quotes where it holds single ones."""
     plain = "'" in text and not re.search(r'["$`\\!]', text)
     return f'"{text}"' if plain else shlex.quote(text)
-
-
-def inner_lists(value: Any) -> tuple[str, list[dict[str, Any]]] | None:
-    """Find the records that a document holds.
-
-    Returns:
-        Where they are as a path of jq (`.[]`, `.eval[][]`), and the first of them; None if there is no one such place.
-    """
-    if isinstance(value, list):
-        return (".[]", _objects(value)) if _objects(value) else None
-    if not isinstance(value, dict):
-        return None
-    places: list[tuple[str, list[dict[str, Any]]]] = []
-    for key, inner in value.items():
-        name = f".{key}" if re.fullmatch(r"[A-Za-z_]\w*", key) else f'["{key}"]'
-        if isinstance(inner, list) and _objects(inner):
-            places.append((f"{name}[]", _objects(inner)))
-        elif isinstance(inner, dict) and inner and all(isinstance(each, list) for each in inner.values()):
-            within = [record for each in inner.values() for record in _objects(each)]
-            if within:
-                places.append((f"{name}[][]", within))
-    return places[0] if len(places) == 1 else None
-
-
-def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)]

@@ -100,7 +100,7 @@ def test_a_missing_file_is_named_and_a_similar_one_suggested(budget_cli: Run, tm
         ("", "no such file or directory"),
         ("a" * 300, "cannot be read: File name too long"),
         ("empty", "no dump in this folder: expected files that end in .jsonl, .ndjson, "),
-        ("object.jsonl", "this is JSON, not JSONL: try `jq -c ."),
+        ("object.jsonl", "a JSON document, an object without records in it: expected a list of objects"),
         ("utf16.jsonl", "this is UTF-16, expected UTF-8"),
         ("a.zst", "damaged zstd data"),
     ],

@@ -101,7 +101,8 @@ INPUTS = [  # how to make the input, its name, exit code, message
         lambda folder: (folder / "x").write_bytes(b'[{"prompt_id": 1}, {"prompt_id": 2}]\n'),
         "x",
         2,
-        "each line is a JSON list, not a record: try `jq -c '.[]'`, or --preset NAME",
+        "{}/x: a JSON document with a list of 2 records: give --field prompt_id=prompt_id --field reward=PATH"
+        " --kl-coef 0 --budget-penalty-coef 0, or --preset NAME",
     ),
 ]
 

@@ -57,6 +57,10 @@ def of_traces(record: dict[str, Any]) -> Rewards:
         yield record["group"]["id"], [sum(each["score"] * each["weight"] for each in scored)]
 
 
+def of_evalplus(record: dict[str, Any]) -> Rewards:
+    yield record["task_id"], [float(record["base_status"] == "pass")]
+
+
 REAL = [
     Real(PRIME_RL.name, "prime-rl-platform", of("problem_id", "reward"), 4, 25, 0.07),
     Real(NEMO_GYM.name, "nemo-gym", of("_ng_task_index", "reward"), 1, 5, 0.0),
@@ -70,12 +74,12 @@ REAL = [
     Real("wild/nemo-skills-output-rs?.jsonl", "nemo-skills", of("id", "symbolic_correct"), 5, 15, 0.0888888889),
     Real("wild/laser-rm-maj.jsonl", "", of("idx", "score"), 4, 32, 0.0),
     Real("wild/mini-swe-grpo-rollouts.json", "", of("puzzle_id", "rewards"), 6, 48, 0.0390625),
+    Real("wild/evalplus-eval-results.json", "", of_evalplus, 8, 8, 0.0),
     Real("wild/ppo-vs-grpo-completions.trimmed.jsonl", "", of("problem_id", "scalar_reward"), 2, 6, 0.0021875),
 ]
 NO_DUMPS = {  # the file, and what the refusal says
     "wild/git-lfs-pointer.jsonl": "a pointer of Git LFS in place of the file: `git lfs pull` fetches it",
     "wild/prime-rl-stream.index.jsonl": "this is no dump but prime-rl's index of its episodes",
-    "wild/evalplus-eval-results.json": "jq -c '.eval[][]' FILE | budget-cli loss - --field prompt_id=task_id",
 }
 
 
@@ -88,8 +92,8 @@ def test_every_file_is_in_one_row() -> None:
 def records(path: Path) -> list[Any]:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
-        whole: list[Any] = json.loads(text)
-        return whole
+        whole = json.loads(text)
+        return whole if isinstance(whole, list) else [each for task in whole["eval"].values() for each in task]
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -136,18 +140,6 @@ def test_what_is_no_dump_is_refused_with_what_it_is(budget_cli: Run, file: str) 
     done = budget_cli("loss", DUMPS / file, *REWARD_ONLY)
     assert done.returncode in (2, 3)
     assert NO_DUMPS[file] in done.stderr.decode()
-
-
-def test_the_command_that_the_refusal_of_evalplus_names_gives_its_loss(budget_cli: Run) -> None:
-    path = DUMPS / "wild" / "evalplus-eval-results.json"
-    refusal = budget_cli("loss", path, *REWARD_ONLY).stderr.decode()
-    options = shlex.split(refusal.partition("budget-cli loss - ")[2].partition(" (or ")[0])
-    results = [each for task in json.loads(path.read_bytes())["eval"].values() for each in task]  # as jq gives them
-    piped = b"".join(json.dumps(each).encode() + b"\n" for each in results)
-    done = budget_cli("loss", "-", *options, *REWARD_ONLY, "-f", "json", stdin=piped)
-    answer = json.loads(done.stdout)
-    assert (answer["prompts"], answer["responses"], answer["loss"]) == (8, len(results), 0)
-    assert answer["reward"]["mean"] == fmean(each["base_status"] == "pass" for each in results)
 
 
 def test_the_loss_of_prime_rl_is_the_mean_square_of_the_advantages_that_it_stored(loss_json: LossJson) -> None:

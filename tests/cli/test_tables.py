@@ -53,7 +53,7 @@ def test_several_tables_are_read_together(loss_json: LossJson, tmp_path: Path) -
         table = {"columns": ["step", "prompt_id", "reward"], "data": [[step, "a", 1], [step, "a", step - 1]]}
         (tmp_path / f"{step}.table.json").write_text(json.dumps(table, indent=1))
     answer = loss_json(tmp_path, *REWARDS)
-    assert (answer["loss"], answer["prompts"], answer["records"]["read"]) == (0.125, 2, 2)
+    assert (answer["loss"], answer["prompts"], answer["records"]["read"]) == (0.125, 2, 4)
 
 
 BROKEN = [

@@ -37,7 +37,7 @@ def refused(text: str | bytes) -> tuple[int, int, str, str | None, str]:
     assert decoded.columns.reward.tolist() == [1.0]
     (rejection,) = decoded.rejections
     assert decoded.tally.by_code == {rejection.code: 1}
-    return rejection[1:]
+    return rejection[1:6]
 
 
 def with_(field: str, value: str) -> str:
@@ -325,7 +325,7 @@ def test_a_field_elsewhere_is_named_with_its_path(
     old: str, new: str, column: int, code: str, field: str, message: str
 ) -> None:
     decoded = read(INSIDE.replace(old, new, 1), Fields().with_places(parse_mappings(NESTED)))
-    assert [rejection[1:] for rejection in decoded.rejections] == [(1, column, code, field, message)]
+    assert [rejection[1:6] for rejection in decoded.rejections] == [(1, column, code, field, message)]
 
 
 def test_columns_are_counted_in_characters_and_past_other_fields_of_any_kind() -> None:
@@ -568,7 +568,7 @@ def test_a_last_line_is_torn_only_if_its_end_is_missing(line: str | bytes, code:
 
 def test_a_torn_tail_says_where_it_ends() -> None:
     (rejection,) = read(GOOD[:40]).rejections
-    assert rejection[1:] == (
+    assert rejection[1:6] == (
         1,
         41,
         "truncated-tail",

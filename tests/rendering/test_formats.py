@@ -112,7 +112,7 @@ def test_strings_of_the_data_keep_their_true_value() -> None:
     rejection = Rejection("a\x1b.jsonl", 3, 7, "missing", None, "missing (there are \u202e)")
     answer = as_json(loss_of(1.0), prompts=[prompt], rejections=[rejection])
     assert answer["per_prompt"][0]["prompt_id"] == "\x1b\u202e=1"
-    assert answer["rejections"] == [rejection._asdict()]
+    assert answer["rejections"] == [rejection.as_dict()]
 
 
 def test_a_file_name_that_is_not_utf8_is_written_with_escapes() -> None:

@@ -37,7 +37,7 @@ def refused(record: dict[str, Any] | str, *mappings: str, fields: Fields = REWAR
     assert (decoded.tally.used, decoded.tally.rejected) == (0, 1)
     (rejection,) = decoded.rejections
     assert "\n" not in str(rejection)
-    return rejection[3:]
+    return rejection[3:6]
 
 
 def only(column: Floats | None) -> float:

@@ -153,16 +153,18 @@ def decoded(data: bytes, name: str = "x.jsonl") -> jsonl.Decoded:
         (b"\xfe\xff" + GOOD.decode().encode("utf-16-be"), "UTF-16", "iconv -f UTF-16 -t UTF-8"),
         (GOOD.decode().encode("utf-32"), "UTF-32", "iconv -f UTF-32 -t UTF-8"),
         (b"\0\0\xfe\xff" + GOOD.decode().encode("utf-32-be"), "UTF-32", "iconv -f UTF-32 -t UTF-8"),
-        (b"[\n" + GOOD + b"]\n", "JSON, not JSONL", "jq -c '.[]'"),
-        (b"\n\r\n  [" + GOOD, "JSON, not JSONL", "jq -c '.[]'"),
-        (b"\xef\xbb\xbf[]", "JSON, not JSONL", "jq -c '.[]'"),
-        (b'{\n"prompt_id": 1\n}\n', "JSON, not JSONL", "jq -c ."),
+        (b"[\n" + GOOD + b"]\n", "a JSON document, where JSON lines are expected", "read it by itself"),
+        (b"\n\r\n  [" + GOOD, "a JSON document, where JSON lines are expected", "read it by itself"),
+        (b"\xef\xbb\xbf[]", "a JSON document, where JSON lines are expected", "read it by itself"),
+        (b'{\n"prompt_id": 1\n}\n', "a JSON document, where JSON lines are expected", "read it by itself"),
+        (b"<!DOCTYPE html>\n<title>404</title>", "an HTML page", "download it again"),
+        (b"2026-01-01 12:00:01 INFO start\n", "a log, not a dump", "'2026-01-01 12:00:01 INFO start'"),
     ],
 )
 def test_input_that_is_not_json_lines_is_one_clear_error(data: bytes, found: str, remedy: str) -> None:
     with pytest.raises(InputProblem) as raised:
         decoded(data)
-    assert str(raised.value).startswith("x.jsonl: this is ")
+    assert str(raised.value).startswith("x.jsonl: ")
     assert found in str(raised.value)
     assert remedy in str(raised.value)
 

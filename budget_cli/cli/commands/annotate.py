@@ -103,16 +103,18 @@ def command(
                     put_rejects(part.rejects)
     reasons = session.reasons()
     if scan.tally.rejected and not to.quiet:
-        _say_where(scan.tally, rejects, unheld)
+        _say_where(scan.tally, rejects, unheld, session.fields.document)
     if scan.tally.left_out and not to.quiet:
         console.say(f"left out, so in the output without terms: {described(scan.tally.left_out)}")
     return session.finish(reasons, on_screen=False)
 
 
-def _say_where(tally: "Tally", rejects: str | None, unheld: int) -> None:
+def _say_where(tally: "Tally", rejects: str | None, unheld: int, in_document: bool) -> None:
     """Report where the rejected records are."""
     where = "are not in the output; --rejects FILE keeps them"
-    if rejects is not None:
+    if in_document:
+        where = f"have no terms{'' if rejects is None else f'; copies are in {rejects}'}"
+    elif rejects is not None:
         rest = f", except {unheld:,} that were too long to keep" if unheld else ""
         where = f"are in {rejects} instead of the output{rest}"
     console.say(f"{tally.rejected:,} of {tally.read:,} records {where}")

@@ -69,19 +69,21 @@ def command(
     start = detection.sniff(found)
     if not start.values:
         console.say(_why_no_records(found))
+    start, inner = placement.opened(start, found[0].name)
+    places = placement.within(start, inner, placement.fields, "")
     try:
-        preset, name = placement.preset(start), presets.CANONICAL
+        preset, name = placement.preset(inner, places), presets.CANONICAL
     except UsageProblem:
         if fields.preset is not None:
             raise
         preset, name = None, "none"
-    places = placement.fields
     if preset is not None:
         places, name = preset.apply_to(placement.fields).with_places(placement.places), preset.name
+    places = placement.within(start, inner, places)
     if placement.keep:
         places = placement.with_kept(places)
-    near = [] if preset or name == presets.CANONICAL else presets.rank(start.values, known)
-    numbers, named = detection.numeric_keys(start, preset), [one for one in EXTRAS if one in placement.named_extras]
+    near = [] if preset or name == presets.CANONICAL else presets.rank(inner.values, known)
+    numbers, named = detection.numeric_keys(inner, preset), [one for one in EXTRAS if one in placement.named_extras]
     inventory = take_inventory(start.values, places, name, near, numbers, named)
     warnings = (*inventory.warnings, *placement.warnings(found, start, preset))
     inventory = inventory._replace(warnings=warnings)

@@ -1,0 +1,165 @@
+"""A source that is one JSON value → columns and rejections, record by record, like those of the readers of lines.
+
+Its records are numbered in their order, and a rejection names the path to what is wrong, as in `results[17].score`. The
+value is parsed once, in whole. What is no JSON at all is a problem of the source: where in it, and what was found.
+"""
+
+import math
+import re
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from budget_cli.errors import InputProblem
+from budget_cli.ids import Ids
+from budget_cli.records.columns import Decoded, RejectionLimit
+from budget_cli.records.record import is_unscored
+from budget_cli.records.reference import ReferenceReader
+from budget_cli.schema.containers import Found, Steps, place_of
+from budget_cli.schema.fields import Fields
+from budget_cli.schema.json_values import Invalid
+from budget_cli.schema.lookup import TABLE, NotASample, located_records, rows_of_table
+from budget_cli.schema.parsing import place_text
+from budget_cli.schema.paths import Expression
+
+LONGEST_EXPLAINED = 1 << 24  # bytes before what is wrong, in which its path is looked for
+TOKEN = rb'"(?:[^"\\]++|\\.)*+"|[][{},:]'
+
+
+def decode(data: bytes, source: str, fields: Fields, keep: RejectionLimit) -> Decoded:
+    """Read every record of a document.
+
+    Args:
+        data: all of it.
+        source: its name, for messages.
+        fields: the places of fields; their `records` is the place of the records.
+        keep: which rejections are kept in full.
+
+    Raises:
+        InputProblem: it is not one JSON value.
+    """
+    value, has_nan = value_of(data, source)
+    of_line = 1 if fields.group in ("line", "file") else 0
+    try:
+        found = _located(value, fields)
+        if fields.skip_unscored and is_unscored([record for _, record in found], fields):
+            found = []
+    except (Invalid, NotASample):  # as one record, which is rejected or skipped
+        found = []
+    if not found:
+        reader = ReferenceReader(fields, 0, keep, lambda number, bad: "")
+        reader.read_row(1, value)
+        lines = 1
+    else:
+
+        def path_of(number: int, bad: Invalid) -> str:
+            inside = "" if bad.path is None or isinstance(bad.path, Expression) else place_text(bad.path)
+            return ".".join(filter(None, (place_of(found[number - 1][0].steps), inside)))
+
+        each = replace(fields, records="", document=False, skip_unscored=False)
+        reader, lines = ReferenceReader(each, 0, keep, path_of), len(found)
+        for number, (one, record) in enumerate(found, start=1):
+            holds_nan = has_nan and not fields.ignore_unneeded and _holds_nan(one.value)
+            reader.read_row(number, _non_finite() if holds_nan else record, of_line)
+    read = reader.columns(Ids())
+    reader.tally.length_origins = read.length_origins(fields.tokenizer)
+    return Decoded(read, reader.tally, lines, reader.rejections, reader.left_out, reader.left_out_by)
+
+
+def _located(value: Any, fields: Fields) -> list[tuple[Found, Any]]:
+    if fields.records == TABLE:
+        return [(Found(("data", i), row, ()), row) for i, row in enumerate(rows_of_table(value))]
+    return [] if fields.container is None else located_records(value, fields, fields.container)
+
+
+def _non_finite() -> Invalid:
+    return Invalid("non-finite", "NaN or Infinity is not a number that can be averaged")
+
+
+def _holds_nan(record: Any) -> bool:
+    """True if a value holds NaN, which stands for an infinity, too: no reader of lines takes such a line."""
+    pending = [record]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, float) and math.isnan(node):
+            return True
+        if isinstance(node, dict | list):
+            pending += node.values() if isinstance(node, dict) else node
+    return False
+
+
+def value_of(data: bytes, source: str) -> tuple[Any, bool]:
+    """Parse a document; also True if it holds NaN or infinities, which all are NaN in the value.
+
+    Raises:
+        InputProblem: it is not one JSON value.
+    """
+    try:
+        return orjson.loads(data), False
+    except orjson.JSONDecodeError as error:
+        from budget_cli.records import diagnosis, other_files
+
+        if data.lstrip()[:1] not in (b"{", b"[") and (what := other_files.described(data[:4096])) is not None:
+            raise InputProblem(source, what) from None
+        flat = data.replace(b"\n", b" ").replace(b"\r", b" ")
+        try:
+            return diagnosis.diagnose(flat, _at_start(flat, error), accepts_nan=True), True
+        except Invalid as bad:
+            raise InputProblem(source, _explained(data, bad)) from None
+
+
+def _at_start(flat: bytes, error: orjson.JSONDecodeError) -> orjson.JSONDecodeError:
+    """Return the same error in a text of one line, whose columns are offsets."""
+    try:
+        orjson.loads(flat)
+    except orjson.JSONDecodeError as again:
+        return again
+    return error
+
+
+def _explained(data: bytes, bad: Invalid) -> str:
+    """Say what is wrong with a document, and where; `bad.column` counts the characters of all of it."""
+    if bad.code == "too-deep":
+        return f"this JSON document is {bad.message}"
+    before = data.decode("utf-8", "replace")[: bad.column - 1]
+    at = f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
+    rest = data.decode("utf-8", "replace")[bad.column - 1 :]
+    if bad.message.startswith("more text after"):
+        return f"a second JSON value begins at {at}: expected one JSON document, or one record on each line"
+    steps = _steps_to(before.encode())
+    inside = "" if steps is None or not steps else f" in {place_of(steps)}"
+    if not rest.strip() or "unexpected end" in bad.message:
+        return f"this JSON document is cut off{inside} ({at}): none of it was read"
+    return f"this is no JSON document: {bad.message.removeprefix('not JSON: ')}{inside} ({at})"
+
+
+def _steps_to(begun: bytes) -> Steps | None:
+    """Return the keys and indexes that lead to the end of what a JSON document begins with; None if it is too long."""
+    if len(begun) > LONGEST_EXPLAINED:
+        return None
+    steps: list[str | int] = []
+    key = ""
+    for token in re.finditer(TOKEN, begun, re.DOTALL):
+        text = token[0]
+        if text == b"{":
+            steps.append("")
+        elif text == b"[":
+            steps.append(0)
+        elif text in b"]}":
+            del steps[-1:]
+        elif text == b"," and steps:
+            last = steps[-1]
+            steps[-1] = last + 1 if isinstance(last, int) else ""
+        elif text == b":" and steps:
+            steps[-1] = key
+        elif text[:1] == b'"':
+            key = _unquoted(text)
+    return tuple(steps[:-1] if steps and steps[-1] == "" else steps)
+
+
+def _unquoted(text: bytes) -> str:
+    try:
+        return str(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        return text[1:-1].decode("utf-8", "replace")

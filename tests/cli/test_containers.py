@@ -1,0 +1,374 @@
+"""If this fails, what is around the records (a list, an object, lists of lists) changes their loss."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import LossJson, Run
+
+from budget_cli.records import detection
+
+REWARDS = ("--kl-coef", "0", "--beta", "0")
+P = [{"prompt_id": "p", "reward": 1.0}, {"prompt_id": "p", "reward": 0.0}]  # (1 − ½)² = ¼ each
+Q = [{"prompt_id": "q", "reward": 0.5}, {"prompt_id": "q", "reward": 0.5}]
+LOSS = 0.125  # of both: (¼ + ¼ + 0 + 0) / 4
+BARE_P, BARE_Q = [{"reward": 1.0}, {"reward": 0.0}], [{"reward": 0.5}, {"reward": 0.5}]
+META = {"model": "m", "config": {"layers": [1, 2]}, "notes": []}
+
+CONTAINERS: dict[str, Any] = {
+    "a list": [*P, *Q],
+    "outputs": {**META, "outputs": [*P, *Q]},
+    "results": {**META, "results": [*P, *Q]},
+    "one key": {"samples": [*P, *Q]},
+    "two keys deep": {**META, "data": {"rollouts": [*P, *Q]}},
+    "lists by key": {**META, "eval": {"t0": P, "t1": Q}},
+    "lists by key, without ids": {**META, "eval": {"t0": BARE_P, "t1": BARE_Q}},
+    "one prompt per key": {"t0": BARE_P, "t1": BARE_Q},
+    "one prompt per key, with ids": {"t0": P, "t1": Q},
+    "an empty list among them": {"t0": BARE_P, "t1": BARE_Q, "t2": []},
+    "one record per key": {"t0": {"rewards": [1.0, 0.0]}, "t1": {"rewards": [0.5, 0.5]}},
+    "lists of lists": [P, Q],
+    "lists of lists, without ids": [BARE_P, BARE_Q],
+    "lists of lists inside": {**META, "response": {"output": [BARE_P, BARE_Q]}},
+    "lists of lists of lists": [[BARE_P], [BARE_Q]],
+    "a prompt in each record": [{"prompt_id": "p", "rewards": [1.0, 0.0]}, {"prompt_id": "q", "rewards": [0.5, 0.5]}],
+    "a table": {"columns": ["prompt_id", "reward"], "data": [["p", 1], ["p", 0], ["q", 0.5], ["q", 0.5]]},
+}
+
+
+def written(path: Path, value: Any, indent: int | None = None) -> Path:
+    path.write_text(json.dumps(value, indent=indent), encoding="utf-8")
+    return path
+
+
+def error(budget_cli: Run, *arguments: str | Path, status: int) -> str:
+    done = budget_cli("loss", *arguments, *REWARDS)
+    assert (done.returncode, done.stdout) == (status, b""), done.stdout.decode()
+    (line,) = done.stderr.decode().splitlines()
+    return line.removeprefix("budget-cli: ")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_records_are_found_in_what_holds_them(
+    loss_json: LossJson, tmp_path: Path, name: str, indent: int | None
+) -> None:
+    answer = loss_json(written(tmp_path / "a.json", CONTAINERS[name], indent), *REWARDS)
+    assert (answer["loss"], answer["prompts"], answer["responses"]) == (LOSS, 2, 4)
+    read = 2 if name in ("a prompt in each record", "one record per key") else 4
+    assert (answer["records"]["read"], answer["records"]["used"]) == (read, read)
+
+
+@pytest.mark.parametrize("name", ["a list", "results", "lists by key, without ids", "lists of lists, without ids"])
+def test_a_document_that_is_piped_in_or_packed_is_the_same(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    text = json.dumps(CONTAINERS[name], indent=2).encode()
+    done = budget_cli("loss", "-", *REWARDS, "-f", "json", stdin=b"\xef\xbb\xbf" + text)
+    assert json.loads(done.stdout)["loss"] == LOSS
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_command_reads_a_document(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / "a.json", CONTAINERS[name], 1)
+    assert budget_cli("check", path).returncode == 0
+    assert budget_cli("sweep", path, "--kl-coef", "0", "--beta", "0,0").returncode in (0, 2)
+    assert budget_cli("report", path, *REWARDS, "-o", tmp_path / "a.html").returncode == 0
+    assert budget_cli("fields", path).returncode == 0
+    assert budget_cli("compare", path, path, *REWARDS).returncode == 0
+    assert budget_cli("summarize", path, *REWARDS, "-o", tmp_path / "s.jsonl").returncode == 0
+    done = budget_cli("loss", tmp_path / "s.jsonl", *REWARDS, "-f", "json")
+    assert json.loads(done.stdout)["loss"] == LOSS
+
+
+def terms(value: Any) -> list[Any]:
+    """Return what annotate wrote into the records of a document, in their order."""
+    if isinstance(value, list):
+        return [term for each in value for term in terms(each)]
+    if not isinstance(value, dict):
+        return []
+    own = value.pop("budget_cli", None)
+    found = [] if own is None else own["advantage"] if isinstance(own["advantage"], list) else [own["advantage"]]
+    return found + [term for each in value.values() for term in terms(each)]
+
+
+@pytest.mark.parametrize("name", [name for name in CONTAINERS if name != "a table"])
+def test_annotate_keeps_the_document_and_adds_the_terms(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / "a.json", CONTAINERS[name], 1)
+    done = budget_cli("annotate", path, *REWARDS)
+    assert done.returncode == 0, done.stderr.decode()
+    whole = json.loads(done.stdout)
+    assert terms(whole) == [0.5, -0.5, 0, 0]
+    assert whole == CONTAINERS[name]
+
+
+# ---- what a record sees of what is around it
+
+
+def test_an_id_beside_the_list_is_that_of_its_records(loss_json: LossJson, tmp_path: Path) -> None:
+    prompts = [{"prompt_id": "p", "samples": BARE_P}, {"prompt_id": "q", "samples": BARE_Q}]
+    path = written(tmp_path / "a.json", prompts)
+    assert loss_json(path, *REWARDS, "--records", "[].samples[]")["loss"] == LOSS
+
+
+def test_a_mean_beside_the_list_is_not_the_reward_of_a_record_without_one(budget_cli: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"reward": 0.9, "results": [*P, {"prompt_id": "p"}]})
+    done = budget_cli("loss", path, *REWARDS)
+    assert done.returncode == 1
+    assert "results[2].reward: reward: missing" in done.stdout.decode()
+
+
+def test_keys_and_indexes_of_lists_in_lists_make_an_id_together(loss_json: LossJson, tmp_path: Path) -> None:
+    value = {"a": {"t": BARE_P, "u": BARE_Q}, "b": {"t": BARE_Q, "u": BARE_P}}
+    answer = loss_json(written(tmp_path / "a.json", value), *REWARDS, "--records", "*.*[]", "--per-prompt")
+    assert [one["prompt_id"] for one in answer["per_prompt"]] == ["a/t", "a/u", "b/t", "b/u"]
+
+
+def test_lists_of_other_files_are_other_prompts_by_index_and_the_same_by_key(
+    loss_json: LossJson, tmp_path: Path
+) -> None:
+    for name in ("1.json", "2.json"):
+        written(tmp_path / name, [BARE_P, BARE_Q])
+    assert loss_json(tmp_path, *REWARDS)["prompts"] == 4
+    for name in ("1.json", "2.json"):
+        written(tmp_path / name, {"t0": BARE_P, "t1": BARE_Q})
+    assert loss_json(tmp_path, *REWARDS)["prompts"] == 2
+
+
+def test_a_list_may_be_a_step(loss_json: LossJson, budget_cli: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"step_1": [*P, *Q], "step_2": [*P, *Q]})
+    refusal = error(budget_cli, path, status=2)
+    assert "the prompt 'p' is in two lists of *[] (step_1, step_2): give --field step=_group if each" in refusal
+    assert loss_json(path, *REWARDS, "--field", "step=_group")["prompts"] == 4
+    assert loss_json(path, *REWARDS, "--records", "*[]")["prompts"] == 2
+    assert loss_json(path, *REWARDS, "--records", "step_2[]")["responses"] == 4
+
+
+def test_group_size_counts_the_records_of_a_document(loss_json: LossJson, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", [*BARE_P, *BARE_Q], 1)
+    answer = loss_json(path, *REWARDS, "--group-size", "2")
+    assert (answer["loss"], answer["prompts"]) == (LOSS, 2)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_records_of_a_framework_are_known_in_a_list(budget_cli: Run, tmp_path: Path, indent: int | None) -> None:
+    rows = [{"uid": uid, "input": "i", "output": "o", "score": score} for uid, score in (("p", 1), ("p", 0))]
+    done = budget_cli("loss", written(tmp_path / "a.json", {"n": 1, "rows": rows}, indent), *REWARDS, "-f", "json")
+    assert json.loads(done.stdout)["loss"] == 0.25
+    assert b"reading as verl-uid: prompt_id" in done.stderr
+
+
+def test_lists_on_lines_are_read_line_by_line(loss_json: LossJson, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{json.dumps(P)}\n{json.dumps(Q)}\n")
+    answer = loss_json(path, *REWARDS)
+    assert (answer["loss"], answer["records"]["read"]) == (LOSS, 2)
+    path.write_text("".join(json.dumps({"n": 1, "samples": each}) + "\n" for each in (P, Q)))
+    assert loss_json(path, *REWARDS, "--records", "samples[]")["loss"] == LOSS
+
+
+def test_a_preset_of_the_users_own_may_name_such_a_place(loss_json: LossJson, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[mine]\ndocument = true\nrecords = "eval.*[]"\nprompt_id = "task"\nreward = "ok"\n')
+    tasks = {name: [{"task": name, "ok": 1}, {"task": name, "ok": 0}] for name in ("a/1", "a/2")}
+    path = written(tmp_path / "a.json", {"eval": tasks}, 1)
+    assert loss_json(path, *REWARDS, "--presets", own, "--preset", "mine")["loss"] == 0.25
+
+
+# ---- nothing is guessed
+
+
+def test_two_lists_of_records_are_named_with_the_option_that_chooses(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.json", {**META, "before": P, "after": Q}, 1)
+    refusal = error(budget_cli, path, status=2)
+    assert refusal.endswith("there are records in before[] and in after[]: name one, as in --records 'before[]'")
+    named = shlex.split(refusal.partition("as in ")[2])
+    assert loss_json(path, *REWARDS, *named)["loss"] == 0.25
+
+
+@pytest.mark.parametrize("keys", [("train", "eval"), ("test", "dev")])
+def test_splits_are_never_read_as_one_dump(budget_cli: Run, loss_json: LossJson, tmp_path: Path, keys: Any) -> None:
+    path = written(tmp_path / "a.json", dict(zip(keys, (P, Q), strict=True)))
+    refusal = error(budget_cli, path, status=2)
+    assert f"there are records in {keys[0]}[] and in {keys[1]}[]: name one, as in --records '{keys[0]}[]'" in refusal
+    assert loss_json(path, *REWARDS, *shlex.split(refusal.partition("as in ")[2]))["loss"] == 0.25
+
+
+def test_a_place_without_records_is_refused_with_those_that_there_are(budget_cli: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"results": P}, 1)
+    refusal = error(budget_cli, path, "--records", "outputs[]", status=2)
+    assert refusal == "--records outputs[]: outputs: missing: expected a list; there are objects in results[]"
+    refusal = error(budget_cli, path, "--records", "results", status=2)
+    assert refusal == "--records results: expected a place such as results[], eval.*[] or [][]"
+
+
+# ---- what is wrong with a document
+
+
+BAD: dict[str, tuple[bytes, int, str]] = {
+    "cut off": (json.dumps([*P, *Q]).encode()[:-5], 3, "this JSON document is cut off in [3].reward (line 1, column"),
+    "cut off, indented": (json.dumps([*P, *Q], indent=1).encode()[:-30], 3, "this JSON document is cut off in [3]"),
+    "cut off in a string": (b'[{"prompt_id": "p', 3, "this JSON document is cut off in [0].prompt_id (line 1, column"),
+    "too deep": (b"[" * 10_000 + b"]" * 10_000, 3, "this JSON document is nested deeper than 1024 levels"),
+    "two lists": (json.dumps(P).encode() * 2, 3, "a second JSON value begins at line 1, column "),
+    "two lists, indented": (json.dumps(P, indent=1).encode() * 2, 3, "a second JSON value begins at line 10, column 2"),
+    "a comma too many": (b'[{"reward": 1,}]', 3, "this is no JSON document: trailing comma is not allowed in [0]"),
+    "single quotes": (b"[{'reward': 1}]", 3, "this is no JSON document: unexpected character, expected a string key"),
+    "Latin-1": (b'[{"a": "\xe9"}]', 3, "this is no JSON document: byte 0xe9 is not UTF-8 in [0].a (line 1, column 9)"),
+    "numbers": (b"[1, 2]", 3, "a JSON document, a list without records in it: expected a list of objects"),
+    "an empty list": (b"[]", 3, "a JSON document, a list without records in it: expected a list of objects"),
+    "UTF-16": (json.dumps(P).encode("utf-16"), 3, "this is UTF-16, expected UTF-8: try `iconv"),
+    "HTML": (
+        b"<!DOCTYPE html>\n<html><title>404 Not Found</title>",
+        3,
+        "an HTML page in place of the dump (404 Not Found)",
+    ),
+    "XML": (
+        b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+        3,
+        "XML in place of the dump (AccessDenied)",
+    ),
+    "a log": (
+        b"2026-01-01 12:00:01 INFO start\n2026-01-01 12:00:02 INFO end\n",
+        3,
+        "a log, not a dump: its first line",
+    ),
+    "another log": (b"INFO:root:saved\nINFO:root:done\n", 3, "a log, not a dump: its first line is 'INFO:root:saved'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_document_is_called_what_it_is(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    content, status, message = BAD[name]
+    (tmp_path / "a.json").write_bytes(content)
+    found = budget_cli("loss", "a.json", *REWARDS, cwd=tmp_path)
+    assert found.returncode == status
+    lines = [line for line in found.stderr.decode().splitlines() if not line.startswith("budget-cli: fail: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"budget-cli: a.json: {message}")
+    piped = budget_cli("loss", "-", *REWARDS, stdin=content)
+    assert piped.returncode == status
+
+
+def test_an_object_that_is_cut_off_on_its_only_line_is_a_last_line_that_is_cut_off(
+    budget_cli: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_bytes(json.dumps({"results": [*P, *Q]}).encode()[:-5])
+    done = budget_cli("loss", "a.json", *REWARDS, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "a.json:1:" in done.stdout.decode()
+    assert "the last line is cut off" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("name", ["HTML", "XML", "a log"])
+def test_another_file_among_dumps_is_called_what_it_is(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "1.jsonl").write_text("".join(json.dumps(one) + "\n" for one in P))
+    (tmp_path / "2.jsonl").write_bytes(BAD[name][0])
+    done = budget_cli("loss", "1.jsonl", "2.jsonl", *REWARDS, "-f", "json", cwd=tmp_path)
+    assert done.returncode == 3
+    assert f"2.jsonl: {BAD[name][2]}" in done.stderr.decode()
+    assert json.loads(done.stdout)["responses"] == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"saved 8 rollouts\n", b"12:30 noon\n", b"<3 this\n", b"INFORMATION\n", b"error\n"]
+)
+def test_a_line_that_only_might_be_of_a_log_is_a_rejection(budget_cli: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    assert budget_cli("loss", tmp_path / "a.jsonl", *REWARDS).returncode == 1
+
+
+def test_a_log_line_before_the_records_costs_only_itself(budget_cli: Run, tmp_path: Path) -> None:
+    text = "2026-01-01 12:00:01 INFO start\n" + "".join(json.dumps(one) + "\n" for one in P)
+    (tmp_path / "a.jsonl").write_text(text)
+    done = budget_cli("loss", tmp_path / "a.jsonl", *REWARDS, "--max-errors", "1", "-f", "json")
+    assert (done.returncode, json.loads(done.stdout)["loss"]) == (0, 0.25)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_document_that_is_too_long_says_what_allows_for_it(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Whether its beginning was read for detection or not."""
+    if not known:
+        monkeypatch.setattr(detection, "HEAD_BYTES", 1 << 12)
+        monkeypatch.setattr(detection, "LONGEST_BYTES", 1 << 16)
+    path = written(tmp_path / "a.json", [{**one, "text": "x" * (2 << 20)} for one in P], 1)
+    done = budget_cli("loss", path, "--max-line-bytes", "65536", *REWARDS)
+    assert done.returncode == 3
+    message = done.stderr.decode().splitlines()[-1].removeprefix(f"budget-cli: {path}: ")
+    assert message.startswith("a JSON document of more than 65,536 bytes, which is read in whole: --max-line-bytes 4")
+    named = shlex.split(message.rpartition(": ")[2].partition(" allows")[0])
+    assert loss_json(path, *REWARDS, *named)["loss"] == 0.25
+
+
+# ---- where in a document
+
+
+def test_a_rejection_names_the_path_and_costs_one_record(budget_cli: Run, tmp_path: Path) -> None:
+    records = [*P, {"prompt_id": "q", "score": "high"}, 7, {"prompt_id": "q", "score": float("nan")}]
+    for one in records[:2]:
+        one["score"] = one["reward"]
+    path = written(tmp_path / "a.json", {"results": records}, 1)
+    named = ("--field", "reward=score", "--records", "results[]", "-v")
+    done = budget_cli("loss", "a.json", *REWARDS, *named, cwd=tmp_path)
+    assert done.returncode == 1
+    rejected = [
+        line.split("  ", 1)[1].strip() for line in done.stdout.decode().splitlines() if line.startswith("rejected")
+    ]
+    assert rejected[0] == "a.json: results[2].score: reward (score): expected a number, found a string"
+    assert rejected[1] == "a.json: results[3]: expected an object, found a number"
+    assert rejected[2] == "a.json: results[4]: NaN or Infinity is not a number that can be averaged"
+    answer = json.loads(budget_cli("loss", path, *REWARDS, *named, "-f", "json").stdout)
+    assert (answer["records"]["read"], answer["records"]["used"], answer["loss"]) == (5, 2, 0.25)
+    assert [(one["line"], one["column"], one["path"]) for one in answer["rejections"]] == [
+        (3, None, "results[2].score"),
+        (4, None, "results[3]"),
+        (5, None, "results[4]"),
+    ]
+    assert budget_cli("loss", path, *REWARDS, *named, "--max-errors", "3").returncode == 0
+    noted = budget_cli("loss", "a.json", *REWARDS, *named, "-f", "github", cwd=tmp_path).stdout.decode()
+    assert "file=a.json,title=budget-cli loss%3A wrong-type::results[2].score: reward (score): expected" in noted
+
+
+def test_the_path_of_a_rejection_outlives_a_summary(budget_cli: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"eval": {"t/0": [*P, {"prompt_id": "p"}], "t/1": Q}})
+    summary = tmp_path / "s.jsonl"
+    assert budget_cli("summarize", path, *REWARDS, "-o", summary, "--max-errors", "1").returncode == 0
+    shown = budget_cli("loss", summary, *REWARDS, "--max-errors", "1").stdout.decode()
+    assert 'a.json: eval["t/0"][2].reward: reward: missing' in shown
+
+
+def test_a_rejected_record_stays_in_an_annotated_document(budget_cli: Run, tmp_path: Path) -> None:
+    records = [P[0], 7, {"prompt_id": "p"}, [1], P[1]]
+    path, rejects = written(tmp_path / "a.json", {"results": records}), tmp_path / "rejects.jsonl"
+    options = (*REWARDS, "--records", "results[]", "--max-errors", "3")
+    done = budget_cli("annotate", path, *options, "--rejects", rejects)
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"3 of 5 records have no terms; copies are in {rejects}" in done.stderr.decode()
+    whole = json.loads(done.stdout)
+    assert terms(whole) == [0.5, -0.5]
+    assert whole == {"results": records}
+    assert [json.loads(line) for line in rejects.read_text().splitlines()] == [7, {"prompt_id": "p"}, [1]]
+
+
+def test_samples_that_are_left_out_of_a_document_stay_in_it(budget_cli: Run, tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "a.json", [{**P[0], "split": "train"}, {**P[1], "split": "train"}, {**Q[0], "split": "eval"}]
+    )
+    options = (*REWARDS, "--where", "split == 'train'")
+    answer = json.loads(budget_cli("loss", path, *options, "-f", "json").stdout)
+    assert (answer["loss"], answer["records"]["left_out"]) == (0.25, 1)
+    assert terms(json.loads(budget_cli("annotate", path, *options).stdout)) == [0.5, -0.5]
+
+
+def test_a_repeated_key_of_a_document_counts_by_its_last_value(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    text = f'{{"t0": {json.dumps(BARE_Q)}, "t1": {json.dumps(BARE_Q)}, "t0": {json.dumps(BARE_P)}}}'
+    path.write_text(text)
+    assert json.loads(budget_cli("loss", path, *REWARDS, "-f", "json").stdout)["loss"] == LOSS
+    done = budget_cli("annotate", path, *REWARDS)
+    assert done.returncode == 0, done.stderr.decode()
+    assert terms(json.loads(done.stdout)) == [0.5, -0.5, 0, 0]
