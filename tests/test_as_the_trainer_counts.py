@@ -298,7 +298,7 @@ FOUND = [
         "overlong_skipped.jsonl",
         ("-B", "600", "--beta", "0.005"),
         "penalty-in-reward",
-        "warning",
+        "error",
         "the reward already holds a penalty of β 0.005 over 600 tokens: 6 of the 6 responses over it have 0 or 1 less"
         " that penalty",
     ),
@@ -308,7 +308,7 @@ FOUND = [
         "overlong_skipped.jsonl",
         ("-B", "700", "--beta", "0.005"),
         "penalty-in-reward",
-        "warning",
+        "error",
         "a penalty of β 0.005 over 600 tokens of prompt and response together: 8 of the 8 responses over it have 0 or 1"
         " less that penalty; given: β 0.005 over 700 tokens",
     ),
@@ -363,7 +363,7 @@ FOUND = [
         "verl_written_once.jsonl",
         REWARDS,
         "duplicate-records",
-        "warning",
+        "error",
         "every record is there twice: 6 of 12 records repeat an earlier one",
         7,
     ),
@@ -372,7 +372,7 @@ FOUND = [
         "lengths_of_the_response.jsonl",
         ("-B", "300", "--kl-coef", "0"),
         "all-lengths-equal",
-        "warning",
+        "error",
         "every length is 203 tokens, in all 12 responses, but their texts have",
     ),
     Finding(

@@ -13,7 +13,7 @@ from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.options import GroupBy
 from budget_cli.errors import UsageProblem
 from budget_cli.records import detection
-from budget_cli.records.doubts import OTHER_TEXTS, STEPS, Doubt, doubts, ids_recur, unread_step
+from budget_cli.records.doubts import OTHER_TEXTS, STEPS, Doubt, FirstIds, doubts, first_ids, ids_recur, unread_step
 from budget_cli.records.first_lengths import FirstLengths, first_lengths, other_text, wrong_unit
 from budget_cli.schema import presets
 from budget_cli.schema.fields import (
@@ -106,6 +106,7 @@ class Placement:
         self.doubts: list[Doubt] = []  # against the prompt ids
         self.length_warnings: list[str] = []
         self.first_lengths = FirstLengths()  # the same, if optional fields are read
+        self.first_ids = FirstIds()  # the same
         self._preset, self._preset_files = options.preset, options.presets or []
         self._applied = presets.CANONICAL  # name of the preset, once the dump is known
         if self._preset_files:
@@ -216,6 +217,7 @@ class Placement:
             return fields
         samples = detection.glance(records, fields)
         self.first_lengths = first_lengths(samples, fields) if optional else FirstLengths()
+        self.first_ids = first_ids(samples, fields) if optional else FirstIds()
         self._null = {name for name in self.named_extras if detection.has_null(samples, fields, name)}
         fields = replace(fields, compares_tokens=fields.compares_tokens and detection.has_token_pairs(samples, fields))
         return self._without(fields, set(optional) - detection.extras_present(samples, fields) - self.named_extras)

@@ -35,6 +35,7 @@ from budget_cli.errors import Exit, UsageProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import FIRST_TEN, LISTED, Label, Rejection, RejectionLimit
+from budget_cli.records.doubts import FirstIds
 from budget_cli.records.first_lengths import FirstLengths
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan
@@ -402,6 +403,8 @@ class Session:
             self.recurring,
             scan.later_prompts,
             FirstLengths() if scan.observations.per_prompt is None else self.placement.first_lengths,
+            FirstIds() if scan.observations.per_prompt is None else self.placement.first_ids,
+            scan.steps,
         )
 
     def check_inputs_by_label(self, whole: "CheckInput", in_order: bool) -> "Iterator[tuple[Label, CheckInput]]":
@@ -415,6 +418,7 @@ class Session:
         from budget_cli.analysis.penalty_in_reward import fit_penalty
 
         scan = self.scanned
+        is_cut = sum(map(len, scan.by.values())) > len(whole.groups)
         for label in ordered(scan.observed, in_order):
             counters, per_prompt = scan.observed[label].counters, scan.observed[label].per_prompt
             yield (
@@ -433,6 +437,10 @@ class Session:
                     recurring=0,
                     later_prompts=0,
                     first_lengths=FirstLengths(),
+                    first_ids=FirstIds(),
+                    steps=(),
+                    is_row=True,
+                    is_cut=is_cut,
                 ),
             )
 

@@ -23,6 +23,7 @@ CELLS = 1 << 18  # size of a table of rewards by budgets that is counted at a ti
 MANY_VALUES = 32  # distinct rewards or labels that are counted one by one
 COPIED_ROWS = "copied_rows"  # rows of rollouts that were written before
 SIZES = (2.0**-12, 2.0**18)  # nats; log-ratios between these are counted by powers of two, others with the nearest
+FAR_APART = 8.0  # factor between two log-probs, beyond which one is an outlier
 LEAST_OUTLIER = 8.0  # nats, a power of two; log-ratios of this size and more keep their places
 TRUNCATED = frozenset(  # finish reasons, in lower case, of truncated responses
     {
@@ -179,6 +180,7 @@ class _Block:
             self._against_length(r.log_prob, r.length)
         if r.log_prob is not None and r.old_log_prob is not None:
             self._log_ratios(r.log_prob - r.old_log_prob)
+            self._related(r.log_prob, r.old_log_prob, r.length)
 
     def _against_length(self, log_prob: Floats, length: Floats) -> None:
         """Sums for the correlation of log-prob and length, without log-probs that were summed from a list."""
@@ -189,6 +191,21 @@ class _Block:
         self._add("grows_n", size.size)
         for name, values in (("p", size), ("L", long), ("pp", size * size), ("LL", long * long), ("pL", size * long)):
             self._add(f"grows_{name}", values.sum())
+
+    def _related(self, log_prob: Floats, old_log_prob: Floats, length: Floats | None) -> None:
+        """Sums for the correlation of the logarithms of both log-probs per token, but for a factor beyond FAR_APART.
+
+        In logarithms a single outlier does not decide it.
+        """
+        p, q = -log_prob, -old_log_prob
+        some = (p > 0) & (q > 0) & (p < FAR_APART * q) & (q < FAR_APART * p)
+        tokens = np.ones(p.size) if length is None else length
+        some &= tokens > 0
+        p, q, tokens = (_where(some, values) for values in (p, q, tokens))
+        p, q = np.log(p / tokens), np.log(q / tokens)
+        self._add("related_n", p.size)
+        for name, values in (("p", p), ("q", q), ("pp", p * p), ("qq", q * q), ("pq", p * q)):
+            self._add(f"related_{name}", values.sum())
 
     def _log_ratios(self, log_ratio: Floats) -> None:
         size, length = np.abs(log_ratio), self.r.length

@@ -4,8 +4,9 @@ Knows no bytes. Looks at few samples, so that every command can: `check` looks a
 """
 
 import contextlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -38,6 +39,75 @@ class Doubt(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.message}: {self.remedy} groups by that"
+
+
+class Scattered(NamedTuple):
+    """Answers that come again among the first samples, under prompt ids that have nothing to do with them."""
+
+    pairs: int  # of equal answers
+    together: int  # of these pairs, those under one id
+    expected: float  # if ids were drawn by lot
+    right: int  # different answers that come again and have the best reward
+    samples: int
+    prompts: int
+
+    def __str__(self) -> str:
+        return (
+            f"of {self.pairs:,} pairs of equal answers among the first {self.samples:,} samples, {self.together:,} are"
+            f" under one prompt id; ids drawn by lot would give {self.expected:.0f} ({self.right:,} different answers"
+            " that come again are right)"
+        )
+
+
+class FirstIds(NamedTuple):
+    """What the first samples show of their ids beside their texts."""
+
+    one_text: bool = False  # True if all have the same prompt
+    scattered: Scattered | None = None
+
+
+def first_ids(samples: Sequence[dict[str, Any]], fields: Fields) -> FirstIds:
+    """Compare the ids of the first samples with their prompts and answers."""
+    fields = _with_prompt_text(samples[:LOOKED_AT], fields)
+    texts = {_prompt_text(sample, fields) for sample in samples[:LOOKED_AT]}
+    one_text = len(texts) == 1 and None not in texts
+    return FirstIds(one_text, None if one_text or fields.group else _scattered(samples[:LOOKED_AT], fields))
+
+
+def _scattered(samples: Sequence[dict[str, Any]], fields: Fields) -> Scattered | None:
+    """Return that answers to several questions are spread over the ids as if by lot; None if they are not.
+
+    They are answers to several questions if several of them are right, and if an answer has one reward under all ids,
+    which it would not have as the answer to different questions.
+    """
+    rewards: dict[str, set[float]] = {}
+    answers: list[tuple[str, str]] = []
+    for sample in samples:
+        text = _at(sample, fields, "response_text")
+        if not isinstance(text, str):
+            return None
+        key, reward = _key(sample, fields), _at(sample, fields, "reward")
+        if key is None or type(reward) not in (int, float):
+            return None
+        rewards.setdefault(text, set()).add(reward)
+        answers.append((key, text))
+    of_text, of_id = Counter(text for _, text in answers), Counter(key for key, _ in answers)
+    again = [text for text, number in of_text.items() if number > 1]
+    best = max(map(max, rewards.values()), default=0.0)
+    right = sum(rewards[text] == {best} for text in again)
+    if any(len(rewards[text]) > 1 for text in again) or right < max(FEWEST, len(of_id) / 2) or len(of_id) < FEWEST:
+        return None
+    pairs, grouped, together = (_pairs(counts) for counts in (of_text, of_id, Counter(answers)))
+    expected = pairs * grouped / _pairs({"": len(answers)})
+    most = expected + 3 * math.sqrt(expected)
+    if together > most or 2 * most >= min(pairs, grouped):  # answers go with ids, or there are too few to tell
+        return None
+    return Scattered(pairs, together, expected, right, len(answers), len(of_id))
+
+
+def _pairs(counts: Mapping[Any, int]) -> int:
+    """Return the number of pairs of equal values, of which so many of each are there."""
+    return sum(number * (number - 1) // 2 for number in counts.values())
 
 
 def doubts(samples: Sequence[dict[str, Any]], fields: Fields) -> list[Doubt]:

@@ -200,7 +200,8 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     evidence = [
         {**one._asdict(), "source": None if one.source is None else utf8(one.source)} for one in finding.evidence
     ]
-    return {**asdict(finding), "message": utf8(finding.message), "evidence": evidence}
+    of_class = {"class": CHECKS[finding.code].class_}
+    return {**asdict(finding), **of_class, "message": utf8(finding.message), "evidence": evidence}
 
 
 def markdown(result: CheckResult) -> bytes:
@@ -293,6 +294,10 @@ NEEDS = {
     "advantage": "stored advantages",
     "keys": "`--duplicate-keys`",
 }
+CLASSES = {
+    "dump": "*dump*, of the records themselves",
+    "choice": "*choice*, of B and β for these records",
+}
 LEAD = """# Checks
 
 `budget-cli check FILES` looks for anything wrong or suspicious in a dump. Each finding has a code; this page has a
@@ -301,6 +306,10 @@ section for each, and `budget-cli check --explain CODE` prints it. (This page is
 
 - **Severity**: an *error* cannot be right, a *warning* usually is not, an *info* is good to know. `--fail-on` sets the
   severity from which the exit code is 1; the default is *error*. Rejected records follow `--max-errors`, as in `loss`.
+- **Class**: a finding is about the *dump* (it is broken, or teaches nothing), or about the *choice* of B and β for it.
+  Only the first kind is ever an error, so that a run without `--fail-on` fails on a dump and never on a choice; a
+  choice is gated by numbers, as in `loss --fail-if 'groups.phantom > 0'`. With `--by`, sizes and equal rewards of
+  groups are no errors in rows among which the responses to a prompt are divided.
 - **`--select` and `--ignore`** take codes and topics (%s).
 - **`--threshold NAME=VALUE`** changes a threshold; the defaults and their sources are below.
 - **`--text`** also reads the texts of prompts and responses, which takes longer; some checks need them.
@@ -309,8 +318,8 @@ section for each, and `budget-cli check --explain CODE` prints it. (This page is
 - **`--baseline FILE`** takes the JSON of an earlier check: a finding that it contains and that is no worse now does not
   fail the run.
 - **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
-  `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or samples), `accepted` (why it does
-  not count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then
+  `class`, `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or samples), `accepted` (why
+  it does not count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then
   `coefficients`, `penalty_in_reward` (the penalty that the rewards hold; `found` is false if they hold none; null if
   neither shows), `prompts`, `responses`, `records`, `left_out` by reason, the codes `checked`, those `unchecked` with
   the reason, `thresholds`, the `reasons` for failing, and what is `incomplete`. More keys may be added.
@@ -328,10 +337,10 @@ def explain_all() -> str:
 
 
 def _index() -> Iterator[str]:
-    yield "| code | severity | finding |"
-    yield "|---|---|---|"
+    yield "| code | severity | class | finding |"
+    yield "|---|---|---|---|"
     for check in CHECKS.values():
-        yield f"| [`{check.code}`](#{check.code}) | {check.severity} | {check.title} |"
+        yield f"| [`{check.code}`](#{check.code}) | {check.severity} | {check.class_} | {check.title} |"
     yield ""
 
 
@@ -339,6 +348,7 @@ def explain(check: Check) -> str:
     """Return the section about one check, in lines of at most 80 characters."""
     severity = check.severity + (f"; {check.otherwise}" if check.otherwise else "")
     points = [f"**What to do**: {check.remedy}", f"**Known false alarms**: {check.false_alarms}"]
+    points.append(f"**Class**: {CLASSES[check.class_]}.")
     if check.needs:
         points.append(f"**Needs**: {', '.join(NEEDS[need] for need in check.needs)}.")
     for threshold in check.thresholds:

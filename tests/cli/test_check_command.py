@@ -12,6 +12,7 @@ from command import Done, Run
 ROOT = Path(__file__).parents[2]
 ROLLOUTS, DAMAGED = ROOT / "sample_data" / "rollouts.jsonl", ROOT / "sample_data" / "damaged.jsonl"
 GOOD = b'{"prompt_id": "p", "reward": 1}\n{"prompt_id": "p", "reward": 0}\n'
+MANY = b"".join(GOOD.replace(b'"p"', b'"p%d"' % number) for number in range(2000))
 BAD = b'{"prompt_id": "p", "reward": NaN}\n'
 HOT = b'{"prompt_id": "p", "reward": 1, "log_prob": 2.5, "old_log_prob": -1}\n'
 
@@ -63,7 +64,7 @@ def test_input_that_cannot_be_read_to_its_end_is_exit_3_and_never_a_pass(budget_
     import gzip
 
     path = tmp_path / "cut.jsonl.gz"
-    path.write_bytes(gzip.compress(GOOD * 2000)[:-10])
+    path.write_bytes(gzip.compress(MANY)[:-10])
     done = budget_cli("check", path, "-f", "json")
     assert (done.returncode, of_json(done)["status"]) == (3, "fail")
     assert of_json(done)["incomplete"][0].startswith(f"{path}: ")
@@ -203,7 +204,7 @@ def test_the_screen_lists_the_checks_skipped_for_a_summary(budget_cli: Run, step
     assert "sample_data/steps/42.jsonl:5  info  truncated  42/primes-128" in lines
     assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  41/primes-128" in lines
     assert [line for line in lines if line.startswith("skipped")] == [
-        "skipped   12 checks: a summary has no individual records"
+        "skipped   14 checks: a summary has no individual records"
     ]
     assert lines[-1] == "pass      72 records read, none rejected"
 
@@ -216,6 +217,7 @@ def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget
             {
                 "codes": [
                     "best-response-changes",
+                    "one-prompt",
                     "stored-advantage",
                     "length-in-reward",
                     "length-is-characters",
@@ -225,6 +227,7 @@ def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget
                     "duplicate-keys",
                     "id-over-texts",
                     "text-under-ids",
+                    "scattered-answers",
                     "duplicate-records",
                     "identical-responses",
                 ],

@@ -26,8 +26,8 @@ def dump(folder: Path, files: int = 3, lines: int = 40) -> list[Path]:
             {
                 "prompt_id": f"p{i % 5}",
                 "reward": i % 3,
-                "log_prob": -i,
-                "old_log_prob": -i - 0.5,
+                "log_prob": -i - number / 8,
+                "old_log_prob": -i - number / 8 - 0.5,
                 "response_length": i,
                 "step": i % 4,
                 "failed": i % 7 == number,

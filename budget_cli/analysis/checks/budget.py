@@ -54,7 +54,7 @@ def _already_in_reward(dump: CheckInput) -> Findings:
         )
         if dump.is_penalised and not penalty.is_about(c.token_budget, c.budget_penalty_coef):
             message += f"; given: β {c.budget_penalty_coef:.10g} over {c.token_budget:,} tokens"
-        severity = "warning" if dump.is_penalised else "info"
+        severity = "error" if dump.is_penalised else "info"
         yield finding("penalty-in-reward", message, penalty.fitting, penalty.over, "responses", severity=severity)
     elif dump.is_penalised:
         yield from _other_rewards(dump)

@@ -31,6 +31,11 @@ class Check(NamedTuple):
     thresholds: tuple[Threshold, ...] = ()
     otherwise: str = ""  # when the severity differs
 
+    @property
+    def class_(self) -> str:
+        """`choice` if the finding is about B and β, which another choice makes go away, otherwise `dump`."""
+        return "choice" if "budget" in self.needs else "dump"
+
 
 RECORDS = [
     Check(
@@ -220,7 +225,16 @@ GROUPS = [
         " often returns 0 for everything.",
         "Run the verifier on one response by hand, and look at its errors.",
         "64 responses, every reward 0",
-        "A handful of records, or an evaluation that is solved.",
+        "An evaluation that is solved.",
+        thresholds=(
+            Threshold(
+                "constant-reward.responses",
+                16,
+                "number of responses from which this is an error",
+                "of fewer, all may be right or wrong by chance",
+            ),
+        ),
+        otherwise="error from 16 responses",
     ),
     Check(
         "zero-variance",
@@ -240,8 +254,15 @@ GROUPS = [
                 "share of prompts at which this becomes a warning, if chance does not explain it",
                 "the zero-variance advisory of the miles dashboard",
             ),
+            Threshold(
+                "zero-variance.responses",
+                16,
+                "number of responses, to 4 prompts or more, from which this is an error if rewards differ in no prompt",
+                "of fewer, this happens by chance",
+            ),
         ),
-        otherwise="warning from a share of 0.5 that chance does not explain",
+        otherwise="warning from a share of 0.5 that chance does not explain, error if no prompt is left that teaches"
+        " anything",
     ),
     Check(
         "zero-variance-filtered",
@@ -289,6 +310,27 @@ GROUPS = [
         needs=("records", "budget"),
     ),
     Check(
+        "one-prompt",
+        "groups",
+        "error",
+        "All responses have one prompt id.",
+        "Responses to different questions are measured against one baseline, so that easy questions are rewarded for"
+        " being easy.",
+        "Map what tells the prompts apart, as in `--field prompt_id=PATH` or `--field 'prompt_id=digest(prompt)'`.",
+        '"prompt_id": "x" in every record',
+        "A run on one prompt whose records hold no prompt text; where they do, and the first records have one text,"
+        " nothing is said.",
+        needs=("records",),
+        thresholds=(
+            Threshold(
+                "one-prompt.responses",
+                32,
+                "number of responses from which they are too many for one group",
+                "groups have 4 to 16 in most recipes",
+            ),
+        ),
+    ),
+    Check(
         "singleton",
         "groups",
         "warning",
@@ -297,7 +339,17 @@ GROUPS = [
         " probably identifies the response instead of the prompt.",
         "Map the prompt's id with `--field prompt_id=PATH`; ``stem(uid, '_', `1`)`` turns the id `uid_3` into `uid`.",
         '{"prompt_id": "a_0", …} and {"prompt_id": "a_1", …}',
-        "The last prompt of a truncated dump.",
+        "An evaluation with one response per prompt; a critic in place of a group mean. Neither teaches anything here.",
+        thresholds=(
+            Threshold(
+                "singleton.prompts",
+                8,
+                "number of prompts from which this is an error if none has a second response",
+                "fewer may be an excerpt",
+            ),
+        ),
+        otherwise="error if every prompt has a single response, or one only while all others have equally many, 3 or"
+        " more",
     ),
     Check(
         "uneven-groups",
@@ -308,7 +360,26 @@ GROUPS = [
         " prompts (`--aggregate prompt`).",
         "Find out which responses are missing: failed, filtered or late ones.",
         "8 responses to most prompts, 7 to one",
-        "Samplers that give hard prompts more responses; several samples from one rollout.",
+        "Samplers that give hard prompts more responses; several samples from one rollout. Responses that are left out"
+        " or rejected explain a difference, which is then no error. An error needs 4 prompts and 16 responses.",
+        thresholds=(
+            Threshold(
+                "uneven-groups.missing",
+                0.33,
+                "share of a group that is missing, two responses or more, from which this is an error if all other"
+                " prompts are complete, as where the end of a file is missing",
+                "of 8 responses to each of 8 prompts, every one missing in 1 case of 100, three of one prompt alone are"
+                " missing in 2 dumps of 10,000",
+            ),
+            Threshold(
+                "uneven-groups.spread",
+                0.25,
+                "share of all groups that is missing, beside the largest, from which this is an error if no size is"
+                " usual, as where half of a dump is missing",
+                "a convention of this tool",
+            ),
+        ),
+        otherwise="error if one prompt alone lacks a third of its responses, or sizes vary as in a part of a dump",
     ),
     Check(
         "doubled-group",
@@ -406,7 +477,7 @@ BUDGET = [
         " β and budget fit, the finding says only that rewards over the given budget are others. A penalty on prompt"
         " and response together takes `prompt_length` to be found (`--field prompt_length=PATH`).",
         needs=("length",),
-        otherwise="info if no penalty is given that would be counted, too",
+        otherwise="error if a penalty is given and is counted twice, info if none is given",
         thresholds=(
             Threshold(
                 "penalty-in-reward.values",
@@ -490,9 +561,16 @@ LENGTHS = [
                 " not equally long",
                 "a convention of this tool",
             ),
+            Threshold(
+                "all-lengths-equal.log-probs",
+                0.4,
+                "standard deviation of the sums of log-probs, as a share of their mean, from which 16 responses or more"
+                " without a finish reason are not equally long",
+                "a convention of this tool: about 0.2 in texts of one length",
+            ),
         ),
-        otherwise="info if there are neither texts nor lists of log-probs to compare with, and the length is no"
-        " multiple of 8 or 10, as a maximum would be",
+        otherwise="error if finish reasons, lists of log-probs or sums of log-probs show it, or texts do and the length"
+        " is no multiple of 8 or 10, as a maximum would be; info if it is none and there is nothing to compare with",
     ),
     Check(
         "lengths-equal-by-prompt",
@@ -732,8 +810,18 @@ LOG_PROBS = [
         "Every log-ratio is 0, so the KL term has no effect; its gradient is that of the first update only.",
         "This is expected right after the reference was set. Otherwise two names may point to the same field.",
         '"log_prob": -12.5, "old_log_prob": -12.5',
-        "A fresh policy, or `--field old_log_prob=` mapped to the same place on purpose.",
+        "A fresh policy, or `--field old_log_prob=` mapped to the same place on purpose. A trainer that makes one"
+        " update with each batch and writes its own log-probs as those of the sampler.",
         needs=("log_ratio",),
+        thresholds=(
+            Threshold(
+                "equals-reference.step",
+                1,
+                "last step after which the policy may be the reference; beyond it this is an error, from 16 responses",
+                "before the first update both are one model",
+            ),
+        ),
+        otherwise="error if steps say that the policy has been updated",
     ),
     Check(
         "averaged-log-prob",
@@ -758,7 +846,15 @@ LOG_PROBS = [
                 "mean length from which this is checked",
                 "shorter responses may be certain",
             ),
+            Threshold(
+                "averaged-log-prob.spread",
+                0.75,
+                "standard deviation of the log-probs, as a share of their mean, below which 16 responses or more make"
+                " this an error",
+                "averages are alike (0.2 to 0.5); sums of tokens that are almost certain are not (1 or more)",
+            ),
         ),
+        otherwise="error if all are about as large, as sums over responses of different lengths are not",
     ),
     Check(
         "implausible-log-prob",
@@ -795,6 +891,27 @@ LOG_PROBS = [
                 0.05,
                 "mean size of the log-ratio per token, outliers apart",
                 "NeMo-RL's guide: a multiplicative error above 1.05 per token is a problem",
+            ),
+        ),
+    ),
+    Check(
+        "unrelated-reference",
+        "log-probs",
+        "error",
+        "The reference's log-probs do not follow the policy's.",
+        "They belong to other responses, as where one of two lists is shifted by a record or sorted, so every log-ratio"
+        " compares two texts.",
+        "Look at how the two are joined; score one batch again with both policies.",
+        "0.2 and 0.7 nats per token, then 0.7 and 0.3, then 0.3 and 0.5",
+        "A reference so far away that it finds other responses likely. Checked only where the log-ratio is large"
+        " (`log-ratio-large`), in 16 responses or more that are not all alike in nats per token.",
+        needs=("log_ratio",),
+        thresholds=(
+            Threshold(
+                "unrelated-reference.correlation",
+                0.3,
+                "correlation of the logarithms of both, per token, below which they are unrelated",
+                "0.999 in the sample, 0.1 after a shift by one record",
             ),
         ),
     ),
@@ -913,6 +1030,19 @@ IDENTITY = [
         otherwise="info if all prompts have the same text",
     ),
     Check(
+        "scattered-answers",
+        "identity",
+        "error",
+        "Equal answers are spread over prompt ids as if these were drawn by lot.",
+        "The ids belong to other records, so responses to different questions are measured against one baseline.",
+        "Look at how ids and responses are joined, as where one of two lists was shuffled or sorted.",
+        'six times "x = 7", under five prompt ids, and always with the reward 1',
+        "One question under many ids, with several wordings of the right answer and no prompt text in the records."
+        " Found only where the first records hold short answers: several right ones that come again, each with one"
+        " reward.",
+        needs=("records",),
+    ),
+    Check(
         "duplicate-records",
         "identity",
         "warning",
@@ -927,6 +1057,15 @@ IDENTITY = [
         " where there are no log-probs, count if more prompts repeat than chance explains. In dumps of more than"
         " 262,144 responses, a sample is checked. Rows of rollouts are compared by rollout, turn and numbers.",
         needs=("records",),
+        thresholds=(
+            Threshold(
+                "duplicate-records.share",
+                0.1,
+                "share of prompts, or of records that repeat rollouts, from which this is an error",
+                "two requests with one seed are few",
+            ),
+        ),
+        otherwise="error from a share of 0.1",
     ),
     Check(
         "identical-responses",

@@ -1,7 +1,7 @@
 """The input of the checks, and their findings: data only. Contains no check."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain
@@ -16,8 +16,8 @@ from budget_cli.evidence.counters import FEW, Counters, Location
 from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
-from budget_cli.records.columns import LeftOut, Rejection, Tally
-from budget_cli.records.doubts import Doubt
+from budget_cli.records.columns import Label, LeftOut, Rejection, Tally
+from budget_cli.records.doubts import Doubt, FirstIds
 from budget_cli.records.first_lengths import FirstLengths
 
 
@@ -81,6 +81,10 @@ class CheckInput(NamedTuple):
     recurring: int  # prompts of later files that recur at full size, if most do
     later_prompts: int  # prompts of later files
     first_lengths: FirstLengths  # what those samples show of their lengths
+    first_ids: FirstIds  # and of their answers, beside their ids
+    steps: Collection[Label]  # of the responses, if prompts are those of a step; None: without one
+    is_row: bool = False  # True if these are the responses with one label of several
+    is_cut: bool = False  # True if the labels are those of responses, so that a prompt may lie in several rows
 
     def threshold(self, name: str) -> float:
         """Return the threshold of this name."""

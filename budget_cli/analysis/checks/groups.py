@@ -11,6 +11,7 @@ from budget_cli.groups.moments import Floats
 from budget_cli.records.doubts import lines_of_a_group
 
 FEWEST = 4  # prompts, below which a share means nothing
+FEWEST_RESPONSES = 16  # below which sizes of groups show nothing
 
 
 def check(dump: CheckInput) -> Findings:
@@ -18,6 +19,7 @@ def check(dump: CheckInput) -> Findings:
     if dump.responses:
         yield from _variance(dump)
         yield from _penalised(dump)
+        yield from _one_prompt(dump)
         lines = _lines_of_a_group(dump)
         yield from _sizes(dump, lines)
         if dump.per_prompt is not None:
@@ -31,8 +33,11 @@ def _variance(dump: CheckInput) -> Findings:
     if least == most:
         if dump.responses > 1:
             message = f"every reward is {least:g}, in all {dump.responses:,} responses"
-            evidence = dump.prompts(n > 0)
-            yield finding("constant-reward", message, dump.responses, dump.responses, "responses", evidence)
+            evidence, severity = dump.prompts(n > 0), None
+            is_usual = dump.is_cut or (dump.is_row and n.size < FEWEST)  # as where --by is the reward or the prompt
+            if dump.responses >= dump.threshold("constant-reward.responses") and not is_usual:
+                severity = "error"
+            yield finding("constant-reward", message, dump.responses, dump.responses, "responses", evidence, severity)
         return
     several, alike = n > 1, (n > 1) & (low == high)
     prompts, found = int(several.sum()), int(alike.sum())
@@ -52,6 +57,9 @@ def _variance(dump: CheckInput) -> Findings:
     if found:
         many = prompts >= FEWEST and found >= dump.threshold("zero-variance.share") * prompts and not as_expected
         severity = "warning" if many else "info"
+        enough = int(n[several].sum()) >= dump.threshold("zero-variance.responses") and not dump.is_cut
+        if found == prompts >= FEWEST and enough:
+            severity = "error"
         yield finding("zero-variance", message, found, prompts, "prompts", dump.prompts(alike), severity)
 
 
@@ -119,9 +127,51 @@ def _lines_of_a_group(dump: CheckInput) -> int | None:
     return size if size and not np.any((ends - starts) % size) else None
 
 
+def _one_prompt(dump: CheckInput) -> Findings:
+    """Yield a finding if one id, in each step, has so many responses that it cannot be a prompt's."""
+    n, steps = dump.groups.column("n"), max(1, len(dump.steps))
+    if dump.is_row or dump.per_prompt is None or not dump.by_prompt_text or n.size != steps:
+        return
+    if dump.responses < dump.threshold("one-prompt.responses") * steps or dump.first_ids.one_text:
+        return
+    if dump.has_texts and np.all(dump.row("text") > 0) and not np.any(dump.row("text_place")):
+        return  # it is one prompt
+    keys = dump.groups.keys()
+    if len({str(key).partition("/")[2] if dump.steps else key for key in keys}) > 1:
+        return
+    each = "" if steps == 1 else f" in each of {steps:,} steps"
+    message = f"all {dump.responses:,} responses have one prompt id{each}"
+    yield finding("one-prompt", message, dump.responses, dump.responses, "responses", dump.prompts(n > 0))
+
+
+def _is_missing_some(dump: CheckInput) -> bool:
+    """True if the sizes of the groups are those of a dump of which a part is missing.
+
+    Either one prompt alone lacks many responses, as where the end of a file is missing, or sizes vary without one that
+    is usual, as in half of a shuffled dump.
+    """
+    n = dump.groups.column("n")
+    most, total = float(n.max()), float(n.sum())
+    lacking = most * n.size - total
+    explained = dump.tally.rejected + sum(dump.tally.left_out.values())
+    if dump.is_cut or n.size < FEWEST or total < FEWEST_RESPONSES or 2 * explained >= lacking:
+        return False
+    short = n[n < most]
+    if short.size == 1:
+        missing = most - float(short[0])
+        return missing >= 2 and missing >= dump.threshold("uneven-groups.missing") * most
+    sizes, numbers = np.unique(n, return_counts=True)
+    is_multiple = sizes[0] > 1 and not np.any(sizes % sizes[0])
+    is_usual = numbers.max() * 2 > n.size
+    if is_usual or is_multiple or sizes.size < 3 or 2 * sizes[0] > most:
+        return False
+    return lacking >= dump.threshold("uneven-groups.spread") * most * n.size
+
+
 def _sizes(dump: CheckInput, lines: int | None) -> Findings:
     n, prompts = dump.groups.column("n"), len(dump.groups)
     single = n == 1
+    severity = "error" if _is_missing_some(dump) else None
     if single.any():
         count = int(single.sum())
         if count == prompts:
@@ -131,7 +181,9 @@ def _sizes(dump: CheckInput, lines: int | None) -> Findings:
         else:
             message = f"{count:,} of {counted(prompts, 'prompt')} {'has' if count == 1 else 'have'} a single response"
         remedy = _by_lines(lines) or (_by_doubt(dump) if count == prompts else None)
-        yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single), remedy=remedy)
+        none_has_two = count == prompts >= dump.threshold("singleton.prompts") and not dump.is_cut
+        worse = "error" if none_has_two or (severity and count == np.count_nonzero(n < n.max())) else None
+        yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single), worse, remedy)
     sizes, numbers = np.unique(n[~single], return_counts=True)
     if sizes.size < 2:
         return
@@ -151,7 +203,7 @@ def _sizes(dump: CheckInput, lines: int | None) -> Findings:
         shown = ", ".join(f"{size:,.0f} in {number:,}" for number, size in ranked[:4])
         more = ", …" if len(ranked) > 4 else ""
         message = f"prompts have unequal numbers of responses: {shown}{more}"
-        yield finding("uneven-groups", message, count, prompts, "prompts", dump.prompts(uneven))
+        yield finding("uneven-groups", message, count, prompts, "prompts", dump.prompts(uneven), severity)
 
 
 def _by_lines(lines: int | None) -> str | None:

@@ -25,6 +25,7 @@ def check(dump: CheckInput) -> Findings:
     yield from _recurring(dump)
     if not dump.has_texts:
         yield from _first_texts(dump)
+    yield from _scattered(dump)
     yield from _rows_twice(dump)
     if dump.per_prompt is not None:
         yield from _prompt_texts(dump)
@@ -62,6 +63,13 @@ def _first_texts(dump: CheckInput) -> Findings:
         if doubt.several_texts:
             remedy = BY_TEXT.format(doubt.remedy)
             yield finding("id-over-texts", doubt.message, doubt.prompts, doubt.of, "prompts", remedy=remedy)
+
+
+def _scattered(dump: CheckInput) -> Findings:
+    """Yield the finding on answers that have nothing to do with their ids."""
+    found = dump.first_ids.scattered
+    if found is not None:
+        yield finding("scattered-answers", str(found), found.samples, found.samples, "responses")
 
 
 def _prompt_texts(dump: CheckInput) -> Findings:
@@ -111,8 +119,13 @@ def _rows_twice(dump: CheckInput) -> Findings:
             f"{every}{copies:,} of {counted(of, 'record')} repeat an earlier one, of the same rollout and turn and"
         )
         message += " with the same numbers; each counts once"
-        evidence = dump.occurrences(COPIED_ROWS)
-        yield finding("duplicate-records", message, copies, of, "records", evidence, remedy=_once(dump))
+        evidence, severity = dump.occurrences(COPIED_ROWS), _of_copies(dump, copies / of)
+        yield finding("duplicate-records", message, copies, of, "records", evidence, severity, _once(dump))
+
+
+def _of_copies(dump: CheckInput, share: float) -> str | None:
+    """Return the severity of so large a share of copies; None: the check's own."""
+    return "error" if share >= dump.threshold("duplicate-records.share") else None
 
 
 def _once(dump: CheckInput) -> str | None:
@@ -155,14 +168,15 @@ def _equal_responses(dump: CheckInput, kept: PerPrompt) -> Findings:
         message += f" {number} copies{sampled}"
         first = np.flatnonzero(copied[row] & again)
         of = max(kept.digested, dump.responses if np.any(record & BARE) else 0)
-        yield finding("duplicate-records", message, count, of, "responses", evidence(first), remedy=_once(dump))
+        severity = _of_copies(dump, several / prompts)
+        yield finding("duplicate-records", message, count, of, "responses", evidence(first), severity, _once(dump))
     found = np.flatnonzero(alike)
     if found.size:
         count, of = int(found.size) * weight, kept.digested
         message = f"{about}{count:,} of {counted(of, 'response')} ({percent(count, of)})"
         message += f" repeat another response to their prompt{sampled}"
-        severity = "warning" if count >= dump.threshold("identical-responses.share") * of else "info"
-        yield finding("identical-responses", message, count, of, "responses", evidence(found), severity)
+        alarm = "warning" if count >= dump.threshold("identical-responses.share") * of else "info"
+        yield finding("identical-responses", message, count, of, "responses", evidence(found), alarm)
 
 
 def _written_again(row: Any, place: Any, digest: Any, record: Any, prompts: int) -> Any:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from budget_cli.analysis.checks import log_probs
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.records.first_lengths import Sizes
@@ -12,6 +13,8 @@ BEYOND = 1.5  # tokens per character; more are neither the tokens nor the charac
 TELLING = 20  # mean characters per text, below which their number means nothing
 SEVERAL = 8  # responses, below which equal lengths mean nothing
 LONG = 16  # tokens; answers that are shorter may well be equally long
+FEWEST_SUMS = 16  # responses, below which sums of log-probs that differ mean nothing
+LOG_PROBS = "all-lengths-equal.log-probs"
 FEW_PROMPTS = 4  # below which responses to a prompt may be equally long by chance, or because they repeat
 
 
@@ -70,19 +73,26 @@ def _equal(dump: CheckInput) -> Findings:
     length, other = int(lengths[0]), counters.count("other_tokens")
     truncated = counters.count("truncated")
     ended = sum(counters.values.get("finish_reason", {}).values()) - truncated
-    message, severity = f"every length is {length:,} tokens, in all {counted(responses, 'response')}", "warning"
+    message, severity = f"every length is {length:,} tokens, in all {counted(responses, 'response')}", "error"
+    may_be_maximum = length % 8 == 0 or length % 10 == 0
+    sizes = _sizes(dump)
     if other:
-        message += f"; {other:,} of them have another number of log-probs"
+        message += f"; {other:,} of them {'has' if other == 1 else 'have'} another number of log-probs"
+        severity = "error" if 2 * other > responses else "warning"
     elif truncated and ended >= SEVERAL:
         message += f", but only {truncated:,} of them {'was' if truncated == 1 else 'were'} cut off at the length limit"
     elif counters.total("with_tokens"):
         return
-    elif (sizes := _sizes(dump)) is not None:
-        if sizes.mean < TELLING or sizes.spread < dump.threshold("all-lengths-equal.spread") * sizes.mean:
+    elif sizes is not None and sizes.mean >= TELLING:
+        if sizes.spread < dump.threshold("all-lengths-equal.spread") * sizes.mean:
             return
+        severity = "warning" if may_be_maximum else "error"
         whose = "their texts" if sizes.samples == responses else f"the first {sizes.samples:,} texts"
         message += f", but {whose} have {sizes.mean:,.0f} ± {sizes.spread:,.0f} {sizes.unit}"
-    elif counters.count("truncated") or length % 8 == 0 or length % 10 == 0:
+    elif not truncated and responses >= FEWEST_SUMS and log_probs.spread(dump) >= dump.threshold(LOG_PROBS):
+        least = "a standard deviation of"
+        message += f", but their log-probs are not alike: {least} {percent(log_probs.spread(dump), 1)} of the mean"
+    elif sizes is not None or truncated or may_be_maximum:
         return
     else:
         message, severity = f"{message}, and that is not a usual maximum; --text compares it with the texts", "info"

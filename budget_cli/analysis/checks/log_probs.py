@@ -14,6 +14,8 @@ from budget_cli.groups.groups import Groups
 from budget_cli.records.values import FAR
 
 BOTH = ("log_prob", "old_log_prob")
+FEWEST = 16  # responses, below which a correlation or a spread means little
+UNLIKE = 0.1  # relative standard deviation, below which numbers are alike
 LARGEST = 2 * SIZES[1]  # nats; all log-ratios are counted as below this
 
 
@@ -99,11 +101,19 @@ def _scale(dump: CheckInput) -> Findings:
     if n < 8 or tokens / n < dump.threshold("averaged-log-prob.tokens"):
         return
     shared = total("grows_pL") - nats * tokens / n
-    spread = (total("grows_pp") - nats * nats / n) * (total("grows_LL") - tokens * tokens / n)
-    correlation = shared / math.sqrt(spread) if spread > 0 else 0.0
+    scatter = (total("grows_pp") - nats * nats / n) * (total("grows_LL") - tokens * tokens / n)
+    correlation = shared / math.sqrt(scatter) if scatter > 0 else 0.0
     if each < dump.threshold("averaged-log-prob.nats") and correlation < 0.3:
         message = f"{summary}, and it does not grow with the length (correlation {correlation:.2f})"
-        yield finding("averaged-log-prob", message, int(n), int(n), "responses")
+        lengths = total("grows_LL") > tokens * tokens / n * (1 + UNLIKE**2)
+        alike = n >= FEWEST and lengths and spread(dump) < dump.threshold("averaged-log-prob.spread")
+        yield finding("averaged-log-prob", message, int(n), int(n), "responses", (), "error" if alike else None)
+
+
+def spread(dump: CheckInput) -> float:
+    """Return the standard deviation of the log-probs given as one number, as a share of their mean; 0 if unknown."""
+    n, nats, squares = (dump.counters.total(f"grows_{name}") for name in ("n", "p", "pp"))
+    return math.sqrt(max(0.0, squares * n / (nats * nats) - 1)) if nats > 0 else 0.0
 
 
 def _log_ratio(dump: CheckInput) -> Findings:
@@ -113,7 +123,9 @@ def _log_ratio(dump: CheckInput) -> Findings:
         return
     if counters.total("no_log_ratio") == known:
         message = f"log_prob equals old_log_prob in all {counted(known, 'response')}"
-        yield finding("equals-reference", message, known, known, "responses")
+        is_filled = counters.total("zero_log_prob") < known
+        severity = "error" if is_filled and known >= FEWEST and _is_updated(dump) else None
+        yield finding("equals-reference", message, known, known, "responses", severity=severity)
         return
     sizes = _sizes(counters, known)
     beside, typical = _outlier_beside(sizes, known, dump.threshold("log-ratio-outlier.times"))
@@ -130,12 +142,30 @@ def _log_ratio(dump: CheckInput) -> Findings:
         but = " outside the outliers" if apart else ""
         message = f"the log-ratio is {nats / tokens:.2g} nats per token{but}: {differ}"
         yield finding("log-ratio-large", message, known, known, "responses")
+        yield from _unrelated(dump, known)
     yield from _outliers(dump, known, beside, typical, apart, is_large)
     if dump.has_log_ratios:
         mean, error = clustered_mean(dump.groups)
         if mean < 0 and error > 0 and mean < -dump.threshold("negative-k1.standard-errors") * error:
             message = f"k1, the mean log-ratio, is {mean:.3g} ± {error:.2g} nats; a KL divergence is never negative"
             yield finding("negative-k1", message, known, known, "responses")
+
+
+def _is_updated(dump: CheckInput) -> bool:
+    """True if some responses are of a step after the first update."""
+    steps = [step for step in dump.steps if type(step) is int]
+    return 0 < len(steps) == len(dump.steps) and max(steps) > dump.threshold("equals-reference.step")
+
+
+def _unrelated(dump: CheckInput, known: int) -> Findings:
+    """Yield a finding if the two log-probs of `known` responses have nothing to do with each other, per token."""
+    n, p, q, pp, qq, pq = (dump.counters.total(f"related_{name}") for name in ("n", "p", "q", "pp", "qq", "pq"))
+    if n < max(FEWEST, known / 2) or pp - p * p / n < n * UNLIKE**2 or qq - q * q / n < n * UNLIKE**2:
+        return
+    correlation = (pq - p * q / n) / math.sqrt((pp - p * p / n) * (qq - q * q / n))
+    if correlation < dump.threshold("unrelated-reference.correlation"):
+        message = f"log_prob and old_log_prob, in nats per token, have a correlation of {correlation:.2f} only"
+        yield finding("unrelated-reference", message, known, known, "responses")
 
 
 def _sizes(counters: Counters, known: int) -> dict[float, int]:

@@ -91,6 +91,11 @@ def with_zeros(number: int, begin: int, end: int, certain: float = -0.01) -> lis
     return made
 
 
+def halves(record: Record) -> int:
+    """Step 1 or 2, as many records of each."""
+    return 1 + (record["response_text"] >= MIDDLE)
+
+
 def is_over(record: Record) -> bool:
     """True if the response is over 1,024 tokens."""
     return int(record["response_length"]) > 1024
@@ -127,6 +132,27 @@ NO_TEXTS = without(GOOD, "response_text")
 TOKENS_ONLY = change(NO_TEXTS, response_ids=lambda r: [7] * r["response_length"])
 OF_TURNS = change(NO_TEXTS, ids=lambda r: [[7] * 40] * (1 + r["response_length"] % 3), log_prob=lambda r: None)
 SEARCHED = "so I look it up <search>Paris</search> <information>a city</information> and so it is a city"
+
+MIDDLE = sorted(str(r["response_text"]) for r in GOOD)[36]
+ONE_ID = change(without(GOOD, "prompt_text"), prompt_id=lambda r: "x", advantage=lambda r: None)
+ONE_TEXT = change(ONE_ID, prompt_text=lambda r: "question")
+HALF = random.Random(3).sample(GOOD, 36)
+UNFINISHED = without(GOOD, "response_text", "finish_reason", "prompt_text")
+BARE_TEXT = without(GOOD, "log_prob", "old_log_prob", "finish_reason")
+RATES = change(GOOD, log_prob=lambda r: -r["response_length"] * (0.1 + 0.5 * (r["log_prob"] % 1)))
+RATES = change(RATES, old_log_prob=lambda r: 1.01 * r["log_prob"])
+SHIFTED = [{**r, "old_log_prob": RATES[i - 1]["old_log_prob"]} for i, r in enumerate(RATES)]
+ANSWERS = [
+    {
+        "prompt_id": f"q{i // 8}",
+        "reward": i % 2,
+        "response_length": 50 + i,
+        "response_text": f"x = {i // 8 - 9 * (i % 2)}",
+    }
+    for i in range(48)
+]
+DRAWN_IDS = random.Random(7).sample([r["prompt_id"] for r in ANSWERS], 48)
+ANSWERS_DRAWN = [{**r, "prompt_id": DRAWN_IDS[i]} for i, r in enumerate(ANSWERS)]
 
 
 def of_prompt(record: Record) -> int:
@@ -270,6 +296,9 @@ PAIRS: dict[str, list[Pair]] = {
     **{code: [pair] for code, pair in RECORDS.items()},
     "constant-reward": [
         Pair(groups([0, 0, 0], [0, 0, 0]), groups([0, 0, 0], [0, 0, 1]), "warning", 6, "every reward is 0, in all 6"),
+        # 16 are no chance
+        Pair(groups(*[[0] * 5] * 3), groups(*[[0, 0, 0, 0, 1]] * 3), "warning", 15, "every reward is 0, in all 15"),
+        Pair(groups(*[[1] * 4] * 4), groups(*[[1, 1, 1, 0]] * 4), "error", 16, "every reward is 1, in all 16"),
     ],
     "zero-variance": [
         Pair(
@@ -287,6 +316,11 @@ PAIRS: dict[str, list[Pair]] = {
             7,
             "7 of 8 prompts have equal rewards (3 all 0, 4 all 1); chance alone, at a pass rate of 56%, gives 0.1",
         ),
+        # nothing is left that teaches anything: an error from 4 prompts and 16 responses
+        Pair(groups(*[[1] * 4, [0] * 4] * 2), groups(MIXED), "error", 4, "4 of 4 prompts have equal rewards (2 all 0"),
+        Pair(groups([1] * 8, [0] * 8, [0] * 8), groups(MIXED), "info", 3, "3 of 3 prompts have equal rewards"),
+        Pair(groups(*[[1] * 3, [0] * 3] * 2, [0]), groups(MIXED), "warning", 4, "4 of 4 prompts have equal rewards"),
+        Pair(groups(*[[1] * 8] * 3, [0] * 8, MIXED), groups(MIXED), "warning", 4, "4 of 5 prompts have equal rewards"),
         Pair(
             groups([0.5, 0.5], [0.0, 1.0]),
             groups([0.5, 0.6], [0.0, 1.0]),
@@ -343,20 +377,59 @@ PAIRS: dict[str, list[Pair]] = {
             "in 1 of 1 prompt",
         ),
     ],
+    "one-prompt": [
+        Pair(ONE_ID, ONE_TEXT, "error", 72, "all 72 responses have one prompt id", line=1),
+        # without --text, the first records tell
+        Pair(ONE_ID, ONE_TEXT, "error", 72, "all 72 responses have one prompt id", BUDGET, 1),
+        # several texts
+        Pair(change(GOOD, prompt_id=lambda r: "x"), ONE_TEXT, "error", 72, "all 72 responses", line=1),
+        Pair(ONE_ID[:32], ONE_ID[:31], "error", 32, "all 32 responses have one prompt id"),
+        # the same in every step
+        Pair(
+            change(ONE_ID, step=halves),
+            change(ONE_ID, step=halves, prompt_id=lambda r: f"x{halves(r)}"),
+            "error",
+            72,
+            "all 72 responses have one prompt id in each of 2 steps",
+        ),
+    ],
     "singleton": [
         Pair(
-            [*GOOD, {**GOOD[0], "prompt_id": "x"}], GOOD, "warning", 1, "1 of 13 prompts has a single response", line=73
+            [*GOOD, {**GOOD[0], "prompt_id": "x"}], GOOD, "error", 1, "1 of 13 prompts has a single response", line=73
         ),
+        # two are no torn end
+        Pair(
+            [*GOOD, {**GOOD[0], "prompt_id": "x"}, {**GOOD[1], "prompt_id": "y"}],
+            GOOD,
+            "warning",
+            2,
+            "2 of 14 prompts have a single response",
+        ),
+        Pair(groups(*[[i % 2] for i in range(8)]), groups(MIXED), "error", 8, "every prompt has a single response (8"),
+        Pair(groups(*[[i % 2] for i in range(7)]), groups(MIXED), "warning", 7, "every prompt has a single response"),
         Pair(
             change(GOOD, prompt_id=lambda r: f"{r['prompt_id']}_{r['response_length']}_{r['log_prob']}"),
             GOOD,
-            "warning",
+            "error",
             72,
             "every prompt has a single response (72 prompts): does the id identify responses?",
         ),
     ],
     "uneven-groups": [
         Pair(GOOD[:-1], GOOD, "warning", 1, "prompts have unequal numbers of responses: 6 in 11, 5 in 1", line=67),
+        # a torn end: one prompt lacks a third of its responses
+        Pair(GOOD[:-2], GOOD, "error", 1, "prompts have unequal numbers of responses: 6 in 11, 4 in 1", line=67),
+        Pair(GOOD[1:-2], GOOD, "warning", 2, "6 in 10, 4 in 1, 5 in 1"),
+        Pair(GOOD[:18][:-2], GOOD, "warning", 1, "6 in 2, 4 in 1"),  # of three prompts
+        # half of a shuffled dump
+        Pair(HALF, GOOD, "error", 7, "prompts have unequal numbers of responses: 3 in 4, 2 in 3"),
+        # what is left out explains it, and so does a sampler that doubles
+        Pair(
+            [{**r, "failed": r not in HALF} for r in GOOD], GOOD, "warning", 7, "3 in 4", (*ALL, "--where", "!failed")
+        ),
+        Pair(
+            groups(*[[0, 1]] * 3, *[MIXED] * 3, *[MIXED * 2] * 3), groups(*[MIXED] * 4), "warning", 6, "2 in 3, 4 in 3"
+        ),
     ],
     "doubled-group": [
         Pair(
@@ -436,7 +509,7 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(
             change(SHAPED, reward=lambda r: r["reward"] - max(0, r["response_length"] - 1024) / 500),
             SHAPED,
-            "warning",
+            "error",
             OVER,
             f"the reward already holds a penalty of β 0.002 over 1,024 tokens: {OVER} of the {OVER} responses over it"
             " have 0 or 1 less that penalty; given: β 0.001 over 1,024 tokens",
@@ -458,7 +531,7 @@ PAIRS: dict[str, list[Pair]] = {
                 reward=lambda r: r["reward"] - max(0, r["response_length"] + r["response_length"] % 19 - 1100) / 500,
             ),
             change(SHAPED, prompt_length=lambda r: 100 + r["response_length"] % 19),
-            "warning",
+            "error",
             sum(r["response_length"] + r["response_length"] % 19 > 1100 for r in SHAPED),
             "a penalty of β 0.002 over 1,200 tokens of prompt and response together",
         ),
@@ -522,23 +595,23 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(
             change(GOOD, response_length=lambda r: 203),
             change(GOOD, response_length=lambda r: 203, response_text=lambda r: "a bc" * (150 + len(r["prompt_id"]))),
-            "warning",
+            "error",
             72,
             f"every length is 203 tokens, in all 72 responses, but their texts have {4 * TOKENS:,.0f} ± ",
         ),
         Pair(
             change(GOOD, response_length=lambda r: 203),
             change(GOOD, response_length=lambda r: 203, finish_reason=lambda r: "length"),
-            "warning",
+            "error",
             72,
             "every length is 203 tokens",
         ),
-        Pair(change(GOOD[:8], response_length=lambda r: 203), GOOD[:1], "warning", 8, "in all 8 responses"),
+        Pair(change(GOOD[:8], response_length=lambda r: 203), GOOD[:1], "error", 8, "in all 8 responses"),
         # lists of log-probs tell
         Pair(
             change(GOOD[:8], response_length=lambda r: 203, log_prob=lambda r: [-0.4] * r["response_length"]),
             change(GOOD[:8], response_length=lambda r: 203, log_prob=lambda r: [-0.4] * 203),
-            "warning",
+            "error",
             8,
             "every length is 203 tokens, in all 8 responses; 8 of them have another number of log-probs",
             BUDGET,
@@ -547,7 +620,7 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(
             change(GOOD, response_length=lambda r: 203),
             change(GOOD, response_length=lambda r: 203, response_text=lambda r: "a bc" * (150 + len(r["prompt_id"]))),
-            "warning",
+            "error",
             72,
             "every length is 203 tokens, in all 72 responses, but ",
             BUDGET,
@@ -555,9 +628,20 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(
             change(TOKENS_ONLY, response_length=lambda r: 203),
             change(TOKENS_ONLY, response_length=lambda r: 203, response_ids=lambda r: [7] * 203),
-            "warning",
+            "error",
             72,
             "every length is 203 tokens, in all 72 responses, but ",
+            BUDGET,
+        ),
+        Pair(
+            [
+                {**r, "response_length": 203, "log_prob": [-0.4] * (203 if i else r["response_length"])}
+                for i, r in enumerate(GOOD[:8])
+            ],
+            GOOD,
+            "warning",
+            8,
+            "every length is 203 tokens, in all 8 responses; 1 of them has another number of log-probs",
             BUDGET,
         ),
         # responses that ended by themselves are shorter than those that were cut off
@@ -566,15 +650,40 @@ PAIRS: dict[str, list[Pair]] = {
                 NO_TEXTS, response_length=lambda r: 1280, finish_reason=lambda r: "stop" if r["reward"] else "length"
             ),
             change(NO_TEXTS, response_length=lambda r: 1280, finish_reason=lambda r: "length"),
-            "warning",
+            "error",
             72,
             "every length is 1,280 tokens, in all 72 responses, but only 39 of them were cut off at the length limit",
             BUDGET,
         ),
-        # with neither, a length that is a usual maximum may be one
+        # the sums of log-probs tell
         Pair(
-            change(NO_TEXTS, response_length=lambda r: 203),
-            change(NO_TEXTS, response_length=lambda r: 200),
+            change(UNFINISHED, response_length=lambda r: 1280),
+            change(UNFINISHED, response_length=lambda r: 1280, log_prob=lambda r: -400 + r["log_prob"] / 4),
+            "error",
+            72,
+            "every length is 1,280 tokens, in all 72 responses, but their log-probs are not alike: a standard deviation"
+            " of 50% of the mean",
+            BUDGET,
+        ),
+        Pair(
+            change(UNFINISHED[:16], response_length=lambda r: 1280),
+            change(UNFINISHED[:15], response_length=lambda r: 1280),
+            "error",
+            16,
+            "their log-probs are not alike",
+            BUDGET,
+        ),
+        # a length that is a usual maximum may be one, whatever the texts
+        Pair(
+            change(BARE_TEXT, response_length=lambda r: 200),
+            change(BARE_TEXT, response_length=lambda r: 200, response_text=lambda r: "a bc" * 150),
+            "warning",
+            72,
+            "every length is 200 tokens, in all 72 responses, but their texts have ",
+        ),
+        Pair(
+            change(BARE, response_length=lambda r: 203),
+            change(BARE, response_length=lambda r: 200),
             "info",
             72,
             "every length is 203 tokens, in all 72 responses, and that is not a usual maximum",
@@ -890,12 +999,52 @@ PAIRS: dict[str, list[Pair]] = {
             72,
             "log_prob equals old_log_prob in all 72 responses",
         ),
+        # after the first update they cannot be
+        Pair(
+            change(GOOD, old_log_prob=lambda r: r["log_prob"], step=lambda r: 40),
+            GOOD,
+            "error",
+            72,
+            "log_prob equals old_log_prob in all 72 responses",
+            BUDGET,
+        ),
+        Pair(change(GOOD, old_log_prob=lambda r: r["log_prob"], step=halves), GOOD, "error", 72, "log_prob equals"),
+        Pair(change(GOOD, old_log_prob=lambda r: r["log_prob"], step=lambda r: 0), GOOD, "info", 72, "log_prob equals"),
+        Pair(change(BARE_STEP, log_prob=lambda r: -9, old_log_prob=lambda r: -9), GOOD, "info", 72, "log_prob equals"),
+        Pair(
+            change(GOOD[:15], old_log_prob=lambda r: r["log_prob"], step=lambda r: 40),
+            GOOD,
+            "info",
+            15,
+            "log_prob equals old_log_prob in all 15 responses",
+        ),
+    ],
+    "unrelated-reference": [
+        # shifted by a record
+        Pair(SHIFTED, RATES, "error", 72, "log_prob and old_log_prob, in nats per token, have a correlation of "),
+        # a reference that is far away, and an outlier
+        Pair(
+            SHIFTED,
+            change(RATES, old_log_prob=lambda r: 1.5 * r["log_prob"]),
+            "error",
+            72,
+            "have a correlation",
+            BUDGET,
+        ),
+        Pair(
+            SHIFTED,
+            [{**r, "old_log_prob": (1.5 if i else 7.5) * r["log_prob"]} for i, r in enumerate(RATES)],
+            "error",
+            72,
+            "have a correlation",
+        ),
+        Pair(SHIFTED[:16], SHIFTED[:15], "error", 16, "have a correlation"),
     ],
     "averaged-log-prob": [
         Pair(
             AVERAGED,
             GOOD,
-            "warning",
+            "error",
             72,
             f"log_prob averages -0.33 nats over {TOKENS:.0f} tokens: {0.33 / TOKENS:.2g} nats per token",
         ),
@@ -903,6 +1052,14 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(
             AVERAGED,
             change(GOOD, log_prob=lambda r: r["log_prob"] / 100, old_log_prob=lambda r: r["old_log_prob"] / 100),
+            "error",
+            72,
+            "it does not grow with the length",
+        ),
+        # of tokens that are almost certain, some sums are far larger than others
+        Pair(
+            change(AVERAGED, log_prob=lambda r: -0.05 - (r["response_length"] % 7 == 0)),
+            GOOD,
             "warning",
             72,
             "it does not grow with the length",
@@ -1049,6 +1206,39 @@ PAIRS: dict[str, list[Pair]] = {
         ),
         Pair(change(GOOD, prompt_text=lambda r: "play"), GOOD, "info", 12, "12 of 12 prompt ids share their text"),
     ],
+    "scattered-answers": [
+        Pair(
+            ANSWERS_DRAWN,
+            ANSWERS,
+            "error",
+            48,
+            " are under one prompt id; ids drawn by lot would give ",
+            BUDGET,
+        ),
+        # a choice of four is right for one question and wrong for the next
+        Pair(
+            ANSWERS_DRAWN,
+            change(ANSWERS_DRAWN, response_text=lambda r: "ABCD"[r["response_length"] % 4]),
+            "error",
+            48,
+            "drawn by lot",
+        ),
+        # one question under many ids
+        Pair(ANSWERS_DRAWN, change(ANSWERS_DRAWN, prompt_text=lambda r: "x?"), "error", 48, "drawn by lot", BUDGET),
+        # every response has an id of its own
+        Pair(
+            ANSWERS_DRAWN, [{**r, "prompt_id": i} for i, r in enumerate(ANSWERS)], "error", 48, "drawn by lot", BUDGET
+        ),
+        # no answer comes again
+        Pair(
+            ANSWERS_DRAWN,
+            change(ANSWERS_DRAWN, response_text=lambda r: f"{r['response_length']} {r['response_text']}"),
+            "error",
+            48,
+            "(6 different answers that come again are right)",
+            BUDGET,
+        ),
+    ],
     "duplicate-records": [
         Pair(
             GOOD + GOOD[6:12],
@@ -1061,25 +1251,25 @@ PAIRS: dict[str, list[Pair]] = {
         # told by their numbers where texts are not read
         Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response to 1 prompt occurs 2 times", BUDGET, 73),
         # next to each other, as two requests with one seed give them
-        Pair(GOOD * 3, GOOD[:6] + GOOD, "warning", 144, "every response to 12 prompts occurs 3 times", BUDGET, 73),
+        Pair(GOOD * 3, GOOD[:6] + GOOD, "error", 144, "every response to 12 prompts occurs 3 times", BUDGET, 73),
         # in another order they are draws with shared seeds, too
-        Pair(GOOD * 2, GOOD + GOOD[::-1], "warning", 72, "every response to 12 prompts", BUDGET, 73),
+        Pair(GOOD * 2, GOOD + GOOD[::-1], "error", 72, "every response to 12 prompts", BUDGET, 73),
         # short texts: more than chance, from the point of resumption, and what chance gives
         Pair(
             [*SHORT, *SHORT[40:]],
             [*SHORT, *SHORT[:4], *SHORT[44:46]],
-            "warning",
+            "error",
             32,
             "every response to 8 prompts occurs 2 times",
             ("--text",),
             73,
         ),
         # rewards and lengths alone
-        Pair(BARE * 2, BARE + BARE[-3:], "warning", 72, "every response to 12 prompts occurs 2 times", BUDGET, 73),
-        Pair(BARE * 2, groups(*[[1, 0, 1, 0]] * 50, lengths=[[9, 7] * 2] * 50), "warning", 72, "every", BUDGET),
+        Pair(BARE * 2, BARE + BARE[-3:], "error", 72, "every response to 12 prompts occurs 2 times", BUDGET, 73),
+        Pair(BARE * 2, groups(*[[1, 0, 1, 0]] * 50, lengths=[[9, 7] * 2] * 50), "error", 72, "every", BUDGET),
         # the rows of a rollout
-        Pair(ROWS + ROWS[4:], ROWS, "warning", 4, "4 of 12 records repeat an earlier one", TURNS, 9),
-        Pair(ROWS * 2, change(ROWS, i=lambda r: 0), "warning", 8, "every record is there twice: 8 of 16", TURNS, 9),
+        Pair(ROWS + ROWS[4:], ROWS, "error", 4, "4 of 12 records repeat an earlier one", TURNS, 9),
+        Pair(ROWS * 2, change(ROWS, i=lambda r: 0), "error", 8, "every record is there twice: 8 of 16", TURNS, 9),
     ],
     "identical-responses": [
         Pair(
