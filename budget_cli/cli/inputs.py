@@ -57,16 +57,17 @@ def require_records(found: Sequence[Source], purpose: str) -> None:
 
 
 def require_lines(found: Sequence[Source], purpose: str) -> None:
-    """Refuse summaries and Parquet files, which have no records in lines.
+    """Refuse summaries, Parquet, CSV and TSV, which have no records in lines.
 
     Raises:
-        UsageProblem: one of the sources is a summary or a Parquet file.
+        UsageProblem: one of the sources is such a file.
     """
     require_records(found, purpose)
     for source in found:
-        if source.kind is Kind.PARQUET:
-            reason = "annotate keeps every record byte for byte, which it can do for JSON lines only"
-            raise UsageProblem(f"{source.name}: this is Parquet: {reason}")
+        if source.kind in (Kind.PARQUET, Kind.CSV, Kind.TSV):
+            what = "Parquet" if source.kind is Kind.PARQUET else source.kind.upper()
+            reason = "annotate keeps every record byte for byte, which it can do for JSON only"
+            raise UsageProblem(f"{source.name}: this is {what}: {reason}")
 
 
 def content_of(option: str, path: str, most: int) -> bytes:

@@ -116,8 +116,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILES]...",
-        help="JSONL files, plain or compressed (gz, bz2, xz, zst, zip); Parquet files; folders (the dumps in them, to"
-        " their bottom); URLs (s3://, gs://, hf://, https://). With - or no files: standard input.",
+        help="JSONL, JSON, CSV and TSV, plain or compressed (gz, bz2, xz, zst, zip); Parquet; folders (the dumps in"
+        " them, to their bottom); URLs (s3://, gs://, hf://, https://). With - or no files: standard input.",
         show_default=False,
     ),
 ]

@@ -29,6 +29,7 @@ from budget_cli.sources.local import Kind, Source
 RECORDS = 1000  # the most that are examined
 HEAD_BYTES = 1 << 22
 GLANCE_BYTES = 1 << 18  # enough to find which fields records have
+ROWS = (Kind.PARQUET, Kind.CSV, Kind.TSV)
 LONGEST_BYTES = 1 << 26  # of a first line or a document: the parallel arrays of a whole step are one line
 
 
@@ -70,7 +71,8 @@ def sniff(found: Sequence[Source], longest: int = LONGEST_BYTES) -> Sniffed:
     """
     longest = max(longest, LONGEST_BYTES)
     for source in found:
-        begun = Sniffed(_first_rows(source)) if source.kind is Kind.PARQUET else _first_values(source, longest)
+        has_rows = source.kind in ROWS
+        begun = Sniffed(_first_rows(source)) if has_rows else _first_values(source, longest)
         if begun.values or source.size is None:  # a later stream must not be started early
             return _untabled(begun)
     return Sniffed([])
@@ -124,6 +126,10 @@ def _damaged_document(source: Source, head: bytes, is_whole: bool, most: int) ->
 
 
 def _first_rows(source: Source) -> list[Any]:
+    if source.kind is not Kind.PARQUET:
+        from budget_cli.records import delimited  # which few dumps are
+
+        return delimited.head(source, RECORDS, HEAD_BYTES)
     from budget_cli.records import parquet  # and pyarrow, which only Parquet needs
 
     try:
@@ -240,7 +246,7 @@ def extras_present(found: Sequence[dict[str, Any]], fields: Fields) -> set[str]:
 
 def glance(found: Sequence[Source], fields: Fields) -> list[dict[str, Any]]:
     """Return the first samples of the first source, fewer than `sniff` would read."""
-    in_whole = fields.document or fields.records == TABLE
+    in_whole = fields.document or fields.records == TABLE or found[0].kind in ROWS
     values = [] if in_whole else _values_of_lines(sources.head(found[0], GLANCE_BYTES))
     return samples(values or sniff(found).values, fields)
 

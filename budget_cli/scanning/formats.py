@@ -1,4 +1,4 @@
-"""How a source is read: as JSON lines, as one JSON document, as Parquet, or as a summary. One interface for all four.
+"""How a source is read: as JSON lines, a JSON document, CSV or TSV, Parquet, or a summary. One interface for all.
 
 Each format cuts a source into units that can be read on their own, in order, and reads a unit into a part of the scan.
 """
@@ -53,6 +53,8 @@ def format_of(source: Source, plan: Plan) -> Format:
         return SUMMARY
     if source.kind is Kind.PARQUET:
         return PARQUET
+    if source.kind in (Kind.CSV, Kind.TSV):
+        return DELIMITED
     return DOCUMENT if plan.fields.document else JSON_LINES
 
 
@@ -86,6 +88,22 @@ class _Document(_JsonLines):
             if len(whole) > max_line_bytes:
                 raise jsonl.too_long(source, max_line_bytes)
         yield Block(source.name, whole, 0, len(whole), first=True)
+
+
+class _Delimited:
+    """Rows of CSV or TSV, cut where a row ends."""
+
+    def units(self, source: Source, max_line_bytes: int, shared: bool) -> Iterator[Unit]:
+        from budget_cli.records import delimited  # which few dumps are
+
+        yield from delimited.units(source, max_line_bytes)
+
+    def read(self, task: Task, plan: Plan) -> Part:
+        from budget_cli.records import delimited
+
+        assert isinstance(task.unit, delimited.Rows)
+        decoded = delimited.decode(task.source, task.unit, plan.fields, plan.limits)
+        return part_from(under_prompts(decoded, task.source, plan), task.source, task.unit.bytes, plan)
 
 
 class _Parquet:
@@ -137,7 +155,8 @@ class _Summary:
         return summary.read(task.source, plan.layout, plan.observe, plan.sample_rewards, most)
 
 
-JSON_LINES, DOCUMENT, PARQUET, SUMMARY = _JsonLines(), _Document(), _Parquet(), _Summary()
+JSON_LINES, DOCUMENT, DELIMITED = _JsonLines(), _Document(), _Delimited()
+PARQUET, SUMMARY = _Parquet(), _Summary()
 
 
 # ---- blocks of lines, for `annotate`, too

@@ -15,6 +15,7 @@ from budget_cli.sources.local import Source
 if TYPE_CHECKING:
     from budget_cli.evidence.observations import Observations
     from budget_cli.evidence.responses import ObservationSpec
+    from budget_cli.records.delimited import Rows
     from budget_cli.records.parquet import RowGroup
 
 
@@ -43,7 +44,9 @@ class Plan(NamedTuple):
         return Observations(self.observe.per_prompt)
 
 
-Unit: TypeAlias = "Block | int | RowGroup | None"  # int: a block's number in a file read in ranges; None: a summary
+Unit: TypeAlias = (
+    "Block | int | Rows | RowGroup | None"  # int: a block's number in a file read in ranges; None: a summary
+)
 
 
 class Task(NamedTuple):

@@ -42,6 +42,8 @@ class Kind(StrEnum):
 
     RECORDS = "records"  # JSON lines, a JSON document, or what its reader will reject
     PARQUET = "parquet"
+    CSV = "csv"
+    TSV = "tsv"
     SUMMARY = "summary"  # written by `budget-cli summarize`
     RESULT = "result"  # another JSON result of this program
 
@@ -113,9 +115,33 @@ def _with_kind(source: Source) -> Source:
         raise InputProblem(source.name, "a pointer of Git LFS in place of the file: `git lfs pull` fetches it")
     begins = BEGINS_AS_OURS.match(start)
     if begins is None:
-        return source
+        if source.size is None and start.lstrip()[:1] not in (b"{", b"[") and start.count(b"\n") < 2:
+            start = head(source, PEEK_BYTES)  # a pipe may give a header alone
+        kind = _kind_of_rows(source.name, start)
+        return source if kind is None else replace(source, kind=kind, in_ranges=False)  # a cell may hold newlines
     schema = begins[1].decode("utf-8", "replace")
     return replace(source, kind=Kind.SUMMARY if schema.startswith("summary/") else Kind.RESULT, schema=schema)
+
+
+def _kind_of_rows(name: str, start: bytes) -> Kind | None:
+    """Return CSV or TSV if a source is named so, or begins with names of columns and a row of as many cells."""
+    text = start.removeprefix(b"\xef\xbb\xbf")
+    if text.lstrip()[:1] in (b"{", b"[", b"<", b""):
+        return None
+    header, _, rest = text.partition(b"\n")
+    bare = name.lower()
+    for ending in (*compression.SUFFIXES, ".zip"):
+        bare = bare.removesuffix(ending)
+    if bare.endswith((".csv", ".tsv")):
+        is_tsv = b"\t" in header if bare.endswith(".csv") and b"," not in header else bare.endswith(".tsv")
+        return Kind.TSV if is_tsv and (b"\t" in header or b"," not in header) else Kind.CSV
+    second = rest.partition(b"\n")[0]
+    for kind, delimiter in ((Kind.TSV, b"\t"), (Kind.CSV, b",")):
+        names = [each.strip().removeprefix(b'"').removesuffix(b'"') for each in header.split(delimiter)]
+        are_names = len(names) > 1 and all(re.fullmatch(rb"[A-Za-z_][\w./-]*", each) for each in names)
+        if are_names and len(set(names)) == len(names) and second.count(delimiter) >= len(names) - 1:
+            return kind
+    return None
 
 
 def _peek(source: Source) -> bytes:

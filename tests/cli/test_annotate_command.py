@@ -192,7 +192,7 @@ def test_parquet_is_refused_because_it_has_no_lines(budget_cli: Run) -> None:
         assert (done.returncode, done.stdout) == (2, b"")
         assert done.stderr.decode() == (
             f"budget-cli: {name}: this is Parquet: annotate keeps every record byte for byte, which it can do"
-            " for JSON lines only\n"
+            " for JSON only\n"
         )
 
 

@@ -127,7 +127,7 @@ RECORDS = [
         "error",
         "A line whose JSON is not an object.",
         "Each record must be an object; a list may hold a whole batch, which needs a preset.",
-        "`budget-cli fields` names the preset that fits; `jq -c '.[]'` splits a list into records.",
+        "`budget-cli fields` names the preset that fits; `--records '[]'` reads the records in a list.",
         "[1.0, 0.5]",
         "Dumps with one list per line (PipelineRL): use `--preset pipeline-rl`.",
     ),
@@ -135,7 +135,7 @@ RECORDS = [
         "not-json",
         "records",
         "error",
-        "A line that is not JSON.",
+        "A line that is not JSON, or a row that is not CSV.",
         "Something else ended up in the file: a log message, the output of two writers at once, two records on one"
         " line.",
         "Give each process its own file, and write each record in a single call.",

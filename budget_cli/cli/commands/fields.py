@@ -111,6 +111,8 @@ def _why_no_records(found: "list[Source]") -> str:
 
             parquet.row_groups(source)
             continue
+        if source.kind in detection.ROWS:
+            continue
         head = sources.head(source, detection.GLANCE_BYTES)
         if len(head) < detection.GLANCE_BYTES:  # read to the end, so that damage is reported
             deque(sources.pieces(source), maxlen=0)
