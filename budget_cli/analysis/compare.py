@@ -2,25 +2,17 @@
 
 Prompts are the clusters: responses to one prompt resemble each other, so the prompts are the independent draws, and a
 standard error from single responses would be too small. Prompts that both dumps have are compared pairwise.
-
-Every quantity is a ratio M = Σ y_g / Σ n_g over prompts g (the mean reward: y sum of rewards, n responses; the share of
-zero-variance prompts: y 0 or 1, n 1). The influence of a prompt on M is u_g = (y_g − M·n_g) / Σ n. Over G prompts
-
-    paired      se² = G/(G−1) · Σ_g (u_g,new − u_g,base)²
-    unpaired    se² = the sum of G/(G−1) · Σ_g u_g² over the two dumps
-
-the linearised variance of a ratio of sums over clusters (W. G. Cochran, Sampling Techniques, 3rd ed., 1977, ch. 6);
-for evaluations of language models see E. Miller, "Adding Error Bars to Evals" (arXiv 2411.00640, 2024).
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli import objective
+from budget_cli.analysis.differences import Column, Difference, Squares, Sums, difference, steps_by_prompt
 from budget_cli.analysis.earlier_result import EarlierResult
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns, length_source
 from budget_cli.analysis.numbers import finite_or_none
@@ -31,19 +23,8 @@ from budget_cli.ids import Key, keys_at
 from budget_cli.records.columns import Label, Tally
 
 SCHEMA = "budget-cli/compare/1"
-ROUNDING = 1e-30  # of two ratios, a difference that may be rounding alone
 Rows = NDArray[np.intp]
 Order = Literal["loss", "reward", "length"]
-
-
-class Difference(NamedTuple):
-    """A quantity in both dumps; None stands for what cannot be computed."""
-
-    base: float | None
-    new: float | None
-    delta: float | None  # new − base
-    se: float | None  # standard error of delta, clustered by prompt
-    z: float | None  # delta / se
 
 
 class PromptCounts(NamedTuple):
@@ -104,6 +85,7 @@ class Comparison(NamedTuple):
     length: Difference  # mean, tokens
     over_budget: Difference  # share of the responses
     zero_variance: Difference  # share of the prompts
+    uncertain: Mapping[str, float]  # quantities whose delta, se and z may have a relative error above 1e-12: a bound
 
 
 QUANTITIES = tuple(name for name, kind in Comparison.__annotations__.items() if kind is Difference)
@@ -154,6 +136,7 @@ def compare_groups(
     pivots = _Pivots.from_columns(one if len(base) else two)
     of_base = _sums(base, one, pairing.base, aggregate, pivots)
     of_new = _sums(new, two, pairing.new, aggregate, pivots)
+    found = {name: difference(of_base.get(name), of_new.get(name), pairing.paired) for name in QUANTITIES}
     return Comparison(
         "prompt" if pairing.paired else "none",
         aggregate,
@@ -167,7 +150,8 @@ def compare_groups(
         ),
         ResponseCounts(int(one.n[pairing.base].sum()), int(two.n[pairing.new].sum())),
         {},
-        **{name: _difference(of_base.get(name), of_new.get(name), pairing.paired) for name in QUANTITIES},
+        **{name: one for name, (one, _) in found.items()},
+        uncertain={name: error for name, (_, error) in found.items() if error is not None},
     )
 
 
@@ -204,7 +188,7 @@ def compare_results(
         differences[name] = Difference(one, two, delta, None, None)
     prompts = PromptCounts(base.prompts, new.prompts, 0, None, None)
     responses = ResponseCounts(base.responses, new.responses)
-    return Comparison("none", aggregate, coefficients, prompts, responses, {}, **differences)
+    return Comparison("none", aggregate, coefficients, prompts, responses, {}, **differences, uncertain={})
 
 
 @quiet_overflow
@@ -214,11 +198,13 @@ def moved(
     """Return the paired prompts whose quantity `order` changed most, the largest change first."""
     if not pairing.paired:
         return []
-    both = [
-        _means(groups, PromptColumns(groups, coefficients, 0), rows)
-        for groups, rows in ((base, pairing.base), (new, pairing.new))
-    ]
+    sides = (base, pairing.base), (new, pairing.new)
+    views = [PromptColumns(groups, coefficients, 0) for groups, _ in sides]
+    both = [_means(groups, view, rows) for view, (groups, rows) in zip(views, sides, strict=True)]
     deltas = {name: both[1][name] - both[0][name] for name in ("loss", "length")}
+    if all(view.available.loss for view in views):
+        sums = [_loss_sums(view, rows) for view, (_, rows) in zip(views, sides, strict=True)]
+        deltas["loss"] = steps_by_prompt(*(one._replace(size=one.n) for one in sums))
     old_means, new_means = base.means(pairing.base, "r"), new.means(pairing.new, "r")
     deltas["reward"] = (new_means - old_means).value
     ranked = np.argsort(-np.abs(np.where(np.isfinite(deltas[order]), deltas[order], -0.0)), kind="stable")[:most]
@@ -250,121 +236,56 @@ class _Pivots(NamedTuple):
         return cls(*(float(x0[0]) if math.isfinite(x0[0]) else 0.0 for x0 in (view.r0, view.k0)))
 
 
-class _Sums(NamedTuple):
-    """A quantity of some prompts, as the ratio Σ y / Σ n about a pivot; y in parts, of which one may be all that moved.
-
-    What did not move then takes no digits from what did.
-    """
-
-    parts: tuple[DoubleDouble, ...]
-    n: Floats
-    pivot: float = 0.0
-
-    def at(self, rows: Rows) -> "_Sums":
-        """Return the sums of these prompts."""
-        return self._replace(
-            parts=tuple(DoubleDouble(part.hi[rows], part.lo[rows]) for part in self.parts), n=self.n[rows]
-        )
-
-
-def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate, pivots: _Pivots) -> dict[str, _Sums]:
+def _sums(groups: Groups, view: PromptColumns, rows: Rows, aggregate: Aggregate, pivots: _Pivots) -> dict[str, Sums]:
     """Return the sums at these rows of each quantity for which all responses have the fields that it needs."""
     n, available = view.n, view.available
-    each, zero = np.ones_like(n), np.zeros_like(n)
+    each = np.ones_like(n)
 
-    def of(y: Floats, weight: Floats) -> _Sums:
-        return _Sums((DoubleDouble(y, zero),), weight)
+    def of(weight: Floats, *parts: Column, pivot: float = 0.0) -> Sums:
+        return Sums(parts, weight, pivot, signs=(1,) * len(parts)).at(rows)
 
-    reward = view.reward_sums(pivots.reward)
-    sums = {"reward": _Sums((reward,), n, pivots.reward)}
+    def counted(y: Floats) -> Column:
+        return Column(DoubleDouble(y, np.zeros_like(n)), y)
+
+    def added(y: DoubleDouble, scatter: Floats) -> Column:
+        return Column(y, np.abs(y.hi) + np.sqrt(n * scatter))
+
+    reward = added(view.reward_sums(pivots.reward), view.rr)
+    sums = {"reward": of(n, reward, pivot=pivots.reward)}
     if available.loss:
-        parts = view.loss_sums_in_full()
-        sums["loss"] = _Sums(parts, n) if aggregate == "response" else _Sums(tuple(y / n for y in parts), each)
+        loss = _loss_sums(view, rows)
+        sums["loss"] = loss if aggregate == "response" else loss._replace(n=each[rows], size=loss.n)
     if available.adjustable:
-        sums["adjusted_reward"] = _Sums((reward, view.penalty_sums()), n, pivots.reward)
+        penalty = view.penalty_sums()
+        sums["adjusted_reward"] = of(n, reward, Column(penalty, np.abs(penalty.hi)), pivot=pivots.reward)
     if available.log_ratio:
-        sums["log_ratio"] = _Sums((view.log_ratio_sums(pivots.log_ratio),), n, pivots.log_ratio)
+        log_ratio = added(view.log_ratio_sums(pivots.log_ratio), view.kk)
+        sums["log_ratio"] = of(n, log_ratio, pivot=pivots.log_ratio)
     if available.length:
-        sums["length"] = of(groups.column("L_sum"), n)
+        sums["length"] = of(n, counted(groups.column("L_sum")))
     if available.budgeted:
-        sums["over_budget"] = of(groups.column("over", 0), n)
-    sums["zero_variance"] = of(view.zero_variance.astype(np.float64), each)
-    return {name: one.at(rows) for name, one in sums.items()}
+        sums["over_budget"] = of(n, counted(groups.column("over", 0)))
+    sums["zero_variance"] = of(each, counted(view.zero_variance.astype(np.float64)))
+    return sums
 
 
-def _difference(base: _Sums | None, new: _Sums | None, paired: bool) -> Difference:
-    ratios = _exact_ratios(base), _exact_ratios(new)
-    one = None if base is None or ratios[0] is None else _as_float(sum(ratios[0], Fraction(base.pivot)))
-    two = None if new is None or ratios[1] is None else _as_float(sum(ratios[1], Fraction(new.pivot)))
-    if base is None or new is None or ratios[0] is None or ratios[1] is None:
-        return Difference(one, two, None, None, None)
-    moved = _moved_parts(base, new, paired)
-    totals = [sum((parts[i] for i in moved), Fraction()) for parts in (ratios[0], ratios[1])]
-    delta = _as_float(totals[1] - totals[0])
-    if delta is not None and abs(delta) <= ROUNDING * sum(
-        abs(parts[i]) for parts in (ratios[0], ratios[1]) for i in moved
-    ):
-        delta = 0.0
-    influences = [_influence(side, moved, total) for side, total in zip((base, new), totals, strict=True)]
-    clusters = [influence.value for influence in influences]
-    if paired:
-        moves = (influences[1] - influences[0]).value
-        shares = _share(base, moved, totals[0]) + _share(new, moved, totals[1])
-        clusters = [moves * (np.abs(moves) > 1e-28 * shares)]  # less is rounding: all moved alike
-    variances = [_variance(influence) for influence in clusters]
-    se = None if None in variances else finite_or_none(math.sqrt(sum(v for v in variances if v is not None)))
-    return Difference(one, two, delta, se, delta / se if delta is not None and se else None)
+def _loss_sums(view: PromptColumns, rows: Rows) -> Sums:
+    """Return the sums of the loss, whose parts are the products about the mean, of which a tie has none, and n·k̄²."""
+    beta, alpha, counts = view.beta, view.alpha, ~view.is_tie[rows]
 
+    def form(parts: Sequence[Any], number: Callable[[float], Any]) -> Any:
+        rr, re, ee, kk, rk, ek, squares = parts
+        b, a = number(beta), number(alpha)
+        return objective.loss_form(rr, re, ee, kk, rk, ek, b, a) + a * a * squares
 
-def _moved_parts(base: _Sums, new: _Sums, paired: bool) -> list[int]:
-    """Return the parts of which some prompt has another number in the other dump."""
-    parts = list(zip(base.parts, new.parts, strict=True))
-    if not paired or not np.array_equal(base.n, new.n):
-        return list(range(len(parts)))
-    return [
-        i
-        for i, (one, two) in enumerate(parts)
-        if not (np.array_equal(one.hi, two.hi) and np.array_equal(one.lo, two.lo))
-    ]
-
-
-def _exact_ratios(sums: _Sums | None) -> list[Fraction] | None:
-    """Return Σ y / Σ n about the pivot by part, with no rounding after the sums: shares may differ in the last digits.
-
-    None without prompts, and where a sum is beyond the range of a double.
-    """
-    if sums is None or not sums.n.size:
-        return None
-    totals, count = [part.sum() for part in sums.parts], Fraction(math.fsum(sums.n))
-    if not all(math.isfinite(total.value) for total in totals):
-        return None
-    return [(Fraction(float(total.hi)) + Fraction(float(total.lo))) / count for total in totals]
-
-
-def _as_float(value: Fraction) -> float | None:
-    try:
-        return float(value)
-    except OverflowError:
-        return None
-
-
-def _share(sums: _Sums, parts: Sequence[int], ratio: Fraction) -> Floats:
-    """Return the magnitude of the terms of each prompt's influence on the ratio."""
-    terms = abs(float(ratio)) * sums.n + sum(np.abs(sums.parts[i].hi) for i in parts)
-    return np.asarray(terms / sums.n.sum())
-
-
-def _influence(sums: _Sums, parts: Sequence[int], ratio: Fraction) -> DoubleDouble:
-    """Return each prompt's influence on the ratio, with the digits of a difference between two dumps that are alike."""
-    about_ratio = sum((sums.parts[i] for i in parts), DoubleDouble.from_fraction(-ratio) * sums.n)
-    influence: DoubleDouble = about_ratio / sums.n.sum()
-    return influence
-
-
-def _variance(influence: Floats) -> float | None:
-    """Return G/(G−1) · Σ u²; None for a single prompt, which shows nothing of how prompts differ."""
-    prompts = influence.size
-    return finite_or_none((influence * influence).sum() * prompts / (prompts - 1)) if prompts > 1 else None
+    roots = {name: np.sqrt(view.in_full(name * 2, rows).hi) for name in "rek"}
+    products = []
+    for name in ("rr", "re", "ee", "kk", "rk", "ek"):
+        product = view.in_full(name, rows)
+        terms = roots[name[0]] * roots[name[1]] * counts
+        products.append(Column(DoubleDouble(product.hi * counts, product.lo * counts), terms))
+    squares = Squares(view.n[rows], view.k0[rows], view.k1[rows], view.kk[rows])
+    return Sums((*products, squares), view.n[rows], form=form, signs=(1, -1, 1, 1, -1, 1, 1))
 
 
 def _means(groups: Groups, view: PromptColumns, rows: Rows) -> dict[str, Floats]:

@@ -367,6 +367,7 @@ class PromptColumns:
         self.advantage_sums = self._mended(square, scale, _Scatter.adjusted_form)
         centred = objective.loss_form(self.rr, self.re, self.ee, self.kk, column("rk"), ek, beta, alpha)
         centred = self._mended(centred, scale + alpha * alpha * self.kk, _Scatter.loss_form)
+        self.is_tie = centred == 0
         shifts = self.n * self.k_mean**2
         self.k_squares = self.kk + shifts
         self.loss_sums = centred + alpha * alpha * shifts
@@ -377,15 +378,6 @@ class PromptColumns:
         if rows.size:
             sums[rows] = objective.without_dust(form(self.scatter(rows)).value, terms[rows], objective.DUST)
         return sums
-
-    def loss_sums_in_full(self) -> tuple[DoubleDouble, DoubleDouble]:
-        """Return the two parts of the sums of the loss in two doubles, as the difference of two dumps needs them."""
-        chunks = [self.scatter(slice(at, at + ROWS)).loss_parts() for at in range(0, max(1, self.n.size), ROWS)]
-        one, two = (
-            DoubleDouble(*(np.concatenate([getattr(part, half) for part in parts]) for half in ("hi", "lo")))
-            for parts in zip(*chunks, strict=True)
-        )
-        return one, two
 
     def scatter(self, rows: Any) -> "_Scatter":
         """Return the scatter of some of these prompts in two doubles, and what the forms need beside it."""
@@ -469,13 +461,6 @@ class _Scatter(NamedTuple):
         """Σ (A − α·(k − k̄))² of each prompt."""
         found: DoubleDouble = objective.loss_form(*self[2:])
         return found
-
-    def loss_parts(self) -> tuple[DoubleDouble, DoubleDouble]:
-        """Σ (A − α·(k − k̄))² of each prompt, and n·(α·k̄)²."""
-        centred, shift = self.loss_form(), self.alpha * self.k_mean
-        terms = self.rr.hi + self.beta.hi**2 * self.ee.hi + self.alpha.hi**2 * self.kk.hi
-        counts = centred.hi > objective.DUST * terms
-        return DoubleDouble(centred.hi * counts, centred.lo * counts), shift * shift * self.n
 
     def k_squares(self) -> DoubleDouble:
         """Σk² of each prompt."""

@@ -31,6 +31,7 @@ static const char *const BUDGET_NAMES[] = {BUDGET_COLUMNS(NAME)};
 
 static const double EXACT = 9007199254740992.0; /* 2^53 */
 static const double SMALL = 0x1p-52;            /* of a sum: what is less needs no second double itself */
+static const double FINE = 0x1p-50;             /* of a grid: above four of what it leaves of a number */
 
 /* A number of the reward and one of the log-ratio, which are computed at once. */
 typedef double Pair __attribute__((vector_size(16)));
@@ -78,40 +79,70 @@ static inline double grid_of(double power, double power_n) {
 static inline Pair both(double value) { return (Pair){value, value}; }
 static inline Bits both_bits(int64_t value) { return (Bits){value, value}; }
 
-/* Sums of numbers that are cut at a grid. */
+/* Where numbers are cut: what the first grid leaves is cut again at the second. */
 typedef struct {
     Pair coarse, fine;
-} PairSum;
+} PairGrid;
 typedef struct {
     double coarse, fine;
+} Grid;
+
+/* Sums of numbers that are cut at two grids: the first two add up without rounding. */
+typedef struct {
+    Pair coarse, fine, rest;
+} PairSum;
+typedef struct {
+    double coarse, fine, rest;
 } Sum;
 
-/* Adds a product, of which `lost` was lost. In the order of its operations, as all here: the bits depend on it. */
-static inline void add_pair(PairSum *sum, Pair product, Pair lost, Pair grid) {
-    Pair part = (grid + product) - grid;
-    sum->coarse += part;
-    sum->fine += (product - part) + lost;
+/* Returns the grids of n numbers below the power, each with what it lost. */
+static inline Grid grids_of(double power, double power_n) {
+    double grid = grid_of(power, power_n);
+    return (Grid){grid, grid_of(FINE * grid, power_n)};
 }
 
-static inline void add_one(Sum *sum, double product, double lost, double grid) {
-    double part = (grid + product) - grid;
+static inline PairGrid pair_grids_of(Pair power, double power_n) {
+    Grid one = grids_of(power[0], power_n), other = grids_of(power[1], power_n);
+    return (PairGrid){{one.coarse, other.coarse}, {one.fine, other.fine}};
+}
+
+/* Adds a product, of which `lost` was lost. In the order of its operations, as all here: the bits depend on it. */
+static inline void add_pair(PairSum *sum, Pair product, Pair lost, const PairGrid *grid) {
+    Pair part = (grid->coarse + product) - grid->coarse, left = product - part;
+    Pair fine = (grid->fine + left) - grid->fine, finer = (grid->fine + lost) - grid->fine;
     sum->coarse += part;
-    sum->fine += (product - part) + lost;
+    sum->fine += fine;
+    sum->fine += finer;
+    sum->rest += (left - fine) + (lost - finer);
+}
+
+static inline void add_one(Sum *sum, double product, double lost, const Grid *grid) {
+    double part = (grid->coarse + product) - grid->coarse, left = product - part;
+    double fine = (grid->fine + left) - grid->fine, finer = (grid->fine + lost) - grid->fine;
+    sum->coarse += part;
+    sum->fine += fine;
+    sum->fine += finer;
+    sum->rest += (left - fine) + (lost - finer);
+}
+
+static inline Sum of_pair(const PairSum *sum, int i) {
+    return (Sum){sum->coarse[i], sum->fine[i], sum->rest[i]};
 }
 
 /* Puts a sum of products about the mean, from that about the middle: less x * y / n, x and y the sums of the factors. */
-static void put_sum(double *to, double coarse, double fine, double x, double y, double n, double grid) {
-    double lost, sum, product = x * (y / n);
+static void put_sum(double *to, Sum sum, double x, double y, double n, double grid) {
+    double lost, high = two_sum(sum.coarse, sum.fine, &lost), product = x * (y / n);
     Two found;
+    lost += sum.rest;
     if (fabs(product) <= SMALL * grid) {
-        sum = two_sum(coarse, fine - product, &lost);
-        found = (Two){sum, lost};
+        high = two_sum(high, lost - product, &lost);
+        found = (Two){high, lost};
     } else {
-        sum = two_sum(coarse, fine, &lost);
-        found = plus((Two){sum, lost}, minus(times(over((Two){y, 0}, n), (Two){x, 0})));
+        high = two_sum(high, lost, &lost);
+        found = plus((Two){high, lost}, minus(times(over((Two){y, 0}, n), (Two){x, 0})));
     }
     int is_known = isfinite(found.hi) && isfinite(found.lo); /* a half may be beyond the range of a double */
-    to[0] = is_known ? found.hi : coarse;
+    to[0] = is_known ? found.hi : sum.coarse;
     to[1] = is_known ? found.lo : 0;
 }
 
@@ -134,39 +165,37 @@ static Middle centre(const Block *block, size_t first, size_t n, double *row) {
         most = (Pair)(((Bits)size & larger) | ((Bits)most & ~larger));
     }
     at.power = (Pair){power_above(most[0]), power_above(most[1])};
-    Pair grid = {grid_of(at.power[0], at.power_n), grid_of(at.power[1], at.power_n)};
-    Pair squares_grid = {grid_of(at.power[0] * at.power[0], at.power_n),
-                         grid_of(at.power[1] * at.power[1], at.power_n)};
-    double product_grid = grid_of(at.power[0] * at.power[1], at.power_n);
-    PairSum rest = {both(0), both(0)}, squares = rest;
+    PairGrid grid = pair_grids_of(at.power, at.power_n), squares_grid = pair_grids_of(at.power * at.power, at.power_n);
+    Grid product_grid = grids_of(at.power[0] * at.power[1], at.power_n);
+    PairSum rest = {both(0), both(0), both(0)}, squares = rest;
     Sum products = {0};
     for (size_t i = 0; i < n; i++) {
         Pair about = x[i].about, lost = x[i].lost, scaled = SPLITTER * about, high = scaled - (scaled - about);
         Pair low = about - high, square = about * about, cross = about * lost;
         x[i].high = high;
-        add_pair(&rest, about, lost, grid);
+        add_pair(&rest, about, lost, &grid);
         Pair rounding = ((high * high - square) + high * low + low * high) + low * low;
-        add_pair(&squares, square, rounding + (cross + cross), squares_grid);
+        add_pair(&squares, square, rounding + (cross + cross), &squares_grid);
         double product = about[0] * about[1];
         double lost_of_it = ((high[0] * high[1] - product) + high[0] * low[1] + low[0] * high[1]) + low[0] * low[1];
-        add_one(&products, product, lost_of_it + (about[0] * lost[1] + lost[0] * about[1]), product_grid);
+        add_one(&products, product, lost_of_it + (about[0] * lost[1] + lost[0] * about[1]), &product_grid);
     }
-    at.rest = rest.coarse + rest.fine;
+    at.rest = rest.coarse + (rest.fine + rest.rest);
     row[R0] = at.middle[0];
     row[R1] = at.rest[0];
-    put_sum(&row[RR], squares.coarse[0], squares.fine[0], at.rest[0], at.rest[0], at.n, squares_grid[0]);
+    put_sum(&row[RR], of_pair(&squares, 0), at.rest[0], at.rest[0], at.n, squares_grid.coarse[0]);
     if (log_ratio) {
         row[K0] = at.middle[1];
         row[K1] = at.rest[1];
-        put_sum(&row[KK], squares.coarse[1], squares.fine[1], at.rest[1], at.rest[1], at.n, squares_grid[1]);
-        put_sum(&row[RK], products.coarse, products.fine, at.rest[0], at.rest[1], at.n, product_grid);
+        put_sum(&row[KK], of_pair(&squares, 1), at.rest[1], at.rest[1], at.n, squares_grid.coarse[1]);
+        put_sum(&row[RK], products, at.rest[0], at.rest[1], at.n, product_grid.coarse);
     }
     return at;
 }
 
 /* Adds the products with the excess, which are whole numbers: below 2^26 they need not be cut into halves. */
-static inline PairSum with_excess(const Block *block, size_t n, Pair grid, int halves) {
-    PairSum sum = {both(0), both(0)};
+static inline PairSum with_excess(const Block *block, size_t n, const PairGrid *grid, int halves) {
+    PairSum sum = {both(0), both(0), both(0)};
     for (size_t i = 0; i < n; i++) {
         Pair about = block->centred[i].about, high = block->centred[i].high, low = about - high;
         double e = block->e[i], e_high = halves ? half_of(e) : e, e_low = e - e_high;
@@ -197,24 +226,24 @@ static void put_excess(const Block *block, const double *length, size_t n, const
         count += e[i] > 0;
     }
     double power = power_above(longest - start), power_n = at->power_n;
-    Pair grid = {grid_of(at->power[0] * power, power_n), grid_of(at->power[1] * power, power_n)};
-    PairSum products = power > 0x1p26 ? with_excess(block, n, grid, 1) : with_excess(block, n, grid, 0);
+    PairGrid grid = pair_grids_of(at->power * both(power), power_n);
+    PairSum products = power > 0x1p26 ? with_excess(block, n, &grid, 1) : with_excess(block, n, &grid, 0);
     row[E1] = sum;
     row[OVER] = shortest > budget ? (double)n : count;
-    put_sum(&row[RE], products.coarse[0], products.fine[0], at->rest[0], sum, at->n, grid[0]);
-    if (block->log_ratio) put_sum(&row[EK], products.coarse[1], products.fine[1], at->rest[1], sum, at->n, grid[1]);
+    put_sum(&row[RE], of_pair(&products, 0), at->rest[0], sum, at->n, grid.coarse[0]);
+    if (block->log_ratio) put_sum(&row[EK], of_pair(&products, 1), at->rest[1], sum, at->n, grid.coarse[1]);
     if (at->n * squares < EXACT) { /* whole numbers, so the difference is exact */
         double whole = at->n * squares - sum * sum, quotient = whole / at->n, back = two_product(quotient, at->n, &lost);
         row[EE] = quotient;
         row[EE_LOW] = ((whole - back) - lost) / at->n;
     } else {
-        double squares_grid = grid_of(power * power, power_n);
+        Grid squares_grid = grids_of(power * power, power_n);
         Sum of = {0};
         for (size_t i = 0; i < n; i++) {
             double square = two_product(e[i], e[i], &lost);
-            add_one(&of, square, lost, squares_grid);
+            add_one(&of, square, lost, &squares_grid);
         }
-        put_sum(&row[EE], of.coarse, of.fine, sum, sum, at->n, squares_grid);
+        put_sum(&row[EE], of, sum, sum, at->n, squares_grid.coarse);
     }
 }
 

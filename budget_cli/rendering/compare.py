@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Difference, Moved, Row
+from budget_cli.analysis.compare import QUANTITIES, SCHEMA, Comparison, Moved, Row
+from budget_cli.analysis.differences import Difference
 from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.loss import LengthSource, Records
 from budget_cli.analysis.numbers import counted
@@ -71,6 +72,8 @@ def screen(
         yield _row(LABELS[name], getattr(comparison, name), name in SHARES, places)
     if any(_is_clear(getattr(comparison, name)) for name in QUANTITIES):
         yield [Piece(f"  {'':<50}* beyond two standard errors", "dim")]
+    for name, error in comparison.uncertain.items():
+        yield [Piece(f"  {_uncertain(name, error)}", "yellow")]
     yield []
     if rows is not None:
         yield from _by_label(rows, by, precision)
@@ -110,6 +113,10 @@ def _by_label(rows: Sequence[Row], by: str | None, precision: int) -> Iterator[L
     if len(rows) > ROWS:
         yield [Piece(f"  … {len(rows) - ROWS:,} more: --format json has them all", "dim")]
     yield []
+
+
+def _uncertain(name: str, error: float) -> str:
+    return f"{LABELS[name]}: of its difference and standard error, up to {error:.0e} may be rounding"
 
 
 def _compared(comparison: Comparison) -> str:
@@ -167,8 +174,9 @@ def json(
     rows: Sequence[Row] | None = None,
 ) -> bytes:
     """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
-    body = rounded(as_dict(comparison._replace(left_out={})), precision)
+    body = rounded(as_dict(comparison._replace(left_out={}, uncertain={})), precision)
     del body["left_out"]  # to follow the quantities
+    body["uncertain"] = dict(comparison.uncertain)
     body["left_out"] = {reason: as_dict(counts) for reason, counts in comparison.left_out.items()}
     body["coefficients"] = as_dict(comparison.coefficients)
     result: dict[str, Any] = {
@@ -194,9 +202,9 @@ def json(
     if rows is not None:
         result["by"] = []
         for label, of_label in rows:
-            numbers = rounded(as_dict(of_label._replace(left_out={})), precision)
+            numbers = rounded(as_dict(of_label._replace(left_out={}, uncertain={})), precision)
             kept = {name: numbers[name] for name in ("pairing", "prompts", "responses", *QUANTITIES)}
-            result["by"].append({"key": utf8_key(label), **kept})
+            result["by"].append({"key": utf8_key(label), **kept, "uncertain": dict(of_label.uncertain)})
     return json_document(result)
 
 
@@ -214,6 +222,7 @@ def markdown(
     text = f"{base} → {new}: {for_markdown(_compared(comparison))}; status {status}\n\n"
     rows = [(LABELS[name], *(rounded(value, precision) for value in getattr(comparison, name))) for name in QUANTITIES]
     text += markdown_table(("quantity", *Difference._fields), rows)
+    text += "".join(f"\n{_uncertain(name, error)}\n" for name, error in comparison.uncertain.items())
     if moved:
         text += "\n" + markdown_table(
             Moved._fields, ([rounded(value, precision) for value in prompt] for prompt in moved)

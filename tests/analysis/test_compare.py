@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_cli.analysis import compare
-from budget_cli.analysis.compare import Comparison, Difference, compare_groups, compare_results
+from budget_cli.analysis.compare import Comparison, compare_groups, compare_results
+from budget_cli.analysis.differences import Difference
 from budget_cli.analysis.loss import Aggregate, Coefficients, compute_loss
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout

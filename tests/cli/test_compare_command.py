@@ -1,6 +1,7 @@
 """If this fails, dumps are compared that cannot be compared, or differences between them are not reported."""
 
 import json
+import math
 import random
 import re
 from collections.abc import Callable
@@ -78,8 +79,34 @@ def test_the_json_has_the_numbers_and_their_sources(budget_cli: Run, two: tuple[
     assert answer["reward"] == {"base": 0.25, "new": 0.666667, "delta": 0.416667, "se": 0.027778, "z": 15}
     assert answer["length"] == {"base": 120, "new": 90, "delta": -30, "se": 0, "z": None}
     assert [prompt["prompt_id"] for prompt in answer["moved"]] == ["a", "b"]
+    assert answer["uncertain"] == {}
     assert answer["base"]["only_here"] == ["x"]
     assert answer["new"]["records"] == {"read": 5, "used": 5, "rejected": 0, "blank": 0, "skipped": 0, "left_out": 0}
+
+
+def test_a_difference_with_more_digits_than_are_kept_has_a_bound_of_its_error(budget_cli: Run, tmp_path: Path) -> None:
+    log_ratios = [math.sin(i) * 1e6 for i in range(40)]
+    dumps = []
+    for step in (0, 1):
+        rows = [
+            {
+                "prompt_id": "ab"[i % 2],
+                "reward": math.cos(i) * 1e-9 + step * (i % 3) * 1e-17,
+                "response_length": 50,
+                "log_prob": k,
+                "old_log_prob": 0.0,
+            }
+            for i, k in enumerate(log_ratios)
+        ]
+        dumps.append(tmp_path / f"{step}.jsonl")
+        dumps[-1].write_bytes(lines(rows[:: 1 - 2 * step]))  # the other way round, so sums are rounded otherwise
+    flags = ("-B", "100", "--kl-coef", "1")
+    uncertain = json.loads(budget_cli("compare", *dumps, *flags, "-f", "json").stdout)["uncertain"]
+    assert list(uncertain) == ["loss"]
+    assert 1e-12 < uncertain["loss"] < 1e-3
+    sentence = f"loss: of its difference and standard error, up to {uncertain['loss']:.0e} may be rounding\n"
+    for form in ("table", "markdown"):
+        assert sentence in budget_cli("compare", *dumps, *flags, "-f", form).stdout.decode()
 
 
 def test_no_file_name_breaks_the_markdown_tables(budget_cli: Run, tmp_path: Path) -> None:

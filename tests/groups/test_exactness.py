@@ -171,6 +171,16 @@ def test_what_nearly_cancels_has_twelve_digits(near: tuple[Draw, list[int]], agg
             assert error <= PROMISE, f"{name}: {error:.1e}"
 
 
+def test_thousands_of_responses_that_tie_but_for_1e_9_have_twelve_digits() -> None:
+    dice, beta = random.Random(1), 0.1
+    responses = [
+        Response(0, beta * (i % 977) * (1 + dice.choice([-1e-9, 1e-9])), 100 + i % 977, 0.0) for i in range(4000)
+    ]
+    draw = Draw(responses, Coefficients(100, beta, 0.0))
+    for cuts in ([], [1000, 1500]):
+        assert_kept(ours(draw, "response", cuts), exactly(draw, "response"))
+
+
 def is_tie(exact: Mapping[str, Exact], rewards: Exact) -> bool:
     """True where nothing but rounding is left of a sum: it is then 0 by definition."""
     assert isinstance(rewards, Root)
