@@ -4,6 +4,7 @@ Small whatever the size of the input, so they can travel in a summary, without t
 of the input. Knows no files: a place is a number that the scan makes of a source and a line.
 """
 
+import math
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ CELLS = 1 << 18  # size of a table of rewards by budgets that is counted at a ti
 MANY_VALUES = 32  # distinct rewards or labels that are counted one by one
 COPIED_ROWS = "copied_rows"  # rows of rollouts that were written before
 SIZES = (2.0**-12, 2.0**18)  # nats; log-ratios between these are counted by powers of two, others with the nearest
-FAR_APART = 8.0  # factor between two log-probs, beyond which one is an outlier
+FAR_APART = math.log(8)  # logarithm of the factor between two log-probs, beyond which one is an outlier
 LEAST_OUTLIER = 8.0  # nats, a power of two; log-ratios of this size and more keep their places
 TRUNCATED = frozenset(  # finish reasons, in lower case, of truncated responses
     {
@@ -193,19 +194,18 @@ class _Block:
             self._add(f"grows_{name}", values.sum())
 
     def _related(self, log_prob: Floats, old_log_prob: Floats, length: Floats | None) -> None:
-        """Sums for the correlation of the logarithms of both log-probs per token, but for a factor beyond FAR_APART.
+        """Sums for the correlation of the logarithms of both log-probs per token, but for those that are FAR_APART.
 
         In logarithms a single outlier does not decide it.
         """
-        p, q = -log_prob, -old_log_prob
-        some = (p > 0) & (q > 0) & (p < FAR_APART * q) & (q < FAR_APART * p)
-        tokens = np.ones(p.size) if length is None else length
-        some &= tokens > 0
-        p, q, tokens = (_where(some, values) for values in (p, q, tokens))
-        p, q = np.log(p / tokens), np.log(q / tokens)
+        tokens = 1.0 if length is None else length
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p, q = np.log(log_prob / -tokens), np.log(old_log_prob / -tokens)
+            some = np.abs(p - q) < FAR_APART  # not what is unknown, or 0, or above it
+        p, q = _where(some, p), _where(some, q)
         self._add("related_n", p.size)
-        for name, values in (("p", p), ("q", q), ("pp", p * p), ("qq", q * q), ("pq", p * q)):
-            self._add(f"related_{name}", values.sum())
+        for name, value in (("p", p.sum()), ("q", q.sum()), ("pp", p @ p), ("qq", q @ q), ("pq", p @ q)):
+            self._add(f"related_{name}", value)
 
     def _log_ratios(self, log_ratio: Floats) -> None:
         size, length = np.abs(log_ratio), self.r.length

@@ -360,8 +360,9 @@ GROUPS = [
         " prompts (`--aggregate prompt`).",
         "Find out which responses are missing: failed, filtered or late ones.",
         "8 responses to most prompts, 7 to one",
-        "Samplers that give hard prompts more responses; several samples from one rollout. Responses that are left out"
-        " or rejected explain a difference, which is then no error. An error needs 4 prompts and 16 responses.",
+        "Samplers that give hard prompts more responses; several samples from one rollout. A writer that drops a"
+        " fifth of all responses or more, as those that failed or were truncated. Responses that are left out or"
+        " rejected here explain a difference, which is then no error. An error needs 4 prompts and 16 responses.",
         thresholds=(
             Threshold(
                 "uneven-groups.missing",
