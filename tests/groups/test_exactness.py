@@ -114,7 +114,7 @@ def test_the_loss_has_twelve_digits_where_the_mean_is_1e9_times_the_spread(seed:
     draw = drawn(seed, mean_over_spread=1e9)
     exact, size = exactly(draw, "response"), len(draw.responses)
     assert_kept(ours(draw, "response"), exact)
-    assert_kept(ours(draw, "response", range(0, size, 3)), exact)
+    assert_kept(ours(draw, "response", range(0, size, 7)), exact)
 
 
 @pytest.mark.exhaustive
@@ -128,7 +128,7 @@ def test_the_advantage_alone_has_twelve_digits_where_the_mean_is_1e9_times_the_s
     )
     exact, size = exactly(draw, "response"), len(draw.responses)
     assert_kept(ours(draw, "response"), exact)
-    assert_kept(ours(draw, "response", range(0, size, 2)), exact)
+    assert_kept(ours(draw, "response", range(0, size, 7)), exact)
 
 
 @st.composite

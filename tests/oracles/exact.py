@@ -36,5 +36,5 @@ def exact_loss(
 
 def exact_k3(k: float) -> Decimal:
     """Return e^-k - 1 + k, to more digits than a double has."""
-    with localcontext(prec=400):  # it cancels 2·150 digits at k = 1e-150
+    with localcontext(prec=60 + 2 * max(0, -Decimal(k).adjusted())):  # it cancels 2·150 digits at k = 1e-150
         return (-Decimal(k)).exp() - 1 + Decimal(k)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from written_json import Writer
@@ -90,6 +91,7 @@ def test_a_record_keeps_its_members_and_its_bytes(record: dict[str, Any], writer
 
 
 @pytest.mark.exhaustive
+@examples(60)
 @given(st.lists(objects, min_size=1, max_size=4), objects, writers)
 def test_each_sample_of_a_list_gets_its_own(
     samples: list[dict[str, Any]], around: dict[str, Any], writer: Writer
