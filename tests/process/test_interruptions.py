@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
-from command import COMMAND, ENVIRONMENT, WITH_PATCH, Start
+from command import COMMAND, ENVIRONMENT, Start
+from forks import Ended, Line
 from samples import GOOD, SAMPLE, lines
 
 
@@ -191,34 +193,37 @@ def begun(command: Sequence[str | Path], stdin: int | None = None) -> subprocess
     )
 
 
-def require_end(patch: str, arguments: tuple[str | Path, ...], number: int, code: int, message: bytes) -> None:
-    """Check that the command ends at a signal that `patch` sends it, as it waits for its standard input."""
+def interrupted(way: str, arguments: tuple[str | Path, ...], number: int) -> Line:
+    """A command to which `way` sends a signal, as it waits for its standard input, which stays open."""
+    budget = () if arguments[0] == "fields" else ("-B", "9")
+    return Line((*map(str, arguments), *budget), stdin=forks.OPEN, patch=way.format(number=int(number)))
+
+
+@pytest.fixture(scope="module")
+def ended() -> dict[Line, Ended]:
+    """How all of them end, which are forks of one process."""
     if not Path("/proc/self/task").exists():
         pytest.skip("this system does not tell whether a thread waits")
-    begin = WITH_PATCH.format(patch.format(number=number))
-    budget = () if arguments[0] == "fields" else ("-B", "9")
-    process = begun([sys.executable, "-c", begin, *arguments, *budget], stdin=subprocess.PIPE)  # it stays open
-    with process:
-        try:
-            assert process.wait(60) == code
-        finally:
-            process.kill()
-        assert process.stderr is not None
-        assert process.stderr.read() == message
+    lines = [interrupted(way, arguments, SIGNALS[0][0]) for way in WAYS for arguments in WAITING]
+    lines += [interrupted(way, WAITING[0], ending[0]) for way in WAYS for ending in SIGNALS[1:]]
+    return dict(zip(lines, forks.run(lines, ENVIRONMENT), strict=True))
 
 
 @pytest.mark.parametrize("arguments", WAITING, ids=lambda each: " ".join(map(str, each[::2])))
-@pytest.mark.parametrize("patch", WAYS, ids=NAMES)
+@pytest.mark.parametrize("way", WAYS, ids=NAMES)
 def test_a_signal_ends_every_command_whatever_it_did_as_the_signal_came(
-    patch: str, arguments: tuple[str | Path, ...]
+    ended: dict[Line, Ended], way: str, arguments: tuple[str | Path, ...]
 ) -> None:
-    require_end(patch, arguments, *SIGNALS[0])
+    number, code, message = SIGNALS[0]
+    assert ended[interrupted(way, arguments, number)] == (code, b"", message)
 
 
-@pytest.mark.parametrize("patch", WAYS, ids=NAMES)
-@pytest.mark.parametrize("ending", SIGNALS[1:], ids=["SIGHUP", "SIGINT"])
-def test_every_signal_ends_a_command_whatever_it_did(ending: tuple[signal.Signals, int, bytes], patch: str) -> None:
-    require_end(patch, WAITING[0], *ending)
+@pytest.mark.parametrize("way", WAYS, ids=NAMES)
+@pytest.mark.parametrize(("number", "code", "message"), SIGNALS[1:], ids=["SIGHUP", "SIGINT"])
+def test_every_signal_ends_a_command_whatever_it_did(
+    ended: dict[Line, Ended], number: signal.Signals, code: int, message: bytes, way: str
+) -> None:
+    assert ended[interrupted(way, WAITING[0], number)] == (code, b"", message)
 
 
 @pytest.mark.parametrize(("number", "code", "message"), SIGNALS, ids=lambda each: getattr(each, "name", ""))

@@ -1,7 +1,7 @@
 """Many command lines, each in a fork of one process, which starts in a locale and on a terminal of its own.
 
-As a script: reads [{"arguments": […], "closed": [0], "stdin": path}, …] and prints [[exit code, stdout, stderr], …],
-both streams in hexadecimal. The interpreter and its imports start once.
+As a script: reads a list of `Line` as JSON objects and prints [[exit code, stdout, stderr], …], both streams in
+hexadecimal. The interpreter and its imports start once.
 """
 
 import contextlib
@@ -10,24 +10,31 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import typer.main
 
 STREAMS = ("stdin", "stdout", "stderr")
+OPEN = "open"
 
 
 class Line(NamedTuple):
-    """A command line, the streams that are closed, and what is standard input."""
+    """A command line, the streams that are closed, what is standard input, and Python to run before the command.
+
+    Where standard input is OPEN, it is a pipe into which nobody writes, and a command that waits for more than a minute
+    is ended by SIGALRM.
+    """
 
     arguments: tuple[str, ...]
     closed: tuple[int, ...] = ()
     stdin: str = os.devnull
+    patch: str = ""
 
 
 class Ended(NamedTuple):
@@ -48,12 +55,25 @@ def run(lines: Sequence[Line], environment: Mapping[str, str], cwd: Path | None 
     return [Ended(code, bytes.fromhex(out), bytes.fromhex(err)) for code, out, err in json.loads(done.stdout)]
 
 
-def _run_here(arguments: list[str], closed: list[int], stdin: str) -> tuple[int, str, str]:
+@contextlib.contextmanager
+def _source(stdin: str) -> Iterator[IO[bytes]]:
+    if stdin != OPEN:
+        with open(stdin, "rb") as file:
+            yield file
+        return
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as pipe, open(write_end, "wb"):
+        yield pipe
+
+
+def _run_here(arguments: list[str], closed: list[int], stdin: str, patch: str) -> tuple[int, str, str]:
     from budget_cli.__main__ import main
 
-    with open(stdin, "rb") as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with _source(stdin) as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
+            if stdin == OPEN:
+                signal.alarm(60)
             for number, file in enumerate((source, out, err)):
                 os.dup2(file.fileno(), number)
             for number in closed:  # as the interpreter does where it starts without them
@@ -61,6 +81,7 @@ def _run_here(arguments: list[str], closed: list[int], stdin: str) -> tuple[int,
                 setattr(sys, STREAMS[number], None)
             sys.argv = ["budget-cli", *(os.fsdecode(each.encode()) for each in arguments)]
             try:
+                exec(patch, {"__name__": "__main__"})
                 main()
             finally:
                 os._exit(99)  # it should have left
