@@ -356,8 +356,10 @@ class Placement:
                 warnings.append(f"the prompt ids of the first file recur in the second: {ways}")
         return warnings
 
-    def opened(self, start: "Sniffed", where: str) -> "tuple[Sniffed, Sniffed]":
+    def opened(self, start: "Sniffed", where: str, any_place: bool = False) -> "tuple[Sniffed, Sniffed]":
         """Return the first values, as a document if they are one, and the same with the records in them in their place.
+
+        The only place with objects is taken with `any_place` even where their fields are not known yet.
 
         Raises:
             UsageProblem: the user must say where the records, or their fields, are.
@@ -374,7 +376,7 @@ class Placement:
         is_named = self._preset not in (None, presets.CANONICAL)
         named = presets.find(self._preset or "", known) if is_named else None
         mapped = self.named >= {"prompt_id", "reward"} or self._preset is not None
-        return places.find(start, self.fields, {} if mapped else known, named, where)
+        return places.find(start, self.fields, {} if mapped else known, named, where, any_place)
 
     def within(self, start: "Sniffed", inner: "Sniffed", fields: Fields, folder: str | None = None) -> Fields:
         """Return the fields with the place of the records.

@@ -405,6 +405,7 @@ class Session:
             FirstLengths() if scan.observations.per_prompt is None else self.placement.first_lengths,
             FirstIds() if scan.observations.per_prompt is None else self.placement.first_ids,
             scan.steps,
+            scan.paths,
         )
 
     def check_inputs_by_label(self, whole: "CheckInput", in_order: bool) -> "Iterator[tuple[Label, CheckInput]]":

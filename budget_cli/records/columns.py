@@ -215,6 +215,7 @@ class Decoded:
     rejections: list[Rejection]
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason
     left_out_by: list[tuple[Label, int, str]] = field(default_factory=list)  # label, line and reason, if `fields.by`
+    paths: list[tuple[int, str]] = field(default_factory=list)  # of a JSON document: as `Part.paths`
 
 
 def concatenate(slices: list[ResponseColumns], ids: Ids) -> ResponseColumns:

@@ -6,6 +6,7 @@ value is parsed once, in whole. What is no JSON at all is a problem of the sourc
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +65,18 @@ def decode(data: bytes, source: str, fields: Fields, keep: RejectionLimit) -> De
             reader.read_row(number, _non_finite() if holds_nan else record, of_line)
     read = reader.columns(Ids())
     reader.tally.length_origins = read.length_origins(fields.tokenizer)
-    return Decoded(read, reader.tally, lines, reader.rejections, reader.left_out, reader.left_out_by)
+    paths = _first_of_lists([one.steps for one, _ in found])
+    return Decoded(read, reader.tally, lines, reader.rejections, reader.left_out, reader.left_out_by, paths)
+
+
+def _first_of_lists(steps: Sequence[Steps]) -> list[tuple[int, str]]:
+    """Return the number and the path of each record that is not the next element of the list of the one before."""
+    first = []
+    for number, one in enumerate(steps, start=1):
+        index = one[-1]
+        if number == 1 or isinstance(index, str) or steps[number - 2] != (*one[:-1], index - 1):
+            first.append((number, place_of(one)))
+    return first
 
 
 def _located(value: Any, fields: Fields) -> list[tuple[Found, Any]]:

@@ -43,7 +43,14 @@ def within(start: Sniffed, place: str) -> Opened:
     return _as_document(start), inner
 
 
-def find(start: Sniffed, given: Fields, known: Mapping[str, Preset], named: Preset | None, where: str) -> Opened:
+def find(
+    start: Sniffed,
+    given: Fields,
+    known: Mapping[str, Preset],
+    named: Preset | None,
+    where: str,
+    any_place: bool = False,
+) -> Opened:
     """Find the records in the first values.
 
     Args:
@@ -52,6 +59,7 @@ def find(start: Sniffed, given: Fields, known: Mapping[str, Preset], named: Pres
         known: the presets that may fit.
         named: the preset that the user names.
         where: what the values are of, for messages.
+        any_place: True to take the only place with objects even where their fields are not known yet.
 
     Raises:
         UsageProblem: the user must say where the records, or their fields, are.
@@ -74,7 +82,7 @@ def find(start: Sniffed, given: Fields, known: Mapping[str, Preset], named: Pres
         raise UsageProblem(
             f"{where}: there are records in {' and in '.join(places[:3])}: name one, as in --records '{places[0]}'"
         )
-    if not fitting and start.may_be_document:
+    if not fitting and start.may_be_document and not (any_place and len(found) == 1):
         _refuse(start, found, given, where)
     if not (fitting or found):
         return start, start
@@ -137,11 +145,10 @@ def _placed(records: Sequence[Any], given: Fields, known: Mapping[str, Preset], 
     return given if preset is None else preset.apply_to(given)
 
 
-def _options(records: Sequence[Any], given: Fields) -> str:
+def _options(one: Candidate, given: Fields) -> str:
     """Write the options that place the fields of some records, whose prompts may be the lists that they are in."""
-    by_list = _is_prompt_by_list(records, given)
-    plain = [{key: value for key, value in record.items() if key != GROUP} for record in records]
-    return options(plain, replace(given, group="line") if by_list else given)
+    by_list = _is_prompt_by_list(one.records, given)
+    return options(one.own, replace(given, group="line") if by_list else given)
 
 
 def _refuse(start: Sniffed, found: list[Candidate], given: Fields, where: str) -> None:
@@ -153,21 +160,21 @@ def _refuse(start: Sniffed, found: list[Candidate], given: Fields, where: str) -
     """
     first = start.values[0]
     is_record = isinstance(first, dict) and start.is_alone
-    if is_record and (not found or PATH not in _options([first], given)):
+    if is_record and (not found or PATH not in options([first], given)):
         return
     if not found:
         what = "an object" if isinstance(first, dict) else "a list"
         raise InputProblem(where, f"a JSON document, {what} without records in it: expected a list of objects")
-    placed = [one for one in found if PATH not in _options(one.records, given)]
+    placed = [one for one in found if PATH not in _options(one, given)]
     if len(placed) == 1 or len(found) == 1:
         one = (placed or found)[0]
         choice = "" if len(found) == 1 else f" --records '{one.place}'"
-        held = f"a JSON document with a list of {one.total} records: give{choice} {_options(one.records, given)}"
+        held = f"a JSON document with a list of {one.total} records: give{choice} {_options(one, given)}"
         raise UsageProblem(f"{where}: {held}, or --preset NAME")
     lists = ", ".join(one.place for one in found[:3])
     raise UsageProblem(
         f"{where}: a JSON document with objects in {lists}, none with a prompt_id and a reward:"
-        f" give --records '{found[0].place}' {_options(found[0].records, given)}"
+        f" give --records '{found[0].place}' {_options(found[0], given)}"
     )
 
 

@@ -82,6 +82,8 @@ def _place(evidence: Evidence, sources: Sequence[str]) -> str:
 
 
 def _line(evidence: Evidence) -> str:
+    if evidence.path is not None:
+        return f": {for_terminal(evidence.path, 200)}" if evidence.path else ""
     if evidence.line is None:
         return ""
     return f":{evidence.line}" + ("" if evidence.column is None else f":{evidence.column}")
@@ -200,6 +202,9 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     evidence = [
         {**one._asdict(), "source": None if one.source is None else utf8(one.source)} for one in finding.evidence
     ]
+    for one in evidence:
+        if one["path"] is None:  # there is none but in JSON documents
+            del one["path"]
     of_class = {"class": CHECKS[finding.code].class_}
     return {**asdict(finding), **of_class, "message": utf8(finding.message), "evidence": evidence}
 
@@ -230,7 +235,8 @@ def annotations(result: CheckResult) -> list[Annotation]:
         level = "notice" if finding.accepted else LEVELS[finding.severity]
         prompt = f" [{_prompt(first)}]" if _prompt(first) else ""
         message = f"{finding.message}{prompt}. {finding.remedy}"
-        notes.append(Annotation(level, finding.code, message, first.source, first.line, first.column))
+        message, line = (message, first.line) if first.path is None else (f"{first.path}: {message}", None)
+        notes.append(Annotation(level, finding.code, message, first.source, line, first.column))
     if result.reasons and not any(result.fails(finding) for finding in result.run.findings):
         others = [reason for reason in result.reasons if reason.kind != "incomplete"]
         notes += [Annotation("error", "budget-cli check", reason.text) for reason in others]

@@ -268,6 +268,7 @@ def _finding(finding: Finding) -> str:
     places = []
     for one in finding.evidence:
         line = "" if one.line is None else f":{one.line}"
+        line = line if one.path is None else f": {for_terminal(one.path)}"
         where = "" if one.source is None else f"{for_terminal(one.source)}{line}"
         prompt = "" if one.prompt_id is None else for_terminal(one.prompt_id)
         places.append(" ".join(filter(None, (where, prompt))))

@@ -73,7 +73,10 @@ class _JsonLines:
         if part.observations is not None and plan.look_for_duplicate_keys:
             from budget_cli.records import diagnosis  # only on request
 
-            found = list(diagnosis.find_duplicate_keys(bytes(block.view)))
+            data = bytes(block.view)
+            if plan.fields.document:  # as one line
+                data = data.replace(b"\n", b" ")
+            found = list(diagnosis.find_duplicate_keys(data))
             part.observations.counters.note("repeated_keys", found)
         return part
 

@@ -63,7 +63,7 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
         part.observations, part.observed = taken.observations, taken.observed
         if plan.sample_rewards:
             part.reward_sample = sample_rewards(columns)
-    part.left_out = decoded.left_out
+    part.left_out, part.paths = decoded.left_out, decoded.paths
     if decoded.left_out_by:
         _add_left_out(part, decoded, plan)
     if plan.fields.prompts_of_steps:

@@ -74,4 +74,6 @@ class Part:
     steps: set[Label] = field(default_factory=set)  # of its responses, if prompts are those of a step
     has_named: dict[str, bool] = field(default_factory=dict)  # whether its responses have the extras of Plan.named
     observed: "dict[Label, Observations]" = field(default_factory=dict)  # by label, if the plan says so
+    # of a JSON document: the number and the path of the first record of each list, where those after it count on
+    paths: list[tuple[int, str]] = field(default_factory=list)
     rows: ResponseColumns | None = None  # if several rows may be one response: they are not in the groups yet

@@ -89,6 +89,7 @@ class Scan:
     # prompts of all sources but the first, counted again in each; of sources kept apart, once they are written
     later_prompts: int = 0
     recurring: int = 0  # those of them that an earlier source has with as many responses
+    paths: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # by source that is a document: `Part.paths`
     has_named: dict[str, bool] = field(default_factory=dict)  # whether any response has the extras of Plan.named
     copied_rows: int = 0  # rows of rollouts that were written before, which count once
     rollouts: Digests = field(default_factory=Digests)  # of all sources
@@ -149,6 +150,8 @@ class Scan:
             require_few_labels(len(self.tallies), self.tallies)
         self.tally.merge(part.tally)
         self.steps |= part.steps
+        if part.paths:
+            self.paths[source.name] = part.paths
         merge_named(self.has_named, part.has_named)
         if part.reward_sample is not None:
             self.reward_sample.merge(part.reward_sample)
@@ -249,6 +252,7 @@ class Scan:
         if plan.by != "file":
             require_few_labels(len(self.tallies), self.tallies)
         self.steps |= later.steps
+        self.paths |= later.paths
         merge_named(self.has_named, later.has_named)
         self.responses |= later.responses
         self.reward_sample.merge(later.reward_sample)

@@ -19,6 +19,7 @@ class Candidate(NamedTuple):
 
     place: str  # as `--records` takes it
     records: list[dict[str, Any]]  # the first of them, with what the objects around them hold
+    own: list[dict[str, Any]]  # the same without
     total: int
 
 
@@ -31,9 +32,9 @@ def candidates(value: Any, document: bool = True) -> list[Candidate]:
     found = []
     for ways in _places(value, ()):
         place = containers.written(ways)
-        records = split_records(value, Fields(records=place, document=document))
-        objects = _objects(records)
-        found.append(Candidate(place, objects[:EXAMINED], len(objects)))
+        objects = _objects(split_records(value, Fields(records=place, document=document)))
+        own = _objects([one.value for one in containers.find(value, ways)])
+        found.append(Candidate(place, objects[:EXAMINED], own[:EXAMINED], len(objects)))
     return found
 
 

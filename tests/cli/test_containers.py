@@ -372,3 +372,38 @@ def test_a_repeated_key_of_a_document_counts_by_its_last_value(budget_cli: Run, 
     done = budget_cli("annotate", path, *REWARDS)
     assert done.returncode == 0, done.stderr.decode()
     assert terms(json.loads(done.stdout)) == [0.5, -0.5, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["a list", "results", "lists by key", "lists of lists, without ids", "one record per key"]
+)
+def test_a_finding_names_the_path_of_its_record(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    """Of the second prompt, whose rewards are equal."""
+    paths = {
+        "a list": "[2]",
+        "results": "results[2]",
+        "lists by key": "eval.t1[0]",
+        "lists of lists, without ids": "[1][0]",
+        "one record per key": "t1",
+    }
+    written(tmp_path / "a.json", CONTAINERS[name], 1)
+    done = budget_cli("check", "a.json", "-f", "json", cwd=tmp_path)
+    (finding,) = (one for one in json.loads(done.stdout)["findings"] if one["code"] == "zero-variance")
+    assert finding["evidence"][0]["path"] == paths[name]
+    assert f"a.json: {paths[name]}  info  zero-variance" in budget_cli("check", "a.json", cwd=tmp_path).stdout.decode()
+    noted = budget_cli("check", "a.json", "-f", "github", cwd=tmp_path).stdout.decode()
+    assert f"::notice file=a.json,title=zero-variance::{paths[name]}: " in noted
+
+
+def test_a_repeated_key_is_found_in_a_document_of_many_lines(budget_cli: Run, tmp_path: Path) -> None:
+    text = json.dumps([*P, *Q], indent=1).replace('"reward": 1.0', '"reward": 0.0,\n "reward": 1.0')
+    (tmp_path / "a.json").write_text(text)
+    done = budget_cli("check", tmp_path / "a.json", "--duplicate-keys", "-f", "json")
+    assert "duplicate-keys" in {one["code"] for one in json.loads(done.stdout)["findings"]}
+
+
+def test_fields_shows_the_records_of_a_document_whose_fields_are_not_known_yet(budget_cli: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"run": 1, "rows": [{"qid": "a", "points": 1}, {"qid": "a", "points": 0}]}, 1)
+    done = budget_cli("fields", path)
+    assert done.returncode == 1
+    assert "2 samples" in done.stdout.decode()

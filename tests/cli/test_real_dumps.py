@@ -98,12 +98,13 @@ def records(path: Path) -> list[Any]:
 
 
 def options_named_by(refusal: str) -> Iterator[list[str]]:
-    """Yield the options that a refusal names: those that it proposes, and each alternative in place of the last."""
+    """Yield the options that a refusal names: those that it proposes, and each alternative in place of its field's."""
     proposed, _, alternatives = refusal.partition("give ")[2].partition(", or --preset")[0].partition(" (or ")
     words = shlex.split(proposed)
     yield words
     for other in shlex.split(alternatives.removesuffix(")").replace(",", "")):
-        yield [*words[:-1], other]
+        name = other.partition("=")[0].rstrip("s")
+        yield [other if word.partition("=")[0].rstrip("s") == name else word for word in words]
 
 
 @pytest.mark.exhaustive

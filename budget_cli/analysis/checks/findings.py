@@ -36,6 +36,7 @@ class Evidence(NamedTuple):
     line: int | None  # 1-based
     column: int | None  # 1-based, where something is wrong in the line
     prompt_id: Key | None
+    path: str | None = None  # of a record in a JSON document, which `line` counts
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class CheckInput(NamedTuple):
     first_lengths: FirstLengths  # what those samples show of their lengths
     first_ids: FirstIds  # and of their answers, beside their ids
     steps: Collection[Label]  # of the responses, if prompts are those of a step; None: without one
+    paths: Mapping[str, Sequence[tuple[int, str]]] = {}  # of JSON documents: the first records of lists, by source
     is_row: bool = False  # True if these are the responses with one label of several
     is_cut: bool = False  # True if the labels are those of responses, so that a prompt may lie in several rows
 
@@ -138,8 +140,18 @@ class CheckInput(NamedTuple):
         keys, found = self.groups.keys(), []
         for place, row in locations:
             source, line = divmod(place, self.lines_per_source)
-            found.append(Evidence(self.sources[source], line, None, keys[row] if row >= 0 else None))
+            name, key = self.sources[source], keys[row] if row >= 0 else None
+            found.append(Evidence(name, line, None, key, self.path_of(name, line)))
         return tuple(found)
+
+    def path_of(self, source: str, number: int) -> str | None:
+        """Return the path of a record of a JSON document; None in a source of lines or rows."""
+        paths = self.paths.get(source)
+        if not paths:
+            return None
+        first, path = paths[bisect_right(paths, number, key=lambda each: each[0]) - 1]
+        base, bracket, index = path.rpartition("[")
+        return path if first == number else f"{base}{bracket}{int(index[:-1]) + number - first}]"
 
 
 Findings = Iterator[Finding]

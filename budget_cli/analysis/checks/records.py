@@ -14,7 +14,7 @@ def check(dump: CheckInput) -> Findings:
         if first:
             example = f": {first[0].field}: {first[0].message}" if first[0].field else f": {first[0].message}"
         message = f"{counted(count, 'record')} of {dump.tally.read:,}{example}"
-        evidence = [Evidence(one.source, one.line, one.column, None) for one in first]
+        evidence = [Evidence(one.source, one.line, one.column, None, one.path) for one in first]
         yield finding(code, message, count, dump.tally.read, "records", evidence)
     yield from _left_out(dump)
     yield from _duplicate_keys(dump)
@@ -24,7 +24,10 @@ def _left_out(dump: CheckInput) -> Findings:
     reasons = dump.tally.left_out
     if reasons:
         of = dump.responses + reasons.total()
-        evidence = [Evidence(one.source, one.line, None, None) for one in dump.left_out[:FEW]]
+        evidence = [
+            Evidence(one.source, one.line, None, None, dump.path_of(one.source, one.line))
+            for one in dump.left_out[:FEW]
+        ]
         yield finding("left-out", described(reasons, of), reasons.total(), of, "samples", evidence)
 
 

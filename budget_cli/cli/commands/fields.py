@@ -69,7 +69,7 @@ def command(
     start = detection.sniff(found)
     if not start.values:
         console.say(_why_no_records(found))
-    start, inner = placement.opened(start, found[0].name)
+    start, inner = placement.opened(start, found[0].name, any_place=True)
     places = placement.within(start, inner, placement.fields, "")
     try:
         preset, name = placement.preset(inner, places), presets.CANONICAL
