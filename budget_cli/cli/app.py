@@ -22,6 +22,7 @@ EPILOG = """Examples:
 \b
   budget-cli loss rollouts/ -B 4096
   budget-cli check rollouts/ -B 4096
+  budget-cli show rollouts/ -B 4096 --top 5
   budget-cli compare monday/ tuesday/ -B 4096
   budget-cli annotate 40.jsonl -B 4096 | jq .budget_cli
   budget-cli COMMAND --help
@@ -30,7 +31,7 @@ EPILOG = """Examples:
 COMPLETION = "_BUDGET_CLI_COMPLETE"  # set by the script of a shell
 ClickException: Any = typer.BadParameter.__mro__[2]  # of the click that typer carries; it has no public name there
 # each in commands/NAME.py, in the order of the help
-COMMANDS = ("loss", "check", "sweep", "report", "compare", "annotate", "summarize", "fields")
+COMMANDS = ("loss", "check", "sweep", "report", "compare", "show", "annotate", "summarize", "fields")
 
 
 def build_app(names: Sequence[str] = COMMANDS, with_options: Collection[str] = COMMANDS) -> typer.Typer:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import sys
 import traceback
@@ -136,6 +137,23 @@ def append_step_summary(markdown: bytes) -> None:
         output.append(path, markdown + b"\n")
     except OSError as error:
         raise OutputProblem(f"GITHUB_STEP_SUMMARY: {path} could not be written: {error.strerror}") from None
+
+
+def page(result: bytes, target: str | None) -> None:
+    """Write a screen; through a pager ($PAGER, or less) if it is longer than the terminal that it is for.
+
+    Raises:
+        OutputProblem: it cannot be written.
+    """
+    rows = shutil.get_terminal_size((80, 24)).lines
+    pager = shlex.split(os.environ.get("PAGER", "less -R"))
+    if target is None and shows_result() and pager and result.count(b"\n") >= rows and shutil.which(pager[0]):
+        import subprocess  # 5 ms, and only here
+
+        with contextlib.suppress(BrokenPipeError):  # who reads has seen enough
+            subprocess.run(pager, input=result, check=False)
+        return
+    output.write(result, target)
 
 
 def shows_result() -> bool:

@@ -2,15 +2,29 @@
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from budget_cli.cli import console, output
-from budget_cli.cli.bundles import FolderOptions, LocalReadingOptions, ReadingOptions
+from budget_cli.cli.bundles import (
+    CoefficientOptions,
+    FieldOptions,
+    FolderOptions,
+    LocalReadingOptions,
+    ReadingOptions,
+    as_arguments,
+)
 from budget_cli.errors import OutputProblem, UsageProblem
 from budget_cli.sources import local as sources
 from budget_cli.sources.folders import Patterns
 from budget_cli.sources.local import Kind, Source
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.loss import Loss
+
+MOST_BYTES = 64 << 20  # of a small file
+NAMED = 20  # files in a command that is shown
 
 
 def find(
@@ -70,18 +84,34 @@ def require_lines(found: Sequence[Source], purpose: str) -> None:
             raise UsageProblem(f"{source.name}: this is {what}: {reason}")
 
 
-def content_of(option: str, path: str, most: int) -> bytes:
+def content_of(option: str, path: str) -> bytes:
     """Read a small file that an option names.
 
     Raises:
-        UsageProblem: it cannot be read, or has more than `most` bytes.
+        UsageProblem: it cannot be read, or is too large.
     """
     from budget_cli.schema import small_files
 
     try:
-        return small_files.read(path, most)
+        return small_files.read(path, MOST_BYTES)
     except OSError as error:
         raise UsageProblem(f"{option} {path}: cannot be read: {error.strerror}") from None
+
+
+def show_command(names: Sequence[str] | None, found: Sequence[Source], loss: "Loss", fields: FieldOptions) -> str:
+    """Return the command that shows what is behind a number of this loss; "" if its records are gone."""
+    if not names or "-" in names or len(names) > NAMED or any(source.kind is Kind.SUMMARY for source in found):
+        return ""
+    budget, beta, _ = loss.coefficients
+    given = [] if budget is None else ["-B", str(budget)]
+    if budget is None or loss.coverage.length < loss.responses or not beta:
+        given = ["--beta", "0"]
+    elif beta != CoefficientOptions.budget_penalty_coef:
+        given += ["--beta", f"{beta:g}"]
+    if loss.coverage.log_ratio < loss.responses:
+        given += ["--kl-coef", "0"]
+    shown = map(sources.without_secrets, names)
+    return f"budget-cli show {shlex.join([*shown, *given, *as_arguments(fields)])}"
 
 
 def summary_headers(found: Sequence[Source]) -> dict[str, dict[str, Any]]:

@@ -149,6 +149,52 @@ class CompareOptions(Bundle):
     precision: options.Precision = 4
 
 
+class ShowFormat(StrEnum):
+    """Output formats of `show`."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class RankBy(StrEnum):
+    """What ranks the responses that `show` shows."""
+
+    LOSS = "loss"
+    PENALTY = "penalty"
+    LENGTH = "length"
+    ADVANTAGE = "advantage"
+    LOG_RATIO = "log-ratio"
+
+
+class ShowOptions(Bundle):
+    """Which responses are shown, and how."""
+
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", show_default=False, help="Show all responses to this prompt. Repeatable."),
+    ] = None
+    finding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            show_default=False,
+            help="Show the prompts that this finding of check names, such as phantom-advantage.",
+        ),
+    ] = None
+    top: Annotated[
+        int,
+        typer.Option(min=1, max=10_000, metavar="N", help="Show the N responses that rank first by --by."),
+    ] = 5
+    by: Annotated[
+        RankBy, typer.Option("--by", help="What ranks them, the largest first; an advantage and a log-ratio by size.")
+    ] = RankBy.LOSS
+    full: Annotated[bool, typer.Option("--full", help="Show every text whole, not shortened in its middle.")] = False
+    format: Annotated[ShowFormat, typer.Option("--format", "-f", rich_help_panel="Output", help="Output format.")] = (
+        ShowFormat.TABLE
+    )
+    precision: options.Precision = 4
+
+
 class ReportOptions(Bundle):
     """What the page shows."""
 

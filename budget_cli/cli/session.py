@@ -117,6 +117,11 @@ class Session:
         self.scanned: Scan  # once `scan` has been called
         self._found_out: list[str] = []  # warnings from the whole dump
 
+    @property
+    def max_line_bytes(self) -> int:
+        """The longest line that is read."""
+        return self._reading.max_line_bytes
+
     # ---- find, place
 
     def find(self, names: Sequence[str] | None, rejects: str | None = None) -> None:

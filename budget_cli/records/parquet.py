@@ -132,6 +132,25 @@ def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
     return found[:most]
 
 
+def records_at(source: Source, group: RowGroup, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return these rows of a row group, numbered from 1, as records with all columns.
+
+    Raises:
+        InputProblem: they cannot be read.
+    """
+    file, wanted, found, before = _file(source), sorted(set(rows)), dict[int, dict[str, Any]](), 0
+    if not wanted:
+        return found
+    for batch in _batches(source, file, [group.number], file.schema_arrow.names, DAMAGED):
+        here = [row for row in wanted if before < row <= before + batch.num_rows]
+        for row in here:
+            cells = [_json_values(column.slice(row - before - 1, 1))[0] for column in batch.columns]
+            if not _unreadable(cells):
+                found[row] = dict(zip(batch.schema.names, cells, strict=True))
+        before += batch.num_rows
+    return found
+
+
 # ---- the file
 
 

@@ -129,6 +129,9 @@ def _closing(result: CheckResult) -> Iterator[Line]:
     yield [Piece("found     ", "dim"), Piece(f"{summary}, in {counted(len(run.checked), 'check')}")]
     if counts:
         yield [Piece("explain   ", "dim"), Piece(f"budget-cli check --explain {run.findings[0].code}", "dim")]
+    named = [one.code for one in run.findings if any(e.prompt_id is not None for e in one.evidence)]
+    if named and result.show:
+        yield [Piece("show      ", "dim"), Piece(for_terminal(f"{result.show} --finding {named[0]}", 2000), "dim")]
     yield from failures(result.reasons, 200)
     if not result.reasons:
         records = result.loss.records

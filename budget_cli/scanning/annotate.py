@@ -84,7 +84,7 @@ def annotate(
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS or counts
     stream = scan.tasks(found, terms.plan, problems, set())
     if terms.plan.fields.group_size:
-        stream = _numbered(stream, first_pass.lines_before)
+        stream = numbered(stream, first_pass.lines_before)
     for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=counts):
         if isinstance(outcome, InputProblem):
             raise outcome
@@ -101,7 +101,7 @@ def annotate(
         raise problem
 
 
-def _numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Task]:
+def numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Task]:
     """Say how many lines are before each task, as the first pass found; more tasks than those are of a changed file."""
     before = iter(lines_before)
     for task in tasks:
@@ -131,7 +131,7 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
         columns = responses_of_rows(columns, terms.responses.get(task.source.name))
     computed = terms_of(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
     rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
-    lines = _lines(block, plan.fields.document)
+    lines = lines_of(block, plan.fields.document)
     if plan.fields.container is not None and plan.fields.document and not any(r.path == "" for r in decoded.rejections):
         whole, refused = _written_document(lines[0], columns, computed, rejected, plan)
         return AnnotatedBlock(_joined([whole]), _joined(refused), 0, decoded.tally, len(block))
@@ -140,7 +140,8 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     return AnnotatedBlock(_joined(written), _joined(held), len(rejected) - len(held), decoded.tally, len(block))
 
 
-def _lines(block: Block, document: bool) -> list[bytes]:
+def lines_of(block: Block, document: bool) -> list[bytes]:
+    """Return the lines of a block without their newlines; of a document, the one that it is."""
     data = bytes(block.view)
     if block.first:
         data = data.removeprefix(UTF8_BOM)

@@ -127,7 +127,7 @@ class Scan:
             advice = "remove empty lines, and write one record per line"
             self.problems.append(InputProblem(source.name, f"--group-size needs a record on every line: {advice}"))
             return
-        if plan.fields.group_size:
+        if plan.fields.group_size or plan.fields.group == "line":
             self.lines_before.append(before)
         if plan.fields.group == "line":  # a worker knows the line's number only within its block
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -417,7 +418,7 @@ def test_the_screen_fits_80_columns_and_lists_skipped_checks(budget_cli: Run) ->
     done = budget_cli("check", "sample_data/rollouts.jsonl", cwd=ROOT)
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if not line.startswith("show  ")) <= 80  # a command is not broken
     assert any(re.fullmatch(r"skipped   \d+ checks: no budget: give -B TOKENS", line) for line in lines)
     assert lines[-1] == "pass      48 records read, none rejected"
 
@@ -533,3 +534,26 @@ def test_the_findings_in_the_damaged_sample_are_its_rejections_and_three_more(bu
         "nul-bytes",
         "too-deep",
     }
+
+
+def test_the_last_lines_name_the_command_that_shows_the_worst_finding(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a b.jsonl"
+    path.write_bytes((ROOT / "sample_data" / "rollouts.jsonl").read_bytes().replace(b'"reward"', b'"score"'))
+    done = budget_cli("check", path, "-B", "1024", "--beta", "0.002", "--field", "reward=score")
+    (command,) = [line[10:] for line in done.stdout.decode().splitlines() if line.startswith("show  ")]
+    assert command == (
+        f"budget-cli show '{path}' -B 1024 --beta 0.002 --field reward=score --finding phantom-advantage"
+    )
+    text = budget_cli(*shlex.split(command)[1:]).stdout.decode()
+    assert text.startswith("phantom-advantage: 1 prompt has equal rewards but unequal penalties")
+    for source in ((), ("-",)):
+        piped = budget_cli("check", *source, "-B", "1024", "--field", "reward=score", stdin=path.read_bytes())
+        assert "show  " not in piped.stdout.decode()
+
+
+def test_the_command_that_shows_a_finding_does_without_what_the_dump_does_not_have(budget_cli: Run) -> None:
+    path = ROOT / "tests" / "dumps" / "verl-v0.jsonl"
+    done = budget_cli("check", path)
+    (command,) = [line[10:] for line in done.stdout.decode().splitlines() if line.startswith("show  ")]
+    assert command == f"budget-cli show {path} --beta 0 --kl-coef 0 --finding zero-variance"
+    assert budget_cli(*shlex.split(command)[1:]).returncode == 0

@@ -41,7 +41,8 @@ def test_the_canonical_names_can_be_given_as_a_preset(budget_cli: Run, tmp_path:
     for command in (("fields",), ("loss", "-B", "2"), ("check", "-B", "2")):
         done = budget_cli(*command, path, "--preset", "canonical")
         assert (done.returncode, done.stderr) == (0, b"")
-        assert done.stdout == budget_cli(*command, path).stdout
+        alone = budget_cli(*command, path).stdout
+        assert done.stdout.replace(b" --preset canonical", b"") == alone  # in the command that shows a finding
 
 
 RECORDS = b'{"prompt_id": "p", "reward": 1, "score": 2, "scores": [3], "response_text": "one two", "why": "stop"}\n' * 2

@@ -37,6 +37,7 @@ COMMANDS: dict[
     "sweep": ("sweep", "{first}", "{second}", "-B", "1:1900:900", "-f", "csv"),
     "report": ("report", "{first}", "{second}", "-B", "900"),
     "compare": ("compare", "{second}", "{first}", "-B", "900", "-f", "json", "--top", "900"),
+    "show": ("show", "{first}", "{second}", "-B", "900", "--top", "900", "-f", "json"),
     "annotate": ("annotate", "{first}", "{second}", "-B", "900"),
     "summarize": ("summarize", "{first}", "{second}", "-B", "900"),
     "fields": ("fields", "{first}", "{second}", "-f", "json"),

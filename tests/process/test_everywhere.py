@@ -11,7 +11,7 @@ from samples import ROOT, SAMPLE
 
 DAMAGED, STEPS = str(ROOT / "sample_data" / "damaged.jsonl"), ROOT / "sample_data" / "steps"
 ONE, OTHER, ALL = str(STEPS / "41.jsonl"), str(STEPS / "44.jsonl"), str(SAMPLE)
-COMMANDS = ("loss", "check", "sweep", "report", "compare", "annotate", "summarize", "fields")
+COMMANDS = ("loss", "check", "sweep", "report", "compare", "show", "annotate", "summarize", "fields")
 LINES: dict[str, tuple[str, ...]] = {  # command lines by what they show
     "loss": ("loss", ALL, "-B", "1024", "--per-prompt"),
     "rows": ("loss", ONE, OTHER, "-B", "1024", "--by", "step"),
@@ -19,6 +19,7 @@ LINES: dict[str, tuple[str, ...]] = {  # command lines by what they show
     "check": ("check", ALL, "-B", "1024"),
     "sweep": ("sweep", ALL, "-B", "512,1024", "--beta", "0:0.1:3"),
     "suggestion": ("sweep", ALL, "--suggest"),
+    "shown": ("show", ALL, "-B", "1024", "--finding", "phantom-advantage"),
     "comparison": ("compare", ONE, OTHER, "-B", "1024"),
     "fields": ("fields", str(ROOT / "sample_data" / "rollouts_nested.jsonl")),  # it finds no prompt id there
     "explanation": ("check", "--explain", "all"),

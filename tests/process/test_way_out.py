@@ -19,6 +19,7 @@ LONG: list[tuple[str, ...]] = [
     ("sweep", "-B", "1:300:300", "--beta", "0:1:9", "-f", "csv"),
     ("report", "-B", "9"),
     ("annotate", "-B", "9"),
+    ("show", "-B", "9", "--top", "9999"),
     ("summarize", "-B", "9"),
 ]
 RAW = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # raw standard output; and no half-written .pyc

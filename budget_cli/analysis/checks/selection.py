@@ -50,14 +50,15 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
     return thresholds
 
 
-def check_called(code: str) -> Check:
-    """Return the check with this code.
+def check_called(code: str, option: str = "--explain") -> Check:
+    """Return the check with this code, which this option names.
 
     Raises:
         UsageProblem: there is none.
     """
     if code not in CHECKS:
-        raise UsageProblem(f"--explain: no check is called {code!r}{_near(code, [*CHECKS, 'all'])}")
+        others = ["all"] if option == "--explain" else []
+        raise UsageProblem(f"{option}: no check is called {code!r}{_near(code, [*CHECKS, *others])}")
     return CHECKS[code]
 
 

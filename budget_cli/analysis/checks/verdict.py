@@ -37,6 +37,7 @@ class CheckResult(NamedTuple):
     fail_on: Severity
     by: str | None = None  # a field or `file`, as the user wrote it
     rows: Sequence[LabelRun] = ()  # one for each value of it
+    show: str = ""  # the command that shows responses, without what it is to show; "": none can
 
     @property
     def status(self) -> str:

@@ -23,7 +23,6 @@ Exit codes: 0 no finding as severe as --fail-on, 1 verdict fail, 2 usage error, 
 71 out of memory.
 """
 OPTIONAL = ("finish_reason", "step", "advantage", "prompt_length")  # read where the records have them
-MOST_BYTES = 1 << 26  # of a baseline; a finding takes 1 KB
 TEXTS = ("prompt_text", "response_text")
 
 
@@ -54,7 +53,7 @@ def command(
     from budget_cli.analysis.checks.verdict import CheckResult, LabelRun, failed_rows, judge
     from budget_cli.analysis.loss import Coefficients, compute_loss, number_at
     from budget_cli.analysis.verdict import failed_gates, incomplete_reasons
-    from budget_cli.cli.inputs import content_of, require_records
+    from budget_cli.cli.inputs import content_of, require_records, show_command
     from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
     from budget_cli.evidence.counters import FEW
     from budget_cli.records.columns import RejectionLimit
@@ -63,11 +62,7 @@ def command(
     wanted = selection.wanted_checks(checks.select or [], checks.ignore or [])
     thresholds = selection.parse_thresholds(checks.threshold or [])
     tolerance = baseline.parse_tolerance(checks.tolerance)
-    known = (
-        {}
-        if checks.baseline is None
-        else baseline.parse(checks.baseline, content_of("--baseline", checks.baseline, MOST_BYTES))
-    )
+    known = baseline.parse(checks.baseline, content_of("--baseline", checks.baseline)) if checks.baseline else {}
     # a missing length is a finding, not a reason to refuse the dump
     optional = TEXTS + OPTIONAL if checks.text else OPTIONAL
     needs = needed_fields(False, bool(checks.kl_coef), optional, compares_tokens=True)
@@ -104,6 +99,7 @@ def command(
     names = [source.name for source in session.found]
     run = run._replace(findings=findings)
     result = CheckResult(run, loss, reasons, session.problems, names, thresholds, severity, checks.by, rows)
+    result = result._replace(show=show_command(files, session.found, loss, fields))
     if format is CheckFormat.GITHUB:
         console.append_step_summary(check.markdown(result))
     on_screen = format is CheckFormat.TABLE
