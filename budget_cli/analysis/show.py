@@ -34,7 +34,8 @@ class ShownResponse(NamedTuple):
     """A response with its terms of the loss; None stands for what it does not have."""
 
     source: str
-    line: int  # 1-based; in Parquet, the row
+    line: int  # 1-based; in Parquet, the row; in a JSON document, the number of the record
+    path: str | None  # of the record in a JSON document
     sample: int  # from 0, among the responses of the line
     reward: float
     length: float | None  # tokens

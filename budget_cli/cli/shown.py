@@ -146,7 +146,7 @@ def _prompt(
 ) -> ShownPrompt:
     shown, question = [], None
     for one in found:
-        held = None if one.value is None else sample_of(one.value, one.sample, fields)
+        held = None if one.value is None else sample_of(one, fields)
         record, index = held or ({}, None)
         question = question or _text(record, fields, "prompt_text", index)
         shown.append(_response(one, record, index, at, fields, (one.source, one.line) in places))
@@ -164,6 +164,7 @@ def _response(
     return ShownResponse(
         one.source,
         one.line,
+        one.path,
         one.sample,
         one.reward,
         length,

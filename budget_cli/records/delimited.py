@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -230,6 +230,14 @@ def decode(source: Source, part: Rows, fields: Fields, limits: jsonl.Limits) -> 
     tally.by_code.update(one.code for one in bad)
     tally.blank += part.blank
     return read
+
+
+def records_at(part: Rows, fields: Fields, lines: Iterable[int]) -> dict[int, Any]:
+    """Return the rows that begin on these lines, numbered as `decode` numbers them, as records."""
+    numbers = range(1, len(part.cells) + 1) if fields.group_size else part.lines
+    rows = {line: row for line, row in zip(numbers, part.cells, strict=True) if line in set(lines)}
+    read = _json_lines(part._replace(cells=list(rows.values())), fields)
+    return {line: orjson.loads(record) for line, record in zip(rows, read, strict=True)}
 
 
 def _json_lines(part: Rows, fields: Fields) -> Iterator[bytes]:

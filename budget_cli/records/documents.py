@@ -79,6 +79,22 @@ def _first_of_lists(steps: Sequence[Steps]) -> list[tuple[int, str]]:
     return first
 
 
+def records_in(data: bytes, source: str, fields: Fields) -> list[tuple[str | None, Any]]:
+    """Return the records of a document, numbered from 1 by `decode`, each with its path.
+
+    The path is None where the document is read as one line, whose value this is.
+
+    Raises:
+        InputProblem: it is not one JSON value.
+    """
+    value, _ = value_of(data, source)
+    try:
+        found = _located(value, fields)
+    except (Invalid, NotASample):
+        found = []
+    return [(place_of(one.steps), record) for one, record in found] or [(None, value)]
+
+
 def _located(value: Any, fields: Fields) -> list[tuple[Found, Any]]:
     if fields.records == TABLE:
         return [(Found(("data", i), row, ()), row) for i, row in enumerate(rows_of_table(value))]

@@ -50,7 +50,8 @@ def _prompt(prompt: ShownPrompt, precision: int, width: int, full: bool) -> Iter
 
 
 def _response(one: ShownResponse, precision: int, width: int, full: bool) -> Iterator[Line]:
-    place = f"{for_terminal(one.source, 200)}:{one.line}" + (f" #{one.sample}" if one.sample else "")
+    where = f":{one.line}" if one.path is None else f": {for_terminal(one.path, 200)}"
+    place = f"{for_terminal(one.source, 200)}{where}" + (f" #{one.sample}" if one.sample else "")
     end = "" if one.finish_reason is None else f"   {for_terminal(one.finish_reason, 20)}"
     yield [Piece("  > " if one.marked else "    ", "yellow"), Piece(place, "bold"), Piece(end, "dim")]
     over = "" if not one.excess else f" ({one.excess:,.0f} over)"

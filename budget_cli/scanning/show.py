@@ -61,7 +61,8 @@ class Found(NamedTuple):
     reward: float
     length: float
     terms: objective.Terms
-    value: Any  # of its line or row; None if it cannot be read again
+    value: Any  # of its line, or the record itself; None if it cannot be read again
+    path: str | None = None  # to the record in its document; None: it is on a line
 
 
 class _FoundInBlock(NamedTuple):
@@ -119,14 +120,35 @@ def run(task: Task, plan: ShowPlan) -> _FoundInBlock | InputProblem:
     try:
         if task.source.kind is Kind.PARQUET:
             return _in_row_group(task, plan)
+        if task.source.kind in (Kind.CSV, Kind.TSV):
+            return _in_rows(task, plan)
         block = formats.block_of(task, plan.plan.limits.max_line_bytes)
         decoded = formats.decode(task.source, block, plan.plan)
         chosen = _chosen(decoded, task, plan)
     except InputProblem as problem:
         return problem
-    lines = lines_of(block, plan.plan.fields.document) if chosen else []
-    found = [one._replace(value=_value(lines[one.line - 1], plan.plan)) for one in chosen]
+    fields = plan.plan.fields
+    lines = lines_of(block, fields.document) if chosen else []
+    if fields.document and chosen:
+        from budget_cli.records import documents  # which few dumps are
+
+        records = documents.records_in(lines[0], task.source.name, fields)
+        found = [one._replace(path=records[one.line - 1][0], value=records[one.line - 1][1]) for one in chosen]
+    else:
+        found = [one._replace(value=_value(lines[one.line - 1], plan.plan)) for one in chosen]
     return _FoundInBlock(found, decoded.lines, decoded.tally, len(block))
+
+
+def _in_rows(task: Task, plan: ShowPlan) -> _FoundInBlock:
+    from budget_cli.records import delimited  # which few dumps are
+
+    part, fields = task.unit, plan.plan.fields
+    assert isinstance(part, delimited.Rows)
+    decoded = delimited.decode(task.source, part, fields, plan.plan.limits)
+    chosen = _chosen(under_prompts(decoded, task.source, plan.plan), task, plan)
+    records = delimited.records_at(part, fields, [one.line for one in chosen])
+    found = [one._replace(value=records.get(one.line)) for one in chosen]
+    return _FoundInBlock(found, decoded.lines, decoded.tally, part.bytes)
 
 
 def _in_row_group(task: Task, plan: ShowPlan) -> _FoundInBlock:
@@ -202,16 +224,11 @@ def _at(term: Floats, i: int) -> float:
     return float(term[i])
 
 
-def sample_of(value: Any, sample: int, fields: Fields) -> tuple[dict[str, Any], int | None] | None:
-    """Return the record of a response, and its index in the record's arrays, if it has such.
-
-    Args:
-        value: of the line.
-        sample: the number of the response among those of the line.
-        fields: the places of the fields.
-    """
+def sample_of(one: Found, fields: Fields) -> tuple[dict[str, Any], int | None] | None:
+    """Return the record of a response, and its index in the record's arrays, if it has such."""
+    sample = one.sample
     try:
-        for record in split_records(value, fields):
+        for record in split_records(one.value, fields) if one.path is None else [one.value]:
             if not isinstance(record, dict) or reason_to_leave_out(record, fields) is not None:
                 continue
             if not is_prompt_record(record, fields):

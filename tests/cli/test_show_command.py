@@ -1,5 +1,6 @@
 """If this fails, `show` shows other responses than those asked for, other numbers than annotate, or not their texts."""
 
+import csv
 import json
 import random
 from pathlib import Path
@@ -99,6 +100,32 @@ def test_the_responses_of_parquet_are_those_of_the_lines(budget_cli: Run, texts:
     for selection in (("--top", "7"), ("--prompt", "p3")):
         of_rows, of_lines = (shown(budget_cli, file, *selection) for file in (path, texts))
         assert [{**one, "source": ""} for one in of_rows] == [{**one, "source": ""} for one in of_lines]
+
+
+def test_the_responses_of_documents_and_tables_are_those_of_the_lines(
+    budget_cli: Run, texts: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in texts.read_bytes().splitlines()]
+    for row in rows:
+        del row["padding"]
+        row["log_prob"], row["old_log_prob"] = sum(row["log_prob"]), sum(row["old_log_prob"])
+    (tmp_path / "a.jsonl").write_bytes(lines(rows))
+    (tmp_path / "a.json").write_text(json.dumps({"results": rows}))
+    with open(tmp_path / "a.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    for selection in (("--top", "7"), ("--prompt", "p3")):
+        of_lines = shown(budget_cli, tmp_path / "a.jsonl", *selection)
+        of_document = shown(budget_cli, tmp_path / "a.json", *selection)
+        of_table = shown(budget_cli, tmp_path / "a.csv", *selection)
+        assert [one["path"] for one in of_document] == [f"results[{one['line'] - 1}]" for one in of_lines]
+        assert [{**one, "source": "", "path": None} for one in of_document] == [
+            {**one, "source": ""} for one in of_lines
+        ]
+        assert [{**one, "source": "", "line": one["line"] - 1} for one in of_table] == [
+            {**one, "source": ""} for one in of_lines
+        ]
 
 
 ROW = {"prompt_id": 7, "reward": 0, "response_length": 5, "log_prob": [-1, -2, -6], "old_log_prob": [-1, -1.5, -2]}
