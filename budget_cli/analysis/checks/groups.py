@@ -12,6 +12,10 @@ from budget_cli.records.doubts import lines_of_a_group
 
 FEWEST = 4  # prompts, below which a share means nothing
 FEWEST_RESPONSES = 16  # below which sizes of groups show nothing
+INCOMPLETE = (
+    "See whether the dump was written and copied to its end. If responses were dropped on purpose, failed or late ones,"
+    " write them with a mark and leave them out with `--where`, or give `--ignore uneven-groups,singleton`."
+)
 
 
 def check(dump: CheckInput) -> Findings:
@@ -144,8 +148,8 @@ def _one_prompt(dump: CheckInput) -> Findings:
     yield finding("one-prompt", message, dump.responses, dump.responses, "responses", dump.prompts(n > 0))
 
 
-def _is_missing_some(dump: CheckInput) -> bool:
-    """True if the sizes of the groups are those of a dump of which a part is missing.
+def _missing(dump: CheckInput) -> int:
+    """Return how many responses are missing, beside the largest group, if the dump seems to be a part of one; else 0.
 
     Either one prompt alone lacks many responses, as where the end of a file is missing, or sizes vary without one that
     is usual, as in half of a shuffled dump.
@@ -155,23 +159,27 @@ def _is_missing_some(dump: CheckInput) -> bool:
     lacking = most * n.size - total
     explained = dump.tally.rejected + sum(dump.tally.left_out.values())
     if dump.is_cut or n.size < FEWEST or total < FEWEST_RESPONSES or 2 * explained >= lacking:
-        return False
+        return 0
     short = n[n < most]
     if short.size == 1:
         missing = most - float(short[0])
-        return missing >= 2 and missing >= dump.threshold("uneven-groups.missing") * most
+        return int(missing) if missing >= max(2, dump.threshold("uneven-groups.missing") * most) else 0
     sizes, numbers = np.unique(n, return_counts=True)
     is_multiple = sizes[0] > 1 and not np.any(sizes % sizes[0])
     is_usual = numbers.max() * 2 > n.size
     if is_usual or is_multiple or sizes.size < 3 or 2 * sizes[0] > most:
-        return False
-    return lacking >= dump.threshold("uneven-groups.spread") * most * n.size
+        return 0
+    return int(lacking) if lacking >= dump.threshold("uneven-groups.spread") * most * n.size else 0
 
 
 def _sizes(dump: CheckInput, lines: int | None) -> Findings:
     n, prompts = dump.groups.column("n"), len(dump.groups)
     single = n == 1
-    severity = "error" if _is_missing_some(dump) else None
+    missing, severity, incomplete = _missing(dump), None, ""
+    if missing:
+        of = int(n.max()) * prompts
+        severity = "error"
+        incomplete = f"; beside the largest group, {missing:,} of {counted(of, 'response')} are missing"
     if single.any():
         count = int(single.sum())
         if count == prompts:
@@ -182,7 +190,10 @@ def _sizes(dump: CheckInput, lines: int | None) -> Findings:
             message = f"{count:,} of {counted(prompts, 'prompt')} {'has' if count == 1 else 'have'} a single response"
         remedy = _by_lines(lines) or (_by_doubt(dump) if count == prompts else None)
         none_has_two = count == prompts >= dump.threshold("singleton.prompts") and not dump.is_cut
-        worse = "error" if none_has_two or (severity and count == np.count_nonzero(n < n.max())) else None
+        is_torn = bool(missing) and count == np.count_nonzero(n < n.max())
+        worse = "error" if none_has_two or is_torn else None
+        message += incomplete if is_torn else ""
+        remedy = remedy or (INCOMPLETE if is_torn else None)
         yield finding("singleton", message, count, prompts, "prompts", dump.prompts(single), worse, remedy)
     sizes, numbers = np.unique(n[~single], return_counts=True)
     if sizes.size < 2:
@@ -202,8 +213,9 @@ def _sizes(dump: CheckInput, lines: int | None) -> Findings:
         ranked = sorted(zip(numbers.tolist(), sizes.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
         shown = ", ".join(f"{size:,.0f} in {number:,}" for number, size in ranked[:4])
         more = ", …" if len(ranked) > 4 else ""
-        message = f"prompts have unequal numbers of responses: {shown}{more}"
-        yield finding("uneven-groups", message, count, prompts, "prompts", dump.prompts(uneven), severity)
+        message = f"prompts have unequal numbers of responses: {shown}{more}{incomplete}"
+        remedy = INCOMPLETE if missing else None
+        yield finding("uneven-groups", message, count, prompts, "prompts", dump.prompts(uneven), severity, remedy)
 
 
 def _by_lines(lines: int | None) -> str | None:

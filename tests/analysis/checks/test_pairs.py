@@ -395,7 +395,12 @@ PAIRS: dict[str, list[Pair]] = {
     ],
     "singleton": [
         Pair(
-            [*GOOD, {**GOOD[0], "prompt_id": "x"}], GOOD, "error", 1, "1 of 13 prompts has a single response", line=73
+            [*GOOD, {**GOOD[0], "prompt_id": "x"}],
+            GOOD,
+            "error",
+            1,
+            "1 of 13 prompts has a single response; beside the largest group, 5 of 78 responses are missing",
+            line=73,
         ),
         # two are no torn end
         Pair(
@@ -418,7 +423,15 @@ PAIRS: dict[str, list[Pair]] = {
     "uneven-groups": [
         Pair(GOOD[:-1], GOOD, "warning", 1, "prompts have unequal numbers of responses: 6 in 11, 5 in 1", line=67),
         # a torn end: one prompt lacks a third of its responses
-        Pair(GOOD[:-2], GOOD, "error", 1, "prompts have unequal numbers of responses: 6 in 11, 4 in 1", line=67),
+        Pair(
+            GOOD[:-2],
+            GOOD,
+            "error",
+            1,
+            "prompts have unequal numbers of responses: 6 in 11, 4 in 1; beside the largest group, 2 of 72 responses"
+            " are missing",
+            line=67,
+        ),
         Pair(GOOD[1:-2], GOOD, "warning", 2, "6 in 10, 4 in 1, 5 in 1"),
         Pair(GOOD[:18][:-2], GOOD, "warning", 1, "6 in 2, 4 in 1"),  # of three prompts
         # half of a shuffled dump
