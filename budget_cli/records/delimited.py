@@ -103,10 +103,13 @@ class _Reading:
     def __init__(self, source: Source, lines: Iterable[bytes]) -> None:
         self.line = self.bytes = 0  # that were read
         self.is_torn = False  # True once a line without a newline was read
+        self._source = source.name
         self._rows = csv.reader(self._decoded(lines), delimiter=DELIMITERS[source.kind], strict=True)
 
     def _decoded(self, lines: Iterable[bytes]) -> Iterator[str]:
         for line in lines:
+            if not self.line:
+                jsonl.require_utf8(self._source, line)
             start = line.removeprefix(jsonl.UTF8_BOM) if not self.line else line
             self.line += 1
             self.bytes += len(line)
@@ -128,6 +131,8 @@ class _Reading:
             return f"a quote opens here and is not closed{f' in the {lines:,} lines after this one' if lines else ''}"
         if "expected after" in error:
             return "more text after the quote that ends a cell: a quote within quotes is written twice"
+        if "new-line character" in error:
+            return "a carriage return that ends no line: `tr '\\r' '\\n'` makes newlines of them"
         return error
 
 
@@ -152,6 +157,10 @@ def _split(source: Source, pieces: Iterable[bytes], most: int) -> Iterator[bytes
 def _header(source: Source, row: _Row) -> tuple[str, ...]:
     names = [name.strip() for name in row.cells]
     shown = DELIMITERS[source.kind].join(names)[:60]
+    if len(names) == 1 and ";" in names[0]:
+        raise InputProblem(
+            source.name, f"columns with semicolons between them, expected commas or tabs: {names[0][:60]}"
+        )
     if any(re.fullmatch(NUMBER, name) for name in names):
         raise InputProblem(
             source.name, f"no header: expected the names of the columns on line {row.line}, found {shown}"

@@ -80,13 +80,20 @@ def is_compiled(fields: Fields) -> bool:
     return plan is not None and not plan.computed and not plan.judged
 
 
-def _without_bom(block: Block) -> Block:
-    start = bytes(block.view[:4])
+def require_utf8(source: str, start: bytes) -> None:
+    """Refuse a source that begins as one of another encoding.
+
+    Raises:
+        InputProblem: it does.
+    """
     for bom, name in OTHER_BOMS.items():
         if start.startswith(bom):
-            raise InputProblem(
-                block.source, f"this is {name}, expected UTF-8: try `iconv -f {name} -t UTF-8{_file(block.source)}`"
-            )
+            raise InputProblem(source, f"this is {name}, expected UTF-8: try `iconv -f {name} -t UTF-8{_file(source)}`")
+
+
+def _without_bom(block: Block) -> Block:
+    start = bytes(block.view[:4])
+    require_utf8(block.source, start)
     return replace(block, start=block.start + len(UTF8_BOM)) if start.startswith(UTF8_BOM) else block
 
 

@@ -84,6 +84,7 @@ def find(
         )
     if not fitting and start.may_be_document and not (any_place and len(found) == 1):
         _refuse(start, found, given, where)
+        return start, start  # one record on one line
     if not (fitting or found):
         return start, start
     place = (fitting or found)[0].place

@@ -407,3 +407,15 @@ def test_fields_shows_the_records_of_a_document_whose_fields_are_not_known_yet(b
     done = budget_cli("fields", path)
     assert done.returncode == 1
     assert "2 samples" in done.stdout.decode()
+
+
+def test_a_record_on_the_only_line_is_not_taken_for_a_document(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    """Whose responses are in a list: what the refusal proposes is about the record."""
+    record = {"question": "x", "samples": [{"text": "a", "score": 1.0}, {"text": "b", "score": 0.0}]}
+    path = written(tmp_path / "a.jsonl", record)
+    refusal = error(budget_cli, path, status=2)
+    assert "a JSON document" not in refusal
+    named = shlex.split(refusal.partition("give ")[2].partition(", or --preset")[0].partition(" (or ")[0])
+    assert loss_json(path, *REWARDS, *named)["loss"] == 0.25

@@ -204,6 +204,8 @@ def test_a_last_row_that_is_cut_off_is_a_cut_off_tail(budget_cli: Run, tmp_path:
 HEADERS = [
     ("p0,1.0\np0,0.0\n", "no header: expected the names of the columns on line 1, found p0,1.0"),
     ("prompt_id,reward,reward\np,1,0\n", "the header names the column 'reward' twice"),
+    ("prompt_id;reward\np;1\n", "columns with semicolons between them, expected commas or tabs: prompt_id;reward"),
+    ("prompt_id,reward\rp,1\rp,0\r", "line 1, which should name the columns: a carriage return that ends no line"),
     ('prompt_id,"reward\np,1\n', "line 1, which should name the columns: a quote opens here and is not closed"),
 ]
 
@@ -214,6 +216,15 @@ def test_a_header_that_names_no_columns_is_one_line(budget_cli: Run, tmp_path: P
     assert (done.returncode, done.stdout) == (3, b"")
     (line,) = done.stderr.decode().splitlines()
     assert f"a.csv: {message}" in line
+
+
+def test_rows_in_utf16_are_called_that(budget_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("prompt_id,reward\np,1\n".encode("utf-16"))
+    done = budget_cli("loss", "a.csv", *REWARDS, cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.decode() == (
+        "budget-cli: a.csv: this is UTF-16, expected UTF-8: try `iconv -f UTF-16 -t UTF-8 a.csv`\n"
+    )
 
 
 def test_a_file_without_rows_is_empty(budget_cli: Run, tmp_path: Path) -> None:

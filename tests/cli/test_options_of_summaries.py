@@ -35,6 +35,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "group": ((), ("--group", "line"), "--group line: {} was made without it"),
     "group_size": ((), ("--group-size", "2"), "--group-size 2: {} was made without it"),
     "ids_per_file": ((), ("--ids-per-file",), "--ids-per-file: {} was made without it"),
+    "records": ((), ("--records", "inside[]"), "--records inside[]: {} was made without it"),
     "preset": (("--presets", "own.toml"), ("--preset", "own"), "--preset own: {} was made without it"),
     "presets": ((), ("--presets", "own.toml"), "--presets own.toml: {} was made without it"),
     "where": ((), ("--where", "score > `1`"), "--where 'score > `1`': {} was made without it"),
@@ -73,6 +74,7 @@ def dumps(tmp_path: Path) -> Path:
                 "failed": number == 3,
                 "why": "stop",
                 "response_text": "one two",
+                "inside": [{"first": True}],
             }
             for number in range(4)
         ]
