@@ -12,10 +12,13 @@ from budget_cli.records import detection
 from budget_cli.records.first_lengths import wrong_unit
 from budget_cli.records.record import reason_to_leave_out, response_texts
 from budget_cli.schema.fields import KINDS, LINE, WHERE, Fields, names_for
+from budget_cli.schema.guessed_prompts import Guess
+from budget_cli.schema.guesses import Guesses, guess
 from budget_cli.schema.json_values import Foreign, Invalid, type_name
-from budget_cli.schema.lookup import MISSING, root_keys, value_at
+from budget_cli.schema.lookup import MISSING, field_value, root_keys, value_at
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.presets import Fit
+from budget_cli.schema.proposals import quoted
 
 SCHEMA = "budget-cli/fields/1"
 EXAMPLE = 60  # characters of an example value
@@ -53,6 +56,55 @@ class Inventory(NamedTuple):
     cannot: tuple[str, ...]  # what cannot be computed, and what to give
     warnings: tuple[str, ...]  # fields whose values are suspicious
     left_out: tuple["LeftOutSamples", ...] = ()  # what the preset and --where leave out
+    missing: tuple[str, ...] = ()  # required fields that no sample has
+    guesses: tuple[Guess, ...] = ()  # of the fields that are missing, the best of each first
+    not_known: tuple[str, ...] = ()  # FIELD, FIELD: why nothing is guessed, or what only looks like it
+    command: str = ""  # that computes the loss, ready to be pasted
+
+
+class Proposal(NamedTuple):
+    """What is missing, and what is guessed of it."""
+
+    missing: tuple[str, ...] = ()  # required fields that no sample has
+    guesses: Guesses = Guesses((), ())
+    length: int | None = None  # tokens: the median, where lengths are known or guessed
+
+
+NOTHING = Proposal()
+
+
+def propose(values: Sequence[Any], fields: Fields, functions: Sequence[str]) -> Proposal:
+    """Guess the fields that the values of some lines do not have at their places.
+
+    Args:
+        values: one per line.
+        fields: the places of the fields.
+        functions: keys of numbers that are rewards by function, if there is no total.
+    """
+    samples = detection.samples(values, fields)
+    found = [_coverage(samples, fields, name) for name in KINDS]
+    by_token = any(_has_tokens(each) for each in found)
+    missing = tuple(
+        each.name for each in found if not each.samples and (each.name != "response_length" or not by_token)
+    )
+    lengths = [length for sample in samples if (length := _length(sample, fields)) is not None]
+    if lengths and not any(lengths):
+        lengths, missing = [], (*missing, "response_length")
+    known = {*KINDS} - {*missing} | ({"reward"} if functions else set())
+    guesses = guess(samples, known) if missing else Guesses((), ())
+    return Proposal(missing, guesses, sorted(lengths)[len(lengths) // 2] if lengths else guesses.median_length)
+
+
+def _length(sample: dict[str, Any], fields: Fields) -> int | None:
+    """Return the tokens of a response: as given, or of its log-probs, or counted; None if it does not tell."""
+    length = field_value(sample, fields, "response_length")
+    if isinstance(length, int | float):
+        return int(length)
+    tokens = field_value(sample, fields, "log_prob")
+    if isinstance(tokens, list) and tokens:
+        return sum(len(each) if isinstance(each, list) else 1 for each in tokens)
+    texts = response_texts(sample, fields)
+    return sum(fields.tokenizer.count(texts)) if texts is not None and fields.tokenizer is not None else None
 
 
 def take_inventory(
@@ -60,8 +112,9 @@ def take_inventory(
     fields: Fields,
     preset: str,
     fits: Sequence[Fit],
-    numbers: Sequence[str] = (),
+    functions: Sequence[str] = (),
     extras: Sequence[str] = (),
+    proposal: Proposal = NOTHING,
 ) -> Inventory:
     """Take the inventory of the values of some lines.
 
@@ -70,8 +123,9 @@ def take_inventory(
         fields: the places of the fields.
         preset: name of the preset in use.
         fits: how well other presets fit.
-        numbers: keys of numbers that might be rewards, if there is no total.
+        functions: keys of numbers that are rewards by function, if there is no total.
         extras: optional fields that are to be looked for, too.
+        proposal: what is guessed of the fields that are missing.
     """
     samples = detection.samples(values, fields)
     found = [_coverage(samples, fields, name) for name in (*KINDS, *extras)]
@@ -82,14 +136,17 @@ def take_inventory(
     keys = dict.fromkeys(key for sample in samples for key in sample if key != LINE)
     unused = tuple(key for key in keys if key not in read)
     present = {f.name for f in found if f.samples}
+    guesses = proposal.guesses
     cannot = []
-    if "reward" not in present:
-        weights = f"--reward-weights {','.join(f'{name}=1' for name in numbers)} with the weights of the run, or "
-        cannot.append(f"the loss: give {weights if numbers else ''}--field reward=…")
-    if absent := [name for name in ("log_prob", "old_log_prob") if name not in present]:
+    if "reward" not in present and guesses.best("reward") is None:
+        names = functions or guesses.weights
+        weights = f"--reward-weights {quoted(','.join(f'{name}=1' for name in names))} with the weights of the run, or "
+        cannot.append(f"the loss: give {weights if names else ''}--field reward=…")
+    absent = [name for name in ("log_prob", "old_log_prob") if name not in present and guesses.best(name) is None]
+    if absent:
         mappings = " ".join(f"--field {name}=…" for name in absent)
         cannot.append(f"--kl-coef: give 0, or map the log-probs with {mappings}")
-    if "response_length" not in present and not any(_has_tokens(f) for f in found):
+    if "response_length" not in present and not any(_has_tokens(f) for f in found) and guesses.median_length is None:
         cannot.append(
             "--budget-penalty-coef: give 0, or map the length with --field response_length=…, or count the tokens of"
             " response_text with --tokenizer path/to/tokenizer.json"
@@ -109,6 +166,9 @@ def take_inventory(
         tuple(cannot),
         tuple(doubts),
         _left_out(values, samples, fields),
+        proposal.missing,
+        guesses.guesses,
+        guesses.remarks,
     )
 
 

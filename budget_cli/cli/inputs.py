@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -145,3 +146,29 @@ def rereadable(found: Sequence[Source]) -> Iterator[list[Source]]:
                     raise OutputProblem(f"{where}: {why}") from None
             kept.append(source)
         yield kept
+
+
+def why_no_records(found: Sequence[Source]) -> str:
+    """Describe what is wrong with the first line, as no record was found.
+
+    Raises:
+        InputProblem: a file cannot be read.
+    """
+    from budget_cli.records import detection, reference
+    from budget_cli.records.columns import RejectionLimit
+    from budget_cli.schema.fields import Fields
+
+    for source in found:
+        if source.kind is sources.Kind.PARQUET:
+            from budget_cli.records import parquet
+
+            parquet.row_groups(source)
+            continue
+        if source.kind in detection.ROWS:
+            continue
+        head = sources.head(source, detection.GLANCE_BYTES)
+        if len(head) < detection.GLANCE_BYTES:  # read to the end, so that damage is reported
+            deque(sources.pieces(source), maxlen=0)
+        for rejection in reference.decode(head, Fields(), len(head), RejectionLimit(1)).rejections:
+            return str(rejection._replace(source=source.name))
+    return "no records: these files are empty or blank"

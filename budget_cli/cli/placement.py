@@ -310,7 +310,7 @@ class Placement:
         if fields.unmapped:
             has_text = "response_text" in fields.known | {name for name, _ in preset.extras}
             raise UsageProblem(
-                _missing_fields_message(preset.name, fields, detection.numeric_keys(inner, preset), has_text)
+                _missing_fields_message(preset.name, fields, detection.reward_functions(inner, preset), has_text)
             )
         self._warn_of_lengths(start, fields, where, quiet)
         self._doubt(detection.samples(start.values, fields), fields, where, quiet)

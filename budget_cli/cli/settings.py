@@ -18,7 +18,7 @@ from budget_cli.schema import small_files
 
 OWN, SHARED = "budget-cli.toml", "pyproject.toml"
 PREFIX, OF_PROGRAM = "BUDGET_CLI_", {"CONFIG", "NO_CONFIG"}  # of variables; variables of the program itself
-COMMAND_LINE_ONLY = ("output", "rejects", "explain", "help")  # these concern a single run
+COMMAND_LINE_ONLY = ("output", "rejects", "write", "explain", "help")  # these concern a single run
 WEAKENING = (  # these can let a verdict pass that would fail without them
     "max_errors",
     "allow_truncated_tail",

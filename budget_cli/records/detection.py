@@ -211,16 +211,23 @@ def canonical_present(begun: Sniffed, fields: Fields) -> frozenset[str]:
     return frozenset(name for name in fields.unmapped if has_field(found, fields, name))
 
 
-def numeric_keys(begun: Sniffed, preset: Preset | None) -> list[str]:
-    """List the keys of the first records that hold numbers and do not identify the preset: rewards by function."""
-    known = {place.split(".")[0] for place in preset.detect} if preset is not None else set()
+def reward_functions(begun: Sniffed, preset: Preset | None) -> list[str]:
+    """List the keys of the first records that are rewards by function, of a preset whose writers keep no total.
+
+    A function may have any name, so that these are the keys that hold numbers and are not named like anything else.
+    """
+    if preset is None or any(name == "reward" for name, _ in preset.places):
+        return []
+    from budget_cli.schema.guessed_numbers import may_be_function  # only where there is no total
+
+    known = {place.split(".")[0] for place in preset.detect}
     found: dict[str, None] = {}
     for value in begun.values:
         for key, inner in value.items() if isinstance(value, dict) else ():
             several = inner if isinstance(inner, list) else [inner]
             if key not in known and any(isinstance(n, (int, float)) and not isinstance(n, bool) for n in several):
                 found[key] = None
-    return list(found)
+    return [key for key in found if may_be_function(key)]
 
 
 def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:

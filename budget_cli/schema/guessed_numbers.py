@@ -10,8 +10,8 @@ import math
 import re
 from collections.abc import Hashable, Sequence
 
-from budget_cli.schema.guessed_prompts import FEWEST, Confidence, Guess
-from budget_cli.schema.leaves import Leaf, is_number
+from budget_cli.schema.guessed_prompts import FEWEST, ID_WORDS, STEP_WORDS, Confidence, Guess
+from budget_cli.schema.leaves import Leaf, is_number, words_of
 
 STRONG = {
     *("reward", "rewards", "score", "scores", "return", "returns", "grade", "grades", "rating", "ratings", "points"),
@@ -35,6 +35,7 @@ VERDICTS = {
         "verified",
     ),
 }
+PARTS = {"format", "fmt", "formatting", "style", "bonus", "repetition", "language", "penalty"}
 TOTAL = {"total", "sum", "final", "overall", "combined", "scalar", "aggregate"}
 NO_REWARD = {
     *("mean", "avg", "average", "std", "var", "max", "min", "best", "worst", "baseline", "adv", "advantage"),
@@ -131,6 +132,7 @@ NO_LENGTH = {
     *("reward", "score", "thinking", "think", "reasoning", "cot", "thought", "left", "remaining", "allowed", "vocab"),
 }
 TOKEN_IDS = {"ids", "tokens", "token", "toks", "tok"}
+SUMMED, TOTALS, REWARD, ALONE, OF_A_KIND, VERDICT = range(6)  # what a reward is known by, the best first
 MOST_FUNCTIONS = 8  # numbers among which a sum is looked for
 TOLERANCE = 1e-6
 
@@ -143,7 +145,8 @@ def log_prob_guesses(leaves: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
     named = [leaf for leaf in found if _named_log_prob(leaf)]
     found = named or found
     if not found:
-        return [], [_no_log_probs(leaves)]
+        remark = _no_log_probs(leaves)
+        return [], [] if remark is None else [remark]
     ranks = [(_side(leaf), leaf) for leaf in found]
     if not named and not any(_is_of_tokens(leaf, leaves) for leaf in found):
         names = ", ".join(leaf.place for leaf in found[:4])
@@ -239,17 +242,18 @@ def _side(leaf: Leaf) -> int:
     return 2 if words & OLD else 0 if words & POLICY else 1
 
 
-def _no_log_probs(leaves: Sequence[Leaf]) -> str:
+def _no_log_probs(leaves: Sequence[Leaf]) -> str | None:
+    """Say what only looks like log-probs; None if nothing does."""
     for leaf in leaves:
         if leaf.are_number_lists and leaf.says({"nll", "nlls", "surprisal", "loss", "neglogp"}):
             values = [each for value in leaf.present for each in value]
-            if min(values) >= 0:
+            if min(values) >= 0 and any(value != int(value) for value in values):
                 return f"log_prob, old_log_prob: {leaf.place} are the negatives of log-probs, if anything"
         if leaf.are_number_lists and leaf.says({"probs", "prob", "probabilities", "p"}):
             values = [each for value in leaf.present for each in value]
             if min(values) >= 0 and max(values) <= 1:
                 return f"log_prob, old_log_prob: {leaf.place} are probabilities, not their logarithms"
-    return "log_prob, old_log_prob: nothing here is never above 0"
+    return None
 
 
 # ---- lengths
@@ -286,8 +290,6 @@ def length_guesses(leaves: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
     guesses = _best(guesses)
     if not any(guess.is_confident for guess in guesses) and not log_probs:
         guesses = [*_counted_tokens(tokens, masks), *guesses]
-    if not guesses and not log_probs and not remarks:
-        remarks.append("response_length: no whole number here is named like a length, or is that of a list of tokens")
     return guesses, remarks
 
 
@@ -471,7 +473,7 @@ def reward_guesses(
         rank = _reward_rank(leaf)
         mapping = _as_number(leaf)
         if mapping is None:
-            if rank in (3, 4) and leaf.are_strings and 1 < len(leaf.counts) <= 6:
+            if rank is not None and rank >= OF_A_KIND and leaf.are_strings and 1 < len(leaf.counts) <= 6:
                 words = ", ".join(sorted(map(str, leaf.counts)))
                 remarks.append(f"reward: {leaf.place} holds {words}: say which of them is good")
             continue
@@ -481,7 +483,7 @@ def reward_guesses(
         if groups is not None and _is_advantage(numbers, groups):
             remarks.append(f"reward: {leaf.place} has mean 0 in every group, as an advantage has")
             continue
-        if leaf.are_numbers and rank == 4 and len({*numbers}) > 2 and not all(0 <= n <= 1 for n in numbers):
+        if leaf.are_numbers and rank == VERDICT and len({*numbers}) > 2 and not all(0 <= n <= 1 for n in numbers):
             continue  # a status or a result that is a number is a code
         found.append((rank, leaf, place, numbers))
     numeric = [(leaf, numbers) for _, leaf, _, numbers in found if leaf.are_numbers][:MOST_FUNCTIONS]
@@ -489,7 +491,7 @@ def reward_guesses(
     parts_of = {part for parts in summed.values() for part in parts}
     ranked = sorted(
         (
-            (0 if leaf.place in summed else rank, leaf, place, numbers)
+            (SUMMED if leaf.place in summed else rank, leaf, place, numbers)
             for rank, leaf, place, numbers in found
             if leaf.place not in parts_of
         ),
@@ -499,7 +501,9 @@ def reward_guesses(
         remarks = remarks or ["reward: no number or verdict here is named like one"]
         return [], remarks, []
     best = [each for each in ranked if each[0] == ranked[0][0]]
-    alike = all(_agree(best[0][3], each[3]) for each in best)
+    few = len(best[0][3]) < FEWEST
+    alike = len(best) == 1 or (not few and all(_agree(best[0][3], each[3]) for each in best))
+    alike = alike and not (best[0][0] >= OF_A_KIND and _has_companion(best, leaves, groups))
     guesses = []
     for rank, leaf, place, numbers in ranked:
         is_best = rank == best[0][0]
@@ -510,12 +514,21 @@ def reward_guesses(
             leaf.place for _, leaf, _, _ in best if leaf.are_numbers and len(leaf.path) == 1 and not leaf.of_prompt
         ]
         names = ", ".join(leaf.place for _, leaf, _, _ in best[:6])
-        remarks.append(f"reward: {names} may each be one, or a part of one")
+        remarks.append(f"reward: {names} may be {'a part of it' if len(best) == 1 else 'each one, or a part of one'}")
     first = next((guess for guess in guesses if guess.is_confident), None)
     if first is not None:
         guesses.remove(first)
         guesses.insert(0, first)
     return guesses, remarks, weights if len(weights) > 1 else []
+
+
+def _has_companion(
+    best: Sequence[tuple[int, Leaf, str, list[float]]], leaves: Sequence[Leaf], groups: Sequence[Hashable] | None
+) -> bool:
+    """True if another number is named like a part of a reward, so that none of them needs to be the whole."""
+    places = [leaf.place for _, leaf, _, _ in best]
+    others = [leaf for leaf in leaves if leaf.are_numbers and {*leaf.last} & PARTS and leaf.place not in places]
+    return any(groups is None or _varies([float(v or 0) for v in leaf.values], groups) for leaf in others)
 
 
 def _reward(
@@ -528,7 +541,7 @@ def _reward(
 ) -> Guess:
     in_words = "a number written as a text" if place.startswith("to_number(") else "a verdict in words"
     what = "true or false" if leaf.are_booleans else in_words if leaf.are_strings else "a number"
-    reason = f"{what}, named like a reward" if _reward_rank(leaf) != 4 else f"{what}, named like a verdict"
+    reason = f"{what}, named like a reward" if _reward_rank(leaf) != VERDICT else f"{what}, named like a verdict"
     confidence: Confidence = "likely" if is_only else "possible"
     if parts:
         reason += f", the sum of {' and '.join(parts)} in every record"
@@ -537,31 +550,37 @@ def _reward(
         varies = _varies(numbers, groups)
         if varies:
             reason += ", and differs between the responses to a prompt"
-            if is_only and _reward_rank(leaf) in (1, 2):
+            if is_only and (_reward_rank(leaf) or VERDICT) < OF_A_KIND:
                 confidence = "sure"
         elif len({*numbers}) > 1 and len({*groups}) > 2 and len({*groups}) < len(groups):
             reason += ", but is the same for all responses to a prompt"
-            confidence = confidence if leaf.of_prompt or _reward_rank(leaf) in (1, 2) else "possible"
+            confidence = confidence if leaf.of_prompt or (_reward_rank(leaf) or VERDICT) < OF_A_KIND else "possible"
     return Guess(_plural("reward", leaf), "--field", place, confidence, reason)
 
 
+def may_be_function(key: str) -> bool:
+    """True unless a key is named like an id, a count, a step, a length, an advantage or a statistic."""
+    others = NO_REWARD | LENGTHS | COUNTS | ID_WORDS | STEP_WORDS
+    return not {*words_of(key)} & (others | {"turns", "turn", "seed", "level", "iter", "uid", "group", "at"})
+
+
 def _reward_rank(leaf: Leaf) -> int | None:
-    """Return 1 for the name of a total, 2 of a reward, 3 of a reward of some kind, 4 of a verdict; None of neither."""
+    """Return what the name is: of a total, of a reward alone, of one of some kind, of a verdict; None of neither."""
     last, words = {*leaf.last}, {*leaf.words}
     short = leaf.last[:1] and leaf.last[0] in SHORT
     if last & NO_REWARD:
         return None
     if (last & STRONG or short) and last & TOTAL:
-        return 1
+        return TOTALS
     if last & STRONG or short:
-        return 2 if len(leaf.last) == 1 else 3
+        return REWARD if last <= {"reward", "rewards"} else ALONE if len(leaf.last) == 1 else OF_A_KIND
     if words & STRONG and last <= TOTAL:
-        return 1
+        return TOTALS
     if last & VERDICTS:
-        return 4
+        return VERDICT
     if words & STRONG and not words & NO_REWARD:
-        return 3
-    return 4 if words & VERDICTS and leaf.are_booleans else None
+        return OF_A_KIND
+    return VERDICT if words & VERDICTS and leaf.are_booleans else None
 
 
 def _as_number(leaf: Leaf) -> tuple[str, list[float]] | None:
@@ -579,7 +598,7 @@ def _as_number(leaf: Leaf) -> tuple[str, list[float]] | None:
                 ]
             if len(spelled) == 1 and {*spelled} <= {*bad}:
                 return f"number({leaf.expression} == '{good}')", [0.0 for _ in leaf.values]
-    if leaf.are_strings and _reward_rank(leaf) in (1, 2, 3) and all(map(_spells_a_number, leaf.present)):
+    if leaf.are_strings and (_reward_rank(leaf) or VERDICT) < VERDICT and all(map(_spells_a_number, leaf.present)):
         return f"to_number({leaf.expression})", [float(value) for value in leaf.present]
     of_one = (
         leaf.of_prompt

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from budget_cli.schema.fields import singular
 from budget_cli.schema.leaves import Leaf
 
 Confidence = Literal["sure", "likely", "possible"]
@@ -111,6 +112,11 @@ class Guess(NamedTuple):
     reason: str
 
     @property
+    def one(self) -> str:
+        """The field of one response, whether it is `reward` or `rewards`."""
+        return singular(self.field)
+
+    @property
     def is_confident(self) -> bool:
         """True if it stands in the command that is proposed."""
         return self.confidence != "possible"
@@ -123,6 +129,7 @@ class Groups(NamedTuple):
     size: int  # the most common number of records of a prompt
     share: float  # of the prompts, those of that size
     largest: int
+    is_even: bool  # True if all have that size
 
     @property
     def recurs(self) -> bool:
@@ -135,7 +142,7 @@ class Groups(NamedTuple):
         return self.recurs and self.share >= UNIFORM
 
     def __str__(self) -> str:
-        each = f"{self.size} times" if self.share == 1 else f"mostly {self.size} times"
+        each = f"{self.size} times" if self.is_even else f"mostly {self.size} times"
         return f"{self.prompts:,} values, each {each}"
 
 
@@ -146,7 +153,7 @@ def grouped(keys: Sequence[Hashable]) -> Groups:
     size, prompts = max(sizes.items(), key=lambda pair: (pair[1], pair[0]))
     last = counts[keys[-1]]
     whole = len(counts) - (last < size)
-    return Groups(len(counts), size, prompts / max(whole, 1), max(counts.values()))
+    return Groups(len(counts), size, prompts / max(whole, 1), max(counts.values()), len(sizes) == 1)
 
 
 def same_groups(one: Sequence[Hashable], other: Sequence[Hashable]) -> bool:
@@ -198,7 +205,7 @@ def prompt_guesses(leaves: Sequence[Leaf], step: Leaf | None) -> tuple[list[Gues
     texts = _texts(leaves, step, few)
     text = texts[0][0] if texts else None
     ids = [] if few else _ids_by_values(leaves, step, text)
-    ids = ids or _ids_by_names(leaves, few)
+    ids = ids or (_ids_by_names(leaves, few) if few else [])
     for leaf, named in texts:
         groups = grouped(with_step(leaf, step))
         if few:
@@ -213,7 +220,7 @@ def prompt_guesses(leaves: Sequence[Leaf], step: Leaf | None) -> tuple[list[Gues
     by_place = _by_place(leaves)
     if by_place:
         return [*by_place, *ids], []
-    ids = ids or _ids_that_never_recur(leaves)
+    ids = ids or [*_ids_that_never_recur(leaves), *_ids_by_names(leaves, few), *_texts_that_never_recur(leaves)]
     seen = f"{ids[0].value} may be it" if ids else "nothing here comes back as often for each prompt"
     return ids, [f"prompt_id: {seen}; where the responses to a prompt follow each other, --group-size N does"]
 
@@ -360,10 +367,14 @@ def _ids_by_names(leaves: Sequence[Leaf], few: bool) -> list[Guess]:
 def _ids_that_never_recur(leaves: Sequence[Leaf]) -> list[Guess]:
     reason = "named like a prompt's id, but none comes twice in these records"
     found = [leaf for leaf in leaves if may_be_id(leaf) and id_rank(leaf) == 2 and len(leaf.counts) == len(leaf.values)]
-    ids = [Guess("prompt_id", "--field", leaf.place, "possible", reason) for leaf in found]
+    return [Guess("prompt_id", "--field", leaf.place, "possible", reason) for leaf in found]
+
+
+def _texts_that_never_recur(leaves: Sequence[Leaf]) -> list[Guess]:
     reason = "named like a prompt's text, but none comes twice in these records"
-    texts = [leaf for leaf in leaves if leaf.are_strings and {*leaf.last} & TEXT_WORDS and not {*leaf.last} & NO_TEXT]
-    return ids + [Guess("prompt_id", "--field", f"digest({leaf.expression})", "possible", reason) for leaf in texts]
+    named = [leaf for leaf in leaves if leaf.are_strings and {*leaf.last} & TEXT_WORDS and not {*leaf.last} & NO_TEXT]
+    found = [leaf for leaf in named if id_rank(leaf) < 2]
+    return [Guess("prompt_id", "--field", f"digest({leaf.expression})", "possible", reason) for leaf in found]
 
 
 def _texts(leaves: Sequence[Leaf], step: Leaf | None, few: bool) -> list[tuple[Leaf, bool]]:

@@ -7,7 +7,7 @@ values agree.
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from budget_cli.schema.fields import KINDS, Fields, singular
+from budget_cli.schema.fields import KINDS, Fields
 from budget_cli.schema.guessed_numbers import length_guesses, log_prob_guesses, reward_guesses
 from budget_cli.schema.guessed_prompts import (
     FEWEST,
@@ -40,11 +40,11 @@ class Guesses(NamedTuple):
 
     def best(self, field: str) -> Guess | None:
         """Return the guess of a field that stands in the command; None if there is none."""
-        return next((each for each in self.guesses if singular(each.field) == field and each.is_confident), None)
+        return next((each for each in self.guesses if each.one == field and each.is_confident), None)
 
     def unsure(self, field: str) -> list[Guess]:
         """Return what a field may be, where none of it is confident."""
-        found = [each for each in self.guesses if singular(each.field) == field]
+        found = [each for each in self.guesses if each.one == field]
         return [] if any(each.is_confident for each in found) else found
 
     def doubted(self, why: str) -> "Guesses":
@@ -81,7 +81,7 @@ def guess(records: Sequence[Mapping[str, Any]], known: Collection[str] = ()) -> 
         )
         guesses = [*prompts, *guesses, *([] if "step" in known else steps)]
         remarks = [*prompt_remarks, *remarks]
-    guesses = [each for each in guesses if singular(each.field) not in known]
+    guesses = [each for each in guesses if each.one not in known]
     remarks = [each for each in remarks if not {*each.partition(":")[0].split(", ")} <= {*known}]
     return Guesses(tuple(guesses), tuple(remarks), best.weights, best.median_length)
 
@@ -166,7 +166,9 @@ def _median(found: Sequence[Leaf], lengths: Sequence[Guess], log_probs: Sequence
     return None
 
 
-def flags(found: Guesses, missing: Collection[str], given: Fields) -> list[tuple[str, str]]:
+def flags(
+    found: Guesses, missing: Collection[str], given: Fields, functions: Sequence[str] = ()
+) -> list[tuple[str, str]]:
     """Return the options, each with its value, that say where all missing fields are, or do without them.
 
     Where the prompt or the reward is not known for sure, that is the first of what it may be, or `PATH`.
@@ -175,12 +177,15 @@ def flags(found: Guesses, missing: Collection[str], given: Fields) -> list[tuple
         found: what is guessed.
         missing: the required fields that nothing places yet.
         given: says whether log-probs and lengths are needed.
+        functions: keys of rewards by function, which a preset knows; their weights are taken as 1.
     """
     chosen: list[tuple[str, str]] = []
     for name in ("prompt_id", "reward"):
         best = found.best(name) or next(iter(found.unsure(name)), None)
         if best is not None:
             chosen.append(_flag(best))
+        elif name in missing and name == "reward" and functions:
+            chosen.append(("--reward-weights", ",".join(f"{key}=1" for key in functions)))
         elif name in missing:
             chosen.append(("--field", f"{name}={PATH}"))
     log_probs = [each for name in ("log_prob", "old_log_prob") if (each := found.best(name)) is not None]
@@ -204,5 +209,5 @@ def options(records: Sequence[Mapping[str, Any]], given: Fields) -> str:
     found = guess(records)
     required = [name for name in KINDS if given.required(name) and not (name == "prompt_id" and given.group)]
     written = " ".join(f"{option} {quoted(value)}" for option, value in flags(found, required, given))
-    others = [quoted(_flag(each)[1]) for name in ("prompt_id", "reward") for each in found.unsure(name)[1:3]]
+    others = [quoted(_flag(each)[1]) for each in found.unsure("reward")[1:3]]
     return written + (f" (or {', '.join(others)})" if others else "")

@@ -2,14 +2,21 @@
 
 import gzip
 import inspect
+import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import Run
+from own_names import OwnNames, own_names
+from samples import lines
 from word_counter import write_tokenizer
 
 from budget_cli.cli.bundles import FieldOptions
 
+ROOT = Path(__file__).parents[2]
 RECORD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "response_length": 3}\n'
 NOTHING = "no records: these files are empty or blank"
 
@@ -64,7 +71,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 MORE: dict[str, tuple[tuple[str, ...], str]] = {
     "an array": (("--field", "rewards=scores"), "reward           ← scores   2   e.g. [3] (1 in all)\n"),
-    "an array that is not there": (("--field", "rewards=none"), "reward           ← ?  not in these records\n"),
+    "an array that is not there": (("--field", "rewards=none"), "reward           ← ?  reward (likely)"),
     "an optional field": (("--field", "finish_reason=why"), "finish_reason    ← why   2   e.g. stop\n"),
     "one that is not there": (("--field", "advantage=none"), "advantage        ← ?  not in these records\n"),
     "ids over steps": (("--group", "prompt"), ""),  # takes a warning away
@@ -97,3 +104,119 @@ def test_an_option_of_the_settings_that_does_not_concern_fields_is_not_refused(b
     (tmp_path / "1.jsonl").write_bytes(RECORD)
     (tmp_path / "budget-cli.toml").write_text("ignore-unneeded = true\n")
     assert budget_cli("fields", "1.jsonl", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("dump", own_names(), ids=lambda dump: dump.name)
+def test_the_command_that_is_shown_can_be_pasted(budget_cli: Run, tmp_path: Path, dump: OwnNames) -> None:
+    (tmp_path / "it's own.jsonl").write_text("".join(json.dumps(record) + "\n" for record in dump.records))
+    shown = budget_cli("fields", "it's own.jsonl", cwd=tmp_path)
+    text = shown.stdout.decode()
+    program, *words = shlex.split(text.splitlines()[-1])
+    assert (program, words[:2]) == ("budget-cli", ["loss", "it's own.jsonl"])
+    assert json.loads(budget_cli("fields", "it's own.jsonl", "-f", "json", cwd=tmp_path).stdout)["command"] in text
+    if any(word.endswith("=PATH") for word in words):
+        assert "with the place of what is not known for PATH" in text
+        assert budget_cli(*words, cwd=tmp_path).returncode in (1, 2)
+        return
+    done = budget_cli(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(dump.records)} records read, none rejected" in done.stdout.decode()
+
+
+RL = [{"qid": f"q{i // 4}", "score": i % 3, "n_out": 5 + i, "lp": [-0.5] * (5 + i)} for i in range(12)]
+WRITTEN = """\
+# where the fields are, as `budget-cli fields --write` guessed
+field = [
+    "prompt_id=qid",
+    "reward=score",
+    "log_prob=lp",
+    "response_length=n_out",
+]
+kl-coef = 0
+"""
+
+
+def own_dump(folder: Path, records: Sequence[dict[str, Any]] = RL) -> None:
+    (folder / "rl.jsonl").write_bytes(lines(records))
+
+
+def test_written_guesses_are_what_the_commands_then_read_by(budget_cli: Run, tmp_path: Path) -> None:
+    own_dump(tmp_path)
+    assert budget_cli("loss", "rl.jsonl", "-B", "9", cwd=tmp_path).returncode == 2
+    written = budget_cli("fields", "rl.jsonl", "--write", cwd=tmp_path)
+    assert written.stderr.decode() == "budget-cli: budget-cli.toml: sets field, kl-coef\n"
+    assert (tmp_path / "budget-cli.toml").read_text() == WRITTEN
+    done = budget_cli("loss", "rl.jsonl", "-B", "9", "-f", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["prompts"], json.loads(done.stdout)["responses"]) == (3, 12)
+    assert budget_cli("check", "rl.jsonl", "-B", "9", cwd=tmp_path).returncode in (0, 1)
+
+
+def test_what_the_settings_hold_stays_as_it_is(budget_cli: Run, tmp_path: Path) -> None:
+    own_dump(tmp_path)
+    (tmp_path / "budget-cli.toml").write_text('# ours\ntoken-budget = 9\n\n[loss]\nby = "file"')
+    assert budget_cli("fields", "rl.jsonl", "--write", cwd=tmp_path).returncode == 1  # as without --write
+    own = WRITTEN.partition("\n")[2]
+    assert (tmp_path / "budget-cli.toml").read_text() == f'# ours\ntoken-budget = 9\n\n{own}\n[loss]\nby = "file"'
+    assert budget_cli("loss", "rl.jsonl", cwd=tmp_path).returncode == 0
+
+
+REFUSED = {  # what the folder holds, options, the refusal
+    "a field that is set": (
+        {"budget-cli.toml": 'token-budget = 9\nfield = ["reward=r"]\n'},
+        (),
+        "--write: budget-cli.toml:2: has field already: put field ="
+        ' ["prompt_id=qid","reward=score","log_prob=lp","response_length=n_out"] in its place, or',
+    ),
+    "a table of fields": (
+        {"budget-cli.toml": '[field]\nreward = "r"\n'},
+        (),
+        "--write: budget-cli.toml:1: has field",
+    ),
+    "settings of a project": (
+        {"pyproject.toml": "[tool.budget-cli]\ntoken-budget = 9\n"},
+        (),
+        "--write: pyproject.toml holds here, and budget-cli.toml would take its place: add field = [",
+    ),
+    "no reward": (
+        {"rl.jsonl": lines([{"qid": f"q{i // 4}", "val": i} for i in range(12)]).decode()},
+        (),
+        "--write: reward is not known for sure: give --field reward=PATH and --write",
+    ),
+    "rewards by function": (
+        {"rl.jsonl": (ROOT / "tests" / "dumps" / "ms-swift.jsonl").read_text()},
+        (),
+        "--write: give --reward-weights Accuracy=1,Format=1 with the weights of the run, and --write",
+    ),
+    "nothing that is missing": (
+        {"rl.jsonl": RECORD.decode() * 2},
+        (),
+        "--write: canonical reads these files",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_settings_that_say_otherwise_are_not_written_over(budget_cli: Run, tmp_path: Path, name: str) -> None:
+    files, options, message = REFUSED[name]
+    own_dump(tmp_path)
+    for file, content in files.items():
+        (tmp_path / file).write_text(content)
+    done = budget_cli("fields", "rl.jsonl", "--write", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[-1].startswith(f"budget-cli: {message}")
+    assert {path.name for path in tmp_path.iterdir()} == {"rl.jsonl", *files}
+    assert all((tmp_path / file).read_text() == content for file, content in files.items())
+
+
+def test_what_is_not_known_is_written_once_it_is_given(budget_cli: Run, tmp_path: Path) -> None:
+    own_dump(tmp_path, [{"qid": f"q{i // 4}", "val": i} for i in range(12)])
+    budget_cli("fields", "rl.jsonl", "--field", "reward=val", "--write", cwd=tmp_path)
+    assert budget_cli("loss", "rl.jsonl", cwd=tmp_path).returncode == 0
+
+
+def test_settings_cannot_ask_for_writing(budget_cli: Run, tmp_path: Path) -> None:
+    own_dump(tmp_path)
+    (tmp_path / "budget-cli.toml").write_text("[fields]\nwrite = true\n")
+    done = budget_cli("fields", "rl.jsonl", cwd=tmp_path)
+    assert (done.returncode, b"can be given only on the command line" in done.stderr) == (2, True)
