@@ -115,6 +115,7 @@ def _are_options(value: Any) -> bool:
     wanted: dict[str, Callable[[Any], bool]] = {
         "places": _map_to(_is_text),
         "preset": _is_text,
+        "records": _is_text,
         "presets": texts,
         "keep": texts,
         "ids_per_file": lambda given: given is True,
