@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow
@@ -39,6 +39,9 @@ from budget_cli.schema.lookup import root_keys
 from budget_cli.schema.paths import Expression
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Source
+
+if TYPE_CHECKING:
+    from budget_cli.sources.remote_file import RemoteFile
 
 BATCH_BYTES = 1 << 22  # encoded bytes of the columns that are read
 BATCH_ROWS = (64, 1 << 16)  # minimum and maximum
@@ -94,7 +97,7 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
     _require_once(source, every, read)
     damaged = f"row group {group.number + 1} of the Parquet file is damaged; the rows before it were read"
     before = 0
-    for batch in _batches(source, file, [group.number], read, damaged):
+    for batch in _batches(source, [group.number], read, damaged):
         yield _decode_by_column(batch, fields, before) or _decode_by_row(batch, every, fields, before, keep)
         before += batch.num_rows
     if before != group.rows:
@@ -122,7 +125,7 @@ def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     size = 0
     groups = list(range(file.metadata.num_row_groups))
-    for batch in _batches(source, file, groups, file.schema_arrow.names, DAMAGED, BATCH_ROWS[0]):
+    for batch in _batches(source, groups, file.schema_arrow.names, DAMAGED, BATCH_ROWS[0]):
         names = batch.schema.names
         cells = [_json_values(batch.column(i)) for i in range(len(names))]
         found += [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True) if not _unreadable(row)]
@@ -154,19 +157,36 @@ def records_at(source: Source, group: RowGroup, rows: Sequence[int]) -> dict[int
 # ---- the file
 
 
+class Opened(NamedTuple):
+    """A file, and if it is elsewhere, the ranges of it."""
+
+    file: ParquetFile
+    ranges: "RemoteFile | None"
+
+
 def _file(source: Source) -> ParquetFile:
+    return _of_thread(source).file
+
+
+def _of_thread(source: Source) -> Opened:
     return _opened(source, os.getpid(), threading.get_ident())  # a ParquetFile must not be read by two threads at once
 
 
 @lru_cache(maxsize=32)
-def _opened(source: Source, process: int, thread: int) -> ParquetFile:
+def _opened(source: Source, process: int, thread: int) -> Opened:
     """Open the file once per worker, and check that it is the one that was found."""
+    ranges = None
+    if source.remote is not None:
+        from budget_cli.sources.remote_file import RemoteFile  # of an extra
+
+        ranges = RemoteFile(source.remote)
     with _damage_as_problem(source, DAMAGED):
+        where = source.path if ranges is None else pyarrow.PythonFile(ranges, mode="r")
         # pre_buffer would hold a whole row group
-        file = ParquetFile(source.path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+        file = ParquetFile(where, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
         "".join(file.schema_arrow.names).encode()  # a name that is not UTF-8 is damage, too
     sources.require_unchanged(source)
-    return file
+    return Opened(file, ranges)
 
 
 @contextmanager
@@ -175,39 +195,47 @@ def _damage_as_problem(source: Source, what: str) -> Iterator[None]:
     try:
         yield
     except (pyarrow.ArrowException, OSError, ValueError, ArithmeticError, LookupError, MemoryError, TypeError) as error:
+        sources.require_unchanged(source)  # a change explains it better
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise InputProblem(source.name, f"{what} ({reason})") from None
 
 
 def _batches(
-    source: Source, file: ParquetFile, groups: list[int], names: Sequence[str], damaged: str, rows: int = 0
+    source: Source, groups: list[int], names: Sequence[str], damaged: str, rows: int = 0
 ) -> Iterator[pyarrow.RecordBatch]:
     """Yield the batches of these row groups; `rows` each, or as many as take about BATCH_BYTES.
 
     Raises:
         InputProblem: with the message `damaged`, if a batch cannot be read.
     """
-    with _damage_as_problem(source, damaged):
-        rows = rows or _batch_rows(file, groups[0], names)
-        # one thread, since row groups are read in parallel already, and a process with threads cannot be forked
-        batches = file.iter_batches(rows, groups, list(names), use_threads=False)
-    while True:
+    file, ranges = _of_thread(source)
+    try:
         with _damage_as_problem(source, damaged):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
+            rows = rows or _batch_rows(file, ranges, groups[0], names)
+            # one thread, since row groups are read in parallel already, and a process with threads cannot be forked
+            batches = file.iter_batches(rows, groups, list(names), use_threads=False)
+        while True:
+            with _damage_as_problem(source, damaged):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+    finally:
+        if ranges is not None:
+            ranges.expect(())
 
 
-def _batch_rows(file: ParquetFile, group: int, names: Sequence[str]) -> int:
-    """Return the number of rows for which these columns take about BATCH_BYTES."""
+def _batch_rows(file: ParquetFile, ranges: "RemoteFile | None", group: int, names: Sequence[str]) -> int:
+    """Return the number of rows for which these columns take about BATCH_BYTES; announce the columns to `ranges`."""
     # A reader checks what it reads of a column before its first row. Asked for the size of a column whose description
     # is damaged, pyarrow would end the process.
     next(file.iter_batches(1, [group], list(names), use_threads=False), None)
-    meta, size = file.metadata.row_group(group), 0
-    for i in range(meta.num_columns):
-        if file.schema.column(i).path.split(".")[0] in names:
-            size += int(meta.column(i).total_uncompressed_size)
+    meta = file.metadata.row_group(group)
+    columns = [meta.column(i) for i in range(meta.num_columns) if file.schema.column(i).path.split(".")[0] in names]
+    if ranges is not None:
+        starts = [min(filter(None, (c.dictionary_page_offset, c.data_page_offset)), default=0) for c in columns]
+        ranges.expect((a, a + column.total_compressed_size) for a, column in zip(starts, columns, strict=True))
+    size = sum(int(column.total_uncompressed_size) for column in columns)
     least, most = BATCH_ROWS
     return max(least, min(most, BATCH_BYTES * int(meta.num_rows) // max(size, 1)))
 

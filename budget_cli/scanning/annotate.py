@@ -82,10 +82,11 @@ def annotate(
     so_far = ReadSoFar()
     counts = terms.plan.fields.counts_every_text
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS or counts
-    stream = scan.tasks(found, terms.plan, problems, set())
+    threads = counts or scan.fetches_apart(found)
+    stream = scan.tasks(found, terms.plan, problems, set(), shared=threads)
     if terms.plan.fields.group_size:
         stream = numbered(stream, first_pass.lines_before)
-    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads=counts):
+    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads):
         if isinstance(outcome, InputProblem):
             raise outcome
         so_far.tally.merge(outcome.tally)

@@ -15,7 +15,7 @@ from budget_cli.scanning.formats import forget_buffers, format_of
 from budget_cli.scanning.plan import Part, Plan, Task
 from budget_cli.scanning.state import Scan, Summary
 from budget_cli.sources import local as sources
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 WORTH_WORKERS = 16 << 20  # bytes; one process finishes less than this before others have started
 
@@ -46,7 +46,7 @@ def scan(
     result = Scan.empty(plan)
     wanted = jobs or available_cores()
     size = sum(source.size or 0 for source in found if source.at_once)
-    threads = start_method is None and jsonl.is_compiled(plan.fields)
+    threads = start_method is None and (jsonl.is_compiled(plan.fields) or fetches_apart(found))
     counts = plan.fields.tokenizer is not None and threads  # slow work, and threads cost nothing to start
     worth = jobs is not None or size >= WORTH_WORKERS or counts
     stream = tasks(found, plan, result.problems, result.broken, shared=threads or wanted == 1)
@@ -57,6 +57,11 @@ def scan(
     forget_buffers()  # the answer needs memory, too
     finish(result, found, plan)
     return result
+
+
+def fetches_apart(found: Sequence[Source]) -> bool:
+    """True if a source is fetched by the worker that reads it: with connections, which no fork takes over."""
+    return any(source.kind is Kind.PARQUET and source.remote is not None for source in found)
 
 
 def finish(result: Scan, found: Sequence[Source], plan: Plan) -> None:
@@ -87,7 +92,8 @@ def tasks(
         if source.remote is not None:
             from budget_cli.sources import remote  # of an extra
 
-            remote.prefetch([each.remote for each in found[at : at + remote.AHEAD] if each.remote is not None])
+            soon = [each for each in found[at : at + remote.AHEAD] if each.kind is not Kind.PARQUET]
+            remote.prefetch([each.remote for each in soon if each.remote is not None])
         begun = False
         try:
             for unit in format_of(source, plan).units(source, plan.limits.max_line_bytes, shared):

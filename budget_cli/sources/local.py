@@ -202,12 +202,33 @@ def _remote(urls: list[str], patterns: Patterns, left_out: dict[str, str]) -> di
     from budget_cli.sources import remote  # 17 ms, which only URLs need
 
     def under(url: str) -> list[Source]:
-        return [
-            Source(each.name, None, each.size, each.in_ranges and _is_plain(each.start), identity=each.url, remote=each)
-            for each in remote.find(url, patterns, left_out)
-        ]
+        return [_object(each) for each in remote.find(url, patterns, left_out)]
 
     return dict(zip(urls, remote.in_parallel(under, urls), strict=True))
+
+
+def _object(found: "Remote") -> Source:
+    kind = _kind_of_start(found.name, found.start)
+    if kind is Kind.PARQUET and not found.in_ranges:
+        raise InputProblem(
+            found.name,
+            "this is Parquet, which is read from its end, and this server gives no ranges: download it first",
+        )
+    plain = found.in_ranges and _is_plain(found.start)
+    return Source(found.name, None, found.size, plain, identity=found.url, remote=found, kind=kind)
+
+
+def _kind_of_start(name: str, start: bytes) -> Kind:
+    """Recognize Parquet by the first bytes of a file.
+
+    Raises:
+        InputProblem: the package that reads it is missing.
+    """
+    if not start.startswith(PARQUET):
+        return Kind.RECORDS
+    if find_spec("pyarrow") is None:
+        raise InputProblem(name, "this is Parquet, which needs another package: pip install 'budget-cli[parquet]'")
+    return Kind.PARQUET
 
 
 def identity_of(path: str) -> tuple[int, int] | None:
@@ -270,9 +291,7 @@ def _file(name: str) -> Source:
             start = file.read(PEEK_BYTES)
     except OSError as error:
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
-    if start.startswith(PARQUET) and find_spec("pyarrow") is None:
-        raise InputProblem(name, "this is Parquet, which needs another package: pip install 'budget-cli[parquet]'")
-    kind = Kind.PARQUET if start.startswith(PARQUET) else Kind.RECORDS
+    kind = _kind_of_start(name, start)
     found = Source(name, name, info.st_size, _is_plain(start), (info.st_dev, info.st_ino), kind=kind)
     return replace(found, changed_at=info.st_mtime_ns, start_sum=zlib.crc32(start[: info.st_size]))
 
@@ -292,6 +311,8 @@ def head(source: Source, most: int) -> bytes:
 
     `pieces` still yields them afterwards, from a stream too, and raises the problems that this function ignores.
     """
+    if source.kind is Kind.PARQUET:  # which has no beginning to read
+        return b""
     if source.remote is not None and source.size is not None:  # inspecting many objects must not fetch them
         start = b"".join(_until_problem(_unpacked(source, iter([source.remote.start]))))
         if len(start) >= most or len(source.remote.start) == source.size:

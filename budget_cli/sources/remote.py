@@ -261,7 +261,7 @@ def fill(remote: Remote, offset: int, memory: memoryview) -> None:
             data = _ranges.get(remote, number, until)
         else:  # the end of a line that starts in this part, or the byte before the part
             within, stop = 0, offset + (1 if offset < first else len(memory))
-            data = _fetch(remote, offset + start, stop)
+            data = fetch(remote, offset + start, stop)
         part = memoryview(data)[within : within + len(memory) - start]
         memory[start : start + len(part)] = part
         start += len(part)
@@ -283,23 +283,41 @@ class _Ranges:
     def request(self, remote: Remote, first: int, last: int) -> "Future[bytes]":
         """Request these ranges, and return the first."""
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="remote")
             for number in range(first, last + 1):
                 if (remote, number) not in self._held:
                     start = number * RANGE_BYTES
                     stop = min(start + RANGE_BYTES, remote.size or 0)
-                    self._held[remote, number] = self._pool.submit(_fetch, remote, start, stop)
+                    self._held[remote, number] = self._submit(remote, start, stop)
             future = self._held[remote, first]
             while len(self._held) > HELD:
                 self._held.popitem(last=False)
             return future
 
+    def submit(self, remote: Remote, start: int, stop: int) -> "Future[bytes]":
+        """Request these bytes, to be held by the caller."""
+        with self._lock:
+            return self._submit(remote, start, stop)
+
+    def _submit(self, remote: Remote, start: int, stop: int) -> "Future[bytes]":
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="remote")
+        return self._pool.submit(fetch, remote, start, stop)
+
 
 _ranges = _Ranges()
 
 
-def _fetch(remote: Remote, start: int, stop: int) -> bytes:
+def request(remote: Remote, start: int, stop: int) -> "Future[bytes]":
+    """Start fetching these bytes."""
+    return _ranges.submit(remote, start, stop)
+
+
+def fetch(remote: Remote, start: int, stop: int) -> bytes:
+    """Fetch these bytes.
+
+    Raises:
+        InputProblem: they cannot be read, or the object has changed.
+    """
     try:
         return _read_range(remote.url, remote.name, start, stop)
     except InputProblem:

@@ -1,14 +1,18 @@
 """If this fails, a dump elsewhere gives other numbers than the same dump here, or fewer records without a word."""
 
 import gzip
+import io
 import json
 import logging
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from command import Start
+from pyarrow.parquet import write_table
 from samples import lines
 from servers import Server, fails, hangs_up, serving, stalls, truncates
 
@@ -138,6 +142,47 @@ def test_a_result_that_cannot_be_written_is_exit_3_and_not_there(
 def test_no_object_and_no_access_are_one_line(budget_cli: Start, s3: Any, proxy: Server) -> None:
     done = budget_cli("loss", "s3://dumps/nothing.jsonl", *OPTIONS, **keys(proxy))
     assert (done.returncode, done.stderr) == (3, b"budget-cli: s3://dumps/nothing.jsonl: no such object\n")
+
+
+def parquet() -> bytes:
+    buffer, made = io.BytesIO(), random.Random(1)
+    columns = {
+        "prompt_id": [f"p{i // 4}" for i in range(20_000)],
+        "completion": [made.randbytes(200).hex() for _ in range(20_000)],
+        "reward": [made.random() for _ in range(20_000)],
+        "log_prob": [-1.0] * 20_000,
+        "old_log_prob": [-2.0] * 20_000,
+        "response_length": [i % 2000 for i in range(20_000)],
+    }
+    write_table(pyarrow.table(columns), buffer, row_group_size=2000)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_of_parquet_the_columns_that_are_needed_are_fetched_whatever_goes_wrong(
+    budget_cli: Start, s3: Any, proxy: Server, server: Server, tmp_path: Path, jobs: str
+) -> None:
+    data = parquet()
+    (tmp_path / "a.parquet").write_bytes(data)
+    s3[0].put_object(Bucket="dumps", Key="columns/a.parquet", Body=data)
+    server.objects["/a.parquet"] = data
+    local = unnamed(budget_cli("loss", tmp_path, *OPTIONS).stdout)
+    for url, asked in (("s3://dumps/columns/", proxy), (f"{server.url}/a.parquet", server)):
+        asked.faults = [fails, truncates, lambda _: False, hangs_up, fails]
+        asked.got.clear()
+        done = budget_cli("loss", url, *OPTIONS, "-j", jobs, patch=QUICK, **keys(proxy))
+        assert (done.returncode, asked.faults) == (0, []), done.stderr.decode()
+        assert unnamed(done.stdout) == local
+        ranges = {each for method, _, each in asked.got if method == "GET" and "bytes=" in each}
+        lengths = [int(stop) - int(start) + 1 for start, stop in (each[6:].split("-") for each in ranges)]
+        assert sum(lengths) < len(data) / 4
+
+
+def test_parquet_on_a_server_without_ranges_is_refused(budget_cli: Start, server: Server) -> None:
+    server.objects["/a.parquet"], server.ranges = parquet(), False
+    done = budget_cli("loss", f"{server.url}/a.parquet", *OPTIONS, patch=QUICK)
+    assert done.returncode == 3
+    assert b"/a.parquet: this is Parquet, which is read from its end, and this server gives no ranges: " in done.stderr
 
 
 # ---- plain HTTP
