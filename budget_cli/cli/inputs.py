@@ -23,6 +23,7 @@ from budget_cli.sources.local import Kind, Source
 
 if TYPE_CHECKING:
     from budget_cli.analysis.loss import Loss
+    from budget_cli.scanning.annotate import Forms
 
 MOST_BYTES = 64 << 20  # of a small file
 NAMED = 20  # files in a command that is shown
@@ -71,18 +72,41 @@ def require_records(found: Sequence[Source], purpose: str) -> None:
             raise UsageProblem(f"{source.name}: a summary has no individual records, which {purpose} needs")
 
 
-def require_lines(found: Sequence[Source], purpose: str) -> None:
-    """Refuse summaries, Parquet, CSV and TSV, which have no records in lines.
+def require_written_as(found: Sequence[Source], output: str | None, rejects: str | None) -> "Forms":
+    """Refuse sources whose records cannot be written again to these files.
+
+    Returns:
+        What the rows of Parquet among them become, by the names of the files.
 
     Raises:
-        UsageProblem: one of the sources is such a file.
+        UsageProblem: one of the sources is a summary, CSV or TSV, is lines where Parquet is to be written, or Parquet
+            that lines cannot hold.
+        InputProblem: a Parquet file is damaged.
     """
-    require_records(found, purpose)
+    from budget_cli.scanning.annotate import Forms
+
+    require_records(found, "annotate")
     for source in found:
-        if source.kind in (Kind.PARQUET, Kind.CSV, Kind.TSV):
-            what = "Parquet" if source.kind is Kind.PARQUET else source.kind.upper()
+        if source.kind in (Kind.CSV, Kind.TSV):
             reason = "annotate keeps every record byte for byte, which it can do for JSON only"
-            raise UsageProblem(f"{source.name}: this is {what}: {reason}")
+            raise UsageProblem(f"{source.name}: this is {source.kind.upper()}: {reason}")
+    files = {"-o": output, "--rejects": rejects}
+    to_parquet = {option: (name or "").lower().endswith(".parquet") for option, name in files.items()}
+    rows = [source for source in found if source.kind is Kind.PARQUET]
+    others = [source.name for source in found if source.kind is not Kind.PARQUET]
+    for option, name in files.items():
+        if to_parquet[option] and others:
+            what = f"{others[0]} is not Parquet, so its records stay JSON lines"
+            raise UsageProblem(f"{option} {name}: {what}: give a name that does not end in .parquet")
+    if rows:
+        from budget_cli.records import parquet_writing  # and pyarrow, which only Parquet needs
+
+        if any(to_parquet.values()):
+            parquet_writing.require_one_schema(rows)
+        if not to_parquet["-o"] or (rejects is not None and not to_parquet["--rejects"]):
+            for source in rows:
+                parquet_writing.require_json(source)
+    return Forms(to_parquet["-o"], to_parquet["--rejects"], rejects is not None)
 
 
 def content_of(option: str, path: str) -> bytes:

@@ -89,19 +89,56 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
     Raises:
         InputProblem: the row group cannot be read.
     """
-    file = _file(source)
-    every = file.schema_arrow.names
+    every = schema_of(source).names
+    before = 0
+    for batch in _whole(source, group, _names_to_read(source, fields)):
+        yield _decode_by_column(batch, fields, before) or _decode_by_row(batch, every, fields, before, keep)
+        before += batch.num_rows
+
+
+def decode_with_rows(
+    source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
+) -> Iterator[tuple[pyarrow.RecordBatch, Decoded]]:
+    """Yield the batches of a row group with all columns, and what `decode` finds in each; rows count from its first.
+
+    Raises:
+        InputProblem: as `decode`, or two columns have one name.
+    """
+    every = schema_of(source).names
+    _require_once(source, every, every)
+    read = _names_to_read(source, fields)
+    for batch in _whole(source, group, every):
+        needed = batch.select(read)
+        yield batch, _decode_by_column(needed, fields, 0) or _decode_by_row(needed, every, fields, 0, keep)
+
+
+def schema_of(source: Source) -> pyarrow.Schema:
+    """Return the columns of a file.
+
+    Raises:
+        InputProblem: the file is cut off or damaged.
+    """
+    return _file(source).schema_arrow
+
+
+def _names_to_read(source: Source, fields: Fields) -> list[str]:
+    every = schema_of(source).names
     needed = _columns_to_read(fields)
     read = [name for name in dict.fromkeys(every) if needed is None or name in needed]
     read = read or every[:1]  # without a column, a batch has no rows
     _require_once(source, every, read)
+    return read
+
+
+def _whole(source: Source, group: RowGroup, names: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the batches of a row group, as many rows as its file says."""
     damaged = f"row group {group.number + 1} of the Parquet file is damaged; the rows before it were read"
-    before = 0
-    for batch in _batches(source, [group.number], read, damaged):
-        yield _decode_by_column(batch, fields, before) or _decode_by_row(batch, every, fields, before, keep)
-        before += batch.num_rows
-    if before != group.rows:
-        raise InputProblem(source.name, f"{damaged} (it has {before:,} rows, and its end says {group.rows:,})")
+    rows = 0
+    for batch in _batches(source, [group.number], names, damaged):
+        yield batch
+        rows += batch.num_rows
+    if rows != group.rows:
+        raise InputProblem(source.name, f"{damaged} (it has {rows:,} rows, and its end says {group.rows:,})")
 
 
 def _require_once(source: Source, every: Sequence[str], read: Sequence[str]) -> None:
@@ -127,8 +164,8 @@ def head(source: Source, most: int, most_bytes: int) -> list[dict[str, Any]]:
     groups = list(range(file.metadata.num_row_groups))
     for batch in _batches(source, groups, file.schema_arrow.names, DAMAGED, BATCH_ROWS[0]):
         names = batch.schema.names
-        cells = [_json_values(batch.column(i)) for i in range(len(names))]
-        found += [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True) if not _unreadable(row)]
+        cells = [json_values(batch.column(i)) for i in range(len(names))]
+        found += [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True) if not unreadable(row)]
         size += batch.nbytes
         if len(found) >= most or size >= most_bytes:
             break
@@ -141,14 +178,14 @@ def records_at(source: Source, group: RowGroup, rows: Sequence[int]) -> dict[int
     Raises:
         InputProblem: they cannot be read.
     """
-    file, wanted, found, before = _file(source), sorted(set(rows)), dict[int, dict[str, Any]](), 0
+    wanted, found, before = sorted(set(rows)), dict[int, dict[str, Any]](), 0
     if not wanted:
         return found
-    for batch in _batches(source, file, [group.number], file.schema_arrow.names, DAMAGED):
+    for batch in _batches(source, [group.number], schema_of(source).names, DAMAGED):
         here = [row for row in wanted if before < row <= before + batch.num_rows]
         for row in here:
-            cells = [_json_values(column.slice(row - before - 1, 1))[0] for column in batch.columns]
-            if not _unreadable(cells):
+            cells = [json_values(column.slice(row - before - 1, 1))[0] for column in batch.columns]
+            if not unreadable(cells):
                 found[row] = dict(zip(batch.schema.names, cells, strict=True))
         before += batch.num_rows
     return found
@@ -264,21 +301,21 @@ def _decode_by_row(
     """Read each row as a record, after `before` others; `every` lists the columns of the file, for messages."""
     reader = ReferenceReader(fields, 0, keep)
     names = batch.schema.names
-    cells = [_json_values(batch.column(i)) for i in range(len(names))]
+    cells = [json_values(batch.column(i)) for i in range(len(names))]
     unread = dict.fromkeys(every)
     for i in range(batch.num_rows):
         row = [column[i] for column in cells]
-        reader.read_row(before + i + 1, _unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
+        reader.read_row(before + i + 1, unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
     found = reader.columns(Ids())
     reader.tally.length_origins = found.length_origins(fields.tokenizer)
     return Decoded(found, reader.tally, batch.num_rows, reader.rejections, reader.left_out, reader.left_out_by)
 
 
-def _unreadable(row: Sequence[Any]) -> Invalid | None:
+def unreadable(row: Sequence[Any]) -> Invalid | None:
     return next((cell for cell in row if isinstance(cell, Invalid)), None)
 
 
-def _json_values(column: pyarrow.Array) -> list[Any]:
+def json_values(column: pyarrow.Array) -> list[Any]:
     """Convert the values of a column to those of JSON; one with a string that is not UTF-8 becomes an `Invalid`."""
     try:
         return _converted(column)

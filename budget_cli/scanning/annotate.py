@@ -7,22 +7,23 @@ the first. Joins records, groups and the objective; computes nothing but the ter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from budget_cli import objective
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
 from budget_cli.records import reference
-from budget_cli.records.columns import ResponseColumns, Tally
+from budget_cli.records.columns import Decoded, ResponseColumns, Tally
 from budget_cli.records.insertion import Insertion
 from budget_cli.records.jsonl import UTF8_BOM
 from budget_cli.records.record import is_prompt_record, reason_to_leave_out
 from budget_cli.scanning import formats, scan, workers
-from budget_cli.scanning.parts import groups_from
+from budget_cli.scanning.parts import groups_from, under_prompts
 from budget_cli.scanning.plan import Plan, Task
 from budget_cli.scanning.rollouts import make_prompts_of_lines
 from budget_cli.scanning.state import ReadSoFar, Scan
@@ -31,10 +32,21 @@ from budget_cli.schema.fields import Fields
 from budget_cli.schema.lookup import located_records, split_records, value_at
 from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
-from budget_cli.sources.local import Source
+from budget_cli.sources.local import Kind, Source
 
 KEY = "budget_cli"
 CHANGED = "changed between the two passes over it: do not trust what was written so far"
+
+
+class Forms(NamedTuple):
+    """What the rows of Parquet become; lines stay lines."""
+
+    to_parquet: bool = False
+    rejects_to_parquet: bool = False
+    keeps_rejects: bool = False
+
+
+LINES = Forms()
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class AnnotationPlan:
     responses: Mapping[str, ResponseColumns]  # by source, where several rows make up one
     budget_penalty_coef: float  # β, reward per token
     kl_coef: float  # α, reward per nat
+    forms: Forms = LINES
 
 
 class AnnotatedBlock(NamedTuple):
@@ -56,6 +69,8 @@ class AnnotatedBlock(NamedTuple):
     unheld: int  # rejected lines that are missing from `rejects`, as they are too long to hold
     tally: Tally
     bytes: int
+    rows: Any = None  # in place of the annotated lines: a table of pyarrow
+    rejected_rows: Any = None  # in place of the rejects
 
 
 def annotate(
@@ -80,6 +95,7 @@ def annotate(
     """
     problems: list[InputProblem] = []
     so_far = ReadSoFar()
+    encoders = _Encoders(found[0], terms.forms) if any(terms.forms[:2]) else None
     counts = terms.plan.fields.counts_every_text
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS or counts
     threads = counts or scan.fetches_apart(found)
@@ -91,7 +107,7 @@ def annotate(
             raise outcome
         so_far.tally.merge(outcome.tally)
         so_far.bytes += outcome.bytes
-        yield outcome
+        yield outcome if encoders is None else encoders.encoded(outcome)
         if progress is not None:
             progress(so_far)
     if problems:
@@ -100,6 +116,31 @@ def annotate(
         raise InputProblem(found[0].name if len(found) == 1 else "the input", CHANGED)
     for problem in scan.changed(found):
         raise problem
+    if encoders is not None:
+        yield encoders.ends()
+
+
+class _Encoders:
+    """The files of Parquet that are being written."""
+
+    def __init__(self, source: Source, forms: Forms) -> None:
+        from budget_cli.records import parquet, parquet_writing  # and pyarrow, which only Parquet needs
+
+        schema = parquet.schema_of(source)
+        with_terms = parquet_writing.schema_with(schema, KEY, objective.Terms._fields)
+        self._annotated = parquet_writing.Encoder(with_terms) if forms.to_parquet else None
+        self._rejects = parquet_writing.Encoder(schema) if forms.rejects_to_parquet else None
+
+    def encoded(self, block: AnnotatedBlock) -> AnnotatedBlock:
+        """Return the block with bytes in place of its tables."""
+        annotated = self._annotated.add(block.rows) if self._annotated else block.annotated
+        rejects = self._rejects.add(block.rejected_rows) if self._rejects else block.rejects
+        return block._replace(annotated=annotated, rejects=rejects, rows=None, rejected_rows=None)
+
+    def ends(self) -> AnnotatedBlock:
+        """Return what the files end with."""
+        ends = [each.finish() if each else b"" for each in (self._annotated, self._rejects)]
+        return AnnotatedBlock(ends[0], ends[1], 0, Tally(), 0)
 
 
 def numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Task]:
@@ -111,26 +152,17 @@ def numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Tas
 
 def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     """Read the block again and insert the terms of its responses."""
-    plan = terms.plan
     try:
-        block = formats.block_of(task, plan.limits.max_line_bytes)
-        decoded = formats.decode(task.source, block, plan)
-        columns = decoded.columns
-        if plan.fields.group_size:
-            own, columns.line = columns.line, columns.line + task.before
-            make_prompts_of_lines(columns, plan.fields.group_size, task.source.name)
-            columns.line = own
-        # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
-        groups = groups_from(columns, plan.layout) if plan.fields.group == "line" else terms.groups
-        places = groups.rows(columns.keys)
-        if np.any(places < 0):
-            raise InputProblem(task.source.name, CHANGED)
+        return _of_rows(task, terms) if task.source.kind is Kind.PARQUET else _of_lines(task, terms)
     except InputProblem as problem:
         return problem
-    rows = places[columns.codes]
-    if terms.responses:
-        columns = responses_of_rows(columns, terms.responses.get(task.source.name))
-    computed = terms_of(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
+
+
+def _of_lines(task: Task, terms: AnnotationPlan) -> AnnotatedBlock:
+    plan = terms.plan
+    block = formats.block_of(task, plan.limits.max_line_bytes)
+    decoded = formats.decode(task.source, block, plan)
+    columns, computed = _terms(decoded, task.source, task.before, terms)
     rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
     lines = lines_of(block, plan.fields.document)
     if plan.fields.container is not None and plan.fields.document and not any(r.path == "" for r in decoded.rejections):
@@ -139,6 +171,87 @@ def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:
     written = _written(lines, columns, computed, rejected, plan)
     held = [lines[at - 1] for at, code in rejected.items() if code != "line-too-long"]
     return AnnotatedBlock(_joined(written), _joined(held), len(rejected) - len(held), decoded.tally, len(block))
+
+
+def _of_rows(task: Task, terms: AnnotationPlan) -> AnnotatedBlock:
+    """Annotate a row group of Parquet."""
+    from budget_cli.records import parquet, parquet_writing  # and pyarrow, which only Parquet needs
+
+    assert isinstance(task.unit, parquet.RowGroup)
+    plan, source, before = terms.plan, task.source, task.before
+    annotated: list[Any] = []  # lines, or batches
+    rejects: list[Any] = []
+    tally = Tally()
+    for batch, decoded in parquet.decode_with_rows(source, task.unit, plan.fields, plan.limits.keep):
+        columns, computed = _terms(under_prompts(decoded, source, plan), source, before, terms)
+        tally.merge(decoded.tally)
+        rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
+        stays = np.ones(batch.num_rows, dtype=np.bool_)
+        stays[[line - 1 for line in rejected]] = False
+        if terms.forms.to_parquet:
+            one_each = _one_per_row(columns, computed, batch.num_rows, source, before)
+            annotated.append(parquet_writing.with_terms(batch, KEY, *one_each).filter(stays))
+        else:
+            lines = parquet_writing.json_lines(source, batch.filter(stays), "-o")
+            in_order = iter(lines)
+            spread = [next(in_order) if stay else b"" for stay in stays.tolist()]
+            annotated += _written(spread, columns, computed, rejected, plan)
+        if rejected and terms.forms.keeps_rejects:
+            left = batch.filter(~stays)
+            as_rows = terms.forms.rejects_to_parquet
+            rejects += [left] if as_rows else parquet_writing.json_lines(source, left, "--rejects")
+        before += batch.num_rows
+    schema = parquet.schema_of(source)
+    rows = rejected_rows = None
+    if terms.forms.to_parquet:
+        with_terms = parquet_writing.schema_with(schema, KEY, objective.Terms._fields)
+        rows, annotated = parquet_writing.table(annotated, with_terms), []
+    if terms.forms.rejects_to_parquet:
+        rejected_rows, rejects = parquet_writing.table(rejects, schema), []
+    return AnnotatedBlock(_joined(annotated), _joined(rejects), 0, tally, task.unit.bytes, rows, rejected_rows)
+
+
+def _one_per_row(
+    columns: ResponseColumns, terms: objective.Terms, rows: int, source: Source, before: int
+) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
+    """Return the terms of each row of a batch, and which rows have any.
+
+    Raises:
+        InputProblem: a row holds several responses, whose terms are lists.
+    """
+    responses = np.bincount(columns.line - 1, minlength=rows)
+    if responses.max(initial=0) > 1:
+        row = before + int(np.argmax(responses > 1)) + 1
+        why = f"row {row} holds {int(responses.max())} responses, and a column of Parquet has one number for each row"
+        raise InputProblem(source.name, f"{why}: give -o a name that does not end in .parquet, for JSON lines")
+    spread = {name: np.full(rows, np.nan) for name in terms._fields}
+    for name, values in zip(terms._fields, terms, strict=True):
+        spread[name][columns.line - 1] = values
+    return spread, responses > 0
+
+
+def _terms(
+    decoded: Decoded, source: Source, before: int, terms: AnnotationPlan
+) -> tuple[ResponseColumns, objective.Terms]:
+    """Return the responses and their terms.
+
+    Raises:
+        InputProblem: the first pass found other prompts.
+    """
+    plan, columns = terms.plan, decoded.columns
+    if plan.fields.group_size:
+        own, columns.line = columns.line, columns.line + before
+        make_prompts_of_lines(columns, plan.fields.group_size, source.name)
+        columns.line = own
+    # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
+    groups = groups_from(columns, plan.layout) if plan.fields.group == "line" else terms.groups
+    places = groups.rows(columns.keys)
+    if np.any(places < 0):
+        raise InputProblem(source.name, CHANGED)
+    rows = places[columns.codes]
+    if terms.responses:
+        columns = responses_of_rows(columns, terms.responses.get(source.name))
+    return columns, terms_of(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
 
 
 def lines_of(block: Block, document: bool) -> list[bytes]:
@@ -227,7 +340,7 @@ def _written_document(
 
 def _kept(line: bytes, plan: Plan) -> list[bool]:
     """Return, for each sample of a line, whether it is not left out."""
-    value = reference.value_of(line, plan.limits.max_line_bytes, plan.fields.ignore_unneeded)
+    value = reference.value_of(line, len(line), plan.fields.ignore_unneeded)
     return [reason_to_leave_out(record, plan.fields) is None for record in split_records(value, plan.fields)]
 
 
@@ -269,7 +382,7 @@ def _sizes(line: bytes, plan: Plan, responses: int) -> list[int | None]:
     if fields.records == "columns":
         return [responses]
     sizes: list[int | None] = []
-    value = reference.value_of(line, plan.limits.max_line_bytes, fields.ignore_unneeded)
+    value = reference.value_of(line, len(line), fields.ignore_unneeded)  # not longer than what was read
     for record in split_records(value, fields):
         if reason_to_leave_out(record, fields) is not None:
             sizes.append(0)

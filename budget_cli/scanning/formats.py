@@ -123,7 +123,7 @@ class _Parquet:
         assert isinstance(task.unit, parquet.RowGroup)
         whole = Part(Groups(plan.layout, plan.sample), Tally(), task.unit.rows, [], task.unit.bytes, {}, {})
         whole.observations = observations = plan.empty_observations()
-        rollouts = Rollouts()
+        rollouts = Rollouts(plan.fields.has_rollouts)
         for decoded in parquet.decode(task.source, task.unit, plan.fields, plan.limits.keep):
             part = part_from(under_prompts(decoded, task.source, plan), task.source, 0, plan)
             whole.steps |= part.steps

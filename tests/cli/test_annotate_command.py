@@ -184,18 +184,6 @@ def test_dumps_of_every_shape_get_terms_for_every_response(
     assert (again.returncode, again.stdout) == (0, once.read_bytes()), again.stderr
 
 
-def test_parquet_is_refused_because_it_has_no_lines(budget_cli: Run) -> None:
-    path = ROOT / "tests/dumps/trl.parquet"
-    options = ("--reward-weights", "accuracy_reward=1,format_reward=0.5", "--beta", "0", "--kl-coef", "0")
-    named, piped = budget_cli("annotate", path, *options), budget_cli("annotate", *options, stdin=path.read_bytes())
-    for done, name in ((named, path), (piped, "<stdin>")):
-        assert (done.returncode, done.stdout) == (2, b"")
-        assert done.stderr.decode() == (
-            f"budget-cli: {name}: this is Parquet: annotate keeps every record byte for byte, which it can do"
-            " for JSON only\n"
-        )
-
-
 def test_annotating_again_replaces_the_key_and_keeps_the_others(budget_cli: Run, small: Path, tmp_path: Path) -> None:
     path = tmp_path / "annotated.jsonl"
     assert budget_cli("annotate", small, "-B", "10", "-o", path).returncode == 0

@@ -209,6 +209,15 @@ def test_rows_are_numbered_over_row_groups_and_a_row_may_be_the_prompt(tmp_path:
     assert said(found)[0].startswith("a.parquet:2: rewards: null")
 
 
+@pytest.mark.parametrize("row_group", [6, 1000])
+def test_prompts_of_so_many_rows_are_those_of_so_many_lines(tmp_path: Path, row_group: int) -> None:
+    path = written(tmp_path / "a.parquet", RECORDS, row_group_size=row_group)
+    of_lines, of_rows = (
+        json.loads(run("loss", p, "-B", "9", "--group-size", "4", "-f", "json").stdout) for p in (SAMPLE, path)
+    )
+    assert (of_rows["prompts"], of_rows["loss"]) == (of_lines["prompts"], of_lines["loss"])
+
+
 def test_nested_columns_are_objects_and_lists(tmp_path: Path) -> None:
     records = [
         {
@@ -576,7 +585,7 @@ def test_the_rows_of_a_slice_keep_their_own_members(tmp_path: Path) -> None:
     (batch,) = table.to_batches()
     expected = [None if i % 7 == 0 else v | {"m": {"k": i}} for i, v in enumerate(values)]
     for start, size in ((0, rows), (3, 50), (7, 1), (199, 1), (5, 0)):
-        assert parquet._json_values(batch.column(0).slice(start, size)) == expected[start : start + size]
+        assert parquet.json_values(batch.column(0).slice(start, size)) == expected[start : start + size]
 
 
 # ---- damage

@@ -24,6 +24,7 @@ EPILOG = """Examples:
 \b
   budget-cli annotate rollouts/ -B 4096 -o annotated.jsonl
   budget-cli annotate 40.jsonl -B 4096 | jq -c 'select(.budget_cli.advantage > 1)'
+  budget-cli annotate rollouts.parquet -B 4096 -o annotated.parquet
   zcat 40.jsonl.gz | budget-cli annotate -B 4096 --rejects rejected.jsonl | gzip >annotated.jsonl.gz
 
 Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
@@ -58,7 +59,8 @@ def command(
     are passed through.
 
     Rejected records are left out of the output; --rejects saves them. The input is read twice, so standard input goes
-    to a temporary file ($TMPDIR). If any bytes cannot be read, nothing is written.
+    to a temporary file ($TMPDIR). If any bytes cannot be read, nothing is written. Rows of Parquet become JSON lines,
+    or Parquet again, with a column of the terms, if the output's name ends in .parquet.
     """
     coefficients.require_budget()
     output.require_writable(to.output)
@@ -66,7 +68,7 @@ def command(
     if rejects is not None and to.output is not None and os.path.realpath(rejects) == os.path.realpath(to.output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
     from budget_cli.analysis.left_out import described
-    from budget_cli.cli.inputs import require_lines, rereadable  # numpy from here on: not for --help
+    from budget_cli.cli.inputs import require_written_as, rereadable  # numpy from here on: not for --help
     from budget_cli.cli.progress import progress_over
     from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
     from budget_cli.groups.moments import Layout
@@ -81,7 +83,7 @@ def command(
     session.find(files, rejects)
     with contextlib.ExitStack() as stack:
         session.found = stack.enter_context(rereadable(session.found))
-        require_lines(session.found, "annotate")
+        forms = require_written_as(session.found, to.output, rejects)
         session.place()
         Insertion(annotate.KEY, session.fields)  # refuse what cannot be annotated before anything is read
         spec = ScanSpec(keep_responses=session.fields.has_rollouts, if_penalised=counted_twice(beta))
@@ -91,7 +93,7 @@ def command(
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return code
         plan = Plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
-        terms = annotate.AnnotationPlan(plan, scan.groups, scan.responses, beta, alpha)
+        terms = annotate.AnnotationPlan(plan, scan.groups, scan.responses, beta, alpha, forms)
         put = stack.enter_context(output.sink(to.output))
         put_rejects = None if rejects is None else stack.enter_context(output.sink(rejects))
         unheld = 0
