@@ -47,7 +47,10 @@ class CheckOptions(Bundle):
     ] = None
     text: Annotated[bool, typer.Option("--text", help="Also read the texts of prompts and responses.")] = False
     duplicate_keys: Annotated[
-        bool, typer.Option("--duplicate-keys", help="Also look for duplicate keys of an object (slow); not in Parquet.")
+        bool,
+        typer.Option(
+            "--duplicate-keys", help="Also look for duplicate keys of an object (slow); not in Parquet, CSV, TSV."
+        ),
     ] = False
     select: Annotated[
         list[str] | None,

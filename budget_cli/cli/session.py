@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 MOST_JOBS = 1024  # workers of this machine; a cluster may have more
 WORTH_A_COMPILER = 1 << 28  # bytes; smaller input is read quickly enough without one
 FEW_REWARDS = 4  # distinct ones, below which no penalty could be told
-COLUMNS_ONCE = "Parquet has each column once, so --duplicate-keys does not apply to it"
+TABLES = {Kind.PARQUET, Kind.CSV, Kind.TSV}
+COLUMNS_ONCE = "Parquet, CSV and TSV have each column once, so --duplicate-keys does not apply to them"
 TOO_LARGE = Reason("result", "the numbers are too large: their squares are beyond the range of a double")
 
 
@@ -205,7 +206,7 @@ class Session:
                 self.scanned = scan.scan(self.found, plan, self._reading.jobs, update)
         if spec.duplicate_keys:
             kinds = {source.kind for source in self.found}
-            self.scanned.notes += [COLUMNS_ONCE] if Kind.PARQUET in kinds and len(kinds) > 1 else []
+            self.scanned.notes += [COLUMNS_ONCE] if kinds & TABLES and kinds - TABLES else []
         if self.scanned.bytes >= WORTH_A_COMPILER and not native.AVAILABLE and not on_cluster:
             self.scanned.notes.append(
                 "read without the compiled reader, which is many times faster: budget-cli was installed without a C"
@@ -454,7 +455,7 @@ class Session:
         """Return why duplicate keys are not looked for; nothing if they are."""
         if not wanted:
             return "keys are compared only with --duplicate-keys"
-        return COLUMNS_ONCE if self.found and all(source.kind is Kind.PARQUET for source in self.found) else ""
+        return COLUMNS_ONCE if self.found and all(source.kind in TABLES for source in self.found) else ""
 
     # ---- report, exit
 

@@ -95,8 +95,9 @@ def show(
     problems: list[InputProblem] = []
     so_far, kept, before = ReadSoFar(), list[Found](), dict[str, int]()
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS
-    stream = numbered(scan.tasks(found, plan.plan, problems, set()), first_pass.lines_before)
-    for task, outcome in workers.run(run, plan, stream, jobs or scan.available_cores(), worth, threads=False):
+    threads = scan.fetches_apart(found)
+    stream = numbered(scan.tasks(found, plan.plan, problems, set(), shared=threads), first_pass.lines_before)
+    for task, outcome in workers.run(run, plan, stream, jobs or scan.available_cores(), worth, threads):
         if isinstance(outcome, InputProblem):
             raise outcome
         start = before.get(task.source.name, 0)

@@ -452,7 +452,7 @@ def test_rows_are_checked_as_lines_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", [[], ["--duplicate-keys"]])
 def test_duplicate_keys_are_not_said_to_be_looked_for_in_parquet(tmp_path: Path, option: list[str]) -> None:
     path = written(tmp_path / "a.parquet", RECORDS)
-    once = "Parquet has each column once, so --duplicate-keys does not apply to it"
+    once = "Parquet, CSV and TSV have each column once, so --duplicate-keys does not apply to them"
     alone = run("check", path, "-B", "1024", *option, "-f", "json")
     reason = once if option else "keys are compared only with --duplicate-keys"
     answer = json.loads(alone.stdout)

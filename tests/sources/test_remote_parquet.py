@@ -117,15 +117,15 @@ def test_the_command_gives_the_same_and_looks_at_the_first_rows_only(memory: Any
     data = written(table(8000))
     memory.pipe("/run/a.parquet", data)
     (tmp_path / "a.parquet").write_bytes(data)
-    for command in ("loss", "check", "fields", "sweep"):
+    for command in ("loss", "check", "fields", "sweep", "show"):
         asked.clear()
         options = ["-f", "json"] if command == "fields" else [*OPTIONS[:4]]
-        here, there = run(command, tmp_path / "a.parquet", *options), run(command, "memory://run/", *options)
+        here, there = run(command, tmp_path / "a.parquet", *options), run(command, "memory:///run/a.parquet", *options)
         name = str(tmp_path / "a.parquet").encode()
         assert there.returncode == here.returncode
         assert there.stdout == here.stdout.replace(name, b"memory:///run/a.parquet")
         assert there.stderr == here.stderr.replace(name, b"memory:///run/a.parquet")
-        assert fetched(asked) < len(data) / 3
+        assert command == "show" or fetched(asked) < len(data) / 3  # which has the texts of the row groups
 
 
 @pytest.mark.parametrize("held", [1 << 19, 1 << 20, 1 << 25])
