@@ -168,7 +168,7 @@ SHAPED = [
         0.5,
         5,
         {"prompts": 3, "records.rejected": 0},
-        "1 record read",
+        "5 records read",
     ),
     # an episode per line or per file; one task in step 2 of epoch 0, with 1, 1, and in step 9 of epoch 1, with 0, 0
     Case("rllm_episodes.jsonl", REWARDS, 0.0, 4, {"prompts": 2}, "2 prompts"),

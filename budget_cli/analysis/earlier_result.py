@@ -4,7 +4,7 @@ Reads no files. A result says some things twice, and where these disagree it was
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthOrigins, LengthSource
@@ -28,6 +28,7 @@ class EarlierResult(NamedTuple):
     tally: Tally
     lengths: LengthSource
     incomplete: list[str]
+    warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
 
 
 def from_result(result: Any) -> EarlierResult:
@@ -90,6 +91,7 @@ def from_result(result: Any) -> EarlierResult:
         Tally(read, used, rejected, blank, skipped, left_out=Counter(left_out)),
         LengthSource(lengths_from, LengthOrigins(**origins), tokenizer),
         incomplete,
+        look.at("warnings", "a list of texts", _are_texts, []),
     )
 
 

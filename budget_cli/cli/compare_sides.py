@@ -99,7 +99,8 @@ class Side:
     def shown(self) -> ShownSide:
         """Return what the result shows of this side."""
         rejections = [] if self.earlier is not None else self.session.rejections()
-        return ShownSide(self.name, self.tally, rejections, self.only_here, self.problems, self.lengths)
+        warnings = self.earlier.warnings if self.earlier is not None else self.session.warnings
+        return ShownSide(self.name, self.tally, rejections, self.only_here, self.problems, self.lengths, warnings)
 
     def result(self, coefficients: Coefficients, aggregate: Aggregate) -> EarlierResult:
         """Return the earlier result, or that of the dump, to be compared with an earlier result."""

@@ -53,7 +53,7 @@ def find(
     patterns = Patterns(tuple(reading.include or ()), tuple(reading.exclude or ()))
     found = sources.find(names or ["-"], patterns, left_out)
     for name, account in left_out.items() if not quiet else ():
-        console.say(f"{name}: not read: {account}")
+        console.say(f"{name}: {account}")
     for option, path in outputs.items():
         identity = None if path is None else sources.identity_of(path)
         if identity is not None and identity in {source.identity for source in found}:

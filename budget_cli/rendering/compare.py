@@ -41,6 +41,7 @@ class Side(NamedTuple):
     only_here: Sequence[Key]  # the first prompts that the other does not have
     incomplete: Sequence[str]
     lengths: LengthSource
+    warnings: Sequence[str] = ()  # why its numbers may not be the trainer's
 
 
 def screen(
@@ -198,6 +199,7 @@ def json(
             "only_here": list(side.only_here),
             "rejections": rejections_as_dicts(side.rejections),
             "incomplete": [utf8(problem) for problem in side.incomplete],
+            "warnings": [utf8(warning) for warning in side.warnings],
         }
     if rows is not None:
         result["by"] = []

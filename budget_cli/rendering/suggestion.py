@@ -51,6 +51,7 @@ def json(
     rejections: Sequence[Rejection],
     incomplete: Sequence[str],
     precision: int,
+    warnings: Sequence[str] = (),
 ) -> bytes:
     """Return one JSON object; the coefficients are not rounded."""
     exact = ("token_budget", "budget_penalty_coef")
@@ -65,6 +66,7 @@ def json(
         "left_out": dict(tally.left_out),
         "rejections": rejections_as_dicts(rejections),
         "incomplete": [utf8(problem) for problem in incomplete],
+        "warnings": [utf8(warning) for warning in warnings],
     }
     return json_document(result)
 
@@ -109,6 +111,7 @@ class SuggestionAnswer(NamedTuple):
     rejections: Sequence[Rejection]  # the first ones
     shown: Sequence[Rejection]  # those of them that a person sees: none where one reason stands for all
     precision: int
+    warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
 
     @property
     def status(self) -> str:
@@ -126,9 +129,8 @@ class SuggestionAnswer(NamedTuple):
 
     def json(self) -> bytes:
         """Return one JSON object."""
-        return json(
-            self.suggestions, self.share, self.status, self.tally, self.rejections, self.incomplete, self.precision
-        )
+        verdict = (self.status, self.tally, self.rejections, self.incomplete)
+        return json(self.suggestions, self.share, *verdict, self.precision, self.warnings)
 
     def jsonl(self) -> bytes:
         """Return one line per suggestion."""

@@ -269,6 +269,7 @@ def json(
     status: str,
     rejections: Sequence[Rejection],
     incomplete: Sequence[str],
+    warnings: Sequence[str],
     all_numbers: bool,
     precision: int,
     rows: "Rows | None" = None,
@@ -291,6 +292,7 @@ def json(
         "tokenizer": sweep.first.tokenizer,
         "rejections": rejections_as_dicts(rejections),
         "incomplete": [utf8(problem) for problem in incomplete],
+        "warnings": [utf8(warning) for warning in warnings],
     }
     if rows is not None:
         result["by"] = [
@@ -364,6 +366,7 @@ class SweepAnswer(NamedTuple):
     precision: int
     by: str | None = None  # a field or `file`, as the user wrote it
     rows: Rows | None = None  # one for each value of it
+    warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
 
     @property
     def status(self) -> str:
@@ -381,8 +384,8 @@ class SweepAnswer(NamedTuple):
 
     def json(self) -> bytes:
         """Return one JSON object."""
-        sweep, names, precision = self.sweep, self.all_numbers, self.precision
-        return json(sweep, self.overlong, self.status, self.rejections, self.incomplete, names, precision, self.rows)
+        verdict = (self.status, self.rejections, self.incomplete, self.warnings)
+        return json(self.sweep, self.overlong, *verdict, self.all_numbers, self.precision, self.rows)
 
     def jsonl(self) -> bytes:
         """Return one line per cell; with `--by`, per label and cell."""

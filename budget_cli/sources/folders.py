@@ -31,7 +31,6 @@ SIDE_FILES = {  # patterns of names, without what they are packed with, and what
     "*_reward_profiling.jsonl": "NeMo-Gym's statistics of rewards",
 }
 EVALUATION = {"eval", "evals", "evaluation", "val", "valid", "validation"}
-OF_EVALUATION = "evaluation, beside training"
 BESIDE = "of another kind than the dumps beside it"
 A_PART = re.compile(r"(?i)\.(jsonl|ndjson|parquet)[._-]?(\d+|part\W?\d+)$")
 OTHERWISE_PACKED = re.compile(r"(?i)\.(jsonl|ndjson|json|csv|tsv)\.(lz4|lzma|lzo|br|7z|rar|z|snappy|sz)$")
@@ -43,6 +42,7 @@ class Chosen(NamedTuple):
 
     dumps: list[str]  # in natural order
     left_out: dict[str, list[str]]  # by reason
+    evaluation: list[str] = []  # noqa: RUF012  # a tuple's default: dumps of an evaluation, beside others
 
 
 class Patterns(NamedTuple):
@@ -61,9 +61,9 @@ ALL = Patterns()
 def choose(names: Iterable[str], patterns: Patterns = ALL) -> Chosen:
     """Choose the dumps among the files of a folder.
 
-    Files are left out by their names: those that are hidden, backups, unfinished, or known to lie beside a dump, files
-    of an evaluation if others are not, and all that do not end as a dump does. JSON documents and tables are dumps only
-    where there are neither JSON lines nor Parquet. What the user includes is a dump, whatever its name.
+    Files are left out by their names: those that are hidden, backups, unfinished, or known to lie beside a dump, and
+    all that do not end as a dump does. JSON documents and tables are dumps only where there are neither JSON lines nor
+    Parquet. What the user includes is a dump, whatever its name.
 
     Raises:
         UsageProblem: there are dumps of two kinds, one dump twice, what may be a part of a dump, or what cannot be
@@ -88,7 +88,6 @@ def choose(names: Iterable[str], patterns: Patterns = ALL) -> Chosen:
             dumps.append(name) if reason is None else leave_out(name, reason)
     if patterns.include:
         return Chosen(dumps, left_out)
-    dumps, evaluation = _without_evaluation(dumps)
     kinds = {
         kind: [name for name in dumps if _bare(name).endswith(kind)] for kind in (LINES, COLUMNS, DOCUMENTS, TABLES)
     }
@@ -99,10 +98,8 @@ def choose(names: Iterable[str], patterns: Patterns = ALL) -> Chosen:
     elif kinds[DOCUMENTS] or kinds[TABLES]:
         dumps = kinds[main]
         left_out[BESIDE] = [*kinds[DOCUMENTS], *kinds[TABLES]]
-    if evaluation:
-        left_out[OF_EVALUATION] = evaluation
     _require_once(dumps)
-    return Chosen(dumps, left_out)
+    return Chosen(dumps, left_out, _evaluation(dumps))
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
@@ -146,11 +143,14 @@ def _bare(name: str) -> str:
     return next((lower.removesuffix(ending) for ending in PACKED if lower.endswith(ending)), lower)
 
 
-def _without_evaluation(dumps: list[str]) -> tuple[list[str], list[str]]:
-    """Take the files of an evaluation apart from the others, if there are others."""
-    evaluation = [name for name in dumps if EVALUATION & {*re.split(r"[/_.\- ]", name.lower())}]
-    training = [name for name in dumps if name not in set(evaluation)]
-    return (training, evaluation) if training else (dumps, [])
+def _evaluation(dumps: list[str]) -> list[str]:
+    """Return the dumps of an evaluation, if there are others beside them."""
+    found = [name for name in dumps if _words(name) & EVALUATION]
+    return found if len(found) < len(dumps) else []
+
+
+def _words(name: str) -> set[str]:
+    return {*re.split(r"[/_.\- ]", name.lower())}
 
 
 def _require_one_kind(kinds: Sequence[list[str]]) -> None:
@@ -218,19 +218,31 @@ def names_in(folder: str) -> list[str]:
     return found
 
 
-def account(left_out: dict[str, list[str]]) -> str:
-    """Write what is left out in one line: `y.jsonl~ (a backup or unfinished), 12 files (other endings: .pt, .yaml)`."""
+def account(chosen: Chosen) -> str:
+    """Write in one line what is left out, as in `y.jsonl~ (a backup or unfinished), 12 files (other endings: .pt)`.
+
+    Evaluations that are read beside training are named, too, since no trainer counts both.
+    """
     said = []
-    for reason, names in sorted(left_out.items(), key=lambda each: each[0] == OTHER):
+    for reason, names in sorted(chosen.left_out.items(), key=lambda each: each[0] == OTHER):
         if reason == OTHER:
             endings = sorted({os.path.splitext(name)[1] or os.path.basename(name) for name in names})
             shown = ", ".join(endings[:5]) + (", …" if len(endings) > 5 else "")
             said.append(f"{len(names):,} file{'' if len(names) == 1 else 's'} ({OTHER}: {shown})")
-            continue
-        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-        how = "; give it by name to read it" if reason in (OF_EVALUATION, BESIDE) else ""
-        said.append(f"{', '.join(names[:SHOWN])}{more} ({reason}{how})")
-    return ", ".join(said)
+        else:
+            how = "; give it by name to read it" if reason == BESIDE else ""
+            said.append(f"{_first(names)} ({reason}{how})")
+    line = f"not read: {', '.join(said)}" if said else ""
+    if chosen.evaluation:
+        word = sorted(_words(chosen.evaluation[0]) & EVALUATION)[0]
+        beside = f"read with the rest: {_first(chosen.evaluation)} (an evaluation? --exclude '*{word}*' leaves it out)"
+        line = f"{line}; {beside}" if line else beside
+    return line
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def natural_order(name: str) -> list[tuple[int, int | str]]:

@@ -255,10 +255,10 @@ def _under(name: str, patterns: Patterns, left_out: dict[str, str]) -> list[Sour
         chosen = folders.choose(folders.names_in(name), patterns)
     except UsageProblem as problem:
         raise UsageProblem(f"{name}: {problem}") from None
-    account = folders.account(chosen.left_out)
+    account = folders.account(chosen)
     if not chosen.dumps:
         what = f"no dump in this folder: expected files that end in {folders.KNOWN}"
-        raise InputProblem(name, f"{what}; not read: {account}" if account else what)
+        raise InputProblem(name, f"{what}; {account}" if account else what)
     if account:
         left_out[name] = account
     return [_file_in(name, str(Path(name) / each)) for each in chosen.dumps]

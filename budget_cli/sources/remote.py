@@ -134,10 +134,10 @@ def _chosen(
         chosen = folders.choose(names, patterns)
     except UsageProblem as problem:
         raise UsageProblem(f"{name}: {problem}") from None
-    account = folders.account(chosen.left_out)
+    account = folders.account(chosen)
     if not chosen.dumps:
         what = f"no dump under this: expected names that end in {folders.KNOWN}"
-        raise InputProblem(name, f"{what}; not read: {account}" if account else what)
+        raise InputProblem(name, f"{what}; {account}" if account else what)
     if account and left_out is not None:
         left_out[name] = account
     return [names[each] for each in chosen.dumps]

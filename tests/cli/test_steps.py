@@ -187,3 +187,29 @@ def test_an_id_that_comes_back_at_another_epoch_is_a_warning(loss_json: LossJson
     assert (found["loss"], found["warnings"]) == (0.0, [])
     write(**{key: 3})
     assert loss_json(path, *FREE)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("sweep", "-B", "9"), ("sweep", "--suggest"), ("loss", *FREE)],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_every_result_says_why_its_numbers_may_not_be_the_trainers(
+    budget_cli: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"prompt_id": f"p{i % 4 // 2}", "reward": i % 2, "epoch": i // 4, **RECORD} for i in range(8)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (warning,) = json.loads(budget_cli(command[0], path, *command[1:], "-f", "json").stdout)["warnings"]
+    assert "at another epoch" in warning
+
+
+def test_each_side_of_a_comparison_has_its_warnings_also_as_a_result(budget_cli: Run, tmp_path: Path) -> None:
+    one, other, result = (tmp_path / name for name in ("1.jsonl", "2.jsonl", "2.json"))
+    for path, epochs in ((one, 1), (other, 2)):
+        rows = [{"prompt_id": f"p{i % 4 // 2}", "reward": i % 2, "epoch": i // 4, **RECORD} for i in range(4 * epochs)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert budget_cli("loss", other, "-B", "9", "-f", "json", "-o", result).returncode == 0
+    for new in (other, result):
+        answer = json.loads(budget_cli("compare", one, new, "-B", "9", "-f", "json").stdout)
+        assert (answer["base"]["warnings"], len(answer["new"]["warnings"])) == ([], 1)

@@ -39,15 +39,12 @@ LEFT_OUT = [
     ("a_failures.jsonl", "NeMo-Gym's failures, which have no reward"),
     ("config.json", "of another kind than the dumps beside it"),
     ("scores.csv", "of another kind than the dumps beside it"),
-    ("eval/a.jsonl", "evaluation, beside training"),
-    ("val_data_step1.jsonl", "evaluation, beside training"),
-    ("eval-rollout/7.jsonl", "evaluation, beside training"),
 ]
 
 
 @pytest.mark.parametrize(("name", "reason"), LEFT_OUT)
 def test_what_is_no_dump_of_the_training_is_left_out_with_its_reason(name: str, reason: str) -> None:
-    assert choose([name, "b.jsonl"]) == (["b.jsonl"], {reason: [name]})
+    assert choose([name, "b.jsonl"]) == (["b.jsonl"], {reason: [name]}, [])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +62,7 @@ def test_names_are_in_natural_order_over_folders() -> None:
 
 @pytest.mark.parametrize("names", [["a.json", "x/b.json"], ["a.csv", "b.tsv.gz"], ["eval/a.jsonl", "val/b.jsonl"]])
 def test_documents_tables_and_evaluations_are_dumps_where_there_is_nothing_else(names: list[str]) -> None:
-    assert choose(names) == (names, {})
+    assert choose(names) == (names, {}, [])
 
 
 @pytest.mark.parametrize(
@@ -127,12 +124,21 @@ def test_the_account_of_what_is_left_out_is_one_line() -> None:
     left_out = choose(
         ["a.jsonl", *(f"{i}.pt" for i in range(1200)), "README", ".h", "1.jsonl~", "2.jsonl~", "3.jsonl~"]
     )
-    assert folders.account(left_out.left_out) == (
-        "1.jsonl~, 2.jsonl~ and 1 more (a backup or unfinished), .h (hidden), 1,201 files (other endings: .pt, README)"
+    assert folders.account(left_out) == (
+        "not read: 1.jsonl~, 2.jsonl~ and 1 more (a backup or unfinished), .h (hidden), 1,201 files (other"
+        " endings: .pt, README)"
     )
-    assert folders.account(choose(["a.jsonl", "eval/b.jsonl"]).left_out) == (
-        "eval/b.jsonl (evaluation, beside training; give it by name to read it)"
-    )
+
+
+@pytest.mark.parametrize(
+    "name", ["eval/b.jsonl", "x/eval-rollout/7.jsonl", "eval_b.jsonl", "global_step_3_eval/m.jsonl"]
+)
+def test_an_evaluation_that_is_read_beside_training_is_named(name: str) -> None:
+    chosen = choose(["a.jsonl", name])
+    assert (set(chosen.dumps), chosen.evaluation) == ({"a.jsonl", name}, [name])
+    assert folders.account(chosen) == f"read with the rest: {name} (an evaluation? --exclude '*eval*' leaves it out)"
+    assert choose(["a.jsonl", name], Patterns((), ["*eval*"])).dumps == ["a.jsonl"]
+    assert folders.account(choose(["evaluated.jsonl", "a.jsonl"])) == ""
 
 
 # ---- folders of this machine
@@ -151,7 +157,7 @@ def test_a_folder_is_read_to_its_bottom(run: Path) -> None:
     left_out: dict[str, str] = {}
     found = local.find(["run"], left_out=left_out)
     assert [source.name for source in found] == ["run/2.jsonl", "run/step_1/1.jsonl", "run/step_1/deep/er/3.jsonl"]
-    assert left_out == {"run": ".git/ (hidden)"}
+    assert left_out == {"run": "not read: .git/ (hidden)"}
 
 
 def test_a_link_to_a_folder_is_followed_once(run: Path, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def command(
             sweep.by,
             rows,
         )
+    answer = answer._replace(warnings=session.warnings)
     on_screen = format is SweepFormat.TABLE
     result = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
     output.write(result, screen.output)
