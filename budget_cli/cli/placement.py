@@ -289,8 +289,8 @@ class Placement:
         preset = self.preset(inner, mapped)
         self._applied = presets.CANONICAL if preset is None else preset.name
         if preset is None:
-            self._warn_of_lengths(start, mapped, where, quiet)
-            samples = detection.samples(start.values, mapped)
+            self._warn_of_lengths(inner, mapped, where, quiet)
+            samples = detection.samples(inner.values, mapped)
             fields = self._with_steps(samples, mapped)
             self._doubt(samples, fields, where, quiet)
             return fields
@@ -301,19 +301,19 @@ class Placement:
         fields = self.within(start, inner, fields)
         rollouts = "rollout_id" in dict(preset.extras)  # other writers mean a step by this name
         fields = self._without(fields, set(LOOKED_AT) - set(self.fields.extras))
-        fields = self._with_steps(detection.samples(start.values, fields), fields, rollouts)
+        fields = self._with_steps(detection.samples(inner.values, fields), fields, rollouts)
         if fields.id_file_prefix is not None and not in_full:
             fields = replace(fields, id_file_prefix=_common_folder(records) if len(records) > 1 else None)
         if not quiet:
             console.say(f"{where}: reading as {preset.name}: {preset.summary(fields)}")
-        fields = replace(fields, known=fields.known | detection.canonical_present(start, fields))
+        fields = replace(fields, known=fields.known | detection.canonical_present(inner, fields))
         if fields.unmapped:
             has_text = "response_text" in fields.known | {name for name, _ in preset.extras}
             raise UsageProblem(
                 _missing_fields_message(preset.name, fields, detection.reward_functions(inner, preset), has_text)
             )
-        self._warn_of_lengths(start, fields, where, quiet)
-        self._doubt(detection.samples(start.values, fields), fields, where, quiet)
+        self._warn_of_lengths(inner, fields, where, quiet)
+        self._doubt(detection.samples(inner.values, fields), fields, where, quiet)
         return fields
 
     def _all_doubts(self, samples: Sequence[dict[str, Any]], fields: Fields) -> list[Doubt]:

@@ -33,6 +33,10 @@ ROWS = (Kind.PARQUET, Kind.CSV, Kind.TSV)
 LONGEST_BYTES = 1 << 26  # of a first line or a document: the parallel arrays of a whole step are one line
 
 
+class Taken(list[Any]):
+    """Records that were taken out of the values that hold them."""
+
+
 class Sniffed(NamedTuple):
     """The first values of a dump: those of its lines or rows, or one document over many lines."""
 
@@ -54,9 +58,12 @@ class Sniffed(NamedTuple):
             Invalid: the first value is of another shape.
         """
         fields = Fields(records=place, document=self.may_be_document)
-        split_records(self.values[0], fields)
-        found = [record for value in self.values for record in records_of(value, fields) or ()]
-        return self._replace(values=found[:RECORDS], records=place)
+        found = Taken(split_records(self.values[0], fields)[:RECORDS])
+        for value in self.values[1:]:
+            if len(found) >= RECORDS:
+                break
+            found += records_of(value, fields) or ()
+        return self._replace(values=Taken(found[:RECORDS]), records=place)
 
 
 def sniff(found: Sequence[Source], longest: int = LONGEST_BYTES) -> Sniffed:
@@ -231,9 +238,9 @@ def reward_functions(begun: Sniffed, preset: Preset | None) -> list[str]:
 
 
 def samples(values: Sequence[Any], fields: Fields) -> list[dict[str, Any]]:
-    """Return the records that are objects, from the values of some lines, or from the rows of a table."""
-    if fields.records == TABLE:
-        fields = replace(fields, records="")
+    """Return the records that are objects, from the values of some lines, or from what was taken out of them."""
+    if fields.records == TABLE or isinstance(values, Taken):
+        fields = replace(fields, records="", document=False)
     found = [sample for value in values for sample in records_of(value, fields) or ()]
     return [sample for sample in found if isinstance(sample, dict)]
 

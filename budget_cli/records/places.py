@@ -75,7 +75,7 @@ def find(
         return start, start
     if named is None and any(fit.fits for fit in presets.rank(start.values, presets_for(start, known))):
         return start, start
-    found = candidates(first, start.may_be_document)
+    found = candidates(first)
     fitting = [one for one in found if _fits(one, given, known, named)]
     if len(fitting) > 1:
         places = [one.place for one in fitting]

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from budget_cli.schema import containers
 from budget_cli.schema.containers import Container, Through, Way
-from budget_cli.schema.fields import Fields
-from budget_cli.schema.lookup import split_records
 
 ELEMENTS, MEMBERS = Way(Through.ELEMENTS), Way(Through.MEMBERS)
 DEEPEST, MOST_KEYS = 5, 256  # ways to a list of records, and keys of an object that are looked into
@@ -23,7 +21,7 @@ class Candidate(NamedTuple):
     total: int
 
 
-def candidates(value: Any, document: bool = True) -> list[Candidate]:
+def candidates(value: Any) -> list[Candidate]:
     """Find the places in a value where lists of objects are: `results[]`, `eval.*[]`, `[][]`.
 
     An object of nothing but lists is one such place, `*[]`, as is one of nothing but objects of the same keys, `*`.
@@ -32,9 +30,10 @@ def candidates(value: Any, document: bool = True) -> list[Candidate]:
     found = []
     for ways in _places(value, ()):
         place = containers.written(ways)
-        objects = _objects(split_records(value, Fields(records=place, document=document)))
-        own = _objects([one.value for one in containers.find(value, ways)])
-        found.append(Candidate(place, objects[:EXAMINED], own[:EXAMINED], len(objects)))
+        inside = [one for one in containers.find(value, ways) if isinstance(one.value, dict)]
+        first = inside[:EXAMINED]
+        records = containers.records_of(first, ways)
+        found.append(Candidate(place, records, [one.value for one in first], len(inside)))
     return found
 
 
