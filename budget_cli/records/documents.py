@@ -8,21 +8,24 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import orjson
 
+from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.ids import Ids
 from budget_cli.records.columns import Decoded, RejectionLimit
 from budget_cli.records.record import is_unscored
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.schema.containers import Found, Steps, place_of
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import KINDS, Fields, names_for
 from budget_cli.schema.json_values import Invalid
-from budget_cli.schema.lookup import TABLE, NotASample, located_records, rows_of_table
+from budget_cli.schema.lookup import TABLE, NotASample, located_records, root_keys, rows_of_table
 from budget_cli.schema.parsing import place_text
 from budget_cli.schema.paths import Expression
+from budget_cli.sources.blocks import Block
 
 LONGEST_EXPLAINED = 1 << 24  # bytes before what is wrong, in which its path is looked for
 TOKEN = rb'"(?:[^"\\]++|\\.)*+"|[][{},:]'
@@ -59,6 +62,10 @@ def decode(data: bytes, source: str, fields: Fields, keep: RejectionLimit) -> De
             return ".".join(filter(None, (place_of(found[number - 1][0].steps), inside)))
 
         each = replace(fields, records="", document=False, skip_unscored=False)
+        at_once = None if has_nan else _decoded_at_once([record for _, record in found], fields, each, keep)
+        if at_once is not None:
+            at_once.paths = _first_of_lists([one.steps for one, _ in found])
+            return at_once
         reader, lines = ReferenceReader(each, 0, keep, path_of), len(found)
         for number, (one, record) in enumerate(found, start=1):
             holds_nan = has_nan and not fields.ignore_unneeded and _holds_nan(one.value)
@@ -67,6 +74,42 @@ def decode(data: bytes, source: str, fields: Fields, keep: RejectionLimit) -> De
     reader.tally.length_origins = read.length_origins(fields.tokenizer)
     paths = _first_of_lists([one.steps for one, _ in found])
     return Decoded(read, reader.tally, lines, reader.rejections, reader.left_out, reader.left_out_by, paths)
+
+
+def _decoded_at_once(records: list[Any], fields: Fields, each: Fields, keep: RejectionLimit) -> Decoded | None:
+    """Read records by the compiled reader, as lines of JSON with the keys that are read; None if one is rejected.
+
+    The reasons, and what the compiled reader cannot take, are left to the reader that goes record by record.
+
+    Args:
+        records: in their order.
+        fields: the places of fields, and of the records.
+        each: the places of fields in a record.
+        keep: which rejections are kept in full.
+    """
+    keys = _keys_to_read(fields)
+    if not native.AVAILABLE or keys is None or not all(isinstance(record, dict) for record in records):
+        return None
+    from budget_cli.records import compiled
+
+    try:
+        lines = [orjson.dumps({key: record[key] for key in keys if key in record}) for record in records]
+    except orjson.JSONEncodeError:  # nested more deeply than it writes
+        return None
+    data = b"\n".join((*lines, b""))
+    read = compiled.decode(Block("", data, 0, len(data), first=False), each, len(data), keep)
+    return None if read is None or read.tally.rejected or read.lines != len(records) else read
+
+
+def _keys_to_read(fields: Fields) -> list[str] | None:
+    """Return the keys of a record in which fields are; None if it is not known, or one holds the records themselves."""
+    if fields.leave_out or fields.group in ("line", "file"):
+        return None
+    read = (*KINDS, *fields.extras, *(["response_text"] if fields.tokenizer is not None else []))
+    roots = [list(root_keys(fields.paths[name])) for field in read for name in names_for(field)]
+    keys = list(dict.fromkeys(chain.from_iterable(roots)))
+    around = {way.key for way in fields.container or () if way.key}
+    return None if not all(roots) or around & set(keys) else keys
 
 
 def _first_of_lists(steps: Sequence[Steps]) -> list[tuple[int, str]]:

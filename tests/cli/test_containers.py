@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from command import LossJson, Run
 
-from budget_cli.records import detection
+from budget_cli.records import detection, documents
 
 REWARDS = ("--kl-coef", "0", "--beta", "0")
 P = [{"prompt_id": "p", "reward": 1.0}, {"prompt_id": "p", "reward": 0.0}]  # (1 − ½)² = ¼ each
@@ -100,6 +100,27 @@ def test_annotate_keeps_the_document_and_adds_the_terms(budget_cli: Run, tmp_pat
     whole = json.loads(done.stdout)
     assert terms(whole) == [0.5, -0.5, 0, 0]
     assert whole == CONTAINERS[name]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_the_compiled_reader_gives_what_the_one_record_by_record_gives(
+    loss_json: LossJson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = written(tmp_path / "a.json", CONTAINERS[name])
+    options = (*REWARDS, "--per-prompt", "--precision", "17")
+    answer = loss_json(path, *options)
+    monkeypatch.setattr(documents, "_decoded_at_once", lambda *_: None)
+    assert loss_json(path, *options) == answer
+
+
+@pytest.mark.parametrize("name", ["oat.json", "rllm.json", "inspect-ai.json"])
+def test_checks_of_a_document_do_not_depend_on_the_reader(
+    budget_cli: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    command = ("check", Path(__file__).parents[1] / "dumps" / name, "--text", "-f", "json")
+    found = budget_cli(*command)
+    monkeypatch.setattr(documents, "_decoded_at_once", lambda *_: None)
+    assert budget_cli(*command).stdout == found.stdout != b""
 
 
 # ---- what a record sees of what is around it
