@@ -40,7 +40,7 @@ from budget_cli.records.first_lengths import FirstLengths
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import scan
 from budget_cli.scanning.parts import without_step
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.state import LINES_PER_SOURCE, Scan
 from budget_cli.schema.fields import Fields, as_expression
 from budget_cli.schema.proposals import as_field, by_prompt_text
@@ -182,21 +182,21 @@ class Session:
             self._reading.max_line_bytes,
             LISTED if self._output.verbose and spec.verbose_keeps_all else spec.keep,
         )
-        plan = Plan(
+        plan = scan_plan(
             self.fields,
             Layout(budgets),
             limits,
-            spec.by,
-            spec.sample,
+            by=spec.by,
+            sample=spec.sample,
             observe=observe,
             observe_labels=bool(spec.by) and spec.observe_labels,
-            look_for_duplicate_keys=spec.duplicate_keys,
-            keep_responses=spec.keep_responses,
-            named=tuple(name for name in self.fields.extras if name in self.placement.named_extras),
-            keep_sources_apart=spec.sources_apart,
-            sample_rewards=bool(spec.if_penalised),
+            responses=spec.keep_responses,
+            sources_apart=spec.sources_apart,
+            reward_sample=bool(spec.if_penalised),
         )
         on_cluster = isinstance(self._reading, ReadingOptions) and self._reading.engine is Engine.RAY
+        named = tuple(name for name in self.fields.extras if name in self.placement.named_extras)
+        plan = plan._replace(look_for_duplicate_keys=spec.duplicate_keys, named=named)
         with progress_over(self.found, self._output.quiet) as update:
             if on_cluster:
                 from budget_cli.scanning import ray  # an extra

@@ -21,7 +21,7 @@ from budget_cli.ids import Key
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
 from budget_cli.records.jsonl import Limits
 from budget_cli.records.record import extra_value
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.show import Found, ShowPlan, Wanted, sample_of
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import EXTRA_PLURALS, Fields
@@ -82,7 +82,7 @@ def plan_of(session: Session, scan: Scan, at: Coefficients, wanted: Wanted) -> S
     budgets = () if at.token_budget is None else (at.token_budget,)
     extras = tuple(name for name in session.fields.extras if name in ("step", "rollout_id", "turn"))
     fields = replace(session.fields, extras=extras, compares_tokens=False)
-    plan = Plan(fields, Layout(budgets), Limits(session.max_line_bytes, ALL_REJECTIONS))
+    plan = scan_plan(fields, Layout(budgets), Limits(session.max_line_bytes, ALL_REJECTIONS))
     return ShowPlan(plan, scan.groups, scan.responses, at.budget_penalty_coef, at.kl_coef, wanted)
 
 

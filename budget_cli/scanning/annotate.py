@@ -244,7 +244,7 @@ def _terms(
         make_prompts_of_lines(columns, plan.fields.group_size, source.name)
         columns.line = own
     # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
-    groups = groups_from(columns, plan.layout) if plan.fields.group == "line" else terms.groups
+    groups = groups_from(columns, plan.keep.layout) if plan.fields.group == "line" else terms.groups
     places = groups.rows(columns.keys)
     if np.any(places < 0):
         raise InputProblem(source.name, CHANGED)

@@ -121,8 +121,8 @@ class _Parquet:
         from budget_cli.records import parquet
 
         assert isinstance(task.unit, parquet.RowGroup)
-        whole = Part(Groups(plan.layout, plan.sample), Tally(), task.unit.rows, [], task.unit.bytes, {}, {})
-        whole.observations = observations = plan.empty_observations()
+        whole = Part(Groups(plan.keep.layout, plan.keep.sample), Tally(), task.unit.rows, [], task.unit.bytes, {}, {})
+        whole.observations = observations = plan.keep.empty_observations()
         rollouts = Rollouts(plan.fields.has_rollouts)
         for decoded in parquet.decode(task.source, task.unit, plan.fields, plan.limits.keep):
             part = part_from(under_prompts(decoded, task.source, plan), task.source, 0, plan)
@@ -134,7 +134,7 @@ class _Parquet:
             rows = whole.groups.merge(part.groups)
             if observations is not None and part.observations is not None:
                 observations.merge(part.observations, rows, 0)  # rows are numbered from the row group's first already
-            merge_labels((whole.by, whole.observed), (part.by, part.observed), plan)  # rows are numbered as above
+            merge_labels((whole.by, whole.observed), (part.by, part.observed), plan.keep)  # rows are numbered as above
             for label, tally in part.tallies.items():
                 whole.tallies.setdefault(label, Tally()).merge(tally)
             whole.tally.merge(part.tally)
@@ -155,7 +155,7 @@ class _Summary:
         from budget_cli.scanning import summary  # 2 ms, and few dumps have one
 
         most = plan.limits.max_line_bytes
-        return summary.read(task.source, plan.layout, plan.observe, plan.sample_rewards, most)
+        return summary.read(task.source, plan.keep.layout, plan.keep.observe, plan.keep.reward_sample, most)
 
 
 JSON_LINES, DOCUMENT, DELIMITED = _JsonLines(), _Document(), _Delimited()

@@ -27,7 +27,7 @@ from budget_cli.records.columns import (
     compact_keys,
 )
 from budget_cli.records.record import part_of_id
-from budget_cli.scanning.plan import Part, Plan
+from budget_cli.scanning.plan import Keep, Part, Plan
 from budget_cli.scanning.rollouts import is_numbered, one_row_per_rollout, rows_of
 from budget_cli.schema.fields import UNFILLED, UNFILLED_OF
 from budget_cli.sources.local import Source
@@ -46,22 +46,22 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     Where several rows may be one response, or the prompt depends on where in the source a line is, the rows themselves
     are the part: only the fold knows the rest.
     """
-    columns, tally = decoded.columns, decoded.tally
+    columns, tally, keep = decoded.columns, decoded.tally, plan.keep
     if plan.fields.has_rollouts or plan.fields.group_size:
-        groups = Groups(plan.layout, plan.sample)
-        part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, plan.empty_observations())
+        groups = Groups(keep.layout, keep.sample)
+        part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, keep.empty_observations())
         part.rows = columns
         if plan.fields.has_rollouts and not is_numbered(columns).any():  # the fold looks for copies of numbered rows
             part.rows = one_row_per_rollout(columns)
         tally.length_origins.clear()  # counted by response
-        if plan.by == "file":  # the rows are counted once they are responses
-            part.by[source.name] = Groups(plan.layout)
+        if keep.by == "file":  # the rows are counted once they are responses
+            part.by[source.name] = Groups(keep.layout)
             part.tallies[source.name] = replace(tally, read=tally.read - tally.used, used=0)
     else:
-        taken = take(columns, source.name, plan, tally)
+        taken = take(columns, source.name, keep, tally)
         part = Part(taken.groups, tally, decoded.lines, decoded.rejections, size, taken.by, taken.tallies)
         part.observations, part.observed = taken.observations, taken.observed
-        if plan.sample_rewards:
+        if keep.reward_sample:
             part.reward_sample = sample_rewards(columns)
     part.left_out, part.paths = decoded.left_out, decoded.paths
     if decoded.left_out_by:
@@ -96,50 +96,50 @@ class Taken(NamedTuple):
     observed: "dict[Label, Observations]"
 
 
-def take(columns: ResponseColumns, source: str, plan: Plan, tally: Tally | None = None) -> Taken:
+def take(columns: ResponseColumns, source: str, keep: Keep, tally: Tally | None = None) -> Taken:
     """Take the groups, the records and the observations of these responses, together and by label.
 
     Args:
         columns: the responses.
         source: the name of their source.
-        plan: of the scan.
+        keep: what to keep of them.
         tally: the records that hold them; None: one per row.
     """
-    groups, observations = groups_from(columns, plan.layout, plan.sample), _observations(columns, plan)
-    if plan.by == "file":
-        origins = columns.length_origins(plan.fields.tokenizer)
+    groups, observations = groups_from(columns, keep.layout, keep.sample), _observations(columns, keep)
+    if keep.by == "file":
+        origins = columns.length_origins(keep.tokenizer)
         of_rows = Tally(groups.row_count, groups.row_count, length_origins=origins)
         taken = Taken(groups, observations, {source: groups}, {source: tally or of_rows}, {})
-        if observations is not None and plan.observe_labels:
+        if observations is not None and keep.observe_labels:
             taken.observed[source] = observations
         return taken
     taken = Taken(groups, observations, {}, {}, {})
-    if plan.by:
-        _take_by_label(columns, plan, tally, taken)
+    if keep.by:
+        _take_by_label(columns, keep, tally, taken)
     return taken
 
 
-def _observations(columns: ResponseColumns, plan: Plan) -> "Observations | None":
-    if plan.observe is None:
+def _observations(columns: ResponseColumns, keep: Keep) -> "Observations | None":
+    if keep.observe is None:
         return None
     from budget_cli.evidence.observations import Observations  # which only the checks need
 
-    return Observations.from_responses(plan.observe, _responses(columns))
+    return Observations.from_responses(keep.observe, _responses(columns))
 
 
 def merge_labels(
     into: "tuple[dict[Label, Groups], dict[Label, Observations]]",
     later: "tuple[Mapping[Label, Groups], Mapping[Label, Observations]]",
-    plan: Plan,
+    keep: Keep,
     offset: int = 0,
 ) -> None:
     """Merge the groups and the observations by label of a later part, whose places begin at `offset`."""
     by, observed = into
     for label, groups in later[0].items():
-        rows = by.setdefault(label, Groups(plan.layout)).merge(groups)
+        rows = by.setdefault(label, Groups(keep.layout)).merge(groups)
         if label in later[1]:
             if label not in observed:
-                empty = plan.empty_observations()
+                empty = keep.empty_observations()
                 assert empty is not None
                 observed[label] = empty
             observed[label].merge(later[1][label], rows, offset)
@@ -165,9 +165,9 @@ def require_few_labels(number: int, labels: Iterable[Label]) -> None:
         raise UsageProblem(f"--by: more than {MOST_LABELS:,} different values ({some}, …): {few}")
 
 
-def _take_by_label(columns: ResponseColumns, plan: Plan, tally: Tally | None, taken: Taken) -> None:
+def _take_by_label(columns: ResponseColumns, keep: Keep, tally: Tally | None, taken: Taken) -> None:
     """Split the responses and the record counts by label."""
-    labels = columns.extras[plan.by]
+    labels = columns.extras[keep.by]
     assert isinstance(labels, LabelColumn)
     order = np.argsort(labels.codes, kind="stable")  # one pass over the rows, however many labels there are
     codes, begins = np.unique(labels.codes[order], return_index=True)
@@ -175,10 +175,10 @@ def _take_by_label(columns: ResponseColumns, plan: Plan, tally: Tally | None, ta
     for code, rows in zip(codes.tolist(), np.split(order, begins)[1:], strict=True):
         of_label = compact_keys(columns.select(rows))
         label = labels.values[code] if code >= 0 else None
-        taken.by[label] = groups_from(of_label, plan.layout, plan.sample)
+        taken.by[label] = groups_from(of_label, keep.layout, keep.sample)
         lines = taken.by[label].row_count if tally is None else np.unique(of_label.line).size
-        taken.tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(plan.fields.tokenizer))
-        observations = _observations(of_label, plan) if plan.observe_labels else None
+        taken.tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(keep.tokenizer))
+        observations = _observations(of_label, keep) if keep.observe_labels else None
         if observations is not None:
             taken.observed[label] = observations
 
@@ -191,7 +191,7 @@ def _add_left_out(part: Part, decoded: Decoded, plan: Plan) -> None:
         (labels.values[code] if code >= 0 else None, at) for code, at in zip(labels.codes.tolist(), lines, strict=True)
     }
     for label, line, reason in decoded.left_out_by:
-        part.by.setdefault(label, Groups(plan.layout))
+        part.by.setdefault(label, Groups(plan.keep.layout))
         tally = part.tallies.setdefault(label, Tally())
         tally.left_out[reason] += 1
         tally.read += (label, line) not in held

@@ -1,14 +1,14 @@
-"""What a scan is to do (Plan), its unit of work (Task), and the result of one (Part). Data only."""
+"""What a scan is to do (Plan, of which the fold knows Keep), its unit of work (Task), and the result of one (Part)."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
-from budget_cli.records.columns import Label, LeftOut, Rejection, ResponseColumns, Tally
+from budget_cli.records.columns import Label, LeftOut, Rejection, RejectionLimit, ResponseColumns, Tally
 from budget_cli.records.jsonl import Limits
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import Fields, TokenCounter
 from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import Source
 
@@ -19,29 +19,57 @@ if TYPE_CHECKING:
     from budget_cli.records.parquet import RowGroup
 
 
-class Plan(NamedTuple):
-    """What to read from every record and what to keep of it; the same in every worker."""
+class Keep(NamedTuple):
+    """What to keep of the responses, wherever in a record their fields were; the fold knows no more than this."""
 
-    fields: Fields
     layout: Layout
-    limits: Limits
+    rejections: RejectionLimit
     by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
     sample: int = 0  # responses to keep in a sample of prompts
     observe: "ObservationSpec | None" = None  # what to observe in single responses; None: nothing
     observe_labels: bool = False  # True to observe the responses of each label of `by` apart, too
-    look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
-    keep_responses: bool = False  # True to keep the responses that several rows make up, for what needs them again
-    named: tuple[str, ...] = ()  # extras of which to note whether any response has them
-    sample_rewards: bool = False  # True to keep rewards and lengths of some responses of each block
-    keep_sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
+    responses: bool = False  # True to keep the responses that several rows make up, for what needs them again
+    reward_sample: bool = False  # True to keep rewards and lengths of some responses of each block
+    sources_apart: bool = False  # True to keep the sources side by side, for a summary, instead of adding them up
+    lines_are_prompts: bool = False  # True if each line is one
+    group_size: int = 0  # lines of a prompt; 0: not so
+    has_rollouts: bool = False  # True if several rows may be one response
+    tokenizer: TokenCounter | None = None  # that counts lengths
 
     def empty_observations(self) -> "Observations | None":
-        """Observations of no response; None if the plan observes nothing."""
+        """Observations of no response; None if nothing is observed."""
         if self.observe is None:
             return None
         from budget_cli.evidence.observations import Observations  # which only the checks need
 
         return Observations(self.observe.per_prompt)
+
+
+class Plan(NamedTuple):
+    """What to read from every record and what to keep of it; the same in every worker."""
+
+    fields: Fields
+    limits: Limits
+    keep: Keep
+    look_for_duplicate_keys: bool = False  # True to look for keys that occur twice in an object
+    named: tuple[str, ...] = ()  # extras of which to note whether any response has them
+
+    def keeping(self, **changes: Any) -> "Plan":
+        """Return this plan with other values of these fields of `keep`."""
+        return self._replace(keep=self.keep._replace(**changes))
+
+
+def scan_plan(fields: Fields, layout: Layout, limits: Limits, **keep: Any) -> Plan:
+    """Plan a scan of these fields; `keep` has the fields of `Keep` that do not follow from them."""
+    follows = Keep(
+        layout,
+        limits.keep,
+        lines_are_prompts=fields.group == "line",
+        group_size=fields.group_size,
+        has_rollouts=fields.has_rollouts,
+        tokenizer=fields.tokenizer,
+    )
+    return Plan(fields, limits, follows._replace(**keep))
 
 
 Unit: TypeAlias = (

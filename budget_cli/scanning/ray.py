@@ -88,7 +88,7 @@ class _Driver:
         self._to_come = 0  # sources not handed out yet
         self._shards: _Shards | None = None
         self._so_far = ReadSoFar()
-        self._result = Scan.empty(plan)
+        self._result = Scan.empty(plan.keep)
 
     def scan(self, found: Sequence[Source]) -> Scan:
         """Read these sources on the cluster."""
@@ -107,15 +107,15 @@ class _Driver:
             else:
                 self._expect(source, self._split(source))
         self._drain(0)
-        self._result.close_source(self._plan)  # a summary, if it was the last
+        self._result.close_source(self._plan.keep)  # a summary, if it was the last
         if self._shards is not None:
             merged = list(map(self._got, self._shards.merged()))
             self._result.groups = shards.join(merged, self._result.groups)
             self._result.later_prompts += sum(shard.later_prompts for shard in merged)
             self._result.recurring += sum(shard.recurring for shard in merged)
-        if self._plan.by == "file":
+        if self._plan.keep.by == "file":
             by, tallies = self._result.by, self._result.tallies
-            self._result.by = {source.name: by.get(source.name, Groups(self._plan.layout)) for source in found}
+            self._result.by = {source.name: by.get(source.name, Groups(self._plan.keep.layout)) for source in found}
             self._result.tallies = {source.name: tallies.get(source.name, Tally()) for source in found}
         return self._result
 
@@ -159,20 +159,20 @@ class _Driver:
                 later = _writable(later)
             if isinstance(later, Scan):
                 self._received += len(later.groups)
-                self._result.fold_scan(later, self._plan)
+                self._result.fold_scan(later, self._plan.keep)
             else:
                 if isinstance(later, Summary):
                     self._received += sum(len(result.groups) for result in later.source_results)
-                self._result.fold(source, later, self._plan)
+                self._result.fold(source, later, self._plan.keep)
             often = self._received >= max(MANY, OFTEN * len(self._result.groups))
             if self._shards is None and often and (self._results or self._to_come):
                 self._start_sharding()
 
     def _start_sharding(self) -> None:
         """From now on, let tasks merge the prompts in shards: first those received, then those of later results."""
-        if self._plan.keep_sources_apart or self._plan.observe is not None:
+        if self._plan.keep.sources_apart or self._plan.keep.observe is not None:
             return  # observations refer to the rows of prompts, so both must be merged together
-        self._result.close_source(self._plan)
+        self._result.close_source(self._plan.keep)
         groups = self._result.groups
         self._shards = _Shards(self._ray, min(MOST_SHARDS, max(2, self._cpus)), groups)
         self._result.groups = groups.with_prompts((), groups.layout.empty(0))
@@ -290,9 +290,9 @@ def _whole(shared: tuple[Plan, str], source: Source, changed_at: int) -> tuple[S
     try:
         result = scanning.scan([_local(source, changed_at)], plan, jobs=1)
     except InputProblem as problem:
-        result = Scan.empty(plan)
+        result = Scan.empty(plan.keep)
         result.problems.append(problem)
-        scanning.finish(result, [], plan._replace(by=""))
+        scanning.finish(result, [], plan.keep._replace(by=""))
     return result, (result.tally, result.bytes)
 
 
@@ -337,17 +337,17 @@ def _folded(
         spans: the parts of each span.
     """
     plan, _ = shared
-    result = Scan.empty(plan) if state is None else _writable(state)
+    result = Scan.empty(plan.keep) if state is None else _writable(state)
     for parts in spans:
         for part in parts:
-            result.fold(source, part, plan)
+            result.fold(source, part, plan.keep)
     if at_end is not None:
         here = []
         try:
             here = [] if source in result.broken else [_local(source, at_end)]
         except InputProblem as problem:
             result.problems.append(problem)
-        scanning.finish(result, here, plan._replace(by=""))
+        scanning.finish(result, here, plan.keep._replace(by=""))
     return result
 
 

@@ -12,7 +12,7 @@ from budget_cli.records import jsonl
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import workers
 from budget_cli.scanning.formats import forget_buffers, format_of
-from budget_cli.scanning.plan import Part, Plan, Task
+from budget_cli.scanning.plan import Keep, Part, Plan, Task
 from budget_cli.scanning.state import Scan, Summary
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Kind, Source
@@ -43,7 +43,8 @@ def scan(
     Raises:
         WorkerDied: a worker process was killed.
     """
-    result = Scan.empty(plan)
+    keep = plan.keep
+    result = Scan.empty(keep)
     wanted = jobs or available_cores()
     size = sum(source.size or 0 for source in found if source.at_once)
     threads = start_method is None and (jsonl.is_compiled(plan.fields) or fetches_apart(found))
@@ -51,11 +52,11 @@ def scan(
     worth = jobs is not None or size >= WORTH_WORKERS or counts
     stream = tasks(found, plan, result.problems, result.broken, shared=threads or wanted == 1)
     for task, outcome in workers.run(run, plan, stream, wanted, worth, threads, start_method):
-        result.fold(task.source, outcome, plan)
+        result.fold(task.source, outcome, keep)
         if progress is not None:
             progress(result)
     forget_buffers()  # the answer needs memory, too
-    finish(result, found, plan)
+    finish(result, found, keep)
     return result
 
 
@@ -64,11 +65,11 @@ def fetches_apart(found: Sequence[Source]) -> bool:
     return any(source.kind is Kind.PARQUET and source.remote is not None for source in found)
 
 
-def finish(result: Scan, found: Sequence[Source], plan: Plan) -> None:
+def finish(result: Scan, found: Sequence[Source], keep: Keep) -> None:
     """Finish the scan of these sources, after all their tasks."""
-    result.close_source(plan)
-    if plan.by == "file":  # a source without records has a row, too
-        result.by = {source.name: result.by.get(source.name, Groups(plan.layout)) for source in found}
+    result.close_source(keep)
+    if keep.by == "file":  # a source without records has a row, too
+        result.by = {source.name: result.by.get(source.name, Groups(keep.layout)) for source in found}
         result.tallies = {source.name: result.tallies.get(source.name, Tally()) for source in found}
     result.problems += changed([source for source in found if source not in result.broken])
     for source in found:

@@ -184,7 +184,7 @@ def _chosen(decoded: Decoded, task: Task, plan: ShowPlan) -> list[Found]:
         columns.line = columns.line + task.before
         make_prompts_of_lines(columns, fields.group_size, task.source.name)
     of_lines = fields.group == "line"
-    groups = groups_from(columns, plan.plan.layout) if of_lines else plan.groups
+    groups = groups_from(columns, plan.plan.keep.layout) if of_lines else plan.groups
     places = groups.rows(columns.keys)
     if np.any(places < 0):
         raise InputProblem(task.source.name, CHANGED)

@@ -15,7 +15,7 @@ from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups, returning
 from budget_cli.records.columns import Label, LabelColumn, LeftOut, Rejection, ResponseColumns, Tally, merge_left_out
 from budget_cli.scanning.parts import merge_labels, merge_named, require_few_labels, sample_rewards, take
-from budget_cli.scanning.plan import Part, Plan
+from budget_cli.scanning.plan import Keep, Part
 from budget_cli.scanning.rollouts import Digests, Rollouts, make_prompts_of_lines, rollout_digests
 from budget_cli.sources.local import Source
 
@@ -68,7 +68,7 @@ class Scan:
     """
 
     groups: Groups  # the total; complete once the last source is closed
-    source_results: list[SourceResult] = field(default_factory=list)  # if the plan keeps sources apart
+    source_results: list[SourceResult] = field(default_factory=list)  # if sources are kept apart
     tally: Tally = field(default_factory=Tally)
     rejections: list[Rejection] = field(default_factory=list)  # as many as the plan keeps; `tally` counts all of them
     left_out: list[LeftOut] = field(default_factory=list)  # the first places of each reason; `tally` counts all
@@ -104,11 +104,11 @@ class Scan:
     _current: SourceResult | None = None  # its result so far
 
     @classmethod
-    def empty(cls, plan: Plan) -> "Scan":
+    def empty(cls, keep: Keep) -> "Scan":
         """Create the scan of no sources."""
-        return cls(Groups(plan.layout, plan.sample), observations=plan.empty_observations())
+        return cls(Groups(keep.layout, keep.sample), observations=keep.empty_observations())
 
-    def fold(self, source: Source, outcome: "Part | Summary | InputProblem", plan: Plan) -> None:
+    def fold(self, source: Source, outcome: "Part | Summary | InputProblem", keep: Keep) -> None:
         """Add the outcome of the next task. After a problem, further outcomes of the same source are ignored."""
         if source in self.broken:
             return
@@ -116,37 +116,37 @@ class Scan:
             self.broken.add(source)
             self.problems.append(outcome)
         elif isinstance(outcome, Summary):
-            self._fold_summary(outcome, plan)
+            self._fold_summary(outcome, keep)
         else:
-            self._fold_part(source, outcome, plan)
+            self._fold_part(source, outcome, keep)
 
-    def _fold_part(self, source: Source, part: Part, plan: Plan) -> None:
+    def _fold_part(self, source: Source, part: Part, keep: Keep) -> None:
         before = self.lines[source.name]
-        if plan.fields.group_size and part.lines != part.tally.read + part.tally.skipped:
+        if keep.group_size and part.lines != part.tally.read + part.tally.skipped:
             self.broken.add(source)
             advice = "remove empty lines, and write one record per line"
             self.problems.append(InputProblem(source.name, f"--group-size needs a record on every line: {advice}"))
             return
-        if plan.fields.group_size or plan.fields.group == "line":
+        if keep.group_size or keep.lines_are_prompts:
             self.lines_before.append(before)
-        if plan.fields.group == "line":  # a worker knows the line's number only within its block
+        if keep.lines_are_prompts:  # a worker knows the line's number only within its block
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
         if source != self._source or self._current is None:
-            self.close_source(plan)
-            empty = Groups(plan.layout, plan.sample)
-            self._source, self._current = source, SourceResult(source.name, empty, plan.empty_observations())
+            self.close_source(keep)
+            empty = Groups(keep.layout, keep.sample)
+            self._source, self._current = source, SourceResult(source.name, empty, keep.empty_observations())
         current = self._current
         if part.rows is not None:
-            current.rollouts = current.rollouts or Rollouts(plan.fields.has_rollouts)
+            current.rollouts = current.rollouts or Rollouts(keep.has_rollouts)
             current.rollouts.add(part.rows, before)
         rows = current.groups.merge(part.groups)
         if current.observations is not None and part.observations is not None:
             current.observations.merge(part.observations, rows, before)
-        merge_labels((current.by, current.observed), (part.by, part.observed), plan, before)
+        merge_labels((current.by, current.observed), (part.by, part.observed), keep, before)
         for label, tally in part.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
-        if plan.by != "file":
+        if keep.by != "file":
             require_few_labels(len(self.tallies), self.tallies)
         self.tally.merge(part.tally)
         self.steps |= part.steps
@@ -157,37 +157,37 @@ class Scan:
             self.reward_sample.merge(part.reward_sample)
         self.bytes += part.bytes
         rejections = [one._replace(source=source.name, line=before + one.line) for one in part.rejections]
-        plan.limits.keep.merge(self.rejections, rejections)
+        keep.rejections.merge(self.rejections, rejections)
         places = [one._replace(source=source.name, line=before + one.line) for one in part.left_out]
         merge_left_out(self.left_out, places)
         self.lines[source.name] += part.lines
 
-    def _fold_summary(self, summary: Summary, plan: Plan) -> None:
+    def _fold_summary(self, summary: Summary, keep: Keep) -> None:
         """Add a summary source by source, as if the sources were read here."""
         for result in summary.source_results:
-            self.close_source(plan)
+            self.close_source(keep)
             self._current = result
         self.tally.merge(summary.tally)
         self.steps |= summary.steps
         if summary.reward_sample is not None:
             self.reward_sample.merge(summary.reward_sample)
         self.bytes += summary.bytes
-        plan.limits.keep.merge(self.rejections, summary.rejections)
+        keep.rejections.merge(self.rejections, summary.rejections)
         merge_left_out(self.left_out, summary.left_out)
         self.problems += [InputProblem(name, problem) for name, problem in summary.incomplete]
 
-    def close_source(self, plan: Plan) -> None:
-        """End the source being read: add its result to the total, or keep it apart if the plan says so."""
+    def close_source(self, keep: Keep) -> None:
+        """End the source being read: add its result to the total, or keep it apart if that is to be kept."""
         result, source, self._source, self._current = self._current, self._source, None, None
         if result is None:
             return
         if result.rollouts is not None:
-            self._take_responses(result, result.rollouts, plan)
-        size, lines = plan.fields.group_size, self.lines[result.name]
+            self._take_responses(result, result.rollouts, keep)
+        size, lines = keep.group_size, self.lines[result.name]
         if size and lines % size and source not in self.broken:
             found = f"found {lines:,} lines: the last group has {lines % size}"
             self.problems.append(InputProblem(result.name, f"expected groups of {size} lines (--group-size), {found}"))
-        if plan.keep_sources_apart:
+        if keep.sources_apart:
             self.source_results.append(result)
         else:
             before = len(self.groups)
@@ -204,19 +204,19 @@ class Scan:
             firsts = self.first_rows_by.setdefault(label, [])
             firsts += [len(self.by.get(label, ()))] * (len(self.sources) + 1 - len(firsts))
         places = len(self.sources) * LINES_PER_SOURCE
-        merge_labels((self.by, self.observed), (result.by, result.observed), plan, places)
+        merge_labels((self.by, self.observed), (result.by, result.observed), keep, places)
         self.sources.append(result.name)
 
-    def _take_responses(self, result: SourceResult, rollouts: Rollouts, plan: Plan) -> None:
+    def _take_responses(self, result: SourceResult, rollouts: Rollouts, keep: Keep) -> None:
         """Take the moments and observations of the responses that a source's rows make up."""
         columns = rollouts.responses()
-        if plan.fields.group_size:
-            make_prompts_of_lines(columns, plan.fields.group_size, result.name)
-        taken = take(columns, result.name, plan)
+        if keep.group_size:
+            make_prompts_of_lines(columns, keep.group_size, result.name)
+        taken = take(columns, result.name, keep)
         result.groups, result.observations, result.observed = taken.groups, taken.observations, taken.observed
         result.by |= taken.by  # beside labels of which all samples are left out
         result.rollouts = None
-        if plan.fields.has_rollouts:
+        if keep.has_rollouts:
             labels = columns.extras["rollout_id"]
             assert isinstance(labels, LabelColumn)
             self.without_rollout += int(np.count_nonzero(labels.codes < 0))
@@ -228,28 +228,28 @@ class Scan:
 
                 places = [Location(copy.line, row) for copy, row in zip(rollouts.first, rows, strict=True)]
                 result.observations.counters.occurrences[COPIED_ROWS] = Occurrences(rollouts.copies, places)
-        self.tally.length_origins += columns.length_origins(plan.fields.tokenizer)
-        if plan.sample_rewards:
+        self.tally.length_origins += columns.length_origins(keep.tokenizer)
+        if keep.reward_sample:
             self.reward_sample.merge(sample_rewards(columns))
         for label, tally in taken.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
-        if plan.keep_responses:
+        if keep.responses:
             self.responses[result.name] = columns
 
-    def fold_scan(self, later: "Scan", plan: Plan) -> None:
+    def fold_scan(self, later: "Scan", keep: Keep) -> None:
         """Add the finished scan of the next source, which holds records and is no summary."""
-        self.close_source(plan)
-        if plan.keep_sources_apart:
+        self.close_source(keep)
+        if keep.sources_apart:
             self.source_results += later.source_results
             self.sources += later.sources
         else:
             for name in later.sources:  # one name, or none if the source is empty
                 self._current = SourceResult(name, later.groups, later.observations, later.by, later.observed)
-            self.close_source(plan)
+            self.close_source(keep)
         self.tally.merge(later.tally)
         for label, tally in later.tallies.items():
             self.tallies.setdefault(label, Tally()).merge(tally)
-        if plan.by != "file":
+        if keep.by != "file":
             require_few_labels(len(self.tallies), self.tallies)
         self.steps |= later.steps
         self.paths |= later.paths
@@ -260,7 +260,7 @@ class Scan:
         self.copied_rows += later.copied_rows
         self.cut_rollouts += later.cut_rollouts + self.rollouts.merge(later.rollouts)
         self.bytes += later.bytes
-        plan.limits.keep.merge(self.rejections, later.rejections)
+        keep.rejections.merge(self.rejections, later.rejections)
         merge_left_out(self.left_out, later.left_out)
         self.problems += later.problems
         self.notes += later.notes

@@ -272,7 +272,8 @@ def choose(
 
 def is_canonical(value: Any, given: Fields = CANONICAL_FIELDS) -> bool:
     """True if a record has a `prompt_id`, a name that no framework uses, and a reward at its given place."""
-    return isinstance(value, dict) and "prompt_id" in value and _has_field(value, "reward", given)
+    rewards = (given.paths[name] for name in names_for("reward"))
+    return isinstance(value, dict) and "prompt_id" in value and any(_is_at(value, place) for place in rewards)
 
 
 def has_required(value: Any, given: Fields) -> bool:

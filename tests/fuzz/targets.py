@@ -29,7 +29,7 @@ from budget_cli.groups import moments
 from budget_cli.native.reader import LOG_PROB, MAX_DEPTH, NUMBER, Lines, Reader
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import summary_writing
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources import local
@@ -218,7 +218,7 @@ def some_records(chance: random.Random) -> list[dict[str, Any]]:
 
 
 EDITS = 4  # of each file that is made
-PLAN = Plan(Fields(), moments.Layout((4,)), Limits(), keep_sources_apart=True)
+PLAN = scan_plan(Fields(), moments.Layout((4,)), Limits(), sources_apart=True)
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[][{},:]')
 
 
@@ -253,7 +253,7 @@ def summary(chance: random.Random) -> int:
         path = Path(folder, "a.jsonl")
         path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in some_records(chance)))
         made = scan(local.find([str(path)]), PLAN, jobs=1)
-    data = b"".join(summary_writing.write(made, PLAN.fields, PLAN.layout))
+    data = b"".join(summary_writing.write(made, PLAN.fields, PLAN.keep.layout))
     sealed = chance.random() < 0.5
     if not sealed:
         data = re.sub(rb',"checksum":"\w+"', b"", data, count=1).replace(b"summary/2", b"summary/1", 1)

@@ -14,14 +14,14 @@ from scans import content
 from budget_cli.groups.moments import Layout
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import workers
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
 GOOD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "response_length": 3}\n'
-PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=10_000)
+PLAN = scan_plan(Fields(), Layout((100,)), Limits(), sample=10_000)
 
 
 @pytest.fixture(scope="module")

@@ -179,8 +179,8 @@ def test_parquet_gives_the_lengths_of_the_same_lines(place: str, tmp_path: Path)
     parquet = pytest.importorskip("pyarrow.parquet")
     from budget_cli.groups.moments import Layout
     from budget_cli.records.jsonl import Limits
+    from budget_cli.scanning.plan import scan_plan
     from budget_cli.scanning.scan import scan
-    from budget_cli.scanning.state import Plan
     from budget_cli.sources import local
 
     texts: dict[str, list[Any]] = {
@@ -193,7 +193,7 @@ def test_parquet_gives_the_lengths_of_the_same_lines(place: str, tmp_path: Path)
     for chosen in (records, [records[0], records[1], records[3]]):
         path = tmp_path / "a.parquet"
         parquet.write_table(pyarrow.Table.from_pylist(chosen), path)
-        found = scan(local.find([str(path)]), Plan(fields, Layout((1,)), Limits()))
+        found = scan(local.find([str(path)]), scan_plan(fields, Layout((1,)), Limits()))
         lines = decoded(chosen, fields)
         assert (found.tally, found.tally.length_origins) == (lines.tally, lines.tally.length_origins)
         assert found.groups.lengths.items()[0].tolist() == [0, 1, 2]

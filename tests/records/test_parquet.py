@@ -31,7 +31,7 @@ from budget_cli.records.columns import (
     TextColumn,
 )
 from budget_cli.records.jsonl import Limits
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
@@ -50,7 +50,7 @@ def written(path: Path, table: pyarrow.Table | list[dict[str, Any]], **options: 
 
 
 def scanned(path: Path, fields: Fields = Fields(), jobs: int = 1, keep: RejectionLimit = ALL_REJECTIONS) -> Scan:  # noqa: B008
-    return scan(sources.find([str(path)]), Plan(fields, Layout((1024,)), Limits(keep=keep)), jobs)
+    return scan(sources.find([str(path)]), scan_plan(fields, Layout((1024,)), Limits(keep=keep)), jobs)
 
 
 def said(found: Scan) -> list[str]:
@@ -102,7 +102,7 @@ def test_rows_have_labels_as_lines_have(tmp_path: Path, by: str, row_group: int)
     lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     fields = Fields(extras=("step",) if by == "step" else ())
     of_lines, of_rows = (
-        scan(sources.find([str(path)]), Plan(fields, Layout((1024,)), Limits(), by), 1)
+        scan(sources.find([str(path)]), scan_plan(fields, Layout((1024,)), Limits(), by=by), 1)
         for path in (lines, written(tmp_path / "b.parquet", records, row_group_size=row_group))
     )
     assert list(of_rows.by) == ([40, 41, 42] if by == "step" else [str(tmp_path / "b.parquet")])

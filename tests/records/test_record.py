@@ -11,7 +11,7 @@ from budget_cli.groups.moments import Layout
 from budget_cli.records import reference
 from budget_cli.records.columns import ALL_REJECTIONS, Decoded
 from budget_cli.records.jsonl import Limits
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
@@ -162,7 +162,7 @@ def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def scanned(paths: list[Path], fields: Fields, jobs: int = 1) -> Scan:
-    plan = Plan(fields, Layout(()), Limits(keep=ALL_REJECTIONS))
+    plan = scan_plan(fields, Layout(()), Limits(keep=ALL_REJECTIONS))
     return scan(sources.find([str(path) for path in paths]), plan, jobs=jobs)
 
 

@@ -23,17 +23,17 @@ from budget_cli.groups.moments import Layout
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import formats, summary_writing
 from budget_cli.scanning import ray as cluster
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import Plan, scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.schema.fields import Fields
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
-PLAN = Plan(Fields(), Layout((100,)), Limits(), sample=1000)
-OBSERVED = PLAN._replace(observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
+PLAN = scan_plan(Fields(), Layout((100,)), Limits(), sample=1000)
+OBSERVED = PLAN.keeping(observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
 TWO = Layout((50, 100))
-SUMMARIZED = PLAN._replace(
-    layout=TWO, keep_sources_apart=True, observe=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False)
+SUMMARIZED = PLAN.keeping(
+    layout=TWO, sources_apart=True, observe=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False)
 )
 LINE = '{"prompt_id": "p%d", "reward": %r, "log_prob": %r, "old_log_prob": -1.25, "response_length": %d}\n'
 
@@ -132,7 +132,7 @@ def dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
-    "plan", [PLAN, PLAN._replace(by="file"), PLAN._replace(keep_sources_apart=True), OBSERVED, SUMMARIZED]
+    "plan", [PLAN, PLAN.keeping(by="file"), PLAN.keeping(sources_apart=True), OBSERVED, SUMMARIZED]
 )
 def test_tasks_give_the_scan_of_one_process(ray: StandIn, dumps: Path, plan: Plan) -> None:
     found = sources.find([str(dumps)])
@@ -147,10 +147,10 @@ def test_tasks_give_the_scan_of_one_process(ray: StandIn, dumps: Path, plan: Pla
 def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, last: int, apart: bool) -> None:
     paths = [str(dumps / f"{name}.jsonl") for name in range(5)]
     part = scan(sources.find(paths[3:last]), SUMMARIZED, jobs=1)
-    (dumps / "summary").write_bytes(b"".join(summary_writing.write(part, PLAN.fields, TWO, SUMMARIZED.observe)))
+    (dumps / "summary").write_bytes(b"".join(summary_writing.write(part, PLAN.fields, TWO, SUMMARIZED.keep.observe)))
     found, plan = (
         sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]),
-        SUMMARIZED._replace(keep_sources_apart=apart),
+        SUMMARIZED._replace(sources_apart=apart),
     )
     answer = content(cluster.scan(found, plan))
     assert answer == content(scan(found, plan, jobs=1))
@@ -161,7 +161,7 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("many", [1, 80, 1 << 20])
-@pytest.mark.parametrize("plan", [PLAN, PLAN._replace(by="file"), PLAN._replace(keep_sources_apart=True), OBSERVED])
+@pytest.mark.parametrize("plan", [PLAN, PLAN.keeping(by="file"), PLAN.keeping(sources_apart=True), OBSERVED])
 def test_prompts_merged_in_shards_equal_those_of_one_process(
     ray: StandIn, dumps: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, many: int
 ) -> None:
@@ -172,7 +172,7 @@ def test_prompts_merged_in_shards_equal_those_of_one_process(
         (dumps / f"{name}.jsonl").write_text("".join(lines))
     found = sources.find([str(dumps)])
     assert content(cluster.scan(found, plan)) == content(scan(found, plan, jobs=1))
-    in_shards = many < 1 << 20 and not plan.keep_sources_apart and plan.observe is None
+    in_shards = many < 1 << 20 and not plan.keep.sources_apart and plan.keep.observe is None
     assert ("_merged_shard" in ray.calls) == in_shards
 
 
@@ -181,14 +181,16 @@ def test_summaries_are_merged_in_shards_too(
     ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     monkeypatch.setattr(cluster, "MANY", many)
-    plan = PLAN._replace(sample=0)
+    plan = PLAN.keeping(sample=0)
     folder = tmp_path / "parts"
     folder.mkdir()
     for name in ("1", "2", "4"):
         part = scan(
-            sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), plan._replace(keep_sources_apart=True)
+            sources.find([str(dumps / f"{name}.jsonl"), str(dumps / "3.jsonl")]), plan.keeping(sources_apart=True)
         )
-        (folder / f"{name}.summary.jsonl").write_bytes(b"".join(summary_writing.write(part, plan.fields, plan.layout)))
+        (folder / f"{name}.summary.jsonl").write_bytes(
+            b"".join(summary_writing.write(part, plan.fields, plan.keep.layout))
+        )
     (folder / "2.jsonl").write_bytes((dumps / "2.jsonl").read_bytes())
     found = sources.find([str(folder)])
     of_cluster, of_one = cluster.scan(found, plan), scan(found, plan, jobs=1)
@@ -210,7 +212,7 @@ def test_prompts_that_recur_at_full_size_are_counted_in_shards_too(
         numbers = [number + 10 * (file == 4) for number in range(20) for _ in range(2)]
         lines = (LINE % (number, i % 3 / 2, -1.0, 9) for i, number in enumerate(numbers))
         (tmp_path / f"{file}.jsonl").write_text("".join(lines))
-    found = cluster.scan(sources.find([str(tmp_path)]), PLAN._replace(sample=0))
+    found = cluster.scan(sources.find([str(tmp_path)]), PLAN.keeping(sample=0))
     assert (found.later_prompts, found.recurring) == (80, 70)
     assert ("_merged_shard" in ray.calls) == (many < 1 << 20)
 

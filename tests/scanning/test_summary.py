@@ -23,7 +23,7 @@ from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import RejectionLimit
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import summary, summary_writing
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import Plan, scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
@@ -38,7 +38,7 @@ SPEC = ObservationSpec(LAYOUT.budgets, positive=0.001, outlier=20.0, per_prompt=
 
 def plan(fields: Fields = Fields(), layout: Layout = LAYOUT, apart: bool = False) -> Plan:  # noqa: B008  frozen
     limits = Limits(keep=RejectionLimit(3, 2))
-    return Plan(fields, layout, limits, keep_sources_apart=apart, observe=SPEC._replace(budgets=layout.budgets))
+    return scan_plan(fields, layout, limits, sources_apart=apart, observe=SPEC._replace(budgets=layout.budgets))
 
 
 NOT_KEPT = {"bytes", "notes", "problems"}  # of the files that were read to make a summary

@@ -31,7 +31,7 @@ from budget_cli.groups.moments import Layout
 from budget_cli.records import detection, parquet, reference
 from budget_cli.records.first_lengths import wrong_unit
 from budget_cli.records.jsonl import Limits
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.schema import presets
 from budget_cli.schema.fields import Fields, parse_mappings
@@ -170,7 +170,7 @@ def loss(
     fields = Fields(needs_length=False, needs_log_probs=kl_coef != 0)
     options = FieldOptions(field=list(mappings), preset=name if mappings else None, group_size=group_size)
     fields = Placement(options, fields).in_dump(found, quiet=True)
-    scanned = scan(found, Plan(fields, Layout((3,)), Limits()), 1)
+    scanned = scan(found, scan_plan(fields, Layout((3,)), Limits()), 1)
     assert scanned.problems == []
     return name, compute_loss(scanned.groups, Coefficients(3, 0.0, kl_coef), scanned.tally, "response")
 

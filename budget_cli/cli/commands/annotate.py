@@ -76,7 +76,7 @@ def command(
     from budget_cli.records.insertion import Insertion
     from budget_cli.records.jsonl import Limits
     from budget_cli.scanning import annotate
-    from budget_cli.scanning.plan import Plan
+    from budget_cli.scanning.plan import scan_plan
 
     _, beta, alpha = coefficients.values
     session = Session(fields, allowance, reading, to, needed_fields(beta, alpha))
@@ -92,7 +92,7 @@ def command(
             code = session.finish([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return code
-        plan = Plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
+        plan = scan_plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
         terms = annotate.AnnotationPlan(plan, scan.groups, scan.responses, beta, alpha, forms)
         put = stack.enter_context(output.sink(to.output))
         put_rejects = None if rejects is None else stack.enter_context(output.sink(rejects))
