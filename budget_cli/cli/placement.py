@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -280,6 +279,8 @@ class Placement:
             record = detection.canonical_first_record(records, mapped)
             if record is not None and wrong_unit([record], mapped) is None:
                 fields = self._with_steps([record], mapped)
+                if not quiet and detection.lacking([record], fields):
+                    self._say_lacking(detection.glance(records, fields), fields, where)
                 if any(detection.has_field([record], fields, name) for name in DOUBTED) or TELLING & record.keys():
                     self._doubt(detection.glance(records, fields), fields, where, quiet)
                 return fields
@@ -292,6 +293,8 @@ class Placement:
             self._warn_of_lengths(inner, mapped, where, quiet)
             samples = detection.samples(inner.values, mapped)
             fields = self._with_steps(samples, mapped)
+            if not quiet and samples:
+                self._say_lacking(samples, fields, where)
             self._doubt(samples, fields, where, quiet)
             return fields
         all_read = replace(
@@ -308,13 +311,24 @@ class Placement:
             console.say(f"{where}: reading as {preset.name}: {preset.summary(fields)}")
         fields = replace(fields, known=fields.known | detection.canonical_present(inner, fields))
         if fields.unmapped:
+            from budget_cli.cli import missing  # only where a field is
+
             has_text = "response_text" in fields.known | {name for name, _ in preset.extras}
-            raise UsageProblem(
-                _missing_fields_message(preset.name, fields, detection.reward_functions(inner, preset), has_text)
-            )
+            functions = detection.reward_functions(inner, preset)
+            samples = detection.samples(inner.values, fields)
+            raise UsageProblem(missing.from_preset(preset.name, fields, samples, functions, has_text))
         self._warn_of_lengths(inner, fields, where, quiet)
         self._doubt(detection.samples(inner.values, fields), fields, where, quiet)
         return fields
+
+    @staticmethod
+    def _say_lacking(samples: Sequence[dict[str, Any]], fields: Fields, where: str) -> None:
+        """Name at once what the first samples do not have, as each record is rejected for one field."""
+        if absent := detection.lacking(samples, fields):
+            from budget_cli.cli import missing  # only where a field is
+
+            if (given := missing.from_samples(absent, samples, fields)) is not None:
+                console.say(f"{where}: the first records have no {' and no '.join(absent)}: {given}")
 
     def _all_doubts(self, samples: Sequence[dict[str, Any]], fields: Fields) -> list[Doubt]:
         """Return what the first samples say against their prompt ids, and the steps that nobody joined."""
@@ -468,36 +482,3 @@ def _common_folder(found: Sequence[Source]) -> str:
     except ValueError:  # only some names are absolute
         return ""
     return os.path.join(folder, "") if folder else ""
-
-
-def _missing_fields_message(preset: str, fields: Fields, numbers: Sequence[str], has_text: bool) -> str:
-    """Name the fields that a dump does not have, and every way out.
-
-    Args:
-        preset: its name.
-        fields: as placed.
-        numbers: keys that may be rewards.
-        has_text: True if the place of the response's text is known.
-    """
-    give = []
-    if not fields.known >= {"log_prob", "old_log_prob"} and fields.needs_log_probs:
-        give.append("--kl-coef 0")
-    if "response_length" not in fields.known and fields.needs_length:
-        give.append("--budget-penalty-coef 0")
-    missing = fields.unmapped
-    if "reward" in missing and numbers:
-        weights = ",".join(f"{name}=1" for name in numbers)
-        give.insert(0, f"--reward-weights {shlex.quote(weights)} with the weights of the run")
-        missing = [name for name in missing if name != "reward"]
-        ways = [f"give {' and '.join(give)}"]
-    else:
-        ways = [f"give {' '.join(give)} to do without"] if give else []
-    if "response_length" in missing:
-        text = "" if has_text else " --field response_text=PATH"
-        tokenizer = "--tokenizer path/to/tokenizer.json" if fields.tokenizer is None else "--tokenizer"
-        ways.append(f"{tokenizer}{text} in place of --budget-penalty-coef 0 to count the tokens of the responses")
-    if "prompt_id" in missing:
-        ways.insert(0, "give --group-size N, the responses to a prompt one after another")
-    if missing:
-        ways.append(("" if ways else "give ") + " ".join(f"--field {name}=PATH" for name in missing))
-    return f"this {preset} dump has no {' and no '.join(fields.unmapped)}: {', or '.join(ways)}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from budget_cli.errors import InputProblem
-from budget_cli.schema.fields import Fields, names_for
+from budget_cli.schema.fields import KINDS, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import (
     MISSING,
@@ -277,6 +277,17 @@ def has_token_pairs(found: Sequence[dict[str, Any]], fields: Fields) -> bool:
         )
         for sample in found
     )
+
+
+def lacking(found: Sequence[dict[str, Any]], fields: Fields) -> list[str]:
+    """Return the required fields that none of these samples has; lists of log-probs have a length."""
+    absent = [name for name in KINDS if fields.required(name) and not has_field(found, fields, name)]
+    lists = [each for name in ("log_prob", "old_log_prob") for each in names_for(name)]
+    counted = fields.tokenizer is not None or any(
+        isinstance(field_value(sample, fields, name), list) for sample in found for name in lists
+    )
+    given = ({"prompt_id"} if fields.group else set()) | ({"response_length"} if counted else set())
+    return [name for name in absent if name not in given]
 
 
 def has_field(found: Sequence[Any], fields: Fields, name: str) -> bool:

@@ -36,6 +36,7 @@ VERDICTS = {
     ),
 }
 PARTS = {"format", "fmt", "formatting", "style", "bonus", "repetition", "language", "penalty"}
+UNCLEAR = {"status", "result", "outcome"}  # of numbers: 0 may be what is good
 TOTAL = {"total", "sum", "final", "overall", "combined", "scalar", "aggregate"}
 NO_REWARD = {
     *("mean", "avg", "average", "std", "var", "max", "min", "best", "worst", "baseline", "adv", "advantage"),
@@ -69,7 +70,7 @@ REFERENCE = {
     *("ref", "reference", "base", "frozen", "init", "initial", "sft", "anchor", "prior", "pretrained", "orig"),
     *("original", "teacher"),
 }
-OLD = {"old", "prev", "previous", "behaviour", "behavior", "behav", "rollout", "sampler", "vllm", "mu", "gen", "lagged"}
+OLD = {"old", "prev", "previous", "behaviour", "behavior", "behav", "mu", "lagged"}
 POLICY = {"policy", "pi", "cur", "current", "new", "actor", "theta", "train", "trainer", "live", "student", "now"}
 LENGTHS = {
     *("len", "lens", "length", "lengths", "tokens", "token", "toks", "tok", "ntok", "ntoks", "ntokens", "tokcount"),
@@ -79,7 +80,7 @@ COUNTS = {"n", "num", "count", "cnt", "number"}
 RESPONSE = {
     *("response", "responses", "resp", "completion", "completions", "output", "outputs", "out", "gen", "generated"),
     *("generation", "answer", "reply", "action", "actions", "solution", "decoded", "rollout", "written", "emitted"),
-    *("produced", "sampled"),
+    *("produced", "sampled", "new"),
 }
 NO_LENGTH = {
     *(
@@ -131,6 +132,7 @@ NO_LENGTH = {
     *("sum", "full", "all", "image", "system", "user", "problem", "speed", "tps", "time", "ms", "price", "logprob"),
     *("reward", "score", "thinking", "think", "reasoning", "cot", "thought", "left", "remaining", "allowed", "vocab"),
 }
+THOUGHTS = {"thinking", "think", "reasoning", "cot", "thought", "thoughts"}
 TOKEN_IDS = {"ids", "tokens", "token", "toks", "tok"}
 SUMMED, TOTALS, REWARD, ALONE, OF_A_KIND, VERDICT = range(6)  # what a reward is known by, the best first
 MOST_FUNCTIONS = 8  # numbers among which a sum is looked for
@@ -287,6 +289,15 @@ def length_guesses(leaves: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
             guess = _named_length(leaf, texts)
         if guess is not None:
             guesses.append(guess)
+    thoughts = [leaf for leaf in leaves if leaf.are_whole and leaf.says(THOUGHTS) and leaf.says(LENGTHS, COUNTS)]
+    if thoughts:  # which an answer may be without
+        answers = [leaf.place for leaf in leaves if leaf.says({"answer", "reply", "solution", "final"})]
+        guesses = [
+            each._replace(confidence="possible", reason=f"{each.reason}; {thoughts[0].place} may be another part")
+            if each.value in answers and each.confidence == "likely"
+            else each
+            for each in guesses
+        ]
     guesses = _best(guesses)
     if not any(guess.is_confident for guess in guesses) and not log_probs:
         guesses = [*_counted_tokens(tokens, masks), *guesses]
@@ -326,7 +337,8 @@ def _named_length(leaf: Leaf, texts: Sequence[Leaf]) -> Guess | None:
     if is_length and of_response:
         return _length(leaf, "likely" if fits else "possible", f"named like the length of a response{seen}")
     if is_length:
-        good = fits and (ratio is not None or len(leaf.path) == 1)
+        bare = {*leaf.last} <= COUNTS | LENGTHS - {"len", "lens", "length", "lengths"}  # which may be all tokens
+        good = fits and (ratio is not None or (len(leaf.path) == 1 and not bare))
         return _length(leaf, "likely" if good else "possible", f"named like a length{seen}")
     if leaf.says(COUNTS) and of_response:
         good = ratio is not None and ratio[2]
@@ -502,8 +514,9 @@ def reward_guesses(
         return [], remarks, []
     best = [each for each in ranked if each[0] == ranked[0][0]]
     few = len(best[0][3]) < FEWEST
+    vague = best[0][0] == VERDICT and {*best[0][1].last} & (PARTS | (UNCLEAR if best[0][1].are_numbers else set()))
     alike = len(best) == 1 or (not few and all(_agree(best[0][3], each[3]) for each in best))
-    alike = alike and not (best[0][0] >= OF_A_KIND and _has_companion(best, leaves, groups))
+    alike = alike and not vague and not (best[0][0] >= OF_A_KIND and _has_companion(best, leaves, groups))
     guesses = []
     for rank, leaf, place, numbers in ranked:
         is_best = rank == best[0][0]
@@ -527,8 +540,13 @@ def _has_companion(
 ) -> bool:
     """True if another number is named like a part of a reward, so that none of them needs to be the whole."""
     places = [leaf.place for _, leaf, _, _ in best]
-    others = [leaf for leaf in leaves if leaf.are_numbers and {*leaf.last} & PARTS and leaf.place not in places]
+    others = [leaf for leaf in leaves if leaf.are_numbers and leaf.place not in places and _is_part({*leaf.last})]
     return any(groups is None or _varies([float(v or 0) for v in leaf.values], groups) for leaf in others)
+
+
+def _is_part(words: set[str]) -> bool:
+    """True for the name of a part of a reward, such as a penalty or the reward of a length."""
+    return bool(words & PARTS or (words & STRONG and words & {"length", "len", "time", "step", "kl", "tokens"}))
 
 
 def _reward(

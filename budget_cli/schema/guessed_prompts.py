@@ -18,8 +18,10 @@ FEWEST = 4  # records, below which values show nothing and only names count
 UNIFORM = 0.8  # share of the prompts that have the most common number of responses
 DISORDER = 0.05  # share of records whose step is below the one before
 LONGEST_ID = 200  # characters
+FEWEST_PROMPTS = 4  # by a name that may be that of a category, too
+LARGEST_GROUP = 64  # the same
 ID_WORDS = {"id", "ids", "idx", "uid", "uuid", "index", "key", "hash", "slug"}
-AT_ITS_END = {"no", "nr", "num", "number", "name"}  # an id only as the last word: num_prompts is none
+AT_ITS_END = {"no", "nr", "num", "number"}  # an id only as the last word: num_prompts is none
 PROMPT_WORDS = {
     *("prompt", "problem", "question", "puzzle", "task", "example", "query", "item", "group", "grp", "instance"),
     *("challenge", "exercise", "board", "game", "scenario", "case", "conv", "conversation", "dialog", "dialogue"),
@@ -29,6 +31,7 @@ BOTH = r"(q|p|t|g|ex|prob|problem|prompt|task|question|group|grp|puzzle|item|exa
 ITEM_WORDS = {  # what is numbered is one response, or a place in the run
     *("rollout", "rollouts", "sample", "completion", "generation", "gen", "response", "answer", "trace", "parent"),
     *("session", "request", "req", "traj", "trajectory", "episode", "attempt", "worker", "rank", "shard", "replica"),
+    *("batch", "chunk", "file", "page", "job", "process", "device", "stage", "thread", "actor", "engine", "seed"),
     *("turn", "try", "trial", "node", "gpu", "host", "server", "seq", "beam", "candidate", "member", "k", "run"),
 }
 OTHER_WORDS = {  # what no prompt is known by, though it may come back as often for each
@@ -74,7 +77,7 @@ OTHER_WORDS = {  # what no prompt is known by, though it may come back as often 
     *("response", "completion", "output", "reply", "answer", "prediction", "pred", "config", "user", "annotator"),
 }
 NUMBER_WORDS = {"tokens", "toks", "tok", "usage", "in", "out", "length", "len", "chars", "reward", "score"}
-STEP_WORDS = {"step", "iter", "iteration", "epoch", "update", "it", "round"}
+STEP_WORDS = {"step", "iter", "iteration", "epoch", "update"}
 NO_STEP = {
     "env",
     "action",
@@ -211,8 +214,8 @@ def prompt_guesses(leaves: Sequence[Leaf], step: Leaf | None) -> tuple[list[Gues
         if few:
             confidence, reason = "likely", "named like a prompt's text; too few records to see more"
         else:
-            sure = named and groups.is_uniform
-            confidence = "sure" if sure else "likely" if groups.is_uniform or named else "possible"
+            finest = text is not None and same_groups(leaf.keys, text.keys)
+            confidence = "possible" if not (named and finest) else "sure" if groups.is_uniform else "likely"
             reason = f"a text that comes back: {groups}"
         ids.append(Guess("prompt_id", "--field", f"digest({leaf.expression})", confidence, reason))  # type: ignore[arg-type]
     if any(each.is_confident for each in ids):
@@ -248,7 +251,7 @@ def _ids_by_values(leaves: Sequence[Leaf], step: Leaf | None, text: Leaf | None)
             guess = ("sure", f"{groups}, as {text.place} does")
         elif rank == 2:
             guess = ("sure" if groups.is_uniform else "likely", f"named like a prompt's id, {groups}")
-        elif rank == 1 and groups.is_uniform:
+        elif rank == 1 and groups.is_uniform and _is_no_category(leaf, groups, keys):
             guess = ("likely", f"named like an id, {groups}")
         elif groups.is_uniform and _has_attempts(leaf, groups, leaves, keys):
             guess = ("likely", f"{groups}, once with each number of an attempt")
@@ -284,6 +287,18 @@ def _possible(guess: Guess) -> Guess:
     return guess._replace(confidence="possible", reason=guess.reason + "; others group otherwise")
 
 
+def _is_no_category(leaf: Leaf, groups: Groups, keys: Sequence[Hashable]) -> bool:
+    """True if a value that comes back is as that of a prompt: of several, with few responses each.
+
+    A whole number that no word says to be a prompt's may count the responses to one: its records have to be adjacent.
+    """
+    if not {*leaf.last} & PROMPT_WORDS | {*leaf.last} & {"g", "p"}:
+        runs = 1 + sum(one != other for one, other in pairwise(keys))
+        if not leaf.are_strings and runs > groups.prompts:
+            return False
+    return groups.prompts >= FEWEST_PROMPTS and groups.largest <= LARGEST_GROUP
+
+
 def _tells(found: tuple[int, Groups, list[Hashable], Leaf]) -> bool:
     """True if an agreement with the prompt's text is no accident: its name says so, or it is no number."""
     return found[0] > 0 or found[3].are_strings
@@ -300,7 +315,7 @@ def may_be_id(leaf: Leaf) -> bool:
             return False
     if leaf.last and (leaf.last[-1] in OTHER_WORDS or leaf.last[0] in OTHER_WORDS - {"n"}) and not _names_prompt(leaf):
         return False
-    if leaf.says(ITEM_WORDS) and not _names_prompt(leaf):
+    if leaf.says(ITEM_WORDS) and not _names_prompt(leaf) and not {*leaf.last} >= {"board", "seed"}:
         return False
     if leaf.says(NUMBER_WORDS):
         return False
@@ -324,7 +339,7 @@ def id_rank(leaf: Leaf) -> int:
     last, words = {*leaf.last}, {*leaf.words}
     if _names_prompt(leaf) or (words & PROMPT_WORDS and _has_id_word(leaf)):
         return 2
-    return 1 if (_has_id_word(leaf) or last & (PROMPT_WORDS | {"seed", "g", "p"})) else 0
+    return 1 if (_has_id_word(leaf) or last & (PROMPT_WORDS | {"g", "p"})) else 0
 
 
 def _cycles(leaf: Leaf) -> int:
@@ -401,7 +416,7 @@ def _texts(leaves: Sequence[Leaf], step: Leaf | None, few: bool) -> list[tuple[L
         spaced = is_chat or (is_text and sum(value.count(" ") > 2 for value in leaf.present) * 2 > len(leaf.present))
         if groups.recurs and ((named and (is_text or is_chat)) or (spaced and groups.is_uniform)):
             found.append((leaf, named))
-    return sorted(found, key=lambda each: not each[1])
+    return sorted(found, key=lambda each: (not each[1], -len(each[0].counts)))  # several questions on one text
 
 
 def _by_place(leaves: Sequence[Leaf]) -> list[Guess]:

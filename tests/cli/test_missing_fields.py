@@ -163,3 +163,61 @@ def test_the_ways_out_are_named_only_where_they_are_ways_out(budget_cli: Run, tm
     (tmp_path / "a.jsonl").write_bytes(lines(records))
     failed = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
     assert failed.stdout.decode().splitlines()[-1] == "fail      6 records of 9 rejected"
+
+
+NAMED: list[tuple[list[dict[str, Any]], tuple[str, ...], str]] = [  # records, what is given, what is then said to give
+    (
+        [{"prompt_id": i // 4, "reward": i % 2, "n_tok_out": 9 + i} for i in range(12)],
+        (),
+        "log_prob and no old_log_prob and no response_length: give --field response_length=n_tok_out --kl-coef 0;",
+    ),
+    (
+        [{"qid": f"q{i // 4}", "pts": i % 2, "gen_len": 9 + i} for i in range(12)],
+        ("--field", "prompt_id=qid", "--field", "reward=pts"),
+        "log_prob and no old_log_prob and no response_length: give --field response_length=gen_len --kl-coef 0;",
+    ),
+    (
+        [{"prompt_id": i // 4, "reward": i % 2, "note": "a"} for i in range(12)],
+        (),
+        "log_prob and no old_log_prob and no response_length: give --kl-coef 0 --budget-penalty-coef 0 to do without",
+    ),
+    (
+        [{"qid": f"q{i // 4}", "reward": i % 2, "lp": [-0.5] * (4 + i), "ref_lp": [-0.4] * (4 + i)} for i in range(12)],
+        ("--field", "reward=reward"),
+        "prompt_id and no log_prob and no old_log_prob and no response_length: give --field prompt_id=qid"
+        " --field log_prob=lp --field old_log_prob=ref_lp;",
+    ),
+]
+
+
+@pytest.mark.parametrize(("records", "given", "said"), NAMED)
+def test_all_that_is_missing_is_named_at_once_with_what_may_be_it(
+    budget_cli: Run, tmp_path: Path, records: list[dict[str, Any]], given: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(records))
+    failed = budget_cli("loss", "a.jsonl", "-B", "9", *given, cwd=tmp_path)
+    assert failed.returncode == 1
+    message = failed.stderr.decode()
+    assert message.startswith(f"budget-cli: a.jsonl: the first records have no {said}")
+    options = re.split(r";| to do without", message.partition(": give ")[2])[0]
+    done = budget_cli("loss", "a.jsonl", "-B", "9", *given, *shlex.split(options), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_what_a_preset_does_not_know_is_guessed_in_its_refusal(budget_cli: Run, tmp_path: Path) -> None:
+    records = [
+        {"input": f"What is {i // 4} and {i // 4}?", "output": "x" * (30 + 3 * i), "score": i % 2, "step": 1}
+        | {"gts": "4", "out_toks": 10 + i}
+        for i in range(12)
+    ]
+    (tmp_path / "a.jsonl").write_bytes(lines(records))
+    refused = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.decode().splitlines()[-1] == (
+        "budget-cli: this verl-v0 dump has no log_prob and no old_log_prob and no response_length:"
+        " give --field response_length=out_toks --kl-coef 0; budget-cli fields says why"
+    )
+    done = budget_cli(
+        "loss", "a.jsonl", "-B", "9", "--field", "response_length=out_toks", "--kl-coef", "0", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,7 +1,9 @@
 """If this fails, `fields` guesses wrong of a dump with names of its own, or claims to know what it cannot."""
 
 import json
+import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +119,82 @@ def test_the_options_give_the_loss_that_the_dump_has_by_its_canonical_names(
     assert answers[0]["loss"] == pytest.approx(answers[1]["loss"], rel=1e-12)
     for key in ("responses", "prompts", "over_budget"):
         assert answers[0][key] == answers[1][key]
+
+
+def shuffled(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    random.Random(5).shuffle(records)
+    return records
+
+
+def several(make: Callable[[int, int], dict[str, Any]], prompts: int = 8, group: int = 4) -> list[dict[str, Any]]:
+    """Return records, each made of its prompt and its place among the responses to it."""
+    return [make(p, k) for p in range(prompts) for k in range(group)]
+
+
+def size(p: int, k: int) -> int:
+    return 20 + (7 * p + 13 * k) % 17
+
+
+TRAPS: dict[str, tuple[list[dict[str, Any]], str]] = {  # records, and the field that nothing in them is
+    "a task is a category": (several(lambda p, k: {"task": ("gsm8k", "aime24")[p % 2], "score": k % 2}), "prompt_id"),
+    "so is its name": (
+        several(lambda p, k: {"task_name": ("gsm8k", "aime24", "mbpp")[p % 3], "score": k}, 6),
+        "prompt_id",
+    ),
+    "a seed of each attempt": (shuffled(several(lambda p, k: {"seed": k, "score": p % 2})), "prompt_id"),
+    "an index of each attempt": (shuffled(several(lambda p, k: {"idx": k, "score": p % 2})), "prompt_id"),
+    "a batch of two prompts": (several(lambda p, k: {"batch_id": p // 2, "score": k % 2}), "prompt_id"),
+    "a text that several questions are on": (
+        several(lambda p, k: {"persona": f"You are a kind teacher of class {p // 2}", "score": k % 2}),
+        "prompt_id",
+    ),
+    "a reward beside one of the length": (
+        several(lambda p, k: {"qid": f"q{p}", "accuracy_reward": k % 2, "length_reward": -0.1 * size(p, k)}),
+        "reward",
+    ),
+    "a format that is right": (several(lambda p, k: {"qid": f"q{p}", "format_ok": k % 2 == 0}), "reward"),
+    "an exit status": (several(lambda p, k: {"qid": f"q{p}", "status": k % 2}), "reward"),
+    "how hard a prompt is": (several(lambda p, k: {"qid": f"q{p}", "human_score": p / 8, "solved": p % 2}), "reward"),
+    "means of the group": (several(lambda p, k: {"qid": f"q{p}", "mean_reward": p / 8, "reward_std": 0.5}), "reward"),
+    "a weight": (several(lambda p, k: {"qid": f"q{p}", "reward_weight": k / 4}), "reward"),
+    "advantages": (several(lambda p, k: {"qid": f"q{p}", "score": (-1.5, 0.5, 0.5, 0.5)[k]}), "reward"),
+    "tokens of both": (several(lambda p, k: {"qid": f"q{p}", "score": k, "tokens": size(p, k)}), "response_length"),
+    "tokens of the prompt": (several(lambda p, k: {"qid": f"q{p}", "prompt_tokens": 9 + p}), "response_length"),
+    "tokens of thought and answer": (
+        several(lambda p, k: {"qid": f"q{p}", "think_tokens": size(p, k), "answer_tokens": 3 + k, "tool_tokens": k}),
+        "response_length",
+    ),
+    "words": (
+        several(lambda p, k: {"qid": f"q{p}", "output": "so it is " * size(p, k), "output_len": 3 * size(p, k)}),
+        "response_length",
+    ),
+    "the sampler and the trainer": (
+        several(lambda p, k: {"qid": f"q{p}", "rollout_logp": [-0.5] * size(p, k), "train_logp": [-0.4] * size(p, k)}),
+        "old_log_prob",
+    ),
+    "log-probs of the prompt": (
+        several(lambda p, k: {"qid": f"q{p}", "prompt_logprobs": [-0.5] * (3 + p)}),
+        "log_prob",
+    ),
+    "probabilities": (several(lambda p, k: {"qid": f"q{p}", "probs": [0.5] * size(p, k)}), "log_prob"),
+    "rewards by token": (
+        several(lambda p, k: {"qid": f"q{p}", "n_out": size(p, k), "token_rewards": [-0.1] * size(p, k)}),
+        "log_prob",
+    ),
+    "a KL by token": (several(lambda p, k: {"qid": f"q{p}", "kl": [-0.01] * size(p, k), "n": size(p, k)}), "log_prob"),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_what_only_looks_like_a_field_is_not_taken_for_it_with_confidence(name: str) -> None:
+    records, field = TRAPS[name]
+    assert guess(records).best(field) is None
+
+
+def test_the_finer_of_two_texts_is_the_prompt() -> None:
+    records = several(lambda p, k: {"context": f"a long text, no. {p // 2}", "question": f"what is in it, {p}?"})
+    found = guess(records)
+    assert [(each.value, each.confidence) for each in found.guesses if each.field == "prompt_id"] == [
+        ("digest(question)", "sure"),
+        ("digest(context)", "possible"),
+    ]
