@@ -36,6 +36,7 @@ VERDICTS = {
     ),
 }
 PARTS = {"format", "fmt", "formatting", "style", "bonus", "repetition", "language", "penalty"}
+OF_A_RUN = {"ok", "status"}  # as likely of the run as of the answer
 UNCLEAR = {"status", "result", "outcome"}  # of numbers: 0 may be what is good
 TOTAL = {"total", "sum", "final", "overall", "combined", "scalar", "aggregate"}
 NO_REWARD = {
@@ -44,6 +45,7 @@ NO_REWARD = {
     *("difficulty", "confidence", "entropy", "kl", "prev", "previous", "ema", "running", "median", "count", "num"),
     *("model", "prompt", "id", "idx", "version", "time", "seconds", "ms", "ppl", "perplexity", "target", "rank"),
     *("tokens", "len", "length", "temperature", "likelihood", "prob", "logprob", "logprobs", "to", "go", "discount"),
+    *("ground", "truth", "gt", "answer", "label", "reference", "text", "spec", "name", "type", "config", "format_spec"),
     *("z", "code", "human", "prior", "unnormalized", "step", "steps", "group"),
 }
 PAIRS = {  # of a verdict in words: what is good → what is not
@@ -128,8 +130,42 @@ NO_LENGTH = {
         "tool",
         "tools",
     ),
-    *("mean", "avg", "target", "gold", "ref", "reference", "id", "ids", "first", "last", "eos", "bos", "penalty"),
-    *("sum", "full", "all", "image", "system", "user", "problem", "speed", "tps", "time", "ms", "price", "logprob"),
+    *(
+        "previous",
+        "prev",
+        "next",
+        "mean",
+        "avg",
+        "target",
+        "gold",
+        "ref",
+        "reference",
+        "id",
+        "ids",
+        "first",
+        "last",
+        "eos",
+        "bos",
+        "penalty",
+    ),
+    *(
+        "previous",
+        "prev",
+        "next",
+        "sum",
+        "full",
+        "all",
+        "image",
+        "system",
+        "user",
+        "problem",
+        "speed",
+        "tps",
+        "time",
+        "ms",
+        "price",
+        "logprob",
+    ),
     *("reward", "score", "thinking", "think", "reasoning", "cot", "thought", "left", "remaining", "allowed", "vocab"),
 }
 THOUGHTS = {"thinking", "think", "reasoning", "cot", "thought", "thoughts"}
@@ -149,6 +185,11 @@ def log_prob_guesses(leaves: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
     if not found:
         remark = _no_log_probs(leaves)
         return [], [] if remark is None else [remark]
+    nested = [leaf for leaf in leaves if leaf not in found and _named_log_prob(leaf) and _holds_lists(leaf)]
+    if nested:  # of several turns
+        part = f"{found[0].place} may be a part of them"
+        remark = f"log_prob, old_log_prob: {nested[0].place} holds lists in lists, and {part}"
+        return [_log_prob("log_prob", leaf, "possible") for leaf in found[:2]], [remark]
     ranks = [(_side(leaf), leaf) for leaf in found]
     if not named and not any(_is_of_tokens(leaf, leaves) for leaf in found):
         names = ", ".join(leaf.place for leaf in found[:4])
@@ -230,6 +271,10 @@ def _is_of_tokens(leaf: Leaf, leaves: Sequence[Leaf]) -> bool:
         if whole and [None if value is None else len(value) for value in other.values] == sizes:
             return True
     return False
+
+
+def _holds_lists(leaf: Leaf) -> bool:
+    return any(isinstance(value, list) and any(isinstance(each, list) for each in value) for value in leaf.present)
 
 
 def _named_log_prob(leaf: Leaf) -> bool:
@@ -377,7 +422,7 @@ def _counted_tokens(tokens: Sequence[Leaf], masks: Sequence[Leaf]) -> list[Guess
                 )
             ]
     for leaf in masks:
-        if not leaf.of_prompt and leaf.says(RESPONSE, {"loss"}):
+        if not leaf.of_prompt and leaf.says(RESPONSE, {"loss"}) and len({*map(len, leaf.present)}) > 1:
             return [
                 Guess(
                     "response_length",
@@ -513,10 +558,12 @@ def reward_guesses(
         remarks = remarks or ["reward: no number or verdict here is named like one"]
         return [], remarks, []
     best = [each for each in ranked if each[0] == ranked[0][0]]
-    few = len(best[0][3]) < FEWEST
-    vague = best[0][0] == VERDICT and {*best[0][1].last} & (PARTS | (UNCLEAR if best[0][1].are_numbers else set()))
-    alike = len(best) == 1 or (not few and all(_agree(best[0][3], each[3]) for each in best))
-    alike = alike and not vague and not (best[0][0] >= OF_A_KIND and _has_companion(best, leaves, groups))
+    missing = [leaf for leaf in leaves if not leaf.is_everywhere and leaf.present and _is_better(leaf, best[0][0])]
+    for leaf in missing[:1]:
+        number = leaf.values.count(None)
+        remarks.append(f"reward: {leaf.place} is missing in {number:,} of {len(leaf.values):,} records")
+    alike = len(best) == 1 or (len(leaves[0].values) >= FEWEST and all(_agree(best[0][3], each[3]) for each in best))
+    alike = alike and not missing and not _is_doubtful(best, leaves, groups)
     guesses = []
     for rank, leaf, place, numbers in ranked:
         is_best = rank == best[0][0]
@@ -535,6 +582,17 @@ def reward_guesses(
     return guesses, remarks, weights if len(weights) > 1 else []
 
 
+def _is_doubtful(
+    best: Sequence[tuple[int, Leaf, str, list[float]]], leaves: Sequence[Leaf], groups: Sequence[Hashable] | None
+) -> bool:
+    """True if the name of what is best may be that of the run's state, or of a part of a reward."""
+    rank, leaf = best[0][:2]
+    words = {*leaf.last}
+    if words <= OF_A_RUN or (rank == VERDICT and words & (PARTS | (UNCLEAR if leaf.are_numbers else set()))):
+        return True
+    return rank >= OF_A_KIND and _has_companion(best, leaves, groups)
+
+
 def _has_companion(
     best: Sequence[tuple[int, Leaf, str, list[float]]], leaves: Sequence[Leaf], groups: Sequence[Hashable] | None
 ) -> bool:
@@ -542,6 +600,12 @@ def _has_companion(
     places = [leaf.place for _, leaf, _, _ in best]
     others = [leaf for leaf in leaves if leaf.are_numbers and leaf.place not in places and _is_part({*leaf.last})]
     return any(groups is None or _varies([float(v or 0) for v in leaf.values], groups) for leaf in others)
+
+
+def _is_better(leaf: Leaf, rank: int) -> bool:
+    """True for a number whose name is more of a reward than one of this rank."""
+    own = _reward_rank(leaf)
+    return own is not None and own < rank and own < OF_A_KIND and all(map(is_number, leaf.present))
 
 
 def _is_part(words: set[str]) -> bool:
@@ -616,7 +680,12 @@ def _as_number(leaf: Leaf) -> tuple[str, list[float]] | None:
                 ]
             if len(spelled) == 1 and {*spelled} <= {*bad}:
                 return f"number({leaf.expression} == '{good}')", [0.0 for _ in leaf.values]
-    if leaf.are_strings and (_reward_rank(leaf) or VERDICT) < VERDICT and all(map(_spells_a_number, leaf.present)):
+    if (
+        leaf.are_strings
+        and {*leaf.last} & (STRONG | SHORT)
+        and (_reward_rank(leaf) or VERDICT) < VERDICT
+        and all(map(_spells_a_number, leaf.present))
+    ):
         return f"to_number({leaf.expression})", [float(value) for value in leaf.present]
     of_one = (
         leaf.of_prompt

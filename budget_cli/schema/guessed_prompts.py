@@ -244,7 +244,9 @@ def _ids_by_values(leaves: Sequence[Leaf], step: Leaf | None, text: Leaf | None)
         for each in found
         if of_text is not None and each[3] is not text and same_groups(each[2], of_text) and _tells(each)
     ]
-    for rank, groups, keys, leaf in sorted(found, key=lambda each: (each not in agreeing, -each[0], -each[1].prompts)):
+    for rank, groups, keys, leaf in sorted(
+        found, key=lambda each: (each not in agreeing, -each[0], _may_be_around(each[3]), -each[1].prompts)
+    ):
         if of_text is not None and not same_groups(keys, of_text) and not (rank and refines(keys, of_text)):
             continue  # prompts with other texts are other prompts
         if (rank, groups, keys, leaf) in agreeing and text is not None:
@@ -297,6 +299,11 @@ def _is_no_category(leaf: Leaf, groups: Groups, keys: Sequence[Hashable]) -> boo
         if not leaf.are_strings and runs > groups.prompts:
             return False
     return groups.prompts >= FEWEST_PROMPTS and groups.largest <= LARGEST_GROUP
+
+
+def _may_be_around(leaf: Leaf) -> bool:
+    """True unless the name is that of a prompt itself: what may be around several comes later."""
+    return not leaf.says({"prompt", "problem", "question", "task", "puzzle", "qid", "pid", "query"})
 
 
 def _tells(found: tuple[int, Groups, list[Hashable], Leaf]) -> bool:

@@ -24,6 +24,7 @@ from budget_cli.schema.parsing import place_text
 from budget_cli.schema.proposals import quoted
 
 PATH = "PATH"
+PROMPT_TEXT = {"prompt", "question", "problem", "input", "query"}
 LISTS = {  # of one response, whatever is in them
     *("messages", "turn", "turns", "choices", "tool", "tools", "calls", "step", "steps", "nodes", "conversation"),
     *("token", "tokens", "move", "moves", "hop", "hops", "action", "actions", "per", "logprobs"),
@@ -68,12 +69,18 @@ def guess(records: Sequence[Mapping[str, Any]], known: Collection[str] = ()) -> 
     groups = _keys(prompts, found, step) if len(records) >= FEWEST else None
     best = _of_one(found, groups)
     if best.best("reward") is None:
-        several = max((_of_several(found, each) for each in _containers(found)), key=_worth, default=best)
-        if several.best("reward") is not None:
-            best = (
-                several if groups is None else several.doubted("the records of a prompt seem to be one response each")
-            )
-            prompts, prompt_remarks = (prompts, prompt_remarks) if groups is not None else _of_lines(found)
+        container, several = max(
+            ((each, _of_several(found, each)) for each in _containers(found)),
+            key=lambda pair: _worth(pair[1]),
+            default=("", best),
+        )
+        if several.best("reward") is not None and groups is not None:
+            best = several.doubted("though each record seems to be one response")
+        elif several.best("reward") is not None and (other := _prompts_within(found, container)) is not None:
+            best = several.doubted("the responses are to several prompts")
+            prompts, prompt_remarks = [], [f"prompt_id: a record holds responses to several prompts, by {other.place}"]
+        elif several.best("reward") is not None:
+            best, (prompts, prompt_remarks) = several, _of_lines(found)
     guesses, remarks = list(best.guesses), list(best.remarks)
     if "prompt_id" not in known:
         steps = (
@@ -122,6 +129,18 @@ def _containers(found: Sequence[Leaf]) -> list[str]:
         if lists and any(len(value) > 1 for value in leaf.present):
             names.append(place_text(leaf.path))
     return names
+
+
+def _prompts_within(found: Sequence[Leaf], container: str) -> Leaf | None:
+    """Return what tells several prompts in one record apart, as where its arrays are columns; None if nothing does."""
+    for leaf in of_responses(found, container):
+        words = {word.removesuffix("s") for word in leaf.last}
+        is_prompt = id_rank(leaf) == 2 or leaf.last == ("id",) or (leaf.are_strings and words & PROMPT_TEXT)
+        if is_prompt and len(leaf.path) == 1:
+            whole = next(each for each in found if each.path == leaf.path)
+            if any(len({*map(str, value)}) > 1 for value in whole.present):
+                return leaf
+    return None
 
 
 def _of_lines(found: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
