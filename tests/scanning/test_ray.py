@@ -150,7 +150,7 @@ def test_a_summary_takes_its_place_among_the_tasks(ray: StandIn, dumps: Path, la
     (dumps / "summary").write_bytes(b"".join(summary_writing.write(part, PLAN.fields, TWO, SUMMARIZED.keep.observe)))
     found, plan = (
         sources.find([*paths[:3], str(dumps / "summary"), *paths[last:]]),
-        SUMMARIZED._replace(sources_apart=apart),
+        SUMMARIZED.keeping(sources_apart=apart),
     )
     answer = content(cluster.scan(found, plan))
     assert answer == content(scan(found, plan, jobs=1))
