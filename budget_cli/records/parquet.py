@@ -1,9 +1,11 @@
 """A Parquet file → its row groups → columns and rejections, like those of the readers of lines.
 
-One row is one record, and row numbers replace line numbers. A batch of plain columns is decoded as arrays; any other
-goes row by row to the reference reader, which knows the reasons. Imported, with pyarrow, only if there is such a file.
+One row is one record, and row numbers replace line numbers. A batch in which every row is a plain, valid response is
+decoded as columns; any other goes row by row to the reference reader, which knows the reasons. Imported, with pyarrow,
+only if there is such a file.
 """
 
+import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow
 import pyarrow.types
+from numpy.typing import NDArray
 from pyarrow.parquet import ParquetFile
 
 from budget_cli.errors import InputProblem
@@ -24,19 +27,23 @@ from budget_cli.records.columns import (
     Decoded,
     ExtraColumn,
     Floats,
+    LabelColumn,
     LengthFrom,
     RejectionLimit,
     ResponseColumns,
     Tally,
+    TextColumn,
     extra_column,
     unfilled_tokens,
 )
+from budget_cli.records.parquet_places import Distinct, Places
+from budget_cli.records.record import composite, read_extra
 from budget_cli.records.reference import ReferenceReader
-from budget_cli.records.values import MAX_EXACT
-from budget_cli.schema.fields import EXTRAS, KINDS, UNFILLED, ExtraKind, Fields, names_for
+from budget_cli.records.values import MAX_EXACT, finite_number, prompt_id
+from budget_cli.schema.fields import EXTRAS, KINDS, UNFILLED, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Foreign, Invalid, exact_sum, type_name
-from budget_cli.schema.lookup import root_keys
-from budget_cli.schema.paths import Expression
+from budget_cli.schema.lookup import MISSING, root_keys
+from budget_cli.schema.paths import Expression, Place, Step
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Source
 
@@ -398,20 +405,21 @@ def _is_text(kind: pyarrow.DataType) -> bool:
 
 def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -> Decoded | None:
     """Decode a batch if every row is a plain, valid response; None if anything is unexpected."""
-    if fields.records or fields.group or fields.skip_unscored or fields.leave_out or not batch.num_rows:
+    if fields.records or not batch.num_rows:
         return None
-    if fields.scored_by != "reward" and any(key in batch.schema.names for key in root_keys(fields.paths["rewards"])):
+    arrays = set(root_keys(fields.paths["rewards"]))
+    if fields.scored_by == "rewards" or (fields.scored_by == "" and (not arrays or arrays & set(batch.schema.names))):
+        return None
+    places = Places(batch, json_values)
+    if any(_leaves_out(places, reason, place) for reason, place in fields.leave_out):
         return None
     found: dict[str, Any] = {}
     for name in (*KINDS, *fields.extras):
-        place = fields.paths[name]
-        if isinstance(place, Expression) or len(place) > 1 or place[0].each:
+        try:
+            found[name] = _found(batch, places, fields.paths[name], KINDS.get(name) or EXTRAS[name])
+        except LookupError:
             return None
-        at = batch.schema.get_field_index(place[0].key)
-        if at < 0 and place[0].key in batch.schema.names:  # the name is ambiguous
-            return None
-        found[name] = batch.column(at) if at >= 0 else None
-    ids = _ids(found["prompt_id"])
+    ids = _numbered(before, batch.num_rows) if fields.group else _ids(found["prompt_id"], fields.paths["prompt_id"])
     reward = _numbers(found["reward"])
     log_prob, old_log_prob = _log_probs(found["log_prob"]), _log_probs(found["old_log_prob"])
     if ids is None or reward is None or log_prob is None or old_log_prob is None:
@@ -441,7 +449,7 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
     rows = batch.num_rows
     extras: dict[str, ExtraColumn] = {}
     for name in fields.extras:
-        made = _extra(found[name], EXTRAS[name], rows)
+        made = _extra(found[name], name, fields, rows)
         if made is None:
             return None
         extras[name] = made
@@ -478,15 +486,70 @@ class _LogProbs(NamedTuple):
     each: Floats  # of every token; none if they came as numbers
 
 
-def _ids(column: pyarrow.Array | None) -> tuple[Sequence[Key], Any] | None:
+def _leaves_out(places: Places, reason: str, place: Place) -> bool:
+    """True if a sample is, or may be, left out for this reason."""
+    found = places.distinct(place)
+    if found is None:
+        return True
+    for value in found.values:
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):  # neither true nor false
+            return True
+        if (value is not MISSING and bool(value)) is not (reason == WHERE):
+            return True
+    return False
+
+
+def _found(
+    batch: pyarrow.RecordBatch, places: Places, place: Place, kind: str
+) -> pyarrow.Array | Distinct | Floats | None:
+    """Return what stands at a place: a column, distinct values, numbers, or nothing.
+
+    Raises:
+        LookupError: it takes a closer look, row by row.
+    """
+    if isinstance(place, Expression):
+        weighted = places.weighted(place) if kind == "number" else None
+        found = places.distinct(place) if weighted is None else weighted
+        if found is None:
+            raise LookupError
+        return None if isinstance(found, Distinct) and found.is_missing else found
+    if any(step.each for step in place):
+        raise LookupError
+    times = batch.schema.names.count(place[0].key)
+    if times > 1:  # the name is ambiguous
+        raise LookupError
+    column = batch.column(place[0].key) if times else None
+    for step in place[1:]:
+        if column is None or pyarrow.types.is_null(column.type):
+            return None
+        if not pyarrow.types.is_struct(column.type) or len(column.type.get_all_field_indices(step.key)) > 1:
+            raise LookupError
+        at = column.type.get_field_index(step.key)
+        column = column.flatten()[at] if at >= 0 else None
+    if column is None or kind not in ("id", "label", "text") or pyarrow.types.is_null(column.type):
+        return column
+    found = Places(pyarrow.record_batch([column], ["it"]), json_values).distinct((Step("it"),))
+    if found is None:
+        raise LookupError
+    return None if found.is_missing and kind != "id" else found
+
+
+def _numbered(before: int, rows: int) -> tuple[Sequence[Key], Any]:
+    """Make each row a prompt of its own."""
+    ids = Ids()
+    codes = ids.places(range(before + 1, before + rows + 1))
+    return ids.all(), codes
+
+
+def _ids(found: Distinct | None, place: Place) -> tuple[Sequence[Key], Any] | None:
     """Return the distinct ids, in order of first occurrence, and the index of that of each row."""
-    if column is None or column.null_count:
+    if not isinstance(found, Distinct):
         return None
-    values = _keys(column)
+    values = found.checked(lambda value: prompt_id(composite(value) if isinstance(place, Expression) else value))
     if values is None:
         return None
     ids = Ids()
-    codes = ids.places(values)
+    codes = ids.places(values)[found.codes]
     return ids.all(), codes
 
 
@@ -503,17 +566,36 @@ def _keys(column: pyarrow.Array) -> list[Any] | None:
     return None if pyarrow.types.is_int64(kind) and SMALLEST in values else values
 
 
-def _extra(column: pyarrow.Array | None, kind: ExtraKind, rows: int) -> ExtraColumn | None:
+def _extra(found: Any, name: str, fields: Fields, rows: int) -> ExtraColumn | None:
     """Return the column of an optional field; None if it takes a closer look, row by row."""
-    if column is None or pyarrow.types.is_null(column.type):
-        return extra_column(kind, [None] * rows)
-    if kind == "number":
-        return _numbers(column)
-    labels = _keys(column) if kind == "label" else None
-    return None if labels is None else extra_column(kind, labels)
+    if found is None or (isinstance(found, pyarrow.Array) and pyarrow.types.is_null(found.type)):
+        return extra_column(EXTRAS[name], [None] * rows)
+    if isinstance(found, Distinct):
+        values = [None if value is MISSING else read_extra(value, name, fields) for value in found.values]
+        return _at(extra_column(EXTRAS[name], values), found.codes)
+    if isinstance(found, pyarrow.Array) and found.null_count:
+        found = found.fill_null(math.nan) if _is_float(found.type) else None
+    if isinstance(found, pyarrow.Array) and _is_float(found.type):
+        numbers: Floats = found.to_numpy().astype(np.float64)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
+    return _numbers(found)
 
 
-def _numbers(column: pyarrow.Array | None) -> Floats | None:
+def _at(column: ExtraColumn, codes: NDArray[np.int64]) -> ExtraColumn:
+    """Return the column of rows that have these places in another column."""
+    if isinstance(column, LabelColumn):
+        return LabelColumn(column.values, column.codes[codes])
+    if isinstance(column, TextColumn):
+        return TextColumn(column.digest[codes], column.characters[codes])
+    return column[codes]
+
+
+def _numbers(column: Any) -> Floats | None:
+    if isinstance(column, Distinct):
+        checked = column.checked(finite_number)
+        return None if checked is None else np.array(checked, dtype=np.float64)[column.codes]
+    if isinstance(column, np.ndarray):
+        return column if np.isfinite(column).all() else None
     if column is None or column.null_count:
         return None
     if not pyarrow.types.is_integer(column.type) and not _is_float(column.type):
@@ -522,10 +604,13 @@ def _numbers(column: pyarrow.Array | None) -> Floats | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _log_probs(column: pyarrow.Array | None) -> _LogProbs | None:
+def _log_probs(column: Any) -> _LogProbs | None:
     if column is None:
         return _LogProbs(None, None, NO_TOKENS)
-    if not (pyarrow.types.is_list(column.type) or pyarrow.types.is_large_list(column.type)):
+    lists = isinstance(column, pyarrow.Array) and (
+        pyarrow.types.is_list(column.type) or pyarrow.types.is_large_list(column.type)
+    )
+    if not lists:
         sums = _numbers(column)
         return None if sums is None else _LogProbs(sums, None, NO_TOKENS)
     offsets = column.offsets.to_numpy()

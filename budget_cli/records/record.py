@@ -259,7 +259,7 @@ def _is_ignored(fields: Fields, canonical: str) -> bool:
 
 def extra_value(record: dict[str, Any], fields: Fields, name: str) -> Any:
     """Return the value of an optional field; None if it is absent or invalid, which never rejects a record."""
-    return _read_extra(field_value(record, fields, name), name, fields)
+    return read_extra(field_value(record, fields, name), name, fields)
 
 
 def _extra_of_each(record: dict[str, Any], fields: Fields, name: str, size: int) -> list[Any]:
@@ -268,11 +268,12 @@ def _extra_of_each(record: dict[str, Any], fields: Fields, name: str, size: int)
     if shared is None and name in EXTRA_PLURALS:
         several = field_value(record, fields, EXTRA_PLURALS[name])
         if isinstance(several, list) and len(several) == size:
-            return [_read_extra(value, name, fields) for value in several]
-    return [_read_extra(shared, name, fields)] * size
+            return [read_extra(value, name, fields) for value in several]
+    return [read_extra(shared, name, fields)] * size
 
 
-def _read_extra(value: Any, name: str, fields: Fields) -> Any:
+def read_extra(value: Any, name: str, fields: Fields) -> Any:
+    """Return what an optional field holds, from the value at its place; None if that is invalid."""
     if value is None:
         return None
     kind, place = EXTRAS[name], fields.paths[name]

@@ -244,6 +244,11 @@ def require_valid(text: str) -> None:
                 raise UsageProblem(f"expression {shown}: {node['value']} takes {takes}, not {len(node['children'])}")
 
 
+def syntax_of(text: str) -> Any:
+    """Return the syntax tree of an expression: nodes with `type`, `value` and `children`, as jmespath makes it."""
+    return _compiled(text).parsed
+
+
 @lru_cache(maxsize=64)
 def roots(text: str) -> frozenset[str] | None:
     """Return the keys of the record that the expression reads; None if it may read any of them."""

@@ -1,5 +1,6 @@
 """If this fails, the records of a Parquet file differ from its rows, are not checked like lines, or are cut short."""
 
+import dataclasses
 import decimal
 import io
 import json
@@ -35,6 +36,7 @@ from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
+from budget_cli.schema.parsing import parse_place
 from budget_cli.sources import local as sources
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
@@ -325,6 +327,123 @@ def test_decoding_by_column_gives_what_decoding_by_row_gives(
     if quick is not None:
         assert same(quick.columns, by_row.columns)
         assert (quick.tally, quick.lines, quick.rejections) == (by_row.tally, by_row.lines, [])
+
+
+texts = st.sampled_from(["a", "b_1", "ä", "", "a_2_3"])
+whole = st.integers(-3, 3) | st.sampled_from([2**31, 2**53 + 1, -(2**63)])
+doubles = st.sampled_from([0.0, -0.0, 0.1, 0.2, 0.3, 1.0, -1e308, 1e308, math.nan, math.inf])
+CELLS = [texts, texts | st.none(), whole, whole | st.none(), doubles, doubles | st.none(), st.booleans(), numbers]
+sums = st.sampled_from([0.1, 0.2, 0.3, 1e16, -1e16, 1.0, -0.0]) | numbers
+SANE = {
+    "a": [texts, st.just("q"), st.integers(-2, 2)],
+    "b": [texts, st.integers(0, 3), sums],
+    "x": [sums, st.integers(-3, 3)],
+    "y": [st.integers(0, 9), sums | st.sampled_from([math.nan, None])],
+    "z": [sums, st.integers(0, 9), sums | st.sampled_from([math.nan, None])],
+}
+PLACES = {
+    "prompt_id": ["a", "digest([a, b])", "digest(a)", "[a, b]", "stem(a, '_', `1`)", "a || b", "s.a", "missing"],
+    "reward": [
+        "x",
+        "nandot([x, y], `[1.0, 0.5]`)",
+        "nandot([x, y, z], `[1, 0.1, 2]`)",
+        "nandot([x, missing], `[1.0, 0.5]`)",
+        "nandot([x], `[1e308]`)",
+        "dot([x, y, z], `[1, 0.5, 0.25]`)",
+        "dot([x, x], `[1, 3]`)",
+        "total(x)",
+        "number(x)",
+        "s.x",
+    ],
+    "response_length": ["y", "minus(y, z)", "s.x", "missing", "length(a)", "a && length(a) || y"],
+    "step": ["b", "[a, b]", "s.a", "x"],
+    "by": ["b", "x", "[a, x]", "a || x"],
+    "advantage": ["z", "minus(x, y)", "s.x", "nandot([x, y], `[1.0, 0.5]`)"],
+    "prompt_text": ["a", "b", "[a, b]", "s.a"],
+}
+SOME = ("step", "by", "advantage", "prompt_text")
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> pyarrow.RecordBatch:
+    rows = draw(st.integers(1, 6))
+    columns = {}
+    sane = draw(st.booleans())
+    for name in "abxyz":
+        if sane or draw(st.integers(0, 9)):
+            cells = draw(st.sampled_from(SANE[name] if sane else CELLS[:4] if name in "ab" else CELLS[2:]))
+            columns[name] = pyarrow.array(draw(st.lists(cells, min_size=rows, max_size=rows)))
+    if len(columns) > 1 and draw(st.booleans()):
+        gone = pyarrow.array(draw(st.lists(st.integers(0, 5).map(lambda n: n == 0), min_size=rows, max_size=rows)))
+        columns["s"] = pyarrow.StructArray.from_arrays(list(columns.values()), list(columns), mask=gone)
+    (batch,) = pyarrow.table(columns or {"a": ["a"] * rows}).to_batches()
+    return batch
+
+
+@given(
+    batch=batches(),
+    places=st.fixed_dictionaries({name: st.sampled_from(places) for name, places in PLACES.items()}),
+    wanted=st.sets(st.sampled_from(SOME)),
+    where=st.sampled_from(["", "", "", "a != 'a'", "x > `0`", "x", "missing", "s.a"]),
+    options=st.fixed_dictionaries(
+        {
+            "group": st.sampled_from(["", "", "line"]),
+            "skip_unscored": st.booleans(),
+            "scored_by": st.sampled_from(["", "", "reward", "rewards"]),
+            "needs_length": st.booleans(),
+            "ignore_unneeded": st.booleans(),
+        }
+    ),
+)
+def test_expressions_of_columns_give_what_those_of_rows_give(
+    batch: pyarrow.RecordBatch, places: dict[str, str], wanted: set[str], where: str, options: dict[str, Any]
+) -> None:
+    extras = tuple(sorted(wanted))
+    fields = Fields(
+        needs_log_probs=False, extras=extras, **{key: options[key] for key in options if key != "scored_by"}
+    )
+    fields = fields.with_places(parse_mappings([f"{name}={place}" for name, place in places.items() if name != "by"]))
+    fields = dataclasses.replace(
+        fields,
+        places=(*fields.places, ("by", parse_place(places["by"]))),
+        scored_by=options["scored_by"],
+        leave_out=(("where", parse_place(where)),) if where else (),
+    )
+    quick = parquet._decode_by_column(batch, fields, 5)
+    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, 5, ALL_REJECTIONS)
+    if quick is not None:
+        assert same(quick.columns, by_row.columns)
+        assert (quick.tally, quick.lines, quick.rejections) == (by_row.tally, by_row.lines, [])
+        assert by_row.left_out == []
+
+
+EXPRESSIONS = [
+    ["prompt_id=digest([step, prompt])", "reward=nandot([x, y], `[1.0, 0.5]`)"],  # TRL
+    ["prompt_id=task", "response_length=version && sum(version) || minus(total, before)", "reward=x"],  # AReaL
+    ["prompt_id=[step, task]", "reward=made.score", "response_length=total"],
+]
+
+
+@pytest.mark.parametrize("mappings", EXPRESSIONS)
+def test_expressions_of_plain_columns_are_decoded_by_column(mappings: list[str]) -> None:
+    columns = {
+        "step": [1, 1, 1],
+        "prompt": ["q", "q", "r"],
+        "task": ["t", "t", "u"],
+        "x": [1.0, 0.5, 0.0],
+        "y": [None, 1.0, math.nan],
+        "total": [10, 12, 14],
+        "before": [4, 4, 5],
+        "made": [{"score": 1.0}, {"score": 2.0}, {"score": 3.0}],
+    }
+    (batch,) = pyarrow.table(columns).to_batches()
+    fields = Fields(needs_length=False, needs_log_probs=False, extras=("step", "prompt_text"))
+    fields = fields.with_places(parse_mappings([*mappings, "prompt_text=prompt"]))
+    found = parquet._decode_by_column(batch, fields, 0)
+    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, 0, ALL_REJECTIONS)
+    assert found is not None
+    assert same(found.columns, by_row.columns)
+    assert found.columns.codes.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("ids", [["a", "b", "a"], [1, 2, 1]])
