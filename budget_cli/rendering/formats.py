@@ -5,6 +5,7 @@ Names are stable, and what does not exist is null or an empty cell.
 
 import io
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,9 +26,16 @@ def json_line(value: object) -> bytes:
     return _without_commands(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
 
 
+# UTF-8 of C1 controls, marks of direction, zero-width characters and line separators, which a terminal may obey or hide
+INVISIBLE = rb"\xc2[\x80-\x9f]|\xc2\xad|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf"
+
+
 def _without_commands(document: bytes) -> bytes:
-    """Spell what GitHub's runner would obey in another way; it can only be inside a string."""
-    return document.replace(LEGACY_COMMAND.encode(), b"#\\u0023[")
+    """Spell what GitHub's runner or a terminal would obey in another way; it can only be inside a string."""
+    document = document.replace(LEGACY_COMMAND.encode(), b"#\\u0023[")
+    if document.isascii():
+        return document
+    return re.sub(INVISIBLE, lambda found: b"\\u%04x" % ord(found[0].decode()), document)
 
 
 def csv_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

@@ -160,3 +160,15 @@ def test_the_csv_of_a_loss_names_every_number() -> None:
         "",
         "",
     )
+
+
+def test_json_shows_no_terminal_what_it_would_obey_or_hide() -> None:
+    hidden = "\x85\x9b\xad\u061c\u200b\u200d\u200e\u2028\u202e\u2060\u2066\ufeff"
+    value = {"p\x9b2J": [hidden, "ä€漢😀 \u2019"]}
+    for write in (formats.json_document, formats.json_line):
+        written = write(value)
+        assert json.loads(written) == value
+        text = written.decode()
+        assert not {*hidden} & {*text}
+        assert "ä€漢😀 \u2019" in text
+        assert "\\u202e" in text
