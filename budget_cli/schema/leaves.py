@@ -5,7 +5,6 @@ else is a value.
 """
 
 import contextlib
-import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from budget_cli.schema.paths import Path, Step
 
 DEEPEST = 4  # objects within each other
 MOST = 400  # places
+LARGEST = 1e15  # whose square is finite
 MOST_PRESENT = 0.9  # share of the records from which on a place counts as in all
 
 
@@ -72,7 +72,7 @@ class Leaf:
 
     @cached_property
     def are_numbers(self) -> bool:
-        """True if all values are finite numbers."""
+        """True if all values are numbers."""
         return self.is_everywhere and all(map(is_number, self.present))
 
     @cached_property
@@ -92,7 +92,7 @@ class Leaf:
 
     @cached_property
     def are_number_lists(self) -> bool:
-        """True if all values are lists of finite numbers, and not all are empty."""
+        """True if all values are lists of numbers, and not all are empty."""
         lists = self.is_everywhere and all(isinstance(value, list) for value in self.present) and any(self.present)
         return lists and all(is_number(each) for value in self.present for each in value)
 
@@ -114,8 +114,8 @@ def _key(value: Any) -> Hashable:
 
 
 def is_number(value: Any) -> bool:
-    """True if it is a finite number, which true and false are not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """True if it is a number of a size that fields have; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def words_of(key: str) -> list[str]:
@@ -133,14 +133,14 @@ def leaves(records: Sequence[Mapping[str, Any]]) -> list[Leaf]:
 
 def _walk(value: Mapping[str, Any], path: Path, row: int, columns: dict[Path, list[Any]], depth: int) -> None:
     for key, inner in value.items():
-        if not key:
+        if not key or not key.isprintable():  # what no command line could hold
             continue
         if isinstance(inner, dict) and depth > 1:
             _walk(inner, (*path, Step(key)), row, columns, depth - 1)
             continue
         _put((*path, Step(key)), inner, row, columns)
         if isinstance(inner, list) and inner and all(isinstance(each, dict) for each in inner):
-            names = dict.fromkeys(name for each in inner for name in each if name)
+            names = dict.fromkeys(name for each in inner for name in each if name and name.isprintable())
             for name in names:
                 _put((*path, Step(key, each=True), Step(name)), [each.get(name) for each in inner], row, columns)
 

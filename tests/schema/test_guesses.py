@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 from command import Run
+from examples import examples
+from hypothesis import given
+from hypothesis.strategies import dictionaries, lists, sampled_from
 from own_names import OwnNames, first_fifteen, own_names, second_fifteen
 
-from budget_cli.schema.fields import KINDS, Fields
+from budget_cli.schema.fields import KINDS, Fields, parse_mappings
 from budget_cli.schema.guessed_prompts import Guess
 from budget_cli.schema.guesses import Guesses, flags, guess
+from budget_cli.schema.json_values import Foreign
 from budget_cli.schema.lookup import value_at
 from budget_cli.schema.parsing import parse_place
 
@@ -224,3 +228,32 @@ def test_the_finer_of_two_texts_is_the_prompt() -> None:
         ("digest(question)", "sure"),
         ("digest(context)", "possible"),
     ]
+
+
+HOSTILE: list[Any] = [
+    *(10**400, float("nan"), float("inf"), -1e308, None, True, "", "\ud800", Foreign("a time"), {}, [], [[]], [None]),
+    *([-0.5, 10**400], [{"content": 3}], [{"": 1}], {"": {"": 1}}, {"a": {"b": {"c": {"d": {"e": 1}}}}}, -0.5, 3, "p1"),
+]
+HELD = (
+    "qid",
+    "prompt",
+    "reward",
+    "score",
+    "logp",
+    "ref_logp",
+    "n_out",
+    "mask",
+    "messages",
+    "step",
+    "a.b",
+    "it's",
+    "\ud800",
+)
+
+
+@examples(200)
+@given(records=lists(dictionaries(sampled_from(HELD), sampled_from(HOSTILE), max_size=6), min_size=1, max_size=9))
+def test_whatever_records_hold_the_options_can_be_parsed(records: list[dict[str, Any]]) -> None:
+    for option, value in flags(guess(records), list(KINDS), Fields()):
+        if option == "--field" and not value.endswith("=PATH"):
+            parse_mappings([value])
