@@ -147,9 +147,11 @@ def take_inventory(
         mappings = " ".join(f"--field {name}=…" for name in absent)
         cannot.append(f"--kl-coef: give 0, or map the log-probs with {mappings}")
     if "response_length" not in present and not any(_has_tokens(f) for f in found) and guesses.median_length is None:
+        text = guesses.best("response_text")
+        place = "" if text is None else f" --field {quoted(f'{text.field}={text.value}')}"
         cannot.append(
             "--budget-penalty-coef: give 0, or map the length with --field response_length=…, or count the tokens of"
-            " response_text with --tokenizer path/to/tokenizer.json"
+            f" {'response_text' if text is None else text.value} with --tokenizer path/to/tokenizer.json{place}"
         )
     unit = wrong_unit(samples, fields)
     doubts = [] if unit is None else [str(unit)]

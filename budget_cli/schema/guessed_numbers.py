@@ -15,29 +15,18 @@ from budget_cli.schema.leaves import Leaf, is_number, words_of
 
 STRONG = {
     *("reward", "rewards", "score", "scores", "return", "returns", "grade", "grades", "rating", "ratings", "points"),
-    *("pts", "rew", "rews", "marks", "utility", "payoff"),
+    *("ret", "rm", "pts", "rew", "rews", "marks", "utility", "payoff"),
 }
 SHORT = {"r", "rw"}  # as a whole name, or its first word
 VERDICTS = {
-    *("correct", "correctness", "passed", "pass", "passes", "solved", "success", "succeeded", "successful", "ok"),
-    *(
-        "acc",
-        "accuracy",
-        "right",
-        "won",
-        "win",
-        "verdict",
-        "outcome",
-        "resolved",
-        "accepted",
-        "status",
-        "result",
-        "verified",
-    ),
+    *("correct", "correctness", "passed", "pass", "passes", "solved", "success", "succeeded", "successful"),
+    *("ok", "acc", "accuracy", "right", "won", "win", "verdict", "outcome", "resolved", "accepted", "status"),
+    *("result", "verified", "proved", "proven", "match", "matched", "matches", "exact"),
 }
 PARTS = {"format", "fmt", "formatting", "style", "bonus", "repetition", "language", "penalty"}
 OF_A_RUN = {"ok", "status"}  # as likely of the run as of the answer
 UNCLEAR = {"status", "result", "outcome"}  # of numbers: 0 may be what is good
+METRICS = {"em", "f1", "bleu", "rouge", "comet", "iou", "chrf"}  # one of which may be the reward, or none
 TOTAL = {"total", "sum", "final", "overall", "combined", "scalar", "aggregate"}
 NO_REWARD = {
     *("mean", "avg", "average", "std", "var", "max", "min", "best", "worst", "baseline", "adv", "advantage"),
@@ -62,7 +51,7 @@ PAIRS = {  # of a verdict in words: what is good → what is not
     "true": ("false",),
     "yes": ("no",),
 }
-LOG_PROB = r"(^|_)(log_?p(s|rob(s|abs?|abilit(y|ies))?)?|lps?|log_?lik(elihood)?s?)(_|$)"
+LOG_PROB = r"(^|_)(log_?p(s|is?|rob(s|abs?|abilit(y|ies))?)?|lps?|log_?lik(elihood)?s?)(_|$)"
 NO_LOG_PROB = {
     *("reward", "rewards", "penalty", "kl", "adv", "advantage", "advantages", "entropy", "value", "values", "diff"),
     *("ratio", "delta", "cost", "mean", "avg", "min", "max", "prompt", "input", "question", "top", "score", "margin"),
@@ -70,7 +59,7 @@ NO_LOG_PROB = {
 }
 REFERENCE = {
     *("ref", "reference", "base", "frozen", "init", "initial", "sft", "anchor", "prior", "pretrained", "orig"),
-    *("original", "teacher"),
+    *("original", "teacher", "baseline"),
 }
 OLD = {"old", "prev", "previous", "behaviour", "behavior", "behav", "mu", "lagged"}
 POLICY = {"policy", "pi", "cur", "current", "new", "actor", "theta", "train", "trainer", "live", "student", "now"}
@@ -168,9 +157,10 @@ NO_LENGTH = {
     ),
     *("reward", "score", "thinking", "think", "reasoning", "cot", "thought", "left", "remaining", "allowed", "vocab"),
 }
+NOT_WRITTEN = {"prompt", "question", "problem", "input", "gold", "reference", "ref", "expected", "system", "tool"}
 THOUGHTS = {"thinking", "think", "reasoning", "cot", "thought", "thoughts"}
 TOKEN_IDS = {"ids", "tokens", "token", "toks", "tok"}
-SUMMED, TOTALS, REWARD, ALONE, OF_A_KIND, VERDICT = range(6)  # what a reward is known by, the best first
+SUMMED, TOTALS, REWARD, ALONE, OF_A_KIND, VERDICT, METRIC = range(7)  # what a reward is known by, the best first
 MOST_FUNCTIONS = 8  # numbers among which a sum is looked for
 TOLERANCE = 1e-6
 
@@ -509,6 +499,21 @@ def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
     return sum(one * other for one, other in off) / scale if scale else 0.0
 
 
+def text_guesses(leaves: Sequence[Leaf]) -> list[Guess]:
+    """Guess the text of a response, whose tokens can be counted: the one text that is another in each record."""
+    texts = []
+    for leaf in leaves:
+        if leaf.are_strings and len(leaf.path) <= 2 and len(leaf.values) >= FEWEST:
+            spaced = 2 * sum(" " in value for value in leaf.present) > len(leaf.present)
+            if spaced and 4 * len(leaf.counts) >= 3 * len(leaf.values):
+                texts.append(leaf)
+    named = [leaf for leaf in texts if leaf.says(RESPONSE, {"a", "text", "body"}) and not leaf.says(NOT_WRITTEN)]
+    if len(named) != 1:
+        return []
+    field = "response_texts" if named[0].of_prompt else "response_text"
+    return [Guess(field, "--field", named[0].place, "likely", "the only text that is named like that of a response")]
+
+
 # ---- rewards
 
 
@@ -574,7 +579,7 @@ def reward_guesses(
             leaf.place for _, leaf, _, _ in best if leaf.are_numbers and len(leaf.path) == 1 and not leaf.of_prompt
         ]
         names = ", ".join(leaf.place for _, leaf, _, _ in best[:6])
-        remarks.append(f"reward: {names} may be {'a part of it' if len(best) == 1 else 'each one, or a part of one'}")
+        remarks.append(f"reward: {names} may {'' if len(best) == 1 else 'each '}be it, or a part of it")
     first = next((guess for guess in guesses if guess.is_confident), None)
     if first is not None:
         guesses.remove(first)
@@ -588,7 +593,11 @@ def _is_doubtful(
     """True if the name of what is best may be that of the run's state, or of a part of a reward."""
     rank, leaf = best[0][:2]
     words = {*leaf.last}
-    if words <= OF_A_RUN or (rank == VERDICT and words & (PARTS | (UNCLEAR if leaf.are_numbers else set()))):
+    if (
+        rank == METRIC
+        or words <= OF_A_RUN
+        or (rank == VERDICT and words & (PARTS | (UNCLEAR if leaf.are_numbers else set())))
+    ):
         return True
     return rank >= OF_A_KIND and _has_companion(best, leaves, groups)
 
@@ -623,7 +632,9 @@ def _reward(
 ) -> Guess:
     in_words = "a number written as a text" if place.startswith("to_number(") else "a verdict in words"
     what = "true or false" if leaf.are_booleans else in_words if leaf.are_strings else "a number"
-    reason = f"{what}, named like a reward" if _reward_rank(leaf) != VERDICT else f"{what}, named like a verdict"
+    reason = (
+        f"{what}, named like a reward" if (_reward_rank(leaf) or VERDICT) < VERDICT else f"{what}, named like a verdict"
+    )
     confidence: Confidence = "likely" if is_only else "possible"
     if parts:
         reason += f", the sum of {' and '.join(parts)} in every record"
@@ -660,6 +671,8 @@ def _reward_rank(leaf: Leaf) -> int | None:
         return TOTALS
     if last & VERDICTS:
         return VERDICT
+    if last & METRICS or leaf.last[:2] == ("f", "1"):
+        return METRIC
     if words & STRONG and not words & NO_REWARD:
         return OF_A_KIND
     return VERDICT if words & VERDICTS and leaf.are_booleans else None

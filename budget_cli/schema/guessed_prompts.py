@@ -25,7 +25,23 @@ AT_ITS_END = {"no", "nr", "num", "number"}  # an id only as the last word: num_p
 PROMPT_WORDS = {
     *("prompt", "problem", "question", "puzzle", "task", "example", "query", "item", "group", "grp", "instance"),
     *("challenge", "exercise", "board", "game", "scenario", "case", "conv", "conversation", "dialog", "dialogue"),
-    *("doc", "document", "row", "ex", "q", "prob", "ques", "level", "quest", "riddle", "theorem", "goal", "issue"),
+    *(
+        "doc",
+        "document",
+        "row",
+        "ex",
+        "q",
+        "prob",
+        "ques",
+        "level",
+        "quest",
+        "riddle",
+        "theorem",
+        "goal",
+        "issue",
+        "thm",
+        "lemma",
+    ),
 }
 BOTH = r"(q|p|t|g|ex|prob|problem|prompt|task|question|group|grp|puzzle|item|example)(id|idx|uid|hash|key|no|num|nr)s?"
 ITEM_WORDS = {  # what is numbered is one response, or a place in the run
@@ -97,7 +113,21 @@ NO_STEP = {
 TEXT_WORDS = {
     *("prompt", "question", "problem", "query", "input", "instruction", "instructions", "task", "q", "statement"),
     *("messages", "conversation", "conv", "context", "observation", "obs", "user", "puzzle", "description", "dialog"),
-    *("turns", "chat", "request", "ask", "goal", "board", "position", "state", "exercise", "theorem"),
+    *(
+        "src",
+        "claim",
+        "sentence",
+        "turns",
+        "chat",
+        "request",
+        "ask",
+        "goal",
+        "board",
+        "position",
+        "state",
+        "exercise",
+        "theorem",
+    ),
 }
 NO_TEXT = {  # of the response, or of what is right
     *("response", "completion", "output", "answer", "a", "reply", "generation", "solution", "rollout", "prediction"),

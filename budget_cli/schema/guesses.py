@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.schema.fields import KINDS, Fields
-from budget_cli.schema.guessed_numbers import length_guesses, log_prob_guesses, reward_guesses
+from budget_cli.schema.guessed_numbers import length_guesses, log_prob_guesses, reward_guesses, text_guesses
 from budget_cli.schema.guessed_prompts import (
     FEWEST,
     Guess,
@@ -88,7 +88,8 @@ def guess(records: Sequence[Mapping[str, Any]], known: Collection[str] = ()) -> 
         )
         guesses = [*prompts, *guesses, *([] if "step" in known else steps)]
         remarks = [*prompt_remarks, *remarks]
-    guesses = [each for each in guesses if each.one not in known]
+    placed = {*known, "response_text"} if "response_length" in known else {*known}
+    guesses = [each for each in guesses if each.one not in placed]
     remarks = [each for each in remarks if not {*each.partition(":")[0].split(", ")} <= {*known}]
     return Guesses(tuple(guesses), tuple(remarks), best.weights, best.median_length)
 
@@ -97,9 +98,11 @@ def _of_one(found: Sequence[Leaf], groups: Sequence[Hashable] | None) -> Guesses
     rewards, remarks, weights = reward_guesses(found, groups)
     lengths, length_remarks = length_guesses(found)
     log_probs, log_prob_remarks = log_prob_guesses(found)
-    guesses = [*rewards, *log_probs, *lengths]
+    median = _median(found, lengths, log_probs)
+    texts = [] if median is not None else text_guesses(found)
+    guesses = [*rewards, *log_probs, *lengths, *texts]
     remarks = [*remarks, *log_prob_remarks, *length_remarks]
-    return Guesses(tuple(guesses), tuple(remarks), tuple(weights), _median(found, lengths, log_probs))
+    return Guesses(tuple(guesses), tuple(remarks), tuple(weights), median)
 
 
 def _of_several(found: Sequence[Leaf], container: str) -> Guesses:

@@ -220,3 +220,16 @@ def test_settings_cannot_ask_for_writing(budget_cli: Run, tmp_path: Path) -> Non
     (tmp_path / "budget-cli.toml").write_text("[fields]\nwrite = true\n")
     done = budget_cli("fields", "rl.jsonl", cwd=tmp_path)
     assert (done.returncode, b"can be given only on the command line" in done.stderr) == (2, True)
+
+
+def test_the_text_that_is_named_can_be_counted(budget_cli: Run, tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    write_tokenizer(tmp_path / "tokenizer.json")
+    own_dump(tmp_path, [{"qid": f"q{i // 4}", "score": i % 3, "output": "one two " * (5 + i)} for i in range(12)])
+    text = budget_cli("fields", "rl.jsonl", cwd=tmp_path).stdout.decode()
+    named = "count the tokens of output with --tokenizer path/to/tokenizer.json --field response_text=output\n"
+    assert named in text
+    command = shlex.split(text.splitlines()[-1])[1:-2]  # without --budget-penalty-coef 0
+    counted = shlex.split(named.partition(" with ")[2].replace("path/to/", ""))
+    done = budget_cli(*command, *counted, "-B", "9", "-f", "json", cwd=tmp_path)
+    assert json.loads(done.stdout)["lengths_from"] == "tokenizer"

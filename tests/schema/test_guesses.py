@@ -71,7 +71,7 @@ def is_right(best: Guess, dump: OwnNames, step: Guess | None) -> bool:
 
 
 def confident(guesses: Guesses) -> list[Guess]:
-    return [each for each in guesses.guesses if each.is_confident and each.field != "step"]
+    return [each for each in guesses.guesses if each.is_confident and each.one in KINDS]
 
 
 @pytest.mark.parametrize("name", DUMPS)
@@ -93,6 +93,15 @@ def test_what_is_not_known_is_said_and_the_rest_is_guessed(name: str) -> None:
     assert unknown == expected
     said = {field for remark in guesses.remarks for field in remark.partition(":")[0].split(", ")}
     assert {*unknown} & {"prompt_id", "reward"} <= said
+
+
+def test_the_text_that_could_be_counted_is_the_responses() -> None:
+    found = {name: guess(dump.records).best("response_text") for name, dump in DUMPS.items()}
+    assert {name: best.value for name, best in found.items() if best is not None} == {
+        "code, characters for a length": "output",
+        "math, buckets of two prompts, and a name that says nothing": "text",
+        "essays, a rubric and its total": "body",
+    }
 
 
 def test_of_thirty_dumps_most_are_guessed_right_and_none_is_guessed_wrong() -> None:
@@ -205,6 +214,7 @@ TRAPS: dict[str, tuple[list[dict[str, Any]], str]] = {  # records, and the field
         several(lambda p, k: {"qid": f"q{p}", "last": {"logps": [-0.5] * 3}, "turns": [{"logps": [-0.5] * 3}] * 2}),
         "log_prob",
     ),
+    "a metric among others": (several(lambda p, k: {"qid": f"q{p}", "bleu": k / 8, "comet": 1 + p * k}), "reward"),
     "columns of several prompts": (
         [
             {"id": ["a", "a", "b", "b"], "prompt": ["x", "x", "y", "y"], "scores": [0.0, 1.0, 1.0, i / 8]}
