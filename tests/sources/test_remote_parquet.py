@@ -15,7 +15,7 @@ from budget_cli.errors import InputProblem
 from budget_cli.groups.moments import Layout
 from budget_cli.records import parquet
 from budget_cli.records.jsonl import Limits
-from budget_cli.scanning.plan import Plan
+from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
@@ -76,7 +76,7 @@ def written(made: pyarrow.Table, **options: Any) -> bytes:
 
 
 def scanned(name: str, fields: Fields = Fields(), jobs: int = 1) -> Scan:  # noqa: B008
-    return scan(sources.find([name]), Plan(fields, Layout((100,)), Limits()), jobs)
+    return scan(sources.find([name]), scan_plan(fields, Layout((100,)), Limits()), jobs)
 
 
 def facts(found: Scan) -> Any:
@@ -188,7 +188,7 @@ def test_a_request_that_fails_is_tried_again_and_one_that_never_works_is_a_probl
     parquet._opened.cache_clear()
     remote_file._end.cache_clear()
     failures = 4
-    found = scan([source], Plan(Fields(), Layout((100,)), Limits()), 1)
+    found = scan([source], scan_plan(Fields(), Layout((100,)), Limits()), 1)
     assert list(map(str, found.problems)) == [
         "memory://a.parquet: the connection failed (ConnectionResetError), after 6 attempts"
     ]
@@ -199,7 +199,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_a_problem(memory: Any) -
     memory.pipe("/a.parquet", written(table(200)))
     (source,) = sources.find(["memory://a.parquet"])
     memory.pipe("/a.parquet", written(table(300)))
-    found = scan([source], Plan(Fields(), Layout((100,)), Limits()), 1)
+    found = scan([source], scan_plan(Fields(), Layout((100,)), Limits()), 1)
     (problem,) = map(str, found.problems)
     assert problem.startswith("memory://a.parquet: changed while being read: ")
 
