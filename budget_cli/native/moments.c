@@ -507,6 +507,47 @@ done:
     return result;
 }
 
+/* Puts the sum of each list; false if the offsets do not lie in order within the values. */
+static int put_sums(const double *values, size_t size, const int64_t *offsets, size_t lists, double *sums) {
+    for (size_t i = 0; i < lists; i++) {
+        if (offsets[i] < 0 || offsets[i] > offsets[i + 1] || (uint64_t)offsets[i + 1] > size) return 0;
+        ExactSum sum = {0};
+        for (int64_t at = offsets[i]; at < offsets[i + 1]; at++) sum_add(&sum, values[at]);
+        if (!sum_rounded(&sum, &sums[i])) sums[i] = NAN;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(sum_lists_doc, "sum_lists(values, offsets, sums)\n--\n\n"
+                            "Put the sum of values[offsets[i]:offsets[i + 1]] into sums[i], rounded once.\n\n"
+                            "NaN where it is not settled, or not finite. All are contiguous: int64 the offsets, one\n"
+                            "more than there are sums, float64 the rest. Do not write to them meanwhile.");
+
+static PyObject *sum_lists(PyObject *module, PyObject *args) {
+    PyObject *arrays[3], *result = NULL;
+    Py_buffer values = {0}, offsets = {0}, sums = {0};
+    int in_order = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOO", &arrays[0], &arrays[1], &arrays[2])) return NULL;
+    if (!get_array(arrays[0], "values", 'f', 0, &values) || !get_array(arrays[1], "offsets", 'i', 0, &offsets) ||
+        !get_array(arrays[2], "sums", 'f', PyBUF_WRITABLE, &sums))
+        goto done;
+    if (values.ndim == 1 && offsets.ndim == 1 && sums.ndim == 1 && offsets.shape[0] == sums.shape[0] + 1) {
+        Py_BEGIN_ALLOW_THREADS
+        in_order = put_sums(values.buf, (size_t)values.shape[0], offsets.buf, (size_t)sums.shape[0], sums.buf);
+        Py_END_ALLOW_THREADS
+    }
+    if (in_order)
+        result = Py_NewRef(Py_None);
+    else
+        PyErr_SetString(PyExc_ValueError, "offsets: expected places in the values, in order, one more than sums");
+done:
+    if (values.obj) PyBuffer_Release(&values);
+    if (offsets.obj) PyBuffer_Release(&offsets);
+    if (sums.obj) PyBuffer_Release(&sums);
+    return result;
+}
+
 /* ---- the module */
 
 static int add_names(PyObject *module, const char *name, const char *const *names, Py_ssize_t count) {
@@ -527,6 +568,7 @@ static int execute(PyObject *module) {
 
 static PyMethodDef methods[] = {{"fill", fill, METH_VARARGS, fill_doc},
                                 {"merge", merge, METH_VARARGS, merge_doc},
+                                {"sum_lists", sum_lists, METH_VARARGS, sum_lists_doc},
                                 {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, execute}, {0, NULL}};

@@ -21,6 +21,7 @@ import pyarrow.types
 from numpy.typing import NDArray
 from pyarrow.parquet import ParquetFile
 
+from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import (
@@ -410,7 +411,7 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
     arrays = set(root_keys(fields.paths["rewards"]))
     if fields.scored_by == "rewards" or (fields.scored_by == "" and (not arrays or arrays & set(batch.schema.names))):
         return None
-    places = Places(batch, json_values)
+    places = Places(batch)
     if any(_leaves_out(places, reason, place) for reason, place in fields.leave_out):
         return None
     found: dict[str, Any] = {}
@@ -528,7 +529,9 @@ def _found(
         column = column.flatten()[at] if at >= 0 else None
     if column is None or kind not in ("id", "label", "text") or pyarrow.types.is_null(column.type):
         return column
-    found = Places(pyarrow.record_batch([column], ["it"]), json_values).distinct((Step("it"),))
+    if kind != "text" and not pyarrow.types.is_boolean(column.type) and not _is_float(column.type):
+        return column
+    found = Places(pyarrow.record_batch([column], ["it"])).distinct((Step("it"),))
     if found is None:
         raise LookupError
     return None if found.is_missing and kind != "id" else found
@@ -536,21 +539,27 @@ def _found(
 
 def _numbered(before: int, rows: int) -> tuple[Sequence[Key], Any]:
     """Make each row a prompt of its own."""
+    return _places_of(range(before + 1, before + rows + 1))
+
+
+def _places_of(keys: Sequence[Key]) -> tuple[Sequence[Key], Any]:
     ids = Ids()
-    codes = ids.places(range(before + 1, before + rows + 1))
+    codes = ids.places(keys)
     return ids.all(), codes
 
 
-def _ids(found: Distinct | None, place: Place) -> tuple[Sequence[Key], Any] | None:
+def _ids(found: Any, place: Place) -> tuple[Sequence[Key], Any] | None:
     """Return the distinct ids, in order of first occurrence, and the index of that of each row."""
-    if not isinstance(found, Distinct):
+    if found is None:
         return None
+    if isinstance(found, pyarrow.Array):
+        keys = None if found.null_count else _keys(found)
+        return None if keys is None else _places_of(keys)
     values = found.checked(lambda value: prompt_id(composite(value) if isinstance(place, Expression) else value))
     if values is None:
         return None
-    ids = Ids()
-    codes = ids.places(values)[found.codes]
-    return ids.all(), codes
+    distinct, codes = _places_of(values)
+    return distinct, codes[found.codes]
 
 
 def _keys(column: pyarrow.Array) -> list[Any] | None:
@@ -573,6 +582,9 @@ def _extra(found: Any, name: str, fields: Fields, rows: int) -> ExtraColumn | No
     if isinstance(found, Distinct):
         values = [None if value is MISSING else read_extra(value, name, fields) for value in found.values]
         return _at(extra_column(EXTRAS[name], values), found.codes)
+    if EXTRAS[name] == "label":
+        labels = _keys(found)
+        return None if labels is None else extra_column("label", labels)
     if isinstance(found, pyarrow.Array) and found.null_count:
         found = found.fill_null(math.nan) if _is_float(found.type) else None
     if isinstance(found, pyarrow.Array) and _is_float(found.type):
@@ -618,10 +630,18 @@ def _log_probs(column: Any) -> _LogProbs | None:
     counts = np.diff(offsets)
     if column.null_count or values is None or not counts.all():
         return None
-    ends = (offsets - offsets[0]).tolist()
-    listed = values.tolist()
-    sums = np.array([exact_sum(listed[a:b]) + 0.0 for a, b in pairwise(ends)])
+    sums = _sums(values, (offsets - offsets[0]).astype(np.int64))
     return _LogProbs(sums, counts.astype(np.float64), values) if np.isfinite(sums).all() else None
+
+
+def _sums(values: Floats, offsets: NDArray[np.int64]) -> Floats:
+    """Return the sum of each list, rounded once; inf if it is beyond the range of a double."""
+    sums = np.full(offsets.size - 1, np.nan)
+    if native.AVAILABLE:
+        native.moments.sum_lists(values, offsets, sums)
+    for i in np.flatnonzero(np.isnan(sums)).tolist():
+        sums[i] = exact_sum(values[offsets[i] : offsets[i + 1]].tolist()) + 0.0
+    return sums
 
 
 def _is_float(kind: pyarrow.DataType) -> bool:

@@ -156,3 +156,29 @@ def test_a_table_that_may_not_be_written_is_refused() -> None:
 
 def test_the_compiled_columns_are_those_of_a_layout() -> None:
     assert (native.moments.PROMPT, native.moments.BUDGET) == (moments.PROMPT, moments.BUDGET)
+
+
+@pytest.mark.parametrize(
+    ("values", "offsets", "sums"),
+    [
+        (np.zeros(3), [0, 4], np.zeros(1)),
+        (np.zeros(3), [-1, 2], np.zeros(1)),
+        (np.zeros(3), [2, 1], np.zeros(1)),
+        (np.zeros(3), [0, 2**62, 3], np.zeros(2)),
+        (np.zeros(3), [0, 1], np.zeros(2)),
+        (np.zeros(3), [], np.zeros(0)),
+        (np.zeros((3, 1)), [0, 1], np.zeros(1)),
+    ],
+)
+def test_lists_that_are_not_within_the_values_are_refused(values: Any, offsets: list[int], sums: Any) -> None:
+    with pytest.raises(ValueError, match="offsets: expected places in the values, in order, one more than sums"):
+        native.moments.sum_lists(values, np.array(offsets, dtype=np.int64), sums)
+
+
+def test_what_is_not_settled_is_nan() -> None:
+    sums = np.zeros(4)
+    values = np.array([1.0, 1e308, 1e308, math.inf, -0.0])
+    native.moments.sum_lists(values, np.array([0, 1, 3, 4, 5]), sums)
+    assert sums.tolist()[0] == 1.0
+    assert np.isnan(sums[1:3]).all()
+    assert str(sums[3]) == "0.0"

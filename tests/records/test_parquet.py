@@ -36,6 +36,7 @@ from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.scan import scan
 from budget_cli.scanning.state import Scan
 from budget_cli.schema.fields import Fields, parse_mappings
+from budget_cli.schema.json_values import exact_sum
 from budget_cli.schema.parsing import parse_place
 from budget_cli.sources import local as sources
 
@@ -415,6 +416,16 @@ def test_expressions_of_columns_give_what_those_of_rows_give(
         assert same(quick.columns, by_row.columns)
         assert (quick.tally, quick.lines, quick.rejections) == (by_row.tally, by_row.lines, [])
         assert by_row.left_out == []
+
+
+summands = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1e16, -1e16, 1.0, 0.1, 2.0**-60, 1e308])
+
+
+@given(lists=st.lists(st.lists(summands, max_size=6), min_size=1, max_size=5))
+def test_the_sums_of_lists_are_rounded_once(lists: list[list[float]]) -> None:
+    offsets = np.cumsum([0, *map(len, lists)])
+    values = np.array([value for each in lists for value in each])
+    assert parquet._sums(values, offsets).tolist() == [exact_sum(each) for each in lists]
 
 
 EXPRESSIONS = [
