@@ -24,6 +24,7 @@ CANONICAL = "canonical"
 CANONICAL_FIELDS = Fields()
 SETTINGS = ("source", "detect", "unless", "document", "records", "group", "per_file", "skips", "leave_out")
 EMPTY = "empty"  # in `leave_out`, the key that holds a reason in place of an expression
+ROOM = 420  # characters of a refusal, which is cut at 500
 ALL = "all"  # to --keep, every reason
 REASON = "[a-z][a-z0-9-]*"
 OPTIONAL = tuple(name for name in EXTRAS if name != "by")
@@ -264,10 +265,12 @@ def choose(
         ways = options(records, given)
         raise UsageProblem(f"{choice}, so no loss over these is the trainer's; if yours kept all, give {ways}")
     nearest = f"; nearest: {', '.join(near)}" if near else ""
-    raise UsageProblem(
-        f"no prompt_id and reward, and no preset fits ({found}){nearest};"
-        f" give {options(records, given)}, or --preset NAME"
-    )
+    ways = f"give {options(records, given)}, or --preset NAME"
+    if len(found) + len(nearest) + len(ways) > ROOM:  # the options come last, and half of them would not help
+        found, nearest = found[: max(ROOM - len(ways), 60)] + "…", ""
+    if len(ways) > ROOM:
+        ways = "budget-cli fields shows the options that place its fields"
+    raise UsageProblem(f"no prompt_id and reward, and no preset fits ({found}){nearest}; {ways}")
 
 
 def is_canonical(value: Any, given: Fields = CANONICAL_FIELDS) -> bool:

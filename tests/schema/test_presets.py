@@ -849,6 +849,22 @@ def test_if_no_preset_fits_the_nearest_ones_are_named_with_what_is_missing(recor
     assert (done.returncode, done.stdout, last_line(done)) == (2, b"", f"budget-cli: {message}")
 
 
+@pytest.mark.parametrize("width", [20, 60, 200])
+def test_a_refusal_is_never_cut_within_the_options_that_it_names(width: int) -> None:
+    def key(name: str) -> str:
+        return f"{'x' * width}.{name}"
+
+    record = {f"other_{i}_{'y' * width}": "" for i in range(9)}
+    records = [record | {key("qid"): f"q{i // 2}", key("reward"): i % 2, key("gen_len"): 9 + i} for i in range(8)]
+    done = run("-B", "9", stdin=b"".join(json.dumps(each).encode() + b"\n" for each in records))
+    message = last_line(done)
+    assert done.returncode == 2
+    assert message.endswith(
+        (" --kl-coef 0, or --preset NAME", "; budget-cli fields shows the options that place its fields")
+    )
+    assert ("fields shows" in message) is (width == 200)
+
+
 def test_if_two_presets_fit_the_user_must_choose() -> None:
     known = presets.load()
     record = {"rollout_id": "r", "prompt": "p", "response": "a", "reward": 1.0, "gen_step": 1, "completion": "a"}
