@@ -47,7 +47,9 @@ def charts_script() -> str:
     try:
         import vl_convert
     except ImportError:
-        raise UsageProblem("the charts need the extra: pip install 'budget-cli[report]'") from None
+        from budget_cli.sources.extras import install  # only for this message
+
+        raise UsageProblem(f"the charts need the extra: {install('report')}") from None
     path = _cache_path(vl_convert.__version__)  # type: ignore[attr-defined]  # its stub leaves it out
     script = _read(path)
     if script is None:

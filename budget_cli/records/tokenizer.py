@@ -56,7 +56,9 @@ def load(path: str) -> TextTokenizer:
     try:
         import tokenizers  # noqa: F401  # to say that it is missing before anything is read
     except ImportError:
-        raise UsageProblem("--tokenizer needs another package: pip install 'budget-cli[tokenizer]'") from None
+        from budget_cli.sources.extras import install  # only for this message
+
+        raise UsageProblem(f"--tokenizer needs another package: {install('tokenizer')}") from None
     try:
         content = small_files.read(path, MOST_BYTES)
     except IsADirectoryError:

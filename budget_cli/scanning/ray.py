@@ -243,7 +243,9 @@ def _driver() -> Any:
     try:
         import ray
     except ImportError:
-        needed = "pip install 'budget-cli[ray]', in the version that the cluster has"
+        from budget_cli.sources.extras import install  # only for this message
+
+        needed = f"{install('ray')}, in the version that the cluster has"
         raise UsageProblem(f"--engine ray needs one more package: {needed}") from None
     if address == "local":
         raise UsageProblem(f"--engine ray: RAY_ADDRESS is local, which would start a cluster: {ADVICE}")

@@ -69,7 +69,9 @@ def _codec(source: str, name: str) -> tuple[Callable[[], Member], type[Exception
         try:
             import zstandard  # only an extra installs it
         except ImportError:
-            advice = "pip install 'budget-cli[zstd]', or zstdcat FILE | budget-cli loss -"
+            from budget_cli.sources.extras import install  # only for this message
+
+            advice = f"{install('zstd')}, or zstdcat FILE | budget-cli loss -"
             raise InputProblem(source, f"this is zstd, which needs another package: {advice}") from None
         return lambda: _ZstdMember(zstandard.ZstdDecompressor().decompressobj()), zstandard.ZstdError
     if name == "gzip":
@@ -200,7 +202,9 @@ def compressor(name: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
         try:
             import zstandard  # only an extra installs it
         except ImportError:
-            raise UsageProblem(f"-o {name}: zstd needs another package: pip install 'budget-cli[zstd]'") from None
+            from budget_cli.sources.extras import install  # only for this message
+
+            raise UsageProblem(f"-o {name}: zstd needs another package: {install('zstd')}") from None
 
     def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
         frame: Any

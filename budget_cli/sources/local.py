@@ -227,7 +227,9 @@ def _kind_of_start(name: str, start: bytes) -> Kind:
     if not start.startswith(PARQUET):
         return Kind.RECORDS
     if find_spec("pyarrow") is None:
-        raise InputProblem(name, "this is Parquet, which needs another package: pip install 'budget-cli[parquet]'")
+        from budget_cli.sources.extras import install  # only for this message
+
+        raise InputProblem(name, f"this is Parquet, which needs another package: {install('parquet')}")
     return Kind.PARQUET
 
 

@@ -29,9 +29,9 @@ AT_ONCE = 32  # objects inspected in parallel
 HEAD_BYTES = 1 << 10  # enough to recognize the format
 NO_RETRY = {400, 401, 403, 404, 410, 416, 451}  # HTTP statuses that a retry will not change
 PACKAGES = {
-    "s3": "'budget-cli[remote]'",
-    "http": "'budget-cli[remote]'",
-    "https": "'budget-cli[remote]'",
+    "s3": "remote",
+    "http": "remote",
+    "https": "remote",
     "gs": "gcsfs",
     "gcs": "gcsfs",
     "hf": "huggingface_hub",
@@ -387,7 +387,9 @@ def _file_system(url: str) -> tuple[Any, str]:
         import fsspec  # only an extra installs it
         from fsspec.core import url_to_fs
     except ImportError:
-        raise InputProblem(name, "a URL needs more packages: pip install 'budget-cli[remote]'") from None
+        from budget_cli.sources.extras import install  # only for this message
+
+        raise InputProblem(name, f"a URL needs more packages: {install('remote')}") from None
     options: dict[str, Any] = {}
     configured = fsspec.config.conf.get(protocol, {})
     if protocol in ("http", "https"):  # ranges must count the bytes as stored
@@ -397,8 +399,11 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         fs, path = url_to_fs(url, **options)
     except ImportError:
-        wanted = PACKAGES.get(protocol, "what fsspec needs for it")
-        raise InputProblem(name, f"{protocol}:// needs more packages: pip install {wanted}") from None
+        from budget_cli.sources.extras import install  # only for this message
+
+        known = PACKAGES.get(protocol)
+        wanted = "pip install what fsspec needs for it" if known is None else install(known, known == "remote")
+        raise InputProblem(name, f"{protocol}:// needs more packages: {wanted}") from None
     except ValueError:
         raise UsageProblem(f"{name}: expected s3://, gs://, hf:// or https://, found {protocol}://") from None
     except Exception as error:  # some, such as ftp://, connect here

@@ -14,6 +14,7 @@ from command import LossJson, Run
 from word_counter import write_tokenizer
 
 from budget_cli.rendering.safe import for_terminal
+from budget_cli.sources.extras import install
 
 pytest.importorskip("vl_convert", reason="the page's charts need the extra: pip install 'budget-cli[report]'")
 
@@ -296,7 +297,7 @@ def test_without_the_extra_the_message_names_what_to_install(budget_cli: Run, mo
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     done = budget_cli("report", SAMPLE, "-B", "1024")
     assert done.returncode == 2
-    assert done.stderr.decode() == "budget-cli: the charts need the extra: pip install 'budget-cli[report]'\n"
+    assert done.stderr.decode() == f"budget-cli: the charts need the extra: {install('report')}\n"
 
 
 @pytest.mark.exhaustive

@@ -39,6 +39,7 @@ from budget_cli.schema.fields import Fields, parse_mappings
 from budget_cli.schema.json_values import exact_sum
 from budget_cli.schema.parsing import parse_place
 from budget_cli.sources import local as sources
+from budget_cli.sources.extras import install
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "rollouts.jsonl"
 RECORDS = [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").splitlines()]
@@ -559,9 +560,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputProblem) as caught:
         sources.find([str(path)])
-    assert str(caught.value) == (
-        f"{path}: this is Parquet, which needs another package: pip install 'budget-cli[parquet]'"
-    )
+    assert str(caught.value) == (f"{path}: this is Parquet, which needs another package: {install('parquet')}")
 
 
 def test_rows_are_checked_as_lines_are(tmp_path: Path) -> None:

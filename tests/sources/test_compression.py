@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from budget_cli.errors import InputProblem
 from budget_cli.sources import compression
 from budget_cli.sources import local as sources
+from budget_cli.sources.extras import install
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -149,7 +150,7 @@ def test_zstd_without_its_package_says_what_to_install(monkeypatch: pytest.Monke
 
     packed = PACK["zstd"](b"a\n")
     monkeypatch.setattr(builtins, "__import__", without_zstandard)
-    advice = "pip install 'budget-cli[zstd]', or zstdcat FILE | budget-cli loss -"
+    advice = f"{install('zstd')}, or zstdcat FILE | budget-cli loss -"
     assert unpacked("zstd", [packed]) == (b"", f"this is zstd, which needs another package: {advice}")
 
 

@@ -14,6 +14,7 @@ import pytest
 from budget_cli.errors import InputProblem, OutputProblem, UsageProblem
 from budget_cli.sources import blocks, remote
 from budget_cli.sources import local as sources
+from budget_cli.sources.extras import install
 from budget_cli.sources.remote import redacted
 
 fsspec = pytest.importorskip("fsspec")  # in the dev extra
@@ -141,8 +142,8 @@ def test_a_retry_that_succeeds_gives_the_result_and_the_pauses_grow(pauses: list
 @pytest.mark.parametrize(
     ("missing", "url", "says"),
     [
-        ("fsspec", "s3://bucket/a", "s3://bucket/a: a URL needs more packages: pip install 'budget-cli[remote]'"),
-        ("s3fs", "s3://bucket/a", "s3://bucket/a: s3:// needs more packages: pip install 'budget-cli[remote]'"),
+        ("fsspec", "s3://bucket/a", f"s3://bucket/a: a URL needs more packages: {install('remote')}"),
+        ("s3fs", "s3://bucket/a", f"s3://bucket/a: s3:// needs more packages: {install('remote')}"),
         ("gcsfs", "gs://bucket/a", "gs://bucket/a: gs:// needs more packages: pip install gcsfs"),
         ("huggingface_hub", "hf://a/b/c", "hf://a/b/c: hf:// needs more packages: pip install huggingface_hub"),
     ],
