@@ -4,7 +4,7 @@ The named tuples are the contract of `budget-cli show --format json`. Knows no f
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.analysis.loss import Coefficients, Prompt
@@ -66,6 +66,7 @@ class Shown(NamedTuple):
     coefficients: Coefficients
     prompts: Sequence[ShownPrompt]
     keys: Sequence[str] = ()  # of a record, if no text was found
+    defaults: Collection[str] = ()  # coefficients that nobody gave
 
 
 def text_of(value: Any) -> str | None:

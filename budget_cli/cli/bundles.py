@@ -157,6 +157,12 @@ def is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def defaults(context: typer.Context) -> list[str]:
+    """Return the options that nobody has given: not on the command line, nor in the environment or a settings file."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    return [name for name, source in sources if source is not None and source.name == "DEFAULT"]
+
+
 def as_arguments(bundle: Bundle, without: Collection[str] = ()) -> list[str]:
     """Return the arguments of a command line that give the options of a bundle their values, but for the defaults.
 

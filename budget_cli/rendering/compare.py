@@ -23,7 +23,18 @@ from budget_cli.rendering.formats import (
     utf8_key,
 )
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
-from budget_cli.rendering.text import PASS, Line, Piece, failures, figure, gates_hold, left_out, listed, rejected
+from budget_cli.rendering.text import (
+    PASS,
+    Line,
+    Piece,
+    coefficients,
+    failures,
+    figure,
+    gates_hold,
+    left_out,
+    listed,
+    rejected,
+)
 
 LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
 SHARES = ("over_budget", "zero_variance")
@@ -58,9 +69,7 @@ def screen(
     """Yield the lines of the screen."""
     base, new = sides
     yield [Piece(f"{end_for_terminal(base.name, 38)} → {end_for_terminal(new.name, 38)}", "bold")]
-    c = comparison.coefficients
-    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
-    yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
+    yield coefficients(comparison.coefficients)
     yield [Piece(_compared(comparison))]
     for side, only in zip(sides, (comparison.prompts.only_base, comparison.prompts.only_new), strict=True):
         if only and comparison.pairing == "prompt":

@@ -1,6 +1,6 @@
 """A loss, or its prompts → the screen, JSON, CSV, Markdown, annotations of GitHub and test cases of JUnit."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from budget_cli.rendering.text import (
     WIDTH,
     Line,
     Piece,
+    coefficients,
     failures,
     figure,
     left_out,
@@ -238,6 +239,7 @@ class LossAnswer(NamedTuple):
     per_prompt: PromptOrder | None  # None: the numbers of the prompts are not asked for
     precision: int
     warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
+    defaults: Collection[str] = ()  # coefficients that nobody gave
 
     @property
     def status(self) -> str:
@@ -264,8 +266,7 @@ class LossAnswer(NamedTuple):
             Piece(figure(loss.loss, self.precision), "bold cyan"),
             Piece(f"     {counts}" + ("" if loss.aggregate == "response" else f", mean over {loss.aggregate}s")),
         ]
-        budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
-        yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
+        yield coefficients(c, self.defaults)
         yield []
         if loss.responses:
             bins = max(20, min(columns, 120) - 46)

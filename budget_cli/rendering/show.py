@@ -9,7 +9,7 @@ from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.show import SCHEMA, Shown, ShownPrompt, ShownResponse
 from budget_cli.rendering.formats import as_dict, json_document, rounded, utf8, utf8_key
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import MISSING, Line, Piece, figure
+from budget_cli.rendering.text import MISSING, Line, Piece, coefficients, figure
 
 SHORT = 480  # characters of a text that is not shown in full
 LINES = 10  # of the same
@@ -18,10 +18,8 @@ ID = 10_000  # characters of an id
 
 def screen(shown: Shown, precision: int, width: int, full: bool) -> Iterator[Line]:
     """Yield each prompt with its question, and its responses with their numbers and texts."""
-    c = shown.coefficients
     yield [Piece(for_terminal(shown.why, 600), "bold")]
-    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
-    yield [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token   α {c.kl_coef:g}", "dim")]
+    yield coefficients(shown.coefficients, shown.defaults)
     width = max(40, min(width, 120))
     for prompt in shown.prompts:
         yield []

@@ -3,12 +3,12 @@
 Every piece is already safe for a terminal.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from budget_cli.analysis.gates import GateResult
 from budget_cli.analysis.left_out import described
-from budget_cli.analysis.loss import Records
+from budget_cli.analysis.loss import Coefficients, Records
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
 from budget_cli.ids import Key
@@ -58,6 +58,13 @@ def figure(value: float | None, precision: int) -> str:
     if value is None:
         return MISSING
     return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
+
+
+def coefficients(c: Coefficients, defaults: Collection[str] = ()) -> Line:
+    """Return the line of B, β and α; those among `defaults` are said to be what nobody gave."""
+    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
+    beta, alpha = (" (default)" if name in defaults else "" for name in ("budget_penalty_coef", "kl_coef"))
+    return [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token{beta}   α {c.kl_coef:g}{alpha}", "dim")]
 
 
 def listed(ids: Sequence[Key], total: int, room: int) -> str:

@@ -269,3 +269,18 @@ def test_an_unknown_number_of_prompts_is_refused_with_the_near_one(budget_cli: R
     assert done.returncode == 2
     assert done.stderr.decode().startswith("budget-cli: --sort -length: expected one of responses, loss, reward_mean,")
     assert done.stderr.decode().endswith("(did you mean length_max?)\n")
+
+
+def test_coefficients_that_nobody_gave_are_said_to_be_defaults(budget_cli: Run, small: Path, tmp_path: Path) -> None:
+    def second(*options: str, **environment: str) -> str:
+        return (
+            budget_cli("loss", small, "-B", "1000", *options, cwd=tmp_path, **environment)
+            .stdout.decode()
+            .split("\n")[1]
+        )
+
+    assert second() == "B 1,000 tokens   β 0.01 per token (default)   α 0.1 (default)"
+    assert second("--beta", "0.01") == "B 1,000 tokens   β 0.01 per token   α 0.1 (default)"
+    assert second(BUDGET_CLI_KL_COEF="0.1") == "B 1,000 tokens   β 0.01 per token (default)   α 0.1"
+    (tmp_path / "budget-cli.toml").write_text("budget-penalty-coef = 0.01\nkl-coef = 0.1\n")
+    assert second() == "B 1,000 tokens   β 0.01 per token   α 0.1"

@@ -88,7 +88,7 @@ def test_an_encoding_without_the_signs_gets_plain_ones(show: Show, response: Mak
     records = [*dump(response, 50), response(prompt_id="é日😀", response_length=1)]
     out = show(records, "-B", "99", "--per-prompt", charset="ascii").stdout_bytes
     assert out.isascii()
-    assert b"B 99 tokens   beta 0.01 per token   alpha 0.1\n" in out
+    assert b"B 99 tokens   beta 0.01 per token (default)   alpha 0.1 (default)\n" in out
     assert b"mean A^2 " in out
     assert b" +/- " in out
     assert b"\\xe9\\u65e5\\U0001f600 " in out

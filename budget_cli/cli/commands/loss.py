@@ -1,5 +1,7 @@
 """`budget-cli loss FILES…`: the loss and its breakdown."""
 
+import typer
+
 from budget_cli.cli import console, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
@@ -7,6 +9,7 @@ from budget_cli.cli.bundles import (
     ReadingOptions,
     ScreenOptions,
     VerdictOptions,
+    defaults,
 )
 from budget_cli.cli.options import Aggregate, LossFormat
 from budget_cli.errors import Exit, UsageProblem
@@ -25,6 +28,7 @@ Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output err
 
 def command(
     *,
+    context: typer.Context,
     files: options.Files = None,
     coefficients: CoefficientOptions,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
@@ -82,6 +86,7 @@ def command(
     kept, listed = scan.rejections, session.rejections()
     prompts = order if per_prompt or top or sort else None
     answer = LossAnswer(loss, scan.groups, gates, reasons, kept, listed, split, prompts, precision, session.warnings)
+    answer = answer._replace(defaults=defaults(context))
     if format is LossFormat.GITHUB:
         console.append_step_summary(answer.step_summary())
     on_screen = format is LossFormat.TABLE

@@ -11,6 +11,7 @@ from budget_cli.cli.bundles import (
     FieldOptions,
     LocalReadingOptions,
     ScreenOptions,
+    defaults,
     is_typed,
 )
 from budget_cli.cli.own_options import ShowFormat, ShowOptions
@@ -88,6 +89,7 @@ def command(
     if show.format is ShowFormat.JSON:
         output.write(rendering.json(answer, show.precision), screen.output)
     else:
+        answer = answer._replace(defaults=defaults(context))
         lines = rendering.screen(answer, show.precision, console.columns(), show.full)
         console.page(console.draw(lines, screen), screen.output)
     return session.finish(session.reasons(), on_screen=False)
