@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
@@ -25,10 +26,12 @@ from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import (
+    PLACES_OF_EACH,
     Decoded,
     ExtraColumn,
     Floats,
     LabelColumn,
+    LeftOut,
     LengthFrom,
     RejectionLimit,
     ResponseColumns,
@@ -56,6 +59,7 @@ BATCH_ROWS = (64, 1 << 16)  # minimum and maximum
 DAMAGED = "damaged or cut-off Parquet: none of it was read"
 SMALLEST = -(2**63)  # the one 64-bit integer that is not a valid id
 NO_TOKENS = np.zeros(0)
+WORTH_A_FILTER = 1000  # rows: for fewer, pyarrow.compute takes longer to import than the reference reader to read them
 READ_BYTES = 1 << 18  # of one column at a time, or pyarrow would hold the whole column of a row group
 
 
@@ -412,8 +416,9 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
     if fields.scored_by == "rewards" or (fields.scored_by == "" and (not arrays or arrays & set(batch.schema.names))):
         return None
     places = Places(batch)
-    if any(_leaves_out(places, reason, place) for reason, place in fields.leave_out):
-        return None
+    left_out = _left_out(places, batch.num_rows, fields)
+    if left_out is None or (left_out >= 0).any():
+        return None if left_out is None else _decode_the_rest(batch, left_out, fields, before)
     found: dict[str, Any] = {}
     for name in (*KINDS, *fields.extras):
         try:
@@ -487,17 +492,39 @@ class _LogProbs(NamedTuple):
     each: Floats  # of every token; none if they came as numbers
 
 
-def _leaves_out(places: Places, reason: str, place: Place) -> bool:
-    """True if a sample is, or may be, left out for this reason."""
-    found = places.distinct(place)
-    if found is None:
-        return True
-    for value in found.values:
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):  # neither true nor false
-            return True
-        if (value is not MISSING and bool(value)) is not (reason == WHERE):
-            return True
-    return False
+def _left_out(places: Places, rows: int, fields: Fields) -> NDArray[np.int64] | None:
+    """Return for each row the first reason for which it is left out, or -1; None if that takes a closer look."""
+    first = np.full(rows, -1)
+    for at, (reason, place) in enumerate(fields.leave_out):
+        found = places.distinct(place)
+        if found is None:
+            return None
+        if any(isinstance(value, (int, float, str)) and not isinstance(value, bool) for value in found.values):
+            return None  # neither true nor false
+        out = [(value is not MISSING and bool(value)) is not (reason == WHERE) for value in found.values]
+        first[(first < 0) & np.array(out)[found.codes]] = at
+    return first
+
+
+def _decode_the_rest(
+    batch: pyarrow.RecordBatch, left_out: NDArray[np.int64], fields: Fields, before: int
+) -> Decoded | None:
+    """Decode the rows that are not left out; None if anything is unexpected, or the rows are few."""
+    if fields.by or fields.group or fields.skip_unscored or batch.num_rows < WORTH_A_FILTER:
+        return None
+    stays = left_out < 0
+    rest = _decode_by_column(batch.filter(pyarrow.array(stays)), replace(fields, leave_out=()), 0)
+    if rest is None:
+        return None
+    rest.columns.line = before + 1 + np.flatnonzero(stays)
+    rest.tally.read = batch.num_rows
+    places: list[LeftOut] = []
+    for at in np.flatnonzero(~stays).tolist():
+        reason = fields.leave_out[left_out[at]][0]
+        if rest.tally.left_out[reason] < PLACES_OF_EACH:
+            places.append(LeftOut("", before + at + 1, reason))
+        rest.tally.left_out[reason] += 1
+    return replace(rest, lines=batch.num_rows, left_out=places)
 
 
 def _found(

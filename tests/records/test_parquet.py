@@ -411,12 +411,14 @@ def test_expressions_of_columns_give_what_those_of_rows_give(
         scored_by=options["scored_by"],
         leave_out=(("where", parse_place(where)),) if where else (),
     )
-    quick = parquet._decode_by_column(batch, fields, 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "WORTH_A_FILTER", 0)
+        quick = parquet._decode_by_column(batch, fields, 5)
     by_row = parquet._decode_by_row(batch, batch.schema.names, fields, 5, ALL_REJECTIONS)
     if quick is not None:
         assert same(quick.columns, by_row.columns)
         assert (quick.tally, quick.lines, quick.rejections) == (by_row.tally, by_row.lines, [])
-        assert by_row.left_out == []
+        assert quick.left_out == by_row.left_out
 
 
 summands = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1e16, -1e16, 1.0, 0.1, 2.0**-60, 1e308])
@@ -427,6 +429,31 @@ def test_the_sums_of_lists_are_rounded_once(lists: list[list[float]]) -> None:
     offsets = np.cumsum([0, *map(len, lists)])
     values = np.array([value for each in lists for value in each])
     assert parquet._sums(values, offsets).tolist() == [exact_sum(each) for each in lists]
+
+
+def test_a_row_without_a_reward_is_skipped_before_a_condition_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "WORTH_A_FILTER", 0)
+    (batch,) = pyarrow.table({"prompt_id": ["a", "a"], "step": [1, 2], "reward": [None, 1.0]}).to_batches()
+    where = (("where", parse_place("step == `2`")),)
+    fields = Fields(needs_length=False, needs_log_probs=False, skip_unscored=True, leave_out=where)
+    found = parquet._decode_by_column(batch, fields, 0) or parquet._decode_by_row(
+        batch, batch.schema.names, fields, 0, ALL_REJECTIONS
+    )
+    assert (found.tally.skipped, found.tally.used, found.left_out) == (1, 1, [])
+
+
+def test_the_rows_that_a_condition_keeps_are_decoded_by_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {"step": [1, 2, None, 2], "reward": [None, 1.0, 7.0, 3.0], "prompt_id": ["a", "b", "a", "b"]}
+    (batch,) = pyarrow.table(columns).to_batches()
+    fields = Fields(needs_length=False, needs_log_probs=False, leave_out=(("where", parse_place("step == `2`")),))
+    assert parquet._decode_by_column(batch, fields, 10) is None
+    monkeypatch.setattr(parquet, "WORTH_A_FILTER", 4)
+    found = parquet._decode_by_column(batch, fields, 10)
+    assert found is not None
+    assert (found.tally.read, found.tally.used, dict(found.tally.left_out), found.lines) == (4, 2, {"where": 2}, 4)
+    assert [(each.line, each.reason) for each in found.left_out] == [(11, "where"), (13, "where")]
+    assert (list(found.columns.keys), found.columns.line.tolist()) == (["b"], [12, 14])
+    assert found.columns.reward.tolist() == [1.0, 3.0]
 
 
 EXPRESSIONS = [
