@@ -436,6 +436,7 @@ def test_a_row_without_a_reward_is_skipped_before_a_condition_is_asked(monkeypat
     (batch,) = pyarrow.table({"prompt_id": ["a", "a"], "step": [1, 2], "reward": [None, 1.0]}).to_batches()
     where = (("where", parse_place("step == `2`")),)
     fields = Fields(needs_length=False, needs_log_probs=False, skip_unscored=True, leave_out=where)
+    fields = fields.with_places(parse_mappings(["reward=total(reward)"]))  # of which null is missing
     found = parquet._decode_by_column(batch, fields, 0) or parquet._decode_by_row(
         batch, batch.schema.names, fields, 0, ALL_REJECTIONS
     )
