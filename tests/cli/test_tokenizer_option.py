@@ -291,7 +291,7 @@ def test_without_the_library_the_extra_is_named(folder: Path) -> None:
     done = start("loss", "verl.jsonl", *ARGUMENTS, patch=patch, cwd=folder)
     assert done.returncode == 2
     says = r"budget-cli: --tokenizer needs another package: pip install (-e )?'?\S*\[tokenizer\]'?\n"
-    assert re.fullmatch(says, done.stderr.decode())  # of which installation, tests/sources/test_extras.py shows
+    assert re.fullmatch(says, done.stderr.decode())  # of which installation, tests/sources/test_installation.py shows
 
 
 def test_without_the_option_the_library_is_not_imported(folder: Path) -> None:
