@@ -123,8 +123,43 @@ def content_of(option: str, path: str) -> bytes:
         raise UsageProblem(f"{option} {path}: cannot be read: {error.strerror}") from None
 
 
-def show_command(names: Sequence[str] | None, found: Sequence[Source], loss: "Loss", fields: FieldOptions) -> str:
-    """Return the command that shows what is behind a number of this loss; "" if its records are gone."""
+def file_argument(name: str) -> str:
+    """Write a file or a URL as one argument of a shell: none that begins an option, with `$'…'` for odd characters."""
+    name = sources.without_secrets(name)
+    if name.startswith("-"):
+        name = f"./{name}"
+    if name.isprintable() and _is_unicode(name):
+        return shlex.quote(name)
+    shown = (chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in os.fsencode(name))
+    return f"$'{''.join(shown)}'"
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def show_command(
+    names: Sequence[str] | None,
+    found: Sequence[Source],
+    loss: "Loss",
+    kl_coef: float | None,
+    fields: FieldOptions,
+    reading: ReadingOptions,
+) -> str:
+    """Return the command that shows what is behind a number of this loss; "" if its records are gone.
+
+    Args:
+        names: of the files, as given.
+        found: the sources that they stand for.
+        loss: at the coefficients that are given.
+        kl_coef: α; None if it is not given.
+        fields: where the fields are.
+        reading: which files of folders are read.
+    """
     if not names or "-" in names or len(names) > NAMED or any(source.kind is Kind.SUMMARY for source in found):
         return ""
     budget, beta, _ = loss.coefficients
@@ -135,8 +170,10 @@ def show_command(names: Sequence[str] | None, found: Sequence[Source], loss: "Lo
         given += ["--beta", f"{beta:g}"]
     if loss.coverage.log_ratio < loss.responses:
         given += ["--kl-coef", "0"]
-    shown = map(sources.without_secrets, names)
-    return f"budget-cli show {shlex.join([*shown, *given, *as_arguments(fields)])}"
+    elif kl_coef is not None:
+        given += ["--kl-coef", f"{kl_coef:g}"]
+    given += [*as_arguments(fields), *as_arguments(reading, {"jobs", "engine"})]
+    return f"budget-cli show {' '.join(map(file_argument, names))} {shlex.join(given)}"
 
 
 def summary_headers(found: Sequence[Source]) -> dict[str, dict[str, Any]]:
@@ -187,6 +224,7 @@ def why_no_records(found: Sequence[Source]) -> str:
             from budget_cli.records import parquet
 
             parquet.row_groups(source)
+            parquet.head(source, 1, 1)  # damage in the first rows is said
             continue
         if source.kind in detection.ROWS:
             continue

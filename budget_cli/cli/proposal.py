@@ -9,13 +9,13 @@ import orjson
 
 from budget_cli.cli import output
 from budget_cli.cli.bundles import FieldOptions, FolderOptions
+from budget_cli.cli.inputs import file_argument
 from budget_cli.cli.settings import OWN
 from budget_cli.errors import UsageProblem
 from budget_cli.schema import small_files
 from budget_cli.schema.fields import singular
 from budget_cli.schema.guesses import PATH, Guesses
 from budget_cli.schema.proposals import quoted
-from budget_cli.sources.local import without_secrets
 
 Flags = Sequence[tuple[str, str]]
 SEVERAL = ("field", "keep", "presets", "reward-weights", "include", "exclude")  # keys that hold a list
@@ -45,7 +45,7 @@ def _places_any(mapping: str, missing: Collection[str]) -> bool:
 
 def command_line(files: Sequence[str], given: Flags, chosen: Flags, length: int | None) -> str:
     """Write the command that computes the loss, at the median length as a budget, ready to be pasted."""
-    words = ["budget-cli", "loss", *(quoted(without_secrets(file)) for file in files)]
+    words = ["budget-cli", "loss", *map(file_argument, files)]
     for option, value in (*given, *chosen):
         words += [option, quoted(value)] if value else [option]
     if ("--budget-penalty-coef", "0") not in chosen:

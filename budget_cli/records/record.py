@@ -295,9 +295,9 @@ def read_extra(value: Any, name: str, fields: Fields) -> Any:
 
 
 def _composite_label(values: list[Any]) -> Any:
-    """Join values into one label, as in `math/true/0.7`, with null for one that is not there; None if none is."""
+    """Join values into one label, as in `math/true/0.7`, with (none) for one that is not there; None if none is."""
     there = [value for value in values if value is not None]
-    return "/".join("null" if value is None else part_of_id(label(value)) for value in values) if there else None
+    return "/".join("(none)" if value is None else part_of_id(label(value)) for value in values) if there else None
 
 
 def _field(record: dict[str, Any], fields: Fields, name: str, canonical: str, check: Callable[[Any], Any]) -> Any:

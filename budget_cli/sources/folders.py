@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -18,11 +18,18 @@ DOCUMENTS, TABLES = (".json",), (".csv", ".tsv")
 ENDINGS = (*LINES, *COLUMNS, *DOCUMENTS, *TABLES)
 KNOWN = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
 HIDDEN, BACKUP, OTHER = "hidden", "a backup or unfinished", "other endings"
+LINKED = "a link to what is read, or around this folder"
 BACKUPS = ("~", ".bak", ".old", ".orig", ".part", ".partial", ".swp", ".tmp", ".crdownload", ".incomplete")
+SETTINGS = "settings of the run"
 SIDE_FILES = {  # patterns of names, without what they are packed with, and what such a file is
     "batch_summary.json": "rllm's summary of the episodes beside it",
     "aggregated_results.jsonl": "SkyRL's metrics of the evaluations beside it",
-    "metadata.json": "settings of the run",
+    "metadata.json": SETTINGS,
+    "config.json": SETTINGS,
+    "*_config.json": SETTINGS,
+    "args.json": SETTINGS,
+    "hparams.json": SETTINGS,
+    "trainer_state.json": "the trainer's state",
     "*_metadata.jsonl": "open-instruct's settings of the run",
     "*.index.jsonl": "an index of the dump beside it",
     "annotations/*.jsonl": "prime-rl's annotations of its episodes",
@@ -58,12 +65,17 @@ class Patterns(NamedTuple):
 ALL = Patterns()
 
 
-def choose(names: Iterable[str], patterns: Patterns = ALL) -> Chosen:
+def choose(names: Iterable[str], patterns: Patterns = ALL, links: Collection[str] = ()) -> Chosen:
     """Choose the dumps among the files of a folder.
 
     Files are left out by their names: those that are hidden, backups, unfinished, or known to lie beside a dump, and
     all that do not end as a dump does. JSON documents and tables are dumps only where there are neither JSON lines nor
     Parquet. What the user includes is a dump, whatever its name.
+
+    Args:
+        names: paths in the folder.
+        patterns: what the user wants.
+        links: those of the names that lead to what has another name here.
 
     Raises:
         UsageProblem: there are dumps of two kinds, one dump twice, what may be a part of a dump, or what cannot be
@@ -76,7 +88,9 @@ def choose(names: Iterable[str], patterns: Patterns = ALL) -> Chosen:
         left_out.setdefault(reason, []).append(name)
 
     for name in sorted(names, key=natural_order):
-        if _fits(name, patterns.exclude):
+        if name in links:
+            leave_out(name, LINKED)
+        elif _fits(name, patterns.exclude):
             leave_out(name, "--exclude")
         elif patterns.include:
             if _fits(name, patterns.include):
@@ -178,16 +192,22 @@ def _require_once(dumps: Sequence[str]) -> None:
             raise UsageProblem(f"holds both {name} and {packed[name]}, probably the same dump: give one")
 
 
-def names_in(folder: str) -> list[str]:
+def names_in(folder: str, hidden: bool = False) -> tuple[list[str], set[str]]:
     """List the files of a folder and of those in it, as paths in it with `/` between their parts.
 
-    A link to a folder is followed, unless it leads to one that was listed already. Of a hidden folder there is only its
-    name.
+    A link to a folder is followed, unless it leads to one that is listed already, or around this one. Of a hidden
+    folder there is only its name, unless `hidden`.
+
+    Returns:
+        The names, and those of them that are links to what is listed under another name.
 
     Raises:
         InputProblem: one of the folders cannot be read.
     """
     found: list[str] = []
+    again: set[str] = set()
+    file_links: list[str] = []
+    top = os.path.join(os.path.realpath(folder), "")
     seen: set[tuple[int, int]] = set()
     folders, links = [""], list[str]()
     while folders or links:
@@ -195,7 +215,10 @@ def names_in(folder: str) -> list[str]:
         path = os.path.join(folder, inner)
         try:
             info = os.stat(path)
-            if (info.st_dev, info.st_ino) in seen:
+            is_around = bool(inner) and top.startswith(os.path.join(os.path.realpath(path), ""))
+            if (info.st_dev, info.st_ino) in seen or is_around:
+                found.append(f"{inner}/")
+                again.add(f"{inner}/")
                 continue
             entries = list(os.scandir(path))
         except OSError as error:
@@ -209,13 +232,17 @@ def names_in(folder: str) -> list[str]:
                 is_folder = False
             if not is_folder:
                 found.append(name)
-            elif entry.name.startswith("."):
+                file_links += [name] if entry.is_symlink() else []
+            elif entry.name.startswith(".") and not hidden:
                 found.append(f"{name}/")
             else:
                 (links if entry.is_symlink() else folders).append(name)
         folders.sort(key=natural_order, reverse=True)
         links.sort(key=natural_order)
-    return found
+    if file_links:
+        listed = {os.path.realpath(os.path.join(folder, name)) for name in set(found) - set(file_links)}
+        again |= {name for name in file_links if os.path.realpath(os.path.join(folder, name)) in listed}
+    return found, again
 
 
 def account(chosen: Chosen) -> str:

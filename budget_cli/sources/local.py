@@ -254,7 +254,8 @@ def _under(name: str, patterns: Patterns, left_out: dict[str, str]) -> list[Sour
     if not stat.S_ISDIR(info.st_mode):
         return [_file(name)]
     try:
-        chosen = folders.choose(folders.names_in(name), patterns)
+        names, links = folders.names_in(name, hidden=bool(patterns.include))
+        chosen = folders.choose(names, patterns, links)
     except UsageProblem as problem:
         raise UsageProblem(f"{name}: {problem}") from None
     account = folders.account(chosen)
@@ -392,7 +393,7 @@ def spool(source: Source, file: IO[bytes], path: str) -> Source:
     for piece in _raw(source):
         file.write(piece)
     file.flush()
-    return replace(_file(path), name=source.name)
+    return _with_kind(replace(_file(path), name=source.name))
 
 
 def _raw(source: Source) -> Iterator[bytes]:

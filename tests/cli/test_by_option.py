@@ -306,8 +306,8 @@ def test_the_values_of_several_fields_are_one_label(loss_json: LossJson, split: 
         "true/1",
     ]
     assert [row["key"] for row in loss_json(split, "-B", "100", "--by", "task,nowhere")["by"]] == [
-        "algebra/null",
-        "geometry/null",
+        "algebra/(none)",
+        "geometry/(none)",
     ]
 
 

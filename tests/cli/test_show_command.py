@@ -119,6 +119,8 @@ def test_the_responses_of_documents_and_tables_are_those_of_the_lines(
         of_lines = shown(budget_cli, tmp_path / "a.jsonl", *selection)
         of_document = shown(budget_cli, tmp_path / "a.json", *selection)
         of_table = shown(budget_cli, tmp_path / "a.csv", *selection)
+        piped = shown(budget_cli, *selection, stdin=(tmp_path / "a.csv").read_bytes())
+        assert [{**one, "source": ""} for one in piped] == [{**one, "source": ""} for one in of_table]
         assert [one["path"] for one in of_document] == [f"results[{one['line'] - 1}]" for one in of_lines]
         assert [{**one, "source": "", "path": None} for one in of_document] == [
             {**one, "source": ""} for one in of_lines

@@ -37,7 +37,9 @@ LEFT_OUT = [
     ("traces/stream.index.jsonl", "an index of the dump beside it"),
     ("traces/annotations/p/00001.jsonl", "prime-rl's annotations of its episodes"),
     ("a_failures.jsonl", "NeMo-Gym's failures, which have no reward"),
-    ("config.json", "of another kind than the dumps beside it"),
+    ("episode.json", "of another kind than the dumps beside it"),
+    ("config.json", "settings of the run"),
+    ("x/run_config.json", "settings of the run"),
     ("scores.csv", "of another kind than the dumps beside it"),
 ]
 
@@ -160,15 +162,33 @@ def test_a_folder_is_read_to_its_bottom(run: Path) -> None:
     assert left_out == {"run": "not read: .git/ (hidden)"}
 
 
-def test_a_link_to_a_folder_is_followed_once(run: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_followed_once_and_never_out_and_around(run: Path, tmp_path: Path) -> None:
     (run / "latest").symlink_to("step_1")
     (run / "loop").symlink_to("..")
+    (run / "step_1" / "self").symlink_to(".")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "9.jsonl").write_bytes(b"{}\n")
+    (tmp_path / "beside.jsonl").write_bytes(b"{}\n")
     (run / "a").symlink_to(tmp_path / "elsewhere")
-    names = folders.names_in("run")
-    assert sorted(name for name in names if name.endswith("9.jsonl")) == ["a/9.jsonl"]
-    assert sorted(name for name in names if name.endswith("1.jsonl")) == ["step_1/1.jsonl"]
+    left_out: dict[str, str] = {}
+    found = [source.name for source in local.find(["run"], left_out=left_out)]
+    assert found == ["run/2.jsonl", "run/a/9.jsonl", "run/step_1/1.jsonl", "run/step_1/deep/er/3.jsonl"]
+    linked = "latest/, loop/ and 1 more (a link to what is read, or around this folder)"
+    assert left_out == {"run": f"not read: .git/ (hidden), {linked}"}
+
+
+def test_a_link_to_a_dump_that_is_read_is_named_and_one_to_another_is_read(run: Path, tmp_path: Path) -> None:
+    (run / "1.jsonl").symlink_to("2.jsonl")
+    (tmp_path / "other.jsonl").write_bytes(b"{}\n")
+    (run / "3.jsonl").symlink_to(tmp_path / "other.jsonl")
+    left_out: dict[str, str] = {}
+    found = [source.name for source in local.find(["run"], Patterns((), ["step_1"]), left_out)]
+    assert found == ["run/2.jsonl", "run/3.jsonl"]
+    assert "1.jsonl (a link to what is read, or around this folder)" in left_out["run"]
+
+
+def test_a_hidden_folder_is_read_if_it_is_included(run: Path) -> None:
+    assert [source.name for source in local.find(["run"], Patterns([".git"]))] == ["run/.git/a.jsonl"]
 
 
 def test_a_folder_below_that_cannot_be_listed_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

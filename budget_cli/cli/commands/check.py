@@ -99,7 +99,7 @@ def command(
     names = [source.name for source in session.found]
     run = run._replace(findings=findings)
     result = CheckResult(run, loss, reasons, session.problems, names, thresholds, severity, checks.by, rows)
-    result = result._replace(show=show_command(files, session.found, loss, fields))
+    result = result._replace(show=show_command(files, session.found, loss, checks.kl_coef, fields, reading))
     if format is CheckFormat.GITHUB:
         console.append_step_summary(check.markdown(result))
     on_screen = format is CheckFormat.TABLE
