@@ -1,6 +1,7 @@
 """If this fails, a command that a refusal or a finding names does not do what it promises."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command import ENVIRONMENT, Start
+from samples import SAMPLE
 
 TABLE = Path(__file__).parent.parent / "trainer" / "completions.table.json"
 REWARDS = ("--kl-coef", "0", "--beta", "0", "--reward-weights", "accuracy_reward=1,format_reward=1", "-q")
@@ -37,3 +39,20 @@ def test_the_remedy_against_copies_leaves_every_line_once(budget_cli: Start, tmp
     (remedy,) = re.findall("`(.*)`", finding["remedy"])
     subprocess.run(["sh", "-c", remedy], cwd=tmp_path, check=True, env=ENVIRONMENT)
     assert (tmp_path / "once.jsonl").read_text() == "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.jsonl", "-dash.jsonl", "it's.jsonl", os.fsdecode(b"\xff \xe4.jsonl"), "new\nline.jsonl"]
+)
+def test_the_command_that_shows_a_finding_can_be_pasted_whatever_the_file_is_called(
+    budget_cli: Start, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes((SAMPLE).read_bytes())
+    done = budget_cli("check", "-B", "1024", "--kl-coef", "0", "--", name, cwd=tmp_path)
+    (command,) = [line[10:] for line in done.stdout.decode().splitlines() if line.startswith("show  ")]
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command}"], stdout=subprocess.PIPE, check=True
+    ).stdout.split(b"\0")[:-1]
+    assert os.fsdecode(words[2]) in (name, f"./{name}")
+    assert b"--kl-coef 0" in b" ".join(words)
+    assert budget_cli(*map(os.fsdecode, words[1:]), cwd=tmp_path).returncode == 0
