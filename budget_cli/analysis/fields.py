@@ -91,7 +91,7 @@ def propose(values: Sequence[Any], fields: Fields, functions: Sequence[str]) -> 
     if lengths and not any(lengths):
         lengths, missing = [], (*missing, "response_length")
     known = {*KINDS} - {*missing} | ({"reward"} if functions else set())
-    guesses = guess(samples, known) if missing else Guesses((), ())
+    guesses = guess(samples, known, fields) if missing else Guesses((), ())
     return Proposal(missing, guesses, sorted(lengths)[len(lengths) // 2] if lengths else guesses.median_length)
 
 

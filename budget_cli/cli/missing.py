@@ -35,7 +35,7 @@ def from_samples(missing: Sequence[str], samples: Samples, fields: Fields) -> st
 
 def _guessed(missing: Sequence[str], samples: Samples, fields: Fields, functions: Sequence[str] = ()) -> str | None:
     """Write what to give if one of the missing fields is guessed with confidence."""
-    found = guess(samples, {*KINDS} - {*missing} | ({"reward"} if functions else set()))
+    found = guess(samples, {*KINDS} - {*missing} | ({"reward"} if functions else set()), fields)
     if not any(found.best(name) for name in missing):
         return None
     options = " ".join(f"{option} {quoted(value)}" for option, value in flags(found, missing, fields, functions))

@@ -187,7 +187,7 @@ def log_prob_guesses(leaves: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
         return [_log_prob("log_prob", leaf, "possible") for leaf in found[:2]], [remark]
     if len(found) == 1:
         side, leaf = ranks[0]
-        if side == 3:
+        if side == 3 or leaf.path[-1].key in ("old_log_prob", "old_log_probs"):
             return [_log_prob("old_log_prob", leaf, "likely")], [f"log_prob: the only log-probs are {leaf.place}"]
         remark = f"old_log_prob: the only log-probs are {leaf.place}, of the policy by their name or for want of others"
         return [_log_prob("log_prob", leaf, "likely")], [remark]

@@ -4,10 +4,11 @@ Knows no bytes. Guesses are shown, never applied. A guess is `sure` or `likely` 
 values agree.
 """
 
+import re
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from budget_cli.schema.fields import KINDS, Fields
+from budget_cli.schema.fields import KINDS, NAMED, Fields, singular
 from budget_cli.schema.guessed_numbers import length_guesses, log_prob_guesses, reward_guesses, text_guesses
 from budget_cli.schema.guessed_prompts import (
     FEWEST,
@@ -21,9 +22,11 @@ from budget_cli.schema.guessed_prompts import (
 )
 from budget_cli.schema.leaves import Leaf, leaves, of_responses
 from budget_cli.schema.parsing import place_text
+from budget_cli.schema.paths import Expression, Step
 from budget_cli.schema.proposals import quoted
 
 PATH = "PATH"
+SHARED = {"prompt_text", "response_text", "by"}  # what holds one of these may hold another field, too
 PROMPT_TEXT = {"prompt", "question", "problem", "input", "query"}
 LISTS = {  # of one response, whatever is in them
     *("messages", "turn", "turns", "choices", "tool", "tools", "calls", "step", "steps", "nodes", "conversation"),
@@ -54,12 +57,13 @@ class Guesses(NamedTuple):
         return self._replace(guesses=tuple(guesses), median_length=None)
 
 
-def guess(records: Sequence[Mapping[str, Any]], known: Collection[str] = ()) -> Guesses:
+def guess(records: Sequence[Mapping[str, Any]], known: Collection[str] = (), given: Fields | None = None) -> Guesses:
     """Guess the places of all fields that are not known.
 
     Args:
         records: the first of a dump.
         known: fields that the user, a preset or their canonical names place, and for which nothing is guessed.
+        given: the places of fields, none of which is guessed for another field; None: they are the canonical names.
     """
     found = leaves(records)
     if not found:
@@ -90,8 +94,53 @@ def guess(records: Sequence[Mapping[str, Any]], known: Collection[str] = ()) -> 
         remarks = [*prompt_remarks, *remarks]
     placed = {*known, "response_text"} if "response_length" in known else {*known}
     guesses = [each for each in guesses if each.one not in placed]
+    guesses, taken = _without_taken(guesses, found, given)
+    remarks += taken
     remarks = [each for each in remarks if not {*each.partition(":")[0].split(", ")} <= {*known}]
     return Guesses(tuple(guesses), tuple(remarks), best.weights, best.median_length)
+
+
+def _without_taken(
+    guesses: Sequence[Guess], found: Sequence[Leaf], given: Fields | None
+) -> tuple[list[Guess], list[str]]:
+    """Drop what holds another field by its canonical name or by the user's word, and say so where nothing is left."""
+    owners = [(leaf, owner) for leaf in found if (owner := _owner(leaf, given))]
+    kept: list[Guess] = []
+    dropped: dict[str, str] = {}
+    for each in guesses:
+        others = [
+            f"{leaf.place} holds {owner}"
+            for leaf, owner in owners
+            if owner != each.one and each.option == "--field" and _is_within(leaf, each.value)
+        ]
+        if others:
+            dropped.setdefault(each.one, f"{each.one}: {others[0]}")
+        else:
+            kept.append(each)
+    left = {each.one for each in kept}
+    return kept, [why for name, why in dropped.items() if name not in left]
+
+
+def _owner(leaf: Leaf, given: Fields | None) -> str:
+    """Return the field that a place holds by an option, a preset or its canonical name; "" if none.
+
+    Texts hold none: ids are made of them, and lengths.
+    """
+    for name, place in given.places if given is not None else ():
+        if singular(name) in SHARED or place == (Step(name),):
+            continue
+        if isinstance(place, Expression):
+            if singular(name) != "response_length" and _is_within(leaf, place.text):  # which counts what others hold
+                return singular(name)
+        elif place == leaf.path:
+            return singular(name)
+    last = leaf.path[-1].key
+    return singular(last) if last in NAMED and singular(last) not in SHARED else ""
+
+
+def _is_within(leaf: Leaf, place: str) -> bool:
+    """True if a place is that of a leaf, or an expression of it."""
+    return place == leaf.place or bool(re.search(rf"(?<![\w.]){re.escape(leaf.expression)}(?![\w.])", place))
 
 
 def _of_one(found: Sequence[Leaf], groups: Sequence[Hashable] | None) -> Guesses:
@@ -228,7 +277,7 @@ def _flag(best: Guess) -> tuple[str, str]:
 
 def options(records: Sequence[Mapping[str, Any]], given: Fields) -> str:
     """Write the options that would read some records of which no field is placed yet: `--field prompt_id=qid …`."""
-    found = guess(records)
+    found = guess(records, given=given)
     required = [name for name in KINDS if given.required(name) and not (name == "prompt_id" and given.group)]
     written = " ".join(f"{option} {quoted(value)}" for option, value in flags(found, required, given))
     others = [quoted(_flag(each)[1]) for each in found.unsure("reward")[1:3]]

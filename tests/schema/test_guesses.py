@@ -240,6 +240,69 @@ def test_the_finer_of_two_texts_is_the_prompt() -> None:
     ]
 
 
+OLD, LONE = {"old_log_prob": -0.5}, {"log_prob": -0.5}
+TAKEN: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {  # keys, places, the field, why it is not known
+    "the reference is not the policy": (OLD, {}, "log_prob", "the only log-probs are old_log_prob"),
+    "the policy is not the reference": (
+        LONE | {"lp": -0.5},
+        {"log_prob": "lp"},
+        "old_log_prob",
+        "log_prob holds log_prob",
+    ),
+    "lists of the reference": ({"old_log_prob": [-0.5, -0.25]}, {}, "log_prob", "the only log-probs are old_log_prob"),
+    "within an object": ({"a": OLD}, {}, "log_prob", "the only log-probs are a.old_log_prob"),
+    "placed by an option": ({"lp": -0.5}, {"old_log_prob": "lp"}, "log_prob", "lp holds old_log_prob"),
+    "placed in an expression": ({"lps": [-0.5]}, {"old_log_prob": "sum(lps)"}, "log_prob", "lps holds old_log_prob"),
+    "a score that is the advantage": ({"score": 1}, {"advantage": "score"}, "reward", "score holds advantage"),
+    "a number of tokens that is the reward": (
+        {"n_out": 1},
+        {"reward": "n_out"},
+        "response_length",
+        "n_out holds reward",
+    ),
+    "an id that is the step": ({"task_id": 1}, {"step": "task_id"}, "prompt_id", "task_id holds step"),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_holds_one_field_is_not_proposed_for_another(name: str) -> None:
+    keys, places, field, why = TAKEN[name]
+
+    def record(p: int, k: int) -> dict[str, Any]:
+        own = {} if field == "prompt_id" else {"prompt_id": p}
+        return own | {key: _varied(key, value, p, k) for key, value in keys.items()}
+
+    given = Fields().with_places({one: parse_place(place) for one, place in places.items()})
+    found = guess(several(record), {*KINDS} - {field}, given)
+    assert [each for each in found.guesses if each.one == field] == []
+    assert f"{field}: {why}" in found.remarks
+
+
+def _varied(key: str, value: Any, p: int, k: int) -> Any:
+    """Return another value for each response, or for each prompt if the key is that of an id."""
+    if isinstance(value, dict):
+        return {inner: _varied(inner, one, p, k) for inner, one in value.items()}
+    if isinstance(value, list):
+        return value * size(p, k)
+    return p if key.endswith("id") else size(p, k) if value > 0 else value * size(p, k)
+
+
+def test_arrays_of_the_reference_are_not_proposed_for_the_policy() -> None:
+    records = [
+        {"prompt_id": p, "rewards": [1.0, p / 8], "old_log_probs": [-2.5, -3.5], "response_lengths": [3, 4 + p]}
+        for p in range(8)
+    ]
+    found = guess(records, {*KINDS} - {"log_prob"})
+    assert (found.guesses, found.remarks) == ((), ("log_prob: the only log-probs are old_log_probs",))
+
+
+def test_the_policy_is_found_beside_a_reference_that_is_placed() -> None:
+    records = several(lambda p, k: {"prompt_id": p, "logp": -0.5 * size(p, k), "old_log_prob": -0.25 * size(p, k)})
+    best = guess(records, {*KINDS} - {"log_prob"}).best("log_prob")
+    assert best is not None
+    assert best.value == "logp"
+
+
 HOSTILE: list[Any] = [
     *(10**400, float("nan"), float("inf"), -1e308, None, True, "", "\ud800", Foreign("a time"), {}, [], [[]], [None]),
     *([-0.5, 10**400], [{"content": 3}], [{"": 1}], {"": {"": 1}}, {"a": {"b": {"c": {"d": {"e": 1}}}}}, -0.5, 3, "p1"),
