@@ -157,6 +157,9 @@ NO_LENGTH = {
     ),
     *("reward", "score", "thinking", "think", "reasoning", "cot", "thought", "left", "remaining", "allowed", "vocab"),
 }
+WHOLE = {"seq", "sequence", "total", "full", "overall"}  # of the prompt and the response
+PART_OF_IT = {"answer", "reply", "solution"}  # of what was written
+MOST_AT_ITS_END = 2  # tokens
 NOT_WRITTEN = {"prompt", "question", "problem", "input", "gold", "reference", "ref", "expected", "system", "tool"}
 THOUGHTS = {"thinking", "think", "reasoning", "cot", "thought", "thoughts"}
 TOKEN_IDS = {"ids", "tokens", "token", "toks", "tok"}
@@ -277,6 +280,41 @@ def _side(leaf: Leaf) -> int:
     if words & REFERENCE:
         return 3
     return 2 if words & OLD else 0 if words & POLICY else 1
+
+
+def doubted_log_probs(guesses: Sequence[Guess], leaves: Sequence[Leaf]) -> tuple[list[Guess], list[str]]:
+    """Return log-probs that are only possible, with the reason, where their lists hold more than the response."""
+    for leaf in leaves:
+        if not leaf.are_number_lists or leaf.place not in {each.value for each in guesses if each.is_confident}:
+            continue
+        why = _holds_more(leaf, leaves)
+        if why is not None:
+            remark = (
+                f"log_prob, old_log_prob: {leaf.place} is {why}, so it may hold the prompt's tokens or padding, too"
+            )
+            return [each._replace(confidence="possible") for each in guesses], [remark]
+    return [*guesses], []
+
+
+def _holds_more(leaf: Leaf, leaves: Sequence[Leaf]) -> str | None:
+    """Say what number shows that lists hold more than a response's tokens; None if nothing does, or one shows it not.
+
+    One or two tokens more may be those that end the text.
+    """
+    longer, whole = None, None
+    for other in leaves:
+        if not other.are_whole or not other.says(LENGTHS, COUNTS):
+            continue
+        pairs = zip(leaf.values, other.values, strict=True)
+        off = [len(one) - n for one, n in pairs if one is not None and n is not None]
+        if other.says(WHOLE) and not any(off):
+            whole = f"as long as {other.place}"
+        elif other.says(RESPONSE - PART_OF_IT) and not other.says(NO_LENGTH):
+            if all(abs(each) <= MOST_AT_ITS_END for each in off):
+                return None
+            if min(off) >= 0:
+                longer = f"longer than {other.place}"
+    return longer or whole
 
 
 def _no_log_probs(leaves: Sequence[Leaf]) -> str | None:

@@ -129,6 +129,10 @@ TEXT_WORDS = {
         "theorem",
     ),
 }
+QUESTIONS = {  # what a prompt has only one of
+    *("prompt", "question", "problem", "query", "q", "instruction", "instructions", "puzzle", "exercise", "input"),
+}
+SHARED_TEXT = {"template", "templates", "system"}  # around the questions of several prompts
 NO_TEXT = {  # of the response, or of what is right
     *("response", "completion", "output", "answer", "a", "reply", "generation", "solution", "rollout", "prediction"),
     *("gold", "gt", "gts", "truth", "target", "expected", "label", "reference", "system", "final", "extracted"),
@@ -247,7 +251,8 @@ def prompt_guesses(leaves: Sequence[Leaf], step: Leaf | None) -> tuple[list[Gues
             finest = text is not None and same_groups(leaf.keys, text.keys)
             confidence = "possible" if not (named and finest) else "sure" if groups.is_uniform else "likely"
             reason = f"a text that comes back: {groups}"
-        ids.append(Guess("prompt_id", "--field", f"digest({leaf.expression})", confidence, reason))  # type: ignore[arg-type]
+        guess = Guess("prompt_id", "--field", f"digest({leaf.expression})", confidence, reason)  # type: ignore[arg-type]
+        ids.append(_doubted(guess, leaf, leaves, step))
     if any(each.is_confident for each in ids):
         return ids, []
     by_place = _by_place(leaves)
@@ -291,7 +296,8 @@ def _ids_by_values(leaves: Sequence[Leaf], step: Leaf | None, text: Leaf | None)
             guess = ("possible", f"{groups}, but its name does not say what it is")
         else:
             continue
-        guesses.append((keys, Guess("prompt_id", "--field", leaf.place, *guess)))  # type: ignore[arg-type]
+        one = Guess("prompt_id", "--field", leaf.place, *guess)  # type: ignore[arg-type]
+        guesses.append((keys, _doubted(one, leaf, leaves, step)))
     return _without_rivals(guesses)
 
 
@@ -313,6 +319,25 @@ def _without_rivals(guesses: list[tuple[list[Hashable], Guess]]) -> list[Guess]:
         first,
         *(guess if same_groups(keys, other) else _possible(guess) for other, guess in ranked if guess is not first),
     ]
+
+
+def _doubted(guess: Guess, leaf: Leaf, leaves: Sequence[Leaf], step: Leaf | None) -> Guess:
+    """Return a guess that is only possible if what it takes for one prompt has several questions."""
+    keys = with_step(leaf, step)
+    for other in leaves:
+        if other is not leaf and _is_question(other) and not refines(keys, with_step(other, step)):
+            return guess._replace(confidence="possible", reason=f"{guess.reason}; but {other.place} differs within it")
+    return guess
+
+
+def _is_question(leaf: Leaf) -> bool:
+    """True for texts, messages or tokens that are named like a prompt's, of which each prompt has one."""
+    if not leaf.is_everywhere or any(step.each for step in leaf.path) or {*leaf.last} & NO_TEXT or not leaf.last:
+        return False
+    if not {*leaf.last} & QUESTIONS or leaf.last[-1] not in QUESTIONS | {"text", "str", "messages", "tokens", "ids"}:
+        return False
+    is_list = all(isinstance(value, list) for value in leaf.present)
+    return leaf.are_strings or (is_list and "input" not in leaf.last)  # whose tokens may be those of the response, too
 
 
 def _possible(guess: Guess) -> Guess:
@@ -354,7 +379,7 @@ def may_be_id(leaf: Leaf) -> bool:
         return False
     if leaf.says(ITEM_WORDS) and not _names_prompt(leaf) and not {*leaf.last} >= {"board", "seed"}:
         return False
-    if leaf.says(NUMBER_WORDS):
+    if leaf.says(NUMBER_WORDS) or leaf.says(SHARED_TEXT):
         return False
     return _names_prompt(leaf) or not _cycles(leaf)
 
@@ -413,7 +438,8 @@ def _ids_by_names(leaves: Sequence[Leaf], few: bool) -> list[Guess]:
     best = [leaf for rank, leaf in named if rank == top]
     seen = "too few records to see more" if few else "the same in all of these records"
     confidence: Confidence = "likely" if few and len(best) == 1 else "possible"
-    return [Guess("prompt_id", "--field", leaf.place, confidence, f"named like an id; {seen}") for leaf in best]
+    guesses = [Guess("prompt_id", "--field", leaf.place, confidence, f"named like an id; {seen}") for leaf in best]
+    return [_doubted(guess, leaf, leaves, None) for guess, leaf in zip(guesses, best, strict=True)]
 
 
 def _ids_that_never_recur(leaves: Sequence[Leaf]) -> list[Guess]:

@@ -9,7 +9,13 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.schema.fields import KINDS, NAMED, Fields, singular
-from budget_cli.schema.guessed_numbers import length_guesses, log_prob_guesses, reward_guesses, text_guesses
+from budget_cli.schema.guessed_numbers import (
+    doubted_log_probs,
+    length_guesses,
+    log_prob_guesses,
+    reward_guesses,
+    text_guesses,
+)
 from budget_cli.schema.guessed_prompts import (
     FEWEST,
     Guess,
@@ -147,6 +153,8 @@ def _of_one(found: Sequence[Leaf], groups: Sequence[Hashable] | None) -> Guesses
     rewards, remarks, weights = reward_guesses(found, groups)
     lengths, length_remarks = length_guesses(found)
     log_probs, log_prob_remarks = log_prob_guesses(found)
+    log_probs, doubts = doubted_log_probs(log_probs, found)
+    log_prob_remarks += doubts
     median = _median(found, lengths, log_probs)
     texts = [] if median is not None else text_guesses(found)
     guesses = [*rewards, *log_probs, *lengths, *texts]

@@ -240,6 +240,98 @@ def test_the_finer_of_two_texts_is_the_prompt() -> None:
     ]
 
 
+def texts_of(p: int, k: int) -> dict[str, Any]:
+    """Return a prompt's text that comes back for each of its responses."""
+    return {"prompt": f"Q{p}", "score": k % 2}
+
+
+DOUBTED: dict[str, tuple[list[dict[str, Any]], str, str]] = {  # records, the place that is no prompt's, what is
+    "a group of several prompts": (several(lambda p, k: {"group_id": p // 2} | texts_of(p, k)), "group_id", "prompt"),
+    "an id of a prompt that has two": (
+        several(lambda p, k: {"prompt_id": p // 2, "q": f"Q{p}", "score": k}),
+        "prompt_id",
+        "q",
+    ),
+    "a hash of something coarser": (
+        several(lambda p, k: {"prompt_hash": f"{p // 2}", "q": f"Q{p}", "score": k}),
+        "prompt_hash",
+        "q",
+    ),
+    "a template, with its text": (
+        several(
+            lambda p, k: {
+                "prompt_key": f"t{p // 2}",
+                "prompt_text": f"Answer this question, number {p // 2}, step by step",
+                "question": f"{p}+1",
+                "score": k,
+            }
+        ),
+        "prompt_key",
+        "question",
+    ),
+    "messages": (
+        several(lambda p, k: {"group_id": p // 2, "prompt": [{"role": "user", "content": f"Q{p}"}], "score": k}),
+        "group_id",
+        "digest(prompt)",
+    ),
+    "too few records to see more": ([{"group_id": 0} | texts_of(p, p) for p in range(3)], "group_id", "digest(prompt)"),
+    "texts that never come twice": (
+        several(lambda p, k: {"group_id": p, "prompt": f"Q{p}/{k}", "score": k}),
+        "group_id",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTED)
+def test_an_id_of_several_texts_is_only_possible(name: str) -> None:
+    records, wrong, right = DOUBTED[name]
+    found = guess(records)
+    ids = {each.value: each.confidence for each in found.guesses if each.field == "prompt_id"}
+    assert ids.get(wrong, "possible") == "possible"
+    best = found.best("prompt_id")
+    assert (best.value if best else "") == right
+
+
+def test_an_id_within_whose_texts_no_two_differ_is_sure() -> None:
+    """Though two ids have the same text."""
+    best = guess(several(lambda p, k: {"qid": p, "prompt": f"Q{p // 2}", "score": k})).best("prompt_id")
+    assert best is not None
+    assert (best.value, best.confidence) == ("qid", "sure")
+
+
+def test_a_template_is_no_prompt() -> None:
+    assert guess(several(lambda p, k: {"prompt_template_hash": f"{p}", "score": k})).best("prompt_id") is None
+
+
+LONG = {  # the lengths that a record has beside lists of its prompt's tokens and those of its response
+    "a response's": lambda prompt, size: {"resp_len": size},
+    "a response's by its canonical name": lambda prompt, size: {"response_length": size},
+    "both": lambda prompt, size: {"resp_len": size, "seq_len": prompt + size},
+    "of all tokens": lambda prompt, size: {"total_tokens": prompt + size},
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_log_probs_of_the_prompt_and_the_response_are_only_possible(name: str) -> None:
+    def record(p: int, k: int) -> dict[str, Any]:
+        n = size(p, k)
+        return {"pid": p, "score": k, "logprobs": [-0.25] * (7 + n), "ref_logprobs": [-0.5] * (7 + n)} | LONG[name](
+            7, n
+        )
+
+    found = guess(several(record))
+    for field, place in (("log_prob", "logprobs"), ("old_log_prob", "ref_logprobs")):
+        assert [(each.value, each.confidence) for each in found.unsure(field)] == [(place, "possible")]
+    why = "as long as total_tokens" if "all" in name else f"longer than {next(iter(LONG[name](7, 1)))}"
+    assert (
+        f"log_prob, old_log_prob: logprobs is {why}, so it may hold the prompt's tokens or padding, too"
+        in found.remarks
+    )
+    best = found.best("response_length")
+    assert best is None or best.value in ("resp_len", "response_length")
+
+
 OLD, LONE = {"old_log_prob": -0.5}, {"log_prob": -0.5}
 TAKEN: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {  # keys, places, the field, why it is not known
     "the reference is not the policy": (OLD, {}, "log_prob", "the only log-probs are old_log_prob"),
