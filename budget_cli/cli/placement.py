@@ -379,18 +379,28 @@ class Placement:
             UsageProblem: the user must say where the records, or their fields, are.
             InputProblem: a document holds none.
         """
-        are_records = not start.may_be_document and not any(isinstance(value, list) for value in start.values)
+        are_records = not start.may_be_document and not any(map(_may_hold_records, start.values))
         if not self.records and (are_records or start.is_table):
             return start, start
         from budget_cli.records import places  # which few dumps need
 
         if self.records:
-            return places.within(start, self.records)
+            return self._told(places.within(start, self.records, where), where)
         known = self.presets()
         is_named = self._preset not in (None, presets.CANONICAL)
         named = presets.find(self._preset or "", known) if is_named else None
         mapped = self.named >= {"prompt_id", "reward"} or self._preset is not None
-        return places.find(start, self.fields, {} if mapped else known, named, where, any_place)
+        return self._told(places.find(start, self.fields, {} if mapped else known, named, where, any_place), where)
+
+    @staticmethod
+    def _told(opened: "tuple[Sniffed, Sniffed]", where: str) -> "tuple[Sniffed, Sniffed]":
+        """Return the same, and name what is beside the lists of records."""
+        from budget_cli.records import places
+
+        if left_out := places.left_out(*opened):
+            more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+            console.say(f"{where}: left out, as no list of records: {', '.join(left_out[:3])}{more}")
+        return opened
 
     def within(self, start: "Sniffed", inner: "Sniffed", fields: Fields, folder: str | None = None) -> Fields:
         """Return the fields with the place of the records.
@@ -459,6 +469,14 @@ class Placement:
             return None
         some = bool(self.named) or mapped.paths["prompt_id"] != self.fields.paths["prompt_id"]
         return detection.detect_preset(start, known, mapped, some_mapped=some)
+
+
+def _may_hold_records(value: Any) -> bool:
+    """True for a list, and for an object with a list of objects and no id of a prompt: it may be no record itself."""
+    if not isinstance(value, dict):
+        return isinstance(value, list)
+    lists = (each for each in value.values() if isinstance(each, list))
+    return "prompt_id" not in value and any(isinstance(one, dict) for each in lists for one in each[:1])
 
 
 def _place_of_label(by: str) -> Place:

@@ -3,27 +3,29 @@
 A place is found, not guessed: it is the only one whose objects have a reward and the id of a prompt, or fit a preset.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.records.detection import Sniffed, presets_for
 from budget_cli.schema import containers, presets
-from budget_cli.schema.candidates import SPLITS, Candidate, candidates
+from budget_cli.schema.candidates import SPLITS, Candidate, by_key, candidates, inner_candidates
 from budget_cli.schema.containers import Through, Way
 from budget_cli.schema.fields import Fields
-from budget_cli.schema.guesses import PATH, options
+from budget_cli.schema.guesses import PATH, guess, options
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import NotASample, field_value
+from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import GROUP, Step
 from budget_cli.schema.presets import CANONICAL_FIELDS, Preset
+from budget_cli.schema.proposals import quoted
 
 Opened = tuple[Sniffed, Sniffed]  # the first values, as a document if they are one; the records in their place
 GROUP_PLACE = (Step(GROUP),)
 
 
-def within(start: Sniffed, place: str) -> Opened:
+def within(start: Sniffed, place: str, where: str) -> Opened:
     """Take the records out of the values at a place that the user names.
 
     Raises:
@@ -39,8 +41,16 @@ def within(start: Sniffed, place: str) -> Opened:
         )
         there = [one.place for one in candidates(start.values[0])]
         hint = f"; there are objects in {' and '.join(there[:3])}" if there else ""
-        raise UsageProblem(f"--records {place}: {why or 'no such list'}{hint}") from None
+        raise UsageProblem(f"--records {place}: {where}: {why or 'no such list'}{hint}") from None
     return _as_document(start), inner
+
+
+def left_out(start: Sniffed, inner: Sniffed) -> list[str]:
+    """Return the places of what is beside the lists of records under any key, in the first values."""
+    ways = containers.parse(inner.records)
+    if ways is None or all(way.through is not Through.MEMBERS for way in ways):
+        return []
+    return list(dict.fromkeys(place for value in start.values for place in containers.left_out(value, ways)))
 
 
 def find(
@@ -66,7 +76,10 @@ def find(
         InputProblem: a document holds none.
     """
     are_lists = all(isinstance(value, list) for value in start.values)
-    if not start.values or start.is_table or not (start.may_be_document or are_lists):
+    if not start.values or start.is_table:
+        return start, start
+    is_document = start.may_be_document or are_lists
+    if not is_document and not all(isinstance(value, dict) for value in start.values):
         return start, start
     if named is not None and (named.records or named.document):
         return start, start
@@ -75,12 +88,34 @@ def find(
         return start, start
     if named is None and any(fit.fits for fit in presets.rank(start.values, presets_for(start, known))):
         return start, start
-    found = candidates(first)
+    found, is_told = candidates(first) if is_document else [], False
     fitting = [one for one in found if _fits(one, given, known, named)]
+    if named is None and not given.group and not fitting:
+        try:
+            apart = by_key(first) if is_document else []
+        except Invalid as bad:
+            why = f"{bad.field}: {bad.message}, beside lists of records"
+            raise UsageProblem(
+                f"{where}: {why}: make it a list, or name one, as in --records '{found[0].place}'"
+            ) from None
+        if apart and _is_prompt_by_list(apart[0].records, given):
+            found, fitting, is_told = apart, [one for one in apart if _fits(one, given, known, None)], True
+        elif apart and _names_prompts(apart[0].own, apart[0].lists, given):
+            found, is_told = apart, True
+        elif nested := _with_own_prompts(start, are_lists, given):
+            found, fitting, is_told = nested, [one for one in nested if _has_required(one.own, given)], True
+    if not is_document and not found:
+        return start, start
     if len(fitting) > 1:
         places = [one.place for one in fitting]
         raise UsageProblem(
             f"{where}: there are records in {' and in '.join(places[:3])}: name one, as in --records '{places[0]}'"
+        )
+    if is_told and not fitting and not (any_place and len(found) == 1):
+        one = found[0]
+        holds = "a JSON document" if start.may_be_document else "lines"
+        raise UsageProblem(
+            f"{where}: {holds} with records in {one.place}: give --records {quoted(one.place)} {_options(one, given)}"
         )
     if not fitting and start.may_be_document and not (any_place and len(found) == 1):
         _refuse(start, found, given, where)
@@ -91,6 +126,33 @@ def find(
     start, inner = _as_document(start), start.within(place)
     _require_one_dump(inner, _placed(inner.values, given, known, named), where)
     return start, inner
+
+
+def _with_own_prompts(start: Sniffed, are_lists: bool, given: Fields) -> list[Candidate]:
+    """Find the lists within the objects of a list whose records name several prompts, which the objects do not."""
+    is_document = start.may_be_document or are_lists
+    outer = candidates(start.values[0]) if is_document else []
+    objects = [record for one in outer for record in one.own] if is_document else start.values
+    if any(presets.has_reward(each, given) or field_value(each, given, "prompt_id") is not None for each in objects):
+        return []
+    inner = inner_candidates(start.values, is_document)
+    return [one for one in inner if _has_required(one.own, given) or _names_prompts(one.own, one.lists, given)]
+
+
+def _has_required(records: Sequence[Any], given: Fields) -> bool:
+    return any(presets.has_required(record, given) for record in records)
+
+
+def _names_prompts(own: Sequence[Mapping[str, Any]], lists: Sequence[Hashable], given: Fields) -> bool:
+    """True if the best guess of a prompt id differs within a list, and comes back in it: it is no index."""
+    best = guess(own).best("prompt_id")
+    if best is None or best.option != "--field":
+        return False
+    placed = given.with_places({"prompt_id": parse_place(best.value)})
+    found: dict[Hashable, list[str]] = {}
+    for of_list, record in zip(lists, own, strict=True):
+        found.setdefault(of_list, []).append(repr(field_value(record, placed, "prompt_id")))
+    return any(1 < len(set(ids)) < len(ids) for ids in found.values())
 
 
 def fields_within(inner: Sniffed, fields: Fields, folder: str) -> Fields:
@@ -115,12 +177,18 @@ def _as_document(start: Sniffed) -> Sniffed:
 
 
 def _is_prompt_by_list(records: Sequence[Any], given: Fields) -> bool:
-    """True if records come from several lists and none has the id of a prompt, for which there is no place given."""
+    """True if records come from several lists and none has the id of a prompt, for which there is no place given.
+
+    Nor is there one by another name, of several prompts in one list.
+    """
     objects = [record for record in records if isinstance(record, dict)]
     place = given.paths["prompt_id"]
     if not objects or GROUP not in objects[0] or place != CANONICAL_FIELDS.paths["prompt_id"]:
         return False
-    return all(field_value(record, given, "prompt_id") is None for record in objects)
+    if any(field_value(record, given, "prompt_id") is not None for record in objects):
+        return False
+    own = [{key: value for key, value in record.items() if key != GROUP} for record in objects]
+    return not _names_prompts(own, [repr(record[GROUP]) for record in objects], given)
 
 
 def _fits(one: Candidate, given: Fields, known: Mapping[str, Preset], named: Preset | None) -> bool:

@@ -123,12 +123,49 @@ def _find(value: Any, ways: Container, steps: Steps, around: tuple[Mapping[str, 
                 raise _other_shape("an object", value, steps)
             members = iter(value.items())
         rest = ways[i + 1 :]
+        left_out = set(beside(value, ways[i:])) if through is Through.MEMBERS else ()
         for step, member in members:
+            if step in left_out:
+                continue
             if rest:
                 yield from _find(member, rest, (*steps, step), around)
             else:
                 yield Found((*steps, step), member, around)
         return
+
+
+def beside(value: Any, ways: Container) -> list[str]:
+    """Return the keys of what is beside the lists of records of `*[]`, and is no list and no record itself."""
+    if len(ways) < 2 or not isinstance(value, dict):
+        return []
+    if ways[0].through is not Through.MEMBERS or ways[1].through is not Through.ELEMENTS:
+        return []
+    lists = [each for each in value.values() if isinstance(each, list)]
+    if len(lists) == len(value):
+        return []
+    known = {key for each in lists for record in each[:1] if isinstance(record, dict) for key in record}
+    if not known:
+        return []
+    others = {key: each for key, each in value.items() if not isinstance(each, list)}
+    return [key for key, each in others.items() if not (isinstance(each, dict) and known & each.keys())]
+
+
+def left_out(value: Any, ways: Container) -> list[str]:
+    """Return the places in a value of what `beside` leaves out."""
+    places = []
+    values: list[tuple[Steps, Any]] = [((), value)]
+    for i, (through, key) in enumerate(ways):
+        inner: list[tuple[Steps, Any]] = []
+        for steps, each in values:
+            if through is Through.KEY:
+                inner += [((*steps, key), each[key])] if isinstance(each, dict) and key in each else []
+            elif through is Through.ELEMENTS:
+                inner += [((*steps, n), one) for n, one in enumerate(each)] if isinstance(each, list) else []
+            elif isinstance(each, dict):
+                places += [place_of((*steps, name)) for name in beside(each, ways[i:])]
+                inner += [((*steps, name), one) for name, one in each.items()]
+        values = inner
+    return places
 
 
 def _expected(way: Way) -> str:

@@ -220,7 +220,8 @@ def test_splits_are_never_read_as_one_dump(budget_cli: Run, loss_json: LossJson,
 def test_a_place_without_records_is_refused_with_those_that_there_are(budget_cli: Run, tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", {"results": P}, 1)
     refusal = error(budget_cli, path, "--records", "outputs[]", status=2)
-    assert refusal == "--records outputs[]: outputs: missing: expected a list; there are objects in results[]"
+    missing = "outputs: missing: expected a list; there are objects in results[]"
+    assert refusal == f"--records outputs[]: {path}: {missing}"
     refusal = error(budget_cli, path, "--records", "results", status=2)
     assert refusal == "--records results: expected a place such as results[], eval.*[] or [][]"
 
@@ -440,3 +441,106 @@ def test_a_record_on_the_only_line_is_not_taken_for_a_document(
     assert "a JSON document" not in refusal
     named = shlex.split(refusal.partition("give ")[2].partition(", or --preset")[0].partition(" (or ")[0])
     assert loss_json(path, *REWARDS, *named)["loss"] == 0.25
+
+
+# ---- lists within the objects of a list, and lists by key with other members beside them
+
+
+def qid(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"question_id": one["prompt_id"], "reward": one["reward"]} for one in records]
+
+
+INSIDE: dict[str, tuple[Any, str]] = {
+    "steps in a list": ([{"step": 1, "samples": [*P, *Q]}, {"step": 2, "samples": [*Q, *P]}], "[].samples[]"),
+    "one step in a list": ([{"samples": [*P, *Q]}], "[].samples[]"),
+    "steps by key": ({"a": {"samples": P}, "b": {"samples": Q}}, "*.samples[]"),
+    "lists deep inside": ({"eval": {"y": [{"items": [*P, *Q]}]}}, "eval.y[].items[]"),
+    "lists in lists": ([{"groups": [{"samples": P}, {"samples": Q}]}], "[].groups[].samples[]"),
+}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("name", INSIDE)
+def test_records_with_ids_in_the_objects_of_a_list_keep_them(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path, name: str, indent: int | None
+) -> None:
+    value, place = INSIDE[name]
+    path = written(tmp_path / "a.json", value, indent)
+    answer = loss_json(path, *REWARDS)
+    assert (answer["loss"], answer["prompts"]) == (LOSS, 4 if name == "steps in a list" else 2)
+    assert loss_json(path, *REWARDS, "--records", place)["loss"] == LOSS
+    shown = json.loads(budget_cli("fields", path, "-f", "json").stdout)
+    assert {one["name"]: one["place"] for one in shown["fields"] if one["samples"]}["prompt_id"] == "prompt_id"
+
+
+def test_records_with_ids_in_the_lists_of_lines_keep_them(loss_json: LossJson, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"step": n, "samples": [*P, *Q]}) + "\n" for n in (1, 2)))
+    answer = loss_json(path, *REWARDS)
+    assert (answer["loss"], answer["prompts"], answer["responses"]) == (LOSS, 4, 8)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_ids_of_another_name_in_the_objects_of_a_list_are_proposed(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path, lines: bool
+) -> None:
+    steps = [{"step": n, "samples": [*qid(P), *qid(Q)]} for n in (1, 2)]
+    path = written(tmp_path / "a.jsonl", steps)
+    if lines:
+        path.write_text("".join(json.dumps(step) + "\n" for step in steps))
+    place = "samples[]" if lines else "[].samples[]"
+    refusal = error(budget_cli, path, status=2)
+    held = "lines" if lines else "a JSON document"
+    assert refusal.startswith(f"{path}: {held} with records in {place}: give --records '{place}' --field ")
+    assert "--group" not in refusal
+    answer = loss_json(path, *shlex.split(refusal.partition("give ")[2]), *REWARDS)
+    assert (answer["loss"], answer["prompts"]) == (LOSS, 4)
+    shown = json.loads(budget_cli("fields", path, "-f", "json").stdout)["command"]
+    assert loss_json(*shlex.split(shown)[2:], *REWARDS)["loss"] == LOSS
+
+
+def test_an_index_in_the_objects_of_a_list_is_no_id(budget_cli: Run, tmp_path: Path) -> None:
+    """It comes back in each list, and once in each."""
+    rollouts = [[{"id": i, "reward": one["reward"]} for i, one in enumerate(each)] for each in (P, Q, P, Q)]
+    path = written(tmp_path / "a.json", [{"samples": each} for each in rollouts])
+    assert "--group line" in error(budget_cli, path, status=2)
+
+
+@pytest.mark.parametrize("options", [(), ("--records", "*[]")])
+def test_what_is_beside_one_prompt_per_key_is_named(budget_cli: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
+    written(tmp_path / "a.json", {"t0": BARE_P, "t1": BARE_Q, "meta": META, "seed": 1})
+    done = budget_cli("loss", "a.json", *REWARDS, *options, "-f", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (json.loads(done.stdout)["loss"], json.loads(done.stdout)["prompts"]) == (LOSS, 2)
+    assert done.stderr.decode() == "budget-cli: a.json: left out, as no list of records: meta, seed\n"
+
+
+def test_the_reward_of_one_prompt_per_key_is_proposed_for_all_keys(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    scores = [[{"score": one["reward"], "text": "t"} for one in each] for each in (BARE_P, BARE_Q)]
+    path = written(tmp_path / "a.json", {"t0": scores[0], "t1": scores[1], "meta": META})
+    refusal = error(budget_cli, path, status=2)
+    assert "give --records '*[]' --field reward=score" in refusal
+    assert loss_json(path, *shlex.split(refusal.partition("give ")[2]), *REWARDS)["loss"] == LOSS
+
+
+@pytest.mark.parametrize("options", [(), ("--records", "*[]")])
+def test_a_record_beside_one_prompt_per_key_is_not_left_out(
+    budget_cli: Run, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    written(tmp_path / "a.json", {"t0": BARE_P, "t1": BARE_Q, "t2": {"reward": 1.0}})
+    done = budget_cli("loss", "a.json", *REWARDS, *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a.json: t2: expected a list, found an object" in done.stderr.decode()
+
+
+def test_prompts_of_another_name_are_not_the_keys_of_their_lists(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.json", {"s1": [*qid(P), *qid(Q)], "s2": [*qid(Q), *qid(P)]})
+    for options in ((), ("--records", "*[]")):
+        refusal = error(budget_cli, path, *options, status=2)
+        assert "--field prompt_id=question_id" in refusal
+    answer = loss_json(path, *REWARDS, "--field", "prompt_id=question_id", "--field", "step=_group")
+    assert (answer["loss"], answer["prompts"]) == (LOSS, 4)

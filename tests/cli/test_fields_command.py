@@ -61,7 +61,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "group": (("--group", "line"), "prompt_id        ← each line   2\n"),
     "group_size": (("--group-size", "2"), "prompt_id        ← each 2 lines   2\n"),
     "ids_per_file": (("--ids-per-file",), ""),  # takes a warning away
-    "records": (("--records", "inside[]"), "--records inside[]: inside[]: missing: expected a list"),
+    "records": (("--records", "inside[]"), "--records inside[]: 1.jsonl: inside[]: missing: expected a list"),
     "preset": (("--preset", "trl"), "preset trl "),
     "presets": (("--presets", "own.toml", "--preset", "own"), "preset own "),
     "where": (("--where", "score > `5`"), "left out         where: !(score > `5`)   2\n"),
