@@ -165,7 +165,7 @@ def test_what_nearly_cancels_has_twelve_digits(near: tuple[Draw, list[int]], agg
         exact = loss_numbers(draw.responses, coefficients, aggregate)  # type: ignore[arg-type]
         terms = loss_numbers(draw.responses, coefficients._replace(budget_penalty_coef=0), aggregate)["reward.std"]  # type: ignore[arg-type]
         for name in CANCELLING:
-            if name not in exact or is_tie(exact, terms):
+            if name not in exact or is_tie(exact, terms) or ties_about_k(draw.responses, coefficients):
                 continue
             error = relative_error(number_at(loss, name), exact[name])
             assert error <= PROMISE, f"{name}: {error:.1e}"
@@ -185,6 +185,25 @@ def is_tie(exact: Mapping[str, Exact], rewards: Exact) -> bool:
     """True where nothing but rounding is left of a sum: it is then 0 by definition."""
     assert isinstance(rewards, Root)
     return any(exact[name] <= rewards.square / 10**18 for name in ("loss", "advantage.mean_square"))  # type: ignore[operator]
+
+
+def ties_about_k(responses: Sequence[Response], coefficients: Coefficients) -> bool:
+    """True where rounding alone is left of A − α·(k − k̄): it is then 0 by definition, and of the loss α²·k̄² is left."""
+    beta, alpha = Fraction(coefficients.budget_penalty_coef), Fraction(coefficients.kl_coef)
+    left, scale = Fraction(), Fraction()
+    for prompt in {one.prompt for one in responses}:
+        own = [one for one in responses if one.prompt == prompt]
+        rewards = [Fraction(one.reward) for one in own]
+        excess = [Fraction(max(0, one.length - (coefficients.token_budget or 0))) for one in own]
+        log_ratios = [Fraction(one.log_ratio) for one in own]
+        left += scatter([r - beta * e - alpha * k for r, e, k in zip(rewards, excess, log_ratios, strict=True)])
+        scale += scatter(rewards)
+    return left <= scale / 10**18
+
+
+def scatter(values: Sequence[Fraction]) -> Fraction:
+    mean = sum(values, Fraction()) / len(values)
+    return sum(((value - mean) ** 2 for value in values), Fraction())
 
 
 @pytest.mark.parametrize("by", [1e-9, 1e-6])
