@@ -138,6 +138,9 @@ def take_inventory(
     present = {f.name for f in found if f.samples}
     guesses = proposal.guesses
     cannot = []
+    if "prompt_id" not in present and guesses.best("prompt_id") is None:
+        by_place = "--group-size N, the responses to a prompt one after another"
+        cannot.append(f"the loss: give --field prompt_id=…, or {by_place}")
     if "reward" not in present and guesses.best("reward") is None:
         names = functions or guesses.weights
         weights = f"--reward-weights {quoted(','.join(f'{name}=1' for name in names))} with the weights of the run, or "

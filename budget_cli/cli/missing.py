@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from budget_cli.schema.fields import KINDS, Fields
-from budget_cli.schema.guesses import flags, guess
+from budget_cli.schema.guesses import doubt, flags, guess
 from budget_cli.schema.proposals import quoted
 
 Samples = Sequence[dict[str, Any]]
@@ -39,7 +39,7 @@ def _guessed(missing: Sequence[str], samples: Samples, fields: Fields, functions
     if not any(found.best(name) for name in missing):
         return None
     options = " ".join(f"{option} {quoted(value)}" for option, value in flags(found, missing, fields, functions))
-    return f"give {options}; budget-cli fields says why"
+    return f"give {options}{doubt(found)}; budget-cli fields says why"
 
 
 def _without(missing: Collection[str]) -> list[str]:

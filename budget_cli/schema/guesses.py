@@ -283,10 +283,17 @@ def _flag(best: Guess) -> tuple[str, str]:
     return best.option, f"{best.field}={best.value}" if best.option == "--field" else best.value
 
 
+def doubt(found: Guesses) -> str:
+    """Say after the options which of the prompt and the reward may be another, with what else it may be; "" if none."""
+    unsure = [name for name in ("prompt_id", "reward") if found.unsure(name)]
+    others = [quoted(_flag(each)[1]) for each in found.unsure("reward")[1:3]]
+    such = f" (or {', '.join(others)})" if others else ""
+    return f", though {' and '.join(unsure)} may be another{such}" if unsure else ""
+
+
 def options(records: Sequence[Mapping[str, Any]], given: Fields) -> str:
     """Write the options that would read some records of which no field is placed yet: `--field prompt_id=qid …`."""
     found = guess(records, given=given)
     required = [name for name in KINDS if given.required(name) and not (name == "prompt_id" and given.group)]
     written = " ".join(f"{option} {quoted(value)}" for option, value in flags(found, required, given))
-    others = [quoted(_flag(each)[1]) for each in found.unsure("reward")[1:3]]
-    return written + (f" (or {', '.join(others)})" if others else "")
+    return written + doubt(found)

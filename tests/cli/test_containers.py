@@ -439,7 +439,7 @@ def test_a_record_on_the_only_line_is_not_taken_for_a_document(
     path = written(tmp_path / "a.jsonl", record)
     refusal = error(budget_cli, path, status=2)
     assert "a JSON document" not in refusal
-    named = shlex.split(refusal.partition("give ")[2].partition(", or --preset")[0].partition(" (or ")[0])
+    named = shlex.split(refusal.partition("give ")[2].partition(", or --preset")[0].partition(", though ")[0])
     assert loss_json(path, *REWARDS, *named)["loss"] == 0.25
 
 

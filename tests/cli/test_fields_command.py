@@ -233,3 +233,29 @@ def test_the_text_that_is_named_can_be_counted(budget_cli: Run, tmp_path: Path) 
     counted = shlex.split(named.partition(" with ")[2].replace("path/to/", ""))
     done = budget_cli(*command, *counted, "-B", "9", "-f", "json", cwd=tmp_path)
     assert json.loads(done.stdout)["lengths_from"] == "tokenizer"
+
+
+def test_without_a_prompt_there_is_no_loss_and_the_ways_out_are_named(budget_cli: Run, tmp_path: Path) -> None:
+    own_dump(tmp_path, [{"sample": i, "score": i % 3} for i in range(12)])
+    cannot = [
+        "the loss: give --field prompt_id=…, or --group-size N, the responses to a prompt one after another",
+        "--kl-coef: give 0, or map the log-probs with --field log_prob=… --field old_log_prob=…",
+    ]
+    shown = budget_cli("fields", "rl.jsonl", cwd=tmp_path).stdout.decode().splitlines()
+    assert [line.removeprefix("cannot    ") for line in shown if line.startswith("cannot    ")][:2] == cannot
+    given = budget_cli("fields", "rl.jsonl", "--group-size", "4", "-f", "json", cwd=tmp_path)
+    assert json.loads(given.stdout)["cannot"][0] == cannot[1]
+    done = budget_cli(
+        *("loss", "rl.jsonl", "--group-size", "4", "--field", "reward=score"),
+        *("--kl-coef", "0", "--budget-penalty-coef", "0"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_dump_without_the_policys_log_probs_is_not_offered_the_references(budget_cli: Run, tmp_path: Path) -> None:
+    """A ratio of 1 would hide that they are missing."""
+    own_dump(tmp_path, [{"prompt_id": i // 4, "reward": i % 3, "old_log_prob": -0.5 - i} for i in range(12)])
+    shown = budget_cli("fields", "rl.jsonl", cwd=tmp_path).stdout.decode()
+    assert "  log_prob         ← ?  not known: the only log-probs are old_log_prob\n" in shown
+    assert shown.endswith("\nbudget-cli loss rl.jsonl --kl-coef 0 --budget-penalty-coef 0\n")

@@ -221,3 +221,18 @@ def test_what_a_preset_does_not_know_is_guessed_in_its_refusal(budget_cli: Run, 
         "loss", "a.jsonl", "-B", "9", "--field", "response_length=out_toks", "--kl-coef", "0", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_only_possible_is_said_after_the_options(budget_cli: Run, tmp_path: Path) -> None:
+    records = [{"uid": i // 4, "score_a": i % 3, "score_b": i % 2, "logp": -1.5 - i} for i in range(12)]
+    (tmp_path / "a.jsonl").write_bytes(lines(records))
+    command = ("loss", "a.jsonl", "--budget-penalty-coef", "0", "--field", "prompt_id=uid")
+    refused = budget_cli(*command, cwd=tmp_path).stderr.decode().splitlines()[-1]
+    assert refused == (
+        "budget-cli: a.jsonl: the first records have no reward and no log_prob and no old_log_prob:"
+        " give --field reward=score_a --field log_prob=logp --kl-coef 0, though reward may be another"
+        " (or reward=score_b); budget-cli fields says why"
+    )
+    for reward in ("score_a", "score_b"):
+        named = ("--field", f"reward={reward}", "--field", "log_prob=logp", "--kl-coef", "0")
+        assert budget_cli(*command, *named, cwd=tmp_path).returncode == 0

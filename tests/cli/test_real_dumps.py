@@ -99,7 +99,8 @@ def records(path: Path) -> list[Any]:
 
 def options_named_by(refusal: str) -> Iterator[list[str]]:
     """Yield the options that a refusal names: those that it proposes, and each alternative in place of its field's."""
-    proposed, _, alternatives = refusal.partition("give ")[2].partition(", or --preset")[0].partition(" (or ")
+    proposed, _, doubt = refusal.partition("give ")[2].partition(", or --preset")[0].partition(", though ")
+    alternatives = doubt.partition(" (or ")[2]
     words = shlex.split(proposed)
     yield words
     for other in shlex.split(alternatives.removesuffix(")").replace(",", "")):

@@ -865,6 +865,40 @@ def test_a_refusal_is_never_cut_within_the_options_that_it_names(width: int) -> 
     assert ("fields shows" in message) is (width == 200)
 
 
+DOUBTED = [  # what a record holds, the options that a refusal names, and what it says of them
+    ({"qid": "q{p}", "outcome": "{k}"}, "prompt_id=qid --field reward=outcome", "reward may be another"),
+    (
+        {"qid": "q{p}", "reward_a": "{k}", "reward_b": "{k}.5"},
+        "prompt_id=qid --field reward=reward_a",
+        "reward may be another (or reward=reward_b)",
+    ),
+    (
+        {"question": "is {i} odd", "score": "{k}"},
+        "'prompt_id=digest(question)' --field reward=score",
+        "prompt_id may be another",
+    ),
+    (
+        {"question": "is {i} odd", "outcome": "{k}"},
+        "'prompt_id=digest(question)' --field reward=outcome",
+        "prompt_id and reward may be another",
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "named", "doubt"), DOUBTED, ids=[each[2] for each in DOUBTED])
+def test_a_refusal_says_after_the_options_what_is_only_possible(record: dict[str, str], named: str, doubt: str) -> None:
+    def value(key: str, text: str, i: int) -> Any:
+        filled = text.format(i=i, p=i // 4, k=i % 2)
+        return filled if key in ("qid", "question") else float(filled)
+
+    records = [{key: value(key, text, i) for key, text in record.items()} for i in range(16)]
+    dump = b"".join(json.dumps(each).encode() + b"\n" for each in records)
+    refused = run(*REWARD_ONLY, stdin=dump)
+    assert refused.returncode == 2
+    assert last_line(refused).endswith(f"; give --field {named}, though {doubt}, or --preset NAME")
+    assert run(*REWARD_ONLY, "--field", *shlex.split(named), stdin=dump).returncode == 0
+
+
 def test_if_two_presets_fit_the_user_must_choose() -> None:
     known = presets.load()
     record = {"rollout_id": "r", "prompt": "p", "response": "a", "reward": 1.0, "gen_step": 1, "completion": "a"}
