@@ -153,6 +153,8 @@ DUMPS = [
         "unrelated-reference.correlation=-1",
     ),
     Broken(GOOD + GOOD, "duplicate-records", "duplicate-records.share=2"),
+    Broken(random.Random(5).sample(GOOD + GOOD, 96), "duplicate-records", "duplicate-records.share=3"),
+    Broken(GOOD + [{**r, "step": 41} for r in GOOD], "duplicate-records", "duplicate-records.share=0.6"),
 ]
 EACH = pytest.mark.parametrize("dump", DUMPS, ids=[f"{dump.code} {dump.threshold}" for dump in DUMPS])
 

@@ -92,3 +92,22 @@ def test_a_summary_says_that_rows_were_written_again(budget_cli: Run, tmp_path: 
     assert budget_cli("summarize", TRAINER / "verl_written_twice.jsonl", *REWARDS, "-o", kept).returncode == 0
     (found,) = json.loads(budget_cli("check", kept, "-f", "json").stdout)["findings"]
     assert (found["code"], found["count"], found["evidence"][0]["prompt_id"]) == ("duplicate-records", 6, "a")
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_copies_in_any_order_are_the_same_finding_with_any_jobs(budget_cli: Run, tmp_path: Path, step: int) -> None:
+    chosen = random.Random(4)
+    rows = [
+        {"prompt_id": f"p{i // 4}", "reward": chosen.choice([0.0, 1.0]), "response_length": length, "step": 1}
+        | {"log_prob": -length * chosen.uniform(0.1, 0.3), "pad": "x" * 900}
+        for i in range(3000)
+        for length in [chosen.randrange(50, 900)]
+    ]
+    path = dump(tmp_path / "again.jsonl", chosen.sample(rows + [{**row, "step": step} for row in rows], 6000))
+    assert path.stat().st_size > 4 << 20  # more than a block
+    one, two = (budget_cli("check", path, "-f", "json", "--jobs", jobs) for jobs in ("1", "2"))
+    assert (one.returncode, one.stdout) == (1, two.stdout)
+    (found,) = [each for each in json.loads(one.stdout)["findings"] if each["code"] == "duplicate-records"]
+    assert (found["severity"], found["count"]) == ("error", 3000)
+    of_step = "step 2 repeats step 1: 3,000 of 6,000 responses have the numbers and texts of an earlier step's"
+    assert found["message"].startswith("every response to 750 prompts occurs 2 times" if step == 1 else of_step)

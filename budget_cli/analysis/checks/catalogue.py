@@ -1047,22 +1047,27 @@ IDENTITY = [
         "duplicate-records",
         "identity",
         "warning",
-        "Every response to a prompt occurs several times, in the same order.",
+        "Every response to a prompt occurs several times, or a step repeats the responses of an earlier one.",
         "The same responses are counted repeatedly, so standard errors and group sizes are wrong. A resumed run wrote a"
         " step again, in whole or from where it resumed, or files overlap.",
         "Remove the copies, or leave out the overlapping files: `awk '!seen[$0]++' FILE >once.jsonl` keeps the first of"
         " lines that are equal byte for byte.",
         "the same eight lines again",
-        "Two requests for a group with one seed, if other prompts stand between them. By default, responses with equal"
-        " log-probs and lengths count as equal; with `--text`, their texts decide. Short texts, and rewards and lengths"
-        " where there are no log-probs, count if more prompts repeat than chance explains. In dumps of more than"
-        " 262,144 responses, a sample is checked. Rows of rollouts are compared by rollout, turn and numbers.",
+        "Two requests for a group with one seed, if other prompts stand between them or all prompts are such;"
+        " rollouts that are reused for several updates and written with each. In another order than the first, copies"
+        " are found only if nearly every record that has a log-prob or a long text occurs as often, and prompts have"
+        " several different ones: greedy sampling repeats one. A step repeats another if nine tenths of its responses"
+        " or more have the numbers and texts of that one's, and few responses to a prompt are equal. By default,"
+        " responses with equal log-probs and lengths count as equal; with `--text`, their texts decide. Short texts,"
+        " and rewards and lengths where there are no log-probs, count if more prompts repeat than chance explains, in"
+        " the order of the first. In dumps of more than 262,144 responses, a sample is checked. Rows of rollouts are"
+        " compared by rollout, turn and numbers.",
         needs=("records",),
         thresholds=(
             Threshold(
                 "duplicate-records.share",
                 0.1,
-                "share of prompts, or of records that repeat rollouts, from which this is an error",
+                "share of prompts, of rows of rollouts, or of responses (of a step) that makes it an error",
                 "two requests with one seed are few",
             ),
         ),

@@ -128,6 +128,22 @@ ROWS = [
     for r in "xy"
     for i in (0, 1)
 ]
+ADJACENT = [record for record in GOOD for _ in (0, 1)]
+ADJACENT_HALF = [*ADJACENT[:60], *GOOD[30:]]
+EACH_TWICE = "every response to 12 prompts occurs 2 times, in any order: 72 copies"
+GREEDY = [{**GOOD[i - i % 6], "reward": r["reward"], "advantage": r["advantage"]} for i, r in enumerate(GOOD)]
+# a choice of two, with the log-prob of each: several times in every group
+LOG_OF = {"A": -0.4, "B": -1.1}
+CHOICES, MORE_CHOICES = (
+    [
+        {**r, "response_text": c, "log_prob": LOG_OF[c], "old_log_prob": LOG_OF[c] - 0.02, "step": step}
+        | {"reward": float(c == "A"), "response_length": 1}
+        for r in GOOD
+        for c in [CHANCE.choice("AAB")]
+    ]
+    for step in (1, 2)
+)
+BARE_CHOICES = without(CHOICES, "response_text", "log_prob", "old_log_prob")
 NO_TEXTS = without(GOOD, "response_text")
 TOKENS_ONLY = change(NO_TEXTS, response_ids=lambda r: [7] * r["response_length"])
 OF_TURNS = change(NO_TEXTS, ids=lambda r: [[7] * 40] * (1 + r["response_length"] % 3), log_prob=lambda r: None)
@@ -1265,8 +1281,30 @@ PAIRS: dict[str, list[Pair]] = {
         Pair(GOOD + GOOD[6:12], GOOD, "warning", 6, "every response to 1 prompt occurs 2 times", BUDGET, 73),
         # next to each other, as two requests with one seed give them
         Pair(GOOD * 3, GOOD[:6] + GOOD, "error", 144, "every response to 12 prompts occurs 3 times", BUDGET, 73),
-        # in another order they are draws with shared seeds, too
-        Pair(GOOD * 2, GOOD + GOOD[::-1], "error", 72, "every response to 12 prompts", BUDGET, 73),
+        # in another order, and each line by itself; greedy sampling gives one record many times
+        Pair(GOOD * 2, GREEDY, "error", 72, "every response to 12 prompts", BUDGET, 73),
+        Pair(GOOD + GOOD[::-1], GOOD + GOOD[:36:-1], "error", 72, EACH_TWICE, BUDGET, 73),
+        Pair(ADJACENT, ADJACENT_HALF, "error", 72, EACH_TWICE, BUDGET, 2),
+        Pair(ADJACENT, CHOICES, "error", 72, EACH_TWICE, ("--text",), 2),
+        Pair([*ADJACENT, *GOOD, *GOOD][:-3], BARE_CHOICES, "error", 198, "occurs 4 times, in any order", BUDGET, 2),
+        # another step
+        Pair(
+            GOOD + change(GOOD, step=lambda r: 2),
+            GOOD + change(GOOD, step=lambda r: 2, log_prob=lambda r: r["log_prob"] - 1),
+            "error",
+            72,
+            "step 2 repeats step 1: 72 of 144 responses have the numbers and texts of an earlier step's",
+            BUDGET,
+            73,
+        ),
+        Pair(
+            CHANCE.sample(GOOD + change(GOOD, step=lambda r: 2), 144),
+            CHOICES + MORE_CHOICES,
+            "error",
+            72,
+            "step 2 repeats step 1: 72 of 144 responses",
+            ("--text",),
+        ),
         # short texts: more than chance, from the point of resumption, and what chance gives
         Pair(
             [*SHORT, *SHORT[40:]],
