@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis.strategies import dictionaries, lists, sampled_from
 from own_names import OwnNames, first_fifteen, own_names, second_fifteen
 
-from budget_cli.schema.fields import KINDS, Fields, parse_mappings
+from budget_cli.schema.fields import KINDS, PLURALS, Fields, parse_mappings
 from budget_cli.schema.guessed_prompts import Guess
 from budget_cli.schema.guesses import Guesses, flags, guess
 from budget_cli.schema.json_values import Foreign
@@ -386,6 +386,36 @@ def test_arrays_of_the_reference_are_not_proposed_for_the_policy() -> None:
     ]
     found = guess(records, {*KINDS} - {"log_prob"})
     assert (found.guesses, found.remarks) == ((), ("log_prob: the only log-probs are old_log_probs",))
+
+
+OTHERS = {"step": 1, "advantage": 0.5, "prompt_length": 9, "turn": 0, "rollout_id": 3, "finish_reason": "stop"}
+
+
+@pytest.mark.parametrize("by_token", [False, True])
+@pytest.mark.parametrize("missing", KINDS)
+@pytest.mark.parametrize("form", ["one response", "all responses"])
+def test_of_canonical_names_none_is_proposed_for_another(form: str, missing: str, by_token: bool) -> None:
+    def response(p: int, k: int) -> dict[str, Any]:
+        n = size(p, k)
+        sums = {"log_prob": -0.5 * n, "old_log_prob": -0.25 * n}
+        lists = {"log_prob": [-0.5] * n, "old_log_prob": [-0.25] * n}
+        return {"prompt_id": p, "reward": k / 4, "response_length": n} | (lists if by_token else sums)
+
+    def prompt(p: int) -> dict[str, Any]:
+        drawn = [response(p, k) for k in range(4)]
+        return {"prompt_id": p} | {many: [each[one] for each in drawn] for one, many in PLURALS.items()}
+
+    records = (
+        [response(p, k) | OTHERS for p in range(8) for k in range(4)]
+        if form == "one response"
+        else list(map(prompt, range(8)))
+    )
+    for record in records:
+        record.pop(missing, None)
+        record.pop(PLURALS.get(missing, ""), None)
+    found = guess(records, {*KINDS} - {missing})
+    proposed = [each.value for each in found.guesses if each.option == "--field" and each.one == missing]
+    assert proposed == []
 
 
 def test_the_policy_is_found_beside_a_reference_that_is_placed() -> None:
