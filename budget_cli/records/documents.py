@@ -4,8 +4,10 @@ Its records are numbered in their order, and a rejection names the path to what 
 value is parsed once, in whole. What is no JSON at all is a problem of the source: where in it, and what was found.
 """
 
+import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -19,7 +21,8 @@ from budget_cli.ids import Ids
 from budget_cli.records.columns import Decoded, RejectionLimit
 from budget_cli.records.record import is_unscored
 from budget_cli.records.reference import ReferenceReader
-from budget_cli.schema.containers import Found, Steps, place_of
+from budget_cli.schema import containers
+from budget_cli.schema.containers import Container, Found, Steps, Through, place_of
 from budget_cli.schema.fields import KINDS, Fields, names_for
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import TABLE, NotASample, located_records, root_keys, rows_of_table
@@ -28,6 +31,7 @@ from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
 
 LONGEST_EXPLAINED = 1 << 24  # bytes before what is wrong, in which its path is looked for
+STRING = rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")(\s*+:)?'  # each whole, so that none begins within another; and if it is a key
 TOKEN = rb'"(?:[^"\\]++|\\.)*+"|[][{},:]'
 
 
@@ -51,6 +55,8 @@ def decode(data: bytes, source: str, fields: Fields, keep: RejectionLimit) -> De
             found = []
     except (Invalid, NotASample):  # as one record, which is rejected or skipped
         found = []
+    if found and fields.container is not None:
+        _require_keys_once(data, value, fields.container, source)
     if not found:
         reader = ReferenceReader(fields, 0, keep, lambda number, bad: "")
         reader.read_row(1, value)
@@ -74,6 +80,53 @@ def decode(data: bytes, source: str, fields: Fields, keep: RejectionLimit) -> De
     reader.tally.length_origins = read.length_origins(fields.tokenizer)
     paths = _first_of_lists([one.steps for one, _ in found])
     return Decoded(read, reader.tally, lines, reader.rejections, reader.left_out, reader.left_out_by, paths)
+
+
+def _require_keys_once(data: bytes, value: Any, ways: Container, source: str) -> None:
+    """Refuse a document in which a key on the way to the records stands twice: the first of its values is lost.
+
+    Args:
+        data: the document.
+        value: what it holds, of each such key the last value.
+        ways: the ways to the records.
+        source: its name, for messages.
+
+    Raises:
+        InputProblem: there is such a key.
+    """
+    expected: Counter[str] = Counter()
+    for _, each, way in containers.objects_on(value, ways):
+        expected.update([way.key] if way.through is Through.KEY else list(each))
+    if not expected:
+        return
+    if b"\\u" not in data and all(way.through is not Through.MEMBERS for way in ways):
+        seen = Counter({key: data.count(orjson.dumps(key)) for key in expected})
+    else:
+        written = Counter(key for key, colon in re.findall(STRING, data, re.DOTALL) if colon)
+        seen = Counter()
+        for key, times in written.items():
+            seen[_unquoted(key)] += times
+    if all(seen[key] <= times for key, times in expected.items()):
+        return
+    repeated: dict[int, list[str]] = {}
+    alive = []  # else another object may have the identity of one that is lost
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        whole = dict(pairs)
+        if len(whole) < len(pairs):
+            repeated[id(whole)] = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
+            alive.append(whole)
+        return whole
+
+    try:
+        again = json.loads(data, object_pairs_hook=object_of, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return
+    for steps, each, way in containers.objects_on(again, ways):
+        for key in repeated.get(id(each), ()):
+            if way.through is Through.MEMBERS or key == way.key:
+                what = f"the key {place_of((*steps, key))} stands twice, and only the last would count"
+                raise InputProblem(source, f"{what}: rename one of the two")
 
 
 def _decoded_at_once(records: list[Any], fields: Fields, each: Fields, keep: RejectionLimit) -> Decoded | None:

@@ -152,20 +152,29 @@ def beside(value: Any, ways: Container) -> list[str]:
 
 def left_out(value: Any, ways: Container) -> list[str]:
     """Return the places in a value of what `beside` leaves out."""
-    places = []
+    return [
+        place_of((*steps, name))
+        for i in range(len(ways))
+        if ways[i].through is Through.MEMBERS
+        for steps, each, way in objects_on(value, ways[: i + 1])
+        if way is ways[i]
+        for name in beside(each, ways[i:])
+    ]
+
+
+def objects_on(value: Any, ways: Container) -> Iterator[tuple[Steps, dict[str, Any], Way]]:
+    """Yield the objects that ways lead through by a key, or through each member, each with its steps and that way."""
     values: list[tuple[Steps, Any]] = [((), value)]
-    for i, (through, key) in enumerate(ways):
+    for way in ways:
         inner: list[tuple[Steps, Any]] = []
         for steps, each in values:
-            if through is Through.KEY:
-                inner += [((*steps, key), each[key])] if isinstance(each, dict) and key in each else []
-            elif through is Through.ELEMENTS:
-                inner += [((*steps, n), one) for n, one in enumerate(each)] if isinstance(each, list) else []
-            elif isinstance(each, dict):
-                places += [place_of((*steps, name)) for name in beside(each, ways[i:])]
-                inner += [((*steps, name), one) for name, one in each.items()]
+            if isinstance(each, list) and way.through is Through.ELEMENTS:
+                inner += (((*steps, n), one) for n, one in enumerate(each))
+            elif isinstance(each, dict) and way.through is not Through.ELEMENTS:
+                yield steps, each, way
+                names = [way.key] if way.through is Through.KEY else each
+                inner += (((*steps, name), each[name]) for name in names if name in each)
         values = inner
-    return places
 
 
 def _expected(way: Way) -> str:

@@ -386,14 +386,37 @@ def test_samples_that_are_left_out_of_a_document_stay_in_it(budget_cli: Run, tmp
     assert terms(json.loads(budget_cli("annotate", path, *options).stdout)) == [0.5, -0.5]
 
 
-def test_a_repeated_key_of_a_document_counts_by_its_last_value(budget_cli: Run, tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    text = f'{{"t0": {json.dumps(BARE_Q)}, "t1": {json.dumps(BARE_Q)}, "t0": {json.dumps(BARE_P)}}}'
-    path.write_text(text)
-    assert json.loads(budget_cli("loss", path, *REWARDS, "-f", "json").stdout)["loss"] == LOSS
-    done = budget_cli("annotate", path, *REWARDS)
-    assert done.returncode == 0, done.stderr.decode()
-    assert terms(json.loads(done.stdout)) == [0.5, -0.5, 0, 0]
+@pytest.mark.parametrize(
+    ("form", "options", "place"),
+    [
+        ('{{"t0": {q}, "t1": {q}, "t0": {p}}}', (), "t0"),
+        ('{{"t0": {p}, "t1": {q}, "t0": null}}', ("--records", "*[]"), "t0"),
+        ('{{"t0": {p}, "t1": {q}, "t\\u0030": {p}}}', (), "t0"),
+        ('{{"results": {i}, "results": {i}}}', (), "results"),
+        ('{{"results": {i}, "result\\u0073": {i}}}', (), "results"),
+        ('{{"eval": {{"a": {p}, "b": {q}, "a": {p}}}}}', (), "eval.a"),
+        ('[{{"samples": {i}}}, {{"samples": {i}, "samples": {i}}}]', ("--records", "[].samples[]"), "[1].samples"),
+    ],
+)
+@pytest.mark.parametrize("command", ["loss", "check", "annotate"])
+def test_a_repeated_key_on_the_way_to_records_is_refused(
+    budget_cli: Run, tmp_path: Path, form: str, options: tuple[str, ...], place: str, command: str
+) -> None:
+    text = form.format(p=json.dumps(BARE_P), q=json.dumps(BARE_Q), i=json.dumps(P))
+    (tmp_path / "a.json").write_text(text)
+    done = budget_cli(command, "a.json", *(REWARDS if command != "check" else ()), *options, cwd=tmp_path)
+    assert done.returncode == 3
+    expected = f"a.json: the key {place} stands twice, and only the last would count: rename one of the two"
+    assert expected in done.stderr.decode()
+
+
+def test_a_repeated_key_elsewhere_is_not_refused(loss_json: LossJson, tmp_path: Path) -> None:
+    records = [{**one, "results": [1]} for one in (*P, *Q)]
+    text = json.dumps({"results": records, "note": '"results": ['}).replace(
+        '"results": [1]', '"results": [1], "results": [2]'
+    )
+    (tmp_path / "a.json").write_text(text)
+    assert loss_json(tmp_path / "a.json", *REWARDS)["loss"] == LOSS
 
 
 @pytest.mark.parametrize(
