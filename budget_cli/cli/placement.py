@@ -30,6 +30,7 @@ from budget_cli.schema.fields import (
 from budget_cli.schema.lookup import TABLE, root_keys
 from budget_cli.schema.parsing import parse_place, place_text
 from budget_cli.schema.paths import Place
+from budget_cli.schema.proposals import quoted
 from budget_cli.sources.local import Kind, Source
 
 if TYPE_CHECKING:
@@ -287,7 +288,10 @@ class Placement:
         start, inner = self.opened(detection.sniff(records, self.longest), where)
         self._require_rewards(inner)
         mapped = self.within(start, inner, mapped, "" if in_full else _common_folder(records))
-        preset = self.preset(inner, mapped)
+        try:
+            preset = self.preset(inner, mapped)
+        except UsageProblem as refused:
+            raise _of_file(refused, records) from None
         self._applied = presets.CANONICAL if preset is None else preset.name
         if preset is None:
             self._warn_of_lengths(inner, mapped, where, quiet)
@@ -414,7 +418,10 @@ class Placement:
         if start.is_table:
             return replace(fields, records=TABLE, document=start.is_document)
         if not inner.records:
-            return fields
+            if not start.may_be_document or fields.records or fields.document or not isinstance(start.values[0], dict):
+                return fields
+            form = "columns" if detection.are_columns(start.values[0], fields) else ""
+            return replace(fields, records=form, document=start.is_document)
         fields = replace(fields, records=inner.records, document=start.is_document)
         if folder is None:
             return fields
@@ -469,6 +476,15 @@ class Placement:
             return None
         some = bool(self.named) or mapped.paths["prompt_id"] != self.fields.paths["prompt_id"]
         return detection.detect_preset(start, known, mapped, some_mapped=some)
+
+
+def _of_file(refused: UsageProblem, records: Sequence[Source]) -> UsageProblem:
+    """Return a refusal of the records of the first file with its name, where there are several."""
+    if len(records) == 1 or str(refused).startswith("--"):
+        return refused
+    name = os.path.basename(records[0].name)
+    ways = f" (if it is no dump, leave it out of its folder with --exclude {quoted(name)})"
+    return UsageProblem(f"{records[0].name}: {refused}{ways if 'no preset fits' in str(refused) else ''}")
 
 
 def _may_hold_records(value: Any) -> bool:

@@ -81,18 +81,24 @@ def sniff(found: Sequence[Source], longest: int = LONGEST_BYTES) -> Sniffed:
         has_rows = source.kind in ROWS
         begun = Sniffed(_first_rows(source)) if has_rows else _first_values(source, longest)
         if begun.values or source.size is None:  # a later stream must not be started early
-            return _untabled(begun)
+            return _untabled(begun, source.name)
     return Sniffed([])
 
 
-def _untabled(begun: Sniffed) -> Sniffed:
-    """Put the rows of tables, such as Weights & Biases writes, in their place."""
+def _untabled(begun: Sniffed, source: str) -> Sniffed:
+    """Put the rows of tables, such as Weights & Biases writes, in their place.
+
+    Raises:
+        InputProblem: two columns have the same name.
+    """
     if not begun.values or not all(map(is_table, begun.values)):
         return begun
     try:
         rows = [row for value in begun.values for row in rows_of_table(value)]
-    except Invalid:  # the scan will report it
-        rows = []
+    except Invalid as bad:
+        if bad.field == "columns":
+            raise InputProblem(source, bad.message) from None
+        rows = []  # the scan will report it
     return Sniffed(rows[:RECORDS], begun.may_be_document, is_table=True)
 
 
@@ -170,7 +176,13 @@ def canonical_first_record(found: Sequence[Source], given: Fields) -> Any:
                 record = orjson.loads(file.readline(HEAD_BYTES))
     except (orjson.JSONDecodeError, OSError):
         return None
-    return record if is_canonical(record, given) else None
+    return record if is_canonical(record, given) and not are_columns(record, given) else None
+
+
+def are_columns(value: dict[str, Any], given: Fields) -> bool:
+    """True if an object has, at their given places, the ids of prompts and as many rewards, in two lists."""
+    ids, rewards = (field_value(value, given, name) for name in ("prompt_id", "reward"))
+    return isinstance(ids, list) and isinstance(rewards, list) and len(ids) == len(rewards) > 0
 
 
 def detect_preset(

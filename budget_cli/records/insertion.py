@@ -5,6 +5,7 @@ nothing. Knows where samples lie in a line, and nothing about the values.
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ WHITESPACE = b" \t\r\n"
 class Insertion:
     """Inserts a member of one name into each sample of a line, or replaces its value."""
 
-    def __init__(self, name: str, fields: Fields) -> None:
-        """Prepare to insert `name`.
+    def __init__(self, name: str, fields: Fields, source: str = "") -> None:
+        """Prepare to insert `name` into lines such as those of a source, whose name is for messages.
 
         Raises:
             UsageProblem: a line is a table, or an expression finds its samples, so their bytes are not known.
@@ -36,7 +37,7 @@ class Insertion:
         self._name, self._named, self._added = name, self._quoted + b":", b"," + self._quoted + b":"
         # as this class writes it: the last member of the line, whose value holds no braces
         self._as_left = re.compile(b"," + re.escape(self._quoted) + rb":(\{[^{}]*\})\}[ \t\r\n]*\Z")
-        self._ways = _ways_to_samples(fields)
+        self._ways = _ways_to_samples(fields, source)
 
     def into(self, line: bytes, values: Sequence[bytes | None]) -> bytes:
         """Return the line with one value inserted into each of its samples, in order; None leaves a sample as it is."""
@@ -70,14 +71,15 @@ class Insertion:
         return end, end, self._named if is_empty else self._added
 
 
-def _ways_to_samples(fields: Fields) -> "Container | None":
+def _ways_to_samples(fields: Fields, source: str) -> "Container | None":
     """Return the ways from a line to its samples; None if the line is a sample, or an object of parallel arrays."""
     if fields.records in ("", "columns"):
         return None
     if fields.records == TABLE:
-        rows = "jq -c '.columns as $names | .data[] | [$names, .] | transpose | map({(.[0]): .[1]}) | add' FILE"
+        rows = "jq -c '.columns as $names | .data[] | [$names, .] | transpose | map({(.[0]): .[1]}) | add'"
         raise UsageProblem(
-            f"a table has no records to which terms could be added: make lines of it: {rows} | budget-cli annotate -"
+            f"{source}: a table has no records to which terms could be added: make lines of it:"
+            f" {rows} {shlex.quote(source)} | budget-cli annotate -"
         )
     from budget_cli.schema import containers  # which few dumps need
 

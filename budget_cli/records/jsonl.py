@@ -8,6 +8,8 @@ import shlex
 from dataclasses import replace
 from typing import NamedTuple
 
+import orjson
+
 from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.records import reference
@@ -97,10 +99,27 @@ def _without_bom(block: Block) -> Block:
     return replace(block, start=block.start + len(UTF8_BOM)) if start.startswith(UTF8_BOM) else block
 
 
+def _is_whole_line(block: Block) -> bool:
+    """True if the first line is a value, and another line follows it."""
+    line, _, rest = bytes(block.view).lstrip().partition(b"\n")
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return bool(rest.strip())
+
+
 def _require_json_lines(block: Block) -> None:
     """Refuse a source that is something else as a whole: each of its lines would be rejected."""
     start = bytes(block.view[:4096])
     first = start.lstrip().partition(b"\n")[0].strip()
+    if first[:1] == b"[" and _is_whole_line(block):
+        lines = "jq -c 'if type == \"array\" then .[] else . end'"
+        raise InputProblem(
+            block.source,
+            "a list on its first line, and more lines after it: expected one record on each line, or nothing but lists:"
+            f" make lines of it: {lines}{_file(block.source)} | budget-cli loss -",
+        )
     if first[:1] == b"[" or first == b"{":
         raise InputProblem(
             block.source, "a JSON document, where JSON lines are expected, as the first file is: read it by itself"

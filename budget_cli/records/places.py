@@ -228,6 +228,8 @@ def _refuse(start: Sniffed, found: list[Candidate], given: Fields, where: str) -
         InputProblem: there are no records.
     """
     first = start.values[0]
+    if first == {}:
+        raise InputProblem(where, "a JSON document that is empty, {}: expected records")
     is_record = isinstance(first, dict) and start.is_alone
     if is_record and (not found or PATH not in options([first], given)):
         return

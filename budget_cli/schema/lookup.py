@@ -136,6 +136,9 @@ def rows_of_table(value: Any) -> list[dict[str, Any]]:
     if not is_table(value):
         raise Invalid("wrong-type", "expected a table: columns, which are names, and data, which are lists", column=1)
     names = value["columns"]
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise Invalid("wrong-type", f"the table names the column {twice!r} twice", "columns")
     for i, row in enumerate(value["data"]):
         if not isinstance(row, list) or len(row) != len(names):
             found = count_elements(len(row)) if isinstance(row, list) else type_name(row)

@@ -567,3 +567,66 @@ def test_prompts_of_another_name_are_not_the_keys_of_their_lists(
         assert "--field prompt_id=question_id" in refusal
     answer = loss_json(path, *REWARDS, "--field", "prompt_id=question_id", "--field", "step=_group")
     assert (answer["loss"], answer["prompts"]) == (LOSS, 4)
+
+
+# ---- one record, or columns, over many lines; and what is no dump
+
+
+@pytest.mark.parametrize("command", ["loss", "check", "fields", "annotate"])
+def test_one_record_over_many_lines_is_a_record(budget_cli: Run, tmp_path: Path, command: str) -> None:
+    written(tmp_path / "a.json", P[0], 2)
+    named = REWARDS if command in ("loss", "annotate") else ()
+    done = budget_cli(command, "a.json", *named, *(("-f", "json") if command != "annotate" else ()), cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    if command == "loss":
+        assert (done.returncode, answer["loss"], answer["responses"]) == (0, 0, 1)
+    elif command == "annotate":
+        assert (done.returncode, terms(answer)) == (0, [0])
+    assert b"JSON lines are expected" not in done.stderr
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_arrays_of_ids_and_rewards_are_columns(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path, indent: int | None
+) -> None:
+    columns = {name: [one[name] for one in (*P, *Q)] for name in ("prompt_id", "reward")}
+    path = written(tmp_path / "a.json", {**columns, "step": 3, "tags": ["x"]}, indent)
+    answer = loss_json(path, *REWARDS)
+    assert (answer["loss"], answer["prompts"], answer["responses"]) == (LOSS, 2, 4)
+    assert json.loads(budget_cli("fields", path, "-f", "json").stdout)["samples"] == 4
+    assert terms(json.loads(budget_cli("annotate", path, *REWARDS).stdout)) == [0.5, -0.5, 0, 0]
+
+
+def test_arrays_of_other_lengths_are_not_guessed_to_be_columns(budget_cli: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"prompt_id": ["p", "p"], "reward": [1.0, 0.0, 1.0]}, 1)
+    assert budget_cli("loss", path, *REWARDS).returncode != 0
+
+
+def test_a_list_before_records_says_what_makes_lines_of_both(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(f"{json.dumps(P)}\n{json.dumps(Q[0])}\n")
+    done = budget_cli("loss", "a.json", *REWARDS, cwd=tmp_path)
+    assert done.returncode == 3
+    expected = (
+        "budget-cli: a.json: a list on its first line, and more lines after it: expected one record on each line, or"
+        """ nothing but lists: make lines of it: jq -c 'if type == "array" then .[] else . end' a.json"""
+    )
+    assert done.stderr.decode().startswith(expected)
+
+
+def test_an_empty_object_is_called_empty(budget_cli: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {})
+    assert error(budget_cli, path, status=3) == f"{path}: a JSON document that is empty, {{}}: expected records"
+
+
+def test_a_file_of_a_folder_that_no_preset_fits_is_named_with_what_leaves_it_out(
+    budget_cli: Run, loss_json: LossJson, tmp_path: Path
+) -> None:
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(one) + "\n" for one in P))
+    refusal = error(budget_cli, tmp_path, status=2)
+    assert refusal.startswith(f"{tmp_path / 'log.jsonl'}: no prompt_id and reward, and no preset fits (found a); give ")
+    named = shlex.split(refusal.partition("leave it out of its folder with ")[2].rstrip(")"))
+    assert named == ["--exclude", "log.jsonl"]
+    assert loss_json(tmp_path, *REWARDS, *named)["loss"] == 0.25

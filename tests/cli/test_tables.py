@@ -89,4 +89,15 @@ def test_a_record_that_holds_a_table_is_no_table(budget_cli: Run) -> None:
 def test_annotate_refuses_a_table_in_one_line(budget_cli: Run) -> None:
     done = budget_cli("annotate", TABLE, *REWARDS, *WEIGHTS, "-q")
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
-    assert done.stderr.startswith(b"budget-cli: a table has no records to which terms could be added: ")
+    assert done.stderr.decode().startswith(
+        f"budget-cli: {TABLE}: a table has no records to which terms could be added: "
+    )
+
+
+@pytest.mark.parametrize("command", ["loss", "fields"])
+def test_two_columns_of_a_name_are_refused(budget_cli: Run, tmp_path: Path, command: str) -> None:
+    table = {"columns": ["prompt_id", "reward", "reward"], "data": [["p", 1, 2], ["p", 0, 2]]}
+    (tmp_path / "a.table.json").write_text(json.dumps(table))
+    done = budget_cli(command, "a.table.json", *(REWARDS if command == "loss" else ()), cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr == b"budget-cli: a.table.json: the table names the column 'reward' twice\n"

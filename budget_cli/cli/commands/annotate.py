@@ -85,7 +85,9 @@ def command(
         session.found = stack.enter_context(rereadable(session.found))
         forms = require_written_as(session.found, to.output, rejects)
         session.place()
-        Insertion(annotate.KEY, session.fields)  # refuse what cannot be annotated before anything is read
+        Insertion(
+            annotate.KEY, session.fields, session.found[0].name
+        )  # refuse what cannot be annotated before anything is read
         spec = ScanSpec(keep_responses=session.fields.has_rollouts, if_penalised=counted_twice(beta))
         scan = session.scan(coefficients.budgets, spec)
         if scan.problems:
