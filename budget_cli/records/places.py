@@ -129,14 +129,19 @@ def find(
 
 
 def _with_own_prompts(start: Sniffed, are_lists: bool, given: Fields) -> list[Candidate]:
-    """Find the lists within the objects of a list whose records name several prompts, which the objects do not."""
+    """Find the lists within the objects of a list whose records name several prompts, which the objects do not.
+
+    There are none where the objects have rewards, by a guess, too: the lists may be of a rollout's turns.
+    """
     is_document = start.may_be_document or are_lists
     outer = candidates(start.values[0]) if is_document else []
     objects = [record for one in outer for record in one.own] if is_document else start.values
     if any(presets.has_reward(each, given) or field_value(each, given, "prompt_id") is not None for each in objects):
         return []
     inner = inner_candidates(start.values, is_document)
-    return [one for one in inner if _has_required(one.own, given) or _names_prompts(one.own, one.lists, given)]
+    told = [one for one in inner if _has_required(one.own, given) or _names_prompts(one.own, one.lists, given)]
+    reward = guess([each for each in objects if isinstance(each, dict)]).best("reward") if told else None
+    return [] if reward is not None and reward.field == "reward" else told
 
 
 def _has_required(records: Sequence[Any], given: Fields) -> bool:

@@ -522,6 +522,15 @@ def test_ids_of_another_name_in_the_objects_of_a_list_are_proposed(
     assert loss_json(*shlex.split(shown)[2:], *REWARDS)["loss"] == LOSS
 
 
+@pytest.mark.parametrize("names", [("prompt_id", "reward"), ("question_id", "seen")])
+def test_the_turns_of_a_rollout_are_no_records(budget_cli: Run, tmp_path: Path, names: tuple[str, str]) -> None:
+    turns = [dict(zip(names, values, strict=True)) for values in (("x", 1), ("x", 0), ("y", 1))]
+    lines = [{"uid": f"u{i // 4}", "score": float(i % 3 == 0), "turns": turns} for i in range(12)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "--field prompt_id=uid --field reward=score" in error(budget_cli, path, status=2)
+
+
 def test_an_index_in_the_objects_of_a_list_is_no_id(budget_cli: Run, tmp_path: Path) -> None:
     """It comes back in each list, and once in each."""
     rollouts = [[{"id": i, "reward": one["reward"]} for i, one in enumerate(each)] for each in (P, Q, P, Q)]
