@@ -43,6 +43,7 @@ DOUBTED = ("prompt_text", "advantage")  # what may contradict the prompt ids
 LOOKED_AT = (*DOUBTED, "response_text")  # of the first samples, also where the scan does not read it
 TELLING = OTHER_TEXTS | STEPS  # keys of records with canonical names that may contradict ids, too
 LABEL = "by"  # the extra field that --by places
+OF_PROMPT = re.compile("id$|uid|prompt|question|problem|task|query|input|group", re.IGNORECASE)  # in the key of an id
 
 
 class Placement:
@@ -488,11 +489,16 @@ def _of_file(refused: UsageProblem, records: Sequence[Source]) -> UsageProblem:
 
 
 def _may_hold_records(value: Any) -> bool:
-    """True for a list, and for an object with a list of objects and no id of a prompt: it may be no record itself."""
+    """True for a list, and for an object without the id of a prompt that has a list of objects with what may be one."""
     if not isinstance(value, dict):
         return isinstance(value, list)
-    lists = (each for each in value.values() if isinstance(each, list))
-    return "prompt_id" not in value and any(isinstance(one, dict) for each in lists for one in each[:1])
+    return "prompt_id" not in value and any(map(_may_be_records, value.values()))
+
+
+def _may_be_records(value: Any) -> bool:
+    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        return False
+    return any(OF_PROMPT.search(key) or _may_be_records(inner) for key, inner in value[0].items())
 
 
 def _place_of_label(by: str) -> Place:

@@ -22,6 +22,7 @@ from budget_cli.schema.presets import CANONICAL_FIELDS, Preset
 from budget_cli.schema.proposals import quoted
 
 Opened = tuple[Sniffed, Sniffed]  # the first values, as a document if they are one; the records in their place
+ENOUGH = 20  # lines that show whether a preset fits
 GROUP_PLACE = (Step(GROUP),)
 
 
@@ -86,7 +87,8 @@ def find(
     first = start.values[0]
     if isinstance(first, dict) and presets.has_required(first, given):
         return start, start
-    if named is None and any(fit.fits for fit in presets.rank(start.values, presets_for(start, known))):
+    some = start.values if is_document else start.values[:ENOUGH]  # lines of a preset are ranked again, all of them
+    if named is None and any(fit.fits for fit in presets.rank(some, presets_for(start, known))):
         return start, start
     found, is_told = candidates(first) if is_document else [], False
     fitting = [one for one in found if _fits(one, given, known, named)]
