@@ -108,7 +108,8 @@ def _first_values(source: Source, longest: int) -> Sniffed:
         head = sources.head(source, most)
         values = _values_of_lines(head)
         is_whole = len(head) < most
-        if len(values) * 2 > min(head.count(b"\n"), RECORDS):
+        blank = sum(not line.strip() for line in head.split(b"\n", RECORDS)[:-1])
+        if len(values) * 2 > min(head.count(b"\n"), RECORDS) - blank:
             is_alone = is_whole and isinstance(values[0], dict | list) and b"\n" not in head.strip()
             return Sniffed(values, is_alone=is_alone)
         try:  # hardly any line is a value by itself
