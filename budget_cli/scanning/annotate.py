@@ -22,10 +22,11 @@ from budget_cli.records.columns import Decoded, ResponseColumns, Tally
 from budget_cli.records.insertion import Insertion
 from budget_cli.records.jsonl import UTF8_BOM
 from budget_cli.records.record import is_prompt_record, reason_to_leave_out
-from budget_cli.scanning import formats, scan, workers
+from budget_cli.scanning import formats
 from budget_cli.scanning.parts import groups_from, under_prompts
 from budget_cli.scanning.plan import Plan, Task
 from budget_cli.scanning.rollouts import make_prompts_of_lines
+from budget_cli.scanning.second_pass import CHANGED, outcomes
 from budget_cli.scanning.state import ReadSoFar, Scan
 from budget_cli.scanning.terms import responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
@@ -35,7 +36,6 @@ from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import Kind, Source
 
 KEY = "budget_cli"
-CHANGED = "changed between the two passes over it: do not trust what was written so far"
 
 
 class Forms(NamedTuple):
@@ -93,29 +93,9 @@ def annotate(
         InputProblem: a source has changed since the first pass.
         WorkerDied: a worker process was killed.
     """
-    problems: list[InputProblem] = []
-    so_far = ReadSoFar()
     encoders = _Encoders(found[0], terms.forms) if any(terms.forms[:2]) else None
-    counts = terms.plan.fields.counts_every_text
-    worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS or counts
-    threads = counts or scan.fetches_apart(found)
-    stream = scan.tasks(found, terms.plan, problems, set(), shared=threads)
-    if terms.plan.fields.group_size:
-        stream = numbered(stream, first_pass.lines_before)
-    for _, outcome in workers.run(run, terms, stream, jobs or scan.available_cores(), worth, threads):
-        if isinstance(outcome, InputProblem):
-            raise outcome
-        so_far.tally.merge(outcome.tally)
-        so_far.bytes += outcome.bytes
+    for _, outcome in outcomes(found, run, terms, terms.plan, first_pass, jobs, progress):
         yield outcome if encoders is None else encoders.encoded(outcome)
-        if progress is not None:
-            progress(so_far)
-    if problems:
-        raise problems[0]
-    if so_far.tally != first_pass.tally:
-        raise InputProblem(found[0].name if len(found) == 1 else "the input", CHANGED)
-    for problem in scan.changed(found):
-        raise problem
     if encoders is not None:
         yield encoders.ends()
 
@@ -141,13 +121,6 @@ class _Encoders:
         """Return what the files end with."""
         ends = [each.finish() if each else b"" for each in (self._annotated, self._rejects)]
         return AnnotatedBlock(ends[0], ends[1], 0, Tally(), 0)
-
-
-def numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Task]:
-    """Say how many lines are before each task, as the first pass found; more tasks than those are of a changed file."""
-    before = iter(lines_before)
-    for task in tasks:
-        yield task._replace(before=next(before, 0))
 
 
 def run(task: Task, terms: AnnotationPlan) -> AnnotatedBlock | InputProblem:

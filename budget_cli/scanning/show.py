@@ -17,11 +17,12 @@ from budget_cli.ids import Key
 from budget_cli.records import reference
 from budget_cli.records.columns import Decoded, ResponseColumns, Tally
 from budget_cli.records.record import is_prompt_record, reason_to_leave_out
-from budget_cli.scanning import formats, scan, workers
-from budget_cli.scanning.annotate import CHANGED, lines_of, numbered
+from budget_cli.scanning import formats
+from budget_cli.scanning.annotate import lines_of
 from budget_cli.scanning.parts import groups_from, under_prompts
 from budget_cli.scanning.plan import Plan, Task
 from budget_cli.scanning.rollouts import make_prompts_of_lines
+from budget_cli.scanning.second_pass import CHANGED, outcomes
 from budget_cli.scanning.state import ReadSoFar, Scan
 from budget_cli.scanning.terms import responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
@@ -92,27 +93,13 @@ def show(
         InputProblem: a source has changed since the first pass.
         WorkerDied: a worker process was killed.
     """
-    problems: list[InputProblem] = []
-    so_far, kept, before = ReadSoFar(), list[Found](), dict[str, int]()
-    worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS
-    threads = scan.fetches_apart(found)
-    stream = numbered(scan.tasks(found, plan.plan, problems, set(), shared=threads), first_pass.lines_before)
-    for task, outcome in workers.run(run, plan, stream, jobs or scan.available_cores(), worth, threads):
-        if isinstance(outcome, InputProblem):
-            raise outcome
+    kept, before = list[Found](), dict[str, int]()
+    for task, outcome in outcomes(found, run, plan, plan.plan, first_pass, jobs, progress):
         start = before.get(task.source.name, 0)
         before[task.source.name] = start + outcome.lines
         kept += [one._replace(line=start + one.line) for one in outcome.found]
         if plan.wanted.term:
             kept = sorted(kept, key=lambda one: -one.rank)[: plan.wanted.most]
-        so_far.tally.merge(outcome.tally)
-        so_far.bytes += outcome.bytes
-        if progress is not None:
-            progress(so_far)
-    if problems:
-        raise problems[0]
-    if so_far.tally.read != first_pass.tally.read:
-        raise InputProblem(found[0].name if len(found) == 1 else "the input", CHANGED)
     return kept
 
 

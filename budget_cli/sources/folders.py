@@ -245,6 +245,34 @@ def names_in(folder: str, hidden: bool = False) -> tuple[list[str], set[str]]:
     return found, again
 
 
+def dumps_in(
+    folder: str, what: str, names: Iterable[str], patterns: Patterns, links: Collection[str], left_out: dict[str, str]
+) -> list[str]:
+    """Choose the dumps of a folder that is to be read.
+
+    Args:
+        folder: its name, for messages.
+        what: it is.
+        names, patterns, links: as for `choose`.
+        left_out: where to note what is not read of it, and why.
+
+    Raises:
+        InputProblem: there is none.
+        UsageProblem: as for `choose`.
+    """
+    try:
+        chosen = choose(names, patterns, links)
+    except UsageProblem as problem:
+        raise UsageProblem(f"{folder}: {problem}") from None
+    line = account(chosen)
+    if not chosen.dumps:
+        none = f"no dump {what}: expected files that end in {KNOWN}"
+        raise InputProblem(folder, f"{none}; {line}" if line else none)
+    if line:
+        left_out[folder] = line
+    return chosen.dumps
+
+
 def account(chosen: Chosen) -> str:
     """Write in one line what is left out, as in `y.jsonl~ (a backup or unfinished), 12 files (other endings: .pt)`.
 

@@ -253,18 +253,9 @@ def _under(name: str, patterns: Patterns, left_out: dict[str, str]) -> list[Sour
         raise InputProblem(name, f"cannot be read: {error.strerror}") from None
     if not stat.S_ISDIR(info.st_mode):
         return [_file(name)]
-    try:
-        names, links = folders.names_in(name, hidden=bool(patterns.include))
-        chosen = folders.choose(names, patterns, links)
-    except UsageProblem as problem:
-        raise UsageProblem(f"{name}: {problem}") from None
-    account = folders.account(chosen)
-    if not chosen.dumps:
-        what = f"no dump in this folder: expected files that end in {folders.KNOWN}"
-        raise InputProblem(name, f"{what}; {account}" if account else what)
-    if account:
-        left_out[name] = account
-    return [_file_in(name, str(Path(name) / each)) for each in chosen.dumps]
+    names, links = folders.names_in(name, hidden=bool(patterns.include))
+    dumps = folders.dumps_in(name, "in this folder", names, patterns, links, left_out)
+    return [_file_in(name, str(Path(name) / each)) for each in dumps]
 
 
 def _file_in(folder: str, name: str) -> Source:

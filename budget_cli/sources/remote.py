@@ -130,17 +130,8 @@ def _chosen(
     """
     files = [each for each, info in urls.items() if info.get("type") != "directory"]
     names = {each.removeprefix(prefix): each for each in files}
-    try:
-        chosen = folders.choose(names, patterns)
-    except UsageProblem as problem:
-        raise UsageProblem(f"{name}: {problem}") from None
-    account = folders.account(chosen)
-    if not chosen.dumps:
-        what = f"no dump under this: expected names that end in {folders.KNOWN}"
-        raise InputProblem(name, f"{what}; {account}" if account else what)
-    if account and left_out is not None:
-        left_out[name] = account
-    return [names[each] for each in chosen.dumps]
+    noted = {} if left_out is None else left_out
+    return [names[each] for each in folders.dumps_in(name, "under this", names, patterns, (), noted)]
 
 
 def _inspected(url: str, info: dict[str, Any] | None) -> Remote:

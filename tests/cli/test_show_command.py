@@ -2,14 +2,18 @@
 
 import csv
 import json
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import Run
 from samples import lines
+from test_annotate_command import CHANGES
 
+from budget_cli.cli.session import Session
 from budget_cli.sources import blocks
 
 FLAGS = ("-B", "100", "--precision", "17")
@@ -220,6 +224,33 @@ def test_without_a_place_for_texts_usual_names_are_tried_and_then_asked_for(budg
     assert "(the records have prompt_id, reward, response_length, log_prob, old_log_prob, said)\n" in text
     mapped = shown(budget_cli, "--field", "response_text=said", stdin=lines([{**ROW, "said": "42"}]))
     assert mapped[0]["text"] == "42"
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("selection", [("--top", "2"), ("--prompt", "p2")], ids=" ".join)
+def test_a_file_that_changes_between_the_two_passes_is_noticed(
+    budget_cli: Run,
+    small: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    selection: tuple[str, str],
+    change: Callable[[bytes], bytes],
+    message: str,
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(small.read_bytes())
+    first_reading = Session.scan
+
+    def scan(*arguments: Any) -> Any:
+        found = first_reading(*arguments)
+        path.write_bytes(change(path.read_bytes()))
+        os.utime(path, ns=(0, 0))  # two writes may fall into one tick of the clock
+        return found
+
+    monkeypatch.setattr(Session, "scan", scan)
+    done = budget_cli("show", path, "-B", "1000", *selection)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert message in done.stderr.decode()
 
 
 REFUSED = [
