@@ -128,16 +128,16 @@ def answer(
     prompts = [_prompt(numbers[key], each, at, fields, places) for key, each in by_prompt.items()]
     has_text = any(one.text is not None for prompt in prompts for one in prompt.shown)
     first = found[0].value if found and not has_text else None
-    return Shown(_why(wanted, finding), at, prompts, list(first)[:KEYS] if isinstance(first, dict) else ())
+    return Shown(_why(wanted, finding, len(found)), at, prompts, list(first)[:KEYS] if isinstance(first, dict) else ())
 
 
-def _why(wanted: Wanted, finding: NamedFinding | None) -> str:
+def _why(wanted: Wanted, finding: NamedFinding | None, responses: int) -> str:
     if finding is not None:
         messages = "; ".join(one.message for one in finding.found)
         return f"{finding.code}: {messages}" if finding.found else f"check finds no {finding.code} here"
     if wanted.term:
         name = wanted.term.replace("_", "-")
-        return f"the {counted(wanted.most, 'response')} with the largest {name}{', by size' if wanted.by_size else ''}"
+        return f"the {counted(responses, 'response')} with the largest {name}{', by size' if wanted.by_size else ''}"
     return f"all responses to {counted(len(wanted.keys), 'prompt')}"
 
 

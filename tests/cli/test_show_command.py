@@ -147,6 +147,11 @@ def test_the_worst_tokens_are_those_whose_log_ratio_is_farthest_from_0(budget_cl
     assert "worst tokens by log-ratio, from 0: 2: -4, 1: -0.5\n" in text
 
 
+def test_as_many_responses_are_announced_as_there_are(budget_cli: Run) -> None:
+    text = budget_cli("show", "-B", "9", "--top", "7", stdin=lines([ROW, ROW])).stdout.decode()
+    assert text.startswith("the 2 responses with the largest loss\n")
+
+
 def test_a_response_in_an_array_is_named_by_its_place_in_the_line(budget_cli: Run) -> None:
     record = {
         "prompt_id": "a",
