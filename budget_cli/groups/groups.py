@@ -1,6 +1,6 @@
 """Moments of blocks → moments by prompt id: the one thing that every scan keeps.
 
-Memory is O(prompts): a row of the table (8 bytes per column, 28 columns with one budget), the id and its place. Knows
+Memory is O(prompts): a row of the table (8 bytes per column, 30 columns with one budget), the id and its place. Knows
 no files and no JSON.
 """
 
@@ -81,12 +81,10 @@ class Groups:
             The row of each of the part's prompts in this table.
 
         Raises:
-            ValueError: the budgets differ.
+            ValueError: the budgets, or what is right, differ.
         """
         if later.layout != self.layout:
-            raise ValueError(
-                f"groups with budgets {later.layout.budgets} cannot merge into those with {self.layout.budgets}"
-            )
+            raise ValueError(f"groups of {later.layout} cannot merge into those of {self.layout}")
         self.lengths.merge(later.lengths)
         self.responses += later.responses
         self.row_count += later.row_count
@@ -144,7 +142,7 @@ class Groups:
         first = self.layout.at(BUDGET[0], budget)
         columns = self.table[:, first : first + len(BUDGET)]
         table = np.concatenate([self.table[:, : len(PROMPT)], columns], axis=1)
-        layout = Layout(self.layout.budgets[budget : budget + 1])
+        layout = self.layout._replace(budgets=self.layout.budgets[budget : budget + 1])
         return _with_state({**vars(self), "layout": layout, "sample": None, "_table": table})
 
     def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":

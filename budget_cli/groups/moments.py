@@ -59,8 +59,11 @@ PROMPT = (
     "L_max",
     "L_best",  # the longest response with the prompt's highest reward
     "L_worst",  # the shortest with its lowest: the pair that a growing penalty reorders first
+    "right",  # responses with a reward above `Layout.correct_above`; NaN if nothing says how many
+    "L_right",  # the sum of their lengths
 )
 BUDGET = ("e0", "e1", "ee", "ee_low", "re", "re_low", "ek", "ek_low", "over")  # repeated for every budget of the scan
+RIGHT = ("right", "L_right")  # what depends on `Layout.correct_above`
 SMALL = 2.0**-52  # of a sum: what is less needs no second double itself
 FINE = 2.0**-50  # of a grid: above four of what it leaves of a number
 EXACT = 2.0**53  # below this a double holds every whole number
@@ -82,6 +85,7 @@ class Layout(NamedTuple):
     """The columns of a row, for a scan with these budgets (tokens)."""
 
     budgets: tuple[int, ...] = ()
+    correct_above: float = 0.0  # a response is right if its reward is more than this
 
     @property
     def width(self) -> int:
@@ -133,7 +137,7 @@ def from_responses(
     table = np.empty((prompts, layout.width))
     budgets = np.array(layout.budgets, dtype=np.int64)
     k3 = None if log_ratio is None else k3_terms(log_ratio)
-    native.moments.fill(table, budgets, codes, reward, length, log_ratio, k3)
+    native.moments.fill(table, budgets, codes, reward, length, log_ratio, k3, layout.correct_above)
     return table
 
 
@@ -200,6 +204,8 @@ def _in_numpy(
         return middle, _Factor(about, lost, coarse + (fine + finest), power)
 
     columns: dict[str, Floats] = {"n": n.astype(np.float64), "r_min": least(reward), "r_max": greatest(reward)}
+    is_right = reward > layout.correct_above
+    columns["right"] = total(is_right.astype(np.float64))
     columns["r0"], r = centred(reward)
     columns["r1"] = r.rest
     put_sum("rr", r, r)
@@ -215,6 +221,7 @@ def _in_numpy(
         shortest = least(tokens)
         columns |= {
             "L_sum": total(tokens),
+            "L_right": total(np.where(is_right, tokens, 0.0)),
             "L_min": shortest,
             "L_max": greatest(tokens),
             "L_best": greatest(np.where(reward == columns["r_max"][codes], tokens, -np.inf)),

@@ -17,7 +17,8 @@ without fused operations), so that the numbers do not depend on which of the two
 #define PROMPT_COLUMNS(X)                                                                                              \
     X(N, "n") X(R0, "r0") X(R1, "r1") X(RR, "rr") X(RR_LOW, "rr_low") X(R_MIN, "r_min") X(R_MAX, "r_max") X(K0, "k0")  \
     X(K1, "k1") X(KK, "kk") X(KK_LOW, "kk_low") X(RK, "rk") X(RK_LOW, "rk_low") X(K3, "k3") X(L_SUM, "L_sum")          \
-    X(L_MIN, "L_min") X(L_MAX, "L_max") X(L_BEST, "L_best") X(L_WORST, "L_worst")
+    X(L_MIN, "L_min") X(L_MAX, "L_max") X(L_BEST, "L_best") X(L_WORST, "L_worst") X(RIGHT, "right")                    \
+    X(L_RIGHT, "L_right")
 #define BUDGET_COLUMNS(X)                                                                                              \
     X(E0, "e0") X(E1, "e1") X(EE, "ee") X(EE_LOW, "ee_low") X(RE, "re") X(RE_LOW, "re_low") X(EK, "ek")                \
     X(EK_LOW, "ek_low") X(OVER, "over")
@@ -47,6 +48,7 @@ typedef struct {
     double *e;                                      /* above the smallest excess of the prompt */
     const int64_t *budgets;
     size_t budget_count;
+    double correct_above; /* a reward: what is more is right */
 } Block;
 
 /* The sums of a prompt about the middle of its values, which is their mean up to rounding. */
@@ -264,6 +266,9 @@ static void put(const Block *block, size_t first, size_t n, double *row) {
         for (size_t i = 0; i < n; i++) row[K3] += known(block->k3[first + i]);
     row[L_MIN] = row[L_WORST] = INFINITY;
     row[L_MAX] = row[L_BEST] = -INFINITY;
+    double above = block->correct_above, right = 0, right_tokens = 0;
+    for (size_t i = 0; i < n; i++) right += reward[i] > above;
+    row[RIGHT] = right;
     if (!block->length) return;
     const double *length = block->length + first;
     for (size_t i = 0; i < n; i++) {
@@ -273,7 +278,9 @@ static void put(const Block *block, size_t first, size_t n, double *row) {
         if (tokens > row[L_MAX]) row[L_MAX] = tokens;
         if (reward[i] == most && tokens > row[L_BEST]) row[L_BEST] = tokens;
         if (reward[i] == least && tokens < row[L_WORST]) row[L_WORST] = tokens;
+        right_tokens += reward[i] > above ? tokens : 0;
     }
+    row[L_RIGHT] = right_tokens;
     for (size_t i = 0; i < block->budget_count; i++)
         put_excess(block, length, n, &at, row[L_MIN], row[L_MAX], (double)block->budgets[i],
                    row + PROMPT + BUDGET * i);
@@ -335,6 +342,8 @@ static void merge_row(double *a, const double *b, size_t budget_count) {
     add_products(a + KK, b + KK, weight, k, k);
     a[K3] += b[K3];
     a[L_SUM] += b[L_SUM];
+    a[RIGHT] += b[RIGHT];
+    a[L_RIGHT] += b[L_RIGHT];
     for (size_t i = 0; i < budget_count; i++) {
         double *at = a + PROMPT + BUDGET * i;
         const double *of = b + PROMPT + BUDGET * i;
@@ -433,13 +442,14 @@ static int get_arrays(PyObject *arrays[ARRAYS], Py_buffer views[ARRAYS]) {
     return 1;
 }
 
-static PyObject *fill_arrays(const Py_buffer views[ARRAYS]) {
+static PyObject *fill_arrays(const Py_buffer views[ARRAYS], double correct_above) {
     Block block = {.reward = views[REWARD].buf,
                    .length = views[LENGTH].buf,
                    .log_ratio = views[LOG_RATIO].buf,
                    .k3 = views[K3_TERMS].buf,
                    .budgets = views[BUDGETS].buf,
-                   .budget_count = (size_t)views[BUDGETS].shape[0]};
+                   .budget_count = (size_t)views[BUDGETS].shape[0],
+                   .correct_above = correct_above};
     if ((size_t)views[TABLE].shape[1] != PROMPT + BUDGET * block.budget_count) {
         PyErr_SetString(PyExc_ValueError, "table: expected a column for each moment and each of the budgets");
         return NULL;
@@ -462,19 +472,21 @@ static PyObject *fill_arrays(const Py_buffer views[ARRAYS]) {
 }
 
 PyDoc_STRVAR(fill_doc,
-             "fill(table, budgets, codes, reward, length, log_ratio, k3)\n--\n\n"
+             "fill(table, budgets, codes, reward, length, log_ratio, k3, correct_above)\n--\n\n"
              "Put the moments of every prompt into its row of `table`.\n\n"
              "All are contiguous: int64 the budgets and the codes (the row of each response), float64 the rest.\n"
-             "The last three may be None; `k3` has the terms of the log-ratios. Do not write to them meanwhile.");
+             "`length`, `log_ratio` and `k3`, the terms of the log-ratios, may be None. A reward above `correct_above`\n"
+             "is that of a right response. Do not write to the arrays meanwhile.");
 
 static PyObject *fill(PyObject *module, PyObject *args) {
     PyObject *arrays[ARRAYS], *result = NULL;
     Py_buffer views[ARRAYS] = {{0}};
+    double correct_above;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOOOO", &arrays[TABLE], &arrays[BUDGETS], &arrays[CODES], &arrays[REWARD],
-                          &arrays[LENGTH], &arrays[LOG_RATIO], &arrays[K3_TERMS]))
+    if (!PyArg_ParseTuple(args, "OOOOOOOd", &arrays[TABLE], &arrays[BUDGETS], &arrays[CODES], &arrays[REWARD],
+                          &arrays[LENGTH], &arrays[LOG_RATIO], &arrays[K3_TERMS], &correct_above))
         return NULL;
-    if (get_arrays(arrays, views)) result = fill_arrays(views);
+    if (get_arrays(arrays, views)) result = fill_arrays(views, correct_above);
     for (int i = 0; i < ARRAYS; i++)
         if (views[i].obj) PyBuffer_Release(&views[i]);
     return result;

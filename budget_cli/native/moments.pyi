@@ -14,6 +14,7 @@ def fill(
     length: Floats | None,
     log_ratio: Floats | None,
     k3: Floats | None,
+    correct_above: float,
     /,
 ) -> None: ...
 def merge(table: Floats, later: Floats, /) -> None: ...

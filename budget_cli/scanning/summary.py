@@ -18,7 +18,7 @@ from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.evidence.responses import THRESHOLDS, ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
-from budget_cli.groups.moments import Floats, Layout, Table
+from budget_cli.groups.moments import RIGHT, Floats, Layout, Table
 from budget_cli.ids import Ids, Key, Packed
 from budget_cli.records.columns import LeftOut, Rejection, Tally
 from budget_cli.scanning import evidence_json
@@ -27,6 +27,7 @@ from budget_cli.scanning.summary_checks import (
     VERSIONS,
     check_rows,
     checked_header,
+    layout_of,
     opened,
     parsed_lines,
     refuse,
@@ -326,7 +327,7 @@ def read(
 
     Args:
         source: the summary.
-        layout: the budgets whose columns are read.
+        layout: the budgets whose columns are read, and the threshold above which a reward is right.
         spec: what to observe; evidence is read only if the summary was made with the same thresholds.
         sample_rewards: True to read the sample of rewards, which depends on no threshold.
         max_line_bytes: the longest line that is read.
@@ -363,7 +364,7 @@ def read(
     if prompts != header["prompts"]:
         raise InputProblem(source.name, f"truncated summary: it has {prompts:,} of {header['prompts']:,} prompts")
     of_prompts, numbers = np.concatenate(places), np.concatenate(rows)
-    all_budgets = Layout(tuple(header["budgets"]))
+    all_budgets = layout_of(header)
     check_rows(source.name, header, numbers[:, 0], of_prompts, _table(header, numbers, all_budgets))
     if checksum is None and header.get("schema") == VERSIONS[-1]:
         refuse(source.name, 1, "checksum: missing")
@@ -418,12 +419,15 @@ def _parsed(source: Source, data: bytes, line: int) -> tuple[Sequence[Key], NDAr
 
 
 def _table(header: dict[str, Any], rows: Table, layout: Layout) -> Table:
-    """Return the rows in the columns of a layout."""
+    """Return the rows in the columns of a layout; NaN for what is right, if that is not known of its threshold."""
     table = np.repeat(layout.empty(1), len(rows), axis=0)
     column = {name: i for i, name in enumerate(header["columns"], start=1)}
     for i, name in enumerate(layout.names):
         if name in column:
             table[:, i] = rows[:, column[name]]
+    if header.get("correct_above") != layout.correct_above:
+        for name in RIGHT:
+            table[:, layout.at(name)] = np.nan
     return table
 
 

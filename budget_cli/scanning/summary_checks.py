@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from budget_cli.errors import InputProblem
-from budget_cli.groups.moments import EXACT, Floats, Layout, Table
+from budget_cli.groups.moments import EXACT, RIGHT, Floats, Layout, Table
 from budget_cli.ids import Key
 
 VERSIONS = ("budget-cli/summary/1", "budget-cli/summary/2")
@@ -164,6 +164,7 @@ COUNT = "a whole number, 0 or more"
 FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "schema": ("a text", _is_text),
     "budgets": ("different whole numbers", lambda value: _are_distinct(value, whole)),
+    "correct_above": ("a number", _is_finite),
     "fields": ("a place for each field", _map_to(_is_text)),
     "records_are": ("a text", _is_text),
     "group": ("a text", _is_text),
@@ -194,6 +195,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 # what not every version or run writes
 SINCE = {
+    "correct_above",
     "records_are",
     "group",
     "prompts_of_steps",
@@ -219,11 +221,12 @@ def _records_add_up(header: dict[str, Any]) -> bool:
 
 AGREEMENTS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "columns: expected the names of moments": lambda header: (
-        "n" in header["columns"] and set(header["columns"]) <= set(Layout(tuple(header["budgets"])).names)
+        "n" in header["columns"] and set(header["columns"]) <= set(layout_of(header).names)
     ),
     "with_length, with_log_ratio: more than responses": lambda header: (
         max(header["with_length"], header["with_log_ratio"]) <= header["responses"]
     ),
+    "correct_above: missing": lambda header: "correct_above" in header or not set(RIGHT) & set(header["columns"]),
     "rows: fewer than responses": lambda header: header.get("rows", header["responses"]) >= header["responses"],
     "prompts: more than responses": lambda header: header["prompts"] <= header["responses"],
     "lengths: not as many as with_length": lambda header: (
@@ -298,7 +301,7 @@ def check_rows(source: str, header: dict[str, Any], number: Floats, places: NDAr
     Raises:
         InputProblem: a row is no row of moments, or the sums differ from those in the header.
     """
-    layout = Layout(tuple(header["budgets"]))
+    layout = layout_of(header)
 
     def column(name: str, budget: int | None = None) -> Floats:
         values: Floats = table[:, layout.at(name, budget)]
@@ -321,6 +324,14 @@ def check_rows(source: str, header: dict[str, Any], number: Floats, places: NDAr
     for low, high in (("r_min", "r_max"), ("L_min", "L_max")):
         require(~(column(low) > column(high)) | np.isinf(column(low)), f"{low}: more than {high}")
     require(np.isfinite(column("r_min")) & np.isfinite(column("r_max")), "r_min, r_max: expected numbers")
+    if "correct_above" in header:
+        right, above, tokens = column("right"), layout.correct_above, column("L_right")
+        some, all_are = column("r_max") > above, column("r_min") > above
+        require(_are_whole(right) & (right >= 0) & (right <= n), "right: expected a whole number, at most n")
+        fits = ((right > 0) == some) & ((right == n) == all_are)
+        require(fits, f"right: not the responses above {above:g} that r_min and r_max allow")
+        fits = _are_whole(tokens) & (tokens >= 0) & (tokens <= column("L_sum")) | ~np.isfinite(column("L_sum"))
+        require(fits, "L_right: expected a whole number of tokens, at most L_sum")
     columns = dict(zip(layout.names, table.T, strict=True))
     for name, low in columns.items():
         if "_low" in name:
@@ -344,6 +355,11 @@ def check_rows(source: str, header: dict[str, Any], number: Floats, places: NDAr
         given = sum(length * count for length, count in header[name]) if name == "lengths" else header[name]
         if given != total and given <= EXACT:
             refuse(source, 1, f"{name}: {what} differs")
+
+
+def layout_of(header: dict[str, Any]) -> Layout:
+    """Return the columns that a summary with this header can have."""
+    return Layout(tuple(header["budgets"]), float(header.get("correct_above", 0.0)))
 
 
 def _are_whole(values: Floats) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import returning
 from budget_cli.groups.lengths import Lengths
-from budget_cli.groups.moments import Layout, Table
+from budget_cli.groups.moments import RIGHT, Layout, Table
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import Tally
 from budget_cli.scanning import evidence_json
@@ -45,7 +45,7 @@ def write(
     Args:
         scan: a scan that kept its sources apart.
         fields: what was read from the records.
-        layout: the budgets of the scan.
+        layout: the budgets of the scan, and what is right.
         spec: what was observed; None: write no evidence.
         settings: as `settings_of` returns them, if they are not only those of the fields.
     """
@@ -61,9 +61,15 @@ def write(
     table = np.concatenate([layout.empty(0), *(groups.table for groups in sources)])
     identity = layout.empty(1)[0]
     written = [name == "n" or bool(np.any(table[:, i] != identity[i])) for i, name in enumerate(layout.names)]
+    # read from a summary that does not have them, or not with this threshold: then this one has none, either
+    is_right_known = not np.isnan(table[:, layout.at("right")]).any()
+    if not is_right_known:
+        for name in RIGHT:
+            written[layout.at(name)] = False
     header = {
         "schema": SCHEMA,
         "budgets": layout.budgets,
+        **({"correct_above": layout.correct_above} if is_right_known else {}),
         **(settings_of(fields) if settings is None else settings),
         "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],
         "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written],

@@ -166,7 +166,7 @@ def compiled_moments(chance: random.Random) -> None:
     lengths = [chance.choice([math.nan, 2.0**31, 2.0**52, float(chance.randrange(3000))]) for _ in range(size)]
     log_ratios = [chance.choice([math.nan, chance.uniform(-30, 30)]) for _ in range(size)]
     arguments = (
-        moments.Layout(tuple(sorted(chance.sample(range(3000), chance.randrange(4))))),
+        moments.Layout(tuple(sorted(chance.sample(range(3000), chance.randrange(4)))), chance.choice([0.0, 0.5, -1.0])),
         np.array([rows.index(code) for code in codes], dtype=np.intp),
         len(rows),
         np.array([a_number(chance) for _ in range(size)]),

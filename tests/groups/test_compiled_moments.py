@@ -36,9 +36,14 @@ tokens = st.integers(0, 3000).map(float) | st.sampled_from([math.nan, 2.0**25 + 
     st.sampled_from(["neither", "lengths", "log-ratios", "both"]),
     st.lists(st.integers(0, 3000), max_size=3),
     st.booleans(),
+    st.sampled_from([0.0, 0.5, -1.0, 1e9, math.inf]),
 )
 def test_compiled_moments_equal_those_of_numpy_to_the_last_bit(
-    responses: list[tuple[int, float, float, float]], known: str, budgets: list[int], in_order: bool
+    responses: list[tuple[int, float, float, float]],
+    known: str,
+    budgets: list[int],
+    in_order: bool,
+    correct_above: float,
 ) -> None:
     if in_order:
         responses.sort(key=lambda each: each[0])
@@ -46,7 +51,7 @@ def test_compiled_moments_equal_those_of_numpy_to_the_last_bit(
     codes = np.array([ids.index(each[0]) for each in responses], dtype=np.intp)
     r, lengths, k = (np.array([each[i] for each in responses]) for i in (1, 2, 3))
     args = (
-        Layout(tuple(budgets)),
+        Layout(tuple(budgets), correct_above),
         codes,
         len(ids),
         r,
@@ -84,7 +89,7 @@ def test_compiled_merging_equals_that_of_numpy_to_the_last_bit(
 
 
 @pytest.mark.parametrize(
-    ("table", "later"), [((2, 28), (3, 28)), ((2, 28), (2, 19)), ((2, 18), (2, 18)), ((2, 20), (2, 20)), ((28,), (28,))]
+    ("table", "later"), [((2, 30), (3, 30)), ((2, 30), (2, 21)), ((2, 20), (2, 20)), ((2, 22), (2, 22)), ((30,), (30,))]
 )
 def test_tables_of_other_shapes_do_not_merge(table: tuple[int, ...], later: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected two tables of one shape, a column for each moment"):
@@ -98,11 +103,11 @@ def test_tables_of_other_shapes_do_not_merge(table: tuple[int, ...], later: tupl
 def test_responses_that_do_not_fit_the_rows_are_refused(codes: list[int], reward: list[float], rows: int) -> None:
     table, at = np.zeros((rows, Layout().width)), np.array(codes, dtype=np.intp)
     with pytest.raises(ValueError, match=r"expected .* for each"):
-        native.moments.fill(table, np.zeros(0, dtype=np.int64), at, np.array(reward), None, None, None)
+        native.moments.fill(table, np.zeros(0, dtype=np.int64), at, np.array(reward), None, None, None, 0.0)
 
 
 def arrays(**changed: Any) -> list[Any]:
-    """Make the arguments of `fill` for two responses of one prompt and one budget, some of them changed."""
+    """Make the arrays of `fill` for two responses of one prompt and one budget, some of them changed."""
     fitting = {
         "table": np.zeros((1, Layout((8,)).width)),
         "budgets": np.array([8]),
@@ -113,8 +118,8 @@ def arrays(**changed: Any) -> list[Any]:
 
 
 def test_arrays_that_fit_are_taken() -> None:
-    native.moments.fill(*arrays())
-    native.moments.fill(*arrays(length=None, log_ratio=None, k3=None))
+    native.moments.fill(*arrays(), 0.0)
+    native.moments.fill(*arrays(length=None, log_ratio=None, k3=None), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +149,14 @@ def test_arrays_of_another_type_or_shape_are_refused(
     changed: dict[str, Any], error: type[Exception], reason: str
 ) -> None:
     with pytest.raises(error, match=reason):
-        native.moments.fill(*arrays(**changed))
+        native.moments.fill(*arrays(**changed), 0.0)
 
 
 def test_a_table_that_may_not_be_written_is_refused() -> None:
     table = np.zeros((1, Layout((8,)).width))
     table.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
-        native.moments.fill(*arrays(table=table))
+        native.moments.fill(*arrays(table=table), 0.0)
 
 
 def test_the_compiled_columns_are_those_of_a_layout() -> None:

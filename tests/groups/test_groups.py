@@ -164,7 +164,7 @@ def test_groups_with_other_budgets_do_not_merge(budgets: tuple[int, ...]) -> Non
     before = bits(groups)
     with pytest.raises(ValueError, match="cannot merge") as refused:
         groups.merge(other)
-    assert str(refused.value) == f"groups with budgets {budgets} cannot merge into those with (100, 500)"
+    assert str(refused.value) == f"groups of {Layout(budgets)} cannot merge into those of {LAYOUT}"
     assert bits(groups) == before
 
 

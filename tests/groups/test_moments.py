@@ -53,7 +53,7 @@ def assert_same_prompt(found: Table, expected: Table) -> None:
     def close(pair: tuple[float, float], scale: float) -> None:
         assert abs(pair[0] - pair[1]) <= 1e-12 * scale + 1e-140  # below, squares underflow
 
-    for name in ("n", "r_min", "r_max", "L_sum", "L_min", "L_max", "L_best", "L_worst"):
+    for name in ("n", "r_min", "r_max", "L_sum", "L_min", "L_max", "L_best", "L_worst", "right", "L_right"):
         assert both(name)[0] == both(name)[1], name
     close(both("k3"), both("k3")[1])
     names: list[tuple[str, int | None]] = [("r", None), ("k", None), ("e", 0), ("e", 1)]
@@ -120,6 +120,27 @@ def test_the_longest_of_the_best_and_the_shortest_of_the_worst(
     assert (row[BUDGETS.at("L_best")], row[BUDGETS.at("L_worst")]) == (best, worst)
 
 
+@pytest.mark.parametrize(
+    ("above", "right", "tokens"),
+    [
+        (0.0, 2, 160.0),
+        (0.5, 1, 70.0),
+        (-1.0, 3, 200.0),
+        (-2.0, 4, 700.0),
+        (1.0, 0, 0.0),
+    ],  # a reward that is equal is not
+)
+@pytest.mark.parametrize("lengths", [True, False])
+def test_right_is_what_is_rewarded_above_the_threshold(above: float, right: int, tokens: float, lengths: bool) -> None:
+    layout = Layout((100,), above)
+    r, tokens_of = np.array([1.0, 0.5, 0.0, -1.0]), np.array([70.0, 90.0, 40.0, 500.0])
+    row = moments.from_responses(layout, np.zeros(4, np.intp), 1, r, tokens_of if lengths else None, None)
+    both = moments.merge(layout, row, row)
+    assert row[0, layout.at("right")] == right
+    assert row[0, layout.at("L_right")] == (tokens if lengths else 0)
+    assert (both[0, layout.at("right")], both[0, layout.at("L_right")]) == (2 * right, 2 * tokens * lengths)
+
+
 def test_merging_leaves_its_arguments_unchanged() -> None:
     a, b = row_of([(1, 200, 0.1)]), row_of([(0, 600, 0.2)])
     before = a.tobytes(), b.tobytes()
@@ -149,6 +170,8 @@ def test_the_columns_are_what_numpy_gives_for_the_same_responses() -> None:
         ("L_max", None): 700,
         ("L_best", None): 90,
         ("L_worst", None): 150,
+        ("right", None): 3,
+        ("L_right", None): 891,
         ("over", 0): 3,
         ("over", 1): 1,
         ("rr", None): 4 * np.var(r),

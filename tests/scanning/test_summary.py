@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from budget_cli import native
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.evidence.responses import ObservationSpec
-from budget_cli.groups.moments import Layout
+from budget_cli.groups.moments import RIGHT, Layout
 from budget_cli.records.columns import RejectionLimit
 from budget_cli.records.jsonl import Limits
 from budget_cli.scanning import summary, summary_writing
@@ -130,8 +130,8 @@ def test_a_summary_of_rewards_alone_has_no_columns_for_the_rest(tmp_path: Path) 
     path.write_bytes(b'{"prompt_id": 1, "reward": 0.5}\n{"prompt_id": 1, "reward": 1}\n')
     made = summarized([path], tmp_path / "s", fields=fields)
     header, line = map(orjson.loads, made.read_bytes().splitlines())
-    assert header["columns"] == ["n", "r0", "rr", "r_min", "r_max"]  # r1 is 0, too: r0 is the mean
-    assert line == {"prompt_id": 1, "row": [0, 2, 0.75, 0.125, 0.5, 1]}
+    assert header["columns"] == ["n", "r0", "rr", "r_min", "r_max", "right"]  # r1 is 0, too: r0 is the mean
+    assert line == {"prompt_id": 1, "row": [0, 2, 0.75, 0.125, 0.5, 1, 2]}
     assert content(scanned([made], fields=fields)) == content(scanned([path], fields=fields))
 
 
@@ -198,13 +198,36 @@ def edited(line: int, what: str, field: str = "") -> str:
             lambda data: data.replace(b"[0,1.0", b"[0,1.5", 1),
             edited(2, "row: n: expected a whole number of responses, 1 or more"),
         ),
-        (lambda data: data.replace(b"[0,1.0", b"[0,2", 1), edited(1, "responses: the sum of n differs")),
+        (
+            lambda data: data.replace(b'"responses":4,"rows":4', b'"responses":5,"rows":5', 1),
+            edited(1, "responses: the sum of n differs"),
+        ),
+        (
+            lambda data: data.replace(b"[0,1.0", b"[0,2", 1),
+            edited(2, "row: right: not the responses above 0 that r_min and r_max allow"),
+        ),
+        (
+            lambda data: data.replace(b"1.0,9.0]", b"0.5,9.0]", 1),
+            edited(2, "row: right: expected a whole number, at most n"),
+        ),
+        (
+            lambda data: data.replace(b"1.0,9.0]", b"1.0,10.0]", 1),
+            edited(2, "row: L_right: expected a whole number of tokens, at most L_sum"),
+        ),
+        (
+            lambda data: data.replace(b'"correct_above":0.0,', b"", 1),
+            edited(1, "correct_above: missing"),
+        ),
+        (
+            lambda data: data.replace(b'"correct_above":0.0', b'"correct_above":null', 1),
+            edited(1, "correct_above: expected a number"),
+        ),
         (lambda data: data.replace(b"[0,1.0", b"[0,true", 1), edited(2, "row: expected numbers")),
         (lambda data: data.replace(b"[0,1.0", b'[0,"1"', 1), edited(2, "row: expected numbers")),
         (lambda data: data[:60], "truncated summary: its header is incomplete"),
         (
             lambda data: data.replace(b'"row":[0,', b'"row":[0,1,', 1),
-            edited(2, "row: expected 12 numbers for each source"),
+            edited(2, "row: expected 14 numbers for each source"),
         ),
     ],
 )
@@ -230,13 +253,18 @@ def with_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     return path
 
 
+def is_later(column: str) -> bool:
+    return "_low" in column or column in RIGHT
+
+
 def to_version_1(path: Path) -> Path:
-    """Write the same summary without what one double lost of a sum, as version 1 of the format has it."""
+    """Write the same summary without what version 1 of the format does not have."""
     header, *rows = map(orjson.loads, path.read_bytes().splitlines())
     width, names = len(header["columns"]) + 1, ["source", *header["columns"]]
     for row in rows:
-        row["row"] = [value for i, value in enumerate(row["row"]) if "_low" not in names[i % width]]
-    header["columns"] = [name for name in header["columns"] if "_low" not in name]
+        row["row"] = [value for i, value in enumerate(row["row"]) if not is_later(names[i % width])]
+    header["columns"] = [name for name in header["columns"] if not is_later(name)]
+    del header["correct_above"]
     header["schema"] = "budget-cli/summary/1"
     del header["checksum"]
     path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in (header, *rows)))
@@ -248,13 +276,34 @@ def test_a_summary_of_version_1_is_read_and_written_on_as_version_2(tmp_path: Pa
     old = to_version_1(summarized(paths[:2], tmp_path / "old"))
     expected, found = scanned(paths[:2]).groups, scanned([old]).groups
     for i, name in enumerate(LAYOUT.names):
-        if "_low" not in name:
+        if not is_later(name):
             assert found.table[:, i] == pytest.approx(expected.table[:, i], rel=1e-15), name
     assert found.keys() == expected.keys()
     both = [old, summarized(paths[2:], tmp_path / "new")]
     again = summarized(both, tmp_path / "both")
     assert header(again)["schema"] == "budget-cli/summary/2"
-    assert content(scanned([again])) == content(scanned(both))
+    assert "correct_above" not in header(again)
+    assert not set(RIGHT) & set(header(again)["columns"])
+    for read in (found, scanned([again]).groups):
+        assert np.isnan(read.column("right")).all()
+        assert np.isnan(read.column("L_right")).all()
+    got, wanted = scanned([again]), scanned(both)
+    for each in (got, wanted):
+        each.groups.table[:, [LAYOUT.at(name) for name in RIGHT]] = 0.0
+    assert content(got) == content(wanted)
+
+
+def test_what_is_right_is_known_of_the_threshold_that_a_summary_was_made_with(tmp_path: Path) -> None:
+    path = dumps(tmp_path, 5, 1)[0]
+    half = Layout(LAYOUT.budgets, 0.5)
+    made = summarized([path], tmp_path / "half", half)
+    assert header(made)["correct_above"] == 0.5
+    assert content(scanned([made], layout=half)) == content(scanned([path], layout=half))
+    other = scanned([made]).groups
+    assert np.isnan(other.column("right")).all()
+    assert other.column("n").tolist() == scanned([path]).groups.column("n").tolist()
+    both = summarized([made, path], tmp_path / "both")  # the records by another threshold than the summary
+    assert "correct_above" not in header(both)
 
 
 WRITTEN_BY_0_1_0 = b"""\
