@@ -4,7 +4,10 @@ Every error here survives a process boundary, as all constructor arguments are i
 and keeps its traceback (exit 70).
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
+
+NEAR = 0.72  # of 1: of two names as alike as `--budget` and `--quiet`, one is not meant by the other
 
 
 class Exit(IntEnum):
@@ -63,3 +66,20 @@ class WorkerDied(BudgetCliError):
     """A worker process could not be started, or ended without a result."""
 
     exit_code = Exit.RESOURCES
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return what a misspelled name probably means: one that holds it or is nearly the same; None if none is near."""
+    from difflib import get_close_matches  # 2 ms, and only for what is wrong
+
+    plain = {_folded(each): each for each in reversed([*names])}  # of equal ones the first
+    wanted = _folded(name)
+    if wanted in plain:
+        return plain[wanted]
+    holding = [each for each in reversed(plain) if len(wanted) > 2 and wanted in each]
+    close = [min(holding, key=len)] if holding else get_close_matches(wanted, reversed(plain), n=1, cutoff=NEAR)
+    return plain[close[0]] if close else None
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "-").strip("-")

@@ -31,7 +31,7 @@ EPILOG = """Examples:
 COMPLETION = "_BUDGET_CLI_COMPLETE"  # set by the script of a shell
 ClickException: Any = typer.BadParameter.__mro__[2]  # of the click that typer carries; it has no public name there
 # each in commands/NAME.py, in the order of the help
-COMMANDS = ("loss", "check", "sweep", "report", "compare", "show", "annotate", "summarize", "fields")
+COMMANDS = ("loss", "check", "sweep", "report", "compare", "show", "annotate", "summarize", "fields", "explain")
 
 
 def build_app(names: Sequence[str] = COMMANDS, with_options: Collection[str] = COMMANDS) -> typer.Typer:

@@ -104,6 +104,41 @@ def _numbers_of_prompts(incomplete: str) -> list[str]:
     return [name for name in Prompt._fields if name.startswith(incomplete) and name != "prompt_id"]
 
 
+def terms(incomplete: str) -> list[str]:
+    """Complete what `explain` explains."""
+    from budget_cli.analysis.glossary import completions
+
+    return [name for name in completions() if name.startswith(incomplete)]
+
+
+def codes(incomplete: str) -> list[str]:
+    """Complete the code of a check, also the last of several that are joined by commas."""
+    from budget_cli.analysis.checks.catalogue import CHECKS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{code}" for code in CHECKS if code.startswith(last)]
+
+
+def codes_and_topics(incomplete: str) -> list[str]:
+    """Complete the code of a check, or the topic of several."""
+    from budget_cli.analysis.checks.catalogue import TOPICS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [*(f"{before}{comma}{topic}" for topic in TOPICS if topic.startswith(last)), *codes(incomplete)]
+
+
+def codes_and_all(incomplete: str) -> list[str]:
+    """Complete what `check --explain` explains."""
+    return [*codes(incomplete), *(["all"] if "all".startswith(incomplete) else [])]
+
+
+def thresholds(incomplete: str) -> list[str]:
+    """Complete the name of a threshold."""
+    from budget_cli.analysis.checks.catalogue import THRESHOLDS
+
+    return [f"{name}=" for name in THRESHOLDS if name.startswith(incomplete)]
+
+
 def labels(incomplete: str) -> list[str]:
     """Complete what `--by` can name besides the fields of the records."""
     from budget_cli.schema.fields import EXTRAS

@@ -54,17 +54,28 @@ class CheckOptions(Bundle):
     ] = False
     select: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", show_default=False, help="Run only these checks or topics. Repeatable, or a,b."),
+        typer.Option(
+            metavar="CODE",
+            show_default=False,
+            autocompletion=options.codes_and_topics,
+            help="Run only these checks or topics. Repeatable, or a,b.",
+        ),
     ] = None
     ignore: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", show_default=False, help="Skip these checks or topics. Repeatable, or a,b."),
+        typer.Option(
+            metavar="CODE",
+            show_default=False,
+            autocompletion=options.codes_and_topics,
+            help="Skip these checks or topics. Repeatable, or a,b.",
+        ),
     ] = None
     threshold: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
             show_default=False,
+            autocompletion=options.thresholds,
             help="Change a threshold, as in truncated.share=0.1. Repeatable; --explain CODE lists them.",
         ),
     ] = None
@@ -88,7 +99,12 @@ class CheckOptions(Bundle):
     ] = "0%"
     explain: Annotated[
         str | None,
-        typer.Option(metavar="CODE", show_default=False, help="Explain a check (or all) and exit."),
+        typer.Option(
+            metavar="CODE",
+            show_default=False,
+            autocompletion=options.codes_and_all,
+            help="Explain a check (or all) and exit.",
+        ),
     ] = None
     by: Annotated[
         str | None,
@@ -181,6 +197,7 @@ class ShowOptions(Bundle):
         typer.Option(
             metavar="CODE",
             show_default=False,
+            autocompletion=options.codes,
             help="Show the prompts that this finding of check names, such as phantom-advantage.",
         ),
     ] = None

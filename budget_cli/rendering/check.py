@@ -1,4 +1,4 @@
-"""Findings → the screen, JSON, Markdown, annotations of GitHub and test cases of JUnit; a check → its explanation."""
+"""Findings → the screen, JSON, Markdown, annotations of GitHub and test cases of JUnit."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from textwrap import wrap
 from typing import Any
 
-from budget_cli.analysis.checks.catalogue import CHECKS, TOPICS, Check
+from budget_cli.analysis.checks.catalogue import CHECKS
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
 from budget_cli.analysis.checks.run import SCHEMA, CheckRun
 from budget_cli.analysis.checks.verdict import CheckResult, LabelRun
@@ -282,93 +282,3 @@ FORMS = {"json": json, "markdown": markdown, "github": github, "junit": junit}
 def _report(finding: Finding, sources: Sequence[str]) -> str:
     places = [_place(evidence, sources) for evidence in finding.evidence]
     return joined([f"{finding.severity}: {finding.message}", *places, finding.why, finding.remedy])
-
-
-TITLES = {
-    "records": "Records that were rejected or left out",
-    "groups": "Groups",
-    "budget": "Budget",
-    "lengths": "Lengths",
-    "log-probs": "Log-probs",
-    "identity": "Identity",
-}
-NEEDS = {
-    "records": "single records (a summary holds none)",
-    "budget": "a budget (`-B`), β above 0 and lengths",
-    "length": "lengths",
-    "log_prob": "log-probs",
-    "log_ratio": "log-probs of both policies",
-    "text": "`--text`",
-    "finish_reason": "a finish reason",
-    "advantage": "stored advantages",
-    "keys": "`--duplicate-keys`",
-}
-CLASSES = {
-    "dump": "*dump*, of the records themselves",
-    "choice": "*choice*, of B and β for these records",
-}
-LEAD = """# Checks
-
-`budget-cli check FILES` looks for anything wrong or suspicious in a dump. Each finding has a code; this page has a
-section for each, and `budget-cli check --explain CODE` prints it. (This page is generated from
-`budget_cli/analysis/checks/catalogue.py`: `budget-cli check --explain all -o docs/checks.md`.)
-
-- **Severity**: an *error* cannot be right, a *warning* usually is not, an *info* is good to know. `--fail-on` sets the
-  severity from which the exit code is 1; the default is *error*. Rejected records follow `--max-errors`, as in `loss`.
-- **Class**: a finding is about the *dump* (it is broken, or teaches nothing), or about the *choice* of B and β for it.
-  Only the first kind is ever an error, so that a run without `--fail-on` fails on a dump and never on a choice; a
-  choice is gated by numbers, as in `loss --fail-if 'groups.phantom > 0'`. With `--by`, sizes and equal rewards of
-  groups are no errors in rows among which the responses to a prompt are divided.
-- **`--select` and `--ignore`** take codes and topics (%s).
-- **`--threshold NAME=VALUE`** changes a threshold; the defaults and their sources are below.
-- **`--text`** also reads the texts of prompts and responses, which takes longer; some checks need them.
-- **Summaries** (`budget-cli summarize`) can stand in for records and give the findings of one scan of their files.
-  Checks that need single records are then skipped, and listed as such; a prompt is located by its file, without a line.
-- **`--baseline FILE`** takes the JSON of an earlier check: a finding that it contains and that is no worse now does not
-  fail the run.
-- **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
-  `class`, `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or samples), `accepted` (why
-  it does not count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then
-  `coefficients`, `penalty_in_reward` (the penalty that the rewards hold; `found` is false if they hold none; null if
-  neither shows), `prompts`, `responses`, `records`, `left_out` by reason, the codes `checked`, those `unchecked` with
-  the reason, `thresholds`, the `reasons` for failing, and what is `incomplete`. More keys may be added.
-"""
-
-
-def explain_all() -> str:
-    """Return the page about all checks, `docs/checks.md`."""
-    lead = LEAD % ", ".join(f"`{topic}`" for topic in TOPICS)
-    parts = [lead, "\n".join(_index())]
-    for topic in TOPICS:
-        parts.append(f"## {TITLES[topic]}\n")
-        parts += [explain(check) for check in CHECKS.values() if check.topic == topic]
-    return "\n".join(parts)
-
-
-def _index() -> Iterator[str]:
-    yield "| code | severity | class | finding |"
-    yield "|---|---|---|---|"
-    for check in CHECKS.values():
-        yield f"| [`{check.code}`](#{check.code}) | {check.severity} | {check.class_} | {check.title} |"
-    yield ""
-
-
-def explain(check: Check) -> str:
-    """Return the section about one check, in lines of at most 80 characters."""
-    severity = check.severity + (f"; {check.otherwise}" if check.otherwise else "")
-    points = [f"**What to do**: {check.remedy}", f"**Known false alarms**: {check.false_alarms}"]
-    points.append(f"**Class**: {CLASSES[check.class_]}.")
-    if check.needs:
-        points.append(f"**Needs**: {', '.join(NEEDS[need] for need in check.needs)}.")
-    for threshold in check.thresholds:
-        setting = f"--threshold {threshold.name}={threshold.default:g}"
-        points.append(f"**`{setting}`**: {threshold.meaning}. Source: {threshold.source}.")
-    lines = [f"### {check.code}", "", *_wrapped(f"{check.title} ({severity})"), "", *_wrapped(check.why), ""]
-    lines += [f"    {check.example}", ""]
-    for point in points:
-        lines += _wrapped(point, "- ")
-    return "\n".join([*lines, ""])
-
-
-def _wrapped(text: str, lead: str = "") -> list[str]:
-    return wrap(lead + text, WIDTH, subsequent_indent=" " * len(lead), break_long_words=False, break_on_hyphens=False)

@@ -11,7 +11,7 @@ from samples import ROOT, SAMPLE
 
 DAMAGED, STEPS = str(ROOT / "sample_data" / "damaged.jsonl"), ROOT / "sample_data" / "steps"
 ONE, OTHER, ALL = str(STEPS / "41.jsonl"), str(STEPS / "44.jsonl"), str(SAMPLE)
-COMMANDS = ("loss", "check", "sweep", "report", "compare", "show", "annotate", "summarize", "fields")
+COMMANDS = ("loss", "check", "sweep", "report", "compare", "show", "annotate", "summarize", "fields", "explain")
 LINES: dict[str, tuple[str, ...]] = {  # command lines by what they show
     "loss": ("loss", ALL, "-B", "1024", "--per-prompt"),
     "rows": ("loss", ONE, OTHER, "-B", "1024", "--by", "step"),
@@ -23,6 +23,7 @@ LINES: dict[str, tuple[str, ...]] = {  # command lines by what they show
     "comparison": ("compare", ONE, OTHER, "-B", "1024"),
     "fields": ("fields", str(ROOT / "sample_data" / "rollouts_nested.jsonl")),  # it finds no prompt id there
     "explanation": ("check", "--explain", "all"),
+    "terms": ("explain",),
     "rejected": ("loss", DAMAGED, "-B", "1024", "-f", "csv", "-v"),
     "usage": ("loss", "-B", "ä😀"),
     "option": ("loss", "--großes-β"),

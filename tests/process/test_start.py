@@ -45,6 +45,7 @@ COMMANDS: list[tuple[str, ...]] = [
     ("check", "sample_data/rollouts.jsonl", "-B", "1024", "--text"),
     ("check", "sample_data/rollouts.jsonl", "-B", "1024", "-f", "json"),
     ("check", "--explain", "all"),
+    ("explain", "phantom"),
     ("sweep", "sample_data/rollouts.jsonl", "-B", "256:2048:4"),
     ("sweep", "sample_data/rollouts.jsonl", "--suggest"),
     ("compare", "sample_data/steps/41.jsonl", "sample_data/steps/42.jsonl", "-B", "1024"),

@@ -110,7 +110,7 @@ def command(
 
 def _explanation(code: str) -> str:
     """Return the section on a check, or the page of all checks."""
-    from budget_cli.analysis.checks.selection import check_called  # imports numpy
-    from budget_cli.rendering import check
+    from budget_cli.analysis.checks.selection import check_called
+    from budget_cli.rendering import explain
 
-    return check.explain_all() if code == "all" else check.explain(check_called(code))
+    return explain.all_checks() if code == "all" else explain.check_section(check_called(code))

@@ -9,7 +9,7 @@ import pytest
 import budget_cli
 from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS, Check
 from budget_cli.analysis.checks.findings import Severity
-from budget_cli.rendering.check import NEEDS, explain
+from budget_cli.rendering.explain import NEEDS, check_section
 
 SOURCE = Path(budget_cli.__file__).parent
 EVERY = pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
@@ -65,7 +65,7 @@ def test_an_entry_consists_of_complete_sentences(check: Check) -> None:
 
 @EVERY
 def test_a_section_fits_a_terminal_and_renders_as_one(check: Check) -> None:
-    section = explain(check)
+    section = check_section(check)
     prose = [line for line in section.splitlines() if not line.startswith("    ")]
     assert max(map(len, prose)) <= 80
     assert section.count("\n### ") == 0
