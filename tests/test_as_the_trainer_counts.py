@@ -121,17 +121,17 @@ SCORED = [
     ),
     # 1, 0: 2 · 0.25; 1, 0, 0, 0: 0.75² + 3 · 0.25²
     Case("reward_beside_rewards.jsonl", (*REWARDS, "--field", "rewards=rewards"), 0.2083, 6),
-    Case("reward_beside_rewards.jsonl", (*REWARDS, "--field", "reward=reward"), 0.0, 2, {}, "2 records read"),
+    Case("reward_beside_rewards.jsonl", (*REWARDS, "--field", "reward=reward"), 0.0, 2, {}, "2 records"),
     Case("reward_beside_scores_by_name.jsonl", REWARDS, 0.25, 2),
     Case("group_rewards.jsonl", (*REWARDS, "--field", "rewards=group_rewards"), 0.2083, 6),
-    Case("rollouts_inside.jsonl", (*REWARDS, *NESTED), 0.1667, 3, {}, "2 records read"),
+    Case("rollouts_inside.jsonl", (*REWARDS, *NESTED), 0.1667, 3, {}, "2 records"),
     Case(
         "rollouts_inside.jsonl",
         (*REWARDS, *NESTED, "--field", "response_lengths=rollouts[].n"),
         0.1667,
         3,
         {"length.mean": 7.6667},
-        "2 records read",
+        "2 records",
     ),
     Case(
         "rollouts_without_score.jsonl",
@@ -168,7 +168,7 @@ SHAPED = [
         0.5,
         5,
         {"prompts": 3, "records.rejected": 0},
-        "5 records read",
+        "5 records",
     ),
     # an episode per line or per file; one task in step 2 of epoch 0, with 1, 1, and in step 9 of epoch 1, with 0, 0
     Case("rllm_episodes.jsonl", REWARDS, 0.0, 4, {"prompts": 2}, "2 prompts"),
@@ -178,7 +178,7 @@ SHAPED = [
     Case("tinker_splits", REWARDS, 0.0, 4, {"prompts": 2}, "2 prompts"),
     Case("tinker_one_split.jsonl", REWARDS, 0.25, 4, {"prompts": 1}),
     # a step of rllm as a folder, beside its summary: 1, 0 of one task and 0.5 twice of another
-    Case("rllm_step", REWARDS, 0.125, 4, {"prompts": 2, "records.read": 4, "records.rejected": 0}, "4 records read"),
+    Case("rllm_step", REWARDS, 0.125, 4, {"prompts": 2, "records.read": 4, "records.rejected": 0}, "4 records"),
 ]
 TWICE = [
     # (1, 0, 0) and (0, 1, 1): 4/3 / 6; no response has two rows
@@ -235,9 +235,7 @@ SESSIONS = [
 SUM = ("--field", "old_log_prob=response.output[].generation_log_probs")
 UNSCORED = [
     # rewards 1, 0; 1: (1/4 + 1/4 + 0) / 3, whether there are log-probs or not
-    Case(
-        "nemo_gym_empty_log_probs.jsonl", REWARDS, 0.1667, 3, {"records.rejected": 0}, "3 records read, none rejected"
-    ),
+    Case("nemo_gym_empty_log_probs.jsonl", REWARDS, 0.1667, 3, {"records.rejected": 0}, "3 records, none rejected"),
     Case(
         "nemo_gym_empty_log_probs.jsonl",
         ("--beta", "0", *SUM),
@@ -247,7 +245,7 @@ UNSCORED = [
         "an empty list holds no log-probs; --kl-coef 0 does without them",
         exits=1,
     ),
-    Case("nemo_gym_log_probs.jsonl", REWARDS, 0.1667, 3, {"records.rejected": 0}, "3 records read, none rejected"),
+    Case("nemo_gym_log_probs.jsonl", REWARDS, 0.1667, 3, {"records.rejected": 0}, "3 records, none rejected"),
     Case("nemo_gym_log_probs.jsonl", ("--beta", "0", *SUM), 0.1667, 3, {"kl.k1": 0}, "none rejected"),
 ]
 CASES = [*LEFT_OUT, *SCORED, *GROUPED, *SHAPED, *TWICE, *COUNTED, *TOOLS, *SESSIONS, *UNSCORED]

@@ -527,6 +527,16 @@ READING = [
         ("gate", "severity", "rejected"),
     ),
     Term(
+        "headline",
+        "The sentence above the numbers: how much of the learning signal is length, which β would make it a tenth, and"
+        " how many prompts teach length alone, or nothing.",
+        "from budget share, phantom, zero variance adjusted and singletons; β·√(0.1 / 0.9 · (1 − share) / share)",
+        "It says the same whatever the loss is. check says first what it found.",
+        (("loss", "headline"), ("check", "headline")),
+        (),
+        ("budget share", "phantom", "zero variance adjusted", "verdict"),
+    ),
+    Term(
         "severity",
         "How bad a finding of `check` is: an error cannot be right, a warning usually is not, an info is good to know.",
         "error, warning or info",

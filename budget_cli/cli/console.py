@@ -109,6 +109,8 @@ def draw(screen: "Iterable[Line]", to: ScreenOptions | CheckScreenOptions | Inve
     from budget_cli.rendering import text  # numpy: not for --help
 
     encoding = _encoding(to.output)
+    if to.output is None and (shows_result() or os.environ.get("COLUMNS")):  # a pipe gets whole lines
+        screen = text.fitted(screen, columns())
     drawn = text.coloured(screen) if wants_colour(to.output, to.color) else text.plain(screen)
     return spelled(drawn, encoding).encode(encoding)
 

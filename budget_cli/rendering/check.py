@@ -13,9 +13,10 @@ from budget_cli.analysis.checks.verdict import CheckResult, LabelRun
 from budget_cli.analysis.numbers import counted
 from budget_cli.rendering.formats import as_dict, json_document, utf8, utf8_key
 from budget_cli.rendering.github import Annotation, workflow_commands
+from budget_cli.rendering.headline import headline
 from budget_cli.rendering.junit import Case, joined, xml
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
-from budget_cli.rendering.text import PASS, WIDTH, Line, Piece, failures
+from budget_cli.rendering.text import WHOLE, WIDTH, Line, Piece, failures, in_bold, passes, room_for
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
@@ -24,26 +25,52 @@ ROWS = 30  # of labels on the screen
 TEXT = 600  # characters of a sentence that may contain strings of the data
 
 
-def screen(result: CheckResult, verbose: bool) -> Iterator[Line]:
-    """Yield each finding with its location, why it matters and what to do; then the verdict."""
+def screen(result: CheckResult, verbose: bool, columns: int = WIDTH) -> Iterator[Line]:
+    """Yield the verdict in words; each finding with its location, why it matters and what to do; then the verdict."""
+    width = room_for(columns)
+    if result.loss.responses:
+        yield from in_bold(in_words(result), width)
+        yield []
     for finding in result.run.findings:
-        yield from _finding(finding, result.sources, verbose)
-    yield from _rows(result)
-    yield from _closing(result)
+        yield from _finding(finding, result.sources, verbose, width)
+    yield from _rows(result, width)
+    yield from _closing(result, width)
 
 
-def _rows(result: CheckResult) -> Iterator[Line]:
+def in_words(result: CheckResult) -> str:
+    """Return what was found in a sentence, worst first; then how much of the learning signal is length."""
+    codes: dict[str, list[str]] = {severity: [] for severity in STYLES}
+    for finding in result.run.findings:
+        codes[finding.severity].append(finding.code)
+    worse = [
+        f"{counted(len(found), severity)} ({', '.join(found)})"
+        for severity, found in codes.items()
+        if found and severity != "info"
+    ]
+    checks = counted(len(result.run.checked), "check")
+    if worse:
+        said = " and ".join(worse)
+    elif codes["info"]:
+        said = f"Nothing wrong in {checks}, and {len(codes['info'])} to know ({', '.join(codes['info'])})"
+    else:
+        said = f"Nothing wrong or suspicious in {checks}"
+    return f"{said}. {headline(result.loss)}"
+
+
+def _rows(result: CheckResult, width: int) -> Iterator[Line]:
     """Yield one row per label: how much it holds, and the codes of its findings."""
     if not result.rows:
         return
+    label, wide = (LABEL, 9) if width == WIDTH else (14, 8)
     yield []
-    yield [Piece(f"{for_terminal('by ' + (result.by or ''), LABEL):<{LABEL}}{'prompts':>9}{'n':>9}  findings", "bold")]
+    head = f"{for_terminal('by ' + (result.by or ''), label):<{label}}{'prompts':>{wide}}{'n':>{wide}}"
+    yield [Piece(f"{head}  findings", "bold")]
     for row in result.rows[:ROWS]:
-        name = end_for_terminal("(none)" if row.key is None else str(row.key), LABEL - 1)
-        counts = f"{name:<{LABEL}}{row.loss.prompts:>9,}{row.loss.responses:>9,}  "
+        name = end_for_terminal("(none)" if row.key is None else str(row.key), label - 1)
+        counts = f"{name:<{label}}{row.loss.prompts:>{wide},}{row.loss.responses:>{wide},}  "
         found = row.run.findings
         worst = max((one.rank for one in found), default=Severity.info)
-        codes = wrap(", ".join(one.code for one in found) or "none", WIDTH - len(counts), break_on_hyphens=False)
+        codes = wrap(", ".join(one.code for one in found) or "none", width - len(counts), break_on_hyphens=False)
         style = STYLES[worst.name] if found else "dim"
         for number, line in enumerate(codes):
             yield [Piece(" " * len(counts) if number else counts), Piece(line, style)]
@@ -53,7 +80,7 @@ def _rows(result: CheckResult) -> Iterator[Line]:
         yield []
 
 
-def _finding(finding: Finding, sources: Sequence[str], verbose: bool) -> Iterator[Line]:
+def _finding(finding: Finding, sources: Sequence[str], verbose: bool, width: int) -> Iterator[Line]:
     first, *more = finding.evidence or [Evidence(None, None, None, None)]
     yield [
         Piece(f"{_place(first, sources)}  "),
@@ -61,17 +88,17 @@ def _finding(finding: Finding, sources: Sequence[str], verbose: bool) -> Iterato
         Piece(f"  {finding.code}", "bold"),
         Piece(f"  {_prompt(first)}", "dim"),
     ]
-    yield from _sentence("", finding.message + (f" ({finding.accepted})" if finding.accepted else ""))
+    yield from _sentence(width, "", finding.message + (f" ({finding.accepted})" if finding.accepted else ""))
     if more and finding.count > 1:
         also, before = [], first
         for evidence in more:
             also.append(_also(evidence, before))
             before = evidence
         rest = finding.count - len(finding.evidence)
-        yield from _sentence("also: ", ", ".join(also) + (f" and {rest:,} more" if rest > 0 else ""), "dim")
+        yield from _sentence(width, "also: ", ", ".join(also) + (f" and {rest:,} more" if rest > 0 else ""), "dim")
     if verbose or finding.rank > Severity.info:
-        yield from _sentence("Why:  ", finding.why, "dim")
-        yield from _sentence("Do:   ", finding.remedy)
+        yield from _sentence(width, "Why:  ", finding.why, "dim")
+        yield from _sentence(width, "Do:   ", finding.remedy)
 
 
 def _place(evidence: Evidence, sources: Sequence[str]) -> str:
@@ -103,13 +130,13 @@ def _prompt(evidence: Evidence) -> str:
     return for_terminal(evidence.prompt_id, 30)
 
 
-def _sentence(label: str, text: str, style: str = "") -> Iterator[Line]:
-    shown = wrap(for_terminal(text, TEXT), WIDTH - 4 - len(label), break_long_words=False, break_on_hyphens=False)
+def _sentence(width: int, label: str, text: str, style: str = "") -> Iterator[Line]:
+    shown = wrap(for_terminal(text, TEXT), width - 4 - len(label), break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(shown):
         yield [Piece("    " + (label if number == 0 else " " * len(label)), "dim"), Piece(line, style)]
 
 
-def _closing(result: CheckResult) -> Iterator[Line]:
+def _closing(result: CheckResult, width: int) -> Iterator[Line]:
     run = result.run
     if run.findings:
         yield []
@@ -118,25 +145,29 @@ def _closing(result: CheckResult) -> Iterator[Line]:
     if source is not None:
         yield [Piece("lengths   ", "dim"), Piece(f"from {for_terminal(source, 200)}", "dim")]
     if run.without_penalty is not None:
-        for number, line in enumerate(wrap(run.without_penalty, WIDTH - 10)):
-            yield [Piece(" " * 10 if number else "rewards   ", "dim"), Piece(line, "dim")]
-    for unchecked in run.unchecked:
-        text = f"{counted(len(unchecked.codes), 'check')}: {unchecked.reason}"
-        yield [Piece("skipped   ", "dim"), Piece(text, "dim")]
+        yield from _under("rewards   ", run.without_penalty, width)
+    if run.unchecked:
+        reasons = "; ".join(f"{one.reason} ({len(one.codes)})" for one in run.unchecked)
+        skipped = counted(sum(len(one.codes) for one in run.unchecked), "check")
+        yield from _under("skipped   ", f"{skipped}: {reasons}", width)
     counts = Counter(finding.severity for finding in run.findings)
     summary = ", ".join(counted(counts[s], s) if s != "info" else f"{counts[s]} info" for s in STYLES if counts[s])
     summary = f"{counted(len(run.findings), 'finding')}: {summary}" if counts else "nothing"
     yield [Piece("found     ", "dim"), Piece(f"{summary}, in {counted(len(run.checked), 'check')}")]
     if counts:
-        yield [Piece("explain   ", "dim"), Piece(f"budget-cli check --explain {run.findings[0].code}", "dim")]
+        yield [Piece("explain   ", "dim"), Piece(f"budget-cli explain {run.findings[0].code}", WHOLE)]
     named = [one.code for one in run.findings if any(e.prompt_id is not None for e in one.evidence)]
     if named and result.show:
-        yield [Piece("show      ", "dim"), Piece(for_terminal(f"{result.show} --finding {named[0]}", 2000), "dim")]
+        yield [Piece("show      ", "dim"), Piece(for_terminal(f"{result.show} --finding {named[0]}", 2000), WHOLE)]
     yield from failures(result.reasons, 200)
     if not result.reasons:
-        records = result.loss.records
-        rejected = f"{records.rejected:,} rejected as allowed" if records.rejected else "none rejected"
-        yield [PASS, Piece(f"{counted(records.read, 'record')} read, {rejected}")]
+        yield from passes(result.loss.records, warnings=sum(finding.rank > Severity.info for finding in run.findings))
+
+
+def _under(label: str, text: str, width: int) -> Iterator[Line]:
+    """Yield a label, and a text beside it."""
+    for number, line in enumerate(wrap(text, width - len(label), break_on_hyphens=False)):
+        yield [Piece(" " * len(label) if number else label, "dim"), Piece(line, "dim")]
 
 
 def json(result: CheckResult) -> bytes:
@@ -145,6 +176,7 @@ def json(result: CheckResult) -> bytes:
     document = {
         "schema": SCHEMA,
         "status": result.status,
+        "headline": in_words(result),
         "counts": _counts(run.findings),
         "findings": [_as_dict(finding) for finding in run.findings],
         "coefficients": {

@@ -24,7 +24,6 @@ from budget_cli.rendering.formats import (
 )
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
 from budget_cli.rendering.text import (
-    PASS,
     Line,
     Piece,
     coefficients,
@@ -33,6 +32,7 @@ from budget_cli.rendering.text import (
     gates_hold,
     left_out,
     listed,
+    passed,
     rejected,
 )
 
@@ -169,9 +169,9 @@ def _verdict(sides: tuple[Side, Side], reasons: Sequence[Reason], gates: Sequenc
         yield from failures(reasons, 200)
         return
     read, refused = (" and ".join(f"{getattr(side.tally, name):,}" for side in sides) for name in ("read", "rejected"))
-    summary = f"{read} records read, "
+    summary = f"read completely: {read} records, "
     summary += "none rejected" if not any(side.tally.rejected for side in sides) else f"{refused} rejected as allowed"
-    yield [PASS, Piece(summary + gates_hold(gates))]
+    yield passed(summary + gates_hold(gates), others=sum(len(side.warnings) for side in sides))
 
 
 def json(

@@ -55,12 +55,13 @@ section for each, and `budget-cli explain CODE` prints it. (This page is generat
   Checks that need single records are then skipped, and listed as such; a prompt is located by its file, without a line.
 - **`--baseline FILE`** takes the JSON of an earlier check: a finding that it contains and that is no worse now does not
   fail the run.
-- **JSON** (`budget-cli/check/1`): `status`, `counts` by severity, and `findings`, each with `code`, `severity`,
-  `class`, `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or samples), `accepted` (why
-  it does not count, or null) and `evidence`: the first five places as `source`, `line`, `column`, `prompt_id`. Then
-  `coefficients`, `penalty_in_reward` (the penalty that the rewards hold; `found` is false if they hold none; null if
-  neither shows), `prompts`, `responses`, `records`, `left_out` by reason, the codes `checked`, those `unchecked` with
-  the reason, `thresholds`, the `reasons` for failing, and what is `incomplete`. More keys may be added.
+- **JSON** (`budget-cli/check/1`): `status`, the `headline` of the screen, `counts` by severity, and `findings`, each
+  with `code`, `severity`, `class`, `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or
+  samples), `accepted` (why it does not count, or null) and `evidence`: the first five places as `source`, `line`,
+  `column`, `prompt_id`. Then `coefficients`, `penalty_in_reward` (the penalty that the rewards hold; `found` is false
+  if they hold none; null if neither shows), `prompts`, `responses`, `records`, `left_out` by reason, the codes
+  `checked`, those `unchecked` with the reason, `thresholds`, the `reasons` for failing, and what is `incomplete`. More
+  keys may be added.
 """
 
 

@@ -25,6 +25,7 @@ from budget_cli.rendering.formats import (
     rounded,
     utf8,
 )
+from budget_cli.rendering.headline import headline
 from budget_cli.rendering.safe import for_markdown, for_terminal
 from budget_cli.rendering.text import (
     BARS,
@@ -37,10 +38,12 @@ from budget_cli.rendering.text import (
     coefficients,
     failures,
     figure,
+    in_bold,
     left_out,
     listed,
     passes,
     rejected,
+    room_for,
 )
 
 LABEL = 19  # characters before the numbers begin
@@ -55,8 +58,8 @@ def _numbers(loss: Loss, histogram: Histogram | None, precision: int) -> Iterato
     if loss.loss is not None and loss.advantage.mean_square is not None:
         kl_terms = loss.loss - loss.advantage.mean_square
     square = number(loss.advantage.mean_square)
-    components = f"mean A² {square}   KL terms {number(kl_terms)}"
-    yield _row("components", components + (f"   R² {number(loss.kl.r2)}" if c.kl_coef else ""))
+    kl = f"   KL terms {number(kl_terms)}   R² {number(loss.kl.r2)}" if c.kl_coef else ""
+    yield _row("components", f"mean A² {square}{kl}")
     yield _row(
         "reward",
         f"{number(loss.reward.mean)} ± {number(loss.reward.std)}   from "
@@ -165,6 +168,7 @@ def json(
     result = {
         "schema": SCHEMA,
         "status": status,
+        "headline": headline(loss),
         **body,
         "rejections": rejections_as_dicts(rejections),
         "gates": [as_dict(gate) for gate in gates],
@@ -194,23 +198,35 @@ def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence
     return text.encode("utf-8", "backslashreplace")
 
 
-def prompts_screen(prompts: Iterable[Prompt], precision: int) -> Iterator[Line]:
+def prompts_screen(prompts: Iterable[Prompt], precision: int, width: int = WIDTH) -> Iterator[Line]:
     """Yield one row per prompt for the first few."""
     ranked = list(prompts)
+    narrow = width < WIDTH
+    name, n, wide, mean, part, few = (13, 5, 8, 8, 10, 5) if narrow else (18, 5, 11, 9, 10, 6)
     yield []
-    yield [Piece(f"{'prompt':<18}{'n':>5}{'loss':>11}{'reward':>9}{'A²':>11}{'by length':>10}{'over':>6}", "bold")]
+    head = f"{'prompt':<{name}}{'n':>{n}}{'loss':>{wide}}{'reward':>{mean}}{'A²':>{wide}}"
+    yield [Piece(f"{head}{'by length':>{part}}{'over':>{few}}", "bold")]
     for prompt in ranked[:PROMPTS_SHOWN]:
-        square = MISSING if prompt.advantage_mean_square is None else f"{prompt.advantage_mean_square:.{precision}f}"
-        loss = MISSING if prompt.loss is None else f"{prompt.loss:.{precision}f}"
+        square, loss = (_in(wide, x, precision) for x in (prompt.advantage_mean_square, prompt.loss))
         share = MISSING if prompt.budget_share is None else f"{prompt.budget_share:.0%}"
         over = MISSING if prompt.over_budget is None else f"{prompt.over_budget:,}"
         yield [
-            Piece(f"{for_terminal(prompt.prompt_id, 17):<18}{prompt.responses:>5,}{loss:>11}"),
-            Piece(f"{prompt.reward_mean:>9.{precision}f}{square:>11}{share:>10}{over:>6}"),
-            Piece("  phantom" if prompt.phantom else "", "yellow"),
+            Piece(f"{for_terminal(prompt.prompt_id, name - 1):<{name}}{prompt.responses:>{n},}{loss:>{wide}}"),
+            Piece(f"{_in(mean, prompt.reward_mean, precision):>{mean}}{square:>{wide}}{share:>{part}}{over:>{few}}"),
+            Piece((" *" if narrow else "  phantom") if prompt.phantom else "", "yellow"),
         ]
+    if narrow and any(prompt.phantom for prompt in ranked[:PROMPTS_SHOWN]):
+        yield [Piece("* phantom: an advantage from length alone", "dim")]
     if len(ranked) > PROMPTS_SHOWN:
         yield [Piece(f"and {len(ranked) - PROMPTS_SHOWN:,} more: --format csv or json has them all", "dim")]
+
+
+def _in(width: int, value: float | None, precision: int) -> str:
+    """Return a number for a column; with fewer places where it would touch the one before."""
+    if value is None:
+        return MISSING
+    texts = (f"{value:.{places}f}" for places in range(precision, -1, -1))
+    return next((text for text in texts if len(text) < width), f"{value:.{max(width - 7, 1)}g}")
 
 
 def prompts_csv(prompts: Iterable[Prompt], precision: int) -> bytes:
@@ -259,6 +275,7 @@ class LossAnswer(NamedTuple):
             columns: the width of the terminal, for the bars of the lengths.
         """
         loss, c = self.loss, self.loss.coefficients
+        width = room_for(columns)
         written = f" in {loss.rows:,} rows" if loss.rows != loss.responses else ""
         counts = f"{counted(loss.responses, 'response')}{written}, {counted(loss.prompts, 'prompt')}"
         yield [
@@ -269,18 +286,25 @@ class LossAnswer(NamedTuple):
         yield coefficients(c, self.defaults)
         yield []
         if loss.responses:
+            yield from in_bold(headline(loss), width)
+            yield []
             bins = max(20, min(columns, 120) - 46)
             yield from _numbers(loss, length_histogram(self.groups.lengths, bins, c.token_budget), self.precision)
         if self.split is not None:
             yield from breakdown.screen(self.split, loss, self.precision)
-        yield from findings(loss, phantom_prompts(self.groups, most=3) if loss.groups.phantom else [])
-        if not self.reasons:
-            yield from _uncovered(loss)
+        unusual = list(findings(loss, phantom_prompts(self.groups, most=3) if loss.groups.phantom else []))
+        unusual += [] if self.reasons else _uncovered(loss)
+        yield from unusual
+        warnings = sum(WARNING in line for line in unusual)
         yield from left_out(loss.left_out)
         yield from rejected(self.shown, loss.records.rejected)
-        yield from failures(self.reasons, 400) if self.reasons else passes(loss.records, self.gates)
+        yield from (
+            failures(self.reasons, 400)
+            if self.reasons
+            else passes(loss.records, self.gates, warnings, len(self.warnings))
+        )
         if self.per_prompt is not None:
-            yield from prompts_screen(self.per_prompt.ranked(self.prompts), self.precision)
+            yield from prompts_screen(self.per_prompt.ranked(self.prompts), self.precision, width)
 
     def json(self) -> bytes:
         """Return one JSON object."""

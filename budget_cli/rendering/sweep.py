@@ -52,6 +52,7 @@ def screen(
 ) -> Iterator[Line]:
     """Yield a heat map if two coefficients vary, or a table if one does; then a row for each budget and each label."""
     axes = _axes(sweep)
+    findings = list(_findings(sweep)) if sweep.first.responses else []
     over = " × ".join(_times(len(axis.labels), name) for axis, name in zip(axes, ("budget", "β", "α"), strict=True))
     yield [
         Piece(f"loss in {counted(sweep.grid.cells, 'cell')}", "bold"),
@@ -72,10 +73,14 @@ def screen(
         if rows is not None:
             yield from _by_label(rows, by, axes, precision, width)
         yield []
-        yield from _findings(sweep)
+        yield from findings
     yield from left_out(sweep.first.left_out)
     yield from rejected(rejections, sweep.first.records.rejected)
-    yield from failures(reasons, 400) if reasons else passes(sweep.first.records)
+    yield from (
+        failures(reasons, 400)
+        if reasons
+        else passes(sweep.first.records, warnings=sum(WARNING in line for line in findings))
+    )
 
 
 def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:

@@ -18,6 +18,7 @@ NOT_A_ROWS = (
     "schema",
     "status",
     "aggregate",
+    "headline",
     "coefficients",
     "rejections",
     "gates",

@@ -205,9 +205,9 @@ def test_the_screen_lists_the_checks_skipped_for_a_summary(budget_cli: Run, step
     assert "sample_data/steps/42.jsonl:5  info  truncated  42/primes-128" in lines
     assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  41/primes-128" in lines
     assert [line for line in lines if line.startswith("skipped")] == [
-        "skipped   14 checks: a summary has no individual records"
+        "skipped   14 checks: a summary has no individual records (14)"
     ]
-    assert lines[-1] == "pass      72 records read, none rejected"
+    assert lines[-1] == "pass      read completely: 72 records, none rejected; 2 warnings"
 
 
 def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget_cli: Run, steps: Path) -> None:
@@ -419,8 +419,8 @@ def test_the_screen_fits_80_columns_and_lists_skipped_checks(budget_cli: Run) ->
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0
     assert max(len(line) for line in lines if not line.startswith("show  ")) <= 80  # a command is not broken
-    assert any(re.fullmatch(r"skipped   \d+ checks: no budget: give -B TOKENS", line) for line in lines)
-    assert lines[-1] == "pass      48 records read, none rejected"
+    assert any(re.match(r"skipped   \d+ checks: no budget: give -B TOKENS \(\d+\);", line) for line in lines)
+    assert lines[-1] == "pass      read completely: 48 records, none rejected"
 
 
 def test_verbose_explains_findings_of_severity_info(budget_cli: Run) -> None:
@@ -472,7 +472,7 @@ def test_junit_has_a_case_for_every_check(budget_cli: Run) -> None:
 def test_a_result_can_go_to_a_file(budget_cli: Run, tmp_path: Path) -> None:
     done = budget_cli("check", "-o", tmp_path / "x.txt", stdin=GOOD)
     assert (done.returncode, done.stdout) == (0, b"")
-    assert (tmp_path / "x.txt").read_text().endswith("pass      2 records read, none rejected\n")
+    assert (tmp_path / "x.txt").read_text().endswith("pass      read completely: 2 records, none rejected\n")
 
 
 # ---- explanations

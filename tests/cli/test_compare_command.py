@@ -56,7 +56,7 @@ def test_the_screen_shows_differences_and_standard_errors(budget_cli: Run, two: 
         "  a                            2, 1    -0.2500    +0.50      -30\n"
         "  b                            2, 2    +0.2500    +0.50      -30\n"
         "\n"
-        "pass      5 and 5 records read, none rejected\n"
+        "pass      read completely: 5 and 5 records, none rejected\n"
     )
     assert max(map(len, screen.splitlines())) <= 80
 
@@ -287,7 +287,10 @@ def test_rejected_records_of_either_side_make_it_fail(budget_cli: Run, two: tupl
     assert f"rejected  {two[1]}:6:1: reward: missing" in screen
     assert screen.endswith(f"fail      {two[1]}: 1 record of 6 rejected\n")
     code, screen, _ = answer(budget_cli("compare", *two, "-B", "100", "--max-errors", "1"))
-    assert (code, screen.endswith("pass      5 and 6 records read, 0 and 1 rejected as allowed\n")) == (0, True)
+    assert (code, screen.endswith("pass      read completely: 5 and 6 records, 0 and 1 rejected as allowed\n")) == (
+        0,
+        True,
+    )
     code, _, errors = answer(budget_cli("compare", *two, "-B", "100", "-f", "json"))
     assert (code, errors.splitlines()[-1]) == (1, f"budget-cli: fail: {two[1]}: 1 record of 6 rejected")
 

@@ -120,7 +120,7 @@ def test_the_command_that_is_shown_can_be_pasted(budget_cli: Run, tmp_path: Path
         return
     done = budget_cli(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"{len(dump.records)} records read, none rejected" in done.stdout.decode()
+    assert f"{len(dump.records)} records, none rejected" in done.stdout.decode()
 
 
 RL = [{"qid": f"q{i // 4}", "score": i % 3, "n_out": 5 + i, "lp": [-0.5] * (5 + i)} for i in range(12)]

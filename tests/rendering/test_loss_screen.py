@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from budget_cli.rendering import text
+
 Show = Callable[..., Result]
 Make = Callable[..., dict[str, Any]]
 
@@ -108,8 +110,9 @@ COUNTS = [  # records, arguments, what must be said
     (["one", "two"], (), "     2 responses, 2 prompts\n"),
     (["one"], (), "\nwarning   1 prompt with a single response, whose advantage is 0\n"),
     (["one", "two"], (), "\nwarning   2 prompts with a single response, whose advantage is 0\n"),
-    (["one"], (), "\npass      1 record read, none rejected\n"),
-    (["one", "two"], (), "\npass      2 records read, none rejected\n"),
+    (["one"], (), "\npass      read completely: 1 record, none rejected; 1 warning\n"),
+    (["one", "two"], (), "\npass      read completely: 2 records, none rejected; 1 warning\n"),
+    (["one", "one"], (), "\npass      read completely: 2 records, none rejected\n"),
     (["one", "one"], (), "\ninfo      1 of 1 prompt with zero variance: all rewards equal\n"),
     (["one", "one", "two"], (), "\ninfo      1 of 2 prompts with zero variance: all rewards equal\n"),
     (["one", "long"], (), "\nwarning   1 prompt gets an advantage from length alone (phantom): one\n"),
@@ -118,9 +121,13 @@ COUNTS = [  # records, arguments, what must be said
         (),
         "\nwarning   2 prompts get an advantage from length alone (phantom): one, two\n",
     ),
-    (["one"], ("--fail-if", "loss > 9"), "none rejected; the gate holds\n"),
-    (["one"], ("--fail-if", "loss > 9", "--fail-if", "loss > 8"), "none rejected; all 2 gates hold\n"),
-    (["one", "bad"], ("--max-errors", "1"), "\npass      2 records read, 1 rejected as allowed\n"),
+    (["one"], ("--fail-if", "loss > 9"), "none rejected; the gate holds; 1 warning\n"),
+    (["one"], ("--fail-if", "loss > 9", "--fail-if", "loss > 8"), "none rejected; all 2 gates hold; 1 warning\n"),
+    (
+        ["one", "bad"],
+        ("--max-errors", "1"),
+        "\npass      read completely: 2 records, 1 rejected as allowed; 1 warning\n",
+    ),
     (["one", "bad"], (), "\nfail      1 record of 2 rejected\n"),
     (["bad", "bad"], (), "\nfail      2 records of 2 rejected\n"),
     ([], (), "\nfail      no records at all"),
@@ -175,3 +182,55 @@ def test_numbers_that_only_some_responses_have_are_counted_and_not_averaged(show
 def test_no_number_is_shown_as_minus_zero(show: Show, response: Make) -> None:
     records = [response(log_prob=-1.0, old_log_prob=-1.0 + 1e-9, reward=reward) for reward in (-1e-9, 0.0)]
     assert not re.search(r"-0\.0*(?![0-9])", show(records, "-B", "999").stdout)
+
+
+def test_every_colour_can_be_read_on_white_and_on_black() -> None:
+    def luminance(red: float, green: float, blue: float) -> float:
+        parts = [c / 255 / 12.92 if c <= 10.3 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    levels = (0, 95, 135, 175, 215, 255)  # of the cube of 256 colours, as in xterm
+    for number in text.COLOURS.values():
+        cube = number - 16
+        grey = 8 + 10 * (number - 232)
+        rgb = (grey,) * 3 if number >= 232 else (levels[cube // 36], levels[cube // 6 % 6], levels[cube % 6])
+        light = luminance(*rgb)
+        assert (1 + 0.05) / (light + 0.05) >= 4.5
+        assert (light + 0.05) / 0.05 >= 4.5
+
+
+@pytest.mark.parametrize("command", [("loss",), ("loss", "--per-prompt"), ("check",), ("check", "-v")])
+def test_no_colour_but_those_is_used(show: Show, response: Make, command: tuple[str, ...]) -> None:
+    records = [*dump(response, 300), response(reward=None)]
+    out = show(records, "-B", "9000", *command[1:], command=command[0], FORCE_COLOR="1").stdout
+    used = set(re.findall(r"\x1b\[([0-9;]*)m", out)) - {"0", "1"}
+    assert used
+    assert used <= {f"{bold}38;5;{number}" for number in text.COLOURS.values() for bold in ("", "1;")}
+
+
+@pytest.mark.parametrize("warns", [False, True])
+def test_a_pass_is_green_only_without_warnings(show: Show, response: Make, warns: bool) -> None:
+    records = [response(reward=reward, prompt_id="p" if i < 2 else "q") for i, reward in enumerate([1, 0, 1, 0])]
+    out = show(records[: 3 if warns else 4], "-B", "999", FORCE_COLOR="1").stdout
+    assert (f"\x1b[1;38;5;{text.COLOURS['green']}mpass " in out) is not warns
+    assert ("; 1 warning\n" in out) is warns
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+@pytest.mark.parametrize("command", ["loss", "check"])
+def test_nothing_is_broken_within_a_word_or_cut_on_a_narrow_terminal(
+    show: Show, response: Make, command: str, columns: str
+) -> None:
+    more = ("--per-prompt",) if command == "loss" else ()
+    records = dump(response, 300)
+    budget = ("-B", "16384", "--beta", "0.0001")
+    narrow = show(records, *budget, *more, command=command, COLUMNS=columns).stdout
+    whole = show(records, *budget, *more, command=command).stdout
+    lines = narrow.splitlines()
+    place = ("show      ", "explain   ")  # to be pasted
+    assert max(len(line) for line in lines if not line.startswith(place) and ".jsonl:" not in line) <= int(columns)
+
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"[^ \n▁-█│*]+", text)) - {"phantom", "phantom:", "an"}
+
+    assert words(whole) - words(narrow) == set()

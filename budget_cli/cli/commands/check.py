@@ -12,7 +12,7 @@ EPILOG = """Examples:
   budget-cli check rollouts/ -B 4096 --text --fail-on warning
   budget-cli check new/ --format json -o new.json --baseline old.json --tolerance 10%
   budget-cli check rollouts/ --select groups --ignore singleton --threshold zero-variance.share=0.3
-  budget-cli check --explain phantom-advantage
+  budget-cli explain phantom-advantage
 
 --text reads prompt_text and response_text (found by presets, else with --field) to detect one text under two ids or
 two texts under one id, lengths in characters or turns, and responses with equal texts. It takes longer.
@@ -103,7 +103,8 @@ def command(
     if format is CheckFormat.GITHUB:
         console.append_step_summary(check.markdown(result))
     on_screen = format is CheckFormat.TABLE
-    shown = console.draw(check.screen(result, screen.verbose), screen) if on_screen else check.FORMS[format](result)
+    lines = check.screen(result, screen.verbose, console.columns())
+    shown = console.draw(lines, screen) if on_screen else check.FORMS[format](result)
     output.write(shown, screen.output)
     return session.finish(reasons, on_screen, most=0)
 
