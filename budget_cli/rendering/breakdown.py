@@ -7,7 +7,7 @@ from budget_cli.analysis.breakdown import Row, trend
 from budget_cli.analysis.loss import Loss, number_at, number_names
 from budget_cli.rendering.formats import as_dict, csv_table, markdown_table, rounded, utf8_key
 from budget_cli.rendering.safe import end_for_terminal, for_terminal
-from budget_cli.rendering.text import BARS, INFO, MISSING, Line, Piece, figure
+from budget_cli.rendering.text import BARS, INFO, MISSING, WIDTH, Line, Piece, figure
 
 FIRST_SHOWN, LAST_SHOWN = 10, 20  # rows of a table; a trend is in all of them
 NAME = 20  # characters of a label
@@ -50,26 +50,30 @@ COLUMNS = (
     Column("over", "over_budget.fraction", 6, _percent),
     Column("k1", "kl.k1", 9, figure),
 )
+NARROW_COLUMNS = tuple(column._replace(width=column.width - (column.name != "by length")) for column in COLUMNS[:-1])
 
 
-def screen(split: Breakdown, total: Loss, precision: int) -> Iterator[Line]:
-    """Yield one row per label, under the trend of each column."""
+def screen(split: Breakdown, total: Loss, precision: int, width: int = WIDTH) -> Iterator[Line]:
+    """Yield one row per label, under the trend of each column; narrower and without the last column if need be."""
     rows = split.rows
-    names = _names(split)
-    heads = "".join(f"{column.name:>{column.width}}" for column in COLUMNS)
-    yield [Piece(f"{for_terminal('by ' + split.by, NAME):<{NAME}}{heads}", "bold")]
+    columns, label = (NARROW_COLUMNS, NAME - 6) if width < WIDTH else (COLUMNS, NAME)
+    names = _names(split, label)
+    heads = "".join(f"{column.name:>{column.width}}" for column in columns)
+    yield [Piece(f"{for_terminal('by ' + split.by, label):<{label}}{heads}", "bold")]
     if len(rows) > 1:
-        bars = "".join(f"{_sparkline(rows, column):>{column.width}}" for column in COLUMNS)
-        yield [Piece(f"{'trend':<{NAME}}", "dim"), Piece(bars, "cyan")]
+        bars = "".join(f"{_sparkline(rows, column):>{column.width}}" for column in columns)
+        yield [Piece(f"{'trend':<{label}}", "dim"), Piece(bars, "cyan")]
     left_out = len(rows) - FIRST_SHOWN - LAST_SHOWN
     for i, row in enumerate(rows):
         if left_out > 1 and i == FIRST_SHOWN:
             yield [Piece(f"… {left_out:,} more: --format csv or json has them all", "dim")]
         if left_out > 1 and FIRST_SHOWN <= i < FIRST_SHOWN + left_out:
             continue
-        cells = "".join(f"{c.shown(number_at(row.loss, c.path), precision):>{c.width}}" for c in COLUMNS)
+        cells = "".join(f"{c.shown(number_at(row.loss, c.path), precision):>{c.width}}" for c in columns)
         failed = any(not gate.passed for gate in row.gates)
-        yield [Piece(f"{names[i]:<{NAME}}"), Piece(cells), Piece("  fail" if failed else "", "bold red")]
+        yield [Piece(f"{names[i]:<{label}}"), Piece(cells), Piece("  fail" if failed else "", "bold red")]
+    if columns is not COLUMNS:
+        yield [Piece("k1 is shown from 80 columns on, and in --format csv", "dim")]
     yield from _left_out(rows, names)
     yield []
     if sum(row.loss.prompts for row in rows) > total.prompts:
@@ -90,13 +94,13 @@ def _left_out(rows: Sequence[Row], names: Sequence[str]) -> Iterator[Line]:
         yield [Piece(f"left out            {each}{more}", "dim")]
 
 
-def _names(split: Breakdown) -> list[str]:
+def _names(split: Breakdown, width: int) -> list[str]:
     """Return the labels as shown: the last part of a file's path if that is unique, and the end of a long label."""
     names = [NO_LABEL if row.key is None else str(row.key) for row in split.rows]
     last = [name.rpartition("/")[2] for name in names]
     if split.by == "file" and len(set(last)) == len(names):
         names = last
-    return [end_for_terminal(name, NAME - 1) for name in names]
+    return [end_for_terminal(name, width - 1) for name in names]
 
 
 def _sparkline(rows: Sequence[Row], column: Column) -> str:

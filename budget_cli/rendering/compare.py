@@ -24,6 +24,7 @@ from budget_cli.rendering.formats import (
 )
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
 from budget_cli.rendering.text import (
+    WIDTH,
     Line,
     Piece,
     coefficients,
@@ -34,6 +35,7 @@ from budget_cli.rendering.text import (
     listed,
     passed,
     rejected,
+    room_for,
 )
 
 LABELS = {name: name.replace("_", " ") for name in QUANTITIES}
@@ -41,6 +43,7 @@ SHARES = ("over_budget", "zero_variance")
 CLEAR = 2.0  # standard errors
 LABEL = 20  # characters of a label
 ROWS = 30  # of labels on the screen
+WIDTHS, NARROW_WIDTHS = (16, 11, 12, 14), (16, 9, 10, 11)  # of the columns
 
 
 class Side(NamedTuple):
@@ -65,34 +68,41 @@ def screen(
     precision: int,
     by: str | None = None,
     rows: Sequence[Row] | None = None,
+    columns: int = WIDTH,
 ) -> Iterator[Line]:
     """Yield the lines of the screen."""
     base, new = sides
-    yield [Piece(f"{end_for_terminal(base.name, 38)} → {end_for_terminal(new.name, 38)}", "bold")]
+    width = room_for(columns)
+    room = width // 2 - 2
+    yield [Piece(f"{end_for_terminal(base.name, room)} → {end_for_terminal(new.name, room)}", "bold")]
     yield coefficients(comparison.coefficients)
     yield [Piece(_compared(comparison))]
     for side, only in zip(sides, (comparison.prompts.only_base, comparison.prompts.only_new), strict=True):
         if only and comparison.pairing == "prompt":
             text = f"  only in {end_for_terminal(side.name, 40)}: {counted(only, 'prompt')}"
-            yield [Piece(text, "yellow"), Piece(listed(side.only_here, only, 78 - len(text)), "dim")]
+            yield [Piece(text, "yellow"), Piece(listed(side.only_here, only, width - 2 - len(text)), "dim")]
     yield []
-    yield [Piece(f"  {'':<16}{'base':>11}{'new':>12}{'difference':>14}   standard error", "dim")]
+    widths = WIDTHS if width == WIDTH else NARROW_WIDTHS
+    of_base, of_new, of_delta = widths[1:]
+    title = "standard error" if width == WIDTH else "error"
+    yield [Piece(f"  {'':<{widths[0]}}{'base':>{of_base}}{'new':>{of_new}}{'difference':>{of_delta}}   {title}", "dim")]
     for name in QUANTITIES:
         places = min(precision, 1) if name == "length" else precision
-        yield _row(LABELS[name], getattr(comparison, name), name in SHARES, places)
+        yield _row(LABELS[name], getattr(comparison, name), name in SHARES, places, widths)
     if any(_is_clear(getattr(comparison, name)) for name in QUANTITIES):
-        yield [Piece(f"  {'':<50}* beyond two standard errors", "dim")]
+        yield [Piece(f"  {'':<{width - 30}}* beyond two standard errors", "dim")]
     for name, error in comparison.uncertain.items():
         yield [Piece(f"  {_uncertain(name, error)}", "yellow")]
     yield []
     if rows is not None:
-        yield from _by_label(rows, by, precision)
+        yield from _by_label(rows, by, precision, width)
     if moved:
-        yield [Piece(f"  moved most by {order:<10}{'n':>9}{'loss':>11}{'reward':>9}{'length':>9}", "bold")]
+        wide = 24 if width == WIDTH else 19
+        yield [Piece(f"  {f'moved most by {order}':<{wide}}{'n':>9}{'loss':>11}{'reward':>9}{'length':>9}", "bold")]
         for prompt in moved:
             n = f"{prompt.responses_base}, {prompt.responses_new}"
             yield [
-                Piece(f"  {for_terminal(prompt.prompt_id, 23):<24}{n:>9}"),
+                Piece(f"  {for_terminal(prompt.prompt_id, wide - 1):<{wide}}{n:>9}"),
                 Piece(f"{_signed(prompt.loss_delta, precision):>11}{_signed(prompt.reward_delta, 2):>9}"),
                 Piece(f"{_signed(prompt.length_delta, 0):>9}"),
             ]
@@ -103,21 +113,23 @@ def screen(
     yield from _verdict(sides, reasons, gates)
 
 
-def _by_label(rows: Sequence[Row], by: str | None, precision: int) -> Iterator[Line]:
+def _by_label(rows: Sequence[Row], by: str | None, precision: int, width: int) -> Iterator[Line]:
     """Yield one row per label: the responses of both dumps, and three differences with their standard errors."""
-    heads = "".join(
-        f"{name:>{width}}" for name, width in (("n", 14), ("loss", 11), ("", 11), ("reward", 9), ("length", 9))
-    )
-    yield [Piece(f"  {for_terminal('by ' + (by or ''), LABEL):<{LABEL}}{heads}", "bold")]
+    label, n, loss, mean = (LABEL, 14, 11, 9) if width == WIDTH else (11, 10, 10, 8)
+    heads = f"{'n':>{n}}{'loss':>{loss}}{'':>{loss}}{'reward':>{mean}}{'length':>{mean}}"
+    yield [Piece(f"  {for_terminal('by ' + (by or ''), label):<{label}}{heads}", "bold")]
     for key, each in rows[:ROWS]:
-        name = end_for_terminal(NO_LABEL if key is None else str(key), LABEL - 1)
+        name = end_for_terminal(NO_LABEL if key is None else str(key), label - 1)
         se = "" if each.loss.se is None else f" ± {figure(each.loss.se, precision)}"
         clear = any(_is_clear(one) for one in (each.loss, each.reward, each.length))
         yield [
-            Piece(f"  {name:<{LABEL}}{f'{each.responses.base:,}, {each.responses.new:,}':>14}"),
-            Piece(f"{_signed(each.loss.delta, precision):>11}{se:>11}", "bold yellow" if _is_clear(each.loss) else ""),
-            Piece(f"{_signed(each.reward.delta, 2):>9}", "bold yellow" if _is_clear(each.reward) else ""),
-            Piece(f"{_signed(each.length.delta, 0):>9}", "bold yellow" if _is_clear(each.length) else ""),
+            Piece(f"  {name:<{label}}{f'{each.responses.base:,}, {each.responses.new:,}':>{n}}"),
+            Piece(
+                f"{_signed(each.loss.delta, precision):>{loss}}{se:>{loss}}",
+                "bold yellow" if _is_clear(each.loss) else "",
+            ),
+            Piece(f"{_signed(each.reward.delta, 2):>{mean}}", "bold yellow" if _is_clear(each.reward) else ""),
+            Piece(f"{_signed(each.length.delta, 0):>{mean}}", "bold yellow" if _is_clear(each.length) else ""),
             Piece(" *" if clear else "", "bold yellow"),
         ]
     if len(rows) > ROWS:
@@ -139,7 +151,7 @@ def _compared(comparison: Comparison) -> str:
     return f"{summary} of {prompts.base:,} and {counted(prompts.new, 'prompt')}, unpaired: they share no id"
 
 
-def _row(label: str, difference: Difference, share: bool, precision: int) -> Line:
+def _row(label: str, difference: Difference, share: bool, precision: int, widths: Sequence[int]) -> Line:
     def shown(value: float | None) -> str:
         return f"{value:.1%}" if share and value is not None else figure(value, precision)
 
@@ -147,9 +159,9 @@ def _row(label: str, difference: Difference, share: bool, precision: int) -> Lin
     delta = shown(difference.delta)
     delta = f"+{delta}" if difference.delta is not None and difference.delta > 0 else delta
     return [
-        Piece(f"  {label:<16}", "dim"),
-        Piece(f"{shown(difference.base):>11}{shown(difference.new):>12}"),
-        Piece(f"{delta:>14}", "bold yellow" if clear else ""),
+        Piece(f"  {label:<{widths[0]}}", "dim"),
+        Piece(f"{shown(difference.base):>{widths[1]}}{shown(difference.new):>{widths[2]}}"),
+        Piece(f"{delta:>{widths[3]}}", "bold yellow" if clear else ""),
         Piece(f" ± {shown(difference.se)}" if difference.se is not None else "   –"),
         Piece(" *" if clear else "", "bold yellow"),
     ]

@@ -8,13 +8,12 @@ from typing import Any
 from budget_cli.analysis.fields import SCHEMA, Inventory
 from budget_cli.rendering.formats import as_dict, json_document
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import WARNING, Line, Piece
+from budget_cli.rendering.text import WARNING, WHOLE, WIDTH, Line, Piece, room_for
 
 GUESSES = 3  # of a field that are shown
-ROOM = 56  # characters of a line beside the name of a field
 
 
-def screen(inventory: Inventory) -> Iterator[Line]:
+def screen(inventory: Inventory, columns: int = WIDTH) -> Iterator[Line]:
     """Yield one line per field: its place, the number of samples that have it, and an example, or what it may be."""
     present = sum(1 for found in inventory.fields if found.samples)
     yield [
@@ -24,13 +23,13 @@ def screen(inventory: Inventory) -> Iterator[Line]:
     ]
     for found in inventory.fields:
         if not found.samples:
-            yield from _missing(found.name, inventory)
+            yield from _missing(found.name, inventory, columns)
             continue
         label = Piece(f"  {found.name:<16} ", "bold")
         example = "" if found.example is None else f"   e.g. {for_terminal(found.example, 40)}"
         yield [label, Piece(f"← {for_terminal(found.place)}   {found.samples:,}"), Piece(example, "dim")]
     if any(guess.field == "step" for guess in inventory.guesses):
-        yield from _missing("step", inventory)
+        yield from _missing("step", inventory, columns)
     for reason, place, samples in inventory.left_out:
         yield [Piece("  left out         ", "dim"), Piece(f"{reason}: {for_terminal(place, 200)}   {samples:,}")]
     guessed = " ".join(each.value for each in inventory.guesses if each.is_confident)
@@ -45,10 +44,10 @@ def screen(inventory: Inventory) -> Iterator[Line]:
         yield [WARNING, Piece(for_terminal(warning, 400))]
     if inventory.command and inventory.missing:
         yield [Piece("try       ", "cyan"), Piece(_caveat(inventory))]
-        yield [Piece(for_terminal(inventory.command, 4000))]
+        yield [Piece(for_terminal(inventory.command, 4000), WHOLE)]
 
 
-def _missing(name: str, inventory: Inventory) -> Iterator[Line]:
+def _missing(name: str, inventory: Inventory, columns: int) -> Iterator[Line]:
     """Yield what a field may be, and why; or that it is not there."""
     guesses = [each for each in inventory.guesses if each.one == name]
     said = [f"{_place(each)} ({each.confidence}): {each.reason}" for each in guesses[:GUESSES]]
@@ -58,7 +57,9 @@ def _missing(name: str, inventory: Inventory) -> Iterator[Line]:
             said.append(why if guesses else f"not known: {why}")
     label, style = Piece(f"  {name:<16} ", "bold" if guesses else "dim"), "" if guesses else "yellow"
     for i, text in enumerate(said or ["not in these records"]):
-        for j, line in enumerate(textwrap.wrap(for_terminal(text, 400), ROOM, break_on_hyphens=False)):
+        for j, line in enumerate(
+            textwrap.wrap(for_terminal(text, 400), room_for(columns) - 24, break_on_hyphens=False)
+        ):
             start = [label, Piece("← ?  ", "yellow")] if i == j == 0 else [Piece(" " * 24)]
             yield [*start, Piece(line, style)]
 

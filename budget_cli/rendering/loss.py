@@ -291,7 +291,7 @@ class LossAnswer(NamedTuple):
             bins = max(20, min(columns, 120) - 46)
             yield from _numbers(loss, length_histogram(self.groups.lengths, bins, c.token_budget), self.precision)
         if self.split is not None:
-            yield from breakdown.screen(self.split, loss, self.precision)
+            yield from breakdown.screen(self.split, loss, self.precision, width)
         unusual = list(findings(loss, phantom_prompts(self.groups, most=3) if loss.groups.phantom else []))
         unusual += [] if self.reasons else _uncovered(loss)
         yield from unusual

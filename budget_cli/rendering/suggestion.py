@@ -18,7 +18,7 @@ from budget_cli.rendering.formats import (
     rounded,
     utf8,
 )
-from budget_cli.rendering.text import WIDTH, Line, Piece, failures, left_out, passes, rejected
+from budget_cli.rendering.text import WIDTH, Line, Piece, failures, left_out, passes, rejected, room_for
 
 
 def screen(
@@ -27,16 +27,19 @@ def screen(
     tally: Tally,
     reasons: Sequence[Reason],
     rejections: Sequence[Rejection],
+    width: int = WIDTH,
 ) -> Iterator[Line]:
     """Yield a few lines per suggestion: the options to give, and the reasons."""
-    yield [Piece("suggestions", "bold"), Piece("   B at a percentile of the lengths, β so that length makes")]
-    yield [Piece(f"              {share:.3g} of the advantage's variance (--share)")]
+    aim = "B at a percentile of the lengths, β so that length makes"
+    aim = f"{aim} {share:.3g} of the advantage's variance (--share)"
+    for number, line in enumerate(textwrap.wrap(aim, width - 14)):
+        yield [Piece(" " * 11 if number else "suggestions", "bold"), Piece(f"   {line}")]
     for one in suggestions:
         yield []
         beta = "" if one.budget_penalty_coef is None else f" --budget-penalty-coef {one.budget_penalty_coef:.3g}"
         yield [Piece(f"  -B {one.token_budget}{beta}", "bold cyan")]
         for reason in one.reasons:
-            yield from ([Piece(f"    {line}")] for line in textwrap.wrap(reason, WIDTH - 4))
+            yield from ([Piece(f"    {line}")] for line in textwrap.wrap(reason, width - 4))
     yield []
     yield from left_out(tally.left_out)
     yield from rejected(rejections, tally.rejected)
@@ -124,8 +127,8 @@ class SuggestionAnswer(NamedTuple):
         return [reason.text for reason in self.reasons if reason.kind == "incomplete"]
 
     def lines(self, columns: int) -> Iterator[Line]:
-        """Yield the screen, which is as wide for every terminal."""
-        return screen(self.suggestions, self.share, self.tally, self.reasons, self.shown)
+        """Yield the screen for a terminal of that many columns."""
+        return screen(self.suggestions, self.share, self.tally, self.reasons, self.shown, room_for(columns))
 
     def json(self) -> bytes:
         """Return one JSON object."""

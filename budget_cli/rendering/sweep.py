@@ -26,12 +26,25 @@ from budget_cli.rendering.formats import (
     utf8_key,
 )
 from budget_cli.rendering.safe import end_for_terminal, for_terminal
-from budget_cli.rendering.text import MISSING, WARNING, WIDTH, Line, Piece, failures, left_out, listed, passes, rejected
+from budget_cli.rendering.text import (
+    MISSING,
+    NARROW,
+    WARNING,
+    WIDTH,
+    Line,
+    Piece,
+    failures,
+    left_out,
+    listed,
+    passes,
+    rejected,
+)
 
 SHADES = (" ", "░", "▒", "▓", "█")
 HEAT = ("dim", "", "yellow", "bold yellow", "bold red")
 MAPS, TALL = 3, 12  # maps for values of the third coefficient; only one if it has more than TALL rows
 ROWS = 40  # of a table or a map
+TURN = "    turn phantom: "
 
 
 class Axis(NamedTuple):
@@ -68,8 +81,8 @@ def screen(
         if len(varying) > 1:
             yield from _maps(sweep, axes, varying, precision, width)
         else:
-            yield from _table(sweep, axes, varying, precision)
-        yield from _budgets(sweep.budgets)
+            yield from _table(sweep, axes, varying, precision, width)
+        yield from _budgets(sweep.budgets, width)
         if rows is not None:
             yield from _by_label(rows, by, axes, precision, width)
         yield []
@@ -131,7 +144,7 @@ def _map(
     """
     rows = range(len(values)) if len(values) <= ROWS else [round(i) for i in np.linspace(0, len(values) - 1, ROWS)]
     left = max(len(down.labels[i]) for i in rows) + 2
-    room = max(WIDTH, min(width, 120)) - 2 - left
+    room = max(NARROW, min(width, 120)) - 2 - left
     for digits in (None, 3):
         numbers = [[_compact(value, precision, digits) for value in values[i]] for i in rows]
         wide = max(max(map(len, row)) for row in [*numbers, across.labels]) + 1
@@ -192,42 +205,48 @@ def _level(value: float, low: float, high: float) -> int:
     return min(len(SHADES) - 1, int((value - low) / (high - low) * len(SHADES)))
 
 
-def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int) -> Iterator[Line]:
+def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int, width: int) -> Iterator[Line]:
     """Yield one row per cell, with the varying coefficient first."""
     names = ["loss", "advantage.mean_square", "advantage.budget_share", "groups.phantom", "groups.reordered"]
     axis = axes[varying[0] if varying else 0]
     fixed = [f"{one.symbol} {one.labels[0]}" for one in axes if one is not axis]
     yield [Piece("   ".join(fixed), "dim")]
     yield []
-    head = f"  {axis.symbol:<10}{'loss':>12}{'mean A²':>12}{'by length':>11}{'phantom':>9}{'reordered':>11}"
+    name, wide, last = (8, 10, 10) if width < WIDTH else (10, 12, 11)
+    head = f"  {axis.symbol:<{name}}{'loss':>{wide}}{'mean A²':>{wide}}{'by length':>{last}}{'phantom':>9}"
+    head += f"{'reordered':>{last}}"
     yield [Piece(head, "bold")]
     low, high = _ends(sweep.at("loss"))
     cells = list(zip(axis.labels, zip(*map(sweep.numbers, names), strict=True), strict=True))
     for text, (value, square, share, phantom, reordered) in cells[:ROWS]:
         level = _level(math.nan if value is None else value, low, high)
         yield [
-            Piece(f"  {text:<10}{_compact(value, precision):>12}", HEAT[level] if len(cells) > 1 else ""),
-            Piece(f"{_compact(square, precision):>12}{_compact(share, None):>11}"),
-            Piece(f"{_integer(phantom):>9}{_integer(reordered):>11}"),
+            Piece(f"  {text:<{name}}{_compact(value, precision):>{wide}}", HEAT[level] if len(cells) > 1 else ""),
+            Piece(f"{_compact(square, precision):>{wide}}{_compact(share, None):>{last}}"),
+            Piece(f"{_integer(phantom):>9}{_integer(reordered):>{last}}"),
         ]
     if len(cells) > ROWS:
         yield [Piece(f"  and {len(cells) - ROWS:,} more rows; --format csv has all", "dim")]
 
 
-def _budgets(budgets: Sequence[AtBudget]) -> Iterator[Line]:
+def _budgets(budgets: Sequence[AtBudget], width: int) -> Iterator[Line]:
     """Yield one row per budget: its effect for any α, and the β from which it has it."""
     if all(one.over is None for one in budgets):
         return
     yield []
-    head = f"  {'B':<10}{'over':>7}{'phantom':>9}   {'half at beta':<14}{'reorders at':<13}turn phantom"
-    yield [Piece(head, "bold")]
+    narrow = width < WIDTH
+    head = f"  {'B':<10}{'over':>7}{'phantom':>9}   {'half at beta':<14}{'reorders at':<13}"
+    yield [Piece(head + ("" if narrow else "turn phantom"), "bold")]
     for one in budgets[:ROWS]:
         half = "never" if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
         reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
         over = MISSING if one.fraction is None else f"{one.fraction:.1%}"
         line = f"  {one.token_budget or 0:<10,}{over:>7}{_integer(one.phantom):>9}   {half:<14}{reorders:<13}"
-        named = listed(one.turns_phantom[:3], len(one.turns_phantom), WIDTH - len(line) + 2)
-        yield [Piece(line + named.removeprefix(": "))]
+        room = NARROW - len(TURN) if narrow else WIDTH - len(line)
+        named = listed(one.turns_phantom[:3], len(one.turns_phantom), room + 2).removeprefix(": ")
+        yield [Piece(line + ("" if narrow else named))]
+        if narrow and named:
+            yield [Piece(f"{TURN}{named}", "dim")]
     if len(budgets) > ROWS:
         yield [Piece(f"  and {len(budgets) - ROWS:,} more budgets; --format json has all", "dim")]
 

@@ -83,8 +83,8 @@ def command(
     on_screen = compare.format is CompareFormat.TABLE
     if on_screen:
         order = compare.moved_by.value
-        lines = rendering.screen(comparison, shown, moved, order, reasons, gates, compare.precision, compare.by, rows)
-        result = console.draw(lines, screen)
+        body = (comparison, shown, moved, order, reasons, gates, compare.precision, compare.by, rows)
+        result = console.draw(rendering.screen(*body, console.columns()), screen)
     else:
         write = rendering.json if compare.format is CompareFormat.JSON else rendering.markdown
         result = write(comparison, shown, moved, "fail" if reasons else "pass", gates, compare.precision, rows)

@@ -102,7 +102,9 @@ def command(
         command=proposal.command_line(files or (), given, chosen, guessed.length) if inventory.samples else "",
     )
     is_json = format is FieldsFormat.JSON
-    result = rendering.json(inventory) if is_json else console.draw(rendering.screen(inventory), screen)
+    result = (
+        rendering.json(inventory) if is_json else console.draw(rendering.screen(inventory, console.columns()), screen)
+    )
     output.write(result, screen.output)
     if write:
         keys = proposal.write(guessed.guesses, name, given, chosen, context.obj)
