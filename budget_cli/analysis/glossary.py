@@ -356,9 +356,60 @@ GROUPS = [
         "The share of the responses to a prompt that are right: its mean reward, where rewards are 0 or 1.",
         "mean of r over the prompt's responses; from 0 to 1",
         "Near 0 or 1: too hard or too easy to teach. The signal of a prompt, p·(1 − p), is largest at a half.",
-        ((PER_PROMPT, "per_prompt[].reward_mean"),),
+        (
+            (PER_PROMPT, "per_prompt[].reward_mean"),
+            ("loss", "learnability.prompts_by_rate"),
+            ("loss", "learnability.responses_by_rate"),
+        ),
         ("pass rate", "accuracy"),
-        ("pass@k", "zero variance"),
+        ("pass@k", "zero variance", "right", "all right"),
+    ),
+    Term(
+        "right",
+        "Said of a response whose reward is above correct_above, which is 0: of rewards −1 and 1 those with 1, of"
+        " graded rewards all that got anything.",
+        "r > correct_above; a number of responses and their share, their mean length and that of the others (tokens)",
+        "Right responses that are much shorter than wrong ones: wrong ones ramble or are cut off, and a penalty falls"
+        " on them. Longer ones: the penalty falls on what is right.",
+        (
+            ("loss", "learnability.correct_above"),
+            ("loss", "learnability.right"),
+            ("loss", "learnability.right_fraction"),
+            ("loss", "learnability.length_right"),
+            ("loss", "learnability.length_wrong"),
+        ),
+        ("correct", "wrong", "correct above"),
+        ("solve rate", "all right"),
+    ),
+    Term(
+        "all right",
+        "Said of a prompt of two or more responses, all of which are right; all wrong: none is; mixed: some are.",
+        "c = n, c = 0, 0 < c < n, with c right ones of n responses; numbers of prompts and their shares",
+        "All right: too easy. All wrong: too hard. Only mixed prompts teach which answers are right. With rewards of"
+        " two values, all right and all wrong together are those of zero variance.",
+        (
+            ("loss", "learnability.prompts"),
+            ("loss", "learnability.all_right"),
+            ("loss", "learnability.all_wrong"),
+            ("loss", "learnability.mixed"),
+            ("loss", "learnability.all_right_fraction"),
+            ("loss", "learnability.all_wrong_fraction"),
+            ("loss", "learnability.mixed_fraction"),
+            ("loss", "learnability.zero_variance_fraction"),
+        ),
+        ("all wrong", "mixed", "learnability"),
+        ("right", "solve rate", "zero variance", "zero variance of another size"),
+    ),
+    Term(
+        "zero variance of another size",
+        "The share of prompts that would be all right or all wrong if groups had 2, 4, … 64 responses.",
+        "up to n C(c, G)/C(n, G) + C(n − c, G)/C(n, G), unbiased; beyond, for prompts that are all right or all wrong,"
+        " B(G + ½, ½)/B(n + ½, ½), the mean of p^(G − n) over the posterior of Jeffreys' prior; from 0 to 1",
+        "Much below the share that there is: larger groups would make more prompts teach. Beyond n it is a guess, low"
+        " where prompts are always or never solved.",
+        (("loss", "learnability.zero_variance_at"),),
+        ("group size G",),
+        ("all right", "zero variance", "group size", "pass@k"),
     ),
     Term(
         "pass@k",
@@ -366,8 +417,8 @@ GROUPS = [
         "1 − C(n − c, k) / C(n, k), with c right ones of n responses, averaged over prompts: unbiased for k ≤ n;"
         " from 0 to 1",
         "Far above the solve rate: right answers are rare but within reach, so larger groups find them. Equal to it:"
-        " prompts are solved always or never. No command computes it yet.",
-        (),
+        " prompts are solved always or never. null for more responses than most prompts have.",
+        (("loss", "learnability.pass_at"), ("loss", "learnability.pass_at_prompts")),
         ("pass at k",),
         ("solve rate",),
     ),

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from budget_cli import objective
+from budget_cli.analysis.learnability import UNKNOWN, Learnability, compute_learnability
 from budget_cli.analysis.numbers import finite_or_none, whole_or_none
 from budget_cli.groups.double_double import DoubleDouble, sums_about, total, total_about
 from budget_cli.groups.groups import Groups
@@ -198,6 +199,7 @@ class Loss(NamedTuple):
     lengths_from: Literal["field", "tokens", "tokenizer", "mixed"] | None = None  # None: there are no lengths
     length_origins: LengthOrigins = LengthOrigins(0, 0, 0)
     tokenizer: str | None = None  # the file that counted, with its digest
+    learnability: Learnability = UNKNOWN
 
     @property
     def length_sentence(self) -> str | None:
@@ -287,6 +289,7 @@ def compute_loss(
         lengths_from=source.name,
         length_origins=source.origins,
         tokenizer=source.tokenizer,
+        learnability=compute_learnability(groups),
     )
 
 
@@ -695,6 +698,8 @@ def number_names(kind: type = Loss, prefix: str = "") -> list[str]:
         options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
         if hasattr(annotation, "_fields"):
             names += number_names(annotation, f"{prefix}{name}.")
+        elif hasattr(annotation, "KEYS"):
+            names += [f"{prefix}{name}.{key}" for key in annotation.KEYS]
         elif int in options or float in options:
             names.append(prefix + name)
     return names
@@ -704,9 +709,9 @@ def number_at(result: object, path: str) -> float | None:
     """Return the number of a result at its dotted path; 0 for a reason for which no sample is left out."""
     for name in path.split("."):
         if isinstance(result, Mapping):
-            result = result.get(name)
-            if result is None:
+            if name not in result:
                 return 0
+            result = result[name]
         else:
             result = getattr(result, name)
     return result  # type: ignore[return-value]  # the path names a number

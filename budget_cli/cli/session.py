@@ -204,6 +204,8 @@ class Session:
                 self.scanned = ray.scan(self.found, plan, self._reading.jobs, update)
             else:
                 self.scanned = scan.scan(self.found, plan, self._reading.jobs, update)
+        if any(gate.path.startswith("learnability.") for gate in self.gates):
+            self._say_what_is_not_known(plan.keep.layout.correct_above)
         if spec.duplicate_keys:
             kinds = {source.kind for source in self.found}
             self.scanned.notes += [COLUMNS_ONCE] if kinds & TABLES and kinds - TABLES else []
@@ -297,6 +299,14 @@ class Session:
                 " earlier one, with the same number of responses: give --ids-per-file (to summarize, of summaries) if"
                 " each file is a step of its own, or --group prompt if they belong together"
             )
+
+    def _say_what_is_not_known(self, above: float) -> None:
+        """Say why summaries do not know which responses are right, above this reward."""
+        if self.summary_headers:
+            from budget_cli.scanning import summary
+
+            reason = summary.missing_right(self.summary_headers, above)
+            self.scanned.notes += [] if reason is None else [reason]
 
     def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> "ObservationSpec | None":
         """Refuse summaries that cannot be merged; return what can be observed along with them."""

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from budget_cli.analysis.gates import GateResult
+from budget_cli.analysis.learnability import Learnability, PassAt
 from budget_cli.analysis.loss import SCHEMA, Loss, Prompt, number_at, number_names, per_prompt_losses, phantom_prompts
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.prompt_order import PromptOrder
@@ -48,6 +49,7 @@ from budget_cli.rendering.text import (
 
 LABEL = 19  # characters before the numbers begin
 PROMPTS_SHOWN = 20
+OFTEN_NONE = frozenset(f"learnability.pass_at.{k}" for k in PassAt.KEYS)  # no row in Markdown then
 
 
 def _numbers(loss: Loss, histogram: Histogram | None, precision: int) -> Iterator[Line]:
@@ -65,6 +67,7 @@ def _numbers(loss: Loss, histogram: Histogram | None, precision: int) -> Iterato
         f"{number(loss.reward.mean)} ± {number(loss.reward.std)}   from "
         f"{number(loss.reward.min)} to {number(loss.reward.max)}",
     )
+    yield from _right(loss)
     if loss.adjusted_reward.mean is not None and c.budget_penalty_coef:
         yield _row("adjusted reward", f"{number(loss.adjusted_reward.mean)} ± {number(loss.adjusted_reward.std)}")
     if over.responses is not None and over.fraction is not None:
@@ -90,10 +93,30 @@ def _numbers(loss: Loss, histogram: Histogram | None, precision: int) -> Iterato
     if size.min is not None and size.max is not None and size.mean is not None:
         text = f"{size.min:,} each" if size.min == size.max else f"{size.min:,} to {size.max:,}, mean {size.mean:,.1f}"
         yield _row("group size", text)
+    yield from _solved(loss.learnability)
     if histogram is not None and histogram.longest:
         yield []
         yield _bars(histogram)
     yield []
+
+
+def _right(loss: Loss) -> Iterator[Line]:
+    """Yield how many responses are right, and the lengths of both kinds, if there are others, too."""
+    of = loss.learnability
+    if of.right and of.right < loss.responses:
+        text = f"{of.right_fraction:.1%} (reward above {of.correct_above:g})"
+        if of.length_right is not None and of.length_wrong is not None and loss.length.max:
+            text += f"   mean length {of.length_right:,.0f}, wrong {of.length_wrong:,.0f}"
+        yield _row("right", text)
+
+
+def _solved(of: Learnability) -> Iterator[Line]:
+    """Yield how many prompts are all right, all wrong or mixed, if any is mixed, and the largest pass@k."""
+    if of.mixed:
+        text = f"{of.all_right:,} all right, {of.all_wrong:,} all wrong, {of.mixed:,} mixed"
+        known = [f"   pass@{k} {value:.1%}" for k, value in of.pass_at.items() if value is not None and k != "1"]
+        passes = known[-1] if known and len(text) + len(known[-1]) <= WIDTH - LABEL else ""
+        yield _row("prompts", text + passes)
 
 
 def _row(label: str, text: str) -> Line:
@@ -193,7 +216,10 @@ def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence
     """Return the reasons to fail, one row per number of the result, and the gates."""
     lead = "".join(f"- {for_markdown(reason.text, 400)}\n" for reason in reasons)
     rows: list[tuple[object, ...]] = [("status", status)]
-    rows += [(name, rounded(number_at(loss, name), precision)) for name in number_names()]
+    numbers = ((name, number_at(loss, name)) for name in number_names())
+    rows += [
+        (name, rounded(value, precision)) for name, value in numbers if name not in OFTEN_NONE or value is not None
+    ]
     text = lead + "\n" * bool(lead) + markdown_table(("number", "value"), rows) + gates_table(gates)
     return text.encode("utf-8", "backslashreplace")
 

@@ -95,6 +95,26 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
         ),
     ),
     (
+        "Right and wrong",
+        (
+            ("learnability.correct_above", "right is a reward above", "short"),
+            ("learnability.right_fraction", "share of right responses", "percent"),
+            ("learnability.length_right", "mean length of right ones, tokens", "number"),
+            ("learnability.length_wrong", "mean length of wrong ones, tokens", "number"),
+            ("learnability.all_right", "prompts all right", "whole"),
+            ("learnability.all_wrong", "prompts all wrong", "whole"),
+            ("learnability.prompts_by_rate.up_to_quarter", "solved in up to ¼", "whole"),
+            ("learnability.prompts_by_rate.up_to_half", "in up to ½", "whole"),
+            ("learnability.prompts_by_rate.up_to_three_quarters", "in up to ¾", "whole"),
+            ("learnability.prompts_by_rate.below_all", "in more, but not all", "whole"),
+            *((f"learnability.pass_at.{k}", f"pass@{k}", "percent") for k in (1, 4, 8, 16)),
+            *(
+                (f"learnability.zero_variance_at.{n}", f"all alike, expected of {n} each", "percent")
+                for n in (4, 8, 16)
+            ),
+        ),
+    ),
+    (
         "Records",
         (
             ("records.read", "read", "whole"),

@@ -286,6 +286,26 @@ def _differing(one: Any, other: Any) -> tuple[str, str]:
     return shown, other_shown
 
 
+def missing_right(headers: Mapping[str, dict[str, Any]], above: float) -> str | None:
+    """Say why it is not known which responses of these summaries are right, and what to do; None if it is.
+
+    Args:
+        headers: by the name of the summary.
+        above: the reward above which a response is right.
+    """
+    for name, header in headers.items():
+        known = header.get("correct_above")
+        if known is None:
+            columns = f"columns {' and '.join(RIGHT)}"
+            return f"{name}: this summary does not count right responses ({columns}): summarize again"
+        if known != above:
+            return (
+                f"{name}: in this summary a response is right above a reward of {known:g}, not {above:g}: give --set"
+                f" correct_above={known:g}, or summarize again with --set correct_above={above:g}"
+            )
+    return None
+
+
 def missing_evidence(headers: Mapping[str, dict[str, Any]], spec: ObservationSpec) -> str | None:
     """Say why the checks cannot run on these summaries, and what to do; None if they can.
 

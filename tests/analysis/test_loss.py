@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from budget_cli.analysis import loss
+from budget_cli.analysis.learnability import ByRate
 from budget_cli.analysis.loss import (
     Aggregate,
     Coefficients,
@@ -103,7 +104,38 @@ ON_PAPER: dict[str, float | None] = {
     "length_origins.field": 4,
     "length_origins.tokens": 3,
     "length_origins.tokenizer": 1,
+    # right are two of three in a, both in b and c, and d: 7 of 8, with 730 tokens
+    "learnability.correct_above": 0.0,
+    "learnability.right": 7,
+    "learnability.right_fraction": 7 / 8,
+    "learnability.prompts": 3,
+    "learnability.all_right": 2,
+    "learnability.all_wrong": 0,
+    "learnability.mixed": 1,
+    "learnability.all_right_fraction": 2 / 3,
+    "learnability.all_wrong_fraction": 0.0,
+    "learnability.mixed_fraction": 1 / 3,
+    **{
+        f"learnability.{of}_by_rate.{name}": number
+        for of, numbers in (("prompts", (0, 0, 0, 1, 0, 2)), ("responses", (0, 0, 0, 3, 0, 4)))
+        for name, number in zip(ByRate.KEYS, numbers, strict=True)
+    },
+    "learnability.length_right": 730 / 7,
+    "learnability.length_wrong": 80.0,
+    "learnability.pass_at.1": (2 / 3 + 3) / 4,
+    "learnability.pass_at.2": 1.0,
+    **{f"learnability.pass_at.{k}": None for k in (4, 8, 16, 32, 64, 128, 256)},
+    "learnability.pass_at_prompts.1": 4,
+    "learnability.pass_at_prompts.2": 3,
+    **{f"learnability.pass_at_prompts.{k}": 0 for k in (4, 8, 16, 32, 64, 128, 256)},
+    "learnability.zero_variance_fraction": 2 / 3,
+    "learnability.zero_variance_at.2": (1 / 3 + 2) / 3,
+    **{
+        f"learnability.zero_variance_at.{size}": 2 / 3 * math.prod((i + 0.5) / (i + 1) for i in range(2, size))
+        for size in (4, 8, 16, 32, 64)
+    },
 }
+ABSENT = {name for name, number in ON_PAPER.items() if number is None}
 NO_PENALTY: set[str] = {
     "loss",
     "adjusted_reward.mean",
@@ -116,7 +148,9 @@ NO_PENALTY: set[str] = {
     "groups.reordered",
 }
 NO_BUDGET = {f"over_budget.{name}" for name in ("responses", "fraction", "excess_tokens", "excess_mean")}
-NO_LENGTHS = {f"length.{name}" for name in ("mean", "min", "p50", "p90", "p99", "max")}
+NO_LENGTHS = {f"length.{name}" for name in ("mean", "min", "p50", "p90", "p99", "max")} | {
+    f"learnability.length_{name}" for name in ("right", "wrong")
+}
 NO_LOG_PROBS = {"kl.k1", "kl.k2", "kl.k3", "kl.r2"}
 
 
@@ -135,12 +169,18 @@ def without(responses: Sequence[Response], *columns: int, of: int | None = None)
 
 
 def missing(loss: Loss) -> set[str]:
-    return {name for name in number_names() if number_at(loss, name) is None}
+    """Names of the numbers that do not exist; pass@k does for some k only."""
+    names = (name for name in number_names() if not name.startswith("learnability.pass_at."))
+    return {name for name in names if number_at(loss, name) is None}
 
 
 def test_every_number_of_the_report_is_the_one_worked_out_on_paper() -> None:
     loss = compute_loss(groups_of(RESPONSES), COEFFICIENTS, TALLY)
-    assert {name: number_at(loss, name) for name in number_names()} == pytest.approx(ON_PAPER, rel=1e-12)
+    found = {name: number_at(loss, name) for name in number_names()}
+    assert {name for name, number in found.items() if number is None} == ABSENT
+    assert {**found, **dict.fromkeys(ABSENT, 0.0)} == pytest.approx(
+        {**ON_PAPER, **dict.fromkeys(ABSENT, 0.0)}, rel=1e-12
+    )
     assert loss.aggregate == "response"
 
 
@@ -188,7 +228,7 @@ def test_where_nothing_varies_there_is_no_budget_share_and_no_r2() -> None:
     same: list[Response] = [("a", 1.0, 150, 0.1), ("a", 1.0, 150, 0.3), ("b", 7.0, 20, 0.0)]
     found = compute_loss(groups_of(same), COEFFICIENTS, TALLY)
     assert (found.advantage.mean_square, found.advantage.budget_share, found.kl.r2) == (0.0, None, None)
-    assert missing(found) == {"advantage.budget_share", "kl.r2"}
+    assert missing(found) == {"advantage.budget_share", "kl.r2", "learnability.length_wrong"}
 
 
 UNUSED = (0.0, 0.0)  # β, α
