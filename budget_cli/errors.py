@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 NEAR = 0.72  # of 1: of two names as alike as `--budget` and `--quiet`, one is not meant by the other
+NEARER = 0.85  # of a part of a name
 
 
 class Exit(IntEnum):
@@ -70,6 +71,7 @@ class WorkerDied(BudgetCliError):
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Return what a misspelled name probably means: one that holds it or is nearly the same; None if none is near."""
+    import re
     from difflib import get_close_matches  # 2 ms, and only for what is wrong
 
     plain = {_folded(each): each for each in reversed([*names])}  # of equal ones the first
@@ -78,6 +80,9 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
         return plain[wanted]
     holding = [each for each in reversed(plain) if len(wanted) > 2 and wanted in each]
     close = [min(holding, key=len)] if holding else get_close_matches(wanted, reversed(plain), n=1, cutoff=NEAR)
+    if not close:  # a part of one, such as `phantm` of `groups.phantom`
+        parts = {part: each for each in plain for part in re.split(r"[.:/ -]", each)}
+        close = [parts[part] for part in get_close_matches(wanted, parts, n=1, cutoff=NEARER)]
     return plain[close[0]] if close else None
 
 

@@ -7,10 +7,9 @@ import math
 import operator
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import UsageProblem, nearest
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -62,8 +61,8 @@ def parse(expression: str, names: Sequence[str]) -> Gate:
         )
     path, compare, bound = form.groups()
     if path not in names:
-        close = get_close_matches(path, names, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else "; the names are those of --format json, as in length.p99"
+        near = nearest(path, names)
+        hint = f" (did you mean {near}?)" if near else "; the names are those of --format json, as in length.p99"
         raise UsageProblem(f"--fail-if: no number is called {path!r}{hint}")
     number = float(bound) if re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?", bound) else math.nan
     if not math.isfinite(number):

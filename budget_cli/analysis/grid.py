@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
-from budget_cli.analysis.numbers import MOST_TOKENS
+from budget_cli.analysis.numbers import MOST_TOKENS, in_full
 from budget_cli.errors import UsageProblem
 
 CELLS = 1_000_000  # the most that anybody could use
@@ -171,7 +171,6 @@ def _parsed(flag: str, text: str, written: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageProblem(
-            f"{flag} {text!r}: expected numbers separated by commas, a:b:n or a:b:logn, found {written!r}"
-        )
+        wanted = "expected numbers separated by commas, a:b:n or a:b:logn"
+        raise UsageProblem(f"{flag} {text!r}: {wanted}, found {written!r}{in_full(written)}")
     return value

@@ -1,12 +1,11 @@
 """The numbers of the prompts → those that are asked for, in the order that is asked for."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from heapq import nsmallest
 from typing import NamedTuple
 
 from budget_cli.analysis.loss import Prompt
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import UsageProblem, nearest
 
 
 class PromptOrder(NamedTuple):
@@ -28,8 +27,8 @@ class PromptOrder(NamedTuple):
         name = sort.removeprefix("-")
         known = [field for field in Prompt._fields if field != "prompt_id"]
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            near = nearest(name, known)
+            hint = f" (did you mean {near}?)" if near else ""
             raise UsageProblem(f"--sort {sort}: expected one of {', '.join(known)}{hint}")
         return cls(name, name != sort, top)
 

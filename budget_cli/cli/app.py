@@ -75,9 +75,12 @@ def run(arguments: Sequence[str]) -> NoReturn:
     except typer.Exit as leaving:  # after --help or --version
         code = Exit(leaving.exit_code)
     except ClickException as problem:
-        said = io.StringIO()
-        problem.show(said)
-        console.say_lines(said.getvalue())
+        if type(problem).__name__ == "NoArgsIsHelpError":
+            console.say_lines(problem.message)
+        else:
+            from budget_cli.cli import usage  # only for what is wrong
+
+            console.say(usage.message(problem))
         code = Exit.USAGE
     except (Exception, signals.Terminated) as error:
         code = console.say_why(error)

@@ -99,6 +99,12 @@ def show(text: str, target: str | None = None) -> Exit:
     return Exit.PASS
 
 
+def show_page(text: str) -> None:
+    """Write a text that may be longer than the terminal that it is for, such as a help page. Raises as `page`."""
+    encoding = _encoding(None)
+    page(spelled(text, encoding).encode(encoding), None)
+
+
 def _encoding(target: str | None) -> str:
     """Return the encoding of text in a file, or on standard output."""
     return "utf-8" if target is not None or sys.stdout is None else (sys.stdout.encoding or "utf-8")

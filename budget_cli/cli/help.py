@@ -10,17 +10,14 @@ from budget_cli.cli import console, settings
 ENDING = """Every option can also be set in the environment or in a file: --token-budget 4096 is
 BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under [tool.budget-cli] in pyproject.toml.
 The file is searched for from the current directory upward. Flags override the environment, which overrides the file."""
-ARGUMENTS, OWN, HELP = (
-    "Arguments",
-    "Options",
-    "Help",
-)  # sections: the first, the options of this command alone, the last
+ARGUMENTS, OWN, HELP = "Arguments", "Options", "Help"  # sections; OWN has the options of this command alone
+ORDER = (ARGUMENTS, "Loss", OWN, "Output", "Verdict", "Fields", "Reading", HELP)  # what most people need comes first
 ENVIRONMENT = {"auto_envvar_prefix": "BUDGET_CLI"}  # context settings of every command
 
 
 def _on_help(context: typer.Context, option: Any, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        console.show(f"{context.get_help()}\n")
+        console.show_page(f"{context.get_help()}\n")
         context.exit()
 
 
@@ -58,26 +55,42 @@ class Command(_Whole, typer.core.TyperCommand):
                 console.say(said)
         return super().invoke(ctx)
 
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what the command does, then its examples: what most people look for."""
+        super().format_help_text(ctx, formatter)
+        self._write(self._examples()[0], formatter)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options, section by section."""
+        from budget_cli.cli import usage  # not for what runs
+
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             parameter.show_envvar = False  # type: ignore[attr-defined]  # click's attribute; ENDING covers all options
             record = parameter.get_help_record(ctx)
             if record is not None:
+                record = record[0], usage.for_help(record[1])
                 panel = getattr(parameter, "rich_help_panel", None) or OWN
                 if parameter.param_type_name == "argument":
                     panel = ARGUMENTS
                 elif parameter.name == "help":
                     panel = HELP
                 sections.setdefault(panel, []).append(record)
-        for panel in sorted(sections, key=lambda panel: (panel != ARGUMENTS, panel != OWN, panel == HELP)):
+        for panel in sorted(sections, key=lambda panel: ORDER.index(panel) if panel in ORDER else len(ORDER) - 2):
             with formatter.section(panel):
                 formatter.write_dl(sections[panel])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples and exit codes of the command, then ENDING."""
-        super().format_epilog(ctx, formatter)
+        """Write the remarks and exit codes of the command, then ENDING."""
+        self._write(f"{self._examples()[1]}\n\n{ENDING}", formatter)
+
+    def _examples(self) -> tuple[str, str]:
+        """Return the examples of the epilog, and what follows them."""
+        head, block, rest = (self.epilog or "").split("\n\n", 2)
+        return f"{head}\n\n{block}", rest
+
+    @staticmethod
+    def _write(text: str, formatter: Any) -> None:
         formatter.write_paragraph()
         with formatter.indentation():
-            formatter.write_text(ENDING)
+            formatter.write_text(text)

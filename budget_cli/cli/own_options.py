@@ -41,6 +41,7 @@ class CheckOptions(Bundle):
             "--kl-coef",
             "--alpha",
             callback=options.finite,
+            metavar="COEF",
             show_default=False,
             help="α: unless 0, records without log-probs are rejected, as in loss. By default they are accepted.",
         ),
@@ -76,7 +77,7 @@ class CheckOptions(Bundle):
             metavar="NAME=VALUE",
             show_default=False,
             autocompletion=options.thresholds,
-            help="Change a threshold, as in truncated.share=0.1. Repeatable; --explain CODE lists them.",
+            help="Change a threshold, as in truncated.share=0.1. Repeatable; budget-cli explain CODE has them.",
         ),
     ] = None
     fail_on: Annotated[FailOn, typer.Option(help="Lowest severity of a finding that fails the run (exit 1).")] = (
@@ -305,7 +306,11 @@ class SweepOptions(Bundle):
     share: Annotated[
         float,
         typer.Option(
-            "--share", min=0.001, max=0.999, help="With --suggest: share of the advantage that is to come from length."
+            "--share",
+            min=0.001,
+            max=0.999,
+            metavar="SHARE",
+            help="With --suggest: share of the advantage that is to come from length.",
         ),
     ] = 0.1
     all_numbers: Annotated[

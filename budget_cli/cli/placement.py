@@ -4,13 +4,12 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from budget_cli.cli import console
 from budget_cli.cli.bundles import FieldOptions
 from budget_cli.cli.options import GroupBy
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import UsageProblem, nearest
 from budget_cli.records import detection
 from budget_cli.records.doubts import OTHER_TEXTS, STEPS, Doubt, FirstIds, doubts, first_ids, ids_recur, unread_step
 from budget_cli.records.first_lengths import FirstLengths, first_lengths, other_text, wrong_unit
@@ -266,8 +265,8 @@ class Placement:
                 keys |= dict.fromkeys(record if isinstance(record, dict) else ())
         for name in self._weights:
             if keys and name not in keys:
-                close = get_close_matches(name, keys, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else f"; they have {', '.join(list(keys)[:12])}"
+                near = nearest(name, keys)
+                hint = f" (did you mean {near}?)" if near else f"; they have {', '.join(list(keys)[:12])}"
                 raise UsageProblem(f"--reward-weights: none of the first records has {name}{hint}")
 
     @staticmethod

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import UsageProblem, nearest
 from budget_cli.schema import small_files
 
 OWN, SHARED = "budget-cli.toml", "pyproject.toml"
@@ -198,8 +198,8 @@ def _option_named(path: str, where: str, key: str, options: Mapping[str, Any], t
         return options[_dashed(key)]
     if key in COMMAND_LINE_ONLY:
         raise UsageProblem(f"{path}: {where}: can be given only on the command line")
-    close = get_close_matches(_dashed(key), [*options, *tables], n=1)
-    hint = f" (did you mean {close[0]}?)" if close else "; keys are the long names of options, as in token-budget"
+    near = nearest(_dashed(key), [*options, *tables])
+    hint = f" (did you mean {near}?)" if near else "; keys are the long names of options, as in token-budget"
     raise UsageProblem(f"{path}: {where}: unknown option{hint}")
 
 
@@ -228,7 +228,9 @@ def _one(path: str, where: str, option: Any, value: Any) -> str:
     try:
         option.type.convert(text, option, None)
     except typer.BadParameter as error:
-        raise UsageProblem(f"{path}: {where}: {error.message.rstrip('.')}") from None
+        from budget_cli.cli import usage  # only for what is wrong
+
+        raise UsageProblem(f"{path}: {where}: {usage.in_words(error.message, option)}") from None
     if option.metavar == "FILE":
         return os.path.join(os.path.dirname(path), text)  # relative to the settings file
     return text

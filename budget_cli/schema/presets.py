@@ -6,11 +6,10 @@ A framework is a stanza of data, not code. Knows no bytes and prints nothing.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import UsageProblem, nearest
 from budget_cli.schema import proposals, small_files
 from budget_cli.schema.fields import EXTRAS, KINDS, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid
@@ -116,8 +115,8 @@ def _preset(path: str, name: str, stanza: Any) -> Preset:
         raise UsageProblem(f"{where}: expected a table, found {shown(stanza)}")
     for key in stanza:
         if key not in NAMED:
-            close = get_close_matches(key, NAMED, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else f"; expected one of {', '.join(NAMED)}"
+            near = nearest(key, NAMED)
+            hint = f" (did you mean {near}?)" if near else f"; expected one of {', '.join(NAMED)}"
             raise UsageProblem(f"{where}: unknown key {key!r}{hint}")
     if stanza.get("group", "") not in ("", "line", "file"):
         raise UsageProblem(f"{where}: group: expected line or file, found {shown(stanza['group'])}")
@@ -193,8 +192,8 @@ def find(name: str, presets: Mapping[str, Preset]) -> Preset:
         UsageProblem: there is none.
     """
     if name not in presets:
-        close = get_close_matches(name, presets, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else f"; expected one of {', '.join(presets)}"
+        near = nearest(name, presets)
+        hint = f" (did you mean {near}?)" if near else f"; expected one of {', '.join(presets)}"
         raise UsageProblem(f"--preset: unknown preset {name!r}{hint}")
     return presets[name]
 

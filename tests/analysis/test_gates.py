@@ -48,7 +48,7 @@ ALL = "the names are those of --format json, as in length.p99"
         ),
         ("reward.maen < 1", "--fail-if: no number is called 'reward.maen' (did you mean reward.mean?)"),
         ("zzz > 1", f"--fail-if: no number is called 'zzz'; {ALL}"),
-        ("LOSS > 1", f"--fail-if: no number is called 'LOSS'; {ALL}"),
+        ("LOSS > 1", "--fail-if: no number is called 'LOSS' (did you mean loss?)"),
         ("loss > nan", "--fail-if 'loss > nan': expected a finite number after >, found 'nan'"),
         ("loss < -inf", "--fail-if 'loss < -inf': expected a finite number after <, found '-inf'"),
         ("loss >= 1e999", "--fail-if 'loss >= 1e999': expected a finite number after >=, found '1e999'"),

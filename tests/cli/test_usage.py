@@ -8,6 +8,7 @@ from command import Run
 from samples import GOOD, lines
 
 from budget_cli.analysis import loss
+from budget_cli.errors import nearest
 
 MISTAKES = [
     (
@@ -18,8 +19,8 @@ MISTAKES = [
     (("-B", "9", "--fail-if", "loss > much"), "expected a finite number after >, found 'much'"),
     (("-B", "9", "--fail-if", "loss > nan"), "expected a finite number after >, found 'nan'"),
     ((), "give a budget (-B TOKENS), or --budget-penalty-coef 0 to do without one"),
-    (("-B", "-5"), "-5 is not in the range 0<=x<=9007199254740992"),
-    (("-B", "1.5"), "'1.5' is not a valid int"),
+    (("-B", "-5"), "--token-budget / -B: expected a whole number of tokens, 0 or more, found -5\n"),
+    (("-B", "1.5"), "expected a whole number of tokens, 0 or more, found '1.5'\n"),
     (("-B", "9", "--beta", "inf"), "expected a finite number, found inf"),
     (("-B", "9", "--beta", "nan"), "expected a finite number, found nan"),
     (("-B", "9", "--alpha=-inf"), "expected a finite number, found -inf"),
@@ -28,12 +29,36 @@ MISTAKES = [
     (("-B", "9", "--field", "reward"), "--field reward: expected NAME=dotted.path, as in reward=score"),
     (("-B", "9", "--field", "rewrd=score"), "unknown field 'rewrd'; expected one of prompt_id, reward, "),
     (("-B", "9", "--field", "reward=a..b"), "expected keys joined by dots"),
-    (("-B", "9", "--format", "xml"), "'xml' is not one of 'table', 'json', 'csv', 'markdown'"),
-    (("-B", "9", "--jobs", "0"), "0 is not in the range 1<=x<=65536"),
-    (("-B", "9", "--precision", "18"), "18 is not in the range 0<=x<=17"),
+    (
+        ("-B", "9", "--format", "xml"),
+        "--format / -f: expected table, json, csv, markdown, github or junit, found 'xml'\n",
+    ),
+    (("-B", "9", "--jobs", "0"), "--jobs / -j: expected a whole number from 1 to 65,536, found 0\n"),
+    (("-B", "9", "--precision", "18"), "--precision: expected a whole number of places from 0 to 17, found 18\n"),
     (("-B", "9", "-o", "nowhere/x.json"), "-o nowhere/x.json: there is no directory "),
     (("-B", "9", "-o", "."), "-o .: is a directory, expected a file"),
-    (("-B", "9", "--nope"), "No such option: --nope"),
+    # k is 1,000 to some tools and 1,024 to others: both are named, neither is guessed
+    (
+        ("-B", "1k"),
+        "--token-budget / -B: expected a whole number of tokens, 0 or more, found '1k': give 1000 or 1024\n",
+    ),
+    (("-B", "2.5K"), "found '2.5K': give 2500 or 2560\n"),
+    (("-B", "1.3k"), "found '1.3k': give 1300\n"),
+    (("-B", "1M"), "found '1M': give 1000000 or 1048576\n"),
+    (("-B", "9", "--max-line-bytes", "64MiB"), "found '64MiB': give 64000000 or 67108864\n"),
+    (("-B", "many"), "expected a whole number of tokens, 0 or more, found 'many'\n"),
+    (("-B", "9", "--beta", "x"), "--budget-penalty-coef / --beta: expected a number, found 'x'\n"),
+    (("-B", "9", "--format", "jsn"), "github or junit, found 'jsn' (did you mean json?)\n"),
+    (("-B", "9", "--beta"), "budget-cli: --beta: expected a value\n"),
+    (("-B", "9", "--quiet=yes"), "budget-cli: --quiet: expected no value\n"),
+    # a name is only proposed if it is near
+    (("--budget", "9"), "no such option: --budget (did you mean --token-budget?); budget-cli loss --help lists all\n"),
+    (("-B", "9", "--per-promt"), "no such option: --per-promt (did you mean --per-prompt?)"),
+    (("-B", "9", "--lenght", "3"), "no such option: --lenght; "),
+    (("-B", "9", "--select", "groups"), "no such option: --select; "),
+    (("-B", "9", "--fail-if", "phantm > 0"), "no number is called 'phantm' (did you mean groups.phantom?)"),
+    (("-B", "9", "--fail-if", "zzz > 0"), "no number is called 'zzz'; the names are those of --format json"),
+    (("-B", "9", "--nope"), "budget-cli: no such option: --nope; budget-cli loss --help lists all\n"),
 ]
 
 
@@ -50,15 +75,20 @@ def test_a_usage_error_is_reported_before_anything_is_read(
 
 
 LARGE = [  # command, option, value, what is said: a number beyond what the arithmetic holds
-    ("loss", "token-budget", 1 << 63, "is not in the range 0<=x<=9007199254740992"),
-    ("loss", "token-budget", (1 << 53) + 1, "is not in the range 0<=x<=9007199254740992"),
+    ("loss", "token-budget", 1 << 63, "expected a whole number of tokens from 0 to 9,007,199,254,740,992, found 9"),
+    (
+        "loss",
+        "token-budget",
+        (1 << 53) + 1,
+        "expected a whole number of tokens from 0 to 9,007,199,254,740,992, found 9",
+    ),
     ("sweep", "token-budget", 1 << 63, "expected at most 9007199254740992 tokens, found 9.22337e+18"),
     ("summarize", "token-budget", 1 << 64, "expected at most 9007199254740992 tokens, found 1.84467e+19"),
     ("report", "budgets", 1 << 63, "expected at most 9007199254740992 tokens, found 9.22337e+18"),
-    ("sweep", "overlong-buffer", 1 << 63, "is not in the range 1<=x<=9007199254740992"),
-    ("annotate", "max-line-bytes", 1 << 63, "is not in the range 1<=x<=1099511627776"),
-    ("compare", "group-size", 1 << 63, "is not in the range 1<=x<=9007199254740992"),
-    ("loss", "jobs", 1 << 63, "is not in the range 1<=x<=65536"),
+    ("sweep", "overlong-buffer", 1 << 63, "expected a whole number of tokens from 1 to 9,007,199,254,740,992"),
+    ("annotate", "max-line-bytes", 1 << 63, "expected a whole number of bytes from 1 to 1,099,511,627,776"),
+    ("compare", "group-size", 1 << 63, "expected a whole number from 1 to 9,007,199,254,740,992"),
+    ("loss", "jobs", 1 << 63, "expected a whole number from 1 to 65,536"),
     ("loss", "jobs", 30000, "--jobs 30000: expected at most 1024 on one machine"),
     ("sweep", "token-budget", "1:2:" + "9" * 5000, "--token-budget '1:2:999"),
 ]
@@ -85,6 +115,51 @@ def test_a_number_that_is_too_large_is_a_usage_error_wherever_it_is_given(
     for done in (given, in_environment, in_file):
         assert (done.returncode, done.stdout) == (2, b"")
         assert message in done.stderr.decode()
+
+
+COMMAND_LINES: list[tuple[tuple[str, ...], str]] = [
+    (("losss", "x"), "no such command: losss (did you mean loss?); budget-cli --help lists all"),
+    (("foo",), "no such command: foo; budget-cli --help lists all"),
+    (("compare", "a", "-B", "1"), "NEW is missing: budget-cli compare [OPTIONS] {BASE} {NEW}"),
+    (("compare", "a", "b", "c"), "got unexpected extra argument(s) (c): budget-cli compare [OPTIONS] {BASE} {NEW}"),
+    (("sweep", "x", "-B", "1k,2k"), "--token-budget '1k,2k': expected numbers separated by commas, a:b:n or a:b:logn,"
+     " found '1k': give 1000 or 1024"),
+    (("sweep", "x", "--suggest", "--share", "2"), "--share: expected a number from 0.001 to 0.999, found 2.0"),
+    (("check", "x", "--select", "phantm"), "--select: no check is called 'phantm' (did you mean phantom-advantage?)"),
+    (("check", "x", "--select", "zzz"), "--select: no check is called 'zzz'; budget-cli explain lists all"),
+    (("check", "x", "--threshold", "y=1"), "--threshold: none is called 'y'; budget-cli explain CODE has those of a"
+     " check"),
+    (("check", "x", "--fail-on", "warn"), "--fail-on: expected error, warning or info, found 'warn' (did you mean"
+     " warning?)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), COMMAND_LINES)
+def test_what_is_wrong_with_a_command_line_is_one_line(
+    budget_cli: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = budget_cli(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"budget-cli: {message}\n")
+
+
+NEAREST: list[tuple[str, list[str], str | None]] = [
+    ("lenght", ["length", "loss"], "length"),
+    ("LENGTH", ["loss", "length"], "length"),
+    ("token_budget", ["token-budget"], "token-budget"),
+    ("budget", ["quiet", "budget-penalty-coef", "token-budget"], "token-budget"),
+    ("phantm", ["loss", "groups.phantom"], "groups.phantom"),
+    ("quiet", ["budget"], None),
+    ("prompt", ["preset"], None),
+    ("jobs", ["top", "loss"], None),
+    ("", ["a"], None),
+    ("b", ["beta"], None),
+    ("x", [], None),
+]
+
+
+@pytest.mark.parametrize(("name", "names", "near"), NEAREST)
+def test_only_what_is_near_is_proposed(name: str, names: list[str], near: str | None) -> None:
+    assert nearest(name, names) == near
 
 
 @pytest.mark.parametrize("twice", [("-", "-"), ("a.jsonl", "./a.jsonl"), (".", "a.jsonl")])

@@ -60,7 +60,7 @@ RUNS: list[tuple[dict[str, str], int, str]] = [
     (
         {"FILES": "sample_data/steps", "ARGS": "--buget 9"},
         2,
-        "::error title=budget-cli loss (usage error)::No such opt",
+        "::error title=budget-cli loss (usage error)::no such opt",
     ),
     ({"FILES": "sample_data/steps", "ARGS": "-B 9 --fail-if='x"}, 2, "usage error)::args: No closing quotation"),
     ({"FILES": "$(touch sample_data/pwned)", "ARGS": "--token-budget=1024\n; touch pwned"}, 3, ""),

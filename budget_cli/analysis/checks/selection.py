@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS, TOPICS, Check
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import UsageProblem, nearest
 
 
 def wanted_checks(select: Sequence[str], ignore: Sequence[str]) -> set[str]:
@@ -40,7 +39,9 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
     for text in given:
         name, _, value = text.partition("=")
         if name not in THRESHOLDS:
-            raise UsageProblem(f"--threshold: none is called {name!r}{_near(name, list(THRESHOLDS))}")
+            near = nearest(name, THRESHOLDS)
+            hint = f" (did you mean {near}?)" if near else "; budget-cli explain CODE has those of a check"
+            raise UsageProblem(f"--threshold: none is called {name!r}{hint}")
         try:
             thresholds[name] = float(value)
         except ValueError:
@@ -63,5 +64,5 @@ def check_called(code: str, option: str = "--explain") -> Check:
 
 
 def _near(name: str, names: Sequence[str]) -> str:
-    close = [each for each in names if name and name in each][:1] or get_close_matches(name, names, n=1)
-    return f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(names)}"
+    near = nearest(name, names)
+    return f" (did you mean {near}?)" if near else "; budget-cli explain lists all"

@@ -23,9 +23,9 @@ EPILOG = """Examples:
 
 \b
   budget-cli annotate rollouts/ -B 4096 -o annotated.jsonl
-  budget-cli annotate 40.jsonl -B 4096 | jq -c 'select(.budget_cli.advantage > 1)'
+  budget-cli annotate 40.jsonl -B 4096 | jq 'select(.budget_cli.penalty > 1)'
   budget-cli annotate rollouts.parquet -B 4096 -o annotated.parquet
-  zcat 40.jsonl.gz | budget-cli annotate -B 4096 --rejects rejected.jsonl | gzip >annotated.jsonl.gz
+  zcat 40.jsonl.gz | budget-cli annotate -B 4096 | gzip >annotated.jsonl.gz
 
 Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
 71 out of memory.

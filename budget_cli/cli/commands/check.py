@@ -10,8 +10,8 @@ EPILOG = """Examples:
 \b
   budget-cli check rollouts/ -B 4096
   budget-cli check rollouts/ -B 4096 --text --fail-on warning
-  budget-cli check new/ --format json -o new.json --baseline old.json --tolerance 10%
-  budget-cli check rollouts/ --select groups --ignore singleton --threshold zero-variance.share=0.3
+  budget-cli check new/ --baseline old.json --tolerance 5% -f json -o new.json
+  budget-cli check rollouts/ --select groups --ignore singleton,one-prompt
   budget-cli explain phantom-advantage
 
 --text reads prompt_text and response_text (found by presets, else with --field) to detect one text under two ids or

@@ -19,10 +19,10 @@ EPILOG = """Examples:
 
 \b
   budget-cli compare monday/ tuesday/ -B 4096
-  budget-cli compare base.jsonl new.jsonl -B 4096 --fail-if 'loss.delta > 0.05'
+  budget-cli compare 40.jsonl 41.jsonl -B 4096 --fail-if 'loss.delta > 0.05'
   budget-cli compare base.jsonl new.jsonl -B 4096 --fail-if 'reward.z < -2'
   budget-cli loss main.jsonl -B 4096 -f json -o main.json
-  budget-cli compare main.json branch.jsonl -f markdown >>"$GITHUB_STEP_SUMMARY"
+  budget-cli compare main.json 41.jsonl -f markdown >>"$GITHUB_STEP_SUMMARY"
 
 Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
 71 out of memory.

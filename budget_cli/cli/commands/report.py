@@ -21,7 +21,7 @@ EPILOG = """Examples:
 \b
   budget-cli report rollouts/ -B 4096 -o report.html
   budget-cli report rollouts.jsonl -B 4096 --by step -o report.html
-  budget-cli report step-40.jsonl -B 4096 --beta 0.002 --budgets 1024:8192:29 -o report.html
+  budget-cli report 40.jsonl -B 4096 --budgets 1024:8192:29 -o report.html
 
 Needs the extra: pip install 'budget-cli[report]'.
 

@@ -18,8 +18,8 @@ Examples:
 
 \b
   budget-cli sweep rollouts/ -B 512,1024,2048 --beta 0,0.001,0.01
-  budget-cli sweep rollouts/ -B 512:4096:8 --beta 0.0001:0.1:log10 --alpha 0:0.5:11 -f csv
-  budget-cli sweep rollouts/ --max-response-length 3072,4096 --overlong-buffer 512
+  budget-cli sweep rollouts/ -B 512:4096:8 --beta 0.0001:0.1:log10 -f csv
+  budget-cli sweep 40.jsonl --max-response-length 4096 --overlong-buffer 512
   budget-cli sweep rollouts/ --suggest
 
 Exit codes: 0 verdict pass, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
