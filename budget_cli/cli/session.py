@@ -204,8 +204,9 @@ class Session:
                 self.scanned = ray.scan(self.found, plan, self._reading.jobs, update)
             else:
                 self.scanned = scan.scan(self.found, plan, self._reading.jobs, update)
-        if any(gate.path.startswith("learnability.") for gate in self.gates):
-            self._say_what_is_not_known(plan.keep.layout.correct_above)
+        above = plan.keep.layout.correct_above
+        if above != Layout().correct_above or any(gate.path.startswith("learnability.") for gate in self.gates):
+            self._say_what_is_not_known(above)
         if spec.duplicate_keys:
             kinds = {source.kind for source in self.found}
             self.scanned.notes += [COLUMNS_ONCE] if kinds & TABLES and kinds - TABLES else []

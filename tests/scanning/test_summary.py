@@ -306,6 +306,21 @@ def test_what_is_right_is_known_of_the_threshold_that_a_summary_was_made_with(tm
     assert "correct_above" not in header(both)
 
 
+def test_why_it_is_not_known_what_is_right_is_said(tmp_path: Path) -> None:
+    path = dumps(tmp_path, 5, 1)[0]
+    half = summarized([path], tmp_path / "half", Layout(LAYOUT.budgets, 0.5))
+    old = to_version_1(summarized([path], tmp_path / "old"))
+    headers = {"half": header(half), "old": header(old)}
+    assert summary.missing_right({"half": headers["half"]}, 0.5) is None
+    assert summary.missing_right(headers, 0.5) == (
+        "old: this summary does not count right responses (columns right and L_right): summarize again"
+    )
+    assert summary.missing_right(headers, 0.0) == (
+        "half: in this summary a response is right above a reward of 0.5, not 0: give --set correct_above=0.5, or"
+        " summarize again with --set correct_above=0"
+    )
+
+
 WRITTEN_BY_0_1_0 = b"""\
 {"schema":"budget-cli/summary/1","budgets":[100],"fields":{"prompt_id":"prompt_id","reward":"reward",\
 "log_prob":"log_prob","old_log_prob":"old_log_prob","response_length":"response_length"},\
