@@ -8,6 +8,7 @@ from budget_cli.analysis.gates import Gate, GateResult
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, number_at
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, Tally
 
 
@@ -26,10 +27,11 @@ def rows_by_label(
     aggregate: Aggregate,
     gates: Sequence[Gate] = (),
     in_order: bool = False,
+    trained: Objective = DEFAULT,
 ) -> list[Row]:
     """Return one row per label, in the order of `ordered`, or as they come if `in_order`."""
     labels = ordered(by, in_order)
-    losses = [compute_loss(by[label], coefficients, tallies[label], aggregate) for label in labels]
+    losses = [compute_loss(by[label], coefficients, tallies[label], aggregate, trained=trained) for label in labels]
     return [
         Row(label, loss, tuple(gate.evaluate(number_at(loss, gate.path)) for gate in gates))
         for label, loss in zip(labels, losses, strict=True)

@@ -14,12 +14,23 @@ from numpy.typing import NDArray
 from budget_cli import objective
 from budget_cli.analysis.differences import Column, Difference, Squares, Sums, difference, steps_by_prompt
 from budget_cli.analysis.earlier_result import EarlierResult
-from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns, length_source
+from budget_cli.analysis.loss import (
+    Aggregate,
+    Coefficients,
+    Loss,
+    ObjectiveGiven,
+    PromptColumns,
+    given,
+    length_source,
+)
 from budget_cli.analysis.numbers import finite_or_none
+from budget_cli.errors import UsageProblem
+from budget_cli.groups.advantage import advantages_of
 from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, Tally
 
 SCHEMA = "budget-cli/compare/1"
@@ -85,6 +96,7 @@ class Comparison(NamedTuple):
     length: Difference  # mean, tokens
     over_budget: Difference  # share of the responses
     zero_variance: Difference  # share of the prompts
+    objective: ObjectiveGiven
     uncertain: Mapping[str, float]  # quantities whose delta, se and z may have a relative error above 1e-12: a bound
 
 
@@ -122,7 +134,12 @@ def pair(base: Groups, new: Groups) -> Pairing:
 
 @quiet_overflow
 def compare_groups(
-    base: Groups, new: Groups, pairing: Pairing, coefficients: Coefficients, aggregate: Aggregate = "response"
+    base: Groups,
+    new: Groups,
+    pairing: Pairing,
+    coefficients: Coefficients,
+    aggregate: Aggregate = "response",
+    trained: Objective = DEFAULT,
 ) -> Comparison:
     """Compare two dumps on the prompts of a pairing.
 
@@ -131,8 +148,9 @@ def compare_groups(
         pairing: the prompts to compare.
         coefficients: B, β and α, the same for both.
         aggregate: as in `compute_loss`; it affects the loss only.
+        trained: the objective, which `require_comparable` allows.
     """
-    one, two = PromptColumns(base, coefficients, 0), PromptColumns(new, coefficients, 0)
+    one, two = (_columns(groups, coefficients, trained) for groups in (base, new))
     pivots = _Pivots.from_columns(one if len(base) else two)
     of_base = _sums(base, one, pairing.base, aggregate, pivots)
     of_new = _sums(new, two, pairing.new, aggregate, pivots)
@@ -151,8 +169,28 @@ def compare_groups(
         ResponseCounts(int(one.n[pairing.base].sum()), int(two.n[pairing.new].sum())),
         {},
         **{name: one for name, (one, _) in found.items()},
+        objective=given(trained),
         uncertain={name: error for name, (_, error) in found.items() if error is not None},
     )
+
+
+def require_comparable(trained: Objective) -> None:
+    """Require an objective whose loss is a sum over prompts that depends on nothing but each of them.
+
+    Raises:
+        UsageProblem: the batch, or a baseline of its own, gives the advantage.
+    """
+    if trained.estimator.of_batch or trained.advantage == "opo" or trained.singletons == "reward":
+        key = "singletons=reward" if trained.singletons == "reward" else f"advantage={trained.advantage}"
+        raise UsageProblem(
+            f"{key}: compare has standard errors only for advantages that are centred in each prompt: compare the"
+            " results of budget-cli loss --format json instead, or give --set advantage=centred"
+        )
+
+
+def _columns(groups: Groups, coefficients: Coefficients, trained: Objective) -> PromptColumns:
+    advantages = advantages_of(groups, trained, coefficients.budget_penalty_coef)
+    return PromptColumns(groups, coefficients, 0, advantages=advantages)
 
 
 def left_out_counts(base: Mapping[str, int], new: Mapping[str, int]) -> dict[str, LeftOutCounts]:
@@ -173,7 +211,17 @@ def from_loss(loss: Loss, tally: Tally) -> EarlierResult:
         "zero_variance": loss.groups.zero_variance / loss.prompts if loss.prompts else None,
     }
     return EarlierResult(
-        quantities, loss.coefficients, loss.aggregate, loss.prompts, loss.responses, tally, length_source(tally), []
+        quantities,
+        loss.coefficients,
+        loss.aggregate,
+        loss.prompts,
+        loss.responses,
+        tally,
+        length_source(tally),
+        [],
+        objective_name=loss.objective.name,
+        objective=loss.objective.settings,
+        objective_sentence=loss.objective.sentence,
     )
 
 
@@ -188,18 +236,27 @@ def compare_results(
         differences[name] = Difference(one, two, delta, None, None)
     prompts = PromptCounts(base.prompts, new.prompts, 0, None, None)
     responses = ResponseCounts(base.responses, new.responses)
-    return Comparison("none", aggregate, coefficients, prompts, responses, {}, **differences, uncertain={})
+    made = ObjectiveGiven(base.objective_name, base.objective, base.objective_sentence)
+    return Comparison(
+        "none", aggregate, coefficients, prompts, responses, {}, **differences, objective=made, uncertain={}
+    )
 
 
 @quiet_overflow
 def moved(
-    base: Groups, new: Groups, pairing: Pairing, coefficients: Coefficients, order: Order, most: int
+    base: Groups,
+    new: Groups,
+    pairing: Pairing,
+    coefficients: Coefficients,
+    order: Order,
+    most: int,
+    trained: Objective = DEFAULT,
 ) -> list[Moved]:
     """Return the paired prompts whose quantity `order` changed most, the largest change first."""
     if not pairing.paired:
         return []
     sides = (base, pairing.base), (new, pairing.new)
-    views = [PromptColumns(groups, coefficients, 0) for groups, _ in sides]
+    views = [_columns(groups, coefficients, trained) for groups, _ in sides]
     both = [_means(groups, view, rows) for view, (groups, rows) in zip(views, sides, strict=True)]
     deltas = {name: both[1][name] - both[0][name] for name in ("loss", "length")}
     if all(view.available.loss for view in views):

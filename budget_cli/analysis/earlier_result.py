@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthOrigins, LengthSource
+from budget_cli.objective.settings import DEFAULT
 from budget_cli.records.columns import Tally
 
 EXACT = 2**53  # every count up to this is exact as a double
@@ -29,6 +30,9 @@ class EarlierResult(NamedTuple):
     lengths: LengthSource
     incomplete: list[str]
     warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
+    objective_name: str = DEFAULT.name
+    objective: Mapping[str, Any] = DEFAULT.settings()
+    objective_sentence: str = DEFAULT.sentence()
 
 
 def from_result(result: Any) -> EarlierResult:
@@ -92,6 +96,9 @@ def from_result(result: Any) -> EarlierResult:
         LengthSource(lengths_from, LengthOrigins(**origins), tokenizer),
         incomplete,
         look.at("warnings", "a list of texts", _are_texts, []),
+        look.at("objective.name", "a text", lambda value: isinstance(value, str), DEFAULT.name),
+        look.at("objective.settings", "an object", lambda value: isinstance(value, dict), DEFAULT.settings()),
+        look.at("objective.sentence", "a text", lambda value: isinstance(value, str), DEFAULT.sentence()),
     )
 
 

@@ -230,6 +230,32 @@ LENGTH = [
         ("half at β", "phantom", "mean A²"),
     ),
     Term(
+        "phantom share",
+        "The share of the learning signal in phantom prompts, where only lengths differ.",
+        "ΣA² over phantom prompts / ΣA² over all; from 0 to 1",
+        "Near 0 for small β, unless the advantage is divided by the standard deviation of its prompt: then phantom"
+        " prompts get full-size advantages at every β.",
+        (("loss", "advantage.phantom_share"),),
+        (),
+        ("phantom", "budget share", "objective"),
+    ),
+    Term(
+        "objective",
+        "What the trainer minimises: the shape of the penalty, whom it is applied to, and how rewards become"
+        " advantages. --objective names one, --set changes a key of it.",
+        "A = f·(x − b) with x = r − β·φ: φ the penalty, b the baseline, f a factor of the prompt or the batch",
+        "If it is not the one that was trained, every number of the advantage and the loss answers another question.",
+        (
+            ("loss", "objective"),
+            ("sweep", "objective"),
+            ("compare", "objective"),
+            ("check", "objective"),
+            ("show", "objective"),
+        ),
+        ("recipe", "estimator", "penalty shape"),
+        ("advantage", "penalty", "baseline"),
+    ),
+    Term(
         "half at β",
         "The β at which half of the learning signal comes from length, at a given budget.",
         "√(S_rr / S_ee), with the sums of budget share; reward per token",

@@ -17,6 +17,9 @@ CELLS = 1_000_000  # the most that anybody could use
 RANGE = re.compile(r"([^:]*):([^:]*):(log)?([0-9]{1,9})")
 
 
+GROWS_ON = "DAPO's penalty stays as it is above the maximum length, this one grows on; --objective dapo caps it"
+
+
 class Grid(NamedTuple):
     """The values of B (tokens), β (reward per token) and α (reward per nat), with one cell per combination."""
 
@@ -58,13 +61,13 @@ class Overlong(NamedTuple):
     token_budget: tuple[int, ...]  # length − buffer
     budget_penalty_coef: tuple[float, ...]  # penalty / buffer
 
-    def explained(self) -> str:
-        """Say what the buffer stands for."""
+    def explained(self, cap: int | None = None) -> str:
+        """Say what the buffer stands for; `cap` is that of the penalty, if it has one."""
         budgets = ", ".join(f"{budget:,}" for budget in self.token_budget)
         betas = ", ".join(f"{beta:g}" for beta in self.budget_penalty_coef)
         return (
             f"overlong buffer of {self.overlong_buffer:,} tokens: B {budgets} tokens, β {betas} per token"
-            " (DAPO's penalty stays as it is above the maximum length, this one grows on)"
+            f" ({'capped as DAPO does' if cap == self.overlong_buffer else GROWS_ON})"
         )
 
 

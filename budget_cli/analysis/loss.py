@@ -16,10 +16,13 @@ import numpy as np
 from budget_cli import objective
 from budget_cli.analysis.learnability import UNKNOWN, Learnability, compute_learnability
 from budget_cli.analysis.numbers import finite_or_none, whole_or_none
+from budget_cli.groups.advantage import advantages_of
 from budget_cli.groups.double_double import DoubleDouble, sums_about, total, total_about
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
+from budget_cli.objective.estimators import Advantages
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/loss/1"
@@ -57,6 +60,7 @@ class Advantage(NamedTuple):
 
     mean_square: float | None
     budget_share: float | None
+    phantom_share: float | None  # of ΣA², in prompts whose rewards are equal and whose penalties are not
 
 
 class Kl(NamedTuple):
@@ -177,6 +181,19 @@ def length_source(tally: Tally) -> LengthSource:
     )
 
 
+class ObjectiveGiven(NamedTuple):
+    """The objective, as a result has it."""
+
+    name: str
+    settings: Mapping[str, Any]
+    sentence: str  # in one line
+
+
+def given(trained: Objective) -> ObjectiveGiven:
+    """Return an objective as a result has it."""
+    return ObjectiveGiven(trained.name, trained.settings(), trained.sentence())
+
+
 class Loss(NamedTuple):
     """The loss of a dump and its components."""
 
@@ -200,6 +217,7 @@ class Loss(NamedTuple):
     length_origins: LengthOrigins = LengthOrigins(0, 0, 0)
     tokenizer: str | None = None  # the file that counted, with its digest
     learnability: Learnability = UNKNOWN
+    objective: ObjectiveGiven = given(DEFAULT)
 
     @property
     def length_sentence(self) -> str | None:
@@ -234,6 +252,7 @@ def compute_loss(
     aggregate: Aggregate = "response",
     budget: int = 0,
     by_row: tuple[float | None, float | None, float | None] | None = None,
+    trained: Objective = DEFAULT,
 ) -> Loss:
     """Compute the loss of these groups.
 
@@ -245,13 +264,14 @@ def compute_loss(
             `row` weighs each response by the records that it was written in.
         budget: position of the budget in the groups' layout.
         by_row: the loss, the mean A² and their difference over rows, for `row`; None: each response is one row.
+        trained: the objective whose penalty the groups have; it gives the advantage.
 
     Returns:
         The loss. Numbers are None if some responses have no value for a field that they need.
     """
     available = Availability.from_groups(groups, coefficients)
     source = length_source(tally)
-    total = Aggregates(groups, coefficients, "prompt" if aggregate == "prompt" else "response", budget)
+    total = Aggregates(groups, coefficients, "prompt" if aggregate == "prompt" else "response", budget, trained)
     loss = total.weighted_mean("loss", available.loss)
     square = total.weighted_mean("square", available.adjustable)
     explained = total.explained(available.loss and available.log_ratio)
@@ -266,7 +286,11 @@ def compute_loss(
         rows=groups.row_count,
         reward=Reward(*total.reward(), finite_or_none(total.least["r_min"]), finite_or_none(total.most["r_max"])),
         adjusted_reward=AdjustedReward(*(total.adjusted_reward() if available.adjustable else (None, None))),
-        advantage=Advantage(square, total.budget_share() if available.adjustable else None),
+        advantage=Advantage(
+            square,
+            total.budget_share() if available.adjustable else None,
+            total.phantom_share() if available.adjustable else None,
+        ),
         kl=_kl(total, available, loss, square, explained),
         length=_length(groups, total) if available.length else Length(None, None, None, None, None, None),
         over_budget=_over_budget(total, available, groups.responses),
@@ -277,7 +301,7 @@ def compute_loss(
             total.count("zero_variance"),
             total.count("zero_variance_adjusted") if available.adjustable else None,
             total.count("phantom") if available.adjustable else None,
-            total.count("reordered") if available.adjustable and coefficients.budget_penalty_coef >= 0 else None,
+            total.reordered() if available.adjustable and coefficients.budget_penalty_coef >= 0 else None,
         ),
         coverage=Coverage(
             groups.with_length,
@@ -290,6 +314,7 @@ def compute_loss(
         length_origins=source.origins,
         tokenizer=source.tokenizer,
         learnability=compute_learnability(groups),
+        objective=given(trained),
     )
 
 
@@ -300,9 +325,12 @@ def phantom_prompts(groups: Groups, most: int, budget: int = 0) -> list[Key]:
     return keys_at(groups.keys(), rows[:most].tolist())
 
 
-def per_prompt_losses(groups: Groups, coefficients: Coefficients, budget: int = 0) -> Iterator[Prompt]:
+def per_prompt_losses(
+    groups: Groups, coefficients: Coefficients, budget: int = 0, trained: Objective = DEFAULT
+) -> Iterator[Prompt]:
     """Yield the numbers of each prompt, in the order of their first responses."""
-    view = PromptColumns(groups, coefficients, budget)
+    advantages = advantages_of(groups, trained, coefficients.budget_penalty_coef, budget)
+    view = PromptColumns(groups, coefficients, budget, advantages=advantages)
     available, n = view.available, view.n
     adjusted = view.adjusted_means()
     for i, key in enumerate(groups.keys()):
@@ -349,7 +377,14 @@ class PromptColumns:
     """The columns that the formulas use, for one budget and some prompts; each has shape (prompts,)."""
 
     @quiet_overflow
-    def __init__(self, groups: Groups, coefficients: Coefficients, budget: int, rows: slice | None = None) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        coefficients: Coefficients,
+        budget: int,
+        rows: slice | None = None,
+        advantages: Advantages | None = None,
+    ) -> None:
         self.available = Availability.from_groups(groups, coefficients)
         self.beta = beta = coefficients.budget_penalty_coef
         self._budget, self._layout = budget, groups.layout
@@ -367,13 +402,28 @@ class PromptColumns:
         self.zero_variance = several & (column("r_min") == column("r_max"))
         self.zero_variance_adjusted = several & (square <= objective.TIE * scale)
         self.phantom = self.zero_variance & (self.penalty_scatter > 0)
-        self.advantage_sums = self._mended(square, scale, _Scatter.adjusted_form)
-        centred = objective.loss_form(self.rr, self.re, self.ee, self.kk, column("rk"), ek, beta, alpha)
-        centred = self._mended(centred, scale + alpha * alpha * self.kk, _Scatter.loss_form)
-        self.is_tie = centred == 0
+        self.factor: Floats | None = None
+        self.shift: Floats | None = None
+        self.adjusted_scatter = self._mended(square, scale, _Scatter.adjusted_form)
         shifts = self.n * self.k_mean**2
         self.k_squares = self.kk + shifts
-        self.loss_sums = centred + alpha * alpha * shifts
+        rk = column("rk")
+        if advantages is None:
+            self.advantage_sums = self.adjusted_scatter
+            centred = objective.loss_form(self.rr, self.re, self.ee, self.kk, rk, ek, beta, alpha)
+        else:  # the scatter of f·r, f·e and k, and the shift
+            f, shift = (each if rows is None else each[rows] for each in advantages)
+            self.factor, self.shift = f, shift
+            with_e, with_r = f * (rk - beta * ek), f * f
+            scale = scale * with_r
+            self.advantage_sums = with_r * self.adjusted_scatter + self.n * shift * shift
+            centred = with_r * self.adjusted_scatter - 2 * alpha * with_e + alpha * alpha * self.kk
+        centred = self._mended(centred, scale + alpha * alpha * self.kk, _Scatter.loss_form)
+        self.is_tie = centred == 0
+        if self.shift is None:
+            self.loss_sums = centred + alpha * alpha * shifts
+        else:
+            self.loss_sums = centred + self.n * (alpha * self.k_mean - self.shift) ** 2
 
     def _mended(self, sums: Floats, terms: Floats, form: "Callable[[_Scatter], DoubleDouble]") -> Floats:
         """Return the sums; those that are a small part of their terms computed in two doubles, and 0 for no part."""
@@ -390,9 +440,22 @@ class PromptColumns:
         return _Scatter(n, k_mean, rr, re, ee, kk, rk, ek, DoubleDouble(self.beta), DoubleDouble(self.alpha))
 
     def in_full(self, name: str, rows: Any = slice(None)) -> DoubleDouble:
-        """Return a sum of products in two doubles."""
+        """Return a sum of products in two doubles; of advantages with a factor, those of what it multiplies."""
         of = self.at_budget if "e" in name else self.column
-        return DoubleDouble(of(name)[rows], of(name + "_low")[rows])
+        found = DoubleDouble(of(name)[rows], of(name + "_low")[rows])
+        if self.factor is not None:
+            for _ in range(2 - name.count("k")):
+                found = found * self.factor[rows]
+        return found
+
+    def with_advantage(self) -> DoubleDouble:
+        """Return Σ A·k of each prompt, less β·Σ φ·k times its factor."""
+        found = self.in_full("rk")
+        if self.shift is None:
+            return found
+        k_mean: DoubleDouble = DoubleDouble(self.k1) / self.n + self.k0
+        shifted: DoubleDouble = found + k_mean * self.shift * self.n
+        return shifted
 
     def column(self, name: str) -> Floats:
         """Return one moment, by its name in `moments`."""
@@ -412,13 +475,13 @@ class PromptColumns:
         """Return the sum of k − pivot."""
         return sums_about(pivot, self.n, self.k0, self.k1)
 
-    def excess_sums(self) -> DoubleDouble:
-        """Return the sum of e."""
-        return sums_about(0.0, self.n, self.e0, self.e1)
-
     def penalty_sums(self) -> DoubleDouble:
         """Return the sum of −β·e."""
-        return self.excess_sums() * -self.beta
+        return sums_about(0.0, self.n, self.e0, self.e1) * -self.beta
+
+    def excess(self) -> Floats:
+        """Return the tokens over the budget of each prompt."""
+        return self.at_budget("excess") if self._layout.is_penalised else self.n * self.e0 + self.e1
 
     def adjusted_sums(self, pivot: float) -> DoubleDouble:
         """Return the sum of r − β·e − pivot."""
@@ -431,8 +494,12 @@ class PromptColumns:
         return means
 
     def reorder_coefs(self) -> Floats:
-        """Return the β above which each prompt's worst response beats its best."""
+        """Return the β above which each prompt's worst response beats its best; NaN if that cannot be told."""
         budgets = self._layout.budgets
+        if self._layout.is_penalised:
+            return coefs_between(
+                self.column("r_max") - self.column("r_min"), self.at_budget("p_best") - self.at_budget("p_worst")
+            )
         return reorder_coefs(
             self.column("r_max") - self.column("r_min"),
             self.column("L_best"),
@@ -486,15 +553,29 @@ def reorder_coefs(gap: Floats, best: Floats, worst: Floats, budget: Any) -> Floa
         other pairs may change order before.
     """
     excess = np.maximum(best - budget, 0) - np.maximum(worst - budget, 0)
-    return np.where((excess > 0) & (gap > 0), gap / excess, np.inf)
+    return coefs_between(gap, np.where(np.isnan(excess), 0.0, excess))  # without lengths or a budget
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def coefs_between(gap: Floats, penalty: Floats) -> Floats:
+    """Return the same from how much the penalty of the best exceeds that of the worst; NaN where that is NaN."""
+    return np.where((penalty > 0) & (gap > 0), gap / penalty, np.where(np.isnan(penalty), np.nan, np.inf))
 
 
 class Aggregates:
     """Sums over all prompts, taken over parts of ROWS first, so that each sum has two levels and keeps its digits."""
 
-    def __init__(self, groups: Groups, coefficients: Coefficients, aggregate: Aggregate, budget: int) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        coefficients: Coefficients,
+        aggregate: Aggregate,
+        budget: int,
+        trained: Objective = DEFAULT,
+    ) -> None:
         self._responses, self._prompts = groups.responses, len(groups)
-        self._view_at = partial(PromptColumns, groups, coefficients, budget)
+        advantages = advantages_of(groups, trained, coefficients.budget_penalty_coef, budget)
+        self._view_at = partial(PromptColumns, groups, coefficients, budget, advantages=advantages)
         self._by_prompt = aggregate == "prompt"
         self._weight = groups.responses if aggregate == "response" else len(groups)
         self._sums: dict[str, float] = defaultdict(float)
@@ -518,11 +599,14 @@ class Aggregates:
     def _add(self, view: PromptColumns) -> None:
         n, sums = view.n, self._sums
         weight = n if self._by_prompt else 1.0
+        reorder = view.reorder_coefs()
         for name, values in (
             ("loss", view.loss_sums / weight),
             ("square", view.advantage_sums / weight),
-            ("rr", view.rr),
-            ("penalty", view.penalty_scatter),
+            ("rr", view.rr if view.factor is None else view.factor**2 * view.rr),
+            ("penalty", view.penalty_scatter if view.factor is None else view.factor**2 * view.penalty_scatter),
+            ("squares", view.advantage_sums),
+            ("phantom_squares", view.advantage_sums * view.phantom),
             ("over", view.at_budget("over")),
             ("k_squares", view.k_squares / weight),
             ("kk", view.k_squares),
@@ -531,7 +615,8 @@ class Aggregates:
             ("zero_variance", view.zero_variance),
             ("zero_variance_adjusted", view.zero_variance_adjusted),
             ("phantom", view.phantom),
-            ("reordered", view.reorder_coefs() < view.beta),
+            ("reordered", reorder < view.beta),
+            ("unordered", np.isnan(reorder)),
         ):
             sums[name] += float(values.sum())
         for name in ("r_min", "L_min"):
@@ -543,14 +628,14 @@ class Aggregates:
         self._totals["r"] += total_about(self._r_pivot, n, view.r0, view.r1)
         self._totals["k"] += total_about(self._k_pivot, n, view.k0, view.k1)
         self._totals["e"] += total(n * view.e0 + view.e1)
-        for name in ("rk", "ek"):
-            products = view.in_full(name)
+        self._totals["excess"] += total(view.excess())
+        for name, products in (("rk", view.with_advantage()), ("ek", view.in_full("ek"))):
             self._totals[name] += (products / n if self._by_prompt else products).sum()
         # differences between pivots keep the digits of close means
         r, e = (view.r0 - self._r_pivot) + view.r1 / n, (view.e0 - self._e_pivot) + view.e1 / n
         self._rewards.append(_pool(n, r, view.rr))
         self._penalties.append(_pool(n, self._beta * e, view.penalty_scatter))
-        self._adjusted_rewards.append(_pool(n, r - self._beta * e, view.advantage_sums))
+        self._adjusted_rewards.append(_pool(n, r - self._beta * e, view.adjusted_scatter))
 
     def count(self, name: str) -> int:
         """Return a sum of whole numbers."""
@@ -567,6 +652,15 @@ class Aggregates:
     def budget_share(self) -> float | None:
         """Return the share of the penalty in the scatter of the adjusted reward."""
         return _budget_share(self._sums["penalty"], self._sums["rr"])
+
+    def phantom_share(self) -> float | None:
+        """Return the share of ΣA² in prompts whose rewards are equal and whose penalties are not."""
+        whole = self._sums["squares"]
+        return self._sums["phantom_squares"] / whole if 0 < whole < math.inf else None
+
+    def reordered(self) -> int | None:
+        """Return the number of prompts whose order β changes; None if the penalty does not tell."""
+        return None if self._sums["unordered"] else self.count("reordered")
 
     def reward(self) -> tuple[float | None, float | None]:
         """Mean and std over responses."""
@@ -587,7 +681,7 @@ class Aggregates:
             mean, scatter = adjusted / self._responses, 0.0
             for view in self._views():
                 about = (view.adjusted_sums(self._r_pivot) / view.n - mean).value
-                scatter += float((view.advantage_sums + view.n * about * about).sum())
+                scatter += float((view.adjusted_scatter + view.n * about * about).sum())
         return scatter
 
     def _std(self, scatter: float | None) -> float | None:
@@ -613,7 +707,7 @@ class Aggregates:
 
     def excess(self) -> int | None:
         """Return the sum over responses."""
-        return whole_or_none(self._totals["e"].value)
+        return whole_or_none(self._totals["excess"].value)
 
     def _mean(self, total: DoubleDouble, pivot: float) -> float | None:
         return finite_or_none((total / self._responses + pivot).value) if self._responses else None

@@ -22,6 +22,7 @@ from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import BUDGET, Floats, quiet_overflow
 from budget_cli.groups.prompt_sample import SampledPrompt
 from budget_cli.ids import Key, keys_at
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, Tally
 
 SCHEMA = "budget-cli/report/1"
@@ -41,7 +42,7 @@ class Bins(NamedTuple):
 
 
 class PromptMoments(NamedTuple):
-    """The moments of one prompt, sums of products in two doubles; the last five fields hold one number per budget."""
+    """The moments of one prompt, sums of products in two doubles; from e_mean on, one number for each budget."""
 
     prompt_id: Key
     n: int
@@ -57,6 +58,8 @@ class PromptMoments(NamedTuple):
     re: DoubleDouble
     ek: DoubleDouble
     over: list[int]
+    r_gap: list[float]  # for opo, as in `moments.PENALTY`; otherwise empty
+    p_gap: list[float]
 
 
 class Segment(NamedTuple):
@@ -80,6 +83,7 @@ class PageData(NamedTuple):
     rates: Bins | None  # prompts by their mean reward
     prompts: list[PromptMoments]
     sample: list[SampledPrompt]
+    trained: Objective = DEFAULT
 
 
 def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid:
@@ -117,6 +121,7 @@ def build_page_data(
     coefficients: Coefficients,
     tally: Tally,
     aggregate: Aggregate = "response",
+    trained: Objective = DEFAULT,
 ) -> PageData:
     """Build the data of the page.
 
@@ -127,39 +132,45 @@ def build_page_data(
         coefficients: those of the page, which are in the grid.
         tally: what became of the records, which is passed through.
         aggregate: as in `compute_loss`.
+        trained: the objective, whose penalty the groups have.
     """
     at = tuple(
         bisect.bisect_left(values, own) if own is not None else 0  # type: ignore[type-var]  # the values of a grid are comparable with their coefficient
         for values, own in zip(grid, coefficients, strict=True)
     )
-    loss = compute_loss(groups.at(at[0]), coefficients, tally, aggregate)
+    loss = compute_loss(groups.at(at[0]), coefficients, tally, aggregate, trained=trained)
     longest = loss.length.max if loss.length.max is not None else math.inf
     shorter = sum(1 for budget in grid.token_budget if budget is None or budget < longest)
     offered = max(at[0] + 1, min(shorter + 1, len(grid.token_budget)))  # one beyond the longest response is enough
-    totals = compute_totals(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
+    totals = compute_totals(groups, grid.budget_penalty_coef, aggregate, trained) if len(groups) else None
     return PageData(
         loss=loss,
         grid=grid._replace(token_budget=grid.token_budget[:offered]),
         at=(at[0], at[1], at[2]),
         totals=totals.with_first_budgets(offered) if totals is not None else None,
-        parts=_parts(by, offered, aggregate),
+        parts=_parts(by, offered, aggregate, coefficients.budget_penalty_coef, trained),
         parts_in_all=len(by),
         phantoms=phantom_prompts(groups, 20, at[0]) if loss.groups.phantom else [],
         lengths=_lengths(groups.lengths) if groups.with_length == loss.responses else None,
         rates=_rates(groups),
         prompts=_top_prompts(groups, at[0], offered, coefficients),
+        trained=trained,
         sample=groups.sample.prompts() if groups.sample is not None else [],
     )
 
 
-def _parts(by: Mapping[Label, Groups], offered: int, aggregate: Aggregate) -> list[Segment]:
+def _parts(
+    by: Mapping[Label, Groups], offered: int, aggregate: Aggregate, beta: float, trained: Objective
+) -> list[Segment]:
     filled = [(label, groups) for label, groups in by.items() if len(groups)]
     if len(filled) < 2:
         return []
     segments = []
     for i in dict.fromkeys(round(place) for place in np.linspace(0, len(filled) - 1, min(PARTS, len(filled)))):
         label, groups = filled[i]
-        segments.append(Segment(label, compute_totals(groups, (), aggregate).with_first_budgets(offered)))
+        # only advantages that are no linear function of the reward need a β, and one is enough for a trend
+        betas = () if trained.has_plain_advantage else (beta,)
+        segments.append(Segment(label, compute_totals(groups, betas, aggregate, trained).with_first_budgets(offered)))
     return segments
 
 
@@ -194,9 +205,10 @@ def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficien
     rows = _top_rows(groups, at, budgets, coefficients) if len(groups) > PROMPTS else np.arange(len(groups))
     keys = keys_at(groups.keys(), rows.tolist())
     with_length = groups.with_length == n.sum()
+    has_gaps = groups.layout.is_penalised and not np.isnan(column("r_gap", 0)).all()
     by_budget = {
         name: np.stack([column(name, i)[rows] for i in budgets], axis=-1) if budgets else np.zeros((rows.size, 1))
-        for name in BUDGET
+        for name in (*BUDGET, *(("r_gap", "p_gap") if has_gaps else ()))
     }
     e_mean = by_budget["e0"] + by_budget["e1"] / n[rows, None]
     r_mean, k_mean = column("r0") + column("r1") / n, column("k0") + column("k1") / n
@@ -214,6 +226,8 @@ def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficien
                 name: DoubleDouble(by_budget[name][i], _few(by_budget[name + "_low"][i])) for name in ("ee", "re", "ek")
             },
             over=[int(value) for value in by_budget["over"][i]],
+            r_gap=by_budget["r_gap"][i].tolist() if has_gaps else [],
+            p_gap=by_budget["p_gap"][i].tolist() if has_gaps else [],
         )
         for i, (row, key) in enumerate(zip(rows.tolist(), keys, strict=True))
     ]

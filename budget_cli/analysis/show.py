@@ -7,8 +7,9 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from budget_cli.analysis.loss import Coefficients, Prompt
+from budget_cli.analysis.loss import Coefficients, ObjectiveGiven, Prompt, given
 from budget_cli.ids import Key
+from budget_cli.objective.settings import DEFAULT
 
 SCHEMA = "budget-cli/show/1"
 TOKENS = 5  # worst tokens of a response
@@ -67,6 +68,7 @@ class Shown(NamedTuple):
     prompts: Sequence[ShownPrompt]
     keys: Sequence[str] = ()  # of a record, if no text was found
     defaults: Collection[str] = ()  # coefficients that nobody gave
+    objective: ObjectiveGiven = given(DEFAULT)
 
 
 def text_of(value: Any) -> str | None:

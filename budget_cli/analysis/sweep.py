@@ -21,6 +21,7 @@ from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Tally
 
 SCHEMA = "budget-cli/sweep/1"
@@ -45,6 +46,7 @@ VARYING = (
     "adjusted_reward.std",
     "advantage.mean_square",
     "advantage.budget_share",
+    "advantage.phantom_share",
     "kl.r2",
     "over_budget.responses",
     "over_budget.fraction",
@@ -68,7 +70,7 @@ class AtBudget(NamedTuple):
     fraction: float | None
     phantom: int | None  # prompts
     turns_phantom: list[Key]  # phantom here, but not at the next larger budget
-    half_share_coef: float | None  # the β at which half of the advantage's variance comes from length
+    half_share_coef: float | None  # the β at which half of the advantage's variance comes from length; None if divided
     reorder_coef: float | None  # the β above which some prompt's worst response beats its best
     reorder_prompt: Key | None  # the first such prompt
 
@@ -113,7 +115,9 @@ def failed_in_cells(sweep: Sweep, gates: Sequence[Gate]) -> list[Reason]:
     return reasons
 
 
-def compute_sweep(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "response") -> Sweep:
+def compute_sweep(
+    groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate = "response", trained: Objective = DEFAULT
+) -> Sweep:
     """Compute the loss of these groups in every cell of the grid.
 
     Args:
@@ -121,14 +125,15 @@ def compute_sweep(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate
         grid: budgets, β and α; if the only budget is None, the groups have no budget and every β is 0.
         tally: what became of the records, which is passed through.
         aggregate: as in `compute_loss`.
+        trained: the objective, whose penalty the groups have.
     """
-    first = compute_loss(groups.at(0), _coefficients(grid, (0, 0, 0)), tally, aggregate)
+    first = compute_loss(groups.at(0), _coefficients(grid, (0, 0, 0)), tally, aggregate, trained=trained)
     varying = {
         "coefficients.token_budget": _broadcast(grid, [math.nan if b is None else b for b in grid.token_budget], 0),
         "coefficients.budget_penalty_coef": _broadcast(grid, grid.budget_penalty_coef, 1),
         "coefficients.kl_coef": _broadcast(grid, grid.kl_coef, 2),
     }
-    summed = compute_totals(groups, grid.budget_penalty_coef, aggregate) if len(groups) else None
+    summed = compute_totals(groups, grid.budget_penalty_coef, aggregate, trained) if len(groups) else None
     cells = _cells(summed, grid, first) if summed else dict.fromkeys(VARYING, math.nan) | {"cancels": True}
     varying |= {name: np.array(np.broadcast_to(each, grid.shape)) for name, each in cells.items()}
     at_budget: dict[int, Groups] = {}
@@ -136,7 +141,8 @@ def compute_sweep(groups: Groups, grid: Grid, tally: Tally, aggregate: Aggregate
         place = tuple(map(int, cell))
         if place[0] not in at_budget:
             at_budget = {place[0]: groups.at(place[0])}
-        exact = compute_loss(at_budget[place[0]], _coefficients(grid, place), tally, aggregate)
+        at = _coefficients(grid, place)
+        exact = compute_loss(at_budget[place[0]], at, tally, aggregate, trained=trained)
         for name, values in varying.items():
             number = number_at(exact, name)
             values[place] = math.nan if number is None else number
@@ -152,7 +158,7 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     mean, whole = _by_budget(summed.mean), _by_budget(summed.whole)
     spread = summed.spread
     spread_re, spread_ee = _reshaped(spread.re), _reshaped(spread.ee)
-    e_mean = DoubleDouble(summed.excess_tokens[:, None, None]) / summed.responses
+    e_mean = DoubleDouble(summed.penalty[:, None, None]) / summed.responses
     budgeted = first.over_budget.responses is not None
     with_k = first.coverage.log_ratio == summed.responses
     adjustable = (beta == 0) | budgeted
@@ -165,27 +171,35 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     loss = objective.loss_form(mean.rr, mean.re, mean.ee, k_squares, mean.rk, mean.ek, full_beta, full_alpha).value
     loss_terms = square_terms + alpha**2 * k_squares.hi
     explained = objective.explained_sum(mean.rk, mean.ek, k_squares, full_beta, full_alpha).value
+    by_length = beta**2 * whole.ee.hi
+    share = by_length / (whole.rr.hi + by_length)
+    whole_square = objective.adjusted_form(whole.rr, whole.re, whole.ee, full_beta).value
+    phantom_share = beta**2 * summed.phantom_ee[:, None, None] / whole_square
+    if summed.estimated is not None:
+        square, of_k, share, phantom_share = (each[:, :, None] for each in summed.estimated)
+        square_terms, explained = square, 2 * alpha * of_k - alpha**2 * k_squares.hi
+        loss, loss_terms = square - explained, square + alpha**2 * k_squares.hi
     rr, re, ee = whole.rr + spread.rr, whole.re + spread_re, whole.ee + spread_ee
     variance = objective.adjusted_form(rr, re, ee, full_beta).value
     variance_terms = rr.hi + beta**2 * ee.hi
-    whole = whole.each(lambda sums: sums.hi)
-    by_length = beta**2 * whole.ee
     over = summed.over[:, None, None]
 
-    cancels = (beta != 0) & (beta**2 < 1e-300)  # β²·e² may vanish
+    cancels: Any = np.asarray((beta != 0) & (beta**2 < 1e-300))  # β²·e² may vanish
     for value, terms in ((loss, loss_terms), (square, square_terms), (variance, variance_terms)):
         cancels = cancels | ~((value > NEARLY_ALL * terms) | (terms == 0))
     counts = {
         f"groups.{name}": np.where(adjustable, getattr(summed, name)[:, :, None], math.nan)
         for name in ("zero_variance_adjusted", "phantom", "reordered")
     }
-    counts["groups.reordered"] = np.where(beta < 0, math.nan, counts["groups.reordered"])
+    unknown = (beta < 0) | np.isnan(summed.reorder_coef)[:, None, None]
+    counts["groups.reordered"] = np.where(unknown, math.nan, counts["groups.reordered"])
     return {
         "loss": _finite(loss, available),
         "adjusted_reward.mean": _finite((DoubleDouble(*summed.reward_mean) - e_mean * beta).value, adjustable),
         "adjusted_reward.std": _finite(np.sqrt(np.maximum(variance, 0) / summed.responses), adjustable),
         "advantage.mean_square": _finite(square, adjustable),
-        "advantage.budget_share": _finite(by_length / (whole.rr + by_length), adjustable),
+        "advantage.budget_share": _finite(share, adjustable),
+        "advantage.phantom_share": _finite(phantom_share, adjustable & (whole_square > 0)),
         "kl.r2": _finite(explained / square, available & with_k & (square != 0)),
         "over_budget.responses": _finite(over, budgeted),
         "over_budget.fraction": _finite(over / summed.responses, budgeted),
@@ -219,7 +233,7 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
         row, coef = int(summed.reorder_row[i]), float(summed.reorder_coef[i])
         reorders = math.isfinite(coef)
         rr, ee = float(summed.whole.rr.value), float(summed.whole.ee.value[i])
-        half = math.sqrt(rr / ee) if ee > 0 else math.nan
+        half = math.sqrt(rr / ee) if ee > 0 and summed.estimated is None else math.nan
         effects.append(
             AtBudget(
                 token_budget=grid.token_budget[i],

@@ -15,10 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli import objective
-from budget_cli.analysis.loss import CANCELS, Aggregate, reorder_coefs
+from budget_cli.analysis.loss import (
+    CANCELS,
+    Aggregate,
+    Coefficients,
+    PromptColumns,
+    coefs_between,
+    reorder_coefs,
+)
+from budget_cli.groups.advantage import advantages_of
 from budget_cli.groups.double_double import DoubleDouble, total_about
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import BUDGET, PROMPT, Floats, quiet_overflow
+from budget_cli.groups.moments import PROMPT, Floats, quiet_overflow
+from budget_cli.objective.settings import DEFAULT, Objective
 
 ROWS = 2048  # prompts at a time: they fit in a cache, and each sum has two levels and keeps its digits
 NEARLY = 1e-10  # distance from 1 of the correlation of reward and excess within which some β may cause a tie
@@ -56,6 +65,15 @@ class Spread(NamedTuple):
     ee: Any
 
 
+class Estimated(NamedTuple):
+    """What any α needs of advantages that are no linear function of the reward, shape (B, β) each."""
+
+    square: Floats  # the mean of A², as the aggregate weighs it
+    with_k: Floats  # the mean of A·k
+    share: Floats  # of ΣA² that comes from length; NaN if there is none
+    phantom_share: Floats  # of ΣA², in phantom prompts
+
+
 class Totals(NamedTuple):
     """The sums over all prompts of a dump."""
 
@@ -67,11 +85,14 @@ class Totals(NamedTuple):
     reward_mean: tuple[float, float]  # in two doubles
     over: Counts  # responses over the budget, shape (B,)
     excess_tokens: Floats  # shape (B,)
+    phantom_ee: Floats  # Σ S_ee of the prompts whose rewards are equal, shape (B,)
+    penalty: Floats  # Σ e: of the seed's objective these are the excess tokens; shape (B,)
     zero_variance_adjusted: Counts  # prompts, shape (B, β)
     phantom: Counts
     reordered: Counts
     reorder_coef: Floats  # smallest β that reorders some prompt, inf if none does; shape (B,)
     reorder_row: NDArray[np.intp]  # the first such prompt
+    estimated: Estimated | None = None  # None: the advantage is the adjusted reward minus its mean
 
     def with_first_budgets(self, budgets: int) -> "Totals":
         """Return the totals of the first budgets only."""
@@ -87,7 +108,9 @@ class Totals(NamedTuple):
 
 
 @quiet_overflow
-def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate) -> Totals:
+def compute_totals(
+    groups: Groups, betas: Sequence[float], aggregate: Aggregate, trained: Objective = DEFAULT
+) -> Totals:
     """Compute the totals for every budget of the groups' layout and these β.
 
     Without a budget, the totals are those of one that no response exceeds.
@@ -96,6 +119,7 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
         groups: at least one prompt.
         betas: shape (β,), finite.
         aggregate: how `mean` is weighted.
+        trained: the objective, whose penalty the groups have.
     """
     parts = [_Chunk(groups, start, betas, aggregate) for start in range(0, len(groups), ROWS)]
     responses = sum(part.responses for part in parts)
@@ -107,25 +131,51 @@ def compute_totals(groups: Groups, betas: Sequence[float], aggregate: Aggregate)
     reorder = np.stack([part.reorder_coef for part in parts])  # shape (parts, B)
     first = reorder.argmin(axis=0)
     penalised = np.array(betas) != 0
-    constant, same, phantom, over, excess, reordered = (
+    constant, same, phantom, phantom_ee, over, excess, penalty, reordered = (
         sum(getattr(part, name) for part in parts)
-        for name in ("constant", "same", "phantom", "over", "excess", "reordered")
+        for name in ("constant", "same", "phantom", "phantom_ee", "over", "excess", "penalty", "reordered")
     )
     return Totals(
         prompts=len(groups),
         responses=responses,
         mean=mean.each(lambda sums: sums / weight),
         whole=whole,
-        spread=_in_full(groups, whole, spread, reward_mean, DoubleDouble(excess) / responses),
+        spread=_in_full(groups, whole, spread, reward_mean, DoubleDouble(penalty) / responses),
         reward_mean=(float(reward_mean.hi), float(reward_mean.lo)),
         over=over,
         excess_tokens=excess,
+        phantom_ee=phantom_ee,
+        penalty=penalty,
         zero_variance_adjusted=_ties(parts, betas) + np.where(penalised, same[:, None], constant),
         phantom=np.where(penalised, phantom[:, None], 0),
         reordered=reordered,
         reorder_coef=reorder.min(axis=0),
         reorder_row=first * ROWS + np.stack([part.reorder_row for part in parts])[first, np.arange(len(first))],
+        estimated=None if trained.has_plain_advantage else _estimated(groups, betas, aggregate, trained),
     )
+
+
+@np.errstate(invalid="ignore", divide="ignore")
+def _estimated(groups: Groups, betas: Sequence[float], aggregate: Aggregate, trained: Objective) -> Estimated:
+    """Compute the advantages of every budget and β from all prompts: no sum over them serves another β."""
+    budgets = len(groups.layout.budgets) or 1
+    square, with_k, share, phantom_share = (np.full((budgets, len(betas)), math.nan) for _ in range(4))
+    n = groups.column("n")
+    weight = np.full_like(n, groups.responses) if aggregate == "response" else n * len(groups)
+    for i in range(budgets):
+        own = groups.at(i)
+        for j, beta in enumerate(betas):
+            advantages = advantages_of(own, trained, beta)
+            assert advantages is not None
+            view = PromptColumns(own, Coefficients(None, beta, 1.0), 0, advantages=advantages)
+            factor = advantages.factor * advantages.factor
+            products = view.with_advantage() - view.in_full("ek") * beta
+            square[i, j] = (view.advantage_sums / weight).sum()
+            with_k[i, j] = (products / weight).sum().value
+            of_length = float((factor * view.penalty_scatter).sum())
+            share[i, j] = np.float64(of_length) / (of_length + float((factor * view.rr).sum()))
+            phantom_share[i, j] = (view.advantage_sums * view.phantom).sum() / view.advantage_sums.sum()
+    return Estimated(square, with_k, share, phantom_share)
 
 
 class _Chunk:
@@ -135,12 +185,12 @@ class _Chunk:
         columns = np.ascontiguousarray(groups.table[start : start + ROWS].T)
         of = dict(zip(PROMPT, columns, strict=False))
         n, rr = of["n"], of["rr"]
-        budgets = np.array(groups.layout.budgets or [math.inf])
+        budgets, names = np.array(groups.layout.budgets or [math.inf]), groups.layout.block
         if groups.layout.budgets:
-            by_budget = columns[len(PROMPT) :].reshape(len(budgets), len(BUDGET), n.size)
+            by_budget = columns[len(PROMPT) :].reshape(len(budgets), len(names), n.size)
         else:
-            by_budget = np.zeros((1, len(BUDGET), n.size))
-        of_budget = dict(zip(BUDGET, by_budget.transpose(1, 0, 2), strict=True))  # shape (B, prompts) each
+            by_budget = np.zeros((1, len(names), n.size))
+        of_budget = dict(zip(names, by_budget.transpose(1, 0, 2), strict=True))  # shape (B, prompts) each
         e0, e1, ee, re, over = (of_budget[name] for name in ("e0", "e1", "ee", "re", "over"))
 
         k_mean = DoubleDouble(of["k1"]) / n + of["k0"]
@@ -156,17 +206,24 @@ class _Chunk:
         self.reward = total_about(pivot, n, of["r0"], of["r1"])
         self.spread = _spread(n, (of["r0"] - pivot) + of["r1"] / n, e0 + e1 / n)
         self.over = over.sum(axis=-1).astype(np.int64)
-        self.excess = (n * e0 + e1).sum(axis=-1)
+        self.penalty = self.excess = (n * e0 + e1).sum(axis=-1)
+        if groups.layout.is_penalised:
+            self.excess = of_budget["excess"].sum(axis=-1)
 
         several = n > 1
         self.constant = int((several & (rr == 0)).sum())
         self.same = (ee[:, several & (rr == 0)] == 0).sum(axis=-1)
-        self.phantom = (ee[:, several & (of["r_min"] == of["r_max"])] > 0).sum(axis=-1)
+        phantom = ee[:, several & (of["r_min"] == of["r_max"])]
+        self.phantom, self.phantom_ee = (phantom > 0).sum(axis=-1), phantom.sum(axis=-1)
         near = (rr > 0) & (ee > 0) & (np.abs(re) >= (1 - NEARLY) * (np.sqrt(rr) * np.sqrt(ee)))
         at, row = np.nonzero(near)
         self.near_ties = (at, rr[row], re[near], ee[near])
 
-        coefs = reorder_coefs(of["r_max"] - of["r_min"], of["L_best"], of["L_worst"], budgets[:, None])
+        gap = of["r_max"] - of["r_min"]
+        if groups.layout.is_penalised:
+            coefs = coefs_between(gap, of_budget["p_best"] - of_budget["p_worst"])
+        else:
+            coefs = reorder_coefs(gap, of["L_best"], of["L_worst"], budgets[:, None])
         below = coefs < np.array(betas)[:, None, None]  # shape (β, B, prompts)
         self.reordered = below.view(np.int8).sum(axis=-1, dtype=np.int32).T
         self.reorder_row = coefs.argmin(axis=-1)

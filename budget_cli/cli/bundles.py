@@ -55,6 +55,38 @@ class CoefficientOptions(Bundle):
         return () if self.token_budget is None else (self.token_budget,)
 
 
+class OverlongOptions(Bundle):
+    """B and β in DAPO's terms."""
+
+    max_response_length: options.MaxResponseLength = None
+    overlong_buffer: options.OverlongBuffer = None
+    overlong_penalty: options.OverlongPenalty = 1.0
+
+    def coefficients(self, context: typer.Context, budget: int | None, beta: float) -> tuple[int | None, float]:
+        """Return B and β: those given, or those that the overlong buffer amounts to.
+
+        Raises:
+            UsageProblem: one of length and buffer is missing, the buffer is longer, or B or β is given as well.
+        """
+        length, buffer = self.max_response_length, self.overlong_buffer
+        if length is None and buffer is None:
+            return budget, beta
+        if is_typed(context, "token_budget") or is_typed(context, "budget_penalty_coef"):
+            raise UsageProblem("--overlong-buffer sets both the budget and β: give either it or -B and --beta")
+        if length is None or buffer is None:
+            raise UsageProblem("--max-response-length and --overlong-buffer go together: give both")
+        if buffer > length:
+            raise UsageProblem(f"--overlong-buffer {buffer}: expected at most --max-response-length, {length}")
+        return length - buffer, self.overlong_penalty / buffer
+
+
+class ObjectiveOptions(Bundle):
+    """The objective that was trained, apart from its coefficients."""
+
+    objective: options.ObjectiveName = None
+    set: options.ObjectiveKeys = None
+
+
 class FieldOptions(Bundle):
     """Where to find the fields of a record."""
 

@@ -107,7 +107,9 @@ class Side:
         if self.earlier is not None:
             return self.earlier
         scan = self.session.scanned
-        return compare.from_loss(compute_loss(scan.groups, coefficients, scan.tally, aggregate), scan.tally)
+        trained = self.session.objective
+        loss = compute_loss(scan.groups, coefficients, scan.tally, aggregate, trained=trained)
+        return compare.from_loss(loss, scan.tally)
 
 
 def common_settings(
@@ -129,6 +131,12 @@ def common_settings(
     if not results:
         return given, aggregate
     (_, first), *_ = results
+    for name, result in results:
+        if result.objective != sides[0].session.objective.settings():
+            raise UsageProblem(
+                f"{name}: computed with {result.objective_sentence}, not with"
+                f" {sides[0].session.objective.sentence()}: give the --objective and --set that it was made with"
+            )
     common = given._replace(token_budget=given.token_budget or first.coefficients.token_budget)
     if len(results) == len(sides):
         _require_of_results(first, given, aggregate, typed)
@@ -189,7 +197,8 @@ def compare_labels(base: Side, new: Side, coefficients: Coefficients, aggregate:
     for label in ordered(dict.fromkeys((*of_base, *of_new))):
         empty = Groups(base.session.scanned.groups.layout)
         one, two = of_base.get(label, empty), of_new.get(label, empty)
-        rows.append(Row(label, compare.compare_groups(one, two, compare.pair(one, two), coefficients, aggregate)))
+        pairing, trained = compare.pair(one, two), base.session.objective
+        rows.append(Row(label, compare.compare_groups(one, two, pairing, coefficients, aggregate, trained)))
     return rows
 
 
@@ -204,5 +213,6 @@ def _compared(
     if pairing.paired:
         base.only_here = compare.prompt_ids(one, pairing.only_base, ONLY_NAMED)
         new.only_here = compare.prompt_ids(two, pairing.only_new, ONLY_NAMED)
-    moved = compare.moved(one, two, pairing, coefficients, order, top)
-    return compare.compare_groups(one, two, pairing, coefficients, aggregate), moved
+    trained = base.session.objective
+    moved = compare.moved(one, two, pairing, coefficients, order, top, trained)
+    return compare.compare_groups(one, two, pairing, coefficients, aggregate, trained), moved

@@ -90,6 +90,20 @@ def _fields(incomplete: str) -> list[str]:
     return [f"{name}=" for name in NAMED if name.startswith(incomplete)]
 
 
+def _objectives(incomplete: str) -> list[str]:
+    from budget_cli.cli import recipes
+
+    return [name for name in recipes.load() if name.startswith(incomplete)]
+
+
+def _objective_keys(incomplete: str) -> list[str]:
+    from budget_cli.objective.settings import CHOICES, KEYS
+
+    known = [f"{key}={value}" for key, values in CHOICES.items() for value in values]
+    known += [f"{key}=" for key in KEYS if key not in CHOICES]
+    return [each for each in known if each.startswith(incomplete)]
+
+
 def _numbers(context: typer.Context, incomplete: str) -> list[str]:
     from budget_cli.analysis import compare
     from budget_cli.analysis.loss import Loss, number_names
@@ -198,6 +212,62 @@ AggregateBy = Annotated[
         rich_help_panel="Loss",
         help="Average over responses; over prompts (the mean of the per-prompt means); or over rows, where a response"
         " was written as several records.",
+    ),
+]
+MaxResponseLength = Annotated[
+    int | None,
+    typer.Option(
+        "--max-response-length",
+        min=1,
+        max=MOST_TOKENS,
+        show_default=False,
+        rich_help_panel="Loss",
+        metavar="TOKENS",
+        help="DAPO's terms in place of -B and --beta, with --overlong-buffer: the longest response allowed.",
+    ),
+]
+OverlongBuffer = Annotated[
+    int | None,
+    typer.Option(
+        "--overlong-buffer",
+        min=1,
+        max=MOST_TOKENS,
+        show_default=False,
+        rich_help_panel="Loss",
+        metavar="TOKENS",
+        help="Tokens before that length over which the penalty grows: B = length − buffer, β = penalty / buffer.",
+    ),
+]
+OverlongPenalty = Annotated[
+    float,
+    typer.Option(
+        "--overlong-penalty",
+        callback=finite,
+        rich_help_panel="Loss",
+        metavar="REWARD",
+        help="Penalty at the end of the buffer.",
+    ),
+]
+ObjectiveName = Annotated[
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="NAME|FILE.toml",
+        show_default="kimi-k2",
+        rich_help_panel="Loss",
+        autocompletion=_objectives,
+        help="The objective that was trained: a name (dapo, trl-grpo, verl-grpo, dr-grpo, rloo, …) or a file of such.",
+    ),
+]
+ObjectiveKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        show_default=False,
+        rich_help_panel="Loss",
+        autocompletion=_objective_keys,
+        help="Change a key of the objective: penalty=capped, cap=2048, penalize=correct, advantage=grpo, … Repeatable.",
     ),
 ]
 FieldMappings = Annotated[

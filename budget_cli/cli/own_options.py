@@ -9,6 +9,7 @@ from budget_cli.analysis.numbers import MOST_TOKENS
 from budget_cli.cli import options
 from budget_cli.cli.bundles import Bundle, VerdictOptions, is_typed
 from budget_cli.errors import UsageProblem
+from budget_cli.objective.settings import DEFAULT, Objective
 
 if TYPE_CHECKING:
     from budget_cli.analysis import grid
@@ -329,7 +330,7 @@ class SweepOptions(Bundle):
 
         return self.changed(token_budget=typed("token_budget"), budget_penalty_coef=typed("budget_penalty_coef"))
 
-    def require_suggestion_alone(self, verdict: VerdictOptions) -> None:
+    def require_suggestion_alone(self, verdict: VerdictOptions, trained: Objective) -> None:
         """Refuse options that contradict --suggest: a grid, and gates on its cells.
 
         Raises:
@@ -340,6 +341,10 @@ class SweepOptions(Bundle):
         axes = self.token_budget, self.budget_penalty_coef, self.max_response_length, self.overlong_buffer
         if any(axis is not None for axis in axes):
             raise UsageProblem("--suggest chooses budgets and β itself: leave out -B, --beta and the overlong buffer")
+        if trained != DEFAULT:
+            raise UsageProblem(
+                f"--suggest chooses B and β for the objective {DEFAULT.name}: leave out --objective, --set"
+            )
         if self.by is not None:
             raise UsageProblem("--by: --suggest chooses for the whole dump: select the records of one row by --where")
 

@@ -34,6 +34,8 @@ from budget_cli.cli.progress import progress_over
 from budget_cli.errors import Exit, UsageProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.penalty import hinges_of, penalised
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import FIRST_TEN, LISTED, Label, Rejection, RejectionLimit
 from budget_cli.records.doubts import FirstIds
 from budget_cli.records.first_lengths import FirstLengths
@@ -84,6 +86,7 @@ class Session:
         reading: ReadingOptions | LocalReadingOptions,
         output: OutputOptions | ScreenOptions | CheckScreenOptions,
         needs: Fields,
+        trained: Objective = DEFAULT,
         result: type = Loss,
     ) -> None:
         """Parse the options.
@@ -94,6 +97,7 @@ class Session:
             reading: how to read the input.
             output: where to write the result.
             needs: the canonical fields, with those that the coefficients need.
+            trained: the objective.
             result: the named tuple whose numbers the gates can name.
 
         Raises:
@@ -101,6 +105,7 @@ class Session:
         """
         _require_few(reading)
         expressions = getattr(verdict_options, "fail_if", None) or []
+        self.objective = trained
         self.placement = Placement(fields, needs)
         self.placement.longest = reading.max_line_bytes
         names = number_names(result)
@@ -173,18 +178,21 @@ class Session:
     def scan(self, budgets: Iterable[int], spec: ScanSpec | None = None) -> Scan:
         """Read all sources to their end.
 
+        The groups have the penalty of the objective at these budgets, but for a summary.
+
         Raises:
             UsageProblem: summaries among them cannot be merged, or do not answer for these budgets.
         """
         spec, budgets = spec or ScanSpec(), tuple(budgets)
-        observe = self._require_mergeable(budgets, spec)
+        layout = self.layout(budgets)
+        observe = self._require_mergeable(layout, spec)
         limits = Limits(
             self._reading.max_line_bytes,
             LISTED if self._output.verbose and spec.verbose_keeps_all else spec.keep,
         )
         plan = scan_plan(
             self.fields,
-            Layout(budgets),
+            layout,
             limits,
             by=spec.by,
             sample=spec.sample,
@@ -215,7 +223,20 @@ class Session:
                 "read without the compiled reader, which is many times faster: budget-cli was installed without a C"
                 " compiler"
             )
-        return self._named(self.scanned, spec.if_penalised)
+        result = self._named(self.scanned, spec.if_penalised)
+        if not spec.sources_apart:
+            self._penalise(result, budgets)
+        return result
+
+    def layout(self, budgets: tuple[int, ...]) -> Layout:
+        """Return the layout of a scan from which the objective follows at these budgets."""
+        return hinges_of(self.objective, budgets)
+
+    def _penalise(self, result: Scan, budgets: tuple[int, ...]) -> None:
+        """Replace the excess over each budget by the penalty of the objective."""
+        result.groups = penalised(result.groups, self.objective, budgets)
+        for label, groups in result.by.items():
+            result.by[label] = penalised(groups, self.objective, budgets)
 
     def _named(self, result: Scan, if_penalised: str) -> Scan:
         """Drop the step from the prompt ids if there is only one step; add notes on what the numbers do not show."""
@@ -309,7 +330,7 @@ class Session:
             reason = summary.missing_right(self.summary_headers, above)
             self.scanned.notes += [] if reason is None else [reason]
 
-    def _require_mergeable(self, budgets: tuple[int, ...], spec: ScanSpec) -> "ObservationSpec | None":
+    def _require_mergeable(self, layout: Layout, spec: ScanSpec) -> "ObservationSpec | None":
         """Refuse summaries that cannot be merged; return what can be observed along with them."""
         headers = self.summary_headers
         if not headers:
@@ -324,7 +345,7 @@ class Session:
         summary.require_as_given(
             headers, given.places, given.fields.group, given.joins_steps, given.where, given.options
         )
-        summary.require_alike(headers, self.fields, budgets, len(headers) < len(self.found), given.applied)
+        summary.require_alike(headers, self.fields, layout, len(headers) < len(self.found), given.applied)
         if spec.observe is None or spec.sources_apart:
             return spec.observe
         reason = summary.missing_evidence(headers, spec.observe)
@@ -348,9 +369,10 @@ class Session:
             if by is not None:
                 holder, instead = "the rows of --by keep", "select the records of one row by --where instead"
             raise UsageProblem(f"--aggregate row weighs single responses, and {holder} only their sums: {instead}")
-        from budget_cli.scanning.terms import means_over_rows
+        from budget_cli.scanning.terms import Trained, means_over_rows
 
-        return means_over_rows(scan.responses.values(), scan.groups, at.budget_penalty_coef, at.kl_coef)
+        trained = Trained.of(scan.groups, at.budget_penalty_coef, at.kl_coef, self.objective)
+        return means_over_rows(scan.responses.values(), trained)
 
     # ---- judge
 
@@ -423,6 +445,7 @@ class Session:
             FirstIds() if scan.observations.per_prompt is None else self.placement.first_ids,
             scan.steps,
             scan.paths,
+            trained=self.objective,
         )
 
     def check_inputs_by_label(self, whole: "CheckInput", in_order: bool) -> "Iterator[tuple[Label, CheckInput]]":
@@ -442,7 +465,9 @@ class Session:
             yield (
                 label,
                 whole._replace(
-                    loss=compute_loss(scan.by[label], whole.loss.coefficients, scan.tallies[label]),
+                    loss=compute_loss(
+                        scan.by[label], whole.loss.coefficients, scan.tallies[label], trained=self.objective
+                    ),
                     groups=scan.by[label],
                     counters=counters,
                     per_prompt=per_prompt,

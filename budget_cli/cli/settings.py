@@ -159,6 +159,7 @@ def _checked(path: str, table: dict[str, Any], commands: Mapping[str, Any], comm
     options = {name: _options(each) for name, each in commands.items()}
     values: dict[str, Any] = {}
     own: dict[str, Any] = {}
+    table = {**table, **_objective(path, table)}
     for key, value in table.items():
         if key in commands and isinstance(value, dict):
             for inner, inner_value in value.items():
@@ -176,6 +177,20 @@ def _checked(path: str, table: dict[str, Any], commands: Mapping[str, Any], comm
                 if name == command:
                     values[option.name] = checked
     return values | own
+
+
+def _objective(path: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that the table of an objective stands for: its name, and a KEY=VALUE for each other key."""
+    given = table.get("objective")
+    if not isinstance(given, dict):
+        return {}
+    for key, value in given.items():
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise UsageProblem(
+                f"{path}: objective.{key}: expected a text or a number, found {small_files.shown(value)}"
+            )
+    name = given.get("name", "kimi-k2")
+    return {"objective": name, "set": [f"{key}={value}" for key, value in given.items() if key != "name"]}
 
 
 def _options(command: Any) -> dict[str, Any]:

@@ -9,21 +9,22 @@ from budget_cli.analysis.checks.catalogue import THRESHOLDS
 from budget_cli.analysis.checks.findings import Finding
 from budget_cli.analysis.checks.run import run_checks
 from budget_cli.analysis.checks.selection import check_called
-from budget_cli.analysis.loss import Coefficients, Prompt, compute_loss, per_prompt_losses
+from budget_cli.analysis.loss import Coefficients, Prompt, compute_loss, given, per_prompt_losses
 from budget_cli.analysis.numbers import counted, finite_or_none
 from budget_cli.analysis.show import Shown, ShownPrompt, ShownResponse, text_of, worst_tokens
 from budget_cli.cli.session import ScanSpec, Session, observation_spec
 from budget_cli.errors import UsageProblem
 from budget_cli.evidence.counters import FEW
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Layout
 from budget_cli.ids import Key
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
 from budget_cli.records.jsonl import Limits
 from budget_cli.records.record import extra_value
 from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.show import Found, ShowPlan, Wanted, sample_of
 from budget_cli.scanning.state import Scan
+from budget_cli.scanning.terms import Trained
 from budget_cli.schema.fields import EXTRA_PLURALS, Fields
 from budget_cli.schema.lookup import field_value
 
@@ -69,7 +70,7 @@ def first_pass(session: Session, at: Coefficients, code: str | None) -> tuple[Sc
     spec.observe = observation_spec(budgets, THRESHOLDS, at.budget_penalty_coef)
     spec.keep, spec.verbose_keeps_all = RejectionLimit(0, FEW), False
     scan = session.scan(budgets, spec)
-    loss = compute_loss(scan.groups, at, scan.tally)
+    loss = compute_loss(scan.groups, at, scan.tally, trained=session.objective)
     has_texts = bool(set(TEXTS) & set(kept)) if texts else None
     run = run_checks(session.check_input(loss, scan.groups, THRESHOLDS, has_texts), {code})
     for skipped in run.unchecked:
@@ -82,8 +83,9 @@ def plan_of(session: Session, scan: Scan, at: Coefficients, wanted: Wanted) -> S
     budgets = () if at.token_budget is None else (at.token_budget,)
     extras = tuple(name for name in session.fields.extras if name in ("step", "rollout_id", "turn"))
     fields = replace(session.fields, extras=extras, compares_tokens=False)
-    plan = scan_plan(fields, Layout(budgets), Limits(session.max_line_bytes, ALL_REJECTIONS))
-    return ShowPlan(plan, scan.groups, scan.responses, at.budget_penalty_coef, at.kl_coef, wanted)
+    plan = scan_plan(fields, session.layout(budgets), Limits(session.max_line_bytes, ALL_REJECTIONS))
+    trained = Trained.of(scan.groups, at.budget_penalty_coef, at.kl_coef, session.objective)
+    return ShowPlan(plan, trained, scan.responses, wanted)
 
 
 def known_prompts(keys: Sequence[Key], given: Iterable[str]) -> frozenset[Key]:
@@ -113,13 +115,14 @@ def answer(
     found: Sequence[Found],
     wanted: Wanted,
     finding: NamedFinding | None,
+    trained: Objective = DEFAULT,
 ) -> Shown:
     """Put the responses that were found under their prompts."""
     by_prompt: dict[Key, list[Found]] = {}
     for one in found:
         by_prompt.setdefault(one.key, []).append(one)
     numbers: dict[Key, Prompt] = {}
-    for prompt in per_prompt_losses(groups, at):
+    for prompt in per_prompt_losses(groups, at, trained=trained):
         if prompt.prompt_id in by_prompt:
             numbers[prompt.prompt_id] = prompt
         if len(numbers) == len(by_prompt):
@@ -128,7 +131,8 @@ def answer(
     prompts = [_prompt(numbers[key], each, at, fields, places) for key, each in by_prompt.items()]
     has_text = any(one.text is not None for prompt in prompts for one in prompt.shown)
     first = found[0].value if found and not has_text else None
-    return Shown(_why(wanted, finding, len(found)), at, prompts, list(first)[:KEYS] if isinstance(first, dict) else ())
+    keys = list(first)[:KEYS] if isinstance(first, dict) else ()
+    return Shown(_why(wanted, finding, len(found)), at, prompts, keys, objective=given(trained))
 
 
 def _why(wanted: Wanted, finding: NamedFinding | None, responses: int) -> str:

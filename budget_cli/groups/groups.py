@@ -137,17 +137,21 @@ class Groups:
 
     def at(self, budget: int) -> "Groups":
         """Return a view for reading, not merging: only this budget of the layout, with its columns contiguous."""
-        if len(self.layout.budgets) < 2:
+        if len(self.layout.budgets) < 2 and not self.layout.right:
             return self
         first = self.layout.at(BUDGET[0], budget)
-        columns = self.table[:, first : first + len(BUDGET)]
+        columns = self.table[:, first : first + len(self.layout.block)]
         table = np.concatenate([self.table[:, : len(PROMPT)], columns], axis=1)
-        layout = self.layout._replace(budgets=self.layout.budgets[budget : budget + 1])
+        layout = self.layout._replace(budgets=self.layout.budgets[budget : budget + 1], right=())
         return _with_state({**vars(self), "layout": layout, "sample": None, "_table": table})
 
     def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
         """Return groups with the same lengths and counts, but these prompts instead."""
         return _with_state({**vars(self), "_keys": keys, "_table": table})
+
+    def in_layout(self, layout: Layout, table: Table) -> "Groups":
+        """Return a view for reading, not merging: the same prompts with these columns instead."""
+        return _with_state({**vars(self), "layout": layout, "_table": table})
 
     @property
     def table(self) -> Table:

@@ -64,6 +64,14 @@ PROMPT = (
 )
 BUDGET = ("e0", "e1", "ee", "ee_low", "re", "re_low", "ek", "ek_low", "over")  # repeated for every budget of the scan
 RIGHT = ("right", "L_right")  # what depends on `Layout.correct_above`
+# after those of each budget where e is not the excess but another penalty, which `penalty.penalised` makes
+PENALTY = (
+    "excess",  # tokens over the budget, summed
+    "p_best",  # the largest penalty of a response with the prompt's highest reward
+    "p_worst",  # the smallest of one with its lowest; both NaN where the penalty may fall as a response grows
+    "r_gap",  # Σ L·r / Σ L less the mean reward, for opo; otherwise NaN
+    "p_gap",  # the same for the penalty
+)
 SMALL = 2.0**-52  # of a sum: what is less needs no second double itself
 FINE = 2.0**-50  # of a grid: above four of what it leaves of a number
 EXACT = 2.0**53  # below this a double holds every whole number
@@ -85,23 +93,38 @@ class Layout(NamedTuple):
     """The columns of a row, for a scan with these budgets (tokens)."""
 
     budgets: tuple[int, ...] = ()
-    correct_above: float = 0.0  # a response is right if its reward is more than this
+    correct_above: float = 0.0  # a response is correct, or right, if its reward is above this
+    right: tuple[int, ...] = ()  # budgets of which the excess of right responses is kept, too, after the others
+    is_penalised: bool = False  # True if e is the penalty of each budget, before β, in place of the excess
+
+    @property
+    def block(self) -> tuple[str, ...]:
+        """Names of the columns of each budget."""
+        return (*BUDGET, *PENALTY) if self.is_penalised else BUDGET
 
     @property
     def width(self) -> int:
         """Number of columns of a row."""
-        return len(PROMPT) + len(BUDGET) * len(self.budgets)
+        return len(PROMPT) + len(self.block) * (len(self.budgets) + len(self.right))
 
     def at(self, name: str, budget: int | None = None) -> int:
         """Return the column of `name`; for a quantity of the excess, `budget` is the position of its budget."""
         if budget is None:
             return _PLACE[name]
-        return len(PROMPT) + len(BUDGET) * budget + BUDGET.index(name)
+        return len(PROMPT) + len(self.block) * budget + self.block.index(name)
+
+    def at_right(self, name: str, budget: int) -> int:
+        """Return the column of a quantity of the excess of right responses; `budget` is a position in `right`."""
+        return self.at(name, len(self.budgets) + budget)
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns in summaries: `rr`, and `ee@1024` for a quantity of the excess over 1024 tokens."""
-        return [*PROMPT, *(f"{name}@{budget}" for budget in self.budgets for name in BUDGET)]
+        """Names of the columns in summaries: `rr`, and `ee@1024` for a quantity of the excess over 1024 tokens.
+
+        Those of right responses are `ee@right1024`.
+        """
+        places = [*map(str, self.budgets), *(f"right{budget}" for budget in self.right)]
+        return [*PROMPT, *(f"{name}@{place}" for place in places for name in self.block)]
 
     def empty(self, prompts: int) -> Table:
         """Return a table of `prompts` rows, each the identity."""
@@ -132,6 +155,8 @@ def from_responses(
     Returns:
         shape (prompts, layout.width).
     """
+    if layout.right:
+        return _with_right(layout, codes, prompts, reward, length, log_ratio)
     if not native.AVAILABLE:
         return _in_numpy(layout, codes, prompts, reward, length, log_ratio)
     table = np.empty((prompts, layout.width))
@@ -139,6 +164,26 @@ def from_responses(
     k3 = None if log_ratio is None else k3_terms(log_ratio)
     native.moments.fill(table, budgets, codes, reward, length, log_ratio, k3, layout.correct_above)
     return table
+
+
+NEVER_OVER = -(2.0**40)  # tokens; the length of a response that is over no budget, in `_with_right`
+
+
+def _with_right(
+    layout: Layout,
+    codes: NDArray[np.intp],
+    prompts: int,
+    reward: Floats,
+    length: Floats | None,
+    log_ratio: Floats | None,
+) -> Table:
+    """Compute the moments with those of the excess of right responses; that of others is 0, as if they were short."""
+    plain = from_responses(layout._replace(right=()), codes, prompts, reward, length, log_ratio)
+    of_right = layout._replace(budgets=layout.right, right=())
+    if length is not None:
+        length = np.where(reward > layout.correct_above, length, NEVER_OVER)
+    table = from_responses(of_right, codes, prompts, reward, length, log_ratio)
+    return np.concatenate([plain, table[:, len(PROMPT) :]], axis=1)
 
 
 def _in_numpy(

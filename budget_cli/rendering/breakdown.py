@@ -119,6 +119,7 @@ def json_rows(split: Breakdown, precision: int) -> list[dict[str, Any]]:
     dicts = []
     for row in split.rows:
         body = rounded(as_dict(row.loss), precision)
+        del body["objective"]  # of the whole
         del body["aggregate"], body["coefficients"]
         dicts.append({"key": utf8_key(row.key), **body, "gates": [as_dict(gate) for gate in row.gates]})
     return dicts

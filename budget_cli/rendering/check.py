@@ -183,6 +183,7 @@ def json(result: CheckResult) -> bytes:
             "token_budget": loss.coefficients.token_budget,
             "budget_penalty_coef": loss.coefficients.budget_penalty_coef,
         },
+        "objective": as_dict(loss.objective),
         "penalty_in_reward": _penalty(run),
         "prompts": loss.prompts,
         "responses": loss.responses,

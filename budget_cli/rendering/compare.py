@@ -33,6 +33,7 @@ from budget_cli.rendering.text import (
     gates_hold,
     left_out,
     listed,
+    objective,
     passed,
     rejected,
     room_for,
@@ -76,6 +77,7 @@ def screen(
     room = width // 2 - 2
     yield [Piece(f"{end_for_terminal(base.name, room)} → {end_for_terminal(new.name, room)}", "bold")]
     yield coefficients(comparison.coefficients)
+    yield from objective(comparison.objective.sentence)
     yield [Piece(_compared(comparison))]
     for side, only in zip(sides, (comparison.prompts.only_base, comparison.prompts.only_new), strict=True):
         if only and comparison.pairing == "prompt":
@@ -201,6 +203,7 @@ def json(
     body["uncertain"] = dict(comparison.uncertain)
     body["left_out"] = {reason: as_dict(counts) for reason, counts in comparison.left_out.items()}
     body["coefficients"] = as_dict(comparison.coefficients)
+    body["objective"] = as_dict(comparison.objective)
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "status": status,

@@ -7,6 +7,7 @@ import math
 
 from budget_cli.analysis.loss import Loss
 
+OWN_FACTOR = ("grpo", "maxrl")  # estimators that divide by what β changes in each prompt: then no share follows
 MUCH = 0.1  # share of the learning signal above which the sentence names the β that makes it this
 
 
@@ -28,7 +29,8 @@ def _signal(loss: Loss) -> str:
     rewards_alone = "the learning signal is that of the rewards alone"
     if loss.advantage.mean_square is None:
         return _unknown(loss)
-    if loss.prompts == groups.singletons:
+    trained = loss.objective.settings
+    if loss.prompts == groups.singletons and trained["singletons"] == "zero" and not loss.advantage.mean_square:
         each = "the only prompt has" if loss.prompts == 1 else "every prompt has"
         return f"nothing can be learned: {each} a single response"
     if share is None or not loss.advantage.mean_square:
@@ -36,14 +38,14 @@ def _signal(loss: Loss) -> str:
         return f"nothing can be learned: within {within}, all adjusted rewards are equal"
     if not c.budget_penalty_coef:
         return f"β is 0, so {rewards_alone}"
-    if not loss.over_budget.responses:
+    if not loss.over_budget.responses and trained["penalty"] != "distance":
         return f"no response is over the budget, so {rewards_alone}"
     if not share:
         return f"the penalty is the same for all responses to a prompt, so {rewards_alone}"
     if share == 1:
         return "all of the learning signal is length, at any β above 0: within no prompt do rewards differ"
     said = f"{_percent(share)} of the learning signal is length"
-    if _percent(share) != f"{MUCH:.0%}" and share > MUCH:
+    if _percent(share) != f"{MUCH:.0%}" and share > MUCH and trained["advantage"] not in OWN_FACTOR:
         said += f"; β {beta_of_share(c.budget_penalty_coef, share, MUCH):.2g} would make it {MUCH:.0%}"
     return said
 

@@ -13,6 +13,7 @@ from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Histogram, length_histogram
 from budget_cli.ids import Key
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering import breakdown
 from budget_cli.rendering.breakdown import Breakdown
@@ -42,6 +43,7 @@ from budget_cli.rendering.text import (
     in_bold,
     left_out,
     listed,
+    objective,
     passes,
     rejected,
     room_for,
@@ -188,6 +190,7 @@ def json(
     """Return one JSON object; numbers are rounded to `precision` places, except the coefficients and the gates."""
     body = rounded(as_dict(loss), precision)
     body["coefficients"] = as_dict(loss.coefficients)
+    body["objective"] = as_dict(loss.objective)
     result = {
         "schema": SCHEMA,
         "status": status,
@@ -215,7 +218,7 @@ def csv(loss: Loss, status: str, precision: int) -> bytes:
 def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence[GateResult], precision: int) -> bytes:
     """Return the reasons to fail, one row per number of the result, and the gates."""
     lead = "".join(f"- {for_markdown(reason.text, 400)}\n" for reason in reasons)
-    rows: list[tuple[object, ...]] = [("status", status)]
+    rows: list[tuple[object, ...]] = [("status", status), ("objective", loss.objective.sentence)]
     numbers = ((name, number_at(loss, name)) for name in number_names())
     rows += [
         (name, rounded(value, precision)) for name, value in numbers if name not in OFTEN_NONE or value is not None
@@ -282,6 +285,7 @@ class LossAnswer(NamedTuple):
     precision: int
     warnings: Sequence[str] = ()  # why the numbers may not be the trainer's
     defaults: Collection[str] = ()  # coefficients that nobody gave
+    trained: Objective = DEFAULT
 
     @property
     def status(self) -> str:
@@ -291,7 +295,7 @@ class LossAnswer(NamedTuple):
     @property
     def prompts(self) -> Iterable[Prompt]:
         """The numbers of the prompts, in the order that is asked for."""
-        prompts = per_prompt_losses(self.groups, self.loss.coefficients)
+        prompts = per_prompt_losses(self.groups, self.loss.coefficients, trained=self.trained)
         return prompts if self.per_prompt is None else self.per_prompt.of(prompts)
 
     def lines(self, columns: int) -> Iterator[Line]:
@@ -310,6 +314,7 @@ class LossAnswer(NamedTuple):
             Piece(f"     {counts}" + ("" if loss.aggregate == "response" else f", mean over {loss.aggregate}s")),
         ]
         yield coefficients(c, self.defaults)
+        yield from objective(loss.objective.sentence)
         yield []
         if loss.responses:
             yield from in_bold(headline(loss), width)

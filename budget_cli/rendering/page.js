@@ -62,12 +62,23 @@
     const adjustable = data.budgeted || beta === 0;
     const there = adjustable && (data.with_k || alpha === 0);
     const b2 = beta * beta;
-    const { square, loss, explained } = forms(m, i, beta, alpha, plus(m.kk, m.k2));
+    let { square, loss, explained } = forms(m, i, beta, alpha, plus(m.kk, m.k2));
     const [rr, ee] = [two(both(w.rr)), two(both(w.ee[i]))];
+    let share = (b2 * ee) / (rr + b2 * ee);
+    let phantoms = w.re === undefined ? null : (b2 * t.phantom_ee[i]) / two(adjusted(w.rr, w.re[i], w.ee[i], beta));
+    if (t.estimated !== null) { // of a part, there is only one β
+      const at = t.estimated.square[i].length === 1 && j === data.at[1] ? 0 : j;
+      square = t.estimated.square[i][at];
+      explained = 2 * alpha * t.estimated.with_k[i][at] - alpha * alpha * two(plus(m.kk, m.k2));
+      loss = square - explained;
+      share = t.estimated.share[i][at];
+      phantoms = t.estimated.phantom_share[i][at];
+    }
     return {
       loss: when(there, loss),
       "advantage.mean_square": when(adjustable, square),
-      "advantage.budget_share": when(adjustable, (b2 * ee) / (rr + b2 * ee)),
+      "advantage.budget_share": when(adjustable, share),
+      "advantage.phantom_share": when(adjustable, phantoms),
       "kl.r2": when(there && data.with_k && square !== 0, loss === 0 ? 1 : explained / square),
       "over_budget.responses": when(data.budgeted, t.over[i]),
       "over_budget.fraction": when(data.budgeted, t.over[i] / t.responses),
@@ -85,13 +96,61 @@
       "coefficients.token_budget": grid.token_budget[i],
       "coefficients.budget_penalty_coef": beta,
       "coefficients.kl_coef": grid.kl_coef[k],
-      "adjusted_reward.mean": when(adjustable, two(plus(t.reward_mean, times(-beta, t.excess_mean[i])))),
+      "adjusted_reward.mean": when(adjustable, two(plus(t.reward_mean, times(-beta, t.penalty_mean[i])))),
       "adjusted_reward.std": when(adjustable, Math.sqrt(Math.max(variance, 0) / t.responses)),
       "over_budget.excess_tokens": when(data.budgeted, t.excess_tokens[i]),
       "over_budget.excess_mean": when(data.budgeted && t.over[i] > 0, t.excess_tokens[i] / t.over[i]),
       "groups.zero_variance_adjusted": when(adjustable, t.zero_variance_adjusted[i][j]),
       "groups.phantom": when(adjustable, t.phantom[i][j]),
-      "groups.reordered": when(adjustable && beta >= 0, t.reordered[i][j]),
+      "groups.reordered": when(adjustable && beta >= 0 && !t.unordered, t.reordered[i][j]),
+    };
+  }
+
+  // ---- the objective: what objective/penalties.py and estimators.py say of single prompts
+
+  const objective = data.objective;
+
+  /** Returns the penalty of each sampled response to a prompt, before β, at the budget i. */
+  function penalties(p, i) {
+    const shape = objective.shapes[i];
+    if (shape === null) return p.length.map(() => 0);
+    const rate = p.reward.filter((r) => r > objective.correct_above).length / p.reward.length;
+    const floor = objective.scale_floor === "1/n" ? 1 / p.reward.length : objective.scale_floor;
+    let weight = objective.scale === "none" ? 1 : Math.max(rate, floor);
+    if (objective.gate !== null && rate < objective.gate) weight = 0;
+    return p.length.map((length, n) => {
+      const penalised = objective.penalize === "all" || p.reward[n] > objective.correct_above;
+      const terms = shape.terms.reduce((sum, [t, c]) => sum + c * Math.max(0, length - t), shape.constant);
+      return length === null || !penalised ? 0 : weight * terms || 0;
+    });
+  }
+
+  /** Returns [factor, shift]: the advantages of a prompt of n responses are factor·(x − x̄) + shift. */
+  function advantageOf({ n, mean, scatter, gap }, batch) {
+    const deviation = (sum, count) => Math.sqrt(sum / (count > objective.ddof ? count - objective.ddof : count));
+    const inverse = (x) => (x + objective.eps === 0 ? 0 : 1 / (x + objective.eps));
+    if (n === 1 && objective.singletons === "reward") return [1, objective.divides ? mean / (1 + objective.eps) : mean];
+    const whole = () => inverse(deviation(batch.scatter, batch.n));
+    switch (objective.advantage) {
+      case "rloo": return [n > 1 ? n / (n - 1) : 1, 0];
+      case "grpo": return [inverse(deviation(scatter, n)), 0];
+      case "batch-std": return [inverse(deviation(batch.within, batch.n)), 0];
+      case "maxrl": return [inverse(mean), 0];
+      case "opo": return [1, -gap];
+      case "reinforce++": return [whole(), whole() * (mean - batch.mean)];
+      default: return [1, 0];
+    }
+  }
+
+  /** Returns the sums over all responses that an estimator may need. */
+  function batchAt([i, j]) {
+    const { whole: w, spread: s, responses: n } = data.totals;
+    const beta = grid.budget_penalty_coef[j];
+    return {
+      n,
+      mean: two(plus(data.totals.reward_mean, times(-beta, data.totals.penalty_mean[i]))),
+      scatter: Math.max(0, two(adjusted(plus(w.rr, s.rr), plus(w.re[i], s.re[i]), plus(w.ee[i], s.ee[i]), beta))),
+      within: Math.max(0, two(adjusted(w.rr, w.re[i], w.ee[i], beta))),
     };
   }
 
@@ -100,14 +159,23 @@
     const beta = grid.budget_penalty_coef[j];
     const alpha = grid.kl_coef[k];
     const b2 = beta * beta;
-    const { square, loss } = forms(p, i, beta, alpha, p.kk, 1e-22); // of 25 digits
+    let { square, loss } = forms(p, i, beta, alpha, p.kk, 1e-22); // of 25 digits
+    let offset = alpha * p.k_mean;
+    if (!objective.is_plain) {
+      const gap = p.r_gap.length ? p.r_gap[i] - beta * p.p_gap[i] : 0;
+      const [f, shift] = advantageOf({ n: p.n, mean: p.r_mean - beta * p.e_mean[i], scatter: square, gap }, batchAt([i, j]));
+      const withK = two(plus(p.rk, times(-beta, p.ek[i])));
+      loss = Math.max(0, f * f * square - 2 * alpha * f * withK + alpha * alpha * two(p.kk));
+      square = f * f * square + p.n * shift * shift;
+      offset -= shift;
+    }
     const [rr, ee] = [two(p.rr), two(p.ee[i])];
     const share = (b2 * ee) / (rr + b2 * ee);
     return {
       id: p.prompt_id,
       n: p.n,
       reward: p.r_mean,
-      loss: finite(loss / p.n + (alpha * p.k_mean) ** 2),
+      loss: finite(loss / p.n + offset ** 2),
       square: finite(square / p.n),
       share: finite(share),
       over: data.budgeted ? p.over[i] : null,
@@ -170,21 +238,31 @@
   const responses = data.sample.flatMap((p) => {
     const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
     const r = mean(p.reward);
-    return p.reward.map((reward, n) => ({ prompt: p, id: String(p.prompt_id), reward, centred: reward - r, length: p.length[n] }));
+    return p.reward.map((reward, n) => ({ prompt: p, n, id: String(p.prompt_id), reward, centred: reward - r, length: p.length[n] }));
   });
 
   /** Returns the sampled responses with their adjusted rewards and advantages. */
   function sampled() {
     const budget = grid.token_budget[at[0]];
     const beta = grid.budget_penalty_coef[at[1]];
-    const excess = (length) => (budget === null || length === null ? 0 : Math.max(0, length - budget));
-    for (const p of data.sample) p.mean = p.length.reduce((sum, x) => sum + excess(x), 0) / p.length.length;
+    const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
+    const batch = data.totals === null ? null : batchAt(at);
+    for (const p of data.sample) {
+      p.penalty = penalties(p, at[0]);
+      p.mean = mean(p.penalty);
+      const x = p.reward.map((r, n) => r - beta * p.penalty[n]);
+      const own = { n: x.length, mean: mean(x), scatter: x.reduce((sum, each) => sum + (each - mean(x)) ** 2, 0) };
+      const tokens = p.length.reduce((sum, length) => sum + length, 0);
+      own.gap = tokens ? x.reduce((sum, each, n) => sum + each * p.length[n], 0) / tokens - own.mean : 0;
+      [p.factor, p.shift] = objective.is_plain ? [1, 0] : advantageOf(own, batch);
+    }
     return responses.map((one) => {
-      const e = excess(one.length);
-      const byLength = -beta * (e - one.prompt.mean) || 0;
+      const e = one.prompt.penalty[one.n];
+      const byLength = -beta * one.prompt.factor * (e - one.prompt.mean) || 0;
+      const centred = one.centred * one.prompt.factor;
       return {
-        id: one.id, length: one.length, over: e > 0, adjusted: one.reward - beta * e, reward: one.reward,
-        centred: one.centred, byLength, advantage: one.centred + byLength,
+        id: one.id, length: one.length, over: budget !== null && one.length > budget, adjusted: one.reward - beta * e,
+        reward: one.reward, centred, byLength, advantage: centred + byLength + one.prompt.shift,
       };
     });
   }

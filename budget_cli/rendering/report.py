@@ -21,6 +21,7 @@ from budget_cli.analysis.report import PROMPTS, SCHEMA, PageData, Segment
 from budget_cli.analysis.totals import Scatter, Totals
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.double_double import DoubleDouble
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.loss import findings
 from budget_cli.rendering.safe import for_terminal
@@ -36,6 +37,7 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
             ("loss", "budget-aware loss", "number"),
             ("advantage.mean_square", "mean A²", "number"),
             ("advantage.budget_share", "share of the advantage from length", "percent"),
+            ("advantage.phantom_share", "share of A² in prompts with an advantage from length alone", "percent"),
             ("kl.r2", "R² = 1 − loss / mean A²", "number"),
         ),
     ),
@@ -219,6 +221,13 @@ def html(
     return "\n".join([*head, *body, "</body></html>\n"]).encode("utf-8", "replace")
 
 
+def _of_loss(trained: Objective) -> str:
+    """Say what A is."""
+    if trained == DEFAULT:
+        return "A is r − β·max(0, L − B) minus its mean over the prompt"
+    return f"A is {trained.estimator.formula} with x = r − β·φ and φ the {trained.penalty} penalty"
+
+
 def _header(data: PageData, names: str, verdict: str) -> str:
     loss = data.loss
     size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
@@ -228,8 +237,9 @@ def _header(data: PageData, names: str, verdict: str) -> str:
     return (
         f'<header>\n<h1>budget-cli report <span class="badge {verdict}">{verdict}</span></h1>\n'
         f'<p class="names">{names}</p>\n<p class="quiet">{size}{weighting}.'
-        " The loss is the mean of (A − α·k)², where A is r − β·max(0, L − B) minus its mean over the prompt,"
-        f" and k the log-ratio to the reference policy.{lengths}</p>\n</header>"
+        f" The loss is the mean of (A − α·k)²: {_text(_of_loss(data.trained), 400)},"
+        f" and k is the log-ratio to the reference policy.{lengths}</p>\n"
+        f'<p class="quiet">Objective {_text(loss.objective.sentence, 400)}.</p>\n</header>'
     )
 
 
@@ -414,7 +424,15 @@ def _script_data(data: PageData, command: str) -> dict[str, Any]:
             for one in data.sample
         ],
         "command": command,
+        "objective": _objective(data),
     }
+
+
+def _objective(data: PageData) -> dict[str, Any]:
+    """Return what the page computes the penalty and the advantage of single responses from."""
+    of = data.trained
+    shapes = [None if budget is None else of.shape(budget)._asdict() for budget in data.grid.token_budget]
+    return {**of._asdict(), "shapes": shapes, "divides": of.estimator.divides, "is_plain": of.has_plain_advantage}
 
 
 def _totals(totals: Totals | None) -> Any:
@@ -426,7 +444,9 @@ def _totals(totals: Totals | None) -> Any:
         "mean": _in_pairs(totals.mean),
         "whole": _in_pairs(totals.whole),
         "spread": _in_pairs(totals.spread),
-        "excess_mean": _pairs(DoubleDouble(totals.excess_tokens) / totals.responses),
+        "penalty_mean": _pairs(DoubleDouble(totals.penalty) / totals.responses),
+        "estimated": None if totals.estimated is None else totals.estimated._asdict(),
+        "unordered": bool(np.isnan(totals.reorder_coef).any()),
     }
 
 
@@ -455,7 +475,8 @@ def _of_part(part: Segment) -> dict[str, Any]:
     """Return the totals of a part that a trend needs."""
     t = part.totals
     whole = {name: sums for name, sums in _sums(t.whole).items() if name in ("rr", "ee")}
-    return {"responses": t.responses, "mean": _sums(t.mean), "whole": whole, "over": t.over}
+    estimated = None if t.estimated is None else t.estimated._asdict()
+    return {"responses": t.responses, "mean": _sums(t.mean), "whole": whole, "over": t.over, "estimated": estimated}
 
 
 def _text(text: str, limit: int) -> str:

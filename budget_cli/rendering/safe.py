@@ -14,6 +14,8 @@ ASCII = str.maketrans(
     {
         "β": "beta",
         "α": "alpha",
+        "ε": "eps",
+        "σ": "sigma",
         "²": "^2",
         "±": "+/-",
         "…": "...",

@@ -9,7 +9,7 @@ from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.show import SCHEMA, Shown, ShownPrompt, ShownResponse
 from budget_cli.rendering.formats import as_dict, json_document, rounded, utf8, utf8_key
 from budget_cli.rendering.safe import for_terminal
-from budget_cli.rendering.text import MISSING, Line, Piece, coefficients, figure
+from budget_cli.rendering.text import MISSING, Line, Piece, coefficients, figure, objective
 
 SHORT = 480  # characters of a text that is not shown in full
 LINES = 10  # of the same
@@ -20,6 +20,7 @@ def screen(shown: Shown, precision: int, width: int, full: bool) -> Iterator[Lin
     """Yield each prompt with its question, and its responses with their numbers and texts."""
     yield [Piece(for_terminal(shown.why, 600), "bold")]
     yield coefficients(shown.coefficients, shown.defaults)
+    yield from objective(shown.objective.sentence)
     width = max(40, min(width, 120))
     for prompt in shown.prompts:
         yield []
@@ -103,6 +104,7 @@ def json(shown: Shown, precision: int) -> bytes:
             "schema": SCHEMA,
             "what": utf8(shown.why),
             "coefficients": as_dict(shown.coefficients),
+            "objective": as_dict(shown.objective),
             "prompts": [_prompt_dict(prompt, precision) for prompt in shown.prompts],
         }
     )

@@ -36,6 +36,7 @@ from budget_cli.rendering.text import (
     failures,
     left_out,
     listed,
+    objective,
     passes,
     rejected,
 )
@@ -73,6 +74,7 @@ def screen(
         Piece(f"{counted(sweep.first.prompts, 'prompt')}"),
         Piece("" if sweep.first.aggregate == "response" else ", mean over prompts"),
     ]
+    yield from objective(sweep.first.objective.sentence)
     source = sweep.first.length_sentence
     if source is not None:
         yield [Piece(f"lengths are from {for_terminal(source, 200)}", "dim")]
@@ -303,6 +305,7 @@ def json(
         "schema": SCHEMA,
         "status": status,
         "aggregate": sweep.first.aggregate,
+        "objective": as_dict(sweep.first.objective),
         "grid": as_dict(sweep.grid),
         "overlong": None if overlong is None else as_dict(overlong),
         "prompts": sweep.first.prompts,

@@ -128,6 +128,11 @@ def coefficients(c: Coefficients, defaults: Collection[str] = ()) -> Line:
     return [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token{beta}   α {c.kl_coef:g}{alpha}", "dim")]
 
 
+def objective(sentence: str) -> Iterator[Line]:
+    """Yield the line that says which objective it is."""
+    yield [Piece(for_terminal(sentence, 400), "dim")]
+
+
 def listed(ids: Sequence[Key], total: int, room: int) -> str:
     """Return `: p07, p11, …` in at most `room` characters, with as many ids as fit; "" if none does."""
     text = ""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from budget_cli import objective
 from budget_cli.errors import InputProblem
-from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
 from budget_cli.records import reference
 from budget_cli.records.columns import Decoded, ResponseColumns, Tally
@@ -28,7 +27,7 @@ from budget_cli.scanning.plan import Plan, Task
 from budget_cli.scanning.rollouts import make_prompts_of_lines
 from budget_cli.scanning.second_pass import CHANGED, outcomes
 from budget_cli.scanning.state import ReadSoFar, Scan
-from budget_cli.scanning.terms import responses_of_rows, terms_of
+from budget_cli.scanning.terms import Trained, responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.lookup import located_records, split_records, value_at
 from budget_cli.schema.paths import Expression
@@ -54,10 +53,8 @@ class AnnotationPlan:
     """What the terms of a response are computed from; the same in every worker."""
 
     plan: Plan
-    groups: Groups
+    trained: Trained
     responses: Mapping[str, ResponseColumns]  # by source, where several rows make up one
-    budget_penalty_coef: float  # β, reward per token
-    kl_coef: float  # α, reward per nat
     forms: Forms = LINES
 
 
@@ -84,7 +81,7 @@ def annotate(
 
     Args:
         found: the sources, which can all be read twice.
-        terms: the groups of the first pass, and the coefficients.
+        terms: the groups of the first pass, and the objective.
         first_pass: its counts must equal those of the second pass.
         jobs: number of processes, as for the scan.
         progress: called after every block.
@@ -217,14 +214,16 @@ def _terms(
         make_prompts_of_lines(columns, plan.fields.group_size, source.name)
         columns.line = own
     # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
-    groups = groups_from(columns, plan.keep.layout) if plan.fields.group == "line" else terms.groups
-    places = groups.rows(columns.keys)
+    trained = terms.trained
+    if plan.fields.group == "line":
+        trained = trained.within(groups_from(columns, plan.keep.layout))
+    places = trained.groups.rows(columns.keys)
     if np.any(places < 0):
         raise InputProblem(source.name, CHANGED)
     rows = places[columns.codes]
     if terms.responses:
         columns = responses_of_rows(columns, terms.responses.get(source.name))
-    return columns, terms_of(columns, groups, rows, terms.budget_penalty_coef, terms.kl_coef)
+    return columns, terms_of(columns, rows, trained)
 
 
 def lines_of(block: Block, document: bool) -> list[bytes]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from budget_cli import objective
 from budget_cli.errors import InputProblem
-from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats
 from budget_cli.ids import Key
 from budget_cli.records import reference
@@ -24,7 +23,7 @@ from budget_cli.scanning.plan import Plan, Task
 from budget_cli.scanning.rollouts import make_prompts_of_lines
 from budget_cli.scanning.second_pass import CHANGED, outcomes
 from budget_cli.scanning.state import ReadSoFar, Scan
-from budget_cli.scanning.terms import responses_of_rows, terms_of
+from budget_cli.scanning.terms import Trained, responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import split_records, value_at
@@ -44,10 +43,8 @@ class ShowPlan(NamedTuple):
     """What is looked for, and what its terms are computed from; the same in every worker."""
 
     plan: Plan
-    groups: Groups
+    trained: Trained
     responses: Mapping[str, ResponseColumns]  # by source, where several rows make up one
-    budget_penalty_coef: float  # β, reward per token
-    kl_coef: float  # α, reward per nat
     wanted: Wanted
 
 
@@ -171,8 +168,8 @@ def _chosen(decoded: Decoded, task: Task, plan: ShowPlan) -> list[Found]:
         columns.line = columns.line + task.before
         make_prompts_of_lines(columns, fields.group_size, task.source.name)
     of_lines = fields.group == "line"
-    groups = groups_from(columns, plan.plan.keep.layout) if of_lines else plan.groups
-    places = groups.rows(columns.keys)
+    trained = plan.trained.within(groups_from(columns, plan.plan.keep.layout)) if of_lines else plan.trained
+    places = trained.groups.rows(columns.keys)
     if np.any(places < 0):
         raise InputProblem(task.source.name, CHANGED)
     keys = [f"{task.source.name}:{task.before + int(key)}" for key in columns.keys] if of_lines else columns.keys
@@ -183,7 +180,7 @@ def _chosen(decoded: Decoded, task: Task, plan: ShowPlan) -> list[Found]:
             return []
     if plan.responses:
         columns = responses_of_rows(columns, plan.responses.get(task.source.name))
-    terms = terms_of(columns, groups, places[columns.codes], plan.budget_penalty_coef, plan.kl_coef)
+    terms = terms_of(columns, places[columns.codes], trained)
     nothing = np.full(columns.reward.size, np.nan)
     length = nothing if columns.length is None else columns.length
     ranks = nothing

@@ -99,7 +99,7 @@ def header_of(source: Source) -> dict[str, Any]:
 def require_alike(
     headers: Mapping[str, dict[str, Any]],
     fields: Fields,
-    budgets: Sequence[int],
+    layout: Layout,
     beside_records: bool,
     options: Mapping[str, Any] | None = None,
 ) -> None:
@@ -108,7 +108,7 @@ def require_alike(
     Args:
         headers: by the name of the summary.
         fields: what the coefficients need, and what is read from records.
-        budgets: tokens.
+        layout: the budgets, and those of right responses.
         beside_records: True if records are read, too; then the summaries must have been made with the same fields.
         options: those for the records, as in a header.
 
@@ -119,13 +119,14 @@ def require_alike(
     if beside_records:
         first, expected = "the records", settings_of(fields, options)
     for name, header in headers.items():
-        for budget in budgets:
+        for budget in layout.budgets:
             if budget not in header["budgets"]:
                 has = ", ".join(map(str, header["budgets"])) or "none"
                 raise UsageProblem(
                     f"{name}: this summary was made for other budgets ({has}), not {budget}: give one of those with -B,"
                     f" or summarize again with {budget}"
                 )
+        _require_right(name, header, layout)
         for need, known, what, instead in (
             (fields.needs_log_probs, header["with_log_ratio"], "log-probs", "--kl-coef 0"),
             (fields.needs_length, header["with_length"], "lengths", "--budget-penalty-coef 0"),
@@ -147,6 +148,17 @@ def require_alike(
         if len({*apart}) > 1:
             one, other = ("with --ids-per-file" if each else "without" for each in apart)
             raise UsageProblem(f"{name}: this summary was made {one}, but {first} {other}: they cannot be combined")
+
+
+def _require_right(name: str, header: Mapping[str, Any], layout: Layout) -> None:
+    """Require the columns of right responses that an objective is computed from."""
+    lacking = [budget for budget in layout.right if budget not in header.get("right", ())]
+    differs = bool(layout.right) and header.get("correct_above") != layout.correct_above
+    if lacking or differs:
+        raise UsageProblem(
+            f"{name}: this summary has no excess of right responses (reward above {layout.correct_above:g}), which the"
+            " objective penalises alone: summarize again with the same --objective and --set"
+        )
 
 
 def require_as_given(

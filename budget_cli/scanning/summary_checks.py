@@ -165,6 +165,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "schema": ("a text", _is_text),
     "budgets": ("different whole numbers", lambda value: _are_distinct(value, whole)),
     "correct_above": ("a number", _is_finite),
+    "right": ("different whole numbers", lambda value: _are_distinct(value, lambda one: whole(one) or one == -1)),
     "fields": ("a place for each field", _map_to(_is_text)),
     "records_are": ("a text", _is_text),
     "group": ("a text", _is_text),
@@ -196,6 +197,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # what not every version or run writes
 SINCE = {
     "correct_above",
+    "right",
     "records_are",
     "group",
     "prompts_of_steps",
@@ -359,7 +361,8 @@ def check_rows(source: str, header: dict[str, Any], number: Floats, places: NDAr
 
 def layout_of(header: dict[str, Any]) -> Layout:
     """Return the columns that a summary with this header can have."""
-    return Layout(tuple(header["budgets"]), float(header.get("correct_above", 0.0)))
+    right = tuple(header.get("right", ()))
+    return Layout(tuple(header["budgets"]), float(header.get("correct_above", 0.0)), right)
 
 
 def _are_whole(values: Floats) -> NDArray[np.bool_]:

@@ -70,6 +70,7 @@ def write(
         "schema": SCHEMA,
         "budgets": layout.budgets,
         **({"correct_above": layout.correct_above} if is_right_known else {}),
+        **({"right": layout.right} if layout.right else {}),
         **(settings_of(fields) if settings is None else settings),
         "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],
         "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written],

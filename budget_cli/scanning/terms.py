@@ -3,55 +3,100 @@
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from budget_cli import objective
+from budget_cli.groups.advantage import advantages_of, batch_of
 from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.groups.penalty import penalised, weights
 from budget_cli.ids import Ids
+from budget_cli.objective.estimators import Advantages, Batch
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import LabelColumn, ResponseColumns
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning.rollouts import ROWS
 
 
+class Trained(NamedTuple):
+    """What the terms of a response are computed from; the same in every worker."""
+
+    groups: Groups  # with the penalty of the objective, of one budget
+    beta: float  # reward per token, or per unit of the penalty
+    alpha: float  # reward per nat
+    objective: Objective = DEFAULT
+    advantages: Advantages | None = None  # of the groups; None: the advantage is the adjusted reward minus its mean
+    batch: Batch | None = None  # of all responses, if the estimator needs them
+
+    @classmethod
+    def of(cls, groups: Groups, beta: float, alpha: float, trained: Objective) -> "Trained":
+        """Compute what the terms of the responses of these groups need."""
+        batch = batch_of(groups, beta) if trained.estimator.of_batch else None
+        return cls(groups, beta, alpha, trained, advantages_of(groups, trained, beta, 0, batch), batch)
+
+    def within(self, groups: Groups) -> "Trained":
+        """Return the same for a part of the responses, with the groups of their scan."""
+        own = penalised(groups, self.objective, self.groups.layout.budgets)
+        return self._replace(groups=own, advantages=advantages_of(own, self.objective, self.beta, 0, self.batch))
+
+
 @quiet_overflow
-def terms_of(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
+def terms_of(columns: ResponseColumns, rows: Any, trained: Trained) -> objective.Terms:
     """Compute the terms of these responses, shape (responses,) each; `rows` holds the row of each one's prompt.
 
     They are computed in two doubles and rounded once, so that a term keeps its digits where reward and penalty cancel.
     """
-    return objective.Terms(*(term.value for term in _in_full(columns, groups, rows, beta, alpha)))
+    return objective.Terms(*(term.value for term in _in_full(columns, rows, trained)))
 
 
-def _in_full(columns: ResponseColumns, groups: Groups, rows: Any, beta: float, alpha: float) -> objective.Terms:
+def _in_full(columns: ResponseColumns, rows: Any, trained: Trained) -> objective.Terms:
     """Return the terms in two doubles."""
+    groups, beta, alpha = trained.groups, trained.beta, trained.alpha
     r, e = columns.reward, np.zeros_like(columns.reward)
     e_mean = DoubleDouble(e)
     if groups.layout.budgets and columns.length is not None:
-        e = objective.excess(np.nan_to_num(columns.length), groups.layout.budgets[0])
+        e = _penalties(np.nan_to_num(columns.length), r, rows, trained)
         e_mean = groups.means(rows, "e", 0)
     k = np.full_like(r, np.nan) if columns.log_ratio is None else columns.log_ratio
     r_mean = groups.means(rows, "r")
-    return objective.terms(DoubleDouble(r), DoubleDouble(e), DoubleDouble(k), r_mean, e_mean, beta, alpha)
+    terms = objective.terms(DoubleDouble(r), DoubleDouble(e), DoubleDouble(k), r_mean, e_mean, beta, alpha)
+    if trained.advantages is None:
+        return terms
+    factor, shift = (each[rows] for each in trained.advantages)
+    advantage = terms.advantage * factor + shift
+    centred = advantage - DoubleDouble(k) * alpha if alpha else advantage
+    inverse = np.divide(shift, factor, out=np.zeros_like(shift), where=factor != 0)
+    return terms._replace(baseline=terms.baseline - inverse, advantage=advantage, loss=centred * centred)
+
+
+def _penalties(length: Floats, reward: Floats, rows: Any, trained: Trained) -> Floats:
+    """Return the penalty of each response, before β."""
+    budget, of = trained.groups.layout.budgets[0], trained.objective
+    if of.has_plain_penalty:
+        return np.asarray(objective.excess(length, budget))
+    found = of.shape(budget).at(length)
+    if of.is_gated:
+        found = found * (reward > of.correct_above)
+    return np.asarray(found * weights(trained.groups, of)[rows] + 0.0)
 
 
 @quiet_overflow
 def means_over_rows(
-    responses: Iterable[ResponseColumns], groups: Groups, beta: float, alpha: float
+    responses: Iterable[ResponseColumns], trained: Trained
 ) -> tuple[float | None, float | None, float | None]:
     """Return the mean of (A − α·k)², of A² and of A² − (A − α·k)², each response weighted by its rows."""
-    losses, squares, explained, weights = [], [], [], []
+    losses, squares, explained, counts = [], [], [], []
     for columns in responses:
-        terms = _in_full(columns, groups, groups.rows(columns.keys)[columns.codes], beta, alpha)
-        rows, by_k = np.asarray(columns.extras[ROWS], dtype=np.float64), terms.log_ratio * alpha
+        terms = _in_full(columns, trained.groups.rows(columns.keys)[columns.codes], trained)
+        rows, by_k = np.asarray(columns.extras[ROWS], dtype=np.float64), terms.log_ratio * trained.alpha
         losses.append(terms.loss * rows)
         squares.append(terms.advantage * terms.advantage * rows)
         explained.append(by_k * (terms.advantage * 2 - by_k) * rows)
-        weights.append(rows)
-    return _ratio(losses, weights), _ratio(squares, weights), _ratio(explained, weights)
+        counts.append(rows)
+    return _ratio(losses, counts), _ratio(squares, counts), _ratio(explained, counts)
 
 
 def _ratio(values: list[DoubleDouble], weights: list[Floats]) -> float | None:

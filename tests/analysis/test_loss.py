@@ -67,6 +67,7 @@ ON_PAPER: dict[str, float | None] = {
     "adjusted_reward.std": math.sqrt(6.32 / 8 - 0.675**2),
     "advantage.mean_square": 7 / 300,
     "advantage.budget_share": 31 / 109,  # S_rr = 0.52, β²·S_ee = 0.62/3
+    "advantage.phantom_share": 3 / 28,  # that of b, 1/50 of 14/75
     "kl.k1": 0.05,
     "kl.k2": 0.62 / 16,
     "kl.k3": K3,
@@ -142,6 +143,7 @@ NO_PENALTY: set[str] = {
     "adjusted_reward.std",
     "advantage.mean_square",
     "advantage.budget_share",
+    "advantage.phantom_share",
     "kl.r2",
     "groups.zero_variance_adjusted",
     "groups.phantom",
@@ -228,7 +230,8 @@ def test_where_nothing_varies_there_is_no_budget_share_and_no_r2() -> None:
     same: list[Response] = [("a", 1.0, 150, 0.1), ("a", 1.0, 150, 0.3), ("b", 7.0, 20, 0.0)]
     found = compute_loss(groups_of(same), COEFFICIENTS, TALLY)
     assert (found.advantage.mean_square, found.advantage.budget_share, found.kl.r2) == (0.0, None, None)
-    assert missing(found) == {"advantage.budget_share", "kl.r2", "learnability.length_wrong"}
+    lacking = {"advantage.budget_share", "advantage.phantom_share", "kl.r2", "learnability.length_wrong"}
+    assert missing(found) == lacking
 
 
 UNUSED = (0.0, 0.0)  # β, α
@@ -282,7 +285,7 @@ def test_a_number_that_does_not_exist_is_none(
 def test_rewards_alone_have_a_loss_when_both_coefficients_are_zero() -> None:
     found = compute_loss(groups_of(without(RESPONSES, 2, 3), ()), Coefficients(None, 0.0, 0.0), TALLY)
     assert found.loss == pytest.approx(0.52 / 8, rel=1e-12)
-    assert found.advantage == (found.loss, 0.0)
+    assert found.advantage == (found.loss, 0.0, 0.0)
     assert found.adjusted_reward == found.reward[:2]
     assert (found.coverage.length, found.coverage.log_ratio) == (0, 0)
 
@@ -315,7 +318,15 @@ def test_no_responses_have_counts_of_zero_and_no_other_number(budgets: tuple[int
     [
         (
             [("a", 1e200, 10, 0.0), ("a", -1e200, 10, 0.0)],
-            {"loss", "reward.std", "adjusted_reward.std", "advantage.mean_square", "advantage.budget_share", "kl.r2"},
+            {
+                "loss",
+                "reward.std",
+                "adjusted_reward.std",
+                "advantage.mean_square",
+                "advantage.budget_share",
+                "advantage.phantom_share",
+                "kl.r2",
+            },
         ),
         ([("a", 1.0, 10, 1e200), ("a", 0.0, 10, -1e200)], {"loss", "kl.k2", "kl.k3", "kl.r2"}),
         ([("a", 1.0, 10, math.inf), ("a", 0.0, 10, 0.0)], {"loss", "kl.k1", "kl.k2", "kl.k3", "kl.r2"}),

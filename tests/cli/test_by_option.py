@@ -20,6 +20,7 @@ NOT_A_ROWS = (
     "aggregate",
     "headline",
     "coefficients",
+    "objective",
     "rejections",
     "gates",
     "incomplete",

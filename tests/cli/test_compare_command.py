@@ -38,6 +38,7 @@ def test_the_screen_shows_differences_and_standard_errors(budget_cli: Run, two: 
     assert screen == (
         "base.jsonl → new.jsonl\n"
         "B 100 tokens   β 0.01 per token   α 0.1\n"
+        "kimi-k2: linear penalty max(0, L − B), advantage x − mean x\n"
         "4 against 3 responses of 2 prompts, paired by id\n"
         "  only in base.jsonl: 1 prompt: x\n"
         "  only in new.jsonl: 2 prompts: y, z\n"

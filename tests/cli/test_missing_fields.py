@@ -16,7 +16,7 @@ def test_a_field_that_no_record_has_is_one_message_with_both_ways_out(budget_cli
     (tmp_path / "a.jsonl").write_bytes(b'{"prompt_id": 1, "reward": 1, "response_length": 3}\n' * 30)
     done = budget_cli("loss", "a.jsonl", "-B", "9", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stdout.decode().splitlines()[3:] == [
+    assert done.stdout.decode().splitlines()[4:] == [
         "fail      log_prob is in no record: missing (the record has prompt_id, reward, response_length);"
         " --kl-coef 0 does without it, or give --field log_prob=PATH",
         "fail      30 records of 30 rejected",
@@ -31,7 +31,7 @@ def test_a_field_that_is_null_in_every_record_is_one_message_with_both_ways_out(
     (tmp_path / "a.jsonl").write_bytes(lines([record] * 30))
     done = budget_cli("loss", "a.jsonl", "--beta", "0", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stdout.decode().splitlines()[3] == (
+    assert done.stdout.decode().splitlines()[4] == (
         "fail      old_log_prob is null in every record: --kl-coef 0 does without it, or give --field old_log_prob=PATH"
     )
 
@@ -46,7 +46,7 @@ def test_one_number_in_place_of_an_array_of_rewards_is_read_by_the_option_of_the
     given = () if place == "rewards" else ("--field", f"rewards={place}")
     failed = budget_cli("loss", "a.jsonl", "-B", "9", *given, cwd=tmp_path)
     _, message, remedy, does = re.split(
-        "; (?=--field)| (?=reads)|: (?=expected)", failed.stdout.decode().splitlines()[3]
+        "; (?=--field)| (?=reads)|: (?=expected)", failed.stdout.decode().splitlines()[4]
     )
     assert (message, does) == ("expected a list, found a number", "reads it as that of one response")
     passed = budget_cli("loss", "a.jsonl", "-B", "9", "-f", "json", *shlex.split(remedy), cwd=tmp_path)

@@ -93,7 +93,8 @@ def test_the_numbers_of_the_page_are_those_of_the_command(page_of: PageOf, loss_
         number: Any = loss
         for name in path.split("."):
             number = number[name]
-        assert json.loads(value or "") == number, path
+        found = json.loads(value or "")
+        assert (round(found, 17) if isinstance(found, float) else found) == number, path
 
 
 TRAINER = Path(__file__).parents[1] / "trainer"

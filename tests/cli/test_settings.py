@@ -290,7 +290,7 @@ def test_the_settings_in_force_are_named(
     assert done.stderr.decode() == ("" if said is None else f"budget-cli: ../{said}\n")
 
 
-READ = {"presets", "tokenizer", "baseline"}  # options that name a file to read
+READ = {"presets", "tokenizer", "baseline", "objective"}  # options that name a file to read
 
 
 def test_no_option_that_names_a_file_to_write_can_be_set_by_a_file() -> None:

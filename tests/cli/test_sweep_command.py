@@ -101,7 +101,7 @@ def test_an_overlong_buffer_is_reported_as_a_budget_and_a_beta(budget_cli: Run, 
     done = budget_cli("sweep", SAMPLE, *buffer)
     assert done.stderr.decode() == (
         "budget-cli: overlong buffer of 256 tokens: B 1,024 tokens, β 0.00390625 per token"
-        " (DAPO's penalty stays as it is above the maximum length, this one grows on)\n"
+        " (DAPO's penalty stays as it is above the maximum length, this one grows on; --objective dapo caps it)\n"
     )
     assert budget_cli("sweep", SAMPLE, *buffer, "-q").stderr == b""
 

@@ -36,7 +36,7 @@ from budget_cli.analysis.sweep import VARYING, compute_sweep
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
 from budget_cli.records.columns import ResponseColumns, Tally
-from budget_cli.scanning.terms import terms_of
+from budget_cli.scanning.terms import Trained, terms_of
 
 Dice = random.Random
 Dump = tuple[list[Response], Coefficients]
@@ -219,7 +219,7 @@ def of_annotate(dice: Dice, dump: Dump) -> list[Errors]:
     r, tokens, k = (np.array([each[i] for each in responses], dtype=np.float64) for i in (1, 2, 3))
     codes = np.array([ids.index(each.prompt) for each in responses], dtype=np.intp)
     columns = ResponseColumns(ids, codes, codes, r, tokens, k, np.zeros_like(k), None)
-    terms = terms_of(columns, groups, groups.rows(ids)[codes], coefficients.budget_penalty_coef, coefficients.kl_coef)
+    terms = terms_of(columns, groups.rows(ids)[codes], Trained(groups, *coefficients[1:]))
     return [
         errors({name: float(getattr(terms, name)[i]) for name in exact}.__getitem__, exact, "annotate")
         for i, exact in enumerate(term_numbers(responses, coefficients))

@@ -81,7 +81,7 @@ def test_what_does_not_exist_is_null_and_never_zero() -> None:
     assert answer["responses"] == 0
     for name in ("reward", "adjusted_reward", "kl", "length"):
         assert set(answer[name].values()) == {None}
-    assert answer["advantage"] == {"mean_square": None, "budget_share": None}
+    assert answer["advantage"] == {"mean_square": None, "budget_share": None, "phantom_share": None}
     assert answer["over_budget"]["fraction"] is None
     assert answer["groups"]["size"] == {"min": None, "mean": None, "max": None}
 

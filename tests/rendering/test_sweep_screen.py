@@ -117,6 +117,7 @@ def test_one_cell_is_a_row(sweep: Sweep, response: Make) -> None:
     two = [response(reward=r, response_length=n, log_prob=0, old_log_prob=0) for r, n in ((1, 300), (0, 100))]
     assert sweep(two, "-B", "200", "--beta", "0.02", "--alpha", "0").stdout == (
         "loss in 1 cell: 1 budget × 1 β × 1 α     2 responses, 1 prompt\n"
+        "kimi-k2: linear penalty max(0, L − B), advantage x − mean x\n"
         "β 0.02   α 0\n"
         "\n"
         "  B                 loss     mean A²  by length  phantom  reordered\n"

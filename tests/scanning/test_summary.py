@@ -464,7 +464,7 @@ def test_summaries_that_cannot_be_combined_are_refused(tmp_path: Path) -> None:
         "a": header(summarized([path], tmp_path / "a")),
         "b": header(summarized([other], tmp_path / "b", fields=uid)),
     }
-    summary.require_alike({"a": headers["a"]}, Fields(), [100], beside_records=True)
+    summary.require_alike({"a": headers["a"]}, Fields(), Layout((100,)), beside_records=True)
     cases: list[tuple[dict[str, Any], Fields, list[int], bool, str]] = [
         (
             {"a": headers["a"]},
@@ -500,7 +500,7 @@ def test_summaries_that_cannot_be_combined_are_refused(tmp_path: Path) -> None:
     ]
     for given_headers, fields, budgets, beside, message in cases:
         with pytest.raises(UsageProblem) as caught:
-            summary.require_alike(given_headers, fields, budgets, beside)
+            summary.require_alike(given_headers, fields, Layout(tuple(budgets)), beside)
         assert str(caught.value) == message
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from budget_cli import objective
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.length_reward import KINDS, length_reward
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.evidence.counters import Counts
 from budget_cli.evidence.first_prompts import PROMPTS, FirstPrompts
+from budget_cli.groups.penalty import largest_penalties
 
 MOST_LISTED = 6  # rewards in a message
 
@@ -32,7 +32,7 @@ def check(dump: CheckInput) -> Findings:
     least, most = dump.loss.reward.min, dump.loss.reward.max
     if least is not None and most is not None and most > least:
         spread, times = most - least, dump.threshold("penalty-outweighs-reward.times")
-        penalty = beta * objective.excess(dump.groups.column("L_max"), budget)
+        penalty = beta * largest_penalties(dump.groups, dump.trained, budget)
         crushed = penalty > times * spread
         if crushed.any():
             count, prompts = int(crushed.sum()), len(dump.groups)

@@ -16,6 +16,7 @@ from budget_cli.evidence.counters import FEW, Counters, Location
 from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
+from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, LeftOut, Rejection, Tally
 from budget_cli.records.doubts import Doubt, FirstIds
 from budget_cli.records.first_lengths import FirstLengths
@@ -86,6 +87,7 @@ class CheckInput(NamedTuple):
     steps: Collection[Label]  # of the responses, if prompts are those of a step; None: without one
     paths: Mapping[str, Sequence[tuple[int, str]]] = {}  # of JSON documents: the first records of lists, by source
     is_row: bool = False  # True if these are the responses with one label of several
+    trained: Objective = DEFAULT
     is_cut: bool = False  # True if the labels are those of responses, so that a prompt may lie in several rows
 
     def threshold(self, name: str) -> float:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from budget_cli.cli import console, options, output
+from budget_cli.cli import console, objectives, options, output
 from budget_cli.cli.bundles import (
     AllowanceOptions,
     CoefficientOptions,
     FieldOptions,
     LocalReadingOptions,
+    ObjectiveOptions,
     OutputOptions,
+    OverlongOptions,
 )
 from budget_cli.errors import Exit, UsageProblem
 
@@ -43,8 +45,11 @@ Rejects = Annotated[
 
 def command(
     *,
+    context: typer.Context,
     files: options.Files = None,
     coefficients: CoefficientOptions,
+    overlong: OverlongOptions,
+    objective: ObjectiveOptions,
     fields: FieldOptions,
     rejects: Rejects = None,
     allowance: AllowanceOptions,
@@ -62,7 +67,7 @@ def command(
     to a temporary file ($TMPDIR). If any bytes cannot be read, nothing is written. Rows of Parquet become JSON lines,
     or Parquet again, with a column of the terms, if the output's name ends in .parquet.
     """
-    coefficients.require_budget()
+    asked = objectives.asked(context, coefficients, overlong, objective)
     output.require_writable(to.output)
     output.require_writable(rejects, "--rejects")
     if rejects is not None and to.output is not None and os.path.realpath(rejects) == os.path.realpath(to.output):
@@ -71,15 +76,15 @@ def command(
     from budget_cli.cli.inputs import require_written_as, rereadable  # numpy from here on: not for --help
     from budget_cli.cli.progress import progress_over
     from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
-    from budget_cli.groups.moments import Layout
     from budget_cli.records.columns import ALL_REJECTIONS
     from budget_cli.records.insertion import Insertion
     from budget_cli.records.jsonl import Limits
     from budget_cli.scanning import annotate
     from budget_cli.scanning.plan import scan_plan
+    from budget_cli.scanning.terms import Trained
 
-    _, beta, alpha = coefficients.values
-    session = Session(fields, allowance, reading, to, needed_fields(beta, alpha))
+    _, beta, alpha = asked.at
+    session = Session(fields, allowance, reading, to, needed_fields(*asked.needs), asked.objective)
     session.find(files, rejects)
     with contextlib.ExitStack() as stack:
         session.found = stack.enter_context(rereadable(session.found))
@@ -89,13 +94,15 @@ def command(
             annotate.KEY, session.fields, session.found[0].name
         )  # refuse what cannot be annotated before anything is read
         spec = ScanSpec(keep_responses=session.fields.has_rollouts, if_penalised=counted_twice(beta))
-        scan = session.scan(coefficients.budgets, spec)
+        scan = session.scan(asked.budgets, spec)
         if scan.problems:
             code = session.finish([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")
             return code
-        plan = scan_plan(session.fields, Layout(coefficients.budgets), Limits(reading.max_line_bytes, ALL_REJECTIONS))
-        terms = annotate.AnnotationPlan(plan, scan.groups, scan.responses, beta, alpha, forms)
+        limits = Limits(reading.max_line_bytes, ALL_REJECTIONS)
+        plan = scan_plan(session.fields, session.layout(asked.budgets), limits)
+        trained = Trained.of(scan.groups, beta, alpha, asked.objective)
+        terms = annotate.AnnotationPlan(plan, trained, scan.responses, forms)
         put = stack.enter_context(output.sink(to.output))
         put_rejects = None if rejects is None else stack.enter_context(output.sink(rejects))
         unheld = 0

@@ -1,7 +1,16 @@
 """`budget-cli check FILES…`: find what is wrong or suspicious in a dump."""
 
-from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import CheckScreenOptions, FieldOptions, ReadingOptions, VerdictOptions
+import typer
+
+from budget_cli.cli import console, objectives, options, output
+from budget_cli.cli.bundles import (
+    CheckScreenOptions,
+    FieldOptions,
+    ObjectiveOptions,
+    OverlongOptions,
+    ReadingOptions,
+    VerdictOptions,
+)
 from budget_cli.cli.own_options import CheckFormat, CheckFormatOption, CheckOptions
 from budget_cli.errors import Exit
 
@@ -28,9 +37,12 @@ TEXTS = ("prompt_text", "response_text")
 
 def command(
     *,
+    context: typer.Context,
     files: options.Files = None,
     token_budget: options.TokenBudget = None,
     budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
+    overlong: OverlongOptions,
+    objective: ObjectiveOptions,
     checks: CheckOptions,
     fields: FieldOptions,
     format: CheckFormatOption = CheckFormat.TABLE,
@@ -45,6 +57,8 @@ def command(
     """
     if checks.explain is not None:
         return console.show(_explanation(checks.explain), screen.output)
+    token_budget, budget_penalty_coef = overlong.coefficients(context, token_budget, budget_penalty_coef)
+    trained = objectives.chosen(objective, overlong.overlong_buffer)
     output.require_writable(screen.output)
     from budget_cli.analysis import baseline  # numpy from here on: not for --help
     from budget_cli.analysis.checks import selection
@@ -66,7 +80,7 @@ def command(
     # a missing length is a finding, not a reason to refuse the dump
     optional = TEXTS + OPTIONAL if checks.text else OPTIONAL
     needs = needed_fields(False, bool(checks.kl_coef), optional, compares_tokens=True)
-    session = Session(fields, verdict, reading, screen, needs)
+    session = Session(fields, verdict, reading, screen, needs, trained)
     label = "" if checks.by is None else session.placement.label(checks.by)
     session.find(files)
     for option, given in (("--text", checks.text), ("--duplicate-keys", checks.duplicate_keys)):
@@ -85,7 +99,7 @@ def command(
     scan = session.scan(budgets, spec)
 
     at = Coefficients(token_budget, budget_penalty_coef, checks.kl_coef or 0.0)
-    loss = compute_loss(scan.groups, at, scan.tally)
+    loss = compute_loss(scan.groups, at, scan.tally, trained=trained)
     texts = bool(set(TEXTS) & set(session.fields.extras)) if checks.text else None
     dump = session.check_input(loss, scan.groups, thresholds, texts, checks.duplicate_keys)
     run = run_checks(dump, wanted)

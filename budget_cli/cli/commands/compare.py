@@ -2,10 +2,12 @@
 
 import typer
 
-from budget_cli.cli import console, options, output
+from budget_cli.cli import console, objectives, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
+    ObjectiveOptions,
+    OverlongOptions,
     ReadingOptions,
     ScreenOptions,
     VerdictOptions,
@@ -35,6 +37,8 @@ def command(
     base: Base,
     new: New,
     coefficients: CoefficientOptions,
+    overlong: OverlongOptions,
+    objective: ObjectiveOptions,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     fields: FieldOptions,
     compare: CompareOptions,
@@ -55,7 +59,9 @@ def command(
     are left out have base, new and delta for each reason: 'left_out.failed.new > 0'.
     """
     output.require_writable(screen.output)
-    from budget_cli.analysis.compare import Comparison  # numpy from here on: not for --help
+    trained = objectives.chosen(objective, overlong.overlong_buffer)
+    aggregate = objectives.aggregate_of(context, aggregate, trained)
+    from budget_cli.analysis.compare import Comparison, require_comparable  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, number_at
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.compare_sides import Side, common_settings, compare_labels, compare_sides
@@ -63,8 +69,11 @@ def command(
     from budget_cli.rendering import compare as rendering
 
     require_no_rows(aggregate, "compare", "-f json of each dump gives results that compare takes")
-    given = Coefficients(*coefficients.values)
-    sessions = [Session(fields, verdict, reading, screen, needed_fields(*given[1:]), Comparison) for _ in range(2)]
+    require_comparable(trained)
+    budget, beta = overlong.coefficients(context, *coefficients.values[:2])
+    given = Coefficients(budget, beta, coefficients.kl_coef)
+    needs = needed_fields(*given[1:])
+    sessions = [Session(fields, verdict, reading, screen, needs, trained, Comparison) for _ in range(2)]
     if base == new == "-":
         raise UsageProblem("BASE and NEW are both standard input: give one of them as a file")
     sides = Side(base, sessions[0]), Side(new, sessions[1])
@@ -72,7 +81,7 @@ def command(
     common, weighing = common_settings(sides, given, aggregate.value, typed)
     for side in sides:
         if side.earlier is None:
-            coefficients.changed(token_budget=common.token_budget).require_budget()
+            coefficients.changed(token_budget=common.token_budget, budget_penalty_coef=beta).require_budget()
         side.read(common, compare.by)
 
     comparison, moved = compare_sides(sides[0], sides[1], common, weighing, compare.moved_by.value, compare.top)

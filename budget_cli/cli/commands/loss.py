@@ -2,10 +2,12 @@
 
 import typer
 
-from budget_cli.cli import console, options, output
+from budget_cli.cli import console, objectives, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
+    ObjectiveOptions,
+    OverlongOptions,
     ReadingOptions,
     ScreenOptions,
     VerdictOptions,
@@ -31,6 +33,8 @@ def command(
     context: typer.Context,
     files: options.Files = None,
     coefficients: CoefficientOptions,
+    overlong: OverlongOptions,
+    objective: ObjectiveOptions,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     fields: FieldOptions,
     per_prompt: options.PerPrompt = False,
@@ -50,12 +54,13 @@ def command(
     one per prompt with the arrays rewards, log_probs, old_log_probs and response_lengths. Malformed records are
     reported and never counted.
     """
-    coefficients.require_budget()
+    asked = objectives.asked(context, coefficients, overlong, objective, aggregate)
+    at, trained, aggregate = asked
     if each and by is None:
         raise UsageProblem("--each applies to the rows of --by: give --by FIELD or --by file")
     output.require_writable(screen.output)
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
-    from budget_cli.analysis.loss import Coefficients, compute_loss, number_at
+    from budget_cli.analysis.loss import compute_loss, number_at
     from budget_cli.analysis.prompt_order import PromptOrder
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
@@ -63,9 +68,8 @@ def command(
     from budget_cli.rendering.loss import LossAnswer
     from budget_cli.schema.parsing import place_text
 
-    at = Coefficients(*coefficients.values)
     order = PromptOrder.parse(sort, top)
-    session = Session(fields, verdict, reading, screen, needed_fields(*at[1:]))
+    session = Session(fields, verdict, reading, screen, needed_fields(*asked.needs), trained)
     label = "" if by is None else session.placement.label(by)
     session.find(files)
     session.place()
@@ -74,19 +78,19 @@ def command(
         keep_responses=aggregate is Aggregate.ROW,
         if_penalised=counted_twice(at.budget_penalty_coef),
     )
-    scan = session.scan(coefficients.budgets, spec)
+    scan = session.scan(asked.budgets, spec)
 
     by_row = session.means_over_rows(at, by) if aggregate is Aggregate.ROW else None
-    loss = compute_loss(scan.groups, at, scan.tally, aggregate.value, by_row=by_row)
+    loss = compute_loss(scan.groups, at, scan.tally, aggregate.value, by_row=by_row, trained=trained)
     gates = [gate.evaluate(number_at(loss, gate.path)) for gate in session.gates]
     gates_of_rows = session.gates if each else ()
-    rows = rows_by_label(scan.by, scan.tallies, at, aggregate.value, gates_of_rows, in_order=by == "file")
+    rows = rows_by_label(scan.by, scan.tallies, at, aggregate.value, gates_of_rows, by == "file", trained)
     reasons = [*session.reasons(), *failed_gates(gates), *failed_in_rows(rows), *session.loss_reasons(loss, by)]
     split = None if by is None else Breakdown(by, rows, place_text(session.fields.paths["prompt_id"]))
     kept, listed = scan.rejections, session.rejections()
     prompts = order if per_prompt or top or sort else None
     answer = LossAnswer(loss, scan.groups, gates, reasons, kept, listed, split, prompts, precision, session.warnings)
-    answer = answer._replace(defaults=defaults(context))
+    answer = answer._replace(defaults=defaults(context), trained=trained)
     if format is LossFormat.GITHUB:
         console.append_step_summary(answer.step_summary())
     on_screen = format is LossFormat.TABLE

@@ -2,12 +2,16 @@
 
 import shlex
 
+import typer
+
 from budget_cli.analysis.grid import parse_budgets
-from budget_cli.cli import console, options, output
+from budget_cli.cli import console, objectives, options, output
 from budget_cli.cli.bundles import (
     CoefficientOptions,
     FieldOptions,
+    ObjectiveOptions,
     OutputOptions,
+    OverlongOptions,
     ReadingOptions,
     VerdictOptions,
     as_arguments,
@@ -34,8 +38,11 @@ FOR_CHECKS = ("finish_reason", "advantage", "prompt_length")  # read where the r
 
 def command(
     *,
+    context: typer.Context,
     files: options.Files = None,
     coefficients: CoefficientOptions,
+    overlong: OverlongOptions,
+    objective: ObjectiveOptions,
     page: ReportOptions,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     fields: FieldOptions,
@@ -48,7 +55,8 @@ def command(
     The sliders recompute every number and chart for any B, β and α. The page is self-contained and works offline.
     Without -o it goes to standard output.
     """
-    coefficients.require_budget()
+    asked = objectives.asked(context, coefficients, overlong, objective, aggregate)
+    at, trained, aggregate = asked
     output.require_writable(to.output)
     if to.output is None and console.shows_result():
         raise UsageProblem("the page is meant for a file: give -o report.html, or redirect standard output")
@@ -58,7 +66,7 @@ def command(
     from budget_cli.analysis import breakdown
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
     from budget_cli.analysis.checks.run import run_checks
-    from budget_cli.analysis.loss import Coefficients, number_at
+    from budget_cli.analysis.loss import number_at
     from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.session import (
@@ -75,8 +83,7 @@ def command(
     from budget_cli.sources.local import without_secrets
 
     require_no_rows(aggregate, "report", "computes it at one B, β and α")
-    at = Coefficients(*coefficients.values)
-    session = Session(fields, verdict, reading, to, needed_fields(*at[1:], compares_tokens=True))
+    session = Session(fields, verdict, reading, to, needed_fields(*asked.needs, compares_tokens=True), trained)
     if page.budgets is not None and at.token_budget is None:
         raise UsageProblem("--budgets: the slider needs a budget to start from: give -B TOKENS")
     offered = () if page.budgets is None else parse_budgets("--budgets", page.budgets)
@@ -90,7 +97,7 @@ def command(
     optional = [name for name in FOR_CHECKS if name not in session.placement.fields.extras]
     session.placement.also_read(optional)
     session.place(optional)
-    observe = observation_spec(coefficients.budgets, THRESHOLDS, at.budget_penalty_coef)
+    observe = observation_spec(asked.budgets, THRESHOLDS, at.budget_penalty_coef)
     unchecked = session.why_unchecked(observe)
     keep = RejectionLimit(FIRST_TEN.first, FEW)
     twice = counted_twice(at.budget_penalty_coef)
@@ -101,7 +108,7 @@ def command(
 
     labels = breakdown.ordered(scan.by, in_order=by == "file")
     parts = {each: scan.by[each] for each in labels}
-    shown = build_page_data(scan.groups, parts, grid, at, scan.tally, aggregate.value)
+    shown = build_page_data(scan.groups, parts, grid, at, scan.tally, aggregate.value, trained)
     gates = [gate.evaluate(number_at(shown.loss, gate.path)) for gate in session.gates]
     reasons = [*session.reasons(), *failed_gates(gates), *session.loss_reasons(shown.loss, by)]
     findings = None
@@ -112,7 +119,7 @@ def command(
     names = [without_secrets(name) for name in files or ["-"]]
     given = [*as_arguments(fields), *as_arguments(verdict, {"fail_if"}), *as_arguments(reading, {"jobs", "engine"})]
     given += ["--aggregate", "prompt"] if aggregate is Aggregate.PROMPT else []
-    given += ["--by", page.by] if page.by else []
+    given += [*as_arguments(objective), *(["--by", page.by] if page.by else [])]
     same = f"budget-cli loss {shlex.join([*names[:NAMED], *given])}{' …' if names[NAMED:] else ''}"
     html = report.html(shown, names, same, by, reasons, session.rejections(most), findings, assets)
     output.write(html, to.output)

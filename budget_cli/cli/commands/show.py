@@ -4,12 +4,14 @@ import contextlib
 
 import typer
 
-from budget_cli.cli import console, options, output
+from budget_cli.cli import console, objectives, options, output
 from budget_cli.cli.bundles import (
     AllowanceOptions,
     CoefficientOptions,
     FieldOptions,
     LocalReadingOptions,
+    ObjectiveOptions,
+    OverlongOptions,
     ScreenOptions,
     defaults,
     is_typed,
@@ -35,6 +37,8 @@ def command(
     context: typer.Context,
     files: options.Files = None,
     coefficients: CoefficientOptions,
+    overlong: OverlongOptions,
+    objective: ObjectiveOptions,
     show: ShowOptions,
     fields: FieldOptions,
     allowance: AllowanceOptions,
@@ -49,14 +53,14 @@ def command(
 
     The input is read twice, so standard input goes to a temporary file ($TMPDIR).
     """
-    coefficients.require_budget()
+    asked = objectives.asked(context, coefficients, overlong, objective)
+    at = asked.at
     chosen = [flag for flag, given in (("--prompt", show.prompt), ("--finding", show.finding)) if given]
     ranks = [f"--{name}" for name in ("top", "by") if is_typed(context, name)]
     if len(chosen) > 1 or (chosen and ranks):
         raise UsageProblem(f"{[*chosen, *ranks][0]} and {[*chosen, *ranks][1]} both choose what is shown: give one")
     output.require_writable(screen.output)
-    from budget_cli.analysis.loss import Coefficients  # numpy from here on: not for --help
-    from budget_cli.analysis.show import RANKS
+    from budget_cli.analysis.show import RANKS  # numpy from here on: not for --help
     from budget_cli.cli import shown
     from budget_cli.cli.inputs import require_records, rereadable
     from budget_cli.cli.progress import progress_over
@@ -64,9 +68,8 @@ def command(
     from budget_cli.rendering import show as rendering
     from budget_cli.scanning import show as second_pass
 
-    at = Coefficients(*coefficients.values)
-    needs = needed_fields(*at[1:], shown.EXTRAS, compares_tokens=show.finding is not None)
-    session = Session(fields, allowance, reading, screen, needs)
+    needs = needed_fields(*asked.needs, shown.EXTRAS, compares_tokens=show.finding is not None)
+    session = Session(fields, allowance, reading, screen, needs, asked.objective)
     session.find(files)
     with contextlib.ExitStack() as stack:
         session.found = stack.enter_context(rereadable(session.found))
@@ -85,7 +88,7 @@ def command(
         plan = shown.plan_of(session, scan, at, wanted)
         with progress_over(session.found, screen.quiet) as update:
             found = second_pass.show(session.found, plan, scan, reading.jobs, update)
-    answer = shown.answer(session.fields, scan.groups, at, found, wanted, finding)
+    answer = shown.answer(session.fields, scan.groups, at, found, wanted, finding, asked.objective)
     if show.format is ShowFormat.JSON:
         output.write(rendering.json(answer, show.precision), screen.output)
     else:

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from budget_cli.analysis.grid import parse_budgets
-from budget_cli.cli import options, output
-from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, OutputOptions, ReadingOptions
+from budget_cli.cli import objectives, options, output
+from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, ObjectiveOptions, OutputOptions, ReadingOptions
 from budget_cli.errors import Exit, UsageProblem
 
 EPILOG = """Examples:
@@ -42,6 +42,7 @@ def command(
     token_budget: TokenBudgets = None,
     budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
     kl_coef: options.KlCoef = 0.1,
+    objective: ObjectiveOptions,
     fields: FieldOptions,
     allowance: AllowanceOptions,
     reading: ReadingOptions,
@@ -56,19 +57,20 @@ def command(
     """
     if budget_penalty_coef and token_budget is None:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
+    trained = objectives.chosen(objective)
     output.require_writable(to.output, compresses=True)
     from budget_cli.analysis.checks.catalogue import THRESHOLDS  # numpy from here on: not for --help
     from budget_cli.analysis.left_out import described
     from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
     from budget_cli.evidence.counters import FEW
-    from budget_cli.groups.moments import Layout
     from budget_cli.records.columns import FIRST_TEN, RejectionLimit
     from budget_cli.scanning import summary_writing
     from budget_cli.sources.compression import compressor
 
     budgets = () if token_budget is None else parse_budgets("--token-budget", token_budget)
-    needs = needed_fields(budget_penalty_coef, kl_coef, (FINISH_REASON,), compares_tokens=True)
-    session = Session(fields, allowance, reading, to, needs)
+    penalised = objectives.needs_length(trained, budget_penalty_coef)
+    needs = needed_fields(penalised, kl_coef, (FINISH_REASON,), compares_tokens=True)
+    session = Session(fields, allowance, reading, to, needs, trained)
     compressed = compressor(to.output or "")
     session.find(files)
     session.place(optional=[FINISH_REASON], in_full=True)
@@ -83,6 +85,8 @@ def command(
     reasons = session.reasons()
     with output.sink(to.output) as put:
         settings = session.summary_settings()
-        for piece in compressed(summary_writing.write(scan, session.fields, Layout(budgets), observe, settings)):
+        for piece in compressed(
+            summary_writing.write(scan, session.fields, session.layout(budgets), observe, settings)
+        ):
             put(piece)
     return session.finish(reasons, on_screen=False, most=None if to.verbose else FIRST_TEN.first)

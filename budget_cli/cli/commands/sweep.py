@@ -5,8 +5,8 @@ import contextlib
 import typer
 
 from budget_cli.analysis.grid import overlong_grid, parse_grid
-from budget_cli.cli import console, options, output
-from budget_cli.cli.bundles import FieldOptions, ReadingOptions, ScreenOptions, VerdictOptions
+from budget_cli.cli import console, objectives, options, output
+from budget_cli.cli.bundles import FieldOptions, ObjectiveOptions, ReadingOptions, ScreenOptions, VerdictOptions
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import SweepFormat, SweepFormatOption, SweepOptions
 from budget_cli.errors import Exit, UsageProblem
@@ -32,6 +32,7 @@ def command(
     context: typer.Context,
     files: options.Files = None,
     sweep: SweepOptions,
+    objective: ObjectiveOptions,
     aggregate: options.AggregateBy = Aggregate.RESPONSE,
     fields: FieldOptions,
     format: SweepFormatOption = SweepFormat.TABLE,
@@ -46,6 +47,8 @@ def command(
     high, which prompts become phantom (learn from length alone) at which budget, and from which β on the penalty ranks
     a prompt's worst response above its best.
     """
+    trained = objectives.chosen(objective, sweep.overlong_buffer)
+    aggregate = objectives.aggregate_of(context, aggregate, trained)
     output.require_writable(screen.output)
     from budget_cli.analysis.breakdown import ordered  # numpy from here on: not for --help
     from budget_cli.analysis.suggestion import budgets, suggest_budgets
@@ -58,7 +61,7 @@ def command(
     require_no_rows(aggregate, "sweep", "computes one cell at a time")
     sweep = sweep.as_typed(context)
     if sweep.suggest:
-        sweep.require_suggestion_alone(verdict)
+        sweep.require_suggestion_alone(verdict, trained)
         session = Session(fields, verdict, reading, screen, needed_fields(True, False))
         session.find(files)
         with contextlib.ExitStack() as stack:
@@ -80,20 +83,22 @@ def command(
             grid = parse_grid(sweep.token_budget, sweep.budget_penalty_coef, sweep.kl_coef)
         else:
             grid = overlong_grid(overlong, sweep.kl_coef)
-        needs = needed_fields(any(grid.budget_penalty_coef), any(grid.kl_coef))
-        session = Session(fields, verdict, reading, screen, needs)
+        penalised = objectives.needs_length(trained, any(grid.budget_penalty_coef))
+        session = Session(fields, verdict, reading, screen, needed_fields(penalised, any(grid.kl_coef)), trained)
         label = "" if sweep.by is None else session.placement.label(sweep.by)
         session.find(files)
         session.place()
         if overlong is not None and not screen.quiet:
-            console.say(overlong.explained())
+            console.say(overlong.explained(trained.cap))
         spec = ScanSpec(by=label, if_penalised=counted_twice(max(grid.budget_penalty_coef)))
         scan = session.scan((budget for budget in grid.token_budget if budget is not None), spec)
-        swept = compute_sweep(scan.groups, grid, scan.tally, aggregate.value)
+        swept = compute_sweep(scan.groups, grid, scan.tally, aggregate.value, trained)
         rows = None
         if sweep.by is not None:
             labels = ordered(scan.by, in_order=sweep.by == "file")
-            rows = [(one, compute_sweep(scan.by[one], grid, scan.tallies[one], aggregate.value)) for one in labels]
+            rows = [
+                (one, compute_sweep(scan.by[one], grid, scan.tallies[one], aggregate.value, trained)) for one in labels
+            ]
         reasons = [*session.reasons(), *failed_in_cells(swept, session.gates)]
         reasons += session.no_label(sweep.by)
         reasons += [TOO_LARGE] if scan.tally.used and None in swept.numbers("loss") else []

@@ -1,0 +1,106 @@
+"""`--objective NAME|FILE.toml` and `--set KEY=VALUE` → the objective; with B, β and α, what a loss is computed by."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from budget_cli.cli.bundles import CoefficientOptions, ObjectiveOptions, OverlongOptions, is_typed
+from budget_cli.cli.options import Aggregate
+from budget_cli.cli.recipes import keys_of
+from budget_cli.errors import UsageProblem
+from budget_cli.objective.settings import DEFAULT, KEYS, Objective, parse
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.loss import Coefficients
+
+
+class Asked(NamedTuple):
+    """The objective that is asked for, with its coefficients."""
+
+    at: "Coefficients"
+    objective: Objective
+    aggregate: Aggregate
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The budget as a tuple, in the form that a scan takes."""
+        return () if self.at.token_budget is None else (self.at.token_budget,)
+
+    @property
+    def needs(self) -> tuple[bool, bool]:
+        """Whether a record needs a length, and log-probs."""
+        return needs_length(self.objective, self.at.budget_penalty_coef), bool(self.at.kl_coef)
+
+
+def asked(
+    context: typer.Context,
+    coefficients: CoefficientOptions,
+    overlong: OverlongOptions,
+    given: ObjectiveOptions,
+    aggregate: Aggregate = Aggregate.RESPONSE,
+) -> Asked:
+    """Return what the options ask for.
+
+    Raises:
+        UsageProblem: an option is invalid, or contradicts another; there is a penalty, but no budget.
+    """
+    budget, beta = overlong.coefficients(context, coefficients.token_budget, coefficients.budget_penalty_coef)
+    coefficients.changed(token_budget=budget, budget_penalty_coef=beta).require_budget()
+    objective = chosen(given, overlong.overlong_buffer)
+    from budget_cli.analysis.loss import Coefficients  # and numpy, which --help and a refusal do not need
+
+    at = Coefficients(budget, beta, coefficients.kl_coef)
+    return Asked(at, objective, aggregate_of(context, aggregate, objective))
+
+
+def aggregate_of(context: typer.Context, aggregate: Aggregate, objective: Objective) -> Aggregate:
+    """Return the unit to average over: that of --aggregate, or else of the objective."""
+    if is_typed(context, "aggregate") or objective.aggregate == DEFAULT.aggregate:
+        return aggregate
+    return Aggregate(objective.aggregate)
+
+
+def needs_length(objective: Objective, beta: float) -> bool:
+    """True if the objective needs the length of every response."""
+    return bool(beta) or objective.advantage == "opo"
+
+
+def chosen(given: ObjectiveOptions, buffer: int | None = None) -> Objective:
+    """Return the objective of --objective, with the keys of --set.
+
+    Args:
+        given: the options.
+        buffer: the overlong buffer (tokens), which is the cap of a capped penalty without one.
+
+    Raises:
+        UsageProblem: the name or a key is unknown, a value is invalid, or two of them contradict each other.
+    """
+    if not given.objective and not given.set:
+        return DEFAULT
+    name, values = keys_of(given.objective or DEFAULT.name)
+    changed = dict(_pair(each) for each in given.set or [])
+    values = {**_without_leftovers(values, changed), **changed}
+    if values.get("penalty") == "capped" and buffer is not None:
+        values.setdefault("cap", buffer)
+    flag = f"--objective {given.objective}" if given.objective and not changed else "--set"
+    try:
+        return parse(name, values)
+    except ValueError as error:
+        raise UsageProblem(f"{flag}: {error}") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not value:
+        raise UsageProblem(f"--set {text}: expected KEY=VALUE, as in penalty=capped; the keys are {', '.join(KEYS)}")
+    return key.strip(), value.strip()
+
+
+def _without_leftovers(values: Mapping[str, Any], changed: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keys of a recipe without those that a key of --set makes meaningless."""
+    left = dict(values)
+    for key, leads in {"cap": "penalty", "scale_floor": "scale", "ddof": "advantage", "eps": "advantage"}.items():
+        if leads in changed:
+            left.pop(key, None)
+    return left

@@ -1,0 +1,58 @@
+"""objectives.toml, or a user's file of such → the keys of an objective by its name."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import budget_cli.objective
+from budget_cli.errors import UsageProblem
+from budget_cli.schema import small_files
+
+BUILT_IN = Path(budget_cli.objective.__file__).with_name("objectives.toml")
+ABOUT = ("source", "frameworks")  # of a stanza, beside the keys of the objective
+
+
+def load(path: str | Path = BUILT_IN) -> dict[str, dict[str, Any]]:
+    """Load the objectives of a file by name.
+
+    Raises:
+        UsageProblem: the file cannot be read, or is not what such a file is.
+    """
+    try:
+        stanzas = small_files.parse_toml(small_files.read(str(path)))
+    except OSError as error:
+        raise UsageProblem(f"--objective {path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageProblem(f"--objective {path}: not TOML: {error}") from None
+    if stanzas and not any(isinstance(stanza, dict) for stanza in stanzas.values()):
+        stanzas = {Path(path).stem: stanzas}  # the keys of one objective
+    for name, stanza in stanzas.items():
+        if not isinstance(stanza, dict):
+            raise UsageProblem(f"--objective {path}: {name}: expected a table, found {small_files.shown(stanza)}")
+    return stanzas
+
+
+def of_framework(preset: str) -> str | None:
+    """Return the name of the objective that a framework trains with by default; None if none here does."""
+    for name, stanza in load().items():
+        if any(preset == each or preset.startswith(f"{each}-") for each in stanza.get("frameworks", ())):
+            return name
+    return None
+
+
+def keys_of(given: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of an objective and its keys."""
+    path, _, name = given.rpartition(":") if ".toml:" in given else (given, "", "")
+    if path.endswith(".toml"):
+        stanzas = load(path)
+        if not name and len(stanzas) != 1:
+            which = ", ".join(f"{path}:{one}" for one in stanzas) or "none"
+            raise UsageProblem(f"--objective {given}: expected one objective in the file, found {which}")
+        name = name or next(iter(stanzas))
+    else:
+        stanzas, name = load(), given
+    if name not in stanzas:
+        close = get_close_matches(name, stanzas, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else f"; expected {', '.join(stanzas)}, or a file NAME.toml"
+        raise UsageProblem(f"--objective {given}: unknown objective{hint}")
+    return name, {key: value for key, value in stanzas[name].items() if key not in ABOUT}

@@ -1,0 +1,76 @@
+"""Moments of rewards and penalties → what turns the adjusted rewards of a prompt into its advantages.
+
+A = factor·(x − x̄) + shift for every estimator (objective/estimators.py), with x = r − β·φ; so the closed form of the
+loss holds with the scatter times the factor, squared where the advantage is.
+"""
+
+import numpy as np
+
+from budget_cli import objective
+from budget_cli.groups.double_double import DoubleDouble
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Floats, quiet_overflow
+from budget_cli.objective.estimators import Adjusted, Advantages, Batch, with_raw_singletons
+from budget_cli.objective.settings import Objective
+
+
+@quiet_overflow
+@np.errstate(divide="ignore")
+def advantages_of(
+    groups: Groups, trained: Objective, beta: float, budget: int = 0, batch: Batch | None = None
+) -> Advantages | None:
+    """Compute the factor and the shift of every prompt.
+
+    Args:
+        groups: moments by prompt, with the penalty of the objective.
+        trained: the objective.
+        beta: β.
+        budget: position of the budget in the groups' layout.
+        batch: the adjusted rewards of all responses; None if the groups are of all.
+
+    Returns:
+        Arrays of shape (prompts,); None if the advantage is the adjusted reward minus its mean.
+    """
+    if trained.has_plain_advantage:
+        return None
+    n, mean, scatter = groups.column("n"), *_means_and_scatter(groups, beta, budget)
+    gap = np.full_like(n, np.nan)
+    if groups.layout.is_penalised:
+        gap = groups.column("r_gap", budget) - beta * groups.column("p_gap", budget)
+    batch = batch_of(groups, beta, budget) if batch is None else batch
+    x = Adjusted(n, mean.value, scatter, gap, (mean - batch.mean).value, batch)
+    found = trained.estimator.of(x, trained.ddof, trained.eps)
+    if trained.singletons == "reward":
+        return with_raw_singletons(x, trained.eps, trained.estimator.divides, found)
+    return found
+
+
+@quiet_overflow
+def batch_of(groups: Groups, beta: float, budget: int = 0) -> Batch:
+    """Compute what the adjusted rewards of all responses have in common."""
+    n, mean, scatter = groups.column("n"), *_means_and_scatter(groups, beta, budget)
+    responses, within = float(n.sum()), float(scatter.sum())
+    if not responses:
+        return Batch(0.0, DoubleDouble.zero(), 0.0, 0.0)
+    pivot = DoubleDouble(float(mean.hi[0]))  # differences from it keep the digits of close means
+    about = (mean - pivot).value
+    of_all = float((n * about).sum() / responses)
+    return Batch(responses, pivot + of_all, within + float((n * (about - of_all) ** 2).sum()), within)
+
+
+def _means_and_scatter(groups: Groups, beta: float, budget: int) -> tuple[DoubleDouble, Floats]:
+    """Return the mean of the adjusted rewards of each prompt, and their scatter about it."""
+    n, has_budget = groups.column("n"), bool(groups.layout.budgets)
+    zero = DoubleDouble(np.zeros_like(n), np.zeros_like(n))
+
+    def product(name: str) -> DoubleDouble:
+        if "e" in name and not has_budget:
+            return zero
+        at = budget if "e" in name else None
+        return DoubleDouble(groups.column(name, at), groups.column(name + "_low", at))
+
+    rr, re, ee = map(product, ("rr", "re", "ee"))
+    scatter = objective.adjusted_form(rr, re, ee, DoubleDouble(beta)).value
+    scatter = objective.without_dust(scatter, rr.hi + beta * beta * ee.hi, objective.DUST)
+    penalty = groups.means(slice(None), "e", budget) if has_budget else zero
+    return groups.means(slice(None), "r") - penalty * beta, scatter

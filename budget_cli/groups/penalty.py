@@ -1,0 +1,165 @@
+"""Moments of hinges → moments of the penalty that an objective takes of each response, before β.
+
+A penalty is a sum of hinges (objective/penalties.py), so its sums are sums of theirs. Those of products of two hinges
+follow from one of them: for t ≤ u, max(0, L − t) is max(0, L − u) + (u − t) wherever the latter is not 0, hence
+
+    Σ h_t·h_u = Σ h_u² + (u − t)·Σ h_u.
+
+All of it is in two doubles: what cancels is whole, or leaves digits that are true.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from budget_cli.groups.double_double import DoubleDouble
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, quiet_overflow
+from budget_cli.objective.penalties import SHAPES, Hinges
+from budget_cli.objective.settings import FLOOR, PER_RESPONSE, Objective
+
+SMALLEST = 0.25  # below the scatter of any whole numbers that are not all the same
+
+
+def hinges_of(objective: Objective, budgets: tuple[int, ...]) -> Layout:
+    """Return the layout of a scan from which the penalty of this objective follows at these budgets."""
+    if objective.has_plain_penalty and objective.advantage != "opo":
+        return Layout(budgets, objective.correct_above)
+    knots = {t for budget in budgets for t, _ in objective.hinges(budget).terms}
+    plain = set(budgets) if objective.is_gated else {*budgets, *knots}
+    if objective.advantage == "opo":
+        plain |= {FLOOR}  # its hinge is the length
+    return Layout(tuple(sorted(plain)), objective.correct_above, tuple(sorted(knots)) if objective.is_gated else ())
+
+
+@quiet_overflow
+def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...]) -> Groups:
+    """Return the groups with the penalty of this objective in place of the excess, at these budgets.
+
+    Args:
+        groups: of a scan with the layout that `hinges_of` gives.
+        objective: whose penalty is taken.
+        budgets: tokens, in ascending order.
+
+    Returns:
+        A view for reading, not merging; the groups themselves if the penalty is the excess.
+    """
+    if objective.has_plain_penalty and objective.advantage != "opo":
+        return groups
+    layout = Layout(budgets, groups.layout.correct_above, is_penalised=True)
+    table = np.empty((len(groups), layout.width))
+    table[:, : len(PROMPT)] = groups.table[:, : len(PROMPT)]
+    weight = weights(groups, objective)
+    for i, budget in enumerate(budgets):
+        at = groups.layout.budgets.index(budget)
+        hinges = objective.hinges(budget)
+        columns = _moments(groups, hinges, objective.is_gated, weight)
+        n, e0, e1 = (groups.column(*of) for of in (("n",), ("e0", at), ("e1", at)))
+        columns |= {"over": groups.column("over", at), "excess": n * e0 + e1}
+        columns |= dict(zip(("p_best", "p_worst"), _extremes(groups, hinges, objective), strict=True))
+        columns["p_best"], columns["p_worst"] = (columns[name] * weight for name in ("p_best", "p_worst"))
+        columns["r_gap"] = columns["p_gap"] = np.full_like(n, np.nan)
+        if objective.advantage == "opo":
+            columns["r_gap"], columns["p_gap"] = _gaps(groups, _hinges(groups, hinges, objective.is_gated))
+            columns["p_gap"] = columns["p_gap"] * weight
+        for name in layout.block:
+            table[:, layout.at(name, i)] = columns[name]
+    return groups.in_layout(layout, table)
+
+
+def weights(groups: Groups, objective: Objective) -> Floats:
+    """Return the factor of β in each prompt, shape (prompts,): from its solve rate, or 1."""
+    n, found = groups.column("n"), np.ones(len(groups))
+    if objective.scale == "none" and objective.gate is None:
+        return found
+    rate = groups.column("right") / n
+    if objective.scale != "none":
+        floor = 1 / n if objective.scale_floor == PER_RESPONSE else float(objective.scale_floor)
+        found = np.maximum(rate, floor)
+    return found if objective.gate is None else found * (rate >= objective.gate)
+
+
+def largest_penalties(groups: Groups, objective: Objective, budget: int) -> Floats:
+    """Return the largest penalty of a response to each prompt, before β, shape (prompts,).
+
+    Where only correct responses are penalised, it is that of the longest of those with the highest reward.
+    """
+    shape = objective.shape(budget)
+    longest, shortest = (np.nan_to_num(groups.column(name)) for name in ("L_max", "L_min"))
+    if objective.has_plain_penalty:
+        return np.asarray(shape.at(longest))
+    if objective.is_gated:
+        best = shape.at(np.nan_to_num(groups.column("L_best")))
+        return np.asarray(best * (groups.column("r_max") > objective.correct_above) * weights(groups, objective))
+    return np.asarray(np.maximum(shape.at(longest), shape.at(shortest)) * weights(groups, objective))
+
+
+class _Hinge(NamedTuple):
+    """The moments of one hinge, shape (prompts,) each."""
+
+    knot: int
+    coefficient: int
+    mean: DoubleDouble
+    ee: DoubleDouble
+    re: DoubleDouble
+    ek: DoubleDouble
+
+
+def _hinges(groups: Groups, hinges: Hinges, of_right: bool) -> list[_Hinge]:
+    """Return the moments of each hinge of a penalty."""
+    n, layout, table = groups.column("n"), groups.layout, groups.table
+    knots, at = (layout.right, layout.at_right) if of_right else (layout.budgets, layout.at)
+    parts = []
+    for knot, coefficient in hinges.terms:
+        column = {name: table[:, at(name, knots.index(knot))] for name in BUDGET}
+        mean = DoubleDouble(column["e1"]) / n + column["e0"]
+        sums = (DoubleDouble(column[name], column[name + "_low"]) for name in ("ee", "re", "ek"))
+        parts.append(_Hinge(knot, coefficient, mean, *sums))
+    return parts
+
+
+def _moments(groups: Groups, hinges: Hinges, of_right: bool, weight: Floats) -> dict[str, Floats]:
+    """Return the columns e0 to ek_low of a penalty."""
+    n, parts = groups.column("n"), _hinges(groups, hinges, of_right)
+    zero = DoubleDouble(np.zeros_like(n), np.zeros_like(n))
+    mean = sum((part.mean * part.coefficient for part in parts), zero + 0.0 * n)
+    mean = mean if of_right else mean + hinges.constant
+    ee, re, ek = zero, zero, zero
+    for i, one in enumerate(parts):
+        re, ek = re + one.re * one.coefficient, ek + one.ek * one.coefficient
+        ee = ee + one.ee * (one.coefficient * one.coefficient)
+        for other in parts[i + 1 :]:  # with a larger knot
+            between = other.mean + (other.knot - one.knot) - one.mean
+            ee = ee + (other.ee + other.mean * between * n) * (2 * one.coefficient * other.coefficient)
+    varies = ee.value >= SMALLEST
+    mean = mean * weight
+    columns = {"e0": mean.hi, "e1": n * mean.lo}
+    for name, found, by in (("ee", ee, DoubleDouble(weight) * weight), ("re", re, weight), ("ek", ek, weight)):
+        scaled: DoubleDouble = found * by
+        columns |= {name: np.where(varies, scaled.hi, 0.0), f"{name}_low": np.where(varies, scaled.lo, 0.0)}
+    return columns
+
+
+def _gaps(groups: Groups, parts: list[_Hinge]) -> tuple[Floats, Floats]:
+    """Return Σ L·r / Σ L less the mean reward, and the same for the penalty; L is the hinge at the floor."""
+    n, at = groups.column("n"), groups.layout.budgets.index(FLOOR)
+    total = groups.column("L_sum")
+    by_length = DoubleDouble(np.zeros_like(n), np.zeros_like(n))
+    length = groups.means(slice(None), "e", at)
+    for part in parts:
+        about = part.mean + part.knot - length
+        by_length = by_length + (part.ee + part.mean * about * n) * part.coefficient
+    some = np.where(total > 0, total, 1.0)  # without tokens, the baseline is the mean
+    return groups.column("re", at) / some, by_length.value / some
+
+
+def _extremes(groups: Groups, hinges: Hinges, objective: Objective) -> tuple[Floats, Floats]:
+    """Return the largest penalty of a best response and the smallest of a worst; NaN if they cannot be told."""
+    if not SHAPES[objective.penalty].is_monotone:
+        unknown = np.full(len(groups), np.nan)
+        return unknown, unknown
+    best, worst = (hinges.at(np.nan_to_num(groups.column(name))) for name in ("L_best", "L_worst"))
+    if objective.is_gated:
+        best = best * (groups.column("r_max") > objective.correct_above)
+        worst = worst * (groups.column("r_min") > objective.correct_above)
+    return best, worst

@@ -1,0 +1,163 @@
+"""If this fails, the loss of an objective that somebody trained with is not the one of its definition."""
+
+import math
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from trained import Sample, advantages, penalties
+
+from budget_cli.analysis.loss import Coefficients, Loss, compute_loss, per_prompt_losses
+from budget_cli.groups.groups import Groups
+from budget_cli.groups.penalty import hinges_of, penalised
+from budget_cli.objective.estimators import ESTIMATORS
+from budget_cli.objective.penalties import SHAPES
+from budget_cli.objective.settings import DEFAULT, Objective, parse
+from budget_cli.records.columns import Tally
+
+SAMPLES = some.lists(
+    some.builds(
+        Sample,
+        some.sampled_from("abcd"),
+        some.sampled_from([0.0, 1.0, -1.0, 0.5, 0.3]),
+        some.integers(0, 40),
+        some.floats(-1, 1).map(lambda k: round(k, 3)),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+@some.composite
+def objectives(draw: some.DrawFn) -> Objective:
+    """Any objective without a contradiction."""
+    values: dict[str, Any] = {
+        "penalty": draw(some.sampled_from(sorted(SHAPES))),
+        "penalize": draw(some.sampled_from(["all", "correct"])),
+        "correct_above": draw(some.sampled_from([0.0, 0.4, -2.0])),
+        "scale": draw(some.sampled_from(["none", "solve-rate"])),
+        "gate": draw(some.sampled_from(["none", 0.5])),
+        "advantage": draw(some.sampled_from(sorted(ESTIMATORS))),
+    }
+    if values["penalty"] == "capped":
+        values["cap"] = draw(some.integers(1, 12))
+    if values["scale"] != "none":
+        values["scale_floor"] = draw(some.sampled_from([0.0, 0.25, "1/n"]))
+    estimator = ESTIMATORS[values["advantage"]]
+    if estimator.divides:
+        values["eps"] = draw(some.sampled_from([1e-2, 1e-4]))
+        values |= {} if values["advantage"] == "maxrl" else {"ddof": draw(some.sampled_from([0, 1]))}
+    if not estimator.of_batch:
+        values["singletons"] = draw(some.sampled_from(["zero", "reward"]))
+    return parse("mine", values)
+
+
+def groups_of(samples: list[Sample], of: Objective, budgets: tuple[int, ...]) -> Groups:
+    keys = list(dict.fromkeys(one.prompt for one in samples))
+    codes = np.array([keys.index(one.prompt) for one in samples], dtype=np.intp)
+    columns = (np.array([float(one[i]) for one in samples]) for i in (1, 2, 3))
+    scanned = Groups.from_responses(hinges_of(of, budgets), list(keys), codes, *columns)
+    return penalised(scanned, of, budgets)
+
+
+def loss_of(samples: list[Sample], of: Objective, at: Coefficients) -> Loss:
+    assert at.token_budget is not None
+    groups = groups_of(samples, of, (at.token_budget,))
+    return compute_loss(groups, at, Tally(used=len(samples)), trained=of)
+
+
+@given(SAMPLES, objectives(), some.integers(0, 30), some.sampled_from([0.0, 0.01, 0.25]), some.sampled_from([0.0, 0.3]))
+@settings(max_examples=400)
+def test_the_loss_of_every_objective_is_that_of_its_definition(
+    samples: list[Sample], of: Objective, budget: int, beta: float, alpha: float
+) -> None:
+    a = advantages(samples, of, budget, beta)
+    phi = penalties(samples, of, budget)
+    found = loss_of(samples, of, Coefficients(budget, beta, alpha))
+    n, near = len(samples), {"rel": 1e-9, "abs": 1e-11}
+    scale = 1 + max(abs(each) for each in a) ** 2  # a near tie, divided by a small ε, is known to its terms' digits
+    near["abs"] *= scale
+    terms = [(each - alpha * one.log_ratio) ** 2 for each, one in zip(a, samples, strict=True)]
+    assert found.loss == pytest.approx(math.fsum(terms) / n, **near)
+    assert found.advantage.mean_square == pytest.approx(math.fsum(each * each for each in a) / n, **near)
+    x = [one.reward - beta * each for one, each in zip(samples, phi, strict=True)]
+    assert found.adjusted_reward.mean == pytest.approx(math.fsum(x) / n, **near)
+    # lengths and excess are those of the responses, whatever the penalty
+    assert found.over_budget.responses == sum(one.length > budget for one in samples)
+    assert found.over_budget.excess_tokens == sum(max(0, one.length - budget) for one in samples)
+
+
+@given(SAMPLES, some.integers(0, 30))
+def test_the_default_is_the_definition_to_the_last_bit(samples: list[Sample], budget: int) -> None:
+    at = Coefficients(budget, 0.01, 0.3)
+    named = parse("kimi-k2", {"penalty": "linear", "advantage": "centred"})
+    assert named == DEFAULT
+    assert loss_of(samples, named, at) == loss_of(samples, DEFAULT, at)
+
+
+@given(SAMPLES, objectives(), some.integers(0, 30))
+def test_prompts_add_up_to_the_whole(samples: list[Sample], of: Objective, budget: int) -> None:
+    at = Coefficients(budget, 0.02, 0.3)
+    groups = groups_of(samples, of, (budget,))
+    whole = compute_loss(groups, at, Tally(used=len(samples)), trained=of)
+    each = list(per_prompt_losses(groups, at, trained=of))
+    counts = Counter(one.prompt for one in samples)
+    assert whole.loss is not None
+    total = math.fsum((one.loss or 0) * counts[str(one.prompt_id)] for one in each)
+    assert whole.loss == pytest.approx(total / len(samples), rel=1e-9, abs=1e-12)
+
+
+def test_a_phantom_prompt_has_a_full_size_advantage_at_any_beta_once_it_is_divided_by_its_deviation() -> None:
+    # p: rewards 1, 1, lengths 10, 30 (over 20: 0, 10): phantom. q: rewards 0, 1, short.
+    samples = [Sample("p", 1, 10, 0), Sample("p", 1, 30, 0), Sample("q", 0, 5, 0), Sample("q", 1, 5, 0)]
+    grpo = parse("mine", {"advantage": "grpo", "ddof": 0, "eps": 0})
+    for beta in (1e-6, 1e-3, 0.1):
+        centred = loss_of(samples, DEFAULT, Coefficients(20, beta, 0.0))
+        # centred: Σ A² of p is 2·(5β)², of q 1/2
+        assert centred.advantage.phantom_share == pytest.approx(50 * beta**2 / (50 * beta**2 + 0.5), rel=1e-12)
+        divided = loss_of(samples, grpo, Coefficients(20, beta, 0.0))
+        assert divided.advantage.phantom_share == pytest.approx(0.5, rel=1e-12)
+        assert divided.advantage.mean_square == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+@given(length=some.integers(0, 60), budget=some.integers(0, 40), cap=some.integers(1, 20))
+def test_the_hinges_of_a_shape_add_up_to_it(name: str, length: int, budget: int, cap: int) -> None:
+    hinges = SHAPES[name].hinges(budget, cap, 0)
+    of = Objective(penalty=name, cap=cap)
+    assert hinges.at(length) == penalties([Sample("p", 1.0, length, 0.0)], of, budget)[0]
+
+
+CONTRADICTIONS = [
+    ({"penalti": "capped"}, "penalti: unknown key (did you mean penalty?)"),
+    ({"penalty": "cap"}, "penalty=cap: expected linear or capped or step or distance (did you mean capped?)"),
+    ({"penalty": "capped"}, "penalty=capped: give the tokens over which it grows, as in cap=2048"),
+    ({"cap": "8"}, "cap=8: only penalty=capped has one, and the penalty is linear"),
+    ({"penalty": "capped", "cap": "0"}, "cap=0: expected a whole number of tokens from 1 on"),
+    ({"penalty": "capped", "cap": True}, "cap=True: expected a whole number of tokens from 1 on"),
+    ({"gate": "2"}, "gate=2: expected a solve rate from 0 to 1, or none"),
+    ({"advantage": "grpo", "ddof": "2"}, "ddof=2: expected 0 or 1"),
+    ({"advantage": "grpo", "eps": "nan"}, "eps=nan: expected a number of 0 or more"),
+    ({"eps": "1e-4"}, "eps=0.0001: advantage=centred has no eps"),
+    ({"advantage": "maxrl", "ddof": "0"}, "ddof=0: advantage=maxrl has no ddof"),
+    ({"scale_floor": "0.5"}, "scale_floor=0.5: applies to scale=solve-rate, and nothing is scaled"),
+    (
+        {"advantage": "batch-std", "singletons": "reward"},
+        "singletons=reward: advantage=batch-std takes its mean or deviation from the batch",
+    ),
+    (
+        {"advantage": "ppo"},
+        "advantage=ppo: expected centred or rloo or grpo or batch-std or maxrl or opo or reinforce++; PPO clips the"
+        " ratio of each token, which no sum over responses gives",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), CONTRADICTIONS)
+def test_what_is_no_objective_is_refused_in_a_sentence(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+        parse("mine", values)
