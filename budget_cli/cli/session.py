@@ -346,6 +346,10 @@ class Session:
             headers, given.places, given.fields.group, given.joins_steps, given.where, given.options
         )
         summary.require_alike(headers, self.fields, layout, len(headers) < len(self.found), given.applied)
+        if self.objective.needs_solve_rate and not spec.sources_apart:
+            reason = summary.missing_right(headers, layout.correct_above)
+            if reason is not None:
+                raise UsageProblem(reason)
         if spec.observe is None or spec.sources_apart:
             return spec.observe
         reason = summary.missing_evidence(headers, spec.observe)

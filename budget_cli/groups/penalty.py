@@ -70,7 +70,7 @@ def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...]) ->
 def weights(groups: Groups, objective: Objective) -> Floats:
     """Return the factor of β in each prompt, shape (prompts,): from its solve rate, or 1."""
     n, found = groups.column("n"), np.ones(len(groups))
-    if objective.scale == "none" and objective.gate is None:
+    if not objective.needs_solve_rate:
         return found
     rate = groups.column("right") / n
     if objective.scale != "none":

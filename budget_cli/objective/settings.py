@@ -44,6 +44,11 @@ class Objective(NamedTuple):
         return (self.penalty, self.penalize, self.scale, self.gate) == ("linear", "all", "none", None)
 
     @property
+    def needs_solve_rate(self) -> bool:
+        """True if the penalty of a prompt depends on how many of its responses are correct."""
+        return self.scale != "none" or self.gate is not None
+
+    @property
     def has_plain_advantage(self) -> bool:
         """True if the advantage is the adjusted reward minus its mean."""
         return self.estimator.is_linear and self.singletons == "zero"

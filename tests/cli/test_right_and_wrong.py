@@ -109,6 +109,9 @@ def test_a_gate_on_a_k_that_is_no_power_of_two_names_the_nearest(budget_cli: Run
     )
 
 
+NOT_COUNTED = "this summary does not count right responses (columns right and L_right): summarize again"
+
+
 def without_the_columns(path: Path) -> None:
     """Write the same summary as an earlier version did."""
     header, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
@@ -142,10 +145,46 @@ def test_of_an_earlier_summary_they_are_null_and_a_gate_says_why(budget_cli: Run
     assert (screen.returncode, screen.stderr) == (0, b"")
     done = budget_cli("loss", old, *B, "--fail-if", "learnability.all_wrong > 3")
     assert done.returncode == 1
-    assert done.stderr.decode() == (
-        f"budget-cli: {old}: this summary does not count right responses (columns right and L_right): summarize again\n"
-    )
+    assert done.stderr.decode() == (f"budget-cli: {old}: {NOT_COUNTED}\n")
     assert "gate learnability.all_wrong > 3: it is null, which fails every gate\n" in done.stdout.decode()
+
+
+BY_SOLVE_RATE = [("--set", "scale=solve-rate"), ("--set", "gate=0.5"), ("--objective", "alp")]
+
+
+@pytest.mark.parametrize("objective", BY_SOLVE_RATE)
+def test_an_objective_of_solve_rates_refuses_a_summary_that_does_not_know_them(
+    budget_cli: Run, tmp_path: Path, objective: tuple[str, str]
+) -> None:
+    old, new = tmp_path / "old.summary", tmp_path / "new.summary"
+    for path, above in ((old, "0"), (new, "0.6")):
+        budget_cli("summarize", SAMPLE / "rollouts.jsonl", *B, "--set", f"correct_above={above}", "-q", "-o", path)
+    without_the_columns(old)
+    done = budget_cli("loss", old, *B, *objective)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (
+        2,
+        b"",
+        f"budget-cli: {old}: {NOT_COUNTED}\n",
+    )
+    assert budget_cli("loss", SAMPLE / "rollouts.jsonl", *B, *objective).returncode == 0
+    done = budget_cli("loss", new, *B, *objective)
+    remedy = "correct_above=0.6"
+    assert (done.returncode, f"give --set {remedy}, or " in done.stderr.decode()) == (2, True)
+    found = budget_cli("loss", new, *B, *objective, "--set", remedy, "-f", "json")
+    expected = budget_cli("loss", SAMPLE / "rollouts.jsonl", *B, *objective, "--set", remedy, "-f", "json")
+    assert (found.returncode, found.stdout) == (0, expected.stdout)
+
+
+def test_another_threshold_is_said_where_a_summary_does_not_know_it(budget_cli: Run, tmp_path: Path) -> None:
+    made = tmp_path / "a.summary"
+    budget_cli("summarize", STEPS, *B, "-q", "-o", made)
+    done = budget_cli("loss", made, *B, "--set", "correct_above=0.6")
+    assert done.returncode == 0
+    assert done.stderr.decode() == (
+        f"budget-cli: {made}: in this summary a response is right above a reward of 0, not 0.6: give --set"
+        " correct_above=0, or summarize again with --set correct_above=0.6\n"
+    )
+    assert "\n  right " not in done.stdout.decode()
 
 
 def test_markdown_leaves_out_the_pass_at_k_that_do_not_exist(budget_cli: Run) -> None:
