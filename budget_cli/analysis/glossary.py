@@ -517,22 +517,37 @@ POLICY = [
     Term(
         "importance weight",
         "How much more likely the trained policy makes a response than the policy that sampled it.",
-        "w = e^k, where k is the log-ratio to the policy that sampled",
+        "w = e^k, where k is the log-ratio to the policy that sampled, summed over the response's tokens",
         "1: nothing has changed. Far from 1: the sample stands for a policy that it was not drawn from, and a few"
-        " responses carry the gradient. No command computes it yet.",
-        (),
-        ("importance ratio", "importance sampling ratio"),
-        ("effective sample size", "log-ratio"),
+        " responses carry the gradient. The mean over responses is 1 in expectation. check also gives these numbers of"
+        " the policy and its reference, from which nobody sampled: there they say how far the two are apart.",
+        (
+            ("check", "policies[].mean_weight"),
+            ("check", "policies[].max_weight"),
+            ("check", "policies[].outside_share"),
+            ("check", "policies[].tokens"),
+        ),
+        ("importance ratio", "importance sampling ratio", "mean weight"),
+        ("effective sample size", "χ²", "log-ratio", "mean-weight-off", "shifted-log-prob"),
     ),
     Term(
         "effective sample size",
         "The number of equally weighted responses that are worth as much as these weighted ones.",
         "(Σw)² / Σw², as a share of n: (Σw)² / (n·Σw²); from 1/n to 1",
-        "Near 1: all weights are alike. Near 0: a handful of responses decides, so the update is mostly noise. No"
-        " command computes it yet.",
-        (),
-        ("ESS",),
-        ("importance weight",),
+        "Near 1: all weights are alike. Near 0: a handful of responses decides, so the update is mostly noise.",
+        (("check", "policies[].effective_sample_size"), ("check", "policies[].effective_share")),
+        ("ESS", "effective sample"),
+        ("importance weight", "low-effective-sample-size"),
+    ),
+    Term(
+        "χ²",
+        "How unequal importance weights are: an estimate of the χ²-divergence of one policy from the other.",
+        "mean w² − 1 over responses; without a unit",
+        "0: the policies agree on these responses. 1: the variance of what is weighted about doubles. Below 0: the"
+        " weights are below 1 on average, so the sample lacks the responses that have the large ones.",
+        (("check", "policies[].chi_square"),),
+        ("chi square", "chi2"),
+        ("importance weight", "effective sample size"),
     ),
 ]
 

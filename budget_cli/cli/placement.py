@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     from budget_cli.schema.presets import Preset
 
 ROLLOUT = ("rollout_id", "turn")
-EXPECTED = {"number": "a number", "label": "a string or an integer", "text": "a text"}  # by the kind of an extra
+EXPECTED = {  # by the kind of an extra
+    "number": "a number",
+    "label": "a string or an integer",
+    "text": "a text",
+    "log_prob": "a number or a list of numbers",
+}
 DOUBTED = ("prompt_text", "advantage")  # what may contradict the prompt ids
 LOOKED_AT = (*DOUBTED, "response_text")  # of the first samples, also where the scan does not read it
 TELLING = OTHER_TEXTS | STEPS  # keys of records with canonical names that may contradict ids, too

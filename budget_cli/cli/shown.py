@@ -29,7 +29,7 @@ from budget_cli.schema.fields import EXTRA_PLURALS, Fields
 from budget_cli.schema.lookup import field_value
 
 TEXTS = ("prompt_text", "response_text")
-EXTRAS = (*TEXTS, "finish_reason", "advantage", "prompt_length")  # read where the records have them
+EXTRAS = (*TEXTS, "finish_reason", "advantage", "prompt_length", "sampler_log_prob")  # read where the records have them
 USUAL = {  # names of texts, where neither a preset nor the user says
     "prompt_text": ("prompt", "question", "problem", "query", "instruction", "input", "messages"),
     "response_text": ("response", "completion", "output", "answer", "generation", "generated_text", "text", "solution"),

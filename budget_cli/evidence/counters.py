@@ -7,16 +7,18 @@ of the input. Knows no files: a place is a number that the scan makes of a sourc
 import math
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.evidence.responses import Floats, ObservationSpec, Responses
 from budget_cli.evidence.reward_sample import RewardSample
+from budget_cli.evidence.weights import Weights, extremes
 from budget_cli.groups.moments import quiet_overflow
 from budget_cli.ids import Key
 
+Number = TypeVar("Number", np.float64, np.intp)
 Counts = dict[Key | float | None, int]  # by value; None: all values beyond the first MANY_VALUES
 
 FEW = 5  # locations kept as evidence
@@ -26,6 +28,12 @@ COPIED_ROWS = "copied_rows"  # rows of rollouts that were written before
 SIZES = (2.0**-12, 2.0**18)  # nats; log-ratios between these are counted by powers of two, others with the nearest
 FAR_APART = math.log(8)  # logarithm of the factor between two log-probs, beyond which one is an outlier
 LEAST_OUTLIER = 8.0  # nats, a power of two; log-ratios of this size and more keep their places
+CLIP = 0.2  # weights outside 1 ± CLIP are counted, the range of PPO (Schulman et al., 2017)
+# log-probs that may be unfilled, and the column that finds them, by pair of policies
+UNFILLED = {
+    "reference": {"log_prob": "unfilled", "old_log_prob": "unfilled_other"},
+    "sampler": {"sampler_log_prob": "unfilled_other", "log_prob_beside_sampler": "unfilled"},
+}
 TRUNCATED = frozenset(  # finish reasons, in lower case, of truncated responses
     {
         "length",
@@ -73,6 +81,7 @@ class Counters:
         self.sums: dict[str, float] = {}
         self.values: dict[str, Counts] = {}
         self.reward_sample = RewardSample()
+        self.weights: dict[str, Weights] = {}  # by pair of policies, if both log-probs of some response are known
 
     @classmethod
     @quiet_overflow
@@ -98,6 +107,8 @@ class Counters:
         for name, counts in later.values.items():
             _add_counts(self.values.setdefault(name, {}), counts)
         self.reward_sample.merge(later.reward_sample)
+        for pair, weights in later.weights.items():
+            self.weights.setdefault(pair, Weights()).merge(weights, rows, offset)
 
     def note(self, name: str, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
         """Record lines of a block that show something of no prompt; `lines`: (line, the values found in it)."""
@@ -171,17 +182,55 @@ class _Block:
             self._add(f"zero_{name}", zeros)
             if zeros and r.length is not None:
                 self._mark(f"zero_{name}", zero & (r.length > 1))
-        for name, first in r.unfilled.items():
-            some = ~np.isnan(first)
-            if some.any():
-                self._mark(f"unfilled_{name}", some)
-                counts = self.counters.values[f"unfilled_{name}"] = {}  # in the order of the locations
-                _add_counts(counts, Tally(first[some].astype(np.int64).tolist()))
+        for pair in r.compared:
+            self._unfilled(pair)
         if r.log_prob is not None and r.length is not None:
             self._against_length(r.log_prob, r.length)
         if r.log_prob is not None and r.old_log_prob is not None:
             self._log_ratios(r.log_prob - r.old_log_prob)
             self._related(r.log_prob, r.old_log_prob, r.length)
+            self._weights("reference", r.log_prob - r.old_log_prob)
+        if r.log_prob is not None and r.sampler_log_prob is not None:
+            self._weights("sampler", r.log_prob - r.sampler_log_prob)
+
+    def _unfilled(self, pair: str) -> None:
+        """Count the responses with a token whose log-prob is 0 under one policy, and far below under the other."""
+        for name, what in UNFILLED[pair].items():
+            first = self.r.compared[pair][what]
+            some = ~np.isnan(first)
+            if some.any():
+                self._mark(f"unfilled_{name}", some)
+                counts = self.counters.values[f"unfilled_{name}"] = {}  # in the order of the locations
+                _add_counts(counts, Tally(first[some].astype(np.int64).tolist()))
+
+    def _weights(self, pair: str, log_ratio: Floats) -> None:
+        """Sum the importance weights of a pair of policies, and what the comparison of their tokens shows."""
+        r, known = self.r, ~np.isnan(log_ratio)
+        if not known.any():
+            return
+        k = _where(known, log_ratio)
+        self._add(f"{pair}_weights", k.size)
+        self._add(f"{pair}_weights_below", np.count_nonzero(k < math.log1p(-CLIP)))
+        self._add(f"{pair}_weights_above", np.count_nonzero(k > math.log1p(CLIP)))
+        lines, rows = _where(known, r.line), _where(known, r.codes)
+        weights = self.counters.weights[pair] = Weights.from_log_ratios(k, lines, rows)
+        found = r.compared.get(pair)
+        if found is None or r.tokens is None:
+            return
+        listed = ~np.isnan(found["size"])
+        if not listed.any():
+            return
+        self._add(f"{pair}_listed", np.count_nonzero(listed))
+        for what, values in (("tokens", r.tokens), ("outside", found["outside"]), ("size", found["size"])):
+            self._add(f"{pair}_{what}", _where(listed, values).sum())
+        worst, at = _where(listed, found["worst_log_ratio"]), _where(listed, found["worst"])
+        weights.worst = extremes(np.abs(worst), worst, _where(listed, r.line), _where(listed, r.codes), at)
+        shifted = ~np.isnan(found["shift"])
+        if shifted.any():
+            self._mark(f"{pair}_shifted", shifted)
+            self._add(f"{pair}_shifted_late", np.count_nonzero(found["shift"] > 0))
+            for what in ("size_as_is", "size_shifted"):
+                self._add(f"{pair}_{what}", found[what][shifted].sum())
 
     def _against_length(self, log_prob: Floats, length: Floats) -> None:
         """Sums for the correlation of log-prob and length, without log-probs that were summed from a list."""
@@ -308,7 +357,7 @@ class _Block:
             self._add("as_many_characters", np.count_nonzero(characters == length))
 
 
-def _where(mask: NDArray[np.bool_], values: Floats) -> Floats:
+def _where(mask: NDArray[np.bool_], values: NDArray[Number]) -> NDArray[Number]:
     """Return the values where the mask is true, without a copy if it is true everywhere."""
     return values if mask.all() else values[mask]
 

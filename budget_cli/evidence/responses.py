@@ -46,6 +46,6 @@ class Responses(NamedTuple):
     prompt_text: NDArray[np.uint64] | None = None  # digests; 0: none
     response_text: NDArray[np.uint64] | None = None
     characters: NDArray[np.int64] | None = None  # of the response; -1: unknown
-    # index of the first token whose log-prob is 0 and whose other one is far below; by the name of the log-prob
-    unfilled: Mapping[str, Floats] = MappingProxyType({})
     prompt_length: Floats | None = None  # tokens
+    sampler_log_prob: Floats | None = None  # nats
+    compared: Mapping[str, Mapping[str, Floats]] = MappingProxyType({})  # by pair of policies: the columns COMPARED

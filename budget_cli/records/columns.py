@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budget_cli.ids import Ids, Key, keys_at
-from budget_cli.records.values import FAR
 from budget_cli.schema.fields import ExtraKind, TokenCounter
 
 Label = Key | None  # None: the response has no label
@@ -313,25 +312,6 @@ def count_tokens(counter: TokenCounter, texts: Sequence[Sequence[str]]) -> Float
     return np.diff(np.cumsum(each)[ends])
 
 
-def unfilled_tokens(counts: NDArray[np.int64], log_prob: Floats, old_log_prob: Floats) -> tuple[Floats, Floats]:
-    """Return `values.first_unfilled` of each response in both directions; NaN where there is no such token.
-
-    Args:
-        counts: the number of tokens of each response, 1 or more.
-        log_prob: the log-probs of all tokens, response by response.
-        old_log_prob: those of the other policy.
-    """
-    ends = np.cumsum(counts)
-    found = []
-    for one, other in ((log_prob, old_log_prob), (old_log_prob, log_prob)):
-        first = np.full(counts.size, np.nan)
-        at = np.flatnonzero((one == 0) & (other < -FAR))[::-1]  # of repeated rows the last assignment stays
-        rows = np.searchsorted(ends, at, side="right")
-        first[rows] = at - (ends - counts)[rows]
-        found.append(first)
-    return found[0], found[1]
-
-
 def optional_column(values: Sequence[float | None]) -> Floats | None:
     """Turn numbers into a column with NaN for each None; None if there is no number."""
     if values.count(None) == len(values):
@@ -340,7 +320,14 @@ def optional_column(values: Sequence[float | None]) -> Floats | None:
 
 
 def extra_column(kind: ExtraKind, values: Sequence[Any]) -> ExtraColumn:
-    """Build the column of an optional field from numbers, labels or (digest, characters); None where it is absent."""
+    """Build the column of an optional field; None where it is absent.
+
+    Args:
+        kind: what the values are.
+        values: numbers, labels, (digest, characters), or the `LogProb` of a response, whose sum is kept.
+    """
+    if kind == "log_prob":
+        return np.array([np.nan if value is None else value.total for value in values], dtype=np.float64)
     if kind == "number":
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if kind == "label":

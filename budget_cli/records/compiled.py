@@ -44,7 +44,7 @@ from budget_cli.records.columns import (
 from budget_cli.records.reader_plan import ReaderPlan, plan_for
 from budget_cli.records.record import composite, extra_value, reason_to_leave_out, response_texts
 from budget_cli.records.reference import ReferenceReader
-from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, UNFILLED, ExtraKind, Fields, Kind
+from budget_cli.schema.fields import EXTRAS, KINDS, PAIRS, PLURALS, SAMPLER, ExtraKind, Fields, Kind, compared
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
@@ -110,9 +110,16 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         readable = np.array([record is not None for record in partial], dtype=bool)
         for name, place in plan.expressions.items():
             by_field[name] = _computed(partial, place, KINDS[name], fields.compares_tokens)
-        extras = {name: _computed_extra(partial, fields, name) for name in plan.extras}
-    if fields.compares_tokens:
-        extras |= _unfilled(by_field["log_prob"], by_field["old_log_prob"])
+        for name in plan.extras:
+            if name == SAMPLER:
+                by_field[name] = _computed_sampler(partial, fields)
+            else:
+                extras[name] = _computed_extra(partial, fields, name)
+    if SAMPLER in fields.extras:
+        _drop_unfitting(by_field[SAMPLER], by_field["log_prob"])
+    for pair in fields.pairs:
+        one, other = (by_field[name] for name in PAIRS[pair])
+        extras |= {compared(pair, what): column for what, column in _compared(one, other).items()}
     has_rewards = "rewards" in plan.slot_of and read.slots[plan.slot_of["rewards"]].states
     rewards = slot_values(plan.slot_of["rewards"]) if has_rewards else None
     if rewards is not None and not fields.scored_by:
@@ -324,15 +331,19 @@ def _responses(
     return columns.drop_empty(responses if used.all() else responses.select(used)), used
 
 
-def _unfilled(log_prob: SlotValues, old_log_prob: SlotValues) -> dict[str, ExtraColumn]:
-    """Return the columns UNFILLED of all lines."""
-    both = (log_prob.counts > 0) & (log_prob.counts == old_log_prob.counts)
-    found = columns.unfilled_tokens(log_prob.counts[both], _tokens(log_prob, both), _tokens(old_log_prob, both))
-    unfilled: dict[str, ExtraColumn] = {}
-    for name, first in zip(UNFILLED, found, strict=True):
-        unfilled[name] = column = np.full(both.size, np.nan)
-        column[both] = first
-    return unfilled
+def _drop_unfitting(sampler: SlotValues, log_prob: SlotValues) -> None:
+    """Drop the log-probs of the sampler that are not of as many tokens; changes the values in place."""
+    unfitting = (sampler.counts >= 0) & (log_prob.counts >= 0) & (sampler.counts != log_prob.counts)
+    if unfitting.any():
+        sampler.values = np.where(unfitting, np.nan, sampler.values)
+
+
+def _compared(one: SlotValues, other: SlotValues) -> dict[str, Floats]:
+    """Return the columns COMPARED of all lines."""
+    from budget_cli.records.token_comparison import compare_tokens, spread  # which only the checks need
+
+    both = (one.counts > 0) & (one.counts == other.counts)
+    return spread(compare_tokens(one.counts[both], _tokens(one, both), _tokens(other, both)), both)
 
 
 def _tokens(slot: SlotValues, lines: Mask) -> Floats:
@@ -402,10 +413,19 @@ def _computed(partial: list[dict[str, Any] | None], place: Expression, kind: Kin
         except Invalid:
             checked.append(Invalid)
     found = _slot_values(checked, kind)
-    if keeps and kind == "log_prob":
-        lists = (one.tokens for one in checked if isinstance(one, values.LogProb))
-        found.tokens = np.array(list(chain.from_iterable(lists)), dtype=np.float64)
-    return found
+    return _with_tokens(found, checked) if keeps and kind == "log_prob" else found
+
+
+def _computed_sampler(partial: list[dict[str, Any] | None], fields: Fields) -> SlotValues:
+    found = [extra_value({} if record is None else record, fields, SAMPLER) for record in partial]
+    return _with_tokens(_slot_values(found, "log_prob"), found)
+
+
+def _with_tokens(slot: SlotValues, checked: list[Any]) -> SlotValues:
+    """Add the log-probs of all lists among the values of a slot."""
+    lists = (one.tokens for one in checked if isinstance(one, values.LogProb))
+    slot.tokens = np.array(list(chain.from_iterable(lists)), dtype=np.float64)
+    return slot
 
 
 def _computed_extra(partial: list[dict[str, Any] | None], fields: Fields, name: str) -> ExtraColumn:

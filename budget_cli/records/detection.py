@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from budget_cli.errors import InputProblem
-from budget_cli.schema.fields import KINDS, Fields, names_for
+from budget_cli.schema.fields import KINDS, PAIRS, Fields, names_for, pair_is_read
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import (
     MISSING,
@@ -279,16 +279,13 @@ def glance(found: Sequence[Source], fields: Fields) -> list[dict[str, Any]]:
 
 
 def has_token_pairs(found: Sequence[dict[str, Any]], fields: Fields) -> bool:
-    """True if one of these samples has both log-probs of its tokens, in lists."""
+    """True if one of these samples has the log-probs of its tokens under two policies, in lists."""
+    pairs = [names for pair, names in PAIRS.items() if pair_is_read(pair, fields.extras)]
     return any(
-        any(
-            all(
-                isinstance(field_value(sample, fields, names_for(name)[i]), list)
-                for name in ("log_prob", "old_log_prob")
-            )
-            for i in (0, 1)
-        )
+        all(isinstance(field_value(sample, fields, names_for(name)[i]), list) for name in names)
         for sample in found
+        for names in pairs
+        for i in (0, 1)
     )
 
 

@@ -38,13 +38,12 @@ from budget_cli.records.columns import (
     Tally,
     TextColumn,
     extra_column,
-    unfilled_tokens,
 )
 from budget_cli.records.parquet_places import Distinct, Places
 from budget_cli.records.record import composite, read_extra
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.records.values import MAX_EXACT, finite_number, prompt_id
-from budget_cli.schema.fields import EXTRAS, KINDS, UNFILLED, WHERE, Fields, names_for
+from budget_cli.schema.fields import EXTRAS, KINDS, PAIRS, WHERE, Fields, compared, names_for
 from budget_cli.schema.json_values import Foreign, Invalid, exact_sum, type_name
 from budget_cli.schema.lookup import MISSING, root_keys
 from budget_cli.schema.paths import Expression, Place, Step
@@ -454,16 +453,27 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
     keys, codes = ids
     rows = batch.num_rows
     extras: dict[str, ExtraColumn] = {}
+    under = {"log_prob": log_prob, "old_log_prob": old_log_prob}
     for name in fields.extras:
+        if EXTRAS[name] == "log_prob":
+            read = _log_probs(found[name])
+            if read is None or not _have_as_many(log_prob, read):
+                return None
+            under[name] = read
+            extras[name] = np.full(rows, np.nan) if read.sums is None else read.sums
+            continue
         made = _extra(found[name], name, fields, rows)
         if made is None:
             return None
         extras[name] = made
-    if fields.compares_tokens:
-        unfilled = np.full(rows, np.nan), np.full(rows, np.nan)
-        if log_prob.tokens is not None and old_log_prob.tokens is not None:
-            unfilled = unfilled_tokens(log_prob.tokens.astype(np.int64), log_prob.each, old_log_prob.each)
-        extras |= dict(zip(UNFILLED, unfilled, strict=True))
+    for pair in fields.pairs:
+        one, other = (under[name] for name in PAIRS[pair])
+        from budget_cli.records.token_comparison import compare_tokens, spread  # which only the checks need
+
+        is_listed = np.full(rows, one.tokens is not None and other.tokens is not None)
+        counts = one.tokens.astype(np.int64) if one.tokens is not None and is_listed.all() else np.zeros(0, np.int64)
+        columns_of_pair = spread(compare_tokens(counts, one.each, other.each), is_listed)
+        extras |= {compared(pair, what): column for what, column in columns_of_pair.items()}
     line = np.arange(before + 1, before + rows + 1)
     optionals = length, log_prob.sums, old_log_prob.sums, tokens
     columns = ResponseColumns(keys, codes, line, reward, *optionals, extras, length_from)
@@ -490,6 +500,11 @@ class _LogProbs(NamedTuple):
     sums: Floats | None
     tokens: Floats | None
     each: Floats  # of every token; none if they came as numbers
+
+
+def _have_as_many(one: _LogProbs, other: _LogProbs) -> bool:
+    """True unless both are lists and some are not of as many tokens."""
+    return one.tokens is None or other.tokens is None or np.array_equal(one.tokens, other.tokens)
 
 
 def _left_out(places: Places, rows: int, fields: Fields) -> NDArray[np.int64] | None:

@@ -24,7 +24,7 @@ from budget_cli.schema.paths import Expression, Path, Place, traverses_list
 
 SCALAR_KINDS: dict[Kind, int] = {"id": ID, "number": NUMBER, "tokens": TOKENS, "log_prob": LOG_PROB}
 ARRAY_KINDS: dict[Kind, int] = {"number": NUMBER_ARRAY, "tokens": TOKENS_ARRAY, "log_prob": NUMBER_ARRAY}
-EXTRA_KINDS: dict[ExtraKind, int] = {"number": NUMBER, "label": ID}  # texts are read in Python
+EXTRA_KINDS: dict[ExtraKind, int] = {"number": NUMBER, "label": ID, "log_prob": LOG_PROB}  # texts are read in Python
 
 Node = tuple[bytes, int, int, int, int, int]  # key, each, slot, span, first child, children
 Slot = tuple[int, int, int, int]  # kind, joins, lenient, keeps

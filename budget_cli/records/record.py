@@ -11,7 +11,6 @@ from budget_cli.records.values import (
     LogProb,
     finite_number,
     finite_sum,
-    first_unfilled,
     is_number_as_text,
     label,
     list_of,
@@ -22,7 +21,7 @@ from budget_cli.records.values import (
     text_digest,
     token_count,
 )
-from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, WHERE, Fields, names_for
+from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PAIRS, PLURALS, SAMPLER, WHERE, Fields, names_for
 from budget_cli.schema.json_values import Invalid, exact_sum, generated_texts, type_name
 from budget_cli.schema.lookup import (
     MISSING,
@@ -48,8 +47,13 @@ class Length(NamedTuple):
     texts: Sequence[str] = ()
 
 
-# prompt id, reward, length, log-prob and old log-prob (nats), length of a list of log-probs, optional fields
-Response = tuple[Key, float, Length, float | None, float | None, int | None, tuple[Any, ...]]
+TokenPair = tuple[Sequence[float], Sequence[float]]  # the log-probs of the same tokens under two policies
+
+# prompt id, reward, length, log-prob and old log-prob (nats), length of a list of log-probs, optional fields, and for
+# each pair of policies that is compared the lists of both, if there are such
+Response = tuple[
+    Key, float, Length, float | None, float | None, int | None, tuple[Any, ...], tuple[TokenPair | None, ...]
+]
 
 
 def responses(value: Any, fields: Fields, line: int) -> tuple[list[Response], list[tuple[str, Key | None]]]:
@@ -187,17 +191,30 @@ def _responses_of_record(record: dict[str, Any], fields: Fields, line: int) -> l
                 fields.paths["old_log_prob"],
             )
     length = _length(record, fields, tokens)
-    extras = tuple(extra_value(record, fields, name) for name in fields.extras) + _unfilled(fields, log_prob, old)
-    return [(key, reward, length, log_prob.total, old.total, tokens, extras)]
+    extras = _fitting_extras(fields, [extra_value(record, fields, name) for name in fields.extras], log_prob)
+    return [(key, reward, length, log_prob.total, old.total, tokens, extras, _pairs(fields, log_prob, old, extras))]
 
 
-def _unfilled(fields: Fields, log_prob: LogProb, old: LogProb) -> tuple[Any, ...]:
-    """Return the values of the columns UNFILLED, if they are to be read."""
-    if not fields.compares_tokens:
-        return ()
-    if log_prob.size is None or log_prob.size != old.size:
-        return None, None
-    return first_unfilled(log_prob.tokens, old.tokens), first_unfilled(old.tokens, log_prob.tokens)
+def _fitting_extras(fields: Fields, extras: Sequence[Any], log_prob: LogProb) -> tuple[Any, ...]:
+    """Return the optional fields of a response, without log-probs of the sampler that are not of as many tokens."""
+    fitting = list(extras)
+    if SAMPLER in fields.extras:
+        at = fields.extras.index(SAMPLER)
+        sampler: LogProb | None = fitting[at]
+        if sampler is not None and None not in (sampler.size, log_prob.size) and sampler.size != log_prob.size:
+            fitting[at] = None
+    return tuple(fitting)
+
+
+def _pairs(fields: Fields, log_prob: LogProb, old: LogProb, extras: Sequence[Any]) -> tuple[TokenPair | None, ...]:
+    """Return the two lists of log-probs of each pair that is compared; None without lists."""
+    pairs: list[TokenPair | None] = []
+    for pair in fields.pairs:
+        name = PAIRS[pair][1]
+        other = old if name in KINDS else extras[fields.extras.index(name)] or LogProb()
+        is_listed = log_prob.size is not None and log_prob.size == other.size
+        pairs.append((log_prob.tokens, other.tokens) if is_listed else None)
+    return tuple(pairs)
 
 
 def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> list[Response]:
@@ -225,6 +242,11 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
             raise Invalid("unequal-lengths", message, "old_log_probs", fields.paths["old_log_probs"])
     absent = [LogProb()] * len(rewards)
     extras = zip(*(_extra_of_each(record, fields, name, len(rewards)) for name in fields.extras), strict=True)
+    several = log_probs or absent
+    of_each = [
+        _fitting_extras(fields, each, log_prob)
+        for each, log_prob in zip(extras if fields.extras else [()] * len(rewards), several, strict=True)
+    ]
     return [
         (
             key,
@@ -233,14 +255,15 @@ def _responses_of_prompt(record: dict[str, Any], fields: Fields, key: Key) -> li
             log_prob.total,
             old.total,
             log_prob.size if log_prob.size is not None else old.size,
-            each_extras + _unfilled(fields, log_prob, old),
+            each_extras,
+            _pairs(fields, log_prob, old, each_extras),
         )
         for reward, length, log_prob, old, each_extras in zip(
             rewards,
             lengths or [Length()] * len(rewards),
-            log_probs or absent,
+            several,
             old_log_probs or absent,
-            extras if fields.extras else [()] * len(rewards),
+            of_each,
             strict=True,
         )
     ]
@@ -280,6 +303,9 @@ def read_extra(value: Any, name: str, fields: Fields) -> Any:
     try:
         if kind == "text":
             return text_digest(value)
+        if kind == "log_prob":
+            several = _combined(value, kind) if isinstance(value, list) and traverses_list(place) else value
+            return sequence_log_prob(several)
         if isinstance(value, list) and value:
             if kind == "number":
                 value = same_for_every_token(value)

@@ -25,7 +25,7 @@ from budget_cli.records.columns import (
     Tally,
 )
 from budget_cli.records.record import responses
-from budget_cli.schema.fields import Fields, singular
+from budget_cli.schema.fields import Fields, compared, singular
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import NotASample
 
@@ -164,7 +164,13 @@ class ReferenceReader:
         extras = {
             name: columns.extra_column(kind, [row[6][place] for row in rows])
             for place, (name, kind) in enumerate(self._fields.extra_kinds.items())
+            if name in self._fields.extras
         }
+        for at, pair in enumerate(self._fields.pairs):
+            from budget_cli.records.token_comparison import compare_lists  # which only the checks need
+
+            found = compare_lists([row[7][at] for row in rows])
+            extras |= {compared(pair, what): column for what, column in found.items()}
         optionals = length, log_prob, old_log_prob, tokens
         return ResponseColumns(ids.all(), codes, line, reward, *optionals, extras, length_from)
 

@@ -51,9 +51,6 @@ def token_count(value: Any) -> float:
     return as_float
 
 
-FAR = 1.0  # nats below 0 at which no rounding makes a log-prob of exactly 0
-
-
 class LogProb(NamedTuple):
     """The log-probability of a sequence."""
 
@@ -83,18 +80,6 @@ def sequence_log_prob(value: Any) -> LogProb:
 def summed_if_any(value: Any) -> LogProb:
     """Return what `sequence_log_prob` does, or that there are no log-probs for an empty list."""
     return LogProb() if value == [] else sequence_log_prob(value)
-
-
-def first_unfilled(tokens: Sequence[float], other: Sequence[float]) -> int | None:
-    """Return the index of the first token that has a log-prob of exactly 0, and another one far below; None: none has.
-
-    Args:
-        tokens: the log-prob of each token, in nats.
-        other: those of another policy, as many.
-    """
-    if 0 not in tokens:
-        return None
-    return next((i for i, (a, b) in enumerate(zip(tokens, other, strict=True)) if a == 0 and b < -FAR), None)
 
 
 def finite_sum(total: float) -> float:

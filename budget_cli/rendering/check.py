@@ -11,6 +11,7 @@ from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
 from budget_cli.analysis.checks.run import SCHEMA, CheckRun
 from budget_cli.analysis.checks.verdict import CheckResult, LabelRun
 from budget_cli.analysis.numbers import counted
+from budget_cli.rendering import policies
 from budget_cli.rendering.formats import as_dict, json_document, utf8, utf8_key
 from budget_cli.rendering.github import Annotation, workflow_commands
 from budget_cli.rendering.headline import headline
@@ -22,6 +23,7 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 LABEL = 20  # characters of a label
 ROWS = 30  # of labels on the screen
+INDENT = 10  # characters of a label with the blanks after it
 TEXT = 600  # characters of a sentence that may contain strings of the data
 
 
@@ -146,6 +148,9 @@ def _closing(result: CheckResult, width: int) -> Iterator[Line]:
         yield [Piece("lengths   ", "dim"), Piece(f"from {for_terminal(source, 200)}", "dim")]
     if run.without_penalty is not None:
         yield from _under("rewards   ", run.without_penalty, width)
+    for one in run.policies:
+        for number, text in enumerate(policies.sentences(one)):
+            yield from _under("" if number else "policies  ", for_terminal(text, TEXT), width)
     if run.unchecked:
         reasons = "; ".join(f"{one.reason} ({len(one.codes)})" for one in run.unchecked)
         skipped = counted(sum(len(one.codes) for one in run.unchecked), "check")
@@ -165,9 +170,10 @@ def _closing(result: CheckResult, width: int) -> Iterator[Line]:
 
 
 def _under(label: str, text: str, width: int) -> Iterator[Line]:
-    """Yield a label, and a text beside it."""
-    for number, line in enumerate(wrap(text, width - len(label), break_on_hyphens=False)):
-        yield [Piece(" " * len(label) if number else label, "dim"), Piece(line, "dim")]
+    """Yield a label, and a text beside it, whose words stay whole, as a path is one."""
+    shown = wrap(text, width - INDENT, break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(shown):
+        yield [Piece(f"{'' if number else label:<{INDENT}}", "dim"), Piece(line, "dim")]
 
 
 def json(result: CheckResult) -> bytes:
@@ -185,6 +191,7 @@ def json(result: CheckResult) -> bytes:
         },
         "objective": as_dict(loss.objective),
         "penalty_in_reward": _penalty(run),
+        "policies": [policies.as_json(one) for one in run.policies],
         "prompts": loss.prompts,
         "responses": loss.responses,
         "records": as_dict(loss.records),
@@ -210,6 +217,7 @@ def _row(row: LabelRun) -> dict[str, Any]:
         "responses": row.loss.responses,
         "counts": _counts(row.run.findings),
         "findings": [_as_dict(finding) for finding in row.run.findings],
+        "policies": [policies.as_json(one) for one in row.run.policies],
     }
 
 

@@ -27,6 +27,8 @@ NEEDS = {
     "length": "lengths",
     "log_prob": "log-probs",
     "log_ratio": "log-probs of both policies",
+    "two_policies": "log-probs of two policies",
+    "sampler": "log-probs of the sampler (`sampler_log_prob`)",
     "text": "`--text`",
     "finish_reason": "a finish reason",
     "advantage": "stored advantages",
@@ -59,9 +61,39 @@ section for each, and `budget-cli explain CODE` prints it. (This page is generat
   with `code`, `severity`, `class`, `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or
   samples), `accepted` (why it does not count, or null) and `evidence`: the first five places as `source`, `line`,
   `column`, `prompt_id`. Then `coefficients`, `penalty_in_reward` (the penalty that the rewards hold; `found` is false
-  if they hold none; null if neither shows), `prompts`, `responses`, `records`, `left_out` by reason, the codes
-  `checked`, those `unchecked` with the reason, `thresholds`, the `reasons` for failing, and what is `incomplete`. More
-  keys may be added.
+  if they hold none; null if neither shows), `policies` (how far two policies are apart: below), `prompts`, `responses`,
+  `records`, `left_out` by reason, the codes `checked`, those `unchecked` with the reason, `thresholds`, the `reasons`
+  for failing, and what is `incomplete`. More keys may be added.
+
+## Two policies
+
+`policies` in the JSON, and a line on the screen, has one entry for each pair whose log-probs are both there:
+policy/reference (`log_prob`, `old_log_prob`) and trainer/sampler (`log_prob`, and `sampler_log_prob`, the log-probs as
+the inference engine computed them). In NeMo-RL's dumps the second one is found; elsewhere it is mapped, as in
+`--field log_prob=trainer_logprobs --field sampler_log_prob=rollout_log_probs`. Both are a number, or a list with one
+for each token. A sampler's list that is not as long as `log_prob` does not count.
+
+The weight of a response is w = e^k, where k is `log_prob` − the other one, in nats, over the whole sequence. Numbers
+are kept however large k is; one that is beyond the range of a double is null. verl's names, for its sequence level
+(`rollout_corr_helper.py`, which clamps k to ±20 first):
+
+| here | is | in verl |
+|---|---|---|
+| `responses`, `of` | responses with both log-probs, and all | |
+| `effective_sample_size`, `effective_share` | (Σw)² / Σw², in responses; its share | `rollout_is_eff_sample_size` |
+| `mean_weight` | mean w; 1 is expected for trainer/sampler | `rollout_is_mean` |
+| `max_weight`, `max_log_weight`, `max_at` | the largest w, its logarithm in nats, and its place | `rollout_is_max` |
+| `chi_square` | mean w² − 1 | `chi2_seq` |
+| `below`, `above`, `outside_share` | responses with w outside `clip`, PPO's 1 ± 0.2 | `rollout_is_ratio_fraction_…` |
+| `tokens.responses`, `tokens.tokens` | what the rest of `tokens` is of: responses with both lists; null without | |
+| `tokens.mean_size` | mean size of a token's log-ratio, in nats | |
+| `tokens.outside`, `tokens.outside_share` | tokens with a ratio outside `cap`, 0.5 to 2 | the same, at token level |
+| `tokens.worst` | the five responses with the worst tokens: place, `token` (its index, from 0), `log_ratio` | |
+| `tokens.shifted` | responses whose lists fit if one is moved by a token, and the size per token as it is and moved | |
+| `missing` | why there are no numbers, and what to do; null if there are | |
+
+Summaries hold the sums; the numbers are those of one scan of the files. In a summary of a version that had none they
+are null. In a rollout of several records, an index counts the tokens of all its records.
 """
 
 

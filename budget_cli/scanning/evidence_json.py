@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from budget_cli.evidence.counters import FEW, Counters, Location, Occurrences
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.reward_sample import RewardSample
+from budget_cli.evidence.weights import LARGEST, Extreme, Weights
 
 VALUES = (str, int, float, type(None))  # not bool: types are compared exactly
 
@@ -27,6 +28,7 @@ def to_json(counters: Counters, prompts: NDArray[np.intp]) -> dict[str, Any]:
         "sums": {name: number(value) for name, value in counters.sums.items() if value},
         "values": {name: list(counts.items()) for name, counts in counters.values.items()},
         "by_length": _by_length(counters.reward_sample),
+        "weights": {pair: _weights(weights, prompts) for pair, weights in counters.weights.items()},
     }
     return {name: part for name, part in parts.items() if part}
 
@@ -37,6 +39,16 @@ def _by_length(sample: RewardSample) -> list[Any]:
     for reward, length, _, count in sample.rows().T.tolist():  # the length of the prompt is not read for a summary
         lengths.setdefault(reward, []).extend((int(length), int(count)))
     return [sample.level, *lengths.items()] if lengths else []
+
+
+def _weights(weights: Weights, prompts: NDArray[np.intp]) -> list[Any]:
+    """Return the pivot and the two sums, then the largest weights and the worst tokens."""
+    sums = [number(value) for value in (weights.pivot, weights.total, weights.squares)]
+    shown = [
+        [[number(one.log_ratio), one.place, int(prompts[one.row]), one.token] for one in several]
+        for several in (weights.largest, weights.worst)
+    ]
+    return [*sums, *shown]
 
 
 def number(value: float) -> float | str:
@@ -65,6 +77,8 @@ def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -
                 counters.values[name] = {_value(value): _whole(times, 1) for value, times in counts}
         if by_length := shown.get("by_length"):
             counters.reward_sample = _reward_sample(by_length)
+        for pair, sums in shown.get("weights", {}).items():
+            counters.weights[pair] = _weights_from(sums, prompts)
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
     return observations
@@ -89,6 +103,26 @@ def _reward_sample(shown: Any) -> RewardSample:
         for length, count in zip(lengths[::2], lengths[1::2], strict=True):
             rows.append((_number(reward), _whole(length, 0), math.nan, _whole(count, 1)))
     return RewardSample.from_rows(_whole(level, 0), rows)
+
+
+def _weights_from(shown: Any, prompts: NDArray[np.intp]) -> Weights:
+    pivot, total, squares, *several = shown
+    largest, worst = (
+        [
+            Extreme(_any_number(log_ratio), _whole(line, 1), _row(prompts, _whole(prompt, 0)), _whole(index, -1))
+            for log_ratio, line, prompt, index in some
+        ]
+        for some in several
+    )
+    sums = _any_number(pivot), _any_number(total), _any_number(squares)
+    if min(sums[1:]) < 0:
+        raise ValueError(shown)
+    return Weights(*sums, largest[:LARGEST], worst[:LARGEST])
+
+
+def _any_number(value: Any) -> float:
+    """Return a number, or an infinity that is written as text."""
+    return float(value) if value in ("inf", "-inf") else _number(value)
 
 
 def _number(value: Any) -> float:

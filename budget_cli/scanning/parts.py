@@ -29,7 +29,7 @@ from budget_cli.records.columns import (
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning.plan import Keep, Part, Plan
 from budget_cli.scanning.rollouts import is_numbered, one_row_per_rollout, rows_of
-from budget_cli.schema.fields import UNFILLED, UNFILLED_OF
+from budget_cli.schema.fields import COMPARED, PAIRS, SAMPLER, compared
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
@@ -286,6 +286,11 @@ def _responses(columns: ResponseColumns) -> "Responses":
         prompt_text and prompt_text.digest,
         response_text and response_text.digest,
         response_text and response_text.characters,
-        {name.removeprefix(UNFILLED_OF): extras[name] for name in UNFILLED if name in extras},
         extras.get("prompt_length"),
+        extras.get(SAMPLER),
+        {
+            pair: {what: extras[compared(pair, what)] for what in COMPARED}
+            for pair in PAIRS
+            if compared(pair, COMPARED[0]) in extras
+        },
     )

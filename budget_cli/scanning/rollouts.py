@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from budget_cli.evidence.distinct_sample import mix, number_digests
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import ExtraColumn, Floats, LabelColumn, ResponseColumns, TextColumn, concatenate
-from budget_cli.schema.fields import UNFILLED
+from budget_cli.schema.fields import COMPARED, PAIRS, SAMPLER, compared
 
 ROWS = "rows"  # the extra column that counts the rows of a response
 SLACK = 1 << 14  # rows that may be held beside as many again as there are rollouts
@@ -180,9 +180,9 @@ def one_row_per_rollout(columns: ResponseColumns) -> ResponseColumns:
 
     counts = columns.extras.get(ROWS)
     extras = {name: _taken(name, one, first, last) for name, one in columns.extras.items() if name != ROWS}
-    for name in set(UNFILLED) & set(extras):  # in any row
-        extras[name] = found = np.full(distinct.size, np.nan)
-        np.fmax.at(found, group, np.asarray(columns.extras[name]))
+    if SAMPLER in extras:
+        extras[SAMPLER] = np.asarray(np.bincount(group, np.asarray(columns.extras[SAMPLER]), distinct.size))
+    extras |= _compared(columns, group, in_turn, distinct.size)
     extras[ROWS] = np.bincount(group, None if counts is None else np.asarray(counts), distinct.size).astype(np.float64)
     return ResponseColumns(
         columns.keys,
@@ -196,6 +196,48 @@ def one_row_per_rollout(columns: ResponseColumns) -> ResponseColumns:
         extras,
         None if columns.length_from is None else _highest(columns.length_from, group, distinct.size),
     )
+
+
+def _compared(
+    columns: ResponseColumns, group: NDArray[np.intp], in_turn: NDArray[np.intp], size: int
+) -> dict[str, ExtraColumn]:
+    """Return what the comparison of tokens shows of each response, where an index counts the tokens of all its rows.
+
+    Args:
+        columns: the rows.
+        group: the response of each row.
+        in_turn: the rows, response by response, each in its order.
+        size: the number of responses.
+    """
+    made: dict[str, ExtraColumn] = {}
+    pairs = [pair for pair in PAIRS if compared(pair, COMPARED[0]) in columns.extras]
+    if not pairs:
+        return made
+    tokens = np.zeros(group.size) if columns.tokens is None else np.nan_to_num(columns.tokens)
+    ends = np.empty(group.size)
+    ends[in_turn] = np.cumsum(tokens[in_turn])
+    begins = np.full(size, np.inf)
+    np.minimum.at(begins, group, ends - tokens)
+    before = ends - tokens - begins[group]  # tokens of the response in its earlier rows
+    for pair in pairs:
+        of_row = {what: np.asarray(columns.extras[compared(pair, what)]) for what in COMPARED}
+        found: dict[str, NDArray[np.float64]] = {}
+        for what in ("outside", "size"):
+            found[what] = np.asarray(np.bincount(group, of_row[what], size))
+        for what in ("unfilled", "unfilled_other"):
+            found[what] = np.full(size, np.nan)
+            np.fmin.at(found[what], group, of_row[what] + before)
+        sizes = np.where(np.isnan(of_row["worst"]), -1.0, np.abs(of_row["worst_log_ratio"]))
+        by_size = in_turn[np.lexsort((-sizes[in_turn], group[in_turn]))]  # stable: of equal ones the first
+        worst = by_size[np.searchsorted(group[by_size], np.arange(size))]
+        found["worst"], found["worst_log_ratio"] = (of_row["worst"] + before)[worst], of_row["worst_log_ratio"][worst]
+        is_shifted = ~np.isnan(of_row["shift"][in_turn])
+        by_shift = in_turn[np.lexsort((~is_shifted, group[in_turn]))]
+        shifted = by_shift[np.searchsorted(group[by_shift], np.arange(size))]  # the first row that shows one
+        for what in ("shift", "size_as_is", "size_shifted"):
+            found[what] = of_row[what][shifted]
+        made |= {compared(pair, what): found[what] for what in COMPARED}
+    return made
 
 
 def _highest(origins: NDArray[np.uint8], group: NDArray[np.intp], size: int) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ PLURALS = {  # the arrays of a record that holds all responses to a prompt
     "old_log_prob": "old_log_probs",
     "response_length": "response_lengths",
 }
-ExtraKind = Literal["number", "label", "text"]
+ExtraKind = Literal["number", "label", "text", "log_prob"]
 
 # optional fields, read only on request; a label is a string or an integer
 EXTRAS: dict[str, ExtraKind] = {
@@ -41,6 +41,7 @@ EXTRAS: dict[str, ExtraKind] = {
     "step": "label",
     "advantage": "number",  # as stored by the trainer
     "prompt_length": "number",  # tokens
+    "sampler_log_prob": "log_prob",  # under the policy that generated the response, as its inference engine computed it
     "rollout_id": "label",  # rows of one prompt with the same rollout are one response
     "turn": "number",  # the order of such rows
     "by": "label",  # the field that --by names
@@ -49,11 +50,23 @@ EXTRA_PLURALS = {  # in a record that holds all responses to a prompt, which sha
     "response_text": "response_texts",
     "finish_reason": "finish_reasons",
     "advantage": "advantages",
+    "sampler_log_prob": "sampler_log_probs",
 }
-# columns beside the optional fields: the index of the first token of a response whose log-prob is exactly 0 while its
-# other log-prob is far below, as where a writer fills the list with zeros
-UNFILLED_OF = "unfilled_"
-UNFILLED = tuple(UNFILLED_OF + name for name in ("log_prob", "old_log_prob"))
+SAMPLER = "sampler_log_prob"
+# the log-probs of two policies that are compared; the importance weight of a response is e^(first − second)
+PAIRS = {"reference": ("log_prob", "old_log_prob"), "sampler": ("log_prob", SAMPLER)}
+# columns beside the optional fields, for each pair whose log-probs are lists: what a comparison token by token shows
+COMPARED = (
+    "unfilled",  # index of the first token with a log-prob of exactly 0 in the first list and one far below in the
+    "unfilled_other",  # other, as where a writer fills a list with zeros; and the other way round
+    "outside",  # number of tokens with a ratio outside TOKEN_CAP
+    "size",  # sum of the sizes of the log-ratios, nats
+    "worst",  # index of the token with the largest of them
+    "worst_log_ratio",  # its log-ratio, nats
+    "shift",  # by how many tokens the second list has to move to fit far better: 1 or −1; the next two only then
+    "size_as_is",  # mean size of the log-ratios of the first tokens, nats per token
+    "size_shifted",  # the same, with one list moved by `shift`
+)
 UNUSABLE = frozenset({"no-reward", "no-trace"})  # reasons for which there is nothing that could be used
 WHERE = "where"  # the reason to leave out a sample for which --where is not true
 LINE = "_line"  # in a sample that expressions judge: the whole line, whose keys those of the sample may hide
@@ -109,7 +122,7 @@ class Fields:
     needs_log_probs: bool = True
     extras: tuple[str, ...] = ()  # which of EXTRAS to read
     by: str = ""  # the extra that labels the rows of a breakdown, to which samples that are left out belong, too
-    compares_tokens: bool = False  # True to compare the two log-probs of every token, for UNFILLED
+    compares_tokens: bool = False  # True to compare the log-probs of every token, for COMPARED
     tokenizer: TokenCounter | None = None  # counts the text of a response without a length; None: nothing does
 
     @cached_property
@@ -127,7 +140,12 @@ class Fields:
     def extra_kinds(self) -> Mapping[str, ExtraKind]:
         """The kind of each column beside the required fields, in the order of the columns."""
         kinds = {name: EXTRAS[name] for name in self.extras}
-        return kinds | dict.fromkeys(UNFILLED, "number") if self.compares_tokens else kinds
+        return kinds | dict.fromkeys((compared(pair, what) for pair in self.pairs for what in COMPARED), "number")
+
+    @cached_property
+    def pairs(self) -> tuple[str, ...]:
+        """Which of PAIRS are compared token by token."""
+        return tuple(pair for pair in PAIRS if pair_is_read(pair, self.extras)) if self.compares_tokens else ()
 
     @cached_property
     def unmapped(self) -> list[str]:
@@ -192,6 +210,16 @@ def parse_mappings(mappings: Sequence[str]) -> dict[str, Place]:
         if name == "prompt_id" and traverses_list(place):
             raise UsageProblem(f"--field {mapping}: a prompt id is a single value, so its path cannot contain []")
     return places
+
+
+def compared(pair: str, what: str) -> str:
+    """Return the name of a column of COMPARED."""
+    return f"{pair}_{what}"
+
+
+def pair_is_read(pair: str, extras: Sequence[str]) -> bool:
+    """True if both log-probs of a pair are read where these optional fields are."""
+    return all(name in KINDS or name in extras for name in PAIRS[pair])
 
 
 def names_for(field: str) -> tuple[str, ...]:

@@ -125,9 +125,9 @@ def test_files_and_their_concatenation_differ_only_in_locations(budget_cli: Run,
     whole = of_json(budget_cli("check", large, "-B", "1000", "-f", "json"))
     piped = of_json(budget_cli("check", "-", "-B", "1000", "-f", "json", stdin=large.read_bytes()))
     assert whole["findings"]
-    for finding in whole["findings"]:
-        for place in finding["evidence"]:
-            place["source"] = "<stdin>" if place["source"] else None
+    places = [place for finding in whole["findings"] for place in finding["evidence"]]
+    for place in (*places, *(pair["max_at"] for pair in whole["policies"])):
+        place["source"] = "<stdin>" if place["source"] else None
     assert piped == whole
 
 
@@ -205,7 +205,7 @@ def test_the_screen_lists_the_checks_skipped_for_a_summary(budget_cli: Run, step
     assert "sample_data/steps/42.jsonl:5  info  truncated  42/primes-128" in lines
     assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  41/primes-128" in lines
     assert [line for line in lines if line.startswith("skipped")] == [
-        "skipped   14 checks: a summary has no individual records (14)"
+        "skipped   16 checks: a summary has no individual records (14); no log-probs of"
     ]
     assert lines[-1] == "pass      read completely: 72 records, none rejected; 2 warnings"
 
@@ -233,7 +233,11 @@ def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget
                     "identical-responses",
                 ],
                 "reason": "a summary has no individual records",
-            }
+            },
+            {
+                "codes": ["low-effective-sample-size", "mean-weight-off"],
+                "reason": "no log-probs of the sampler in these records",
+            },
         ]
         assert {"phantom-advantage", "truncated", "penalty-in-reward"} <= set(answer["checked"])
     whole = of_json(budget_cli("check", "sample_data/steps", "-B", "1024", "-f", "json", cwd=ROOT))

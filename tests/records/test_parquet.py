@@ -505,14 +505,22 @@ def test_plain_columns_are_decoded_by_column(ids: list[Any], log_prob: list[Any]
 def test_tokens_are_compared_by_column() -> None:
     lists = [[-1.0, -2.0], [-0.5, -0.25, 0.0], [0.0]]
     others = [[-1.0, 0.0], [0.0, -0.25, -3.0], [-1.0]]
-    table = pyarrow.table({"prompt_id": ["a"] * 3, "reward": [1, 0, 1], "log_prob": lists, "old_log_prob": others})
+    ids = {"prompt_id": ["a"] * 3, "reward": [1, 0, 1]}
+    table = pyarrow.table(ids | {"log_prob": lists, "old_log_prob": others, "sampler_log_prob": lists})
     (batch,) = table.to_batches()
-    found = parquet._decode_by_column(batch, Fields(compares_tokens=True), 0)
+    fields = Fields(compares_tokens=True, extras=("sampler_log_prob",))
+    found = parquet._decode_by_column(batch, fields, 0)
     assert isinstance(found, Decoded)
-    assert {name: plain(one) for name, one in found.columns.extras.items()} == {
-        "unfilled_log_prob": [None, 2, None],  # -1 is not far enough from 0
-        "unfilled_old_log_prob": [1, None, None],
-    }
+    shown = {name: plain(one) for name, one in found.columns.extras.items()}
+    assert shown["reference_unfilled"] == [None, 2, None]  # -1 is not far enough from 0
+    assert shown["reference_unfilled_other"] == [1, None, None]
+    assert (shown["reference_worst"], shown["reference_worst_log_ratio"]) == ([1, 2, 0], [-2.0, 3.0, 1.0])
+    assert shown["reference_outside"] == [1, 1, 1]
+    assert shown["reference_size"] == [2.0, 3.5, 1.0]
+    assert shown["sampler_log_prob"] == [-3.0, -0.75, 0.0]
+    assert shown["sampler_size"] == [0.0, 0.0, 0.0]
+    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, 0, ALL_REJECTIONS)
+    assert same(found.columns, by_row.columns)
 
 
 # ---- what cannot be read

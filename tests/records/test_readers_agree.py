@@ -22,7 +22,7 @@ if not native.AVAILABLE:
 
 from budget_cli.records import compiled, reference
 from budget_cli.records.columns import ALL_REJECTIONS, RejectionLimit
-from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, UNFILLED, Fields, parse_mappings
+from budget_cli.schema.fields import EXTRA_PLURALS, EXTRAS, KINDS, PLURALS, SAMPLER, Fields, parse_mappings
 from budget_cli.schema.parsing import parse_place
 from budget_cli.schema.paths import Expression, Path, Step
 
@@ -511,7 +511,7 @@ def test_the_first_token_with_one_log_prob_of_exactly_0_is_found_by_both_readers
     for each in (fields, fields.with_places(parse_mappings(["log_prob=log_prob || `null`"]))):
         assert answers(data, each) == {"compiled"}
         found = reference.decode(data, each, LIMIT, ALL_REJECTIONS).columns.extras
-        for name, at in zip(UNFILLED, (2, 3), strict=True):
+        for name, at in (("reference_unfilled", 2), ("reference_unfilled_other", 3)):
             column = [None if np.isnan(value) else value for value in np.asarray(found[name]).tolist()]
             assert column == [case[at] for case in UNFILLED_CASES]
 
@@ -522,7 +522,39 @@ def test_tokens_are_compared_across_the_lists_of_a_path() -> None:
     fields = Fields(needs_length=False, compares_tokens=True).with_places(mapped)
     assert answers(parts.encode() * 2, fields) == {"compiled"}
     found = reference.decode(parts.encode(), fields, LIMIT, ALL_REJECTIONS).columns.extras
-    assert np.asarray(found["unfilled_log_prob"]).tolist() == [2]
+    assert np.asarray(found["reference_unfilled"]).tolist() == [2]
+
+
+LISTS = (
+    "[-0.5, -1.25, -0.25]",
+    "[-0.5, 0, -2, -1, -3, -0.125, -1, -0.0625]",
+    "-3.5",
+    "[0]",
+    "[]",
+    "null",
+    "[-1, null]",
+)
+
+
+@examples(60)
+@given(seed=st.integers(0, 2**32), expressions=st.booleans(), needed=st.booleans())
+def test_three_lists_of_log_probs_are_compared_alike(seed: int, expressions: bool, needed: bool) -> None:
+    chance = random.Random(seed)
+    data = b""
+    for _ in range(12):
+        size = chance.choice([1, 3, 8, 20])
+        record: dict[str, Any] = {"prompt_id": "p", "reward": 1, "response_length": 3}
+        for name in ("log_prob", "old_log_prob", SAMPLER):
+            each = [chance.choice([0, -0.5, -9.25, -chance.random()]) for _ in range(size)]
+            record[name] = chance.choice([each, each, each, Raw(chance.choice(LISTS)), 10.0 ** chance.randrange(300)])
+        if chance.random() < 0.5:
+            record[SAMPLER] = [*record["log_prob"][1:], -0.5] if isinstance(record["log_prob"], list) else -1.0
+        data += (Writer().text(record) + "\n").encode()
+    fields = Fields(needs_log_probs=needed, extras=(SAMPLER,), compares_tokens=True)
+    if expressions:
+        mapped = [f"{name}={name} || `null`" for name in ("log_prob", "old_log_prob", SAMPLER)]
+        fields = fields.with_places(parse_mappings(mapped))
+    answers(data, fields)
 
 
 def test_the_compiled_reader_reads_extras_itself() -> None:

@@ -801,7 +801,74 @@ LOG_PROBS = [
         "Log-probs of a sampler that takes the likeliest token (temperature 0, top-k 1), if they are those after these"
         " settings: there a 0 is right, and the other log-prob is of another distribution. Rounding makes a 0 only of"
         " what is near to it. Found only where both log-probs are lists; the first such token of a response counts.",
-        needs=("log_ratio",),
+        needs=("two_policies",),
+    ),
+    Check(
+        "shifted-log-prob",
+        "log-probs",
+        "warning",
+        "Two lists of log-probs that fit far better if one of them is moved by one token.",
+        "A mask or a slice that is off by one pairs each log-prob with that of the neighbouring token, so the ratio of"
+        " every token is noise, though both lists are right and equally long.",
+        "Find where one of the lists is cut: logits predict the next token, so those of a response begin one token"
+        " before it. Then write the dump again.",
+        '"log_prob": [-0.1, -2.3, -0.4, …] beside "old_log_prob": [-2.3, -0.4, -0.7, …]',
+        "Texts in which one token is repeated. Looked for in the first 64 tokens of responses of 8 or more whose"
+        " lists differ by more than 0.05 nats per token as they are; moved, they have to be 4 times as close.",
+        needs=("two_policies",),
+        thresholds=(
+            Threshold(
+                "shifted-log-prob.share",
+                0.01,
+                "share of the responses with both lists from which it is reported",
+                "a mask is wrong for many responses, or for those of one kind",
+            ),
+        ),
+    ),
+    Check(
+        "low-effective-sample-size",
+        "log-probs",
+        "warning",
+        "Few responses carry most of the importance weight.",
+        "The weight of a response is e^k, k its log-ratio. With (Σw)² / Σw² far below the number of responses, a step"
+        " that is corrected by these weights rests on a few of them, and one that is not corrected is off-policy.",
+        "Look at the responses with the largest weights (`policies` in the JSON). Truncate the weights or weight tokens"
+        " instead of sequences, make sampler and trainer compute alike (precision, kernels, the same weights), or"
+        " generate less ahead of the update.",
+        "an effective sample size of 41.2 of 512 responses",
+        "Long responses: the weight of a sequence is the product over its tokens, so small differences add up. Nothing"
+        " is said of a policy and its reference, whose weights correct nothing: log-probs of a sampler that were mapped"
+        " to `old_log_prob` belong to `sampler_log_prob`.",
+        needs=("sampler",),
+        thresholds=(
+            Threshold(
+                "low-effective-sample-size.share",
+                0.3,
+                "share of the responses below which the effective sample size is low, from 16 responses",
+                "verl's documentation of rollout correction warns below 0.3",
+            ),
+        ),
+    ),
+    Check(
+        "mean-weight-off",
+        "log-probs",
+        "warning",
+        "A mean importance weight far from 1 between trainer and sampler.",
+        "The mean of π(y)/μ(y) over responses sampled from μ is 1 in expectation. Far from it, the responses were not"
+        " sampled from the policy in `sampler_log_prob`, or the weight is on responses that were not among them.",
+        "Compare temperature, top-p and the chat template of both, check that both log-probs are of the same tokens,"
+        " and look at the worst tokens (`policies` in the JSON).",
+        "a mean weight of 0.034 over 512 responses",
+        "Few, long responses: the mean depends on weights that are rare and huge, and is below 1 in most samples.",
+        needs=("sampler",),
+        thresholds=(
+            Threshold(
+                "mean-weight-off.factor",
+                2,
+                "factor from 1, above or below, beyond which it is far, from 16 responses",
+                "verl's documentation of rollout correction warns below 0.5 and above 2",
+            ),
+        ),
     ),
     Check(
         "equals-reference",

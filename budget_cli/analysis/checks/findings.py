@@ -139,12 +139,13 @@ class CheckInput(NamedTuple):
 
     def evidence(self, locations: Iterable[Location]) -> tuple[Evidence, ...]:
         """Return the source, line and prompt id of each location."""
-        keys, found = self.groups.keys(), []
-        for place, row in locations:
-            source, line = divmod(place, self.lines_per_source)
-            name, key = self.sources[source], keys[row] if row >= 0 else None
-            found.append(Evidence(name, line, None, key, self.path_of(name, line)))
-        return tuple(found)
+        return tuple(self.at(place, row) for place, row in locations)
+
+    def at(self, place: int, row: int) -> Evidence:
+        """Return the source and line of a place, and the id of the prompt with this row; row -1: no prompt."""
+        source, line = divmod(place, self.lines_per_source)
+        name, key = self.sources[source], self.groups.keys()[row] if row >= 0 else None
+        return Evidence(name, line, None, key, self.path_of(name, line))
 
     def path_of(self, source: str, number: int) -> str | None:
         """Return the path of a record of a JSON document; None in a source of lines or rows."""

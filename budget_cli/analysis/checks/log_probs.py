@@ -11,9 +11,16 @@ from budget_cli.analysis.checks.findings import CheckInput, Evidence, Findings, 
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.evidence.counters import LEAST_OUTLIER, SIZES, Counters
 from budget_cli.groups.groups import Groups
-from budget_cli.records.values import FAR
+from budget_cli.records.token_comparison import FAR
+from budget_cli.schema.fields import SAMPLER
 
 BOTH = ("log_prob", "old_log_prob")
+UNFILLED = (  # counter, the log-prob that is 0, and the one beside it
+    ("log_prob", *BOTH),
+    ("old_log_prob", *BOTH[::-1]),
+    ("log_prob_beside_sampler", "log_prob", SAMPLER),
+    (SAMPLER, SAMPLER, "log_prob"),
+)
 FEWEST = 16  # responses, below which a correlation or a spread means little
 UNLIKE = 0.1  # relative standard deviation, below which numbers are alike
 LARGEST = 2 * SIZES[1]  # nats; all log-ratios are counted as below this
@@ -46,6 +53,8 @@ def _missing(dump: CheckInput) -> Findings:
 
 
 def _known(dump: CheckInput, name: str) -> int:
+    if name == SAMPLER:
+        return int(dump.counters.total("sampler_weights"))
     return dump.responses - dump.counters.count(f"without_{name}")
 
 
@@ -74,17 +83,21 @@ def _first(dump: CheckInput) -> tuple[Evidence, ...]:
 
 
 def _unfilled(dump: CheckInput) -> Findings:
-    """Yield a finding for each of the two log-probs that is 0 for a token whose other log-prob is far from it."""
-    for name, other in (BOTH, BOTH[::-1]):
-        count, known = dump.counters.count(f"unfilled_{name}"), _known(dump, name)
+    """Yield a finding for each log-prob of a pair that is 0 for a token whose other log-prob is far from it."""
+    shown = []
+    for counter, name, other in UNFILLED:
+        count, known = dump.counters.count(f"unfilled_{counter}"), _known(dump, name)
         if count:
-            indices = [index for index in dump.counters.values[f"unfilled_{name}"] if isinstance(index, int)]
+            indices = [index for index in dump.counters.values[f"unfilled_{counter}"] if isinstance(index, int)]
             which = "the first at" if count > 1 and len(indices) > 1 else "always at" if count > 1 else "at"
             message = (
                 f"{name} is exactly 0 for a token whose {other} is below −{FAR:g}, in {count:,} of"
                 f" {counted(known, 'response')}; {which} token {indices[0] + 1:,} of the response (index {indices[0]})"
             )
-            places = dump.occurrences(f"unfilled_{name}")
+            places = dump.occurrences(f"unfilled_{counter}")
+            if places in shown:  # where one field is mapped to two names
+                continue
+            shown.append(places)
             yield finding("unfilled-log-prob", message, count, known, "responses", places)
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from budget_cli.analysis.checks import budget, catalogue, groups, identity, lengths, log_probs, records
+from budget_cli.analysis.checks import budget, catalogue, groups, identity, lengths, log_probs, policies, records
 from budget_cli.analysis.checks.findings import CheckInput, Finding
 from budget_cli.analysis.penalty_in_reward import Penalty
+from budget_cli.analysis.policies import Policies, compare_policies
 from budget_cli.groups.moments import quiet_overflow
 
 SCHEMA = "budget-cli/check/1"
-TOPICS = (records, groups, budget, lengths, log_probs, identity)
+TOPICS = (records, groups, budget, lengths, log_probs, policies, identity)
 
 
 class SkippedChecks(NamedTuple):
@@ -27,6 +28,7 @@ class CheckRun(NamedTuple):
     unchecked: tuple[SkippedChecks, ...]
     penalty: Penalty | None = None  # that the rewards hold
     without_penalty: str | None = None  # says that they hold none, if it shows
+    policies: tuple[Policies, ...] = ()  # how far two policies are apart
 
 
 @quiet_overflow
@@ -45,7 +47,9 @@ def run_checks(dump: CheckInput, wanted: Collection[str]) -> CheckRun:
         if codes:
             unchecked.append(SkippedChecks(tuple(codes), reason))
     checked = tuple(code for code in order if code in wanted and code not in without)
-    return CheckRun(tuple(found), checked, tuple(unchecked), dump.penalty, budget.without_penalty(dump))
+    return CheckRun(
+        tuple(found), checked, tuple(unchecked), dump.penalty, budget.without_penalty(dump), compare_policies(dump)
+    )
 
 
 def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
@@ -63,9 +67,14 @@ def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
     elif not dump.has_lengths:
         reasons["not every response has a length"] = {"budget"}
     if dump.counters.count("without_log_prob") == dump.responses:
-        reasons["no log-probs in these records"] = {"log_prob", "log_ratio"}
-    elif not dump.groups.with_log_ratio:
-        reasons["no log-probs of the reference in these records"] = {"log_ratio"}
+        reasons["no log-probs in these records"] = {"log_prob", "log_ratio", "two_policies", "sampler"}
+    else:
+        has_sampler = "sampler" in counters.weights
+        if not dump.groups.with_log_ratio:
+            needs = {"log_ratio"} if has_sampler else {"log_ratio", "two_policies"}
+            reasons["no log-probs of the reference in these records"] = needs
+        if not has_sampler:
+            reasons["no log-probs of the sampler in these records"] = {"sampler"}
     if not dump.has_texts:
         reasons["texts are read only with --text" if dump.has_texts is None else "no texts in these records"] = {"text"}
     if dump.keys_not_compared:

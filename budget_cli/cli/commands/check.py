@@ -31,7 +31,13 @@ FILES can be summaries, alone or together with dumps: checks that need individua
 Exit codes: 0 no finding as severe as --fail-on, 1 verdict fail, 2 usage error, 3 input or output error, 70 bug,
 71 out of memory.
 """
-OPTIONAL = ("finish_reason", "step", "advantage", "prompt_length")  # read where the records have them
+OPTIONAL = (
+    "finish_reason",
+    "step",
+    "advantage",
+    "prompt_length",
+    "sampler_log_prob",
+)  # read where the records have them
 TEXTS = ("prompt_text", "response_text")
 
 
@@ -52,8 +58,8 @@ def command(
 ) -> Exit:
     """Find what is wrong or suspicious in a dump.
 
-    Examines groups, budget, lengths, log-probs, ids, and records that cannot be used. Without a budget (-B), checks
-    that need one are listed as skipped.
+    Examines groups, budget, lengths, log-probs, ids, and records that cannot be used, and says how far two policies are
+    apart. Without a budget (-B), checks that need one are listed as skipped.
     """
     if checks.explain is not None:
         return console.show(_explanation(checks.explain), screen.output)

@@ -33,7 +33,7 @@ Exit codes: 0 verdict pass, 1 verdict fail (the page is written and says why), 2
 3 input or output error, 70 bug, 71 out of memory.
 """
 NAMED = 20  # files in the command that the page shows; more would be a page of their own
-FOR_CHECKS = ("finish_reason", "advantage", "prompt_length")  # read where the records have them
+FOR_CHECKS = ("finish_reason", "advantage", "prompt_length", "sampler_log_prob")  # read where the records have them
 
 
 def command(

@@ -30,6 +30,7 @@ def healthy(prompts: int = 12, size: int = 6) -> list[Record]:
                     "response_length": length,
                     "log_prob": log_prob,
                     "old_log_prob": log_prob + chance.uniform(-0.5, 0.3),
+                    "sampler_log_prob": log_prob + 0.01 * ((i + p) % 3 - 1),
                     "finish_reason": "stop",
                     "step": 1,
                     "advantage": float(i < right) - right / size,

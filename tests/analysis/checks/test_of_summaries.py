@@ -54,6 +54,13 @@ def of_records_less(answer: dict[str, Any]) -> dict[str, Any]:
         if finding["unit"] == "prompts" or " in all " in finding["message"]:
             for one in finding["evidence"]:
                 one["line"] = None
+    return without_tokens(answer)
+
+
+def without_tokens(answer: dict[str, Any]) -> dict[str, Any]:
+    """What is said but for the tokens of lists, which are compared where the first records of a scan have lists."""
+    for pair in answer["policies"]:
+        pair["tokens"] = None
     return answer
 
 
@@ -116,7 +123,7 @@ def test_however_the_files_are_shared_out_the_findings_are_those_of_one_scan(
     if not any(path.suffix == ".summary" for path in there):
         return
     options = (*budget, "--ignore", ",".join(OF_RECORDS))
-    assert checked(there, *options) == of_records_less(checked(paths, *options))
+    assert without_tokens(checked(there, *options)) == of_records_less(checked(paths, *options))
 
 
 def test_the_token_without_a_log_prob_is_named_by_summaries_too(tmp_path: Path) -> None:

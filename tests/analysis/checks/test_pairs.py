@@ -5,7 +5,7 @@ Each check has a pair: a dump with the bug, and a healthy neighbour of which it 
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +78,23 @@ def of_tokens(gaps: Mapping[int, int], name: str = "old_log_prob", other: float 
             }
         made.append({**record, **lists})
     return made
+
+
+def moved(by: int, rows: int = 72) -> list[Record]:
+    """The good records with log-probs of tokens, in some of which the second list is moved by so many tokens."""
+    made, chance = [], random.Random(7)
+    for i, record in enumerate(GOOD):
+        each = [-abs(chance.gauss(0, 1)) for _ in range(record["response_length"] + 2)]
+        other = [one * 1.01 for one in each]
+        start = 1 - by if i < rows else 1
+        lists = {"log_prob": each[1:-1], "old_log_prob": other[start : start + len(each) - 2]}
+        made.append({**record, **lists, "sampler_log_prob": each[1:-1]})
+    return made
+
+
+def sampled(log_ratio: Callable[[int], float]) -> list[Record]:
+    """The good records with these log-ratios of trainer and sampler (nats)."""
+    return [{**record, "sampler_log_prob": record["log_prob"] - log_ratio(i)} for i, record in enumerate(GOOD)]
 
 
 def with_zeros(number: int, begin: int, end: int, certain: float = -0.01) -> list[Record]:
@@ -1020,6 +1037,55 @@ PAIRS: dict[str, list[Pair]] = {
             6,
         ),
     ],
+    "shifted-log-prob": [
+        Pair(
+            moved(1),
+            moved(0),
+            "warning",
+            72,
+            "log_prob is one token early beside old_log_prob in 72 of 72 responses: their log-ratio is",
+            BUDGET,
+            1,
+        ),
+        Pair(
+            moved(-1, 4),
+            moved(2),  # no list fits when it is moved by one
+            "warning",
+            4,
+            "log_prob is one token late beside old_log_prob in 4 of 72 responses: their log-ratio is",
+            BUDGET,
+            1,
+        ),
+    ],
+    "low-effective-sample-size": [
+        Pair(
+            sampled(lambda i: 4.0 if i == 8 else 0.0),
+            sampled(lambda i: 2.0 if i == 8 else 0.0),
+            "warning",
+            72,
+            "trainer/sampler: an effective sample size of 5.17 of 72 responses (7.2%)",
+            BUDGET,
+            9,
+        ),
+    ],
+    "mean-weight-off": [
+        Pair(
+            sampled(lambda i: math.log(0.25)),
+            sampled(lambda i: math.log(0.6)),
+            "warning",
+            72,
+            "trainer/sampler: the mean importance weight is 0.25 over 72 responses; 1 is expected",
+            BUDGET,
+        ),
+        Pair(
+            sampled(lambda i: 800.0),
+            sampled(lambda i: math.log(1.9)),
+            "warning",
+            72,
+            "trainer/sampler: the mean importance weight is beyond the range of a double over 72 responses",
+            BUDGET,
+        ),
+    ],
     "equals-reference": [
         Pair(
             change(GOOD, old_log_prob=lambda r: r["log_prob"]),
@@ -1396,7 +1462,7 @@ def test_a_check_that_is_ignored_or_not_selected_reports_nothing(code: str, pair
 @pytest.mark.parametrize("log_ratio", [-12, -25, -3000])
 def test_an_outlier_is_the_same_line_whatever_its_size(log_ratio: float, tmp_path: Path) -> None:
     records = change(log_ratios(0.1, {26: log_ratio}), log_prob=lambda r: r["log_prob"] - 3000)
-    records = change(records, old_log_prob=lambda r: r["old_log_prob"] - 3000)
+    records = change(records, old_log_prob=lambda r: r["old_log_prob"] - 3000, sampler_log_prob=lambda r: r["log_prob"])
     (found,) = checked(tmp_path, records, *ALL)["findings"]
     size = "has a size of 8 nats or more in 1 of 72 responses (1.4%); at least half are within ±0.031"
     assert (found["code"], found["message"]) == ("log-ratio-outlier", f"the log-ratio {size}")

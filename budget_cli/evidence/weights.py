@@ -1,0 +1,134 @@
+"""Log-ratios of two policies → sums of their importance weights w = e^k, and where the largest are; they merge.
+
+Sums are kept as multiples of a power of e, so that weights beyond the range of a double can be summed, and squared.
+Knows no files: a place is a number that the scan makes of a source and a line.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+LARGEST = 5  # responses that are kept of each kind
+STEP = 512.0  # nats; pivots are multiples of this, so the largest weight, its square and 2^53 of these are in range
+
+
+class Extreme(NamedTuple):
+    """A response, or a token of it, that stands out."""
+
+    log_ratio: float  # nats
+    place: int
+    row: int  # of its prompt
+    token: int = -1  # its index in the response, from 0; -1: the response as a whole
+
+
+class Weights:
+    """Σw and Σw² of responses, scaled, and those with the largest w; `merge` adds a later part's.
+
+    The sums are total·e^pivot and squares·e^(2·pivot). The pivot is 0 up to a weight of e^256, and all there is to do
+    then is to add; so parts that are merged in the same order have the same bits.
+    """
+
+    def __init__(
+        self,
+        pivot: float = -math.inf,
+        total: float = 0.0,
+        squares: float = 0.0,
+        largest: Sequence[Extreme] = (),
+        worst: Sequence[Extreme] = (),
+    ) -> None:
+        self.pivot, self.total, self.squares = pivot, total, squares  # -inf: of no responses; inf: a k is infinite
+        self.largest = list(largest)  # by w
+        self.worst = list(worst)  # tokens, by |k|, at most one of each response
+
+    @classmethod
+    def from_log_ratios(cls, log_ratio: Floats, place: NDArray[Any], row: NDArray[Any]) -> "Weights":
+        """Sum the weights of responses; shape (responses,) each, log-ratios in nats and none of them NaN."""
+        weights = cls()
+        if not log_ratio.size:
+            return weights
+        largest = float(log_ratio.max())
+        weights.largest = extremes(log_ratio, log_ratio, place, row)
+        if largest == math.inf:
+            weights.pivot = weights.total = weights.squares = math.inf
+        elif largest > -math.inf:  # else all weights are 0
+            weights.pivot = STEP * round(largest / STEP)
+            scaled = np.exp(log_ratio - weights.pivot)
+            weights.total, weights.squares = float(scaled.sum()), float((scaled * scaled).sum())
+        return weights
+
+    def merge(self, later: "Weights", rows: NDArray[np.intp], offset: int) -> None:
+        """Add the weights of a later part.
+
+        Args:
+            later: the weights to add.
+            rows: the row here of each prompt of the later part.
+            offset: added to its places.
+        """
+        pivot = max(self.pivot, later.pivot)
+        self.total = _at(pivot, self.pivot, self.total) + _at(pivot, later.pivot, later.total)
+        self.squares = _at(pivot, self.pivot, self.squares, 2) + _at(pivot, later.pivot, later.squares, 2)
+        self.pivot = pivot
+
+        def here(extremes: Iterable[Extreme]) -> list[Extreme]:
+            return [one._replace(place=one.place + offset, row=int(rows[one.row])) for one in extremes]
+
+        self.largest = sorted([*self.largest, *here(later.largest)], key=_by_weight)[:LARGEST]
+        self.worst = sorted([*self.worst, *here(later.worst)], key=_by_size)[:LARGEST]
+
+    @property
+    def effective(self) -> float | None:
+        """The effective sample size (Σw)² / Σw² (Kish, 1965); None if there are no weights, or one is infinite."""
+        known = self.squares > 0 and math.isfinite(self.squares)
+        return self.total * self.total / self.squares if known else None
+
+    def moment(self, power: int, responses: int) -> float | None:
+        """Return the mean of w, or of w² with power 2; None where it is beyond the range of a double."""
+        scaled = self.total if power == 1 else self.squares
+        if not responses or not math.isfinite(scaled):
+            return None
+        if scaled and self.pivot > STEP:
+            return None
+        mean = scaled / responses
+        for _ in range(power):
+            mean *= math.exp(min(self.pivot, STEP))
+        return mean if math.isfinite(mean) else None
+
+
+def _at(pivot: float, own: float, value: float, power: int = 1) -> float:
+    """Return a sum, held with a pivot of its own, for another pivot that is not smaller."""
+    if own == pivot or not value:
+        return value
+    return math.inf if pivot == math.inf else value * math.exp(power * (own - pivot))
+
+
+def _by_weight(one: Extreme) -> float:
+    return -one.log_ratio
+
+
+def _by_size(one: Extreme) -> float:
+    return -abs(one.log_ratio)
+
+
+def extremes(
+    value: Floats, log_ratio: Floats, place: NDArray[Any], row: NDArray[Any], index: Floats | None = None
+) -> list[Extreme]:
+    """Return the responses with the largest values, the largest first and of equal ones the first.
+
+    Args:
+        value: shape (responses,), none of them NaN.
+        log_ratio: of the response or of one of its tokens, nats.
+        place: of the response.
+        row: of its prompt.
+        index: of the token; None: the response as a whole.
+    """
+    some = np.arange(value.size)
+    if value.size > LARGEST:
+        some = np.flatnonzero(value >= np.partition(value, value.size - LARGEST)[-LARGEST])
+    some = some[np.argsort(-value[some], kind="stable")][:LARGEST]
+    tokens = np.full(some.size, -1) if index is None else index[some].astype(np.int64)
+    columns = (log_ratio[some], place[some], row[some], tokens)
+    return [Extreme(*one) for one in zip(*(column.tolist() for column in columns), strict=True)]
