@@ -81,7 +81,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     holding = [each for each in reversed(plain) if len(wanted) > 2 and wanted in each]
     close = [min(holding, key=len)] if holding else get_close_matches(wanted, reversed(plain), n=1, cutoff=NEAR)
     if not close:  # a part of one, such as `phantm` of `groups.phantom`
-        parts = {part: each for each in plain for part in re.split(r"[.:/ -]", each)}
+        words = {part: each for each in plain for part in re.split(r"[.:/ -]", each)}
+        parts = words | {part: each for each in plain for part in each.split(".")}  # rather a whole part of a path
         close = [parts[part] for part in get_close_matches(wanted, parts, n=1, cutoff=NEARER)]
     return plain[close[0]] if close else None
 

@@ -89,7 +89,7 @@ COMPLETIONS: list[tuple[str, str]] = [
     ("loss --preset prime-rl-traces --keep u", "untrainable"),
     ("loss --preset verl-v0 --keep u", ""),
     ("explain half", "half-at-β"),
-    ("explain phantom", "phantom\nphantom-advantage"),
+    ("explain phantom", "phantom-share\nphantom\nphantom-advantage"),
     ("check --explain trunc", "truncated-tail\ntruncated"),
     ("check --explain al", "all-lengths-zero\nall-lengths-equal\nall"),
     ("check --select gro", "groups"),
