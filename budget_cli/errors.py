@@ -70,7 +70,10 @@ class WorkerDied(BudgetCliError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return what a misspelled name probably means: one that holds it or is nearly the same; None if none is near."""
+    """Return what a misspelled name probably means, for a message; None if no name is near.
+
+    That is the names that hold it (`dr-grpo or trl-grpo` for `grpo`, at most three), or one that is nearly the same.
+    """
     import re
     from difflib import get_close_matches  # 2 ms, and only for what is wrong
 
@@ -79,7 +82,10 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     if wanted in plain:
         return plain[wanted]
     holding = [each for each in reversed(plain) if len(wanted) > 2 and wanted in each]
-    close = [min(holding, key=len)] if holding else get_close_matches(wanted, reversed(plain), n=1, cutoff=NEAR)
+    if holding:
+        *others, last = [plain[each] for each in sorted(holding, key=len)[:3]]
+        return f"{', '.join(others)} or {last}" if others else last
+    close = get_close_matches(wanted, reversed(plain), n=1, cutoff=NEAR)
     if not close:  # a part of one, such as `phantm` of `groups.phantom`
         words = {part: each for each in plain for part in re.split(r"[.:/ -]", each)}
         parts = words | {part: each for each in plain for part in each.split(".")}  # rather a whole part of a path

@@ -1,11 +1,10 @@
 """objectives.toml, or a user's file of such → the keys of an objective by its name."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import budget_cli.objective
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import UsageProblem, nearest
 from budget_cli.schema import small_files
 
 BUILT_IN = Path(budget_cli.objective.__file__).with_name("objectives.toml")
@@ -52,7 +51,7 @@ def keys_of(given: str) -> tuple[str, dict[str, Any]]:
     else:
         stanzas, name = load(), given
     if name not in stanzas:
-        close = get_close_matches(name, stanzas, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else f"; expected {', '.join(stanzas)}, or a file NAME.toml"
+        near = nearest(name, stanzas)
+        hint = f" (did you mean {near}?)" if near else f"; expected {', '.join(stanzas)}, or a file NAME.toml"
         raise UsageProblem(f"--objective {given}: unknown objective{hint}")
     return name, {key: value for key, value in stanzas[name].items() if key not in ABOUT}

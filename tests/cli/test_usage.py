@@ -52,7 +52,10 @@ MISTAKES = [
     (("-B", "9", "--beta"), "budget-cli: --beta: expected a value\n"),
     (("-B", "9", "--quiet=yes"), "budget-cli: --quiet: expected no value\n"),
     # a name is only proposed if it is near
-    (("--budget", "9"), "no such option: --budget (did you mean --token-budget?); budget-cli loss --help lists all\n"),
+    (
+        ("--budget", "9"),
+        "no such option: --budget (did you mean --token-budget or --budget-penalty-coef?); budget-cli loss --help",
+    ),
     (("-B", "9", "--per-promt"), "no such option: --per-promt (did you mean --per-prompt?)"),
     (("-B", "9", "--lenght", "3"), "no such option: --lenght; "),
     (("-B", "9", "--select", "groups"), "no such option: --select; "),
@@ -146,8 +149,9 @@ NEAREST: list[tuple[str, list[str], str | None]] = [
     ("lenght", ["length", "loss"], "length"),
     ("LENGTH", ["loss", "length"], "length"),
     ("token_budget", ["token-budget"], "token-budget"),
-    ("budget", ["quiet", "budget-penalty-coef", "token-budget"], "token-budget"),
-    ("phantm", ["loss", "groups.phantom"], "groups.phantom"),
+    ("budget", ["quiet", "budget-penalty-coef", "token-budget"], "token-budget or budget-penalty-coef"),
+    ("grpo", ["grpo-x", "b-grpo", "dr-grpo", "trl-grpo"], "grpo-x, b-grpo or dr-grpo"),
+    ("phantm", ["loss", "groups.phantom", "advantage.phantom_share"], "groups.phantom"),
     ("quiet", ["budget"], None),
     ("prompt", ["preset"], None),
     ("jobs", ["top", "loss"], None),
