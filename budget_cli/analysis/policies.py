@@ -83,9 +83,9 @@ def compare_policies(dump: CheckInput) -> tuple[Policies, ...]:
     found = []
     for pair in PAIRS:
         weights = dump.counters.weights.get(pair)
-        counted = int(dump.counters.total(f"{pair}_weights"))
-        known = int(dump.counters.total("with_log_ratio")) if pair == "reference" else counted
-        if weights is not None and counted == known:
+        counted = _count(dump, f"{pair}_weights")
+        known = _count(dump, "with_log_ratio") if pair == "reference" else counted
+        if weights is not None and 0 < counted == known:
             found.append(_numbers(dump, pair, weights, counted))
         elif known:
             nothing = (None,) * 7
@@ -103,7 +103,7 @@ def _clip() -> tuple[float, float]:
 
 
 def _numbers(dump: CheckInput, pair: str, weights: Weights, responses: int) -> Policies:
-    below, above = (int(dump.counters.total(f"{pair}_weights_{side}")) for side in ("below", "above"))
+    below, above = (_count(dump, f"{pair}_weights_{side}") for side in ("below", "above"))
     effective, squares = weights.effective, weights.moment(2, responses)
     largest = weights.largest[0] if weights.largest else None
     return Policies(
@@ -129,15 +129,21 @@ def _numbers(dump: CheckInput, pair: str, weights: Weights, responses: int) -> P
 
 def _tokens(dump: CheckInput, pair: str, weights: Weights) -> Tokens | None:
     total = dump.counters.total
-    responses, tokens, outside = (int(total(f"{pair}_{what}")) for what in ("listed", "tokens", "outside"))
-    if not responses or not tokens:
+    responses, tokens, outside = (_count(dump, f"{pair}_{what}") for what in ("listed", "tokens", "outside"))
+    if not responses or not tokens or not weights.worst:
         return None
     worst = tuple(WorstToken(_place(dump, one), one.token, _finite(one.log_ratio)) for one in weights.worst)
     shifted = dump.counters.count(f"{pair}_shifted")
     sizes = [_finite(total(f"{pair}_{what}") / shifted) if shifted else None for what in ("size_as_is", "size_shifted")]
-    shift = Shift(shifted, int(total(f"{pair}_shifted_late")), sizes[0], sizes[1])
+    shift = Shift(shifted, _count(dump, f"{pair}_shifted_late"), sizes[0], sizes[1])
     mean, cap = _finite(total(f"{pair}_size") / tokens), (1 / TOKEN_CAP, TOKEN_CAP)
     return Tokens(responses, tokens, mean, cap, outside, outside / tokens, worst, shift)
+
+
+def _count(dump: CheckInput, name: str) -> int:
+    """Return a sum that counts; 0 if a summary holds no number there."""
+    value = dump.counters.total(name)
+    return int(value) if math.isfinite(value) else 0
 
 
 def _place(dump: CheckInput, one: Extreme) -> Evidence:

@@ -102,7 +102,11 @@ def _at(pivot: float, own: float, value: float, power: int = 1) -> float:
     """Return a sum, held with a pivot of its own, for another pivot that is not smaller."""
     if own == pivot or not value:
         return value
-    return math.inf if pivot == math.inf else value * math.exp(power * (own - pivot))
+    if pivot == math.inf:
+        return math.inf
+    for _ in range(power):  # one after the other, as the product of the factors may be too small for a double
+        value *= math.exp(own - pivot)
+    return value
 
 
 def _by_weight(one: Extreme) -> float:

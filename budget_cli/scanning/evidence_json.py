@@ -15,6 +15,7 @@ from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.evidence.weights import LARGEST, Extreme, Weights
 
+MOST_LINES = 1 << 40  # of a source, in a place
 VALUES = (str, int, float, type(None))  # not bool: types are compared exactly
 
 
@@ -69,7 +70,7 @@ def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -
     wanted = {"", *map(str, budgets)}
     try:
         for name, (count, first) in shown.get("spotted", {}).items():
-            places = [Location(_whole(line, 1), _row(prompts, _whole(prompt, 0))) for line, prompt in first]
+            places = [Location(_line(line), _row(prompts, _whole(prompt, 0))) for line, prompt in first]
             counters.occurrences[name] = Occurrences(_whole(count, max(1, len(places))), places[:FEW])
         counters.sums = {name: float(value) for name, value in shown.get("sums", {}).items()}
         for name, counts in shown.get("values", {}).items():
@@ -109,7 +110,7 @@ def _weights_from(shown: Any, prompts: NDArray[np.intp]) -> Weights:
     pivot, total, squares, *several = shown
     largest, worst = (
         [
-            Extreme(_any_number(log_ratio), _whole(line, 1), _row(prompts, _whole(prompt, 0)), _whole(index, -1))
+            Extreme(_any_number(log_ratio), _line(line), _row(prompts, _whole(prompt, 0)), _whole(index, -1))
             for log_ratio, line, prompt, index in some
         ]
         for some in several
@@ -135,6 +136,12 @@ def _whole(value: Any, least: int) -> int:
     if type(value) is not int or value < least:
         raise ValueError(value)
     return value
+
+
+def _line(value: Any) -> int:
+    if _whole(value, 1) >= MOST_LINES:
+        raise ValueError(value)
+    return int(value)
 
 
 def _value(value: Any) -> Any:

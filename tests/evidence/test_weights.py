@@ -8,7 +8,7 @@ from decimal import Context, Decimal, localcontext
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from budget_cli.evidence.counters import Counters
@@ -82,6 +82,8 @@ LOG_RATIOS = st.floats(-900, 900) | st.floats(-1, 1) | st.sampled_from([0.0, 800
 
 
 @given(parts=st.lists(st.lists(LOG_RATIOS, max_size=12), min_size=1, max_size=5))
+@example(parts=[[767.0], [777.0]])  # on both sides of where the pivot changes
+@example(parts=[[-260.0, -250.0], [-257.0]])
 def test_the_sums_are_those_of_plain_arithmetic(parts: list[list[float]]) -> None:
     every = [k for part in parts for k in part]
     with localcontext(EXACT):
@@ -137,6 +139,7 @@ def test_a_summary_changes_no_bit(parts: list[list[float]]) -> None:
         [0, "1", 1, [], []],
         [0, -1, 1, [], []],
         [0, 1, 1, [[0.5, 0, 2, -1]], []],
+        [0, 1, 1, [[0.5, 2**40, 2, -1]], []],
         [0, 1, 1, [[0.5, 1, 3, -1]], []],  # no prompt of this source
         [0, 1, 1, [[0.5, 1, 2]], []],
         [0, 1, 1, [], [[0.5, 1, 2, -2]]],

@@ -154,6 +154,7 @@ def test_counts_for_other_budgets_are_left_out() -> None:
         {"spotted": {"x": [3]}},
         {"spotted": {"x": [True, []]}},
         {"spotted": {"x": [-1, []]}},
+        {"spotted": {"x": [1, [[2**40, 2]]]}},
         {"spotted": {"x": [0, []]}},
         {"spotted": {"x": ["3", []]}},
         {"spotted": {"x": [2.0, []]}},
