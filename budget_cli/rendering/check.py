@@ -256,9 +256,12 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
 def markdown(result: CheckResult) -> bytes:
     """Return the verdict and one row per finding."""
     lead = f"**{result.status}**: " + (
-        "; ".join(for_markdown(reason.text, TEXT) for reason in result.reasons) or "all checks passed"
+        "; ".join(for_markdown(reason.text, TEXT) for reason in result.reasons)
+        or f"read completely, and no finding that fails (--fail-on {result.fail_on.name})"
     )
     lines = [lead, ""]
+    if result.loss.responses:
+        lines += [for_markdown(in_words(result), TEXT), ""]
     if result.run.findings:
         lines += ["| severity | check | finding | first location | what to do |", "| --- | --- | --- | --- | --- |"]
     for finding in result.run.findings:

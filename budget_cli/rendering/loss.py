@@ -172,7 +172,8 @@ def _uncovered(loss: Loss) -> Iterator[Line]:
     }
     for name, records in without.items():
         if records and loss.records.used:
-            text = f"{counted(records, 'record')} of {loss.records.read:,} without {name}: the loss leaves them out"
+            them = "it" if records == 1 else "them"
+            text = f"{counted(records, 'record')} of {loss.records.read:,} without {name}: the loss leaves {them} out"
             yield [WARNING, Piece(text)]
 
 
@@ -216,14 +217,19 @@ def csv(loss: Loss, status: str, precision: int) -> bytes:
 
 
 def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence[GateResult], precision: int) -> bytes:
-    """Return the reasons to fail, one row per number of the result, and the gates."""
-    lead = "".join(f"- {for_markdown(reason.text, 400)}\n" for reason in reasons)
-    rows: list[tuple[object, ...]] = [("status", status), ("objective", loss.objective.sentence)]
+    """Return the sentence, the reasons to fail, one row per number of the result, and the gates."""
+    said = headline(loss)
+    lead = f"{for_markdown(said, 600)}\n\n" * bool(said)
+    lead += "".join(f"- {for_markdown(reason.text, 400)}\n" for reason in reasons)
+    rows: list[tuple[object, ...]] = [
+        ("status", status),
+        ("objective", loss.objective.sentence),
+    ]
     numbers = ((name, number_at(loss, name)) for name in number_names())
     rows += [
         (name, rounded(value, precision)) for name, value in numbers if name not in OFTEN_NONE or value is not None
     ]
-    text = lead + "\n" * bool(lead) + markdown_table(("number", "value"), rows) + gates_table(gates)
+    text = lead + "\n" * bool(reasons) + markdown_table(("number", "value"), rows) + gates_table(gates)
     return text.encode("utf-8", "backslashreplace")
 
 

@@ -10,6 +10,7 @@ from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.verdict import Reason
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.github import Annotation, workflow_commands
+from budget_cli.rendering.headline import headline
 from budget_cli.rendering.junit import Case, joined, xml
 from budget_cli.rendering.text import figure
 
@@ -22,7 +23,8 @@ def github(
     """Return the loss, the reasons to fail, the warnings, and the rejected records at their locations."""
     size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
     status = "fail" if reasons else "pass"
-    notes = [Annotation("notice", TITLE, f"loss {figure(loss.loss, precision)}, {size}: {status}")]
+    said = f"loss {figure(loss.loss, precision)}, {size}: {status}. {headline(loss)}"
+    notes = [Annotation("notice", TITLE, said.rstrip(". ") + "." * bool(loss.responses))]
     if loss.left_out:
         notes.append(Annotation("notice", TITLE, f"left out: {described(loss.left_out)}"))
     notes += [Annotation("error", TITLE, reason.text) for reason in reasons]

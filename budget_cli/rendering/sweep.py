@@ -25,6 +25,7 @@ from budget_cli.rendering.formats import (
     utf8,
     utf8_key,
 )
+from budget_cli.rendering.headline import OWN_FACTOR
 from budget_cli.rendering.safe import end_for_terminal, for_terminal
 from budget_cli.rendering.text import (
     MISSING,
@@ -84,7 +85,8 @@ def screen(
             yield from _maps(sweep, axes, varying, precision, width)
         else:
             yield from _table(sweep, axes, varying, precision, width)
-        yield from _budgets(sweep.budgets, width)
+        divides = sweep.first.objective.settings["advantage"] in OWN_FACTOR
+        yield from _budgets(sweep.budgets, MISSING if divides else "never", width)
         if rows is not None:
             yield from _by_label(rows, by, axes, precision, width)
         yield []
@@ -231,8 +233,8 @@ def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision
         yield [Piece(f"  and {len(cells) - ROWS:,} more rows; --format csv has all", "dim")]
 
 
-def _budgets(budgets: Sequence[AtBudget], width: int) -> Iterator[Line]:
-    """Yield one row per budget: its effect for any α, and the β from which it has it."""
+def _budgets(budgets: Sequence[AtBudget], no_half: str, width: int) -> Iterator[Line]:
+    """Yield one row per budget: its effect for any α, and the β from which it has it; `no_half` where there is none."""
     if all(one.over is None for one in budgets):
         return
     yield []
@@ -240,7 +242,7 @@ def _budgets(budgets: Sequence[AtBudget], width: int) -> Iterator[Line]:
     head = f"  {'B':<10}{'over':>7}{'phantom':>9}   {'half at beta':<14}{'reorders at':<13}"
     yield [Piece(head + ("" if narrow else "turn phantom"), "bold")]
     for one in budgets[:ROWS]:
-        half = "never" if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
+        half = no_half if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
         reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
         over = MISSING if one.fraction is None else f"{one.fraction:.1%}"
         line = f"  {one.token_budget or 0:<10,}{over:>7}{_integer(one.phantom):>9}   {half:<14}{reorders:<13}"

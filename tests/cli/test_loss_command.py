@@ -270,7 +270,7 @@ def test_an_unknown_number_of_prompts_is_refused_with_the_near_one(budget_cli: R
     done = budget_cli("loss", "no-such-file", "-B", "1", "--sort", "-length")
     assert done.returncode == 2
     assert done.stderr.decode().startswith("budget-cli: --sort -length: expected one of responses, loss, reward_mean,")
-    assert done.stderr.decode().endswith("(did you mean length_max?)\n")
+    assert done.stderr.decode().endswith("(did you mean length_max or length_mean?)\n")
 
 
 def test_coefficients_that_nobody_gave_are_said_to_be_defaults(budget_cli: Run, small: Path, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ def test_the_loss_comes_first_then_why_it_failed_then_where(show: Any, response:
     path = result.stdout.split("file=", 1)[1].split(",", 1)[0]
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
-        "::notice title=budget-cli loss::loss 0.0025, 1 response, 1 prompt: fail",
+        "::notice title=budget-cli loss::loss 0.0025, 1 response, 1 prompt: fail. 2 of 3 records are rejected; of the"
+        " others, nothing can be learned: the only prompt has a single response.",
         "::error title=budget-cli loss::2 records of 3 rejected",
         "::error title=budget-cli loss::gate loss > 0: it is 0.0025",
         f"::error file={path},line=2,col=15,title=budget-cli loss%3A wrong-type"

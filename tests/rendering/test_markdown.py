@@ -50,7 +50,8 @@ def test_an_id_stays_in_its_cell_and_brings_no_markup(show: Show, response: Make
 def test_every_number_has_a_row_and_what_does_not_exist_an_empty_cell(show: Show) -> None:
     out = show([{"prompt_id": 1, "reward": 1}], "--beta", "0", "--alpha", "0", "-f", "markdown").stdout
     lines = out.splitlines()
-    assert lines[:3] == ["| number | value |", "| --- | --- |", "| status | pass |"]
+    assert lines[:2] == ["Nothing can be learned: the only prompt has a single response.", ""]
+    assert lines[2:5] == ["| number | value |", "| --- | --- |", "| status | pass |"]
     assert "| loss | 0.0 |" in lines
     assert "| kl.k1 |  |" in lines
     assert "| over\\_budget.fraction |  |" in lines

@@ -530,7 +530,7 @@ def test_no_preset_is_detected_if_the_user_maps_all_required_fields(mappings: tu
 def test_if_no_preset_fits_the_fields_that_the_user_does_not_map_have_canonical_names() -> None:
     done = run("--field", "reward=grade", *REWARD_ONLY, stdin=b'{"prompt": 1, "grade": 1}\n' * 2)
     assert done.returncode == 1
-    assert done.stdout.decode().splitlines()[-2] == (
+    assert done.stdout.decode().splitlines()[-3] == (
         "fail      prompt_id is in no record: missing (the record has prompt, grade); give --field prompt_id=PATH"
     )
 
