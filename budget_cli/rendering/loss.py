@@ -217,10 +217,10 @@ def csv(loss: Loss, status: str, precision: int) -> bytes:
 
 
 def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence[GateResult], precision: int) -> bytes:
-    """Return the sentence, the reasons to fail, one row per number of the result, and the gates."""
+    """Return the reasons to fail, the sentence, one row per number of the result, and the gates."""
     said = headline(loss)
-    lead = f"{for_markdown(said, 600)}\n\n" * bool(said)
-    lead += "".join(f"- {for_markdown(reason.text, 400)}\n" for reason in reasons)
+    lead = "".join(f"- {for_markdown(reason.text, 400)}\n" for reason in reasons)
+    lead += "\n" * bool(reasons) + f"{for_markdown(said, 600)}\n\n" * bool(said)
     rows: list[tuple[object, ...]] = [
         ("status", status),
         ("objective", loss.objective.sentence),
@@ -229,7 +229,7 @@ def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence
     rows += [
         (name, rounded(value, precision)) for name, value in numbers if name not in OFTEN_NONE or value is not None
     ]
-    text = lead + "\n" * bool(reasons) + markdown_table(("number", "value"), rows) + gates_table(gates)
+    text = lead + markdown_table(("number", "value"), rows) + gates_table(gates)
     return text.encode("utf-8", "backslashreplace")
 
 

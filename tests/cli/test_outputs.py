@@ -92,7 +92,10 @@ def test_rejected_records_that_are_not_listed_are_counted(budget_cli: Run) -> No
     report = budget_cli("loss", DAMAGED, "-B", "9", "-f", "junit").stdout.decode()
     assert "\nand 13 more</failure>" in report
     page = budget_cli("loss", DAMAGED, "-B", "9", "-f", "markdown").stdout.decode()
-    assert page.startswith("- 23 records of 28 rejected\n\n| number | value |\n")
+    assert page.startswith(
+        "- 23 records of 28 rejected\n\n23 of 28 records are rejected; of the others, 96% of the learning "
+    )
+    assert "\n\n| number | value |\n" in page
 
 
 INPUTS = [  # how to make the input, its name, exit code, message
