@@ -50,6 +50,8 @@ from budget_cli.sources.local import Kind, Source
 
 if TYPE_CHECKING:
     from budget_cli.analysis.checks.findings import CheckInput
+    from budget_cli.analysis.stored_advantages import StoredAdvantages
+    from budget_cli.evidence.observations import Observations
     from budget_cli.evidence.responses import ObservationSpec
 
 MOST_JOBS = 1024  # workers of this machine; a cluster may have more
@@ -423,6 +425,7 @@ class Session:
         """
         from budget_cli.analysis.checks.findings import CheckInput  # 4 ms, and only for check and report
         from budget_cli.analysis.penalty_in_reward import fit_penalty
+        from budget_cli.scanning.summary import without_advantages
 
         scan = self.scanned
         assert scan.observations is not None
@@ -430,6 +433,9 @@ class Session:
             loss,
             groups,
             scan.observations.counters,
+            scan.observations.advantages,
+            _whose_advantages(scan.observations, groups),
+            "" if scan.observations.advantages.is_known else without_advantages(self.summary_headers),
             scan.observations.per_prompt,
             scan.tally,
             scan.rejections,
@@ -465,15 +471,17 @@ class Session:
         scan = self.scanned
         is_cut = sum(map(len, scan.by.values())) > len(whole.groups)
         for label in ordered(scan.observed, in_order):
-            counters, per_prompt = scan.observed[label].counters, scan.observed[label].per_prompt
+            observed = scan.observed[label]
+            counters, per_prompt = observed.counters, observed.per_prompt
+            loss = compute_loss(scan.by[label], whole.loss.coefficients, scan.tallies[label], trained=self.objective)
             yield (
                 label,
                 whole._replace(
-                    loss=compute_loss(
-                        scan.by[label], whole.loss.coefficients, scan.tallies[label], trained=self.objective
-                    ),
+                    loss=loss,
                     groups=scan.by[label],
                     counters=counters,
+                    advantages=observed.advantages,
+                    stored=None if is_cut else _whose_advantages(observed, scan.by[label], whole.stored),
                     per_prompt=per_prompt,
                     tally=scan.tallies[label],
                     rejections=(),
@@ -533,6 +541,18 @@ class Session:
                 console.say(f"and {more:,} more rejected records{how_to_list(len(rejections), scan.tally.rejected)}")
         say_failures(reasons)
         return code
+
+
+def _whose_advantages(
+    observed: "Observations", groups: Groups, whole: "StoredAdvantages | None" = None
+) -> "StoredAdvantages | None":
+    """Return whose the stored advantages are; in a part of a dump, whether they hold the penalty of the whole."""
+    if not observed.advantages:
+        return None
+    from budget_cli.analysis.stored_advantages import identify  # which only dumps with advantages need
+
+    penalties = None if whole is None else [whole.penalty] if whole.penalty is not None else []
+    return identify(observed.advantages, groups, penalties)
 
 
 def _join_labels(result: Scan) -> None:

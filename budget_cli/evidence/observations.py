@@ -1,12 +1,14 @@
 """Responses of a block → all evidence of single responses; it merges in the order of the input.
 
-Two parts: counters, which are small and can go into a summary, and per-prompt facts, which are kept only on request.
+Three parts: counters, which are small, and sums of stored advantages by prompt, both of which go into a summary; and
+per-prompt facts, which are kept only on request.
 Knows no files: a place is a number that the scan makes of a source and a line.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.evidence.advantages import Advantages
 from budget_cli.evidence.counters import Counters
 from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.evidence.responses import ObservationSpec, Responses
@@ -17,6 +19,7 @@ class Observations:
 
     def __init__(self, per_prompt: bool = True) -> None:
         self.counters = Counters()
+        self.advantages = Advantages()
         self.per_prompt = PerPrompt() if per_prompt else None
 
     @classmethod
@@ -24,6 +27,7 @@ class Observations:
         """Observe a block; its places are its lines."""
         observed = cls(per_prompt=False)
         observed.counters = Counters.from_responses(spec, responses)
+        observed.advantages = Advantages.from_responses(spec, responses)
         if spec.per_prompt:
             observed.per_prompt = PerPrompt.from_responses(spec, responses)
         return observed
@@ -37,6 +41,7 @@ class Observations:
             offset: added to its places.
         """
         self.counters.merge(later.counters, rows, offset)
+        self.advantages.merge(later.advantages, rows)
         if self.per_prompt is not None:
             assert later.per_prompt is not None
             self.per_prompt.merge(later.per_prompt, rows, offset)

@@ -27,16 +27,12 @@ ROWS: dict[str, Any] = {
     "r_max": -np.inf,  # the highest reward
     "a_of_best": -np.inf,  # the highest adjusted reward among the responses with that reward
     "a_max": -np.inf,  # the highest adjusted reward of all responses
-    "advantage": 0.0,  # sum of the stored advantages
-    "advantage_squares": 0.0,  # sum of their squares
-    "with_advantage": 0.0,  # number of responses that have one
     "text": np.uint64(0),  # digest of the first prompt text
     "text_at": np.int64(0),  # place of that text
     "text_place": np.int64(0),  # place of the first text that differs from it
     "step": np.uint64(0),  # digest of the first step
 }
 HOLD_PLACES = ("place", "text_at", "text_place")
-SUMS = ("advantage", "advantage_squares", "with_advantage")
 
 
 class PerPrompt:
@@ -102,8 +98,7 @@ class PerPrompt:
 
 def merged_rows(a: Mapping[str, Any], b: Mapping[str, Any], offset: int) -> dict[str, Any]:
     """Merge the facts of two parts row by row; `a` came first, and `offset` is added to the places of `b`."""
-    both = {name: a[name] + b[name] for name in SUMS if name in b}
-    both["place"] = np.where(a["place"] > 0, a["place"], b["place"] + offset)
+    both = {"place": np.where(a["place"] > 0, a["place"], b["place"] + offset)}
     if "r_max" in b:
         a_best, b_best = a["a_of_best"], b["a_of_best"]
         both["a_of_best"] = np.where(
@@ -144,8 +139,6 @@ class _Block:
         self.facts.rows["place"] = place
         if self.spec.budgets and self.spec.beta:
             self._best(self.spec.budgets[0], self.spec.beta)
-        if r.advantage is not None:
-            self._advantages(r.advantage)
         if r.prompt_text is not None:
             self._texts(r.prompt_text)
         self._digests()
@@ -171,15 +164,6 @@ class _Block:
         greatest = np.full(len(self.r.keys), -np.inf)
         np.maximum.at(greatest, self.r.codes, values)
         return greatest
-
-    def _advantages(self, advantage: Floats) -> None:
-        """Count and sum the stored advantages of each prompt."""
-        known = ~np.isnan(advantage)
-        codes, a = self.r.codes[known], advantage[known]
-        prompts, rows = len(self.r.keys), self.facts.rows
-        rows["with_advantage"] = np.bincount(codes, minlength=prompts).astype(np.float64)
-        rows["advantage"] = np.bincount(codes, a, prompts)
-        rows["advantage_squares"] = np.bincount(codes, a * a, prompts)
 
     def _texts(self, prompt_text: NDArray[np.uint64]) -> None:
         """Digests of each prompt's text and step, and the place of the first differing text."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from budget_cli.records.record import composite, extra_value
 from budget_cli.schema.fields import Fields
@@ -222,7 +223,7 @@ def _at(sample: dict[str, Any], fields: Fields, name: str) -> Any:
         return MISSING
 
 
-def lines_of_a_group(advantages: Sequence[float], whole: bool = False) -> int | None:
+def lines_of_a_group(advantages: Sequence[float] | NDArray[np.float64], whole: bool = False) -> int | None:
     """Return the number of responses after which the stored advantages sum to 0 again and again; None if none does.
 
     Args:

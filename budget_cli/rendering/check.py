@@ -9,7 +9,9 @@ from typing import Any
 from budget_cli.analysis.checks.catalogue import CHECKS
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
 from budget_cli.analysis.checks.run import SCHEMA, CheckRun
+from budget_cli.analysis.checks.stored_advantages import estimator_sentence
 from budget_cli.analysis.checks.verdict import CheckResult, LabelRun
+from budget_cli.analysis.estimators_known import Candidate
 from budget_cli.analysis.numbers import counted
 from budget_cli.rendering import policies
 from budget_cli.rendering.formats import as_dict, json_document, utf8, utf8_key
@@ -151,6 +153,7 @@ def _closing(result: CheckResult, width: int) -> Iterator[Line]:
     for one in run.policies:
         for number, text in enumerate(policies.sentences(one)):
             yield from _under("" if number else "policies  ", for_terminal(text, TEXT), width)
+    yield from _advantages(run, width)
     if run.unchecked:
         reasons = "; ".join(f"{one.reason} ({len(one.codes)})" for one in run.unchecked)
         skipped = counted(sum(len(one.codes) for one in run.unchecked), "check")
@@ -176,6 +179,16 @@ def _under(label: str, text: str, width: int) -> Iterator[Line]:
         yield [Piece(f"{'' if number else label:<{INDENT}}", "dim"), Piece(line, "dim")]
 
 
+def _advantages(run: CheckRun, width: int) -> Iterator[Line]:
+    """Yield whose advantages the trainer stored, and the options that reproduce them."""
+    sentence = None if run.stored is None else estimator_sentence(run.stored)
+    if run.stored is None or sentence is None:
+        return
+    yield from _under("estimator ", sentence, width)
+    if run.stored.options is not None:
+        yield [Piece("objective ", "dim"), Piece(run.stored.options, WHOLE)]
+
+
 def json(result: CheckResult) -> bytes:
     """Return one JSON object, which can be the baseline of a later run."""
     run, loss = result.run, result.loss
@@ -192,6 +205,7 @@ def json(result: CheckResult) -> bytes:
         "objective": as_dict(loss.objective),
         "penalty_in_reward": _penalty(run),
         "policies": [policies.as_json(one) for one in run.policies],
+        "stored_advantages": _stored(run),
         "prompts": loss.prompts,
         "responses": loss.responses,
         "records": as_dict(loss.records),
@@ -240,6 +254,44 @@ def _penalty(run: CheckRun) -> dict[str, Any] | None:
         "responses": held.fitting,
         "of": held.over,
     }
+
+
+def _stored(run: CheckRun) -> dict[str, Any] | None:
+    """Return whose advantages the trainer stored; None if there are none, or they do not show it."""
+    stored = run.stored
+    if stored is None:
+        return None
+    penalty = stored.penalty
+    return {
+        "found": bool(stored.fits),
+        "fits": [{**_estimator(fit.candidate), "all_eps": fit.eps} for fit in stored.fits],
+        "options": stored.options,
+        "prompts": stored.prompts,
+        "of_sample": stored.of_sample,
+        "agreeing": stored.agreeing,
+        "differing": stored.prompts - stored.agreeing if stored.fits else None,
+        "regrouped": stored.regrouped,
+        "largest_residual": stored.largest_residual if stored.fits else None,
+        "worst_residual": stored.worst_residual if stored.fits else None,
+        "tolerance": {"share": stored.tolerance[0], "absolute": stored.tolerance[1]},
+        "penalty": penalty
+        and {
+            "token_budget": penalty.budget,
+            "budget_penalty_coef": penalty.beta,
+            "cap": penalty.cap,
+            "penalize": "correct" if penalty.right_only else "all",
+        },
+        "singletons": stored.singletons._asdict(),
+        "incomplete": stored.incomplete,
+        "nearest": {**_estimator(stored.nearest), "residual": stored.nearest_residual},
+        "root_mean_square": stored.typical,
+    }
+
+
+def _estimator(candidate: Candidate) -> dict[str, Any]:
+    """Return an estimator and its settings by the keys of an objective; of a batch, its slope and baseline."""
+    name, ddof, eps, slope, baseline = candidate
+    return {"advantage": name, "ddof": ddof, "eps": eps, "slope": slope, "baseline": baseline}
 
 
 def _as_dict(finding: Finding) -> dict[str, Any]:

@@ -61,9 +61,19 @@ section for each, and `budget-cli explain CODE` prints it. (This page is generat
   with `code`, `severity`, `class`, `message`, `why`, `remedy`, `count` of `of` (`unit`: responses, prompts, records or
   samples), `accepted` (why it does not count, or null) and `evidence`: the first five places as `source`, `line`,
   `column`, `prompt_id`. Then `coefficients`, `penalty_in_reward` (the penalty that the rewards hold; `found` is false
-  if they hold none; null if neither shows), `policies` (how far two policies are apart: below), `prompts`, `responses`,
+  if they hold none; null if neither shows), `policies` (how far two policies are apart: below),
+  `stored_advantages` (below; null if there are none, or if they do not show whose they are), `prompts`, `responses`,
   `records`, `left_out` by reason, the codes `checked`, those `unchecked` with the reason, `thresholds`, the `reasons`
   for failing, and what is `incomplete`. More keys may be added.
+- **`stored_advantages`**: whether an estimator is `found`; those that fit equally well in `fits`, the simplest first,
+  each with the keys `advantage`, `ddof` and `eps` of an objective, `all_eps` that fit as well, and for a batch its
+  `slope` and `baseline`; the `options` that reproduce them (null: none do); of how many `prompts` (with two responses
+  or more, all with an advantage; `of_sample`: those of a sample, where the sums do not hold the excess over the
+  penalty's budget) how many are `agreeing` and `differing`, and how many of these are `regrouped`; the
+  `largest_residual` of a prompt that agrees and the `worst_residual` of one that does not, each the root mean square
+  over its responses, and the `tolerance`; the `penalty` that only the advantages hold (below 0: only the rewards); the
+  `singletons` by what is stored of them; the prompts that are `incomplete`; the `nearest` estimator, with its
+  `residual`; and their `root_mean_square`.
 
 ## Two policies
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.evidence.advantages import AdvantageSample
 from budget_cli.evidence.counters import FEW, Counters, Location, Occurrences
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.reward_sample import RewardSample
@@ -19,8 +20,14 @@ MOST_LINES = 1 << 40  # of a source, in a place
 VALUES = (str, int, float, type(None))  # not bool: types are compared exactly
 
 
-def to_json(counters: Counters, prompts: NDArray[np.intp]) -> dict[str, Any]:
-    """Return the counters as JSON, without empty parts; `prompts` holds the number of each row's prompt."""
+def to_json(counters: Counters, prompts: NDArray[np.intp], advantages: AdvantageSample | None = None) -> dict[str, Any]:
+    """Return the counters and a sample of advantages as JSON, without empty parts.
+
+    Args:
+        counters: of a source.
+        prompts: the number of each row's prompt.
+        advantages: the sample; None or empty: no response has an advantage.
+    """
     parts = {
         "spotted": {
             name: [one.count, [[line, int(prompts[row])] for line, row in one.first]]
@@ -30,6 +37,7 @@ def to_json(counters: Counters, prompts: NDArray[np.intp]) -> dict[str, Any]:
         "values": {name: list(counts.items()) for name, counts in counters.values.items()},
         "by_length": _by_length(counters.reward_sample),
         "weights": {pair: _weights(weights, prompts) for pair, weights in counters.weights.items()},
+        "advantages": advantages.to_json(prompts) if advantages is not None and advantages.rows.size else [],
     }
     return {name: part for name, part in parts.items() if part}
 
@@ -80,7 +88,10 @@ def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -
             counters.reward_sample = _reward_sample(by_length)
         for pair, sums in shown.get("weights", {}).items():
             counters.weights[pair] = _weights_from(sums, prompts)
-    except (AttributeError, TypeError, ValueError, OverflowError):
+        if sample := shown.get("advantages"):
+            row_of = dict(zip(prompts.tolist(), range(prompts.size), strict=True))
+            observations.advantages.sample = AdvantageSample.from_json(sample, row_of)
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError):
         return None
     return observations
 

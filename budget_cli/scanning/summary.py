@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from budget_cli import native
 from budget_cli.errors import InputProblem, UsageProblem
+from budget_cli.evidence.advantages import BUDGET, Advantages, column_names
 from budget_cli.evidence.responses import THRESHOLDS, ObservationSpec
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
@@ -339,6 +340,14 @@ def missing_evidence(headers: Mapping[str, dict[str, Any]], spec: ObservationSpe
     return None
 
 
+def without_advantages(headers: Mapping[str, dict[str, Any]]) -> str:
+    """Say which summary does not tell what advantages were stored, and what to do; "" if all of them do."""
+    name = next((name for name, header in headers.items() if "with_advantage" not in header), None)
+    if name is None:
+        return ""
+    return f"{name}: this summary of an earlier version has no sums of stored advantages: summarize again"
+
+
 def _observed_with(header: dict[str, Any]) -> dict[str, float] | None:
     """Return the thresholds with which responses were observed; None if they were not observed."""
     thresholds = header.get("thresholds")
@@ -397,7 +406,7 @@ def read(
         raise InputProblem(source.name, f"truncated summary: it has {prompts:,} of {header['prompts']:,} prompts")
     of_prompts, numbers = np.concatenate(places), np.concatenate(rows)
     all_budgets = layout_of(header)
-    check_rows(source.name, header, numbers[:, 0], of_prompts, _table(header, numbers, all_budgets))
+    check_rows(source.name, header, numbers, of_prompts, _table(header, numbers, all_budgets))
     if checksum is None and header.get("schema") == VERSIONS[-1]:
         refuse(source.name, 1, "checksum: missing")
     if checksum is not None and digest.hexdigest() != checksum:
@@ -463,6 +472,15 @@ def _table(header: dict[str, Any], rows: Table, layout: Layout) -> Table:
     return table
 
 
+def _advantages(header: dict[str, Any], rows: Table, layout: Layout) -> tuple[list[int], Floats] | None:
+    """Return the budgets and the sums of the stored advantages of each row; None if there are none."""
+    at = {name: i for i, name in enumerate(header["columns"], start=1)}
+    if "a_n" not in at:
+        return None
+    budgets = [budget for budget in layout.budgets if f"{BUDGET}@{budget}" in at]
+    return budgets, rows[:, [at[name] for name in column_names(budgets)]]
+
+
 def _source_results(
     source: Source,
     header: dict[str, Any],
@@ -473,7 +491,7 @@ def _source_results(
     evidence: list[Any],
 ) -> list[SourceResult]:
     """Return the result of each source. The first carries the lengths and counts of all, which add in any order."""
-    table = _table(header, rows, layout)
+    table, sums = _table(header, rows, layout), _advantages(header, rows, layout)
     number = rows[:, 0].astype(np.intp)
     order = np.argsort(number, kind="stable")
     bounds = np.searchsorted(number[order], np.arange(len(header["sources"]) + 1)).tolist()
@@ -488,6 +506,12 @@ def _source_results(
         observed = None if shown is None else evidence_json.from_json(shown, prompts, layout.budgets)
         if shown is not None and observed is None:
             refuse(source.name, 1, DAMAGED)
+        if observed is not None:
+            observed.advantages.is_known = "with_advantage" in header
+        if observed is not None and sums is not None:
+            sample = observed.advantages.sample
+            observed.advantages = Advantages(sums[0], sums[1][selected])
+            observed.advantages.sample = sample
         results.append(SourceResult(name, groups, observed))
     if results:
         first = results[0].groups

@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from budget_cli.errors import InputProblem
+from budget_cli.evidence.advantages import column_names
 from budget_cli.groups.moments import EXACT, RIGHT, Floats, Layout, Table
 from budget_cli.ids import Key
 
@@ -181,6 +182,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "rows": (COUNT, whole),
     "with_length": (COUNT, whole),
     "with_log_ratio": (COUNT, whole),
+    "with_advantage": (COUNT, whole),
     "lengths": ("pairs of a length and a number of responses, in ascending order", _are_lengths),
     "records": (f"{', '.join(TALLY)}: whole numbers, 0 or more", _is_tally),
     "rejected": ("a whole number for each reason", _map_to(whole)),
@@ -206,6 +208,7 @@ SINCE = {
     "options",
     "steps",
     "rows",
+    "with_advantage",
     "length_origins",
     "left_out",
     "warnings",
@@ -223,12 +226,18 @@ def _records_add_up(header: dict[str, Any]) -> bool:
 
 AGREEMENTS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "columns: expected the names of moments": lambda header: (
-        "n" in header["columns"] and set(header["columns"]) <= set(layout_of(header).names)
+        "n" in header["columns"]
+        and set(header["columns"]) <= {*layout_of(header).names, *column_names(header["budgets"])}
     ),
     "with_length, with_log_ratio: more than responses": lambda header: (
         max(header["with_length"], header["with_log_ratio"]) <= header["responses"]
     ),
     "correct_above: missing": lambda header: "correct_above" in header or not set(RIGHT) & set(header["columns"]),
+    "with_advantage: more than responses": lambda header: header.get("with_advantage", 0) <= header["responses"],
+    "columns: expected all sums of advantages, or none": lambda header: (
+        len({*column_names(())} & {*header["columns"]})
+        in (0, len(column_names(())) if "with_advantage" in header else 0)
+    ),
     "rows: fewer than responses": lambda header: header.get("rows", header["responses"]) >= header["responses"],
     "prompts: more than responses": lambda header: header["prompts"] <= header["responses"],
     "lengths: not as many as with_length": lambda header: (
@@ -290,20 +299,20 @@ def _number(source: str, line: int, value: Any) -> float:
     return SIGNS[value]
 
 
-def check_rows(source: str, header: dict[str, Any], number: Floats, places: NDArray[np.intp], table: Table) -> None:
+def check_rows(source: str, header: dict[str, Any], numbers: Table, places: NDArray[np.intp], table: Table) -> None:
     """Check that the rows can be moments, and agree with the header.
 
     Args:
         source: the name of the summary.
         header: as checked.
-        number: shape (rows,), the number of the source of each row.
+        numbers: shape (rows, 1 + columns), the number of the source of each row, then the columns of the header.
         places: shape (rows,), the prompt of each row: the line after the header, counted from 0.
         table: shape (rows, columns), of the budgets of the header.
 
     Raises:
         InputProblem: a row is no row of moments, or the sums differ from those in the header.
     """
-    layout = layout_of(header)
+    layout, number = layout_of(header), numbers[:, 0]
 
     def column(name: str, budget: int | None = None) -> Floats:
         values: Floats = table[:, layout.at(name, budget)]
@@ -350,6 +359,12 @@ def check_rows(source: str, header: dict[str, Any], number: Floats, places: NDAr
         require(~(column("ee", at) < 0), f"ee@{budget}: expected a sum of squares")
         over = column("over", at)
         require(_are_whole(over) & (over >= 0) & (over <= n), f"over@{budget}: expected a whole number, at most n")
+    if "a_n" in header["columns"]:
+        with_advantage = numbers[:, header["columns"].index("a_n") + 1]
+        fits = _are_whole(with_advantage) & (with_advantage >= 0) & (with_advantage <= n)
+        require(fits, "a_n: expected a whole number, at most n")
+        if with_advantage.sum() != header["with_advantage"]:
+            refuse(source, 1, "with_advantage: the sum of a_n differs")
     for name, total, what in (
         ("responses", n.sum(), "the sum of n"),
         ("lengths", column("L_sum").sum(), "the sum of L_sum"),

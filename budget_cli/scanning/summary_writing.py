@@ -15,6 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from budget_cli.evidence.advantages import Advantages, AdvantageSample, column_names
+from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import returning
 from budget_cli.groups.lengths import Lengths
@@ -59,6 +61,10 @@ def write(
     _count_recurring(scan, np.split(place, np.cumsum(sizes)[:-1]), len(ids))
     number = np.repeat(np.arange(len(sources)), sizes)
     table = np.concatenate([layout.empty(0), *(groups.table for groups in sources)])
+    observed = [result.observations for result in scan.source_results if result.observations is not None]
+    observed = observed if spec is not None and len(observed) == len(sources) else []  # all sources were observed
+    of_advantages, advantages = _advantages(observed, sizes)
+    all_known = spec is not None and len(observed) == len(sources) and all(one.advantages.is_known for one in observed)
     identity = layout.empty(1)[0]
     written = [name == "n" or bool(np.any(table[:, i] != identity[i])) for i, name in enumerate(layout.names)]
     # read from a summary that does not have them, or not with this threshold: then this one has none, either
@@ -73,13 +79,15 @@ def write(
         **({"right": layout.right} if layout.right else {}),
         **(settings_of(fields) if settings is None else settings),
         "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],
-        "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written],
+        "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written]
+        + (column_names(of_advantages) if advantages.size else []),
         "prompts": len(ids),
         "sources": [result.name for result in scan.source_results],
         "responses": int(table[:, layout.at("n")].sum()),
         "rows": sum(groups.row_count for groups in sources),
         "with_length": sum(groups.with_length for groups in sources),
         "with_log_ratio": sum(groups.with_log_ratio for groups in sources),
+        **({"with_advantage": int(advantages[:, :1].sum())} if all_known else {}),
         "lengths": np.stack(total.items(), axis=1).tolist(),
         "records": {
             name: getattr(scan.tally, name) for name in Tally.__dataclass_fields__ if name not in TALLY_COUNTERS
@@ -93,17 +101,41 @@ def write(
     if scan.tally.left_out:
         header["left_out"] = dict(scan.tally.left_out)
         header["left_out_places"] = [list(place) for place in scan.left_out]
-    observed = [result.observations for result in scan.source_results if result.observations is not None]
-    if spec is not None and len(observed) == len(sources):  # all sources were observed
+    if spec is not None and len(observed) == len(sources):
         header["thresholds"] = thresholds_of(spec)
         prompts = np.split(place, np.cumsum(sizes)[:-1])
-        header["seen"] = [evidence_json.to_json(one.counters, of) for one, of in zip(observed, prompts, strict=False)]
-    keys, rows = ids.all(), np.column_stack([number, table[:, written]])
+        samples = _samples([one.advantages for one in observed])
+        header["seen"] = [
+            evidence_json.to_json(one.counters, of, sample)
+            for one, of, sample in zip(observed, prompts, samples, strict=False)
+        ]
+    keys, rows = ids.all(), np.column_stack([number, table[:, written], advantages])
     digest = hashlib.blake2b(orjson.dumps(header), digest_size=16)
     for line in _prompts(keys, place, rows):  # made twice, as the header comes first, and all lines take much memory
         digest.update(line)
     yield sealed(header, digest.hexdigest())
     yield from _prompts(keys, place, rows)
+
+
+def _advantages(observed: Sequence[Observations], sizes: Sequence[int]) -> tuple[Sequence[int], Table]:
+    """Return the budgets that all sources have, and the sums of their advantages, one row per prompt of each source.
+
+    There are no columns if no source has advantages.
+    """
+    whole = Advantages()
+    for one, size, before in zip(observed, sizes, np.cumsum([0, *sizes]).tolist(), strict=False):
+        whole.merge(one.advantages, before + np.arange(size))
+    return whole.budgets, whole.table(sum(sizes)) if whole else np.zeros((sum(sizes), 0))
+
+
+def _samples(advantages: Sequence[Advantages]) -> Sequence[AdvantageSample]:
+    """Return the sample of each source, without prompts that do not fit beside those of the others."""
+    whole = AdvantageSample()
+    for one in advantages:
+        whole.merge(one.sample, np.arange(one.sample.rows.max(initial=0) + 1))
+    for one in advantages:
+        one.sample.trim(whole.below)
+    return [one.sample for one in advantages]
 
 
 def _count_recurring(scan: Scan, rows: Sequence[NDArray[np.intp]], prompts: int) -> None:

@@ -205,7 +205,7 @@ def test_the_screen_lists_the_checks_skipped_for_a_summary(budget_cli: Run, step
     assert "sample_data/steps/42.jsonl:5  info  truncated  42/primes-128" in lines
     assert "sample_data/steps/41.jsonl  warning  penalty-outweighs-reward  41/primes-128" in lines
     assert [line for line in lines if line.startswith("skipped")] == [
-        "skipped   16 checks: a summary has no individual records (14); no log-probs of"
+        "skipped   19 checks: a summary has no individual records (13); no log-probs of"
     ]
     assert lines[-1] == "pass      read completely: 72 records, none rejected; 2 warnings"
 
@@ -219,7 +219,6 @@ def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget
                 "codes": [
                     "best-response-changes",
                     "one-prompt",
-                    "stored-advantage",
                     "length-in-reward",
                     "length-is-characters",
                     "length-is-turns",
@@ -237,6 +236,10 @@ def test_together_with_a_summary_checks_of_individual_records_are_skipped(budget
             {
                 "codes": ["low-effective-sample-size", "mean-weight-off"],
                 "reason": "no log-probs of the sampler in these records",
+            },
+            {
+                "codes": ["stored-advantage", "advantage-penalty", "advantage-differs", "advantage-unknown"],
+                "reason": "no stored advantages in these records",
             },
         ]
         assert {"phantom-advantage", "truncated", "penalty-in-reward"} <= set(answer["checked"])

@@ -406,7 +406,7 @@ GROUPS = [
         "Estimators without a group mean: GAE, REINFORCE++ with a batch mean, length-weighted baselines (OPO). A dump"
         " from which the other responses of a prompt were dropped. Zero-sum games, in which the advantages of the two"
         " players sum to 0, though each has a prompt of its own.",
-        needs=("records", "advantage"),
+        needs=("advantage",),
         thresholds=(
             Threshold(
                 "stored-advantage.share",
@@ -415,6 +415,48 @@ GROUPS = [
                 "rounding of advantages stored in 16 bits",
             ),
         ),
+    ),
+    Check(
+        "advantage-penalty",
+        "groups",
+        "warning",
+        "Stored advantages that hold a penalty on length that the stored rewards do not (or the other way about).",
+        "The policy was trained on other rewards than the dump shows, so means and gates on the rewards miss the"
+        " penalty, and a penalty added here may be counted twice.",
+        "Give its budget and β (`-B`, `--beta`), as the line `objective` does: with `-B` all prompts are compared,"
+        " without it a sample.",
+        "advantages of rewards less 0.0005 for each token over 8,192",
+        "A reward shaped by something that grows with length, such as the number of turns.",
+        needs=("advantage", "length"),
+    ),
+    Check(
+        "advantage-differs",
+        "groups",
+        "warning",
+        "Prompts whose stored advantages are not those of the estimator that gives all others.",
+        "If their sums are wrong by amounts that cancel, the advantages of these prompts were computed over other"
+        " groups than the prompt ids say; otherwise rewards or advantages were changed before they were stored.",
+        "Look at the prompts named, and check `--field prompt_id=…`; then whether the trainer groups by position, or"
+        " drops, clips or overwrites some responses.",
+        "advantages 0.75, 0.75, −0.25, −0.25 of rewards 1, 0, 0, 0",
+        "Responses of a group that are missing in the dump. Trainers that scale or mask the advantages of some prompts"
+        " on purpose.",
+        needs=("advantage",),
+    ),
+    Check(
+        "advantage-unknown",
+        "groups",
+        "warning",
+        "Stored advantages that no estimator known here gives.",
+        "This tool's advantages are not those that were trained, whatever the options: centred, RLOO, GRPO, MaxRL, OPO,"
+        " the deviation of a batch, REINFORCE++ and the reward itself were tried, each also less a penalty on length"
+        " that is linear or capped, on all or on right responses.",
+        "Check `--field prompt_id=…` and `--field reward=…`: the reward that was trained may be another field, or a"
+        " weighted sum (`--reward-weights`).",
+        "advantages drawn at random",
+        "Estimators with a critic (GAE), clipped advantages, shaping by statistics of a group other than the mean and"
+        " the deviation.",
+        needs=("advantage",),
     ),
 ]
 

@@ -5,21 +5,26 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from budget_cli.analysis.checks import catalogue
 from budget_cli.analysis.loss import Loss
 from budget_cli.analysis.penalty_in_reward import Penalty
+from budget_cli.evidence.advantages import Advantages
 from budget_cli.evidence.counters import FEW, Counters, Location
 from budget_cli.evidence.per_prompt import PerPrompt
 from budget_cli.groups.groups import Groups
+from budget_cli.groups.moments import Floats
 from budget_cli.ids import Key
 from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, LeftOut, Rejection, Tally
 from budget_cli.records.doubts import Doubt, FirstIds
 from budget_cli.records.first_lengths import FirstLengths
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.stored_advantages import StoredAdvantages  # which only dumps with advantages need
 
 
 class Severity(IntEnum):
@@ -67,6 +72,9 @@ class CheckInput(NamedTuple):
     loss: Loss
     groups: Groups
     counters: Counters
+    advantages: Advantages  # as the trainer stored them
+    stored: "StoredAdvantages | None"  # whose advantages those are; None: there are none, or they do not show it
+    no_advantages: str  # which summary does not say what was stored; "": none
     per_prompt: PerPrompt | None  # None: one of the files is a summary, which has no individual records
     tally: Tally
     rejections: Sequence[Rejection]
@@ -120,12 +128,19 @@ class CheckInput(NamedTuple):
         assert self.per_prompt is not None
         return self.per_prompt.row(name, len(self.groups))
 
+    def of_advantages(self, name: str) -> Floats:
+        """Return one of the sums of the stored advantages of each prompt; shape (prompts,)."""
+        return self.advantages.column(name, len(self.groups))
+
     def prompts(self, mask: Any, placed: bool = True) -> tuple[Evidence, ...]:
         """Return the first prompts for which the mask is true, each at its first response.
 
         The evidence holds no location if `placed` is false, and only a source if one of the files is a summary.
         """
-        rows = np.flatnonzero(mask)[:FEW].tolist()
+        return self.prompts_at(np.flatnonzero(mask)[:FEW].tolist(), placed)
+
+    def prompts_at(self, rows: Sequence[int], placed: bool = True) -> tuple[Evidence, ...]:
+        """Return the prompts of these rows, as `prompts` does."""
         if not placed or self.per_prompt is None:
             sources = [self.sources[bisect_right(self.first_rows, row) - 1] if placed else None for row in rows]
             keys = self.groups.keys()

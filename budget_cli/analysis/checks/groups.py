@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from budget_cli import objective
+from budget_cli.analysis.checks import stored_advantages
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.groups.moments import Floats
@@ -26,8 +27,9 @@ def check(dump: CheckInput) -> Findings:
         yield from _one_prompt(dump)
         lines = _lines_of_a_group(dump)
         yield from _sizes(dump, lines)
-        if dump.per_prompt is not None:
+        if dump.advantages and not dump.no_advantages:
             yield from _stored_advantages(dump, lines)
+            yield from stored_advantages.check(dump)
 
 
 def _variance(dump: CheckInput) -> Findings:
@@ -120,14 +122,14 @@ def _lines_of_a_group(dump: CheckInput) -> int | None:
     None if there is no such number, or if not every line holds a response.
     """
     n = dump.groups.column("n")
-    if dump.per_prompt is None or np.any(n != 1) or np.any(dump.row("with_advantage") != 1):
+    if dump.per_prompt is None or np.any(n != 1) or np.any(dump.of_advantages("a_n") != 1):
         return None
     source, line = np.divmod(dump.row("place"), dump.lines_per_source)
     ends = np.append(np.flatnonzero(np.diff(source)) + 1, n.size)
     starts = np.append(0, ends[:-1])
     if np.any(line != np.arange(n.size) - np.repeat(starts, ends - starts) + 1):
         return None
-    size = lines_of_a_group(dump.row("advantage"), whole=True)
+    size = lines_of_a_group(dump.of_advantages("a"), whole=True)
     return size if size and not np.any((ends - starts) % size) else None
 
 
@@ -232,12 +234,14 @@ def _by_doubt(dump: CheckInput) -> str | None:
 
 
 def _stored_advantages(dump: CheckInput, lines: int | None) -> Findings:
-    n, known = dump.groups.column("n"), dump.row("with_advantage")
+    n, known = dump.groups.column("n"), dump.of_advantages("a_n")
     complete = known == n
     several, single = complete & (n > 1), complete & (n == 1)
-    total, squares = dump.row("advantage"), dump.row("advantage_squares")
+    total, squares = dump.of_advantages("a"), dump.of_advantages("aa")
     typical = np.sqrt(squares / n)
     off = several & (np.abs(total) / n > np.maximum(1e-6, dump.threshold("stored-advantage.share") * typical))
+    if dump.stored is not None and not dump.stored.centred:
+        off &= ~several  # the estimator has another baseline than the mean
     flat = several & (squares == 0) & (dump.groups.column("rr") > 0)
     alone = single & (np.abs(total) > 1e-6)
     wrong = off | flat | alone

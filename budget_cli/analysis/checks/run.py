@@ -1,13 +1,16 @@
 """The evidence of a scan, and the codes of the wanted checks → their findings, the worst first."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from budget_cli.analysis.checks import budget, catalogue, groups, identity, lengths, log_probs, policies, records
 from budget_cli.analysis.checks.findings import CheckInput, Finding
 from budget_cli.analysis.penalty_in_reward import Penalty
 from budget_cli.analysis.policies import Policies, compare_policies
 from budget_cli.groups.moments import quiet_overflow
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.stored_advantages import StoredAdvantages  # which only dumps with advantages need
 
 SCHEMA = "budget-cli/check/1"
 TOPICS = (records, groups, budget, lengths, log_probs, policies, identity)
@@ -29,6 +32,7 @@ class CheckRun(NamedTuple):
     penalty: Penalty | None = None  # that the rewards hold
     without_penalty: str | None = None  # says that they hold none, if it shows
     policies: tuple[Policies, ...] = ()  # how far two policies are apart
+    stored: "StoredAdvantages | None" = None  # whose advantages the trainer stored, if it shows
 
 
 @quiet_overflow
@@ -47,9 +51,9 @@ def run_checks(dump: CheckInput, wanted: Collection[str]) -> CheckRun:
         if codes:
             unchecked.append(SkippedChecks(tuple(codes), reason))
     checked = tuple(code for code in order if code in wanted and code not in without)
-    return CheckRun(
-        tuple(found), checked, tuple(unchecked), dump.penalty, budget.without_penalty(dump), compare_policies(dump)
-    )
+    without_penalty, policies_apart = budget.without_penalty(dump), compare_policies(dump)
+    skipped = tuple(unchecked)
+    return CheckRun(tuple(found), checked, skipped, dump.penalty, without_penalty, policies_apart, dump.stored)
 
 
 def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
@@ -81,6 +85,6 @@ def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
         reasons[dump.keys_not_compared] = {"keys"}
     if not counters.values.get("finish_reason"):
         reasons["no finish reason in these records"] = {"finish_reason"}
-    if dump.per_prompt is not None and not dump.row("with_advantage").any():
-        reasons["no stored advantages in these records"] = {"advantage"}
+    if dump.no_advantages or not dump.advantages:
+        reasons[dump.no_advantages or "no stored advantages in these records"] = {"advantage"}
     return reasons

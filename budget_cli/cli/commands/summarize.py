@@ -23,7 +23,7 @@ result as a single scan of all their files, in the order in which they are given
 Exit codes: 0 verdict pass, 1 verdict fail (the summary is written and says so), 2 usage error,
 3 input or output error, 70 bug, 71 out of memory.
 """
-EXTRAS = ("finish_reason", "sampler_log_prob")  # read where the records have them, for the checks
+FOR_CHECKS = ("finish_reason", "sampler_log_prob", "advantage")  # read where the records have them
 TokenBudgets = Annotated[
     str | None,
     typer.Option(
@@ -69,11 +69,11 @@ def command(
 
     budgets = () if token_budget is None else parse_budgets("--token-budget", token_budget)
     penalised = objectives.needs_length(trained, budget_penalty_coef)
-    needs = needed_fields(penalised, kl_coef, EXTRAS, compares_tokens=True)
+    needs = needed_fields(penalised, kl_coef, FOR_CHECKS, compares_tokens=True)
     session = Session(fields, allowance, reading, to, needs, trained)
     compressed = compressor(to.output or "")
     session.find(files)
-    session.place(optional=EXTRAS, in_full=True)
+    session.place(optional=FOR_CHECKS, in_full=True)
     observe = observation_spec(budgets, THRESHOLDS, per_prompt=False)
     unchecked = session.why_unchecked(observe)
     keep = RejectionLimit(FIRST_TEN.first, FEW)

@@ -118,9 +118,30 @@ def is_over(record: Record) -> bool:
     return int(record["response_length"]) > 1024
 
 
+def less(record: Record) -> float:
+    """A penalty of 0.0005 for each token over 600."""
+    return 0.0005 * max(0, record["response_length"] - 600)
+
+
+def less_over_600(record: Record) -> float:
+    return float(record["reward"]) - less(record)
+
+
+def centred(records: Sequence[Record], value: Callable[[Record], float]) -> list[Record]:
+    """The records with the advantage of this value: less its mean over the prompt."""
+    values: dict[str, list[float]] = {}
+    for record in records:
+        values.setdefault(record["prompt_id"], []).append(value(record))
+    means = {key: sum(of_prompt) / len(of_prompt) for key, of_prompt in values.items()}
+    return change(records, advantage=lambda r: value(r) - means[r["prompt_id"]])
+
+
 FINISHED = {True: "stop", False: "length"}
 MIXED = [1.0, 0.0, 1.0, 0.0]
 CHANCE = random.Random(11)
+# two prompts, each with the advantages of the other
+SWAPPED = [{**GOOD[i], "advantage": GOOD[(i - 6 if i >= 18 else i + 6)]["advantage"]} for i in range(12, 24)]
+NOISE = [math.sin(7 * i * i) for i in range(len(GOOD))]
 DRAWN = [[float(CHANCE.random() < 0.5) for _ in range(4)] for _ in range(200)]
 AVERAGED = change(GOOD, log_prob=lambda r: -0.3 - r["response_length"] % 7 / 100, old_log_prob=lambda r: None)
 SHAPED = change(GOOD, response_length=lambda r: r["response_length"] * 2)  # many are over the budget
@@ -485,6 +506,41 @@ PAIRS: dict[str, list[Pair]] = {
             1,
             "1 prompt with a multiple of the usual 6 responses: 12",
             line=13,
+        ),
+    ],
+    "advantage-penalty": [
+        Pair(
+            centred(GOOD, lambda r: r["reward"] - 0.0005 * max(0, r["response_length"] - 600)),
+            GOOD,
+            "warning",
+            12,
+            "the stored advantages hold a penalty of β 0.0005 over 600 tokens that the stored rewards do not",
+        ),
+        Pair(
+            centred(change(GOOD, reward=less_over_600), lambda r: r["reward"] + less(r)),
+            centred(change(GOOD, reward=less_over_600), lambda r: r["reward"]),
+            "warning",
+            12,
+            "the stored rewards hold a penalty of β 0.0005 over 600 tokens that the stored advantages do not",
+        ),
+    ],
+    "advantage-differs": [
+        Pair(
+            [*GOOD[:12], *SWAPPED, *GOOD[24:]],
+            GOOD,
+            "warning",
+            2,
+            "in 2 of 12 prompts the stored advantages are not those of the centred reward: off by up to",
+            line=13,
+        ),
+    ],
+    "advantage-unknown": [
+        Pair(
+            [{**r, "advantage": one} for r, one in zip(GOOD, NOISE, strict=True)],
+            GOOD,
+            "warning",
+            12,
+            "no estimator known here gives the stored advantages; the nearest is",
         ),
     ],
     "stored-advantage": [
