@@ -208,8 +208,12 @@ def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficien
     has_gaps = groups.layout.is_penalised and not np.isnan(column("r_gap", 0)).all()
     by_budget = {
         name: np.stack([column(name, i)[rows] for i in budgets], axis=-1) if budgets else np.zeros((rows.size, 1))
-        for name in (*BUDGET, *(("r_gap", "p_gap") if has_gaps else ()))
+        for name in BUDGET
     }
+    if has_gaps:
+        by_budget |= {
+            name: np.stack([column(name, i)[rows] for i in budgets or [0]], axis=-1) for name in ("r_gap", "p_gap")
+        }
     e_mean = by_budget["e0"] + by_budget["e1"] / n[rows, None]
     r_mean, k_mean = column("r0") + column("r1") / n, column("k0") + column("k1") / n
     return [

@@ -177,6 +177,7 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     phantom_share = beta**2 * summed.phantom_ee[:, None, None] / whole_square
     if summed.estimated is not None:
         square, of_k, share, phantom_share = (each[:, :, None] for each in summed.estimated)
+        whole_square = square  # prompts may have advantages without a scatter
         square_terms, explained = square, 2 * alpha * of_k - alpha**2 * k_squares.hi
         loss, loss_terms = square - explained, square + alpha**2 * k_squares.hi
     rr, re, ee = whole.rr + spread.rr, whole.re + spread_re, whole.ee + spread_ee

@@ -105,7 +105,8 @@ class Layout(NamedTuple):
     @property
     def width(self) -> int:
         """Number of columns of a row."""
-        return len(PROMPT) + len(self.block) * (len(self.budgets) + len(self.right))
+        blocks = len(self.budgets) + len(self.right)
+        return len(PROMPT) + len(self.block) * max(blocks, self.is_penalised)  # a penalty has one without a budget, too
 
     def at(self, name: str, budget: int | None = None) -> int:
         """Return the column of `name`; for a quantity of the excess, `budget` is the position of its budget."""

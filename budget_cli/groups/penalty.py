@@ -50,6 +50,9 @@ def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...]) ->
     table = np.empty((len(groups), layout.width))
     table[:, : len(PROMPT)] = groups.table[:, : len(PROMPT)]
     weight = weights(groups, objective)
+    if not budgets:  # a baseline may be weighted by length even where nothing is penalised
+        table[:, len(PROMPT) :] = 0.0
+        table[:, layout.at("r_gap", 0)] = _gaps(groups, [])[0] if objective.advantage == "opo" else np.nan
     for i, budget in enumerate(budgets):
         at = groups.layout.budgets.index(budget)
         hinges = objective.hinges(budget)

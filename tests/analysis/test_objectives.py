@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from trained import Sample, advantages, penalties
 
-from budget_cli.analysis.loss import Coefficients, Loss, compute_loss, per_prompt_losses
+from budget_cli.analysis.grid import Grid
+from budget_cli.analysis.loss import Coefficients, Loss, compute_loss, number_at, per_prompt_losses
+from budget_cli.analysis.sweep import VARYING, compute_sweep
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.penalty import hinges_of, penalised
 from budget_cli.objective.estimators import ESTIMATORS
@@ -109,6 +111,36 @@ def test_prompts_add_up_to_the_whole(samples: list[Sample], of: Objective, budge
     assert whole.loss is not None
     total = math.fsum((one.loss or 0) * counts[str(one.prompt_id)] for one in each)
     assert whole.loss == pytest.approx(total / len(samples), rel=1e-9, abs=1e-12)
+
+
+@given(SAMPLES, objectives())
+def test_every_cell_of_a_sweep_is_the_loss_with_its_coefficients(samples: list[Sample], of: Objective) -> None:
+    grid = Grid((3, 20), (0.0, 0.02), (0.0, 0.3))
+    groups = groups_of(samples, of, (3, 20))
+    tally = Tally(used=len(samples))
+    swept = compute_sweep(groups, grid, tally, trained=of)
+    for i, j, k in grid.indices():
+        at = Coefficients(grid.token_budget[i], grid.budget_penalty_coef[j], grid.kl_coef[k])
+        alone = compute_loss(groups, at, tally, budget=i, trained=of)
+        for name in VARYING:
+            found, expected = swept.at(name)[i, j, k], number_at(alone, name)
+            # A tie that is divided by a small ε is known to the digits of its terms.
+            wanted = math.nan if expected is None else expected
+            assert found == pytest.approx(wanted, rel=1e-9, abs=1e-11, nan_ok=True), (name, at)
+
+
+NO_BUDGET = [
+    ([Sample("p", 1, 100, 0), Sample("p", 0, 300, 0)], 0.75**2 + 0.25**2),
+    ([Sample("p", 1, 0, 0), Sample("p", 0, 0, 0)], 0.5),  # no tokens to weigh by: the mean
+]
+
+
+@pytest.mark.parametrize(("samples", "squares"), NO_BUDGET)
+def test_a_baseline_weighted_by_length_needs_no_budget(samples: list[Sample], squares: float) -> None:
+    opo = parse("mine", {"advantage": "opo"})
+    found = compute_loss(groups_of(samples, opo, ()), Coefficients(None, 0.0, 0.0), Tally(used=2), trained=opo)
+    assert found.advantage.mean_square == pytest.approx(squares / 2, rel=1e-15)
+    assert found.over_budget.responses is None
 
 
 def test_a_phantom_prompt_has_a_full_size_advantage_at_any_beta_once_it_is_divided_by_its_deviation() -> None:
