@@ -39,8 +39,25 @@ class _Whole:
         return option
 
 
+def _write(text: str, formatter: Any) -> None:
+    """Write paragraphs."""
+    if text:
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(text)
+
+
 class Program(_Whole, typer.core.TyperGroup):
     """The program without a command."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, the examples, and last the options, which few people need."""
+        self.format_commands(ctx, formatter)
+        _write(self.epilog or "", formatter)
+        typer.core.TyperCommand.format_options(self, ctx, formatter)  # type: ignore[arg-type]  # without the commands
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write nothing: the examples stand before the options."""
 
 
 class Command(_Whole, typer.core.TyperCommand):
@@ -58,7 +75,7 @@ class Command(_Whole, typer.core.TyperCommand):
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what the command does, then its examples: what most people look for."""
         super().format_help_text(ctx, formatter)
-        self._write(self._examples()[0], formatter)
+        _write(self._examples()[0], formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options, section by section."""
@@ -82,15 +99,9 @@ class Command(_Whole, typer.core.TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the remarks and exit codes of the command, then ENDING."""
-        self._write(f"{self._examples()[1]}\n\n{ENDING}", formatter)
+        _write(f"{self._examples()[1]}\n\n{ENDING}", formatter)
 
     def _examples(self) -> tuple[str, str]:
         """Return the examples of the epilog, and what follows them."""
         head, block, rest = (self.epilog or "").split("\n\n", 2)
         return f"{head}\n\n{block}", rest
-
-    @staticmethod
-    def _write(text: str, formatter: Any) -> None:
-        formatter.write_paragraph()
-        with formatter.indentation():
-            formatter.write_text(text)

@@ -1,14 +1,20 @@
 """If this fails, a terminal, named pipe, full disk or closed stream causes a traceback or a wrong exit code."""
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
-from command import Start
+from command import ENVIRONMENT, Start
+from samples import SAMPLE
 
 from budget_cli.sources import blocks
 
@@ -24,6 +30,43 @@ def test_no_files_on_a_terminal_is_a_usage_error(small: Path) -> None:
         os.close(terminal)
     assert done.returncode == 2
     assert done.stderr.decode().startswith("budget-cli: no input: give files or a directory, or pipe records in")
+
+
+def on_terminal(columns: int, *arguments: str | Path, **environment: str) -> str:
+    """Return what the command shows on a terminal of 24 lines and so many columns."""
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "budget_cli", *arguments],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=ENVIRONMENT | {"TERM": "xterm-256color"} | environment,
+        )
+    finally:
+        os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(main, 1 << 16):
+            shown += part
+    os.close(main)
+    assert process.wait() == 0
+    return re.sub("\x1b\\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_lines_that_fit_and_a_pipe_whole_ones(budget_cli: Start) -> None:
+    whole = budget_cli("loss", SAMPLE, "-B", "1024").stdout.decode().splitlines()
+    shown = on_terminal(60, "loss", SAMPLE, "-B", "1024").splitlines()
+    assert max(map(len, shown)) <= 60 < max(map(len, whole))
+    assert "  components       mean A² 0.3664   KL terms 0.0572\n                   R² -0.1561" in "\n".join(shown)
+
+
+def test_help_that_is_longer_than_the_terminal_goes_through_a_pager(tmp_path: Path) -> None:
+    pager = tmp_path / "pager"
+    pager.write_text("#!/bin/sh\necho paged; head -3\n")
+    pager.chmod(0o755)
+    assert on_terminal(80, "loss", "--help", PAGER=str(pager)).startswith("paged\nUsage: budget-cli loss")
 
 
 def test_a_named_pipe_is_read_like_a_file(budget_cli: Start, tmp_path: Path, small: Path) -> None:
