@@ -8,6 +8,7 @@ import math
 from budget_cli.analysis.loss import Loss
 
 OWN_FACTOR = ("grpo", "maxrl")  # estimators that divide by what β changes in each prompt: then no share follows
+BATCH_MEAN = "reinforce++"  # the estimator whose baseline is not of the prompt
 MUCH = 0.1  # share of the learning signal above which the sentence names the β that makes it this
 
 
@@ -26,16 +27,18 @@ def headline(loss: Loss) -> str:
 def _signal(loss: Loss) -> str:
     """Return how much of the learning signal comes from length."""
     c, groups, share = loss.coefficients, loss.groups, loss.advantage.budget_share
-    rewards_alone = "the learning signal is that of the rewards alone"
+    trained = loss.objective.settings
+    signal = "the learning signal within prompts" if _is_beyond(loss) else "the learning signal"
+    rewards_alone = f"{signal} is that of the rewards alone"
     if loss.advantage.mean_square is None:
         return _unknown(loss)
-    trained = loss.objective.settings
-    if loss.prompts == groups.singletons and trained["singletons"] == "zero" and not loss.advantage.mean_square:
-        each = "the only prompt has" if loss.prompts == 1 else "every prompt has"
-        return f"nothing can be learned: {each} a single response"
-    if share is None or not loss.advantage.mean_square:
-        within = "the only prompt" if loss.prompts == 1 else "each prompt"
-        return f"nothing can be learned: within {within}, all adjusted rewards are equal"
+    equal = f"within {'the only prompt' if loss.prompts == 1 else 'each prompt'}, all adjusted rewards are equal"
+    if not loss.advantage.mean_square:
+        if loss.prompts == groups.singletons:
+            equal = f"{'the only prompt has' if loss.prompts == 1 else 'every prompt has'} a single response"
+        return f"nothing can be learned: {equal}"
+    if share is None:
+        return f"{equal}, so responses are told apart by their prompts alone"
     if not c.budget_penalty_coef:
         return f"β is 0, so {rewards_alone}"
     if not loss.over_budget.responses and trained["penalty"] != "distance":
@@ -43,11 +46,18 @@ def _signal(loss: Loss) -> str:
     if not share:
         return f"the penalty is the same for all responses to a prompt, so {rewards_alone}"
     if share == 1:
-        return "all of the learning signal is length, at any β above 0: within no prompt do rewards differ"
-    said = f"{_percent(share)} of the learning signal is length"
+        return f"all of {signal} is length, at any β above 0: within no prompt do rewards differ"
+    said = f"{_percent(share)} of {signal} is length"
     if _percent(share) != f"{MUCH:.0%}" and share > MUCH and trained["advantage"] not in OWN_FACTOR:
         said += f"; β {beta_of_share(c.budget_penalty_coef, share, MUCH):.2g} would make it {MUCH:.0%}"
     return said
+
+
+def _is_beyond(loss: Loss) -> bool:
+    """True if advantages are not 0 where the adjusted rewards of a prompt are equal, so that more than these teach."""
+    trained = loss.objective.settings
+    keeps = trained["singletons"] != "zero" and loss.groups.singletons > 0
+    return bool(trained["advantage"] == BATCH_MEAN or keeps)
 
 
 def beta_of_share(beta: float, share: float, wanted: float) -> float:
@@ -73,7 +83,7 @@ def _unknown(loss: Loss) -> str:
 def _prompts(loss: Loss) -> str:
     """Return how many prompts teach length alone, and how many nothing; "" if it is none, or said already."""
     groups = loss.groups
-    if groups.zero_variance_adjusted is None or groups.phantom is None:
+    if groups.zero_variance_adjusted is None or groups.phantom is None or _is_beyond(loss):
         return ""
     nothing = groups.zero_variance_adjusted + groups.singletons
     parts = [(groups.phantom, "length alone"), (nothing, "nothing")]

@@ -124,6 +124,61 @@ def test_without_log_probs_it_says_the_same(loss_json: LossJson) -> None:
     assert answer["kl"]["k1"] is None
 
 
+OBJECTIVES = [  # a penalty or an estimator that leaves the share as it is, or gives it another size
+    "penalty=linear",
+    "penalty=capped cap=100",
+    "penalty=distance",
+    "penalize=correct",
+    "scale=solve-rate",
+    "advantage=rloo",
+    "advantage=batch-std",
+    "advantage=opo",
+    "advantage=reinforce++",
+]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_beta_that_it_names_has_that_share_under_other_objectives(loss_json: LossJson, objective: str) -> None:
+    given = [word for setting in objective.split() for word in ("--set", setting)]
+    said = loss_json(SAMPLE, "-B", "1024", *given)["headline"]
+    beta = said.split("β ")[1].split()[0]
+    assert f"{loss_json(SAMPLE, '-B', '1024', *given, '--beta', beta)['advantage']['budget_share']:.0%}" == "10%"
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "maxrl"])
+def test_it_names_none_where_the_share_does_not_follow_beta(loss_json: LossJson, estimator: str) -> None:
+    said = loss_json(SAMPLE, "-B", "1024", "--set", f"advantage={estimator}")["headline"]
+    assert " of the learning signal is length; of 6 prompts, 1 teaches" in said
+
+
+TWO = [("a", 1, 10), ("a", 1, 20), ("b", 0, 10), ("b", 0, 20)]  # equal within, but not between prompts
+BEYOND: list[tuple[Rows, tuple[str, ...], str]] = [
+    (
+        TWO,
+        ("--set", "advantage=reinforce++"),
+        "Within each prompt, all adjusted rewards are equal, so responses are told apart by their prompts alone.",
+    ),
+    (
+        [*BOTH, *SAME],
+        ("--set", "advantage=reinforce++"),
+        "50% of the learning signal within prompts is length; β 0.0033 would make it 10%.",
+    ),
+    (
+        [*BOTH, *ONE],
+        ("--set", "singletons=reward"),
+        "50% of the learning signal within prompts is length; β 0.0033 would make it 10%.",
+    ),
+    (TWO, (), "Nothing can be learned: within each prompt, all adjusted rewards are equal."),
+]
+
+
+@pytest.mark.parametrize(("rows", "arguments", "said"), BEYOND)
+def test_what_is_learned_between_prompts_is_not_called_nothing(
+    loss_json: LossJson, rows: Rows, arguments: tuple[str, ...], said: str
+) -> None:
+    assert loss_json("-B", "100", *arguments, stdin=records(rows))["headline"] == said
+
+
 CHECKED: list[tuple[Rows, tuple[str, ...], str]] = [
     (BOTH, (), "Without a budget (-B TOKENS), the share of length in the learning signal is not known."),
     (
