@@ -26,6 +26,9 @@ class Grid(NamedTuple):
     token_budget: tuple[int | None, ...]
     budget_penalty_coef: tuple[float, ...]
     kl_coef: tuple[float, ...]
+    budget_factor: tuple[
+        float, ...
+    ] = ()  # of the budgets that records have of their own, one for each B, which is None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -69,6 +72,21 @@ class Overlong(NamedTuple):
             f"overlong buffer of {self.overlong_buffer:,} tokens: B {budgets} tokens, β {betas} per token"
             f" ({'capped as DAPO does' if cap == self.overlong_buffer else GROWS_ON})"
         )
+
+
+def own_grid(budget_factor: str, budget_penalty_coef: str | None, kl_coef: str) -> Grid:
+    """Return the grid of these factors of the budgets that records have of their own, of β and α.
+
+    Raises:
+        UsageProblem: a value is not of the grammar, a factor is negative, or there are too many cells.
+    """
+    factors = parse_coefficients("--budget-factor", budget_factor)
+    if factors[0] < 0:
+        raise UsageProblem(f"--budget-factor {budget_factor!r}: expected numbers of 0 or more, found {factors[0]:g}")
+    betas = parse_coefficients("--budget-penalty-coef", "0.01" if budget_penalty_coef is None else budget_penalty_coef)
+    grid = Grid((None,) * len(factors), betas, parse_coefficients("--kl-coef", kl_coef), factors)
+    grid.require_sane()
+    return grid
 
 
 def parse_grid(token_budget: str | None, budget_penalty_coef: str | None, kl_coef: str) -> Grid:

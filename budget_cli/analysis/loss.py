@@ -188,6 +188,11 @@ class ObjectiveGiven(NamedTuple):
     settings: Mapping[str, Any]
     sentence: str  # in one line
 
+    @property
+    def has_own_budgets(self) -> bool:
+        """True if records have budgets of their own."""
+        return not {"budget_field", "budget_by"}.isdisjoint(self.settings)
+
 
 def given(trained: Objective) -> ObjectiveGiven:
     """Return an objective as a result has it."""

@@ -136,7 +136,7 @@ def build_page_data(
     """
     at = tuple(
         bisect.bisect_left(values, own) if own is not None else 0  # type: ignore[type-var]  # the values of a grid are comparable with their coefficient
-        for values, own in zip(grid, coefficients, strict=True)
+        for values, own in zip(grid[:3], coefficients, strict=True)
     )
     loss = compute_loss(groups.at(at[0]), coefficients, tally, aggregate, trained=trained)
     longest = loss.length.max if loss.length.max is not None else math.inf
@@ -155,7 +155,7 @@ def build_page_data(
         rates=_rates(groups),
         prompts=_top_prompts(groups, at[0], offered, coefficients),
         trained=trained,
-        sample=groups.sample.prompts() if groups.sample is not None else [],
+        sample=[] if groups.sample is None or trained.has_own_budgets else groups.sample.prompts(),
     )
 
 

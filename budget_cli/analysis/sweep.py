@@ -40,6 +40,7 @@ SHOWN = (
     "groups.phantom",
     "groups.reordered",
 )
+FACTOR = "coefficients.budget_factor"  # of a cell, where records have budgets of their own
 VARYING = (
     "loss",
     "adjusted_reward.mean",
@@ -73,6 +74,7 @@ class AtBudget(NamedTuple):
     half_share_coef: float | None  # the β at which half of the advantage's variance comes from length; None if divided
     reorder_coef: float | None  # the β above which some prompt's worst response beats its best
     reorder_prompt: Key | None  # the first such prompt
+    budget_factor: float | None = None  # of the budgets that records have of their own
 
 
 class Sweep(NamedTuple):
@@ -133,6 +135,8 @@ def compute_sweep(
         "coefficients.budget_penalty_coef": _broadcast(grid, grid.budget_penalty_coef, 1),
         "coefficients.kl_coef": _broadcast(grid, grid.kl_coef, 2),
     }
+    if grid.budget_factor:
+        varying[FACTOR] = _broadcast(grid, grid.budget_factor, 0)
     summed = compute_totals(groups, grid.budget_penalty_coef, aggregate, trained) if len(groups) else None
     cells = _cells(summed, grid, first) if summed else dict.fromkeys(VARYING, math.nan) | {"cancels": True}
     varying |= {name: np.array(np.broadcast_to(each, grid.shape)) for name, each in cells.items()}
@@ -144,6 +148,8 @@ def compute_sweep(
         at = _coefficients(grid, place)
         exact = compute_loss(at_budget[place[0]], at, tally, aggregate, trained=trained)
         for name, values in varying.items():
+            if name == FACTOR:
+                continue
             number = number_at(exact, name)
             values[place] = math.nan if number is None else number
     return Sweep(grid, first, varying, _at_budgets(groups, grid, summed, first))
@@ -245,6 +251,7 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
                 half_share_coef=half if 0 < half < math.inf else None,
                 reorder_coef=coef if reorders else None,
                 reorder_prompt=keys[row] if reorders else None,
+                budget_factor=grid.budget_factor[i] if grid.budget_factor else None,
             )
         )
         larger = phantom
@@ -252,7 +259,7 @@ def _at_budgets(groups: Groups, grid: Grid, summed: Totals | None, first: Loss) 
 
 
 def _coefficients(grid: Grid, place: Sequence[int]) -> Coefficients:
-    return Coefficients(*(values[i] for values, i in zip(grid, place, strict=True)))  # type: ignore[arg-type]  # the grid has the fields of Coefficients
+    return Coefficients(*(values[i] for values, i in zip(grid[:3], place, strict=True)))  # type: ignore[arg-type]  # the grid has the fields of Coefficients
 
 
 def _broadcast(grid: Grid, values: Sequence[float], axis: int) -> Floats:

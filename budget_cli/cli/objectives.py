@@ -46,12 +46,18 @@ def asked(
         UsageProblem: an option is invalid, or contradicts another; there is a penalty, but no budget.
     """
     budget, beta = overlong.coefficients(context, coefficients.token_budget, coefficients.budget_penalty_coef)
-    coefficients.changed(token_budget=budget, budget_penalty_coef=beta).require_budget()
-    objective = chosen(given, overlong.overlong_buffer)
+    objective, budget = with_own_budgets(chosen(given, overlong.overlong_buffer), budget)
+    if not objective.has_own_budgets:
+        coefficients.changed(token_budget=budget, budget_penalty_coef=beta).require_budget()
     from budget_cli.analysis.loss import Coefficients  # and numpy, which --help and a refusal do not need
 
     at = Coefficients(budget, beta, coefficients.kl_coef)
     return Asked(at, objective, aggregate_of(context, aggregate, objective))
+
+
+def with_own_budgets(objective: Objective, budget: int | None) -> tuple[Objective, int | None]:
+    """Return the objective and B; if records have budgets of their own, B is that of the records without one."""
+    return (objective._replace(otherwise=budget), None) if objective.has_own_budgets else (objective, budget)
 
 
 def aggregate_of(context: typer.Context, aggregate: Aggregate, objective: Objective) -> Aggregate:

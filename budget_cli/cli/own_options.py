@@ -257,6 +257,15 @@ class SweepOptions(Bundle):
         str | None,
         typer.Option("--token-budget", "-B", metavar="VALUES", show_default=False, help="Token budgets B."),
     ] = None
+    budget_factor: Annotated[
+        str | None,
+        typer.Option(
+            "--budget-factor",
+            metavar="VALUES",
+            help="Factors of the budgets that records have of their own (budget_field or budget_by of the objective).",
+            show_default="1",
+        ),
+    ] = None
     budget_penalty_coef: Annotated[
         str | None,
         typer.Option(
@@ -347,6 +356,20 @@ class SweepOptions(Bundle):
             )
         if self.by is not None:
             raise UsageProblem("--by: --suggest chooses for the whole dump: select the records of one row by --where")
+
+    def of_own_budgets(self, trained: Objective) -> "tuple[Objective, grid.Grid]":
+        """Return the objective and the grid where records have budgets of their own.
+
+        Raises:
+            UsageProblem: the values are not of the grammar, or there is more than one B for records without a budget.
+        """
+        from budget_cli.analysis import grid  # 1 ms, not for --help
+
+        budgets = () if self.token_budget is None else grid.parse_budgets("--token-budget", self.token_budget)
+        if len(budgets) > 1:
+            raise UsageProblem(f"-B {self.token_budget}: give one B for records without a budget, and --budget-factor")
+        own = grid.own_grid(self.budget_factor or "1", self.budget_penalty_coef, self.kl_coef)
+        return trained._replace(factors=own.budget_factor, otherwise=next(iter(budgets), None)), own
 
     def overlong(self) -> "grid.Overlong | None":
         """Return the budgets and β that DAPO's overlong buffer amounts to; None without one.

@@ -188,6 +188,22 @@ class Placement:
         self.fields = replace(self.fields, places=tuple({**self.fields.paths, LABEL: place}.items()), by=LABEL)
         return LABEL
 
+    def read_budgets(self, field: str | None, label: str | None) -> None:
+        """Also read the budget of each record, or the label that it follows from, if they have such.
+
+        Raises:
+            UsageProblem: what is given is no place in a record.
+        """
+        for name, key, text in (("budget", "budget_field", field), ("budget_label", "budget_by", label)):
+            if text is None:
+                continue
+            try:
+                place = parse_place(text)
+            except UsageProblem as problem:
+                raise UsageProblem(f"{key}={text}: expected the place of a field: {problem}") from None
+            self.also_read([name])
+            self.fields = replace(self.fields, places=tuple({**self.fields.paths, name: place}.items()))
+
     def also_read(self, names: Collection[str]) -> None:
         """Also read these extras."""
         self.fields = replace(self.fields, extras=tuple(dict.fromkeys((*self.fields.extras, *names))))

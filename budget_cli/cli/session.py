@@ -109,6 +109,7 @@ class Session:
         expressions = getattr(verdict_options, "fail_if", None) or []
         self.objective = trained
         self.placement = Placement(fields, needs)
+        self.placement.read_budgets(trained.budget_field, trained.budget_by)
         self.placement.longest = reading.max_line_bytes
         names = number_names(result)
         if any("left_out." in expression for expression in expressions):

@@ -184,6 +184,10 @@ def _objective(path: str, table: dict[str, Any]) -> dict[str, Any]:
     given = table.get("objective")
     if not isinstance(given, dict):
         return {}
+    budgets = given.get("budgets")
+    if isinstance(budgets, dict):
+        given = {key: value for key, value in given.items() if key != "budgets"}
+        given |= {f"budgets.{label}": tokens for label, tokens in budgets.items()}
     for key, value in given.items():
         if not isinstance(value, str | int | float) or isinstance(value, bool):
             raise UsageProblem(

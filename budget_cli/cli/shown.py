@@ -34,6 +34,7 @@ USUAL = {  # names of texts, where neither a preset nor the user says
     "prompt_text": ("prompt", "question", "problem", "query", "instruction", "input", "messages"),
     "response_text": ("response", "completion", "output", "answer", "generation", "generated_text", "text", "solution"),
 }
+KEPT = ("step", "rollout_id", "turn", "budget", "budget_label")  # what a second pass still needs
 KEYS = 12  # of a record without texts, that are named
 
 
@@ -81,7 +82,7 @@ def first_pass(session: Session, at: Coefficients, code: str | None) -> tuple[Sc
 def plan_of(session: Session, scan: Scan, at: Coefficients, wanted: Wanted) -> ShowPlan:
     """Plan the second pass."""
     budgets = () if at.token_budget is None else (at.token_budget,)
-    extras = tuple(name for name in session.fields.extras if name in ("step", "rollout_id", "turn"))
+    extras = tuple(name for name in session.fields.extras if name in KEPT)
     fields = replace(session.fields, extras=extras, compares_tokens=False)
     plan = scan_plan(fields, session.layout(budgets), Limits(session.max_line_bytes, ALL_REJECTIONS))
     trained = Trained.of(scan.groups, at.budget_penalty_coef, at.kl_coef, session.objective)

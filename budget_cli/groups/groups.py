@@ -48,6 +48,7 @@ class Groups:
         length: Floats | None,
         log_ratio: Floats | None,
         sample: int = 0,
+        own: Floats | None = None,
     ) -> "Groups":
         """Create the groups of one block; `codes` gives each response's index into the distinct `keys`."""
         groups = cls(layout, sample)
@@ -63,7 +64,7 @@ class Groups:
         if groups.sample is not None:
             groups.sample.add(keys, codes, reward, length, log_ratio)
         groups._keys = keys
-        groups._table = moments.from_responses(layout, codes, len(keys), reward, length, log_ratio)
+        groups._table = moments.from_responses(layout, codes, len(keys), reward, length, log_ratio, own)
         return groups
 
     @classmethod

@@ -89,12 +89,24 @@ if native.AVAILABLE and (native.moments.PROMPT, native.moments.BUDGET) != (PROMP
 _PLACE = {name: place for place, name in enumerate(PROMPT)}
 
 
+class OwnBudgets(NamedTuple):
+    """Budgets that responses have of their own; a length is then its distance to a multiple of that."""
+
+    of: str = ""  # the place in a record of its budget, or of its label
+    factors: tuple[float, ...] = (1.0,)  # of the budget, which is rounded to whole tokens; a block of columns for each
+    labels: tuple[tuple[str, int], ...] = ()  # tokens by label; none: a field has them
+    otherwise: int | None = None  # tokens, where a response has neither
+    # True if `right` is of the distance to the budget, either way: as a difference of hinges it would lose its digits
+    is_distance: bool = False
+
+
 class Layout(NamedTuple):
     """The columns of a row, for a scan with these budgets (tokens)."""
 
     budgets: tuple[int, ...] = ()
     correct_above: float = 0.0  # a response is correct, or right, if its reward is above this
     right: tuple[int, ...] = ()  # budgets of which the excess of right responses is kept, too, after the others
+    own: OwnBudgets | None = None  # then `budgets` and `right` are tokens above the response's own budget
     is_penalised: bool = False  # True if e is the penalty of each budget, before β, in place of the excess
 
     @property
@@ -103,20 +115,26 @@ class Layout(NamedTuple):
         return (*BUDGET, *PENALTY) if self.is_penalised else BUDGET
 
     @property
+    def _blocks(self) -> int:
+        blocks = len(self.budgets) + len(self.right)
+        if self.is_penalised:
+            return max(blocks, 1)  # a penalty has one without a budget, too
+        return blocks * (1 if self.own is None else len(self.own.factors))
+
+    def of_factor(self, factor: int) -> int:
+        """Return the position of the first budget of a factor of the responses' own budgets."""
+        return factor * (len(self.budgets) + len(self.right))
+
+    @property
     def width(self) -> int:
         """Number of columns of a row."""
-        blocks = len(self.budgets) + len(self.right)
-        return len(PROMPT) + len(self.block) * max(blocks, self.is_penalised)  # a penalty has one without a budget, too
+        return len(PROMPT) + len(self.block) * self._blocks
 
     def at(self, name: str, budget: int | None = None) -> int:
         """Return the column of `name`; for a quantity of the excess, `budget` is the position of its budget."""
         if budget is None:
             return _PLACE[name]
         return len(PROMPT) + len(self.block) * budget + self.block.index(name)
-
-    def at_right(self, name: str, budget: int) -> int:
-        """Return the column of a quantity of the excess of right responses; `budget` is a position in `right`."""
-        return self.at(name, len(self.budgets) + budget)
 
     @property
     def names(self) -> list[str]:
@@ -125,6 +143,8 @@ class Layout(NamedTuple):
         Those of right responses are `ee@right1024`.
         """
         places = [*map(str, self.budgets), *(f"right{budget}" for budget in self.right)]
+        if self.own is not None and not self.is_penalised:
+            places = [f"{factor!r}own+{place}" for factor in self.own.factors for place in places]
         return [*PROMPT, *(f"{name}@{place}" for place in places for name in self.block)]
 
     def empty(self, prompts: int) -> Table:
@@ -143,6 +163,7 @@ def from_responses(
     reward: Floats,
     length: Floats | None,
     log_ratio: Floats | None,
+    own: Floats | None = None,
 ) -> Table:
     """Compute the moments of a block of responses.
 
@@ -152,10 +173,13 @@ def from_responses(
         prompts: number of rows.
         reward, length, log_ratio: shape (responses,); NaN or None where a response has no length or log-ratio,
             which then counts as 0 (the caller counts how many are known).
+        own: shape (responses,), their own budgets in tokens, if the layout says so.
 
     Returns:
         shape (prompts, layout.width).
     """
+    if layout.own is not None:
+        return _with_own(layout, codes, prompts, (reward, length, log_ratio), own)
     if layout.right:
         return _with_right(layout, codes, prompts, reward, length, log_ratio)
     if not native.AVAILABLE:
@@ -165,6 +189,27 @@ def from_responses(
     k3 = None if log_ratio is None else k3_terms(log_ratio)
     native.moments.fill(table, budgets, codes, reward, length, log_ratio, k3, layout.correct_above)
     return table
+
+
+def _with_own(
+    layout: Layout,
+    codes: NDArray[np.intp],
+    prompts: int,
+    columns: tuple[Floats, Floats | None, Floats | None],
+    own: Floats | None,
+) -> Table:
+    """Compute the moments where a length is its distance to a multiple of the response's own budget."""
+    assert layout.own is not None
+    reward, length, log_ratio = columns
+    parts = [from_responses(Layout((), layout.correct_above), codes, prompts, reward, length, log_ratio)]
+    for factor in layout.own.factors:
+        above = None if length is None or own is None else length - np.round(factor * own)
+        plain = layout._replace(own=None, right=())
+        parts.append(from_responses(plain, codes, prompts, reward, above, log_ratio)[:, len(PROMPT) :])
+        if layout.right:
+            right = np.abs(above) if above is not None and layout.own.is_distance else above
+            parts.append(_of_right(layout, codes, prompts, reward, right, log_ratio))
+    return np.concatenate(parts, axis=1)
 
 
 NEVER_OVER = -(2.0**40)  # tokens; the length of a response that is over no budget, in `_with_right`
@@ -178,13 +223,24 @@ def _with_right(
     length: Floats | None,
     log_ratio: Floats | None,
 ) -> Table:
-    """Compute the moments with those of the excess of right responses; that of others is 0, as if they were short."""
+    """Compute the moments with those of the excess of right responses."""
     plain = from_responses(layout._replace(right=()), codes, prompts, reward, length, log_ratio)
-    of_right = layout._replace(budgets=layout.right, right=())
+    return np.concatenate([plain, _of_right(layout, codes, prompts, reward, length, log_ratio)], axis=1)
+
+
+def _of_right(
+    layout: Layout,
+    codes: NDArray[np.intp],
+    prompts: int,
+    reward: Floats,
+    length: Floats | None,
+    log_ratio: Floats | None,
+) -> Table:
+    """Compute the columns of the excess of right responses; that of the others is 0, as if they were short."""
     if length is not None:
         length = np.where(reward > layout.correct_above, length, NEVER_OVER)
-    table = from_responses(of_right, codes, prompts, reward, length, log_ratio)
-    return np.concatenate([plain, table[:, len(PROMPT) :]], axis=1)
+    of_right = layout._replace(budgets=layout.right, right=(), own=None)
+    return from_responses(of_right, codes, prompts, reward, length, log_ratio)[:, len(PROMPT) :]
 
 
 def _in_numpy(

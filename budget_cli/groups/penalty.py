@@ -14,15 +14,33 @@ import numpy as np
 
 from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, quiet_overflow
+from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, OwnBudgets, quiet_overflow
 from budget_cli.objective.penalties import SHAPES, Hinges
 from budget_cli.objective.settings import FLOOR, PER_RESPONSE, Objective
 
 SMALLEST = 0.25  # below the scatter of any whole numbers that are not all the same
 
 
+OWN = 0  # in place of a budget, where responses have budgets of their own
+
+
 def hinges_of(objective: Objective, budgets: tuple[int, ...]) -> Layout:
-    """Return the layout of a scan from which the penalty of this objective follows at these budgets."""
+    """Return the layout of a scan from which the penalty of this objective follows at these budgets.
+
+    If responses have budgets of their own, those stand in place of them.
+    """
+    if objective.has_own_budgets:
+        knots = {t for t, _ in objective.hinges(OWN).terms}
+        plain = {OWN} if objective.is_gated else {OWN, *knots}
+        own = OwnBudgets(
+            objective.budget_field or objective.budget_by or "",
+            objective.factors,
+            objective.budgets,
+            objective.otherwise,
+            objective.is_gated and objective.penalty == "distance",
+        )
+        right = tuple(sorted(knots)) if objective.is_gated else ()
+        return Layout(tuple(sorted(plain)), objective.correct_above, right, own)
     if objective.has_plain_penalty and objective.advantage != "opo":
         return Layout(budgets, objective.correct_above)
     knots = {t for budget in budgets for t, _ in objective.hinges(budget).terms}
@@ -44,9 +62,12 @@ def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...]) ->
     Returns:
         A view for reading, not merging; the groups themselves if the penalty is the excess.
     """
-    if objective.has_plain_penalty and objective.advantage != "opo":
+    own = groups.layout.own
+    if objective.has_plain_penalty and objective.advantage != "opo" and own is None:
         return groups
-    layout = Layout(budgets, groups.layout.correct_above, is_penalised=True)
+    if own is not None:
+        budgets = (OWN,) * len(own.factors)
+    layout = Layout(budgets, groups.layout.correct_above, own=own, is_penalised=True)
     table = np.empty((len(groups), layout.width))
     table[:, : len(PROMPT)] = groups.table[:, : len(PROMPT)]
     weight = weights(groups, objective)
@@ -54,16 +75,18 @@ def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...]) ->
         table[:, len(PROMPT) :] = 0.0
         table[:, layout.at("r_gap", 0)] = _gaps(groups, [])[0] if objective.advantage == "opo" else np.nan
     for i, budget in enumerate(budgets):
-        at = groups.layout.budgets.index(budget)
+        first = groups.layout.of_factor(i) if own is not None else 0
+        at = first + groups.layout.budgets.index(budget)
         hinges = objective.hinges(budget)
-        columns = _moments(groups, hinges, objective.is_gated, weight)
+        parts = _hinges(groups, hinges, objective.is_gated, first)
+        columns = _moments(groups, hinges, parts, objective.is_gated, weight)
         n, e0, e1 = (groups.column(*of) for of in (("n",), ("e0", at), ("e1", at)))
         columns |= {"over": groups.column("over", at), "excess": n * e0 + e1}
-        columns |= dict(zip(("p_best", "p_worst"), _extremes(groups, hinges, objective), strict=True))
-        columns["p_best"], columns["p_worst"] = (columns[name] * weight for name in ("p_best", "p_worst"))
+        best, worst = _extremes(groups, hinges, objective)
+        columns |= {"p_best": best * weight, "p_worst": worst * weight}
         columns["r_gap"] = columns["p_gap"] = np.full_like(n, np.nan)
         if objective.advantage == "opo":
-            columns["r_gap"], columns["p_gap"] = _gaps(groups, _hinges(groups, hinges, objective.is_gated))
+            columns["r_gap"], columns["p_gap"] = _gaps(groups, parts)
             columns["p_gap"] = columns["p_gap"] * weight
         for name in layout.block:
             table[:, layout.at(name, i)] = columns[name]
@@ -108,22 +131,22 @@ class _Hinge(NamedTuple):
     ek: DoubleDouble
 
 
-def _hinges(groups: Groups, hinges: Hinges, of_right: bool) -> list[_Hinge]:
-    """Return the moments of each hinge of a penalty."""
-    n, layout, table = groups.column("n"), groups.layout, groups.table
-    knots, at = (layout.right, layout.at_right) if of_right else (layout.budgets, layout.at)
+def _hinges(groups: Groups, hinges: Hinges, of_right: bool, first: int) -> list[_Hinge]:
+    """Return the moments of each hinge of a penalty, whose columns begin at the position `first`."""
+    n, layout = groups.column("n"), groups.layout
+    knots, first = (layout.right, first + len(layout.budgets)) if of_right else (layout.budgets, first)
     parts = []
     for knot, coefficient in hinges.terms:
-        column = {name: table[:, at(name, knots.index(knot))] for name in BUDGET}
+        column = {name: groups.column(name, first + knots.index(knot)) for name in BUDGET}
         mean = DoubleDouble(column["e1"]) / n + column["e0"]
         sums = (DoubleDouble(column[name], column[name + "_low"]) for name in ("ee", "re", "ek"))
         parts.append(_Hinge(knot, coefficient, mean, *sums))
     return parts
 
 
-def _moments(groups: Groups, hinges: Hinges, of_right: bool, weight: Floats) -> dict[str, Floats]:
+def _moments(groups: Groups, hinges: Hinges, parts: list[_Hinge], of_right: bool, weight: Floats) -> dict[str, Floats]:
     """Return the columns e0 to ek_low of a penalty."""
-    n, parts = groups.column("n"), _hinges(groups, hinges, of_right)
+    n = groups.column("n")
     zero = DoubleDouble(np.zeros_like(n), np.zeros_like(n))
     mean = sum((part.mean * part.coefficient for part in parts), zero + 0.0 * n)
     mean = mean if of_right else mean + hinges.constant
@@ -158,7 +181,7 @@ def _gaps(groups: Groups, parts: list[_Hinge]) -> tuple[Floats, Floats]:
 
 def _extremes(groups: Groups, hinges: Hinges, objective: Objective) -> tuple[Floats, Floats]:
     """Return the largest penalty of a best response and the smallest of a worst; NaN if they cannot be told."""
-    if not SHAPES[objective.penalty].is_monotone:
+    if not SHAPES[objective.penalty].is_monotone or objective.has_own_budgets:
         unknown = np.full(len(groups), np.nan)
         return unknown, unknown
     best, worst = (hinges.at(np.nan_to_num(groups.column(name))) for name in ("L_best", "L_worst"))

@@ -76,7 +76,7 @@ def screen(
     width = room_for(columns)
     room = width // 2 - 2
     yield [Piece(f"{end_for_terminal(base.name, room)} → {end_for_terminal(new.name, room)}", "bold")]
-    yield coefficients(comparison.coefficients)
+    yield coefficients(comparison.coefficients, has_own_budgets=comparison.objective.has_own_budgets)
     yield from objective(comparison.objective.sentence)
     yield [Piece(_compared(comparison))]
     for side, only in zip(sides, (comparison.prompts.only_base, comparison.prompts.only_new), strict=True):

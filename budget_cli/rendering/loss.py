@@ -319,7 +319,7 @@ class LossAnswer(NamedTuple):
             Piece(figure(loss.loss, self.precision), "bold cyan"),
             Piece(f"     {counts}" + ("" if loss.aggregate == "response" else f", mean over {loss.aggregate}s")),
         ]
-        yield coefficients(c, self.defaults)
+        yield coefficients(c, self.defaults, loss.objective.has_own_budgets)
         yield from objective(loss.objective.sentence)
         yield []
         if loss.responses:

@@ -19,7 +19,7 @@ ID = 10_000  # characters of an id
 def screen(shown: Shown, precision: int, width: int, full: bool) -> Iterator[Line]:
     """Yield each prompt with its question, and its responses with their numbers and texts."""
     yield [Piece(for_terminal(shown.why, 600), "bold")]
-    yield coefficients(shown.coefficients, shown.defaults)
+    yield coefficients(shown.coefficients, shown.defaults, shown.objective.has_own_budgets)
     yield from objective(shown.objective.sentence)
     width = max(40, min(width, 120))
     for prompt in shown.prompts:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from budget_cli.analysis.grid import Overlong
 from budget_cli.analysis.loss import number_names
 from budget_cli.analysis.numbers import counted
-from budget_cli.analysis.sweep import SCHEMA, SHOWN, AtBudget, Sweep
+from budget_cli.analysis.sweep import FACTOR, SCHEMA, SHOWN, AtBudget, Sweep
 from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.moments import Floats
 from budget_cli.records.columns import Label, Rejection
@@ -25,7 +26,6 @@ from budget_cli.rendering.formats import (
     utf8,
     utf8_key,
 )
-from budget_cli.rendering.headline import OWN_FACTOR
 from budget_cli.rendering.safe import end_for_terminal, for_terminal
 from budget_cli.rendering.text import (
     MISSING,
@@ -85,8 +85,7 @@ def screen(
             yield from _maps(sweep, axes, varying, precision, width)
         else:
             yield from _table(sweep, axes, varying, precision, width)
-        divides = sweep.first.objective.settings["advantage"] in OWN_FACTOR
-        yield from _budgets(sweep.budgets, MISSING if divides else "never", width)
+        yield from _budgets(sweep, width)
         if rows is not None:
             yield from _by_label(rows, by, axes, precision, width)
         yield []
@@ -103,10 +102,17 @@ def screen(
 def _axes(sweep: Sweep) -> tuple[Axis, Axis, Axis]:
     grid = sweep.grid
     return (
-        Axis("B", ["none" if budget is None else f"{budget:,}" for budget in grid.token_budget]),
+        Axis("B", [_budget_name(*each) for each in zip_longest(grid.token_budget, grid.budget_factor)]),
         Axis("β", [f"{beta:.3g}" for beta in grid.budget_penalty_coef]),
         Axis("α", [f"{alpha:.3g}" for alpha in grid.kl_coef]),
     )
+
+
+def _budget_name(budget: int | None, factor: float | None) -> str:
+    """Name a budget, or a factor of the budgets that records have of their own."""
+    if factor is not None:
+        return f"×{factor:.3g}"
+    return "none" if budget is None else f"{budget:,}"
 
 
 def _maps(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision: int, width: int) -> Iterator[Line]:
@@ -233,19 +239,23 @@ def _table(sweep: Sweep, axes: Sequence[Axis], varying: Sequence[int], precision
         yield [Piece(f"  and {len(cells) - ROWS:,} more rows; --format csv has all", "dim")]
 
 
-def _budgets(budgets: Sequence[AtBudget], no_half: str, width: int) -> Iterator[Line]:
-    """Yield one row per budget: its effect for any α, and the β from which it has it; `no_half` where there is none."""
+def _budgets(sweep: Sweep, width: int) -> Iterator[Line]:
+    """Yield one row per budget: its effect for any α, and the β from which it has it."""
+    budgets, of = sweep.budgets, sweep.first.objective
     if all(one.over is None for one in budgets):
         return
+    own_factor = of.settings["advantage"] != "centred" or of.settings["singletons"] != "zero"
+    unordered = of.settings["penalty"] == "distance" or of.has_own_budgets
     yield []
     narrow = width < WIDTH
     head = f"  {'B':<10}{'over':>7}{'phantom':>9}   {'half at beta':<14}{'reorders at':<13}"
     yield [Piece(head + ("" if narrow else "turn phantom"), "bold")]
     for one in budgets[:ROWS]:
-        half = no_half if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
-        reorders = "never" if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
+        half = (MISSING if own_factor else "never") if one.half_share_coef is None else f"{one.half_share_coef:.3g}"
+        reorders = (MISSING if unordered else "never") if one.reorder_coef is None else f"{one.reorder_coef:.3g}"
         over = MISSING if one.fraction is None else f"{one.fraction:.1%}"
-        line = f"  {one.token_budget or 0:<10,}{over:>7}{_integer(one.phantom):>9}   {half:<14}{reorders:<13}"
+        name = _budget_name(one.token_budget, one.budget_factor)
+        line = f"  {name:<10}{over:>7}{_integer(one.phantom):>9}   {half:<14}{reorders:<13}"
         room = NARROW - len(TURN) if narrow else WIDTH - len(line)
         named = listed(one.turns_phantom[:3], len(one.turns_phantom), room + 2).removeprefix(": ")
         yield [Piece(line + ("" if narrow else named))]
@@ -268,7 +278,8 @@ def _findings(sweep: Sweep) -> Iterator[Line]:
         text = f"some prompt's worst response beats its best in {reordered:,} of {counted(cells, 'cell')}"
         yield [WARNING, Piece(text)]
         name = for_terminal(first.reorder_prompt, 30)
-        yield [Piece(f"          first {name}, above β {first.reorder_coef:.3g} at B {first.token_budget:,}", "dim")]
+        at = _budget_name(first.token_budget, first.budget_factor)
+        yield [Piece(f"          first {name}, above β {first.reorder_coef:.3g} at B {at}", "dim")]
 
 
 def _compact(value: float | None, precision: int | None, digits: int | None = None) -> str:
@@ -308,7 +319,7 @@ def json(
         "status": status,
         "aggregate": sweep.first.aggregate,
         "objective": as_dict(sweep.first.objective),
-        "grid": as_dict(sweep.grid),
+        "grid": {name: values for name, values in as_dict(sweep.grid).items() if values},
         "overlong": None if overlong is None else as_dict(overlong),
         "prompts": sweep.first.prompts,
         "responses": sweep.first.responses,
@@ -342,7 +353,10 @@ def json(
 def _budget(budget: AtBudget, precision: int) -> dict[str, Any]:
     prompts = [utf8_key(key) for key in budget.turns_phantom]
     named = {"turns_phantom": prompts, "reorder_prompt": utf8_key(budget.reorder_prompt)}
-    return as_dict(budget) | {"fraction": rounded(budget.fraction, precision)} | named
+    own = {} if budget.budget_factor is None else {"budget_factor": budget.budget_factor}
+    body = as_dict(budget)
+    del body["budget_factor"]
+    return body | own | {"fraction": rounded(budget.fraction, precision)} | named
 
 
 def jsonl(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
@@ -350,9 +364,10 @@ def jsonl(sweep: Sweep, all_numbers: bool, precision: int) -> bytes:
     return b"".join(json_line(cell) for cell in _cells(sweep, all_numbers, precision))
 
 
-def _names(all_numbers: bool) -> Sequence[str]:
+def _names(sweep: Sweep, all_numbers: bool) -> Sequence[str]:
     """Return the dotted names of the numbers of a cell."""
-    return number_names() if all_numbers else SHOWN
+    own = (FACTOR,) if sweep.grid.budget_factor else ()
+    return (*own, *(number_names() if all_numbers else SHOWN))
 
 
 def _rows(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[tuple[float | None, ...]]:
@@ -368,7 +383,7 @@ def _rows(sweep: Sweep, names: Sequence[str], precision: int) -> Iterator[tuple[
 
 def _cells(sweep: Sweep, all_numbers: bool, precision: int) -> Iterator[dict[str, Any]]:
     """Yield each cell as nested objects, named as in the JSON of a loss."""
-    names = _names(all_numbers)
+    names = _names(sweep, all_numbers)
     paths = [name.split(".") for name in names]
     for row in _rows(sweep, names, precision):
         cell: dict[str, Any] = {}
@@ -432,7 +447,7 @@ class SweepAnswer(NamedTuple):
         return markdown_table(*self._table(NO_LABEL)).encode("utf-8", "backslashreplace")
 
     def _table(self, no_label: str | None = None) -> tuple[Sequence[str], Iterator[Sequence[Any]]]:
-        names = _names(self.all_numbers)
+        names = _names(self.sweep, self.all_numbers)
         if self.rows is None:
             return names, _rows(self.sweep, names, self.precision)
         cells = ((key, cell) for key, one in self.rows for cell in _rows(one, names, self.precision))

@@ -121,9 +121,11 @@ def figure(value: float | None, precision: int) -> str:
     return f"{round(value, precision) + 0.0:,.{precision}f}" if abs(value) < 1e12 else f"{value:.{precision}g}"
 
 
-def coefficients(c: Coefficients, defaults: Collection[str] = ()) -> Line:
+def coefficients(c: Coefficients, defaults: Collection[str] = (), has_own_budgets: bool = False) -> Line:
     """Return the line of B, β and α; those among `defaults` are said to be what nobody gave."""
-    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
+    budget = "B of each record" if has_own_budgets else "no budget"
+    if c.token_budget is not None:
+        budget = f"B {c.token_budget:,} tokens"
     beta, alpha = (" (default)" if name in defaults else "" for name in ("budget_penalty_coef", "kl_coef"))
     return [Piece(f"{budget}   β {c.budget_penalty_coef:g} per token{beta}   α {c.kl_coef:g}{alpha}", "dim")]
 

@@ -216,7 +216,7 @@ def _terms(
     # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
     trained = terms.trained
     if plan.fields.group == "line":
-        trained = trained.within(groups_from(columns, plan.keep.layout))
+        trained = trained.within(groups_from(columns, plan.keep.layout, source=source.name))
     places = trained.groups.rows(columns.keys)
     if np.any(places < 0):
         raise InputProblem(source.name, CHANGED)

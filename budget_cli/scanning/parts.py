@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from budget_cli.errors import UsageProblem
+from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.evidence.reward_sample import RewardSample
 from budget_cli.groups.groups import Groups
-from budget_cli.groups.moments import Layout
+from budget_cli.groups.moments import Floats, Layout, OwnBudgets
 from budget_cli.ids import Key, Packed
+from budget_cli.objective.settings import MOST_TOKENS
 from budget_cli.records.columns import (
     Decoded,
     ExtraColumn,
@@ -105,7 +106,7 @@ def take(columns: ResponseColumns, source: str, keep: Keep, tally: Tally | None 
         keep: what to keep of them.
         tally: the records that hold them; None: one per row.
     """
-    groups, observations = groups_from(columns, keep.layout, keep.sample), _observations(columns, keep)
+    groups, observations = groups_from(columns, keep.layout, keep.sample, source), _observations(columns, keep)
     if keep.by == "file":
         origins = columns.length_origins(keep.tokenizer)
         of_rows = Tally(groups.row_count, groups.row_count, length_origins=origins)
@@ -198,12 +199,46 @@ def _add_left_out(part: Part, decoded: Decoded, plan: Plan) -> None:
         held.add((label, line))
 
 
-def groups_from(columns: ResponseColumns, layout: Layout, sample: int = 0) -> Groups:
-    """Take the moments of these responses, and a sample of so many."""
+def groups_from(columns: ResponseColumns, layout: Layout, sample: int = 0, source: str = "") -> Groups:
+    """Take the moments of these responses, and a sample of so many.
+
+    Raises:
+        InputProblem: a response has no budget of its own, and needs one.
+    """
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
-    groups = Groups.from_responses(layout, keys, codes, columns.reward, columns.length, log_ratio, sample)
+    own = None if layout.own is None else own_budgets(columns, layout.own, source)
+    groups = Groups.from_responses(layout, keys, codes, columns.reward, columns.length, log_ratio, sample, own)
     groups.row_count = rows_of(columns)
     return groups
+
+
+def own_budgets(columns: ResponseColumns, own: OwnBudgets, source: str = "") -> Floats:
+    """Return the budget of each response in tokens, shape (responses,).
+
+    Raises:
+        InputProblem: a response has none.
+    """
+    labels = columns.extras.get("budget_label")
+    if isinstance(labels, LabelColumn):
+        tokens = dict(own.labels)
+        known = np.array([*(tokens.get(str(value), np.nan) for value in labels.values), np.nan])
+        found = known[labels.codes]  # the last entry is the one of code -1
+        what = "a label with a budget"
+    else:
+        found, what = np.asarray(columns.extras["budget"], dtype=np.float64), "its budget in whole tokens"
+    if own.otherwise is not None:
+        found = np.where(np.isnan(found), own.otherwise, found)
+    wrong = ~((found >= 0) & (found == np.floor(found)) & (found <= MOST_TOKENS))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        shown = f"{found[at]:g}" if np.isfinite(found[at]) else "none"
+        if isinstance(labels, LabelColumn) and shown == "none":
+            code = labels.codes[at]
+            shown = repr(labels.values[code]) if code >= 0 else "no label"
+        prompt = part_of_id(columns.keys[columns.codes[at]])
+        why = f"a response to the prompt {prompt}: expected {what}, found {shown}"
+        raise InputProblem(source, f"{why}: give -B TOKENS for records without one")
+    return found
 
 
 def under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:

@@ -168,7 +168,11 @@ def _chosen(decoded: Decoded, task: Task, plan: ShowPlan) -> list[Found]:
         columns.line = columns.line + task.before
         make_prompts_of_lines(columns, fields.group_size, task.source.name)
     of_lines = fields.group == "line"
-    trained = plan.trained.within(groups_from(columns, plan.plan.keep.layout)) if of_lines else plan.trained
+    trained = (
+        plan.trained.within(groups_from(columns, plan.plan.keep.layout, source=task.source.name))
+        if of_lines
+        else plan.trained
+    )
     places = trained.groups.rows(columns.keys)
     if np.any(places < 0):
         raise InputProblem(task.source.name, CHANGED)

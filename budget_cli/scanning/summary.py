@@ -120,6 +120,7 @@ def require_alike(
     if beside_records:
         first, expected = "the records", settings_of(fields, options)
     for name, header in headers.items():
+        _require_own_budgets(name, header, layout)
         for budget in layout.budgets:
             if budget not in header["budgets"]:
                 has = ", ".join(map(str, header["budgets"])) or "none"
@@ -149,6 +150,20 @@ def require_alike(
         if len({*apart}) > 1:
             one, other = ("with --ids-per-file" if each else "without" for each in apart)
             raise UsageProblem(f"{name}: this summary was made {one}, but {first} {other}: they cannot be combined")
+
+
+def _require_own_budgets(name: str, header: Mapping[str, Any], layout: Layout) -> None:
+    """Require a summary of the same budgets of records, or of none if none are asked for."""
+    has, wanted = layout_of(dict(header)).own, layout.own
+    if (has and has._replace(factors=())) == (wanted and wanted._replace(factors=())) and (
+        has is None or wanted is None or {*wanted.factors} <= {*has.factors}
+    ):
+        return
+    made = "budgets of records" if has is not None else "one budget for all records"
+    raise UsageProblem(
+        f"{name}: this summary was made with {made}, not with those of this objective: summarize again with the same"
+        " --objective, --set and -B"
+    )
 
 
 def _require_right(name: str, header: Mapping[str, Any], layout: Layout) -> None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from budget_cli.errors import InputProblem
 from budget_cli.evidence.advantages import column_names
-from budget_cli.groups.moments import EXACT, RIGHT, Floats, Layout, Table
+from budget_cli.groups.moments import EXACT, RIGHT, Floats, Layout, OwnBudgets, Table
 from budget_cli.ids import Key
+from budget_cli.objective.settings import OWN_FLOOR
 
 VERSIONS = ("budget-cli/summary/1", "budget-cli/summary/2")
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{32})"\}$')  # the last member of a header
@@ -161,12 +162,30 @@ def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 2**1000
 
 
+def _is_knot(value: Any) -> bool:
+    """True for a budget, or for what is below all lengths, or all distances to a response's own budget."""
+    return type(value) is int and OWN_FLOOR - 1 <= value <= EXACT
+
+
+def _are_own_budgets(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {*OwnBudgets._fields}
+        and _is_text(value["of"])
+        and _are_distinct(value["factors"], _is_finite)
+        and _map_to(whole)(value["labels"])
+        and (value["otherwise"] is None or whole(value["otherwise"]))
+        and isinstance(value["is_distance"], bool)
+    )
+
+
 COUNT = "a whole number, 0 or more"
 FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "schema": ("a text", _is_text),
-    "budgets": ("different whole numbers", lambda value: _are_distinct(value, whole)),
+    "budgets": ("different whole numbers", lambda value: _are_distinct(value, _is_knot)),
     "correct_above": ("a number", _is_finite),
-    "right": ("different whole numbers", lambda value: _are_distinct(value, lambda one: whole(one) or one == -1)),
+    "right": ("different whole numbers", lambda value: _are_distinct(value, _is_knot)),
+    "own": (", ".join(OwnBudgets._fields), _are_own_budgets),
     "fields": ("a place for each field", _map_to(_is_text)),
     "records_are": ("a text", _is_text),
     "group": ("a text", _is_text),
@@ -200,6 +219,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 SINCE = {
     "correct_above",
     "right",
+    "own",
     "records_are",
     "group",
     "prompts_of_steps",
@@ -377,7 +397,10 @@ def check_rows(source: str, header: dict[str, Any], numbers: Table, places: NDAr
 def layout_of(header: dict[str, Any]) -> Layout:
     """Return the columns that a summary with this header can have."""
     right = tuple(header.get("right", ()))
-    return Layout(tuple(header["budgets"]), float(header.get("correct_above", 0.0)), right)
+    own = header.get("own")
+    if own is not None:
+        own = OwnBudgets(**{**own, "factors": tuple(own["factors"]), "labels": tuple(own["labels"].items())})
+    return Layout(tuple(header["budgets"]), float(header.get("correct_above", 0.0)), right, own)
 
 
 def _are_whole(values: Floats) -> NDArray[np.bool_]:

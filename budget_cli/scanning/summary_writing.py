@@ -77,6 +77,7 @@ def write(
         "budgets": layout.budgets,
         **({"correct_above": layout.correct_above} if is_right_known else {}),
         **({"right": layout.right} if layout.right else {}),
+        **({"own": {**layout.own._asdict(), "labels": dict(layout.own.labels)}} if layout.own is not None else {}),
         **(settings_of(fields) if settings is None else settings),
         "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],
         "columns": [name for name, is_written in zip(layout.names, written, strict=True) if is_written]

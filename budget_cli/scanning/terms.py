@@ -18,6 +18,7 @@ from budget_cli.objective.estimators import Advantages, Batch
 from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import LabelColumn, ResponseColumns
 from budget_cli.records.record import part_of_id
+from budget_cli.scanning.parts import own_budgets
 from budget_cli.scanning.rollouts import ROWS
 
 
@@ -58,7 +59,7 @@ def _in_full(columns: ResponseColumns, rows: Any, trained: Trained) -> objective
     r, e = columns.reward, np.zeros_like(columns.reward)
     e_mean = DoubleDouble(e)
     if groups.layout.budgets and columns.length is not None:
-        e = _penalties(np.nan_to_num(columns.length), r, rows, trained)
+        e = _penalties(columns, rows, trained)
         e_mean = groups.means(rows, "e", 0)
     k = np.full_like(r, np.nan) if columns.log_ratio is None else columns.log_ratio
     r_mean = groups.means(rows, "r")
@@ -72,9 +73,13 @@ def _in_full(columns: ResponseColumns, rows: Any, trained: Trained) -> objective
     return terms._replace(baseline=terms.baseline - inverse, advantage=advantage, loss=centred * centred)
 
 
-def _penalties(length: Floats, reward: Floats, rows: Any, trained: Trained) -> Floats:
+def _penalties(columns: ResponseColumns, rows: Any, trained: Trained) -> Floats:
     """Return the penalty of each response, before β."""
-    budget, of = trained.groups.layout.budgets[0], trained.objective
+    assert columns.length is not None
+    budget, of, own = trained.groups.layout.budgets[0], trained.objective, trained.groups.layout.own
+    length, reward = np.nan_to_num(columns.length), columns.reward
+    if own is not None:
+        length = length - np.round(own.factors[0] * own_budgets(columns, own))
     if of.has_plain_penalty:
         return np.asarray(objective.excess(length, budget))
     found = of.shape(budget).at(length)

@@ -44,6 +44,8 @@ EXTRAS: dict[str, ExtraKind] = {
     "sampler_log_prob": "log_prob",  # under the policy that generated the response, as its inference engine computed it
     "rollout_id": "label",  # rows of one prompt with the same rollout are one response
     "turn": "number",  # the order of such rows
+    "budget": "number",  # the response's own, in tokens
+    "budget_label": "label",  # of which the objective knows the budget
     "by": "label",  # the field that --by names
 }
 EXTRA_PLURALS = {  # in a record that holds all responses to a prompt, which share any other extra
@@ -71,7 +73,7 @@ UNUSABLE = frozenset({"no-reward", "no-trace"})  # reasons for which there is no
 WHERE = "where"  # the reason to leave out a sample for which --where is not true
 LINE = "_line"  # in a sample that expressions judge: the whole line, whose keys those of the sample may hide
 NAMES = (*KINDS, *PLURALS.values(), *EXTRAS, *EXTRA_PLURALS.values())
-NAMED = tuple(name for name in NAMES if name != "by")  # what --field may map
+NAMED = tuple(name for name in NAMES if name not in ("by", "budget", "budget_label"))  # what --field may map
 
 
 class TokenCounter(Protocol):

@@ -28,6 +28,7 @@ SAMPLES = some.lists(
         some.sampled_from([0.0, 1.0, -1.0, 0.5, 0.3]),
         some.integers(0, 40),
         some.floats(-1, 1).map(lambda k: round(k, 3)),
+        some.integers(0, 30),
     ),
     min_size=1,
     max_size=14,
@@ -55,14 +56,17 @@ def objectives(draw: some.DrawFn) -> Objective:
         values |= {} if values["advantage"] == "maxrl" else {"ddof": draw(some.sampled_from([0, 1]))}
     if not estimator.of_batch:
         values["singletons"] = draw(some.sampled_from(["zero", "reward"]))
-    return parse("mine", values)
+    if values["advantage"] != "opo" and draw(some.booleans()):
+        values["budget_field"] = "budget"
+    return parse("mine", values)._replace(factors=(draw(some.sampled_from([1.0, 0.5, 1.7])),))
 
 
 def groups_of(samples: list[Sample], of: Objective, budgets: tuple[int, ...]) -> Groups:
     keys = list(dict.fromkeys(one.prompt for one in samples))
     codes = np.array([keys.index(one.prompt) for one in samples], dtype=np.intp)
     columns = (np.array([float(one[i]) for one in samples]) for i in (1, 2, 3))
-    scanned = Groups.from_responses(hinges_of(of, budgets), list(keys), codes, *columns)
+    own = np.array([float(one.own) for one in samples])
+    scanned = Groups.from_responses(hinges_of(of, budgets), list(keys), codes, *columns, own=own)
     return penalised(scanned, of, budgets)
 
 
@@ -89,8 +93,9 @@ def test_the_loss_of_every_objective_is_that_of_its_definition(
     x = [one.reward - beta * each for one, each in zip(samples, phi, strict=True)]
     assert found.adjusted_reward.mean == pytest.approx(math.fsum(x) / n, **near)
     # lengths and excess are those of the responses, whatever the penalty
-    assert found.over_budget.responses == sum(one.length > budget for one in samples)
-    assert found.over_budget.excess_tokens == sum(max(0, one.length - budget) for one in samples)
+    over = [one.length - (round(of.factors[0] * one.own) if of.has_own_budgets else budget) for one in samples]
+    assert found.over_budget.responses == sum(each > 0 for each in over)
+    assert found.over_budget.excess_tokens == sum(max(0, each) for each in over)
 
 
 @given(SAMPLES, some.integers(0, 30))

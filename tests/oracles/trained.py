@@ -8,12 +8,13 @@ from budget_cli.objective.settings import Objective
 
 
 class Sample(NamedTuple):
-    """A response: prompt, reward, tokens, log-ratio in nats."""
+    """A response: prompt, reward, tokens, log-ratio in nats, and its own budget, which only some objectives look at."""
 
     prompt: str
     reward: float
     length: int
     log_ratio: float
+    own: int = 0
 
 
 def penalties(samples: Sequence[Sample], of: Objective, budget: int) -> list[float]:
@@ -21,12 +22,13 @@ def penalties(samples: Sequence[Sample], of: Objective, budget: int) -> list[flo
     found = []
     for one in samples:
         mates = [other for other in samples if other.prompt == one.prompt]
-        over = max(0, one.length - budget)
+        own = round(of.factors[0] * one.own) if of.has_own_budgets else budget
+        over = max(0, one.length - own)
         phi = {
             "linear": lambda over=over: over,
             "capped": lambda over=over: min(of.cap or 0, over),
             "step": lambda over=over: int(over > 0),
-            "distance": lambda one=one: abs(one.length - budget),
+            "distance": lambda one=one, own=own: abs(one.length - own),
         }[of.penalty]()
         if of.penalize == "correct" and one.reward <= of.correct_above:
             phi = 0

@@ -71,6 +71,7 @@ def command(
     require_no_rows(aggregate, "compare", "-f json of each dump gives results that compare takes")
     require_comparable(trained)
     budget, beta = overlong.coefficients(context, *coefficients.values[:2])
+    trained, budget = objectives.with_own_budgets(trained, budget)
     given = Coefficients(budget, beta, coefficients.kl_coef)
     needs = needed_fields(*given[1:])
     sessions = [Session(fields, verdict, reading, screen, needs, trained, Comparison) for _ in range(2)]
@@ -80,7 +81,7 @@ def command(
     typed = [name for name in context.params if is_typed(context, name)]
     common, weighing = common_settings(sides, given, aggregate.value, typed)
     for side in sides:
-        if side.earlier is None:
+        if side.earlier is None and not trained.has_own_budgets:
             coefficients.changed(token_budget=common.token_budget, budget_penalty_coef=beta).require_budget()
         side.read(common, compare.by)
 

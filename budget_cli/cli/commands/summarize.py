@@ -55,9 +55,9 @@ def command(
     fields a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0 neither lengths nor budgets. If
     the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
     """
-    if budget_penalty_coef and token_budget is None:
-        raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
     trained = objectives.chosen(objective)
+    if budget_penalty_coef and token_budget is None and not trained.has_own_budgets:
+        raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
     output.require_writable(to.output, compresses=True)
     from budget_cli.analysis.checks.catalogue import THRESHOLDS  # numpy from here on: not for --help
     from budget_cli.analysis.left_out import described
@@ -68,6 +68,10 @@ def command(
     from budget_cli.sources.compression import compressor
 
     budgets = () if token_budget is None else parse_budgets("--token-budget", token_budget)
+    if trained.has_own_budgets:
+        if len(budgets) > 1:
+            raise UsageProblem(f"-B {token_budget}: records have budgets of their own: give one B, for those without")
+        trained, budgets = trained._replace(otherwise=next(iter(budgets), None)), ()
     penalised = objectives.needs_length(trained, budget_penalty_coef)
     needs = needed_fields(penalised, kl_coef, FOR_CHECKS, compares_tokens=True)
     session = Session(fields, allowance, reading, to, needs, trained)

@@ -79,7 +79,13 @@ def command(
         )
     else:
         overlong = sweep.overlong()
-        if overlong is None:
+        if trained.has_own_budgets:
+            trained, grid = sweep.of_own_budgets(trained)
+        elif sweep.budget_factor is not None:
+            raise UsageProblem(
+                "--budget-factor: records have budgets of their own only by --set budget_field or budget_by"
+            )
+        elif overlong is None:
             grid = parse_grid(sweep.token_budget, sweep.budget_penalty_coef, sweep.kl_coef)
         else:
             grid = overlong_grid(overlong, sweep.kl_coef)
