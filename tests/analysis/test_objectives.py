@@ -121,6 +121,8 @@ def test_prompts_add_up_to_the_whole(samples: list[Sample], of: Objective, budge
 @given(SAMPLES, objectives())
 def test_every_cell_of_a_sweep_is_the_loss_with_its_coefficients(samples: list[Sample], of: Objective) -> None:
     grid = Grid((3, 20), (0.0, 0.02), (0.0, 0.3))
+    if of.has_own_budgets:
+        of, grid = of._replace(factors=(0.5, 1.7)), grid._replace(token_budget=(None, None), budget_factor=(0.5, 1.7))
     groups = groups_of(samples, of, (3, 20))
     tally = Tally(used=len(samples))
     swept = compute_sweep(groups, grid, tally, trained=of)
