@@ -70,7 +70,7 @@ def beta_of_share(beta: float, share: float, wanted: float) -> float:
 
 def _unknown(loss: Loss) -> str:
     have = loss.coverage.length
-    if loss.coefficients.token_budget is None:
+    if loss.coefficients.token_budget is None and not loss.objective.has_own_budgets:
         why = "without a budget (-B TOKENS)"
     elif have < loss.responses:
         verb = "has" if loss.responses - have == 1 else "have"

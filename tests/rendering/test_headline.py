@@ -187,6 +187,11 @@ CHECKED: list[tuple[Rows, tuple[str, ...], str]] = [
         "As 1 of 2 responses has no length, the share of length in the learning signal is not known.",
     ),
     (BOTH, ("-B", "100"), "50% of the learning signal is length; β 0.0033 would make it 10%."),
+    (
+        [("c", 1, 100), ("c", 0, None)],
+        ("--set", "budget_field=budget"),
+        "As 1 of 2 responses has no length, the share of length in the learning signal is not known.",
+    ),
 ]
 
 
@@ -194,7 +199,7 @@ CHECKED: list[tuple[Rows, tuple[str, ...], str]] = [
 def test_check_says_what_is_wrong_then_the_same(
     budget_cli: Run, rows: Rows, arguments: tuple[str, ...], said: str
 ) -> None:
-    text = " ".join(budget_cli("check", *arguments, stdin=records(rows)).stdout.decode().split())
+    text = " ".join(budget_cli("check", *arguments, stdin=records(rows, budget=100)).stdout.decode().split())
     assert f". {said} " in text
 
 
