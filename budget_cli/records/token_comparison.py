@@ -5,6 +5,7 @@ bits do not depend on what else is compared in the same call.
 """
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ FEWEST_TOKENS = 8  # of a response, below which a shift could be chance
 APART = 0.05  # nats per token; lists that are closer than this fit as they are
 SHOWS = 64  # of the first tokens of a response, whether its lists are shifted
 LONG = 64  # tokens of a response on average, from which a loop over responses is quicker
+MOST_KEPT = 1 << 18  # doubles of the array that is kept from call to call
 FITS = 4.0  # times as close, from which a list that is moved by one token fits far better
 
 
@@ -41,20 +43,37 @@ def compare_tokens(counts: NDArray[np.int64], one: Floats, other: Floats) -> dic
     for name, a, b in (("unfilled", one, other), ("unfilled_other", other, one)):
         zeros = np.flatnonzero(a == 0)
         _put_first(found[name], zeros[b[zeros] < -FAR], starts)
+    size = _scratch(one.size)
     with np.errstate(over="ignore"):
-        log_ratio = one - other
-    size = np.abs(log_ratio)
+        np.subtract(one, other, out=size)
+    np.abs(size, out=size)
     found["size"] = np.add.reduceat(size, starts)
-    found["outside"] = np.add.reduceat((size > math.log(TOKEN_CAP)).astype(np.float64), starts)
+    far = (size > math.log(TOKEN_CAP)).view(np.int8)
+    found["outside"] = np.add.reduceat(far, starts, dtype=np.int64).astype(np.float64)
     if size.size > LONG * counts.size:
         at = [int(size[begin:end].argmax()) for begin, end in pairwise([*starts.tolist(), size.size])]
         found["worst"] = np.array(at, dtype=np.float64)
     else:
         worst = np.maximum.reduceat(size, starts)
         _put_first(found["worst"], np.flatnonzero(size == np.repeat(worst, counts)), starts)
-    found["worst_log_ratio"] = log_ratio[starts + found["worst"].astype(np.intp)]
+    worst_at = starts + found["worst"].astype(np.intp)
+    with np.errstate(over="ignore"):
+        found["worst_log_ratio"] = one[worst_at] - other[worst_at]
     _put_shifts(found, counts, starts, one, other)
     return found
+
+
+_kept = threading.local()
+
+
+def _scratch(size: int) -> Floats:
+    """Return an array for one call, kept from call to call: fresh pages would cost more than the rest of it."""
+    if size > MOST_KEPT:
+        return np.empty(size)
+    if not hasattr(_kept, "doubles") or _kept.doubles.size < size:
+        _kept.doubles = np.empty(size)
+    array: Floats = _kept.doubles[:size]
+    return array
 
 
 def _rows(at: NDArray[np.intp], starts: NDArray[np.int64]) -> NDArray[np.intp]:
