@@ -28,7 +28,7 @@ from budget_cli.records.columns import Tally
 SCHEMA = "budget-cli/loss/1"
 ROWS = 1 << 13  # prompts at a time, so that their columns fit in a cache
 CANCELS = 1e-2  # share of its terms below which a sum is computed in two doubles
-Aggregate = Literal["response", "prompt", "row"]
+Aggregate = Literal["response", "prompt", "row", "token", "prompt-token", "constant"]
 
 
 class Coefficients(NamedTuple):
@@ -266,7 +266,8 @@ def compute_loss(
         coefficients: B, β and α; B is the budget at position `budget` of the groups' layout.
         tally: what became of the records, which is passed through.
         aggregate: `response` weighs all responses equally; `prompt` takes the mean over prompts of each prompt's mean;
-            `row` weighs each response by the records that it was written in.
+            `row` weighs each response by the records that it was written in; `token` by its tokens, `prompt-token`
+            does so within each prompt, and `constant` divides the sum over the tokens of a response by a constant.
         budget: position of the budget in the groups' layout.
         by_row: the loss, the mean A² and their difference over rows, for `row`; None: each response is one row.
         trained: the objective whose penalty the groups have; it gives the advantage.
@@ -280,6 +281,8 @@ def compute_loss(
     loss = total.weighted_mean("loss", available.loss)
     square = total.weighted_mean("square", available.adjustable)
     explained = total.explained(available.loss and available.log_ratio)
+    if groups.layout.by_token:
+        by_row = _means_over_tokens(groups, coefficients, budget, trained, aggregate) if available.loss else (None,) * 3
     if by_row is not None:
         loss, square, explained = by_row
     return Loss(
@@ -321,6 +324,37 @@ def compute_loss(
         learnability=compute_learnability(groups),
         objective=given(trained),
     )
+
+
+def _means_over_tokens(
+    groups: Groups, coefficients: Coefficients, budget: int, trained: Objective, aggregate: Aggregate
+) -> tuple[float | None, float | None, float | None]:
+    """Return the loss, the mean A² and their difference, over tokens: each has the terms of its response.
+
+    Σ L·(A − α·k)² of a prompt is the closed form on the moments of its tokens, whose mean x differs from that of its
+    responses: A = f·(x − x̃) + f·(x̃ − x̄) + shift.
+    """
+    beta, tokens, n = coefficients.budget_penalty_coef, groups.of_tokens(), groups.of_tokens().column("n")
+    found = advantages_of(groups.of_responses(), trained, beta, budget)
+    factor, shift = (np.ones_like(n), np.zeros_like(n)) if found is None else found
+
+    def means(of: Groups) -> DoubleDouble:
+        e_mean = of.means(slice(None), "e", budget) if of.layout.budgets else DoubleDouble(np.zeros_like(n))
+        return of.means(slice(None), "r") - e_mean * beta
+
+    some = n > 0
+    table = tokens.table.copy()
+    table[~some, tokens.layout.at("n")] = 1.0  # of a prompt without tokens, the sums are not used
+    tokens = tokens.in_layout(tokens.layout, table)
+    moved = factor * (means(tokens) - means(groups.of_responses())).value + shift
+    view = PromptColumns(tokens, coefficients, budget, advantages=Advantages(factor, moved))
+    weight = {"token": n.sum(), "constant": float(trained.constant or 1) * groups.responses}.get(aggregate)
+    each = np.where(some, view.n, 1.0) * some.sum() if weight is None else np.full_like(n, weight)
+    loss, square = (
+        float((sums / each)[some].sum()) if some.any() else None for sums in (view.loss_sums, view.advantage_sums)
+    )
+    explained = None if loss is None or square is None else square - loss
+    return tuple(None if value is None else finite_or_none(value) for value in (loss, square, explained))  # type: ignore[return-value]  # of three
 
 
 def phantom_prompts(groups: Groups, most: int, budget: int = 0) -> list[Key]:

@@ -9,7 +9,7 @@ from budget_cli.cli.bundles import CoefficientOptions, ObjectiveOptions, Overlon
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.recipes import keys_of
 from budget_cli.errors import UsageProblem
-from budget_cli.objective.settings import DEFAULT, KEYS, Objective, parse
+from budget_cli.objective.settings import DEFAULT, KEYS, TOKENS, Objective, parse
 
 if TYPE_CHECKING:
     from budget_cli.analysis.loss import Coefficients
@@ -52,7 +52,10 @@ def asked(
     from budget_cli.analysis.loss import Coefficients  # and numpy, which --help and a refusal do not need
 
     at = Coefficients(budget, beta, coefficients.kl_coef)
-    return Asked(at, objective, aggregate_of(context, aggregate, objective))
+    aggregate = aggregate_of(context, aggregate, objective)
+    if aggregate is Aggregate.CONSTANT and objective.constant is None:
+        raise UsageProblem("--aggregate constant: give the tokens that sums are divided by: --set constant=8192")
+    return Asked(at, objective._replace(aggregate=aggregate.value), aggregate)
 
 
 def with_own_budgets(objective: Objective, budget: int | None) -> tuple[Objective, int | None]:
@@ -69,7 +72,7 @@ def aggregate_of(context: typer.Context, aggregate: Aggregate, objective: Object
 
 def needs_length(objective: Objective, beta: float) -> bool:
     """True if the objective needs the length of every response."""
-    return bool(beta) or objective.advantage == "opo"
+    return bool(beta) or objective.advantage == "opo" or objective.aggregate in TOKENS
 
 
 def chosen(given: ObjectiveOptions, buffer: int | None = None) -> Objective:

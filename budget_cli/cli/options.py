@@ -29,6 +29,9 @@ class Aggregate(StrEnum):
     RESPONSE = "response"
     PROMPT = "prompt"
     ROW = "row"
+    TOKEN = "token"
+    PROMPT_TOKEN = "prompt-token"
+    CONSTANT = "constant"
 
 
 class Engine(StrEnum):
@@ -210,8 +213,8 @@ AggregateBy = Annotated[
     typer.Option(
         "--aggregate",
         rich_help_panel="Loss",
-        help="Average over responses; over prompts (the mean of the per-prompt means); or over rows, where a response"
-        " was written as several records.",
+        help="Average over responses; over prompts (the mean of the per-prompt means); over rows, where a response"
+        " was written as several records; over tokens, over those of each prompt, or sum them over a constant.",
     ),
 ]
 MaxResponseLength = Annotated[

@@ -607,10 +607,10 @@ def require_no_rows(aggregate: Aggregate, command: str, instead: str) -> None:
     Raises:
         UsageProblem: that is asked for.
     """
-    if aggregate is Aggregate.ROW:
+    if aggregate not in (Aggregate.RESPONSE, Aggregate.PROMPT):
         raise UsageProblem(
-            f"--aggregate row weighs single responses, and {command} keeps only their sums:"
-            f" budget-cli loss --aggregate row {instead}"
+            f"--aggregate {aggregate.value} weighs single responses, and {command} keeps only their sums:"
+            f" budget-cli loss --aggregate {aggregate.value} {instead}"
         )
 
 

@@ -140,6 +140,10 @@ class Groups:
         """Return a view for reading, not merging: only this budget of the layout, with its columns contiguous."""
         if len(self.layout.budgets) < 2 and not self.layout.right:
             return self
+        if self.layout.by_token:
+            halves = [half.at(budget) for half in (self.of_responses(), self.of_tokens())]
+            table = np.concatenate([half.table for half in halves], axis=1)
+            return self.in_layout(halves[0].layout._replace(by_token=True), table)
         first = self.layout.at(BUDGET[0], budget)
         columns = self.table[:, first : first + len(self.layout.block)]
         table = np.concatenate([self.table[:, : len(PROMPT)], columns], axis=1)
@@ -149,6 +153,17 @@ class Groups:
     def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
         """Return groups with the same lengths and counts, but these prompts instead."""
         return _with_state({**vars(self), "_keys": keys, "_table": table})
+
+    def of_responses(self) -> "Groups":
+        """Return a view without the moments of tokens."""
+        return self._half(slice(self.layout.width // 2)) if self.layout.by_token else self
+
+    def of_tokens(self) -> "Groups":
+        """Return a view of the moments of tokens, where n is their number."""
+        return self._half(slice(self.layout.width // 2, None))
+
+    def _half(self, columns: slice) -> "Groups":
+        return self.in_layout(self.layout._replace(by_token=False), self.table[:, columns])
 
     def in_layout(self, layout: Layout, table: Table) -> "Groups":
         """Return a view for reading, not merging: the same prompts with these columns instead."""

@@ -19,6 +19,7 @@ Symbols: r reward, k log-ratio (nats), L length (tokens), e excess over a budget
 xy the centred sum of products, xy_low what its rounding lost. A row with n = 0 is the identity.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -107,6 +108,7 @@ class Layout(NamedTuple):
     correct_above: float = 0.0  # a response is correct, or right, if its reward is above this
     right: tuple[int, ...] = ()  # budgets of which the excess of right responses is kept, too, after the others
     own: OwnBudgets | None = None  # then `budgets` and `right` are tokens above the response's own budget
+    by_token: bool = False  # True to keep all columns twice: for responses, and with the weight of their tokens
     is_penalised: bool = False  # True if e is the penalty of each budget, before β, in place of the excess
 
     @property
@@ -128,7 +130,7 @@ class Layout(NamedTuple):
     @property
     def width(self) -> int:
         """Number of columns of a row."""
-        return len(PROMPT) + len(self.block) * self._blocks
+        return (len(PROMPT) + len(self.block) * self._blocks) * (2 if self.by_token else 1)
 
     def at(self, name: str, budget: int | None = None) -> int:
         """Return the column of `name`; for a quantity of the excess, `budget` is the position of its budget."""
@@ -145,13 +147,16 @@ class Layout(NamedTuple):
         places = [*map(str, self.budgets), *(f"right{budget}" for budget in self.right)]
         if self.own is not None and not self.is_penalised:
             places = [f"{factor!r}own+{place}" for factor in self.own.factors for place in places]
-        return [*PROMPT, *(f"{name}@{place}" for place in places for name in self.block)]
+        names = [*PROMPT, *(f"{name}@{place}" for place in places for name in self.block)]
+        return [*names, *(f"token.{name}" for name in names)] if self.by_token else names
 
     def empty(self, prompts: int) -> Table:
         """Return a table of `prompts` rows, each the identity."""
         table = np.zeros((prompts, self.width))
         for name, value in IDENTITY.items():
             table[:, self.at(name)] = value
+            if self.by_token:
+                table[:, self.width // 2 + self.at(name)] = value
         return table
 
 
@@ -178,6 +183,10 @@ def from_responses(
     Returns:
         shape (prompts, layout.width).
     """
+    if layout.by_token:
+        plain = layout._replace(by_token=False)
+        of_responses = from_responses(plain, codes, prompts, reward, length, log_ratio, own)
+        return np.concatenate([of_responses, _by_token(plain, codes, prompts, reward, length, log_ratio, own)], axis=1)
     if layout.own is not None:
         return _with_own(layout, codes, prompts, (reward, length, log_ratio), own)
     if layout.right:
@@ -189,6 +198,65 @@ def from_responses(
     k3 = None if log_ratio is None else k3_terms(log_ratio)
     native.moments.fill(table, budgets, codes, reward, length, log_ratio, k3, layout.correct_above)
     return table
+
+
+def _by_token(
+    layout: Layout,
+    codes: NDArray[np.intp],
+    prompts: int,
+    reward: Floats,
+    length: Floats | None,
+    log_ratio: Floats | None,
+    own: Floats | None,
+) -> Table:
+    """Compute the moments of the tokens, each of which has the reward, the log-ratio and the excess of its response.
+
+    Their number n is that of the tokens. Sums are in one double, about means in two.
+    """
+    table = layout.empty(prompts)
+    if length is None:
+        return table
+    weight = np.nan_to_num(length)
+    n = np.asarray(np.bincount(codes, weight, prompts))
+    some = np.where(n > 0, n, 1.0)
+
+    def centred(values: Floats) -> tuple[Floats, Floats, Floats]:
+        """x0 and x1 of each prompt, and x about its mean."""
+        pivot = np.asarray(np.bincount(codes, weight * values, prompts) / some, dtype=np.float64)
+        rest = np.asarray(np.bincount(codes, weight * (values - pivot[codes]), prompts), dtype=np.float64)
+        return pivot, rest, values - pivot[codes] - (rest / some)[codes]
+
+    def put(name: str, x: Floats, y: Floats, budget: int | None = None) -> None:
+        table[:, layout.at(name, budget)] = np.bincount(codes, weight * x * y, prompts)
+
+    table[:, layout.at("n")] = n
+    table[:, layout.at("r0")], table[:, layout.at("r1")], r = centred(reward)
+    put("rr", r, r)
+    k = None
+    if log_ratio is not None:
+        table[:, layout.at("k0")], table[:, layout.at("k1")], k = centred(np.nan_to_num(log_ratio))
+        put("kk", k, k)
+        put("rk", r, k)
+    for at, excess in enumerate(_excesses(layout, reward, weight, own)):
+        table[:, layout.at("e0", at)], table[:, layout.at("e1", at)], e = centred(excess)
+        put("ee", e, e, at)
+        put("re", r, e, at)
+        if k is not None:
+            put("ek", e, k, at)
+    table[n == 0] = layout.empty(1)  # a prompt without tokens
+    return table
+
+
+def _excesses(layout: Layout, reward: Floats, length: Floats, own: Floats | None) -> Iterator[Floats]:
+    """Yield the excess of each response over every budget of the layout, in the order of its columns."""
+    is_right = reward > layout.correct_above
+    for factor in (None,) if layout.own is None else layout.own.factors:
+        above = length if factor is None or own is None else length - np.round(factor * own)
+        for budget in layout.budgets:
+            yield np.maximum(above - budget, 0.0)
+        of_right = np.abs(above) if layout.own is not None and layout.own.is_distance else above
+        for budget in layout.right:
+            yield np.maximum(of_right - budget, 0.0) * is_right
 
 
 def _with_own(
@@ -374,6 +442,10 @@ def merge(layout: Layout, a: Table, b: Table) -> Table:
     Returns:
         shape (prompts, layout.width).
     """
+    if layout.by_token:
+        half, plain = layout.width // 2, layout._replace(by_token=False)
+        parts = [merge(plain, a[:, columns], b[:, columns]) for columns in (slice(half), slice(half, None))]
+        return np.concatenate(parts, axis=1)
     if native.AVAILABLE:
         both = np.array(a, order="C")
         native.moments.merge(both, np.ascontiguousarray(b))

@@ -16,7 +16,7 @@ from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, OwnBudgets, quiet_overflow
 from budget_cli.objective.penalties import SHAPES, Hinges
-from budget_cli.objective.settings import FLOOR, PER_RESPONSE, Objective
+from budget_cli.objective.settings import FLOOR, PER_RESPONSE, TOKENS, Objective
 
 SMALLEST = 0.25  # below the scatter of any whole numbers that are not all the same
 
@@ -29,6 +29,7 @@ def hinges_of(objective: Objective, budgets: tuple[int, ...]) -> Layout:
 
     If responses have budgets of their own, those stand in place of them.
     """
+    by_token = objective.aggregate in TOKENS
     if objective.has_own_budgets:
         knots = {t for t, _ in objective.hinges(OWN).terms}
         plain = {OWN} if objective.is_gated else {OWN, *knots}
@@ -40,28 +41,35 @@ def hinges_of(objective: Objective, budgets: tuple[int, ...]) -> Layout:
             objective.is_gated and objective.penalty == "distance",
         )
         right = tuple(sorted(knots)) if objective.is_gated else ()
-        return Layout(tuple(sorted(plain)), objective.correct_above, right, own)
+        return Layout(tuple(sorted(plain)), objective.correct_above, right, own, by_token)
     if objective.has_plain_penalty and objective.advantage != "opo":
-        return Layout(budgets, objective.correct_above)
+        return Layout(budgets, objective.correct_above, by_token=by_token)
     knots = {t for budget in budgets for t, _ in objective.hinges(budget).terms}
     plain = set(budgets) if objective.is_gated else {*budgets, *knots}
     if objective.advantage == "opo":
         plain |= {FLOOR}  # its hinge is the length
-    return Layout(tuple(sorted(plain)), objective.correct_above, tuple(sorted(knots)) if objective.is_gated else ())
+    right = tuple(sorted(knots)) if objective.is_gated else ()
+    return Layout(tuple(sorted(plain)), objective.correct_above, right, by_token=by_token)
 
 
 @quiet_overflow
-def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...]) -> Groups:
+def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...], weight: Floats | None = None) -> Groups:
     """Return the groups with the penalty of this objective in place of the excess, at these budgets.
 
     Args:
         groups: of a scan with the layout that `hinges_of` gives.
         objective: whose penalty is taken.
         budgets: tokens, in ascending order.
+        weight: the factor of β in each prompt; None: from these groups.
 
     Returns:
         A view for reading, not merging; the groups themselves if the penalty is the excess.
     """
+    if groups.layout.by_token:
+        weight = weights(groups, objective)
+        halves = [penalised(half, objective, budgets, weight) for half in (groups.of_responses(), groups.of_tokens())]
+        table = np.concatenate([half.table for half in halves], axis=1)
+        return groups.in_layout(halves[0].layout._replace(by_token=True), table)
     own = groups.layout.own
     if objective.has_plain_penalty and objective.advantage != "opo" and own is None:
         return groups
@@ -70,7 +78,7 @@ def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...]) ->
     layout = Layout(budgets, groups.layout.correct_above, own=own, is_penalised=True)
     table = np.empty((len(groups), layout.width))
     table[:, : len(PROMPT)] = groups.table[:, : len(PROMPT)]
-    weight = weights(groups, objective)
+    weight = weights(groups, objective) if weight is None else weight
     if not budgets:  # a baseline may be weighted by length even where nothing is penalised
         table[:, len(PROMPT) :] = 0.0
         table[:, layout.at("r_gap", 0)] = _gaps(groups, [])[0] if objective.advantage == "opo" else np.nan

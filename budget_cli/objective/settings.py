@@ -14,7 +14,8 @@ FLOOR = 0  # no response is shorter, in tokens
 OWN_FLOOR = -(2**31)  # no response is shorter than its own budget by more, in tokens
 MOST_TOKENS = 2**31
 PER_RESPONSE = "1/n"  # as a scale_floor: one response of the prompt
-AGGREGATES = ("response", "prompt", "row")
+TOKENS = ("token", "prompt-token", "constant")  # aggregates that weigh a response by its tokens
+AGGREGATES = ("response", "prompt", "row", *TOKENS)
 
 
 class Objective(NamedTuple):
@@ -38,6 +39,7 @@ class Objective(NamedTuple):
     eps: float = 1e-6
     singletons: str = "zero"  # or reward: the advantage of a prompt's only response
     aggregate: str = "response"
+    constant: int | None = None  # tokens that the sum over those of a response is divided by, for aggregate=constant
 
     @property
     def estimator(self) -> Estimator:
@@ -101,7 +103,7 @@ class Objective(NamedTuple):
         found["advantage"] = self.advantage
         if self.estimator.divides:
             found |= ({} if self.advantage == "maxrl" else {"ddof": self.ddof}) | {"eps": self.eps}
-        return found | {"singletons": self.singletons}
+        return found | {"singletons": self.singletons} | ({} if self.constant is None else {"constant": self.constant})
 
     def sentence(self) -> str:
         """Say what is trained, in one line."""
@@ -187,6 +189,7 @@ def _value(key: str, value: Any) -> Any:
     wanted = {
         key: "a whole number of tokens, 0 or more",
         "cap": "a whole number of tokens from 1 on",
+        "constant": "a whole number of tokens from 1 on",
         "ddof": "0 or 1",
         "scale_floor": f"a number from 0 to 1, or {PER_RESPONSE}",
         "gate": "a solve rate from 0 to 1, or none",
@@ -201,6 +204,7 @@ def _value(key: str, value: Any) -> Any:
     fits = {
         key: whole and 0 <= number <= MOST_TOKENS,
         "cap": whole and 1 <= number <= MOST_TOKENS,
+        "constant": whole and 1 <= number <= MOST_TOKENS,
         "ddof": number in (0, 1),
         "scale_floor": 0 <= number <= 1,
         "gate": 0 <= number <= 1,
@@ -209,7 +213,7 @@ def _value(key: str, value: Any) -> Any:
     }[key]
     if not fits:
         raise ValueError(f"{key}={value}: expected {wanted}")
-    return int(number) if key in ("cap", "ddof") or of_label else number
+    return int(number) if key in ("cap", "constant", "ddof") or of_label else number
 
 
 def _without_contradiction(one: Objective, given: set[str]) -> Objective:
@@ -230,6 +234,8 @@ def _without_contradiction(one: Objective, given: set[str]) -> Objective:
         raise ValueError(f"budget_by={one.budget_by}: give tokens by label, as in budgets.math=8192")
     if one.has_own_budgets and one.advantage == "opo":
         raise ValueError("advantage=opo: weighs by length, which budgets of their own leave no sum of: give one -B")
+    if one.aggregate == "constant" and one.constant is None:
+        raise ValueError("aggregate=constant: give the tokens that sums are divided by, as in constant=8192")
     if one.singletons == "reward" and one.estimator.of_batch:
         raise ValueError(f"singletons=reward: advantage={one.advantage} takes its mean or deviation from the batch")
     return one

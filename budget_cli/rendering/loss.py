@@ -49,6 +49,14 @@ from budget_cli.rendering.text import (
     room_for,
 )
 
+AVERAGED = {
+    "response": "",
+    "prompt": ", mean over prompts",
+    "row": ", mean over rows",
+    "token": ", mean over tokens",
+    "prompt-token": ", mean over prompts of token means",
+    "constant": ", token sums over a constant",
+}
 LABEL = 19  # characters before the numbers begin
 PROMPTS_SHOWN = 20
 OFTEN_NONE = frozenset(f"learnability.pass_at.{k}" for k in PassAt.KEYS)  # no row in Markdown then
@@ -317,7 +325,7 @@ class LossAnswer(NamedTuple):
         yield [
             Piece("budget-aware loss  ", "bold"),
             Piece(figure(loss.loss, self.precision), "bold cyan"),
-            Piece(f"     {counts}" + ("" if loss.aggregate == "response" else f", mean over {loss.aggregate}s")),
+            Piece(f"     {counts}" + AVERAGED[loss.aggregate]),
         ]
         yield coefficients(c, self.defaults, loss.objective.has_own_budgets)
         yield from objective(loss.objective.sentence)

@@ -170,6 +170,11 @@ def _require_right(name: str, header: Mapping[str, Any], layout: Layout) -> None
     """Require the columns of right responses that an objective is computed from."""
     lacking = [budget for budget in layout.right if budget not in header.get("right", ())]
     differs = bool(layout.right) and header.get("correct_above") != layout.correct_above
+    if layout.by_token and "by_token" not in header:
+        raise UsageProblem(
+            f"{name}: this summary has no sums over tokens: summarize again with --set aggregate=token, or give"
+            " --aggregate response"
+        )
     if lacking or differs:
         raise UsageProblem(
             f"{name}: this summary has no excess of right responses (reward above {layout.correct_above:g}), which the"

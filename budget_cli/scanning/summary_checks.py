@@ -185,6 +185,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "budgets": ("different whole numbers", lambda value: _are_distinct(value, _is_knot)),
     "correct_above": ("a number", _is_finite),
     "right": ("different whole numbers", lambda value: _are_distinct(value, _is_knot)),
+    "by_token": ("true", lambda value: value is True),
     "own": (", ".join(OwnBudgets._fields), _are_own_budgets),
     "fields": ("a place for each field", _map_to(_is_text)),
     "records_are": ("a text", _is_text),
@@ -219,6 +220,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 SINCE = {
     "correct_above",
     "right",
+    "by_token",
     "own",
     "records_are",
     "group",
@@ -400,7 +402,7 @@ def layout_of(header: dict[str, Any]) -> Layout:
     own = header.get("own")
     if own is not None:
         own = OwnBudgets(**{**own, "factors": tuple(own["factors"]), "labels": tuple(own["labels"].items())})
-    return Layout(tuple(header["budgets"]), float(header.get("correct_above", 0.0)), right, own)
+    return Layout(tuple(header["budgets"]), float(header.get("correct_above", 0.0)), right, own, "by_token" in header)
 
 
 def _are_whole(values: Floats) -> NDArray[np.bool_]:

@@ -77,6 +77,7 @@ def write(
         "budgets": layout.budgets,
         **({"correct_above": layout.correct_above} if is_right_known else {}),
         **({"right": layout.right} if layout.right else {}),
+        **({"by_token": True} if layout.by_token else {}),
         **({"own": {**layout.own._asdict(), "labels": dict(layout.own.labels)}} if layout.own is not None else {}),
         **(settings_of(fields) if settings is None else settings),
         "steps": sorted(scan.steps, key=repr)[:MOST_STEPS],

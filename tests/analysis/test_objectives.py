@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -200,3 +200,43 @@ CONTRADICTIONS = [
 def test_what_is_no_objective_is_refused_in_a_sentence(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         parse("mine", values)
+
+
+@given(SAMPLES, objectives(), some.integers(0, 30), some.sampled_from(["token", "prompt-token", "constant"]))
+@settings(max_examples=200)
+def test_a_token_has_the_terms_of_its_response(
+    samples: list[Sample], of: Objective, budget: int, aggregate: Literal["token", "prompt-token", "constant"]
+) -> None:
+    at, of = Coefficients(budget, 0.02, 0.3), of._replace(aggregate=aggregate, constant=50)
+    groups = groups_of(samples, of, (budget,))
+    found = compute_loss(groups, at, Tally(used=len(samples)), aggregate, trained=of)
+    a = advantages(samples, of, budget, 0.02)
+    terms = [(each - 0.3 * one.log_ratio) ** 2 * one.length for each, one in zip(a, samples, strict=True)]
+    tokens = sum(one.length for one in samples)
+    if not tokens:
+        assert found.loss is None if aggregate != "constant" else found.loss in (0, None)
+        return
+    if aggregate == "token":
+        expected = math.fsum(terms) / tokens
+    elif aggregate == "constant":
+        expected = math.fsum(terms) / (50 * len(samples))
+    else:
+        means = []
+        for prompt in {one.prompt for one in samples}:
+            own = [(term, one.length) for term, one in zip(terms, samples, strict=True) if one.prompt == prompt]
+            if sum(length for _, length in own):
+                means.append(math.fsum(term for term, _ in own) / sum(length for _, length in own))
+        expected = math.fsum(means) / len(means)
+    scale = 1 + max(abs(each) for each in a) ** 2
+    assert found.loss == pytest.approx(expected, rel=1e-9, abs=1e-11 * scale)
+
+
+def test_token_aggregates_on_paper() -> None:
+    # SkyRL's and oat's examples, with a loss per response: 1, 3 over 2 tokens and 1: (2·1 + 1·9)/3, and over 10 tokens
+    samples = [Sample("p", 1, 2, 0), Sample("q", 3, 1, 0)]
+    raw = parse("mine", {"singletons": "reward"})
+    for aggregate, expected in (("token", 11 / 3), ("constant", 11 / 20), ("prompt-token", 10 / 2)):
+        of = raw._replace(aggregate=aggregate, constant=10)
+        groups = groups_of(samples, of, (9,))
+        found = compute_loss(groups, Coefficients(9, 0.0, 0.0), Tally(used=2), aggregate, trained=of)  # type: ignore[arg-type]  # one of its names
+        assert found.loss == pytest.approx(expected, rel=1e-15)
