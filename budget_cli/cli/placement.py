@@ -17,6 +17,7 @@ from budget_cli.schema import presets
 from budget_cli.schema.fields import (
     EXTRAS,
     KINDS,
+    SAMPLER,
     UNUSABLE,
     WHERE,
     Fields,
@@ -112,6 +113,7 @@ class Placement:
         self.length_warnings: list[str] = []
         self.first_lengths = FirstLengths()  # the same, if optional fields are read
         self.first_ids = FirstIds()  # the same
+        self.sampler_key = ""  # of the first records, named like the log-probs of a sampler and not read
         self._preset, self._preset_files = options.preset, options.presets or []
         self._applied = presets.CANONICAL  # name of the preset, once the dump is known
         if self._preset_files:
@@ -239,6 +241,7 @@ class Placement:
         samples = detection.glance(records, fields)
         self.first_lengths = first_lengths(samples, fields) if optional else FirstLengths()
         self.first_ids = first_ids(samples, fields) if optional else FirstIds()
+        self.sampler_key = detection.sampler_key(samples, fields) if SAMPLER in fields.extras else ""
         self._null = {name for name in self.named_extras if detection.has_null(samples, fields, name)}
         fields = replace(fields, compares_tokens=fields.compares_tokens and detection.has_token_pairs(samples, fields))
         return self._without(fields, set(optional) - detection.extras_present(samples, fields) - self.named_extras)

@@ -456,6 +456,7 @@ class Session:
             FirstIds() if scan.observations.per_prompt is None else self.placement.first_ids,
             scan.steps,
             scan.paths,
+            self.placement.sampler_key,
             trained=self.objective,
         )
 

@@ -1,6 +1,7 @@
 """The first records of a dump → the preset that they fit. Reads only the beginning of the first source."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from budget_cli.errors import InputProblem
-from budget_cli.schema.fields import KINDS, PAIRS, Fields, names_for, pair_is_read
+from budget_cli.schema.fields import KINDS, PAIRS, SAMPLER, Fields, names_for, pair_is_read
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.lookup import (
     MISSING,
@@ -287,6 +288,21 @@ def has_token_pairs(found: Sequence[dict[str, Any]], fields: Fields) -> bool:
         for names in pairs
         for i in (0, 1)
     )
+
+
+# as slime, verl, SkyRL, NeMo-RL, prime-rl, TRL and others call the log-probs of the inference engine
+OF_SAMPLER = (
+    r"(rollout|generation|inference|infer|sampling|sampler|behaviou?r|vllm|sglang)_?(per_token_)?(log_?probs?|logps?)"
+)
+
+
+def sampler_key(found: Sequence[dict[str, Any]], fields: Fields) -> str:
+    """Return the key of these samples that is named like the log-probs of a sampler and read as nothing; "": none."""
+    used = {key for name in ("log_prob", "old_log_prob", SAMPLER) for key in root_keys(fields.paths[name])}
+    for key, value in (item for sample in found for item in sample.items()):
+        if key not in used and re.fullmatch(OF_SAMPLER, key) and isinstance(value, (list, float)) and value:
+            return key
+    return ""
 
 
 def lacking(found: Sequence[dict[str, Any]], fields: Fields) -> list[str]:

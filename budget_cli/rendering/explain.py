@@ -80,8 +80,9 @@ section for each, and `budget-cli explain CODE` prints it. (This page is generat
 `policies` in the JSON, and a line on the screen, has one entry for each pair whose log-probs are both there:
 policy/reference (`log_prob`, `old_log_prob`) and trainer/sampler (`log_prob`, and `sampler_log_prob`, the log-probs as
 the inference engine computed them). In NeMo-RL's dumps the second one is found; elsewhere it is mapped, as in
-`--field log_prob=trainer_logprobs --field sampler_log_prob=rollout_log_probs`. Both are a number, or a list with one
-for each token. A sampler's list that is not as long as `log_prob` does not count.
+`--field log_prob=trainer_logprobs --field sampler_log_prob=rollout_log_probs`; where no record has it, `check` points
+out a field that is named like it. Both are a number, or a list with one for each token. A sampler's list that is not as
+long as `log_prob` does not count.
 
 The weight of a response is w = e^k, where k is `log_prob` − the other one, in nats, over the whole sequence. Numbers
 are kept however large k is; one that is beyond the range of a double is null. verl's names, for its sequence level

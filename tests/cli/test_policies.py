@@ -291,3 +291,30 @@ def test_a_record_of_a_whole_prompt_has_the_sampler_s_too(tmp_path: Path) -> Non
     (pair,) = policies(written(tmp_path / "a.jsonl", [record]))
     assert (pair["policies"], pair["max_log_weight"]) == ("trainer/sampler", 2.0)
     assert [one["token"] for one in pair["tokens"]["worst"]] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rollout_log_probs", [-0.5, -1.5]),
+        ("sampling_per_token_logps", [-0.5, -1.5]),
+        ("inference_logprobs", [-0.5, -1.5]),
+        ("generation_logprob", -2.0),
+    ],
+)
+def test_a_field_named_like_a_sampler_s_log_probs_is_pointed_out(key: str, value: Any, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", [response([-0.5, -1.0], **{key: value})])
+    reasons = {code: one["reason"] for one in answer(path)["unchecked"] for code in one["codes"]}
+    remedy = f"--field sampler_log_prob={key}"
+    assert reasons["mean-weight-off"] == (
+        f"no log-probs of the sampler in these records: {remedy} compares {key} with log_prob"
+    )
+    (pair,) = policies(path, *remedy.split())
+    assert (pair["policies"], pair["max_log_weight"]) == ("trainer/sampler", 0.5)
+
+
+def test_no_field_that_is_read_is_pointed_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", [response(None, rollout_log_probs=[-0.5], logprobs_rollout=[-1.0])])
+    said = answer(path, "--field", "log_prob=rollout_log_probs")
+    reasons = {code: one["reason"] for one in said["unchecked"] for code in one["codes"]}
+    assert reasons["mean-weight-off"] == "no log-probs of the sampler in these records"

@@ -94,6 +94,7 @@ class CheckInput(NamedTuple):
     first_ids: FirstIds  # and of their answers, beside their ids
     steps: Collection[Label]  # of the responses, if prompts are those of a step; None: without one
     paths: Mapping[str, Sequence[tuple[int, str]]] = {}  # of JSON documents: the first records of lists, by source
+    sampler_key: str = ""  # a key of the first records that is named like the log-probs of a sampler and is not read
     is_row: bool = False  # True if these are the responses with one label of several
     trained: Objective = DEFAULT
     is_cut: bool = False  # True if the labels are those of responses, so that a prompt may lie in several rows

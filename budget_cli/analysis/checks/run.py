@@ -78,7 +78,9 @@ def _unmet_needs(dump: CheckInput) -> dict[str, set[str]]:
             needs = {"log_ratio"} if has_sampler else {"log_ratio", "two_policies"}
             reasons["no log-probs of the reference in these records"] = needs
         if not has_sampler:
-            reasons["no log-probs of the sampler in these records"] = {"sampler"}
+            key = dump.sampler_key
+            remedy = f": --field sampler_log_prob={key} compares {key} with log_prob" if key else ""
+            reasons[f"no log-probs of the sampler in these records{remedy}"] = {"sampler"}
     if not dump.has_texts:
         reasons["texts are read only with --text" if dump.has_texts is None else "no texts in these records"] = {"text"}
     if dump.keys_not_compared:
