@@ -426,7 +426,6 @@ class Session:
         """
         from budget_cli.analysis.checks.findings import CheckInput  # 4 ms, and only for check and report
         from budget_cli.analysis.penalty_in_reward import fit_penalty
-        from budget_cli.scanning.summary import without_advantages
 
         scan = self.scanned
         assert scan.observations is not None
@@ -436,7 +435,7 @@ class Session:
             scan.observations.counters,
             scan.observations.advantages,
             _whose_advantages(scan.observations, groups),
-            "" if scan.observations.advantages.is_known else without_advantages(self.summary_headers),
+            self._without_advantages(),
             scan.observations.per_prompt,
             scan.tally,
             scan.rejections,
@@ -500,6 +499,15 @@ class Session:
                     is_cut=is_cut,
                 ),
             )
+
+    def _without_advantages(self) -> str:
+        """Return which summary does not say what advantages were stored; "" if all do."""
+        observations = self.scanned.observations
+        if observations is None or observations.advantages.is_known:
+            return ""
+        from budget_cli.scanning import summary
+
+        return summary.without_advantages(self.summary_headers)
 
     def _why_keys_are_not_compared(self, wanted: bool) -> str:
         """Return why duplicate keys are not looked for; nothing if they are."""

@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from budget_cli.analysis.checks.catalogue import CHECKS
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
 from budget_cli.analysis.checks.run import SCHEMA, CheckRun
-from budget_cli.analysis.checks.stored_advantages import estimator_sentence
 from budget_cli.analysis.checks.verdict import CheckResult, LabelRun
-from budget_cli.analysis.estimators_known import Candidate
 from budget_cli.analysis.numbers import counted
 from budget_cli.rendering import policies
 from budget_cli.rendering.formats import as_dict, json_document, utf8, utf8_key
@@ -20,6 +18,9 @@ from budget_cli.rendering.headline import headline
 from budget_cli.rendering.junit import Case, joined, xml
 from budget_cli.rendering.safe import end_for_terminal, for_markdown, for_terminal
 from budget_cli.rendering.text import WHOLE, WIDTH, Line, Piece, failures, in_bold, passes, room_for
+
+if TYPE_CHECKING:
+    from budget_cli.analysis.estimators_known import Candidate
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
@@ -181,8 +182,12 @@ def _under(label: str, text: str, width: int) -> Iterator[Line]:
 
 def _advantages(run: CheckRun, width: int) -> Iterator[Line]:
     """Yield whose advantages the trainer stored, and the options that reproduce them."""
-    sentence = None if run.stored is None else estimator_sentence(run.stored)
-    if run.stored is None or sentence is None:
+    if run.stored is None:
+        return
+    from budget_cli.analysis.checks.stored_advantages import estimator_sentence  # which few dumps need
+
+    sentence = estimator_sentence(run.stored)
+    if sentence is None:
         return
     yield from _under("estimator ", sentence, width)
     if run.stored.options is not None:
@@ -232,6 +237,7 @@ def _row(row: LabelRun) -> dict[str, Any]:
         "counts": _counts(row.run.findings),
         "findings": [_as_dict(finding) for finding in row.run.findings],
         "policies": [policies.as_json(one) for one in row.run.policies],
+        "stored_advantages": _stored(row.run),
     }
 
 
@@ -288,7 +294,7 @@ def _stored(run: CheckRun) -> dict[str, Any] | None:
     }
 
 
-def _estimator(candidate: Candidate) -> dict[str, Any]:
+def _estimator(candidate: "Candidate") -> dict[str, Any]:
     """Return an estimator and its settings by the keys of an objective; of a batch, its slope and baseline."""
     name, ddof, eps, slope, baseline = candidate
     return {"advantage": name, "ddof": ddof, "eps": eps, "slope": slope, "baseline": baseline}

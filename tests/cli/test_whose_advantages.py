@@ -200,6 +200,7 @@ def capped(r: Any, length: Any) -> Any:
         ("grpo", 1, 1e-4, None),
         ("grpo", 0, 1e-8, capped),
         ("maxrl", 0, 1e-6, None),
+        ("opo", 0, 0, None),
         ("opo", 0, 0, rising),
         ("batch-std", 0, 1e-6, None),
         ("reinforce++", 1, 1e-6, None),

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from budget_cli import objective
-from budget_cli.analysis.checks import stored_advantages
 from budget_cli.analysis.checks.findings import CheckInput, Findings, finding
 from budget_cli.analysis.numbers import counted, percent
 from budget_cli.groups.moments import Floats
@@ -28,6 +27,8 @@ def check(dump: CheckInput) -> Findings:
         lines = _lines_of_a_group(dump)
         yield from _sizes(dump, lines)
         if dump.advantages and not dump.no_advantages:
+            from budget_cli.analysis.checks import stored_advantages  # which only dumps with advantages need
+
             yield from _stored_advantages(dump, lines)
             yield from stored_advantages.check(dump)
 
