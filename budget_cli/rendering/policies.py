@@ -62,5 +62,7 @@ def _place(at: Evidence) -> str:
 
 
 def _shown(value: float | None) -> str:
-    """Return a number to three digits; a question mark if it is beyond the range of a double."""
-    return "?" if value is None else f"{value:.3g}"
+    """Return a number to three digits, or in full up to a million; a question mark if it is beyond a double."""
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1_000_000 else f"{value:.3g}"
