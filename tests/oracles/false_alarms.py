@@ -96,14 +96,21 @@ def response(
         log_probs = [0.0 if dice.random() < 0.3 else -dice.expovariate(2.5) for _ in range(tokens)]
         record["log_prob"] = log_probs
         record["old_log_prob"] = [min(0.0, one + dice.gauss(0, 0.02)) if one else 0.0 for one in log_probs]
+        record["sampler_log_prob"] = [one - log_weight(dice) if one < -0.1 else one for one in log_probs]
     elif form == "number":
         record["log_prob"] = -sum(dice.expovariate(2.5) for _ in range(min(tokens, 50))) * tokens / min(tokens, 50)
         record["old_log_prob"] = record["log_prob"] + dice.gauss(0, 0.02) * math.sqrt(tokens)
+        record["sampler_log_prob"] = record["log_prob"] - log_weight(dice, tokens)
     if texts:
         record["response_text"] = " ".join(dice.choices(WORDS, k=tokens))
     if sparse:
         record["finish_reason"] = "length" if is_cut else "stop"
     return record
+
+
+def log_weight(dice: Dice, tokens: int = 1) -> float:
+    """Return the log-ratio of trainer and sampler, whose importance weight is 1 on average."""
+    return dice.gauss(-0.00005 * tokens, 0.01 * math.sqrt(tokens))
 
 
 def rows_of(dice: Dice, response: dict[str, Any], number: int, turns: int) -> list[dict[str, Any]]:
@@ -113,7 +120,7 @@ def rows_of(dice: Dice, response: dict[str, Any], number: int, turns: int) -> li
     rows = []
     for turn, (begin, end) in enumerate(itertools.pairwise(bounds)):
         row = response | {"rollout_id": f"r{number}", "turn": turn, "response_length": end - begin}
-        for name in ("log_prob", "old_log_prob"):
+        for name in ("log_prob", "old_log_prob", "sampler_log_prob"):
             value = response.get(name)
             if value is not None:
                 row[name] = value[begin:end] if isinstance(value, list) else value * (end - begin) / bounds[-1]
