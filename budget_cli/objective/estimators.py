@@ -100,9 +100,9 @@ ESTIMATORS = {
     ),
 }
 NOT_HERE = {  # of which sums per prompt do not give the loss
-    "ppo": "PPO clips the ratio of each token, which no sum over responses gives",
-    "gspo": "GSPO clips the ratio of each response, which no sum over responses gives",
-    "gae": "GAE needs the values of a critic for each token, which rollout dumps do not hold",
+    "ppo": "clips the ratio of each token, which no sum over responses gives",
+    "gspo": "clips the ratio of each response, which no sum over responses gives",
+    "gae": "needs the values of a critic for each token, which rollout dumps do not hold",
 }
 
 

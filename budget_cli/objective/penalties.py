@@ -64,6 +64,13 @@ SHAPES = {
 }
 
 
+OF_THE_GROUP = "is made of the lengths of the other responses to the prompt, which no sum over responses gives"
+NOT_HERE = dict.fromkeys(
+    ("kimi-k1.5", "min-max", "gr3", "shorterbetter", "efficiency", "group-relative"),
+    f"{OF_THE_GROUP}: write the adjusted reward into the records, and give it by --field reward=PATH --beta 0",
+)
+
+
 def gated(hinges: Hinges, floor: int) -> Hinges:
     """Return a penalty of right responses only, over hinges that are 0 for wrong ones.
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from budget_cli.objective.estimators import ESTIMATORS, NOT_HERE, Estimator
+from budget_cli.objective.penalties import NOT_HERE as OF_OTHERS
 from budget_cli.objective.penalties import SHAPES, Hinges, gated
 
 FLOOR = 0  # no response is shorter, in tokens
@@ -178,9 +179,9 @@ def _value(key: str, value: Any) -> Any:
     if key in CHOICES:
         if value in CHOICES[key]:
             return value
-        why = NOT_HERE.get(str(value).lower())
+        why = {**NOT_HERE, **OF_OTHERS}.get(str(value).lower())
         close = get_close_matches(str(value), CHOICES[key], n=1)
-        hint = f"; {why}" if why else f" (did you mean {close[0]}?)" if close else ""
+        hint = f"; {value} {why}" if why else f" (did you mean {close[0]}?)" if close else ""
         raise ValueError(f"{key}={value}: expected {' or '.join(CHOICES[key])}{hint}")
     if key == "scale_floor" and value == PER_RESPONSE:
         return value

@@ -190,8 +190,14 @@ CONTRADICTIONS = [
     ),
     (
         {"advantage": "ppo"},
-        "advantage=ppo: expected centred or rloo or grpo or batch-std or maxrl or opo or reinforce++; PPO clips the"
+        "advantage=ppo: expected centred or rloo or grpo or batch-std or maxrl or opo or reinforce++; ppo clips the"
         " ratio of each token, which no sum over responses gives",
+    ),
+    (
+        {"penalty": "gr3"},
+        "penalty=gr3: expected linear or capped or step or distance; gr3 is made of the lengths of the other responses"
+        " to the prompt, which no sum over responses gives: write the adjusted reward into the records, and give it by"
+        " --field reward=PATH --beta 0",
     ),
 ]
 
