@@ -36,6 +36,8 @@ FREEDOM = 4  # responses beyond what is fitted, to find a penalty
 SAME = 1e-5  # of a slope, what the deviation of the batch may be off
 TWICE = 2.0  # a residual up to so many times the best one is as good
 CENTRED = Candidate("centred")
+MOST_IN_GROUP = 64  # responses
+NEARLY_0 = 0.01  # of the root mean square: a mean that is 0 but for rounding to 16 bits
 MOST_EPS = 0.1  # that is fitted
 DIGITS = 10  # of a β that is fitted, at most
 NEARLY = 0.98  # of the prompts that the best estimator fits, how many another must
@@ -60,6 +62,15 @@ class Singletons(NamedTuple):
     by_estimator: int  # what the estimator of a batch gives
 
 
+class ByPosition(NamedTuple):
+    """Groups of so many responses that follow each other, whatever their prompts."""
+
+    size: int
+    candidate: Candidate  # gives their advantages
+    agreeing: int  # groups
+    groups: int  # of the first responses
+
+
 class StoredAdvantages(NamedTuple):
     """Whose advantages the trainer stored."""
 
@@ -78,6 +89,7 @@ class StoredAdvantages(NamedTuple):
     typical: float  # root mean square of the advantages of the sample
     tolerance: tuple[float, float]  # that a residual may have: a share of the prompt's advantages, and a number
     incomplete: int  # prompts of which some responses have no advantage
+    by_position: ByPosition | None  # of what groups they are instead, if none fits
 
     @property
     def centred(self) -> bool:
@@ -403,7 +415,7 @@ class _Answer:
         advantages: Advantages,
         groups: Groups,
     ) -> None:
-        self.found, self.fits, self.groups = found, fits, groups
+        self.found, self.fits, self.groups, self.advantages = found, fits, groups, advantages
         self.penalty = penalty if fits else None
         self.n = groups.column("n")
         self.with_advantage = advantages.column("a_n", len(groups))
@@ -449,6 +461,7 @@ class _Answer:
             self.found.typical,
             (self.found.tolerance.share, self.found.tolerance.most),
             int(np.count_nonzero((self.with_advantage > 0) & (self.with_advantage < self.n))),
+            None if fits else _by_position(self.advantages.first, self.found.typical),
         )
 
     def _moments_of_all(self, advantages: Advantages) -> Moments | None:
@@ -526,6 +539,27 @@ class _Answer:
         zero &= ~given
         counts = (int(np.count_nonzero(each)) for each in (zero, kept, ~(given | kept | zero), given))
         return Singletons(int(m.n.size), *counts)
+
+
+def _by_position(first: Floats, typical: float) -> ByPosition | None:
+    """Return the smallest groups of following responses whose advantages an estimator gives; None if there are none.
+
+    Args:
+        first: reward, length and advantage of the first responses, in the order of the input.
+        typical: the root mean square of advantages.
+    """
+    reward, length, advantage = first
+    for size in range(2, min(MOST_IN_GROUP, reward.size // 2) + 1):
+        number = reward.size // size
+        sums = advantage[: number * size].reshape(number, size).sum(axis=1)
+        if np.any(np.abs(sums) > NEARLY_0 * size * typical):
+            continue
+        some, rows = slice(number * size), np.arange(number)
+        sample = _Sample(np.repeat(rows, size), rows, reward[some], length[some], advantage[some])
+        fits = _Identification(sample).best(sample.r) if sample.shows.any() else []
+        if fits and not fits[0].candidate.is_fitted:
+            return ByPosition(size, fits[0].candidate, int(np.count_nonzero(fits[0].agrees)), number)
+    return None
 
 
 def _regrouped(off: Floats, n: Floats, agrees: Mask, tolerance: Floats) -> int:

@@ -20,6 +20,7 @@ from budget_cli.ids import Key, Packed
 PROMPT = ("a_n", "a", "aa", "ar", "rL")  # their number, Σa, Σa², Σa·r, Σr·L
 BUDGET = "ae"  # Σa·e, one for each budget
 LIMIT = 1 << 12  # responses in the sample
+FIRST = 1 << 9  # responses whose order is kept
 EVERY = 2**64 - 1  # every hash is below
 
 
@@ -34,6 +35,7 @@ class Advantages:
     def __init__(self, budgets: Sequence[int] = (), table: Floats | None = None) -> None:
         self.budgets = tuple(budgets)  # tokens
         self.sample = AdvantageSample()
+        self.first = np.zeros((3, 0))  # reward, length, advantage of the first responses, in the order of the input
         self.is_known = True  # False with a summary of an earlier version, which does not say
         self._table = np.zeros((0, len(PROMPT) + len(self.budgets))) if table is None else table
         self._prompts = len(self._table)
@@ -56,7 +58,9 @@ class Advantages:
         sums = [np.bincount(codes, term, prompts) for term in terms]
         table = np.stack(sums, axis=1).astype(np.float64)
         made = cls(spec.budgets, table)
-        made.sample.add(responses.keys, codes, np.stack([r, length, a]))
+        values = np.stack([r, length, a])
+        made.sample.add(responses.keys, codes, values)
+        made.first = values[:, :FIRST]
         return made
 
     def merge(self, later: "Advantages", rows: NDArray[np.intp]) -> None:
@@ -66,6 +70,7 @@ class Advantages:
             return
         if self._prompts == 0 and not len(self._table):
             self.budgets, self._table = later.budgets, np.zeros((0, later._table.shape[1]))
+        self.first = np.concatenate([self.first, later.first], axis=1)[:, :FIRST]
         if later.budgets != self.budgets:
             budgets = [budget for budget in self.budgets if budget in later.budgets]
             self._table, self.budgets = self._of(budgets), tuple(budgets)

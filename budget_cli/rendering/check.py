@@ -291,6 +291,13 @@ def _stored(run: CheckRun) -> dict[str, Any] | None:
         "incomplete": stored.incomplete,
         "nearest": {**_estimator(stored.nearest), "residual": stored.nearest_residual},
         "root_mean_square": stored.typical,
+        "by_position": stored.by_position
+        and {
+            "size": stored.by_position.size,
+            **_estimator(stored.by_position.candidate),
+            "agreeing": stored.by_position.agreeing,
+            "of": stored.by_position.groups,
+        },
     }
 
 

@@ -73,7 +73,8 @@ section for each, and `budget-cli explain CODE` prints it. (This page is generat
   `largest_residual` of a prompt that agrees and the `worst_residual` of one that does not, each the root mean square
   over its responses, and the `tolerance`; the `penalty` that only the advantages hold (below 0: only the rewards); the
   `singletons` by what is stored of them; the prompts that are `incomplete`; the `nearest` estimator, with its
-  `residual`; and their `root_mean_square`. With `--by`, each row has its own.
+  `residual`; and their `root_mean_square`; if none is found, `by_position`: groups of so many responses that follow
+  each other, of which one gives the advantages. With `--by`, each row has its own.
 
 ## Two policies
 

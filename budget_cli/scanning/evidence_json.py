@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.evidence.advantages import AdvantageSample
+from budget_cli.evidence.advantages import FIRST, Advantages, AdvantageSample
 from budget_cli.evidence.counters import FEW, Counters, Location, Occurrences
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.reward_sample import RewardSample
@@ -20,13 +20,13 @@ MOST_LINES = 1 << 40  # of a source, in a place
 VALUES = (str, int, float, type(None))  # not bool: types are compared exactly
 
 
-def to_json(counters: Counters, prompts: NDArray[np.intp], advantages: AdvantageSample | None = None) -> dict[str, Any]:
-    """Return the counters and a sample of advantages as JSON, without empty parts.
+def to_json(counters: Counters, prompts: NDArray[np.intp], advantages: Advantages | None = None) -> dict[str, Any]:
+    """Return the counters and samples of advantages as JSON, without empty parts.
 
     Args:
         counters: of a source.
         prompts: the number of each row's prompt.
-        advantages: the sample; None or empty: no response has an advantage.
+        advantages: of the source; None or empty: no response has one.
     """
     parts = {
         "spotted": {
@@ -37,9 +37,14 @@ def to_json(counters: Counters, prompts: NDArray[np.intp], advantages: Advantage
         "values": {name: list(counts.items()) for name, counts in counters.values.items()},
         "by_length": _by_length(counters.reward_sample),
         "weights": {pair: _weights(weights, prompts) for pair, weights in counters.weights.items()},
-        "advantages": advantages.to_json(prompts) if advantages is not None and advantages.rows.size else [],
+        "advantages": advantages.sample.to_json(prompts) if advantages else [],
+        "first_advantages": [_or_null(value) for value in advantages.first.T.ravel().tolist()] if advantages else [],
     }
     return {name: part for name, part in parts.items() if part}
+
+
+def _or_null(value: float) -> float | None:
+    return value if value - value == 0 else None
 
 
 def _by_length(sample: RewardSample) -> list[Any]:
@@ -91,6 +96,9 @@ def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -
         if sample := shown.get("advantages"):
             row_of = dict(zip(prompts.tolist(), range(prompts.size), strict=True))
             observations.advantages.sample = AdvantageSample.from_json(sample, row_of)
+        if first := shown.get("first_advantages"):
+            numbers = [math.nan if value is None else _number(value) for value in first]
+            observations.advantages.first = np.array(numbers).reshape(-1, 3).T[:, :FIRST]
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError):
         return None
     return observations

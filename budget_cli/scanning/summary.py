@@ -529,9 +529,9 @@ def _source_results(
         if observed is not None:
             observed.advantages.is_known = "with_advantage" in header
         if observed is not None and sums is not None:
-            sample = observed.advantages.sample
+            of_source = observed.advantages
             observed.advantages = Advantages(sums[0], sums[1][selected])
-            observed.advantages.sample = sample
+            observed.advantages.sample, observed.advantages.first = of_source.sample, of_source.first
         results.append(SourceResult(name, groups, observed))
     if results:
         first = results[0].groups

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from budget_cli.evidence.advantages import Advantages, AdvantageSample, column_names
+from budget_cli.evidence.advantages import FIRST, Advantages, AdvantageSample, column_names
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.responses import ObservationSpec
 from budget_cli.groups.groups import returning
@@ -106,10 +106,9 @@ def write(
     if spec is not None and len(observed) == len(sources):
         header["thresholds"] = thresholds_of(spec)
         prompts = np.split(place, np.cumsum(sizes)[:-1])
-        samples = _samples([one.advantages for one in observed])
+        _trim_samples([one.advantages for one in observed])
         header["seen"] = [
-            evidence_json.to_json(one.counters, of, sample)
-            for one, of, sample in zip(observed, prompts, samples, strict=False)
+            evidence_json.to_json(one.counters, of, one.advantages) for one, of in zip(observed, prompts, strict=False)
         ]
     keys, rows = ids.all(), np.column_stack([number, table[:, written], advantages])
     digest = hashlib.blake2b(orjson.dumps(header), digest_size=16)
@@ -130,14 +129,15 @@ def _advantages(observed: Sequence[Observations], sizes: Sequence[int]) -> tuple
     return whole.budgets, whole.table(sum(sizes)) if whole else np.zeros((sum(sizes), 0))
 
 
-def _samples(advantages: Sequence[Advantages]) -> Sequence[AdvantageSample]:
-    """Return the sample of each source, without prompts that do not fit beside those of the others."""
-    whole = AdvantageSample()
+def _trim_samples(advantages: Sequence[Advantages]) -> None:
+    """Drop from the samples of each source what does not fit beside those of the others."""
+    whole, room = AdvantageSample(), FIRST
     for one in advantages:
         whole.merge(one.sample, np.arange(one.sample.rows.max(initial=0) + 1))
+        one.first = one.first[:, :room]
+        room -= one.first.shape[1]
     for one in advantages:
         one.sample.trim(whole.below)
-    return [one.sample for one in advantages]
 
 
 def _count_recurring(scan: Scan, rows: Sequence[NDArray[np.intp]], prompts: int) -> None:

@@ -66,6 +66,7 @@ def test_the_json_has_all_of_it(tmp_path: Path) -> None:
         "singletons": {"prompts": 0, "zero": 0, "reward": 0, "other": 0, "by_estimator": 0},
         "incomplete": 0,
         "nearest": grpo,
+        "by_position": None,
     }
     (tmp_path / "b.jsonl").write_bytes(lines([{**r, "advantage": None} for r in made()]))
     assert answer("b.jsonl", cwd=tmp_path)["stored_advantages"] is None
@@ -171,6 +172,10 @@ def test_the_rows_of_by_are_judged_by_themselves(tmp_path: Path) -> None:
     found = answer("a.jsonl", "--by", "step", cwd=tmp_path)
     rows = {row["key"]: [f["code"] for f in row["findings"] if f["code"] in CODES] for row in found["by"]}
     assert rows == {1: [], 2: ["advantage-unknown"]}
+    assert {row["key"]: row["stored_advantages"]["options"] for row in found["by"]} == {
+        1: "--objective trl-grpo --beta 0",
+        2: None,
+    }
     assert [f["code"] for f in found["findings"] if f["code"] in CODES] in (
         ["advantage-differs"],
         ["advantage-unknown"],
@@ -232,3 +237,25 @@ def test_with_another_objective_the_same_is_said(tmp_path: Path, objective: tupl
     assert of_records == of_both
     assert of_records["options"] == "--objective trl-grpo -B 2000 --beta 0.0005"
     assert of_records["agreeing"] == 40
+
+
+def test_advantages_of_groups_by_position_are_told(tmp_path: Path) -> None:
+    dump = made()
+    kept = [one for i, one in enumerate(dump) if i not in (3, 11, 12, 30)]  # a trainer that drops some responses
+    for begin in range(0, len(kept), 4):  # and takes every four for a group
+        rewards = np.array([one["reward"] for one in kept[begin : begin + 4]])
+        for one, advantage in zip(kept[begin:], (rewards - rewards.mean()) / (rewards.std() + 1e-8), strict=False):
+            one["advantage"] = float(advantage)
+    (tmp_path / "a.jsonl").write_bytes(lines(kept[:100]))
+    (tmp_path / "b.jsonl").write_bytes(lines(kept[100:]))
+    expected = answer("a.jsonl", "b.jsonl", cwd=tmp_path)
+    (finding,) = [f for f in expected["findings"] if f["code"] == "advantage-unknown"]
+    assert finding["message"].endswith(
+        "; over every 4 responses, whatever their prompts, they are those of GRPO (ddof 0, ε 1e-8), in 59 of the first"
+        " 59 such groups"
+    )
+    grpo = {"advantage": "grpo", "ddof": 0, "eps": 1e-8, "slope": None, "baseline": None}
+    assert expected["stored_advantages"]["by_position"] == {"size": 4, **grpo, "agreeing": 59, "of": 59}
+    both = ("a.jsonl", "b.jsonl", "-B", "1000", "--kl-coef", "0", "-o", "all.summary")
+    assert command.run("summarize", *both, cwd=tmp_path).returncode == 0
+    assert answer("all.summary", cwd=tmp_path)["stored_advantages"] == expected["stored_advantages"]

@@ -452,7 +452,8 @@ GROUPS = [
         " the deviation of a batch, REINFORCE++ and the reward itself were tried, each also less a penalty on length"
         " that is linear or capped, on all or on right responses.",
         "Check `--field prompt_id=…` and `--field reward=…`: the reward that was trained may be another field, or a"
-        " weighted sum (`--reward-weights`).",
+        " weighted sum (`--reward-weights`). If they are those of groups by position, the trainer took other responses"
+        " for a group than those to one prompt, or the prompt ids are wrong.",
         "advantages drawn at random",
         "Estimators with a critic (GAE), clipped advantages, shaping by statistics of a group other than the mean and"
         " the deviation.",

@@ -18,7 +18,14 @@ def check(dump: CheckInput) -> Findings:
             f"no estimator known here gives the stored advantages; the nearest is {in_words(stored.nearest)},"
             f" which is off by {stored.nearest_residual:.3g} (their root mean square is {stored.typical:.3g})"
         )
-        if stored.regrouped:
+        other = stored.by_position
+        if other is not None:
+            message += (
+                f"; over every {other.size} responses, whatever their prompts, they are those of"
+                f" {in_words(other.candidate)}, in {other.agreeing:,} of the first"
+                f" {counted(other.groups, 'such group')}"
+            )
+        elif stored.regrouped:
             message += (
                 f"; in {stored.regrouped:,} prompts they do not sum to 0, but together they do, as in other groups"
             )
