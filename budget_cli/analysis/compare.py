@@ -30,6 +30,7 @@ from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
+from budget_cli.objective.estimators import ESTIMATORS
 from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, Tally
 
@@ -174,13 +175,18 @@ def compare_groups(
     )
 
 
+def is_comparable(advantage: str, singletons: str) -> bool:
+    """True if the loss is a sum over prompts that depends on nothing but each of them."""
+    return not ESTIMATORS[advantage].of_batch and advantage != "opo" and singletons != "reward"
+
+
 def require_comparable(trained: Objective) -> None:
     """Require an objective whose loss is a sum over prompts that depends on nothing but each of them.
 
     Raises:
         UsageProblem: the batch, or a baseline of its own, gives the advantage.
     """
-    if trained.estimator.of_batch or trained.advantage == "opo" or trained.singletons == "reward":
+    if not is_comparable(trained.advantage, trained.singletons):
         key = "singletons=reward" if trained.singletons == "reward" else f"advantage={trained.advantage}"
         raise UsageProblem(
             f"{key}: compare has standard errors only for advantages that are centred in each prompt: compare the"

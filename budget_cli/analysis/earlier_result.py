@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthOrigins, LengthSource
-from budget_cli.objective.settings import DEFAULT
+from budget_cli.objective.settings import DEFAULT, parse
 from budget_cli.records.columns import Tally
 
 EXACT = 2**53  # every count up to this is exact as a double
@@ -97,7 +97,7 @@ def from_result(result: Any) -> EarlierResult:
         incomplete,
         look.at("warnings", "a list of texts", _are_texts, []),
         look.at("objective.name", "a text", lambda value: isinstance(value, str), DEFAULT.name),
-        look.at("objective.settings", "an object", lambda value: isinstance(value, dict), DEFAULT.settings()),
+        look.at("objective.settings", "the keys of an objective", _is_objective, DEFAULT.settings()),
         look.at("objective.sentence", "a text", lambda value: isinstance(value, str), DEFAULT.sentence()),
     )
 
@@ -144,6 +144,16 @@ def _is_map_of_counts(value: Any) -> bool:
 
 def _are_origins(value: Any) -> bool:
     return _is_map_of_counts(value) and value.keys() == NO_ORIGINS.keys()
+
+
+def _is_objective(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    try:
+        parse("", {key: "none" if one is None else one for key, one in value.items()})
+    except ValueError:
+        return False
+    return {"advantage", "singletons"} <= value.keys()
 
 
 def _are_texts(value: Any) -> bool:

@@ -189,6 +189,18 @@ def is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def is_of_file(context: typer.Context, name: str) -> bool:
+    """True if this option has its value from a settings file."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "DEFAULT_MAP"
+
+
+def is_given_here(context: typer.Context, name: str) -> bool:
+    """True if the command line or the environment gives this option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+
+
 def defaults(context: typer.Context) -> list[str]:
     """Return the options that nobody has given: not on the command line, nor in the environment or a settings file."""
     sources = ((name, context.get_parameter_source(name)) for name in context.params)

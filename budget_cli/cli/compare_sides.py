@@ -1,6 +1,7 @@
 """BASE and NEW of a comparison, each a dump to scan or an earlier result of `loss --format json`."""
 
 import inspect
+import shlex
 from collections.abc import Collection, Sequence
 
 from budget_cli.analysis import compare, verdict
@@ -10,10 +11,12 @@ from budget_cli.analysis.earlier_result import EarlierResult, from_result
 from budget_cli.analysis.loss import Aggregate, Coefficients, LengthSource, compute_loss, length_source
 from budget_cli.analysis.verdict import Reason
 from budget_cli.cli.bundles import FieldOptions
+from budget_cli.cli.recipes import flags_of
 from budget_cli.cli.session import ScanSpec, Session, counted_twice
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.ids import Key
+from budget_cli.objective.settings import DEFAULT
 from budget_cli.records.columns import Tally
 from budget_cli.rendering.compare import Side as ShownSide
 from budget_cli.sources.local import Kind, without_secrets
@@ -131,12 +134,7 @@ def common_settings(
     if not results:
         return given, aggregate
     (_, first), *_ = results
-    for name, result in results:
-        if result.objective != sides[0].session.objective.settings():
-            raise UsageProblem(
-                f"{name}: computed with {result.objective_sentence}, not with"
-                f" {sides[0].session.objective.sentence()}: give the --objective and --set that it was made with"
-            )
+    _require_one_objective(sides, typed)
     common = given._replace(token_budget=given.token_budget or first.coefficients.token_budget)
     if len(results) == len(sides):
         _require_of_results(first, given, aggregate, typed)
@@ -148,6 +146,32 @@ def common_settings(
                 f" {_flags(common, aggregate)}: both must use the same"
             )
     return common, aggregate
+
+
+def _require_one_objective(sides: Sequence[Side], typed: Collection[str]) -> None:
+    """Require that earlier results were made with the objective of the other side, and with that which is given.
+
+    Raises:
+        UsageProblem: one was not.
+    """
+    asked = sides[0].session.objective
+    wanted, sentence = asked.settings(), asked.sentence()
+    if all(side.earlier is not None for side in sides) and not {"objective", "set"} & set(typed):
+        assert sides[0].earlier is not None
+        wanted, sentence = dict(sides[0].earlier.objective), sides[0].earlier.objective_sentence
+    for side, other in zip(sides, reversed(sides), strict=True):
+        made = side.earlier
+        if made is None or made.objective == wanted:
+            continue
+        flags = shlex.join(flags_of(made.objective_name, made.objective) or ["--objective", DEFAULT.name])
+        if other.earlier is not None:
+            way = "make both by budget-cli loss with the same --objective and --set"
+        elif compare.is_comparable(made.objective["advantage"], made.objective["singletons"]):
+            way = f"give {flags}"
+        else:
+            of_loss = f"{_flags(made.coefficients, made.aggregate)} {flags}"
+            way = f"compare two results: budget-cli loss {other.name} {of_loss} -f json makes the other"
+        raise UsageProblem(f"{side.name}: computed with {made.objective_sentence}, not with {sentence}: {way}")
 
 
 def _require_of_results(

@@ -6,6 +6,7 @@ import typer
 import typer.core
 
 from budget_cli.cli import console, settings
+from budget_cli.cli.bundles import is_given_here
 
 ENDING = """Every option can also be set in the environment or in a file: --token-budget 4096 is
 BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under [tool.budget-cli] in pyproject.toml.
@@ -25,6 +26,8 @@ def _is_of_file(option: Any, context: Any) -> bool:
     """True if an option has its value from the settings file, and another one than without it."""
     source = context.get_parameter_source(option.name)
     if source is None or source.name != "DEFAULT_MAP":
+        return False
+    if option.name == "set" and is_given_here(context, "objective"):  # which replaces the objective of the file
         return False
     return bool(context.params[option.name] != option.type_cast_value(context, option.default))
 

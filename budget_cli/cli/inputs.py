@@ -172,6 +172,9 @@ def show_command(
         given += ["--kl-coef", "0"]
     elif kl_coef is not None:
         given += ["--kl-coef", f"{kl_coef:g}"]
+    from budget_cli.cli.recipes import flags_of  # only for who has something to show
+
+    given += flags_of(loss.objective.name, loss.objective.settings)
     given += [*as_arguments(fields), *as_arguments(reading, {"jobs", "engine"})]
     return f"budget-cli show {' '.join(map(file_argument, names))} {shlex.join(given)}"
 

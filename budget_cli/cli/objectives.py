@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from budget_cli.cli.bundles import CoefficientOptions, ObjectiveOptions, OverlongOptions, is_typed
+from budget_cli.cli.bundles import (
+    CoefficientOptions,
+    ObjectiveOptions,
+    OverlongOptions,
+    is_given_here,
+    is_of_file,
+    is_typed,
+)
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.recipes import keys_of
 from budget_cli.errors import UsageProblem
@@ -46,7 +53,7 @@ def asked(
         UsageProblem: an option is invalid, or contradicts another; there is a penalty, but no budget.
     """
     budget, beta = overlong.coefficients(context, coefficients.token_budget, coefficients.budget_penalty_coef)
-    objective, budget = with_own_budgets(chosen(given, overlong.overlong_buffer), budget)
+    objective, budget = with_own_budgets(chosen(context, given, overlong.overlong_buffer), budget)
     if not objective.has_own_budgets:
         coefficients.changed(token_budget=budget, budget_penalty_coef=beta).require_budget()
     from budget_cli.analysis.loss import Coefficients  # and numpy, which --help and a refusal do not need
@@ -75,33 +82,50 @@ def needs_length(objective: Objective, beta: float) -> bool:
     return bool(beta) or objective.advantage == "opo" or objective.aggregate in TOKENS
 
 
-def chosen(given: ObjectiveOptions, buffer: int | None = None) -> Objective:
+def chosen(context: typer.Context, given: ObjectiveOptions, buffer: int | None = None) -> Objective:
     """Return the objective of --objective, with the keys of --set.
 
+    A name on the command line replaces the objective of a settings file; keys without a name change it.
+
     Args:
+        context: says where the options have their values from.
         given: the options.
         buffer: the overlong buffer (tokens), which is the cap of a capped penalty without one.
 
     Raises:
         UsageProblem: the name or a key is unknown, a value is invalid, or two of them contradict each other.
     """
-    if not given.objective and not given.set:
+    if given.objective is None and not given.set:
         return DEFAULT
-    name, values = keys_of(given.objective or DEFAULT.name)
-    changed = dict(_pair(each) for each in given.set or [])
-    values = {**_without_leftovers(values, changed), **changed}
+    name, values = keys_of(DEFAULT.name if given.objective is None else given.objective)
+    of_file, here = _layers(context, given)
+    for layer in (of_file, here):
+        values = {**_without_leftovers(values, layer), **layer}
     if values.get("penalty") == "capped" and buffer is not None:
         values.setdefault("cap", buffer)
-    flag = f"--objective {given.objective}" if given.objective and not changed else "--set"
     try:
         return parse(name, values)
     except ValueError as error:
-        raise UsageProblem(f"{flag}: {error}") from None
+        key = str(error).partition(":")[0].partition("=")[0]
+        if key in here:
+            raise UsageProblem(f"--set {error}") from None
+        where = f"{context.obj}: objective." if key in of_file else f"--objective {given.objective}: "
+        raise UsageProblem(f"{where}{error}") from None
+
+
+def _layers(context: typer.Context, given: ObjectiveOptions) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the keys that the settings file changes, and those that the command line or the environment does."""
+    keys = dict(map(_pair, given.set or []))
+    if is_of_file(context, "set"):
+        return ({}, {}) if is_given_here(context, "objective") else (keys, {})
+    if is_given_here(context, "objective"):
+        return {}, keys
+    return dict(map(_pair, context.lookup_default("set") or [])), keys
 
 
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals or not value:
+    if not equals or not value or not key.strip():
         raise UsageProblem(f"--set {text}: expected KEY=VALUE, as in penalty=capped; the keys are {', '.join(KEYS)}")
     return key.strip(), value.strip()
 

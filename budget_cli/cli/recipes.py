@@ -1,13 +1,16 @@
 """objectives.toml, or a user's file of such → the keys of an objective by its name."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import budget_cli.objective
 from budget_cli.errors import UsageProblem, nearest
+from budget_cli.objective.settings import DEFAULT
 from budget_cli.schema import small_files
 
 BUILT_IN = Path(budget_cli.objective.__file__).with_name("objectives.toml")
+OF_ADVANTAGE = ("ddof", "eps")  # of a recipe, they go with its advantage
 ABOUT = ("source", "frameworks")  # of a stanza, beside the keys of the objective
 
 
@@ -39,6 +42,26 @@ def of_framework(preset: str) -> str | None:
     return None
 
 
+def flags_of(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return the options that give an objective with these settings; none for the default.
+
+    Args:
+        name: of the objective, which may be that of a file.
+        settings: what results say of it.
+    """
+    keys = load().get(name)
+    flags, values = ([], {}) if keys is None or name == DEFAULT.name else (["--objective", name], keys)
+    plain, pairs = {**DEFAULT._asdict(), **values}, []
+    for key, value in settings.items():
+        if key == "budgets":
+            pairs += [f"{key}.{label}={tokens}" for label, tokens in value.items()]
+        elif key == "constant":
+            pairs += ["aggregate=constant", f"constant={value}"]
+        elif plain.get(key) != value or (key in OF_ADVANTAGE and plain["advantage"] != settings.get("advantage")):
+            pairs.append(f"{key}={'none' if value is None else value}")
+    return flags + [part for pair in pairs for part in ("--set", pair)]
+
+
 def keys_of(given: str) -> tuple[str, dict[str, Any]]:
     """Return the name of an objective and its keys."""
     path, _, name = given.rpartition(":") if ".toml:" in given else (given, "", "")
@@ -52,6 +75,9 @@ def keys_of(given: str) -> tuple[str, dict[str, Any]]:
         stanzas, name = load(), given
     if name not in stanzas:
         near = nearest(name, stanzas)
-        hint = f" (did you mean {near}?)" if near else f"; expected {', '.join(stanzas)}, or a file NAME.toml"
+        names = f"{', '.join(stanzas)}, or a file NAME.toml"
+        if path.endswith(".toml"):
+            names, near = " or ".join(f"{path}:{one}" for one in stanzas), ""
+        hint = f" (did you mean {near}?)" if near else f"; expected {names}"
         raise UsageProblem(f"--objective {given}: unknown objective{hint}")
     return name, {key: value for key, value in stanzas[name].items() if key not in ABOUT}

@@ -188,7 +188,13 @@ def _objective(path: str, table: dict[str, Any]) -> dict[str, Any]:
     if isinstance(budgets, dict):
         given = {key: value for key, value in given.items() if key != "budgets"}
         given |= {f"budgets.{label}": tokens for label, tokens in budgets.items()}
+    from budget_cli.objective.settings import KEYS, OF_LABEL  # only for who has such a table
+
     for key, value in given.items():
+        if key not in ("name", *KEYS) and not key.startswith(OF_LABEL):
+            near = nearest(key, KEYS)
+            hint = f" (did you mean {near}?)" if near else f"; expected name, {', '.join(KEYS)}"
+            raise UsageProblem(f"{path}: objective.{key}: unknown key{hint}")
         if not isinstance(value, str | int | float) or isinstance(value, bool):
             raise UsageProblem(
                 f"{path}: objective.{key}: expected a text or a number, found {small_files.shown(value)}"
@@ -250,7 +256,7 @@ def _one(path: str, where: str, option: Any, value: Any) -> str:
         from budget_cli.cli import usage  # only for what is wrong
 
         raise UsageProblem(f"{path}: {where}: {usage.in_words(error.message, option)}") from None
-    if option.metavar == "FILE":
+    if option.metavar == "FILE" or (option.name == "objective" and ".toml" in text):
         return os.path.join(os.path.dirname(path), text)  # relative to the settings file
     return text
 

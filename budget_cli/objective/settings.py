@@ -180,7 +180,7 @@ def _value(key: str, value: Any) -> Any:
         if value in CHOICES[key]:
             return value
         why = {**NOT_HERE, **OF_OTHERS}.get(str(value).lower())
-        close = get_close_matches(str(value), CHOICES[key], n=1)
+        close = get_close_matches(str(value).lower(), CHOICES[key], n=1)
         hint = f"; {value} {why}" if why else f" (did you mean {close[0]}?)" if close else ""
         raise ValueError(f"{key}={value}: expected {' or '.join(CHOICES[key])}{hint}")
     if key == "scale_floor" and value == PER_RESPONSE:
@@ -219,7 +219,7 @@ def _value(key: str, value: Any) -> Any:
 
 def _without_contradiction(one: Objective, given: set[str]) -> Objective:
     if one.penalty == "capped" and one.cap is None:
-        raise ValueError("penalty=capped: give the tokens over which it grows, as in cap=2048")
+        raise ValueError("penalty=capped: give the tokens over which it grows, as in --set cap=2048")
     if one.penalty != "capped" and one.cap is not None:
         raise ValueError(f"cap={one.cap}: only penalty=capped has one, and the penalty is {one.penalty}")
     if "scale_floor" in given and one.scale == "none" and one.scale_floor:

@@ -10,7 +10,9 @@ from budget_cli.analysis.checks.catalogue import CHECKS
 from budget_cli.analysis.checks.findings import Evidence, Finding, Severity
 from budget_cli.analysis.checks.run import SCHEMA, CheckRun
 from budget_cli.analysis.checks.verdict import CheckResult, LabelRun
+from budget_cli.analysis.loss import given
 from budget_cli.analysis.numbers import counted
+from budget_cli.objective.settings import DEFAULT
 from budget_cli.rendering import policies
 from budget_cli.rendering.formats import as_dict, json_document, utf8, utf8_key
 from budget_cli.rendering.github import Annotation, workflow_commands
@@ -149,6 +151,8 @@ def _closing(result: CheckResult, width: int) -> Iterator[Line]:
     source = loss.length_sentence
     if source is not None:
         yield [Piece("lengths   ", "dim"), Piece(f"from {for_terminal(source, 200)}", "dim")]
+    if loss.objective != given(DEFAULT):
+        yield from _under("computed  ", for_terminal(loss.objective.sentence, 400), width)
     if run.without_penalty is not None:
         yield from _under("rewards   ", run.without_penalty, width)
     for one in run.policies:
@@ -327,6 +331,8 @@ def markdown(result: CheckResult) -> bytes:
     lines = [lead, ""]
     if result.loss.responses:
         lines += [for_markdown(in_words(result), TEXT), ""]
+    if result.loss.objective != given(DEFAULT):
+        lines += [f"Computed with {for_markdown(result.loss.objective.sentence, TEXT)}", ""]
     if result.run.findings:
         lines += ["| severity | check | finding | first location | what to do |", "| --- | --- | --- | --- | --- |"]
     for finding in result.run.findings:

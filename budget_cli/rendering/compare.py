@@ -246,6 +246,7 @@ def markdown(
     """Return a table of the quantities, one of the prompts that moved most, and one of the gates."""
     base, new = (for_markdown(side.name) for side in sides)
     text = f"{base} → {new}: {for_markdown(_compared(comparison))}; status {status}\n\n"
+    text += f"{for_markdown(comparison.objective.sentence)}\n\n"
     rows = [(LABELS[name], *(rounded(value, precision) for value in getattr(comparison, name))) for name in QUANTITIES]
     text += markdown_table(("quantity", *Difference._fields), rows)
     text += "".join(f"\n{_uncertain(name, error)}\n" for name, error in comparison.uncertain.items())

@@ -174,7 +174,7 @@ def test_the_hinges_of_a_shape_add_up_to_it(name: str, length: int, budget: int,
 CONTRADICTIONS = [
     ({"penalti": "capped"}, "penalti: unknown key (did you mean penalty?)"),
     ({"penalty": "cap"}, "penalty=cap: expected linear or capped or step or distance (did you mean capped?)"),
-    ({"penalty": "capped"}, "penalty=capped: give the tokens over which it grows, as in cap=2048"),
+    ({"penalty": "capped"}, "penalty=capped: give the tokens over which it grows, as in --set cap=2048"),
     ({"cap": "8"}, "cap=8: only penalty=capped has one, and the penalty is linear"),
     ({"penalty": "capped", "cap": "0"}, "cap=0: expected a whole number of tokens from 1 on"),
     ({"penalty": "capped", "cap": True}, "cap=True: expected a whole number of tokens from 1 on"),

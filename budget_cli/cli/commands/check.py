@@ -64,7 +64,7 @@ def command(
     if checks.explain is not None:
         return console.show(_explanation(checks.explain), screen.output)
     token_budget, budget_penalty_coef = overlong.coefficients(context, token_budget, budget_penalty_coef)
-    trained = objectives.chosen(objective, overlong.overlong_buffer)
+    trained = objectives.chosen(context, objective, overlong.overlong_buffer)
     trained, token_budget = objectives.with_own_budgets(trained, token_budget)
     output.require_writable(screen.output)
     from budget_cli.analysis import baseline  # numpy from here on: not for --help

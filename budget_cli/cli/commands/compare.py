@@ -59,7 +59,7 @@ def command(
     are left out have base, new and delta for each reason: 'left_out.failed.new > 0'.
     """
     output.require_writable(screen.output)
-    trained = objectives.chosen(objective, overlong.overlong_buffer)
+    trained = objectives.chosen(context, objective, overlong.overlong_buffer)
     aggregate = objectives.aggregate_of(context, aggregate, trained)
     from budget_cli.analysis.compare import Comparison, require_comparable  # numpy from here on: not for --help
     from budget_cli.analysis.loss import Coefficients, number_at
@@ -69,7 +69,6 @@ def command(
     from budget_cli.rendering import compare as rendering
 
     require_no_rows(aggregate, "compare", "-f json of each dump gives results that compare takes")
-    require_comparable(trained)
     budget, beta = overlong.coefficients(context, *coefficients.values[:2])
     trained, budget = objectives.with_own_budgets(trained, budget)
     given = Coefficients(budget, beta, coefficients.kl_coef)
@@ -79,6 +78,8 @@ def command(
         raise UsageProblem("BASE and NEW are both standard input: give one of them as a file")
     sides = Side(base, sessions[0]), Side(new, sessions[1])
     typed = [name for name in context.params if is_typed(context, name)]
+    if any(side.earlier is None for side in sides):
+        require_comparable(trained)
     common, weighing = common_settings(sides, given, aggregate.value, typed)
     for side in sides:
         if side.earlier is None and not trained.has_own_budgets:

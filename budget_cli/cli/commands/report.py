@@ -69,6 +69,7 @@ def command(
     from budget_cli.analysis.loss import number_at
     from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
+    from budget_cli.cli.recipes import flags_of
     from budget_cli.cli.session import (
         ScanSpec,
         Session,
@@ -119,7 +120,7 @@ def command(
     names = [without_secrets(name) for name in files or ["-"]]
     given = [*as_arguments(fields), *as_arguments(verdict, {"fail_if"}), *as_arguments(reading, {"jobs", "engine"})]
     given += ["--aggregate", "prompt"] if aggregate is Aggregate.PROMPT else []
-    given += [*as_arguments(objective), *(["--by", page.by] if page.by else [])]
+    given += [*flags_of(trained.name, trained.settings()), *(["--by", page.by] if page.by else [])]
     same = f"budget-cli loss {shlex.join([*names[:NAMED], *given])}{' …' if names[NAMED:] else ''}"
     html = report.html(shown, names, same, by, reasons, session.rejections(most), findings, assets)
     output.write(html, to.output)

@@ -38,6 +38,7 @@ TokenBudgets = Annotated[
 
 def command(
     *,
+    context: typer.Context,
     files: options.Files = None,
     token_budget: TokenBudgets = None,
     budget_penalty_coef: options.BudgetPenaltyCoef = 0.01,
@@ -55,7 +56,7 @@ def command(
     fields a record needs: with --kl-coef 0 no log-probs, with --budget-penalty-coef 0 neither lengths nor budgets. If
     the name after -o ends in .gz, .bz2, .xz or .zst, the summary is compressed.
     """
-    trained = objectives.chosen(objective)
+    trained = objectives.chosen(context, objective)
     if budget_penalty_coef and token_budget is None and not trained.has_own_budgets:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
     output.require_writable(to.output, compresses=True)

@@ -47,7 +47,7 @@ def command(
     high, which prompts become phantom (learn from length alone) at which budget, and from which β on the penalty ranks
     a prompt's worst response above its best.
     """
-    trained = objectives.chosen(objective, sweep.overlong_buffer)
+    trained = objectives.chosen(context, objective, sweep.overlong_buffer)
     aggregate = objectives.aggregate_of(context, aggregate, trained)
     output.require_writable(screen.output)
     from budget_cli.analysis.breakdown import ordered  # numpy from here on: not for --help
