@@ -22,6 +22,7 @@ from budget_cli.rendering.compare import Side as ShownSide
 from budget_cli.sources.local import Kind, without_secrets
 from budget_cli.sources.results import read_result
 
+OF_PROMPTS = ("response", "prompt")  # aggregates that sums over prompts give
 ONLY_NAMED = 10  # prompts in one dump only that are listed; all are counted
 
 
@@ -166,7 +167,9 @@ def _require_one_objective(sides: Sequence[Side], typed: Collection[str]) -> Non
         flags = shlex.join(flags_of(made.objective_name, made.objective) or ["--objective", DEFAULT.name])
         if other.earlier is not None:
             way = "make both by budget-cli loss with the same --objective and --set"
-        elif compare.is_comparable(made.objective["advantage"], made.objective["singletons"]):
+        elif made.aggregate in OF_PROMPTS and compare.is_comparable(
+            made.objective["advantage"], made.objective["singletons"]
+        ):
             way = f"give {flags}"
         else:
             of_loss = f"{_flags(made.coefficients, made.aggregate)} {flags}"

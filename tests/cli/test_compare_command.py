@@ -241,7 +241,7 @@ def test_a_result_that_cannot_be_compared_is_refused(
         ("records.used", 0, "records: used, rejected and skipped do not add up to read"),
         ("coefficients.kl_coef", None, "coefficients.kl_coef: expected a number, 0 or more"),
         ("coefficients.token_budget", "x", "coefficients.token_budget: expected a whole number, 0 or more, or null"),
-        ("aggregate", {}, "aggregate: expected response or prompt or row"),
+        ("aggregate", {}, "aggregate: expected response or prompt or row or token or prompt-token or constant"),
         ("incomplete", [1], "incomplete: expected a list of texts"),
         ("groups.zero_variance", 99, "groups.zero_variance: more than prompts"),
         ("length_origins", {"field": "x"}, "length_origins: expected a whole number, 0 or more for each reason"),

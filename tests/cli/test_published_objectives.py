@@ -392,6 +392,50 @@ def test_the_divided_estimators_read_log_probs_as_the_default_does(budget_cli: R
         assert answer["loss"] == pytest.approx(0.36, abs=1e-6)
 
 
+SKYRL_AGG = "NovaSky-AI/SkyRL, tests/backends/skyrl_train/utils/test_ppo_utils.py, "
+TOKENS = [  # name, origin, arguments, the mean over the tokens of each response, tokens, expected
+    ("skyrl-agg-token-mean", f"{SKYRL_AGG}token_mean", "--aggregate token", [1.5, 5], [2, 3], 3.6),
+    (
+        "skyrl-agg-token-sum-norm",
+        f"{SKYRL_AGG}seq_mean_token_sum_norm",
+        "--aggregate constant --set constant=10",
+        [2.5, 9],
+        [2, 1],
+        0.7,
+    ),
+    (
+        "nanorl-masked-mean",
+        f"{NANORL}test_masked_mean_ignores_padding",
+        "--aggregate token",
+        [1.5, 3],
+        [2, 1],
+        2.0,
+    ),
+    (
+        "oat-drgrpo-token-mean",
+        "oat_drgrpo, dapo, test_token_level_reduction_weights_tokens_not_sequences",
+        "--aggregate token",
+        [2, 8],
+        [2, 1],
+        4.0,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", TOKENS, ids=[case[0] for case in TOKENS])
+def test_a_published_aggregation_gives_its_number(budget_cli: Run, case: tuple[Any, ...]) -> None:
+    _, _, arguments, terms, lengths, expected = case
+    # without an advantage, a response has the term (α·k)²; each token of it counts with that
+    records = [
+        {"prompt_id": i, "reward": 0, "response_length": tokens, "log_prob": term**0.5 - 1, "old_log_prob": -1}
+        for i, (term, tokens) in enumerate(zip(terms, lengths, strict=True))
+    ]
+    done = budget_cli(
+        "loss", "-", *arguments.split(), "--beta", "0", "--alpha", "1", "-f", "json", stdin=lines(records)
+    )
+    assert json.loads(done.stdout)["loss"] == pytest.approx(expected, abs=1e-6)
+
+
 def _dump(case: Case) -> bytes:
     return _records(case.rewards, case.lengths, case.prompts or "p" * len(case.rewards))
 

@@ -119,7 +119,7 @@ def command(
     most = None if to.verbose else FIRST_TEN.first
     names = [without_secrets(name) for name in files or ["-"]]
     given = [*as_arguments(fields), *as_arguments(verdict, {"fail_if"}), *as_arguments(reading, {"jobs", "engine"})]
-    given += ["--aggregate", "prompt"] if aggregate is Aggregate.PROMPT else []
+    given += [] if aggregate is Aggregate.RESPONSE else ["--aggregate", aggregate.value]
     given += [*flags_of(trained.name, trained.settings()), *(["--by", page.by] if page.by else [])]
     same = f"budget-cli loss {shlex.join([*names[:NAMED], *given])}{' …' if names[NAMED:] else ''}"
     html = report.html(shown, names, same, by, reasons, session.rejections(most), findings, assets)
