@@ -25,6 +25,7 @@ MOST_KEPT = 1 << 18  # doubles of the array that is kept from call to call
 FITS = 4.0  # times as close, from which a list that is moved by one token fits far better
 
 
+@np.errstate(over="ignore")  # inf, of which no number is made
 def compare_tokens(counts: NDArray[np.int64], one: Floats, other: Floats) -> dict[str, Floats]:
     """Compare two lists of log-probs for each response.
 
@@ -44,8 +45,7 @@ def compare_tokens(counts: NDArray[np.int64], one: Floats, other: Floats) -> dic
         zeros = np.flatnonzero(a == 0)
         _put_first(found[name], zeros[b[zeros] < -FAR], starts)
     size = _scratch(one.size)
-    with np.errstate(over="ignore"):
-        np.subtract(one, other, out=size)
+    np.subtract(one, other, out=size)
     np.abs(size, out=size)
     found["size"] = np.add.reduceat(size, starts)
     far = (size > math.log(TOKEN_CAP)).view(np.int8)
@@ -57,8 +57,7 @@ def compare_tokens(counts: NDArray[np.int64], one: Floats, other: Floats) -> dic
         worst = np.maximum.reduceat(size, starts)
         _put_first(found["worst"], np.flatnonzero(size == np.repeat(worst, counts)), starts)
     worst_at = starts + found["worst"].astype(np.intp)
-    with np.errstate(over="ignore"):
-        found["worst_log_ratio"] = one[worst_at] - other[worst_at]
+    found["worst_log_ratio"] = one[worst_at] - other[worst_at]
     _put_shifts(found, counts, starts, one, other)
     return found
 
@@ -98,16 +97,14 @@ def _put_shifts(
     before = np.cumsum(counts) - counts
     some = np.arange(counts.sum()) + np.repeat(starts[rows] - before, counts)
     one, other, starts = one[some], other[some], before
-    with np.errstate(over="ignore"):
-        as_is = np.add.reduceat(np.abs(one - other), starts) / counts
+    as_is = np.add.reduceat(np.abs(one - other), starts) / counts
     for shift in (-1, 1):  # the last one stays
         size = np.zeros(one.size)
         moved = (one[1:], other[:-1]) if shift > 0 else (one[:-1], other[1:])
-        with np.errstate(over="ignore"):
-            np.abs(moved[0] - moved[1], out=size[:-1])
-            size[starts + counts - 1] = 0.0  # here are two responses
-            shifted = np.add.reduceat(size, starts) / (counts - 1)
-            fits = FITS * shifted < as_is
+        np.abs(moved[0] - moved[1], out=size[:-1])
+        size[starts + counts - 1] = 0.0  # here are two responses
+        shifted = np.add.reduceat(size, starts) / (counts - 1)
+        fits = FITS * shifted < as_is
         found["shift"][rows[fits]] = shift
         found["size_as_is"][rows[fits]], found["size_shifted"][rows[fits]] = as_is[fits], shifted[fits]
 

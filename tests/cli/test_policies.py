@@ -318,3 +318,16 @@ def test_no_field_that_is_read_is_pointed_out(tmp_path: Path) -> None:
     said = answer(path, "--field", "log_prob=rollout_log_probs")
     reasons = {code: one["reason"] for one in said["unchecked"] for code in one["codes"]}
     assert reasons["mean-weight-off"] == "no log-probs of the sampler in these records"
+
+
+def test_log_probs_at_the_ends_of_a_double_are_compared(tmp_path: Path) -> None:
+    one, other = [-1e308] + [0.0] * 15, [0.0, -1e308] + [0.0] * 14
+    huge = [response(one, other, [1e308] * 16), response(-1e308, 1e308, 1e308), response(1e308, -1e308, -1e308)]
+    said = answer(written(tmp_path / "a.jsonl", huge), "--ignore", "positive-log-prob")
+    of_reference = said["policies"][0]
+    assert (of_reference["responses"], of_reference["mean_weight"], of_reference["max_log_weight"]) == (3, None, None)
+    assert of_reference["tokens"]["worst"][0]["token"] == 0
+    assert command.run("check", tmp_path / "a.jsonl").returncode == 1
+    summary = tmp_path / "a.summary"
+    assert command.run("summarize", tmp_path / "a.jsonl", "-B", "4", "-o", summary).returncode == 0
+    assert answer(summary)["policies"] == said["policies"]

@@ -25,10 +25,14 @@ def _shifted(dump: CheckInput, pair: Policies) -> Findings:
         sides = [f"{one} is one token {side}" for side, n in (("late", shift.late), ("early", early)) if n]
         message = (
             f"{' or '.join(sides)} beside {other} in {shift.responses:,} of {counted(listed, 'response')}: their"
-            f" log-ratio is {shift.mean_size:.2g} nats per token, {shift.mean_size_shifted:.2g} with one list moved"
+            f" log-ratio is {_nats(shift.mean_size)} per token, {_nats(shift.mean_size_shifted)} with one list moved"
         )
         places = dump.occurrences(f"{pair.pair}_shifted")
         yield finding("shifted-log-prob", message, shift.responses, listed, "responses", places)
+
+
+def _nats(size: float | None) -> str:
+    return "beyond a double in nats" if size is None else f"{size:.2g} nats"
 
 
 def _few_effective(dump: CheckInput, pair: Policies) -> Findings:
