@@ -23,7 +23,7 @@ from budget_cli.analysis.loss import (
     coefs_between,
     reorder_coefs,
 )
-from budget_cli.groups.advantage import advantages_of
+from budget_cli.groups.advantage import advantages_of, batch_of
 from budget_cli.groups.double_double import DoubleDouble, total_about
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import PROMPT, Floats, quiet_overflow
@@ -158,24 +158,27 @@ def compute_totals(
 @np.errstate(invalid="ignore", divide="ignore")
 def _estimated(groups: Groups, betas: Sequence[float], aggregate: Aggregate, trained: Objective) -> Estimated:
     """Compute the advantages of every budget and β from all prompts: no sum over them serves another β."""
-    budgets = len(groups.layout.budgets) or 1
-    square, with_k, share, phantom_share = (np.full((budgets, len(betas)), math.nan) for _ in range(4))
-    n = groups.column("n")
-    weight = np.full_like(n, groups.responses) if aggregate == "response" else n * len(groups)
+    budgets, shape = len(groups.layout.budgets) or 1, (len(groups.layout.budgets) or 1, len(betas))
+    square, with_k, of_length, whole, phantom, squares = (np.zeros(shape) for _ in range(6))
+    weight = groups.responses if aggregate == "response" else len(groups)
     for i in range(budgets):
         own = groups.at(i)
-        for j, beta in enumerate(betas):
-            advantages = advantages_of(own, trained, beta)
-            assert advantages is not None
-            view = PromptColumns(own, Coefficients(None, beta, 1.0), 0, advantages=advantages)
-            factor = advantages.factor * advantages.factor
-            products = view.with_advantage() - view.in_full("ek") * beta
-            square[i, j] = (view.advantage_sums / weight).sum()
-            with_k[i, j] = (products / weight).sum().value
-            of_length = float((factor * view.penalty_scatter).sum())
-            share[i, j] = np.float64(of_length) / (of_length + float((factor * view.rr).sum()))
-            phantom_share[i, j] = (view.advantage_sums * view.phantom).sum() / view.advantage_sums.sum()
-    return Estimated(square, with_k, share, phantom_share)
+        batches = [batch_of(own, beta) if trained.estimator.of_batch else None for beta in betas]
+        for start in range(0, len(own), ROWS):
+            part = own.in_layout(own.layout, np.asfortranarray(own.table[start : start + ROWS]))
+            n = 1.0 if aggregate == "response" else part.column("n")
+            for j, beta in enumerate(betas):
+                advantages = advantages_of(part, trained, beta, batch=batches[j])
+                assert advantages is not None
+                view = PromptColumns(part, Coefficients(None, beta, 1.0), 0, advantages=advantages)
+                factor = advantages.factor * advantages.factor
+                square[i, j] += (view.advantage_sums / n).sum()
+                with_k[i, j] += ((view.with_advantage() - view.in_full("ek") * beta) / n).sum().value
+                of_length[i, j] += (factor * view.penalty_scatter).sum()
+                whole[i, j] += (factor * view.rr).sum()
+                phantom[i, j] += (view.advantage_sums * view.phantom).sum()
+                squares[i, j] += view.advantage_sums.sum()
+    return Estimated(square / weight, with_k / weight, of_length / (of_length + whole), phantom / squares)
 
 
 class _Chunk:
