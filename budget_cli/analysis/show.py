@@ -27,7 +27,7 @@ class Token(NamedTuple):
 
     position: int  # from 0
     log_prob: float
-    old_log_prob: float
+    old_log_prob: float  # or the sampler's
     log_ratio: float
 
 
@@ -50,6 +50,7 @@ class ShownResponse(NamedTuple):
     marked: bool  # a place that the finding names
     text: str | None
     worst_tokens: tuple[Token, ...]
+    worst_tokens_of_sampler: tuple[Token, ...] = ()  # beside the sampler's log-probs instead of the reference's
 
 
 class ShownPrompt(NamedTuple):

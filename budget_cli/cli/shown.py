@@ -25,7 +25,7 @@ from budget_cli.scanning.plan import scan_plan
 from budget_cli.scanning.show import Found, ShowPlan, Wanted, sample_of
 from budget_cli.scanning.state import Scan
 from budget_cli.scanning.terms import Trained
-from budget_cli.schema.fields import EXTRA_PLURALS, Fields
+from budget_cli.schema.fields import EXTRA_PLURALS, SAMPLER, Fields
 from budget_cli.schema.lookup import field_value
 
 TEXTS = ("prompt_text", "response_text")
@@ -183,6 +183,7 @@ def _response(
         marked,
         _text(record, fields, "response_text", index),
         worst_tokens(new, old),
+        worst_tokens(new, _of_response(record, fields, SAMPLER, index)),
     )
 
 

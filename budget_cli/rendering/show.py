@@ -69,9 +69,10 @@ def _response(one: ShownResponse, precision: int, width: int, full: bool) -> Ite
         break_on_hyphens=False,
     ):
         yield [Piece(" " * 8 + line.replace("\0", " "))]
-    if one.worst_tokens:
-        tokens = ", ".join(f"{t.position}: {t.log_ratio:+.3g}" for t in one.worst_tokens)
-        yield [Piece(f"        worst tokens by log-ratio, from 0: {tokens}", "dim")]
+    for whose, worst in (("", one.worst_tokens), (" to the sampler", one.worst_tokens_of_sampler)):
+        if worst:
+            tokens = ", ".join(f"{t.position}: {t.log_ratio:+.3g}" for t in worst)
+            yield [Piece(f"        worst tokens by log-ratio{whose}, from 0: {tokens}", "dim")]
     if one.text is not None:
         yield from _text("", one.text, width, full)
 
@@ -121,7 +122,13 @@ def _prompt_dict(prompt: ShownPrompt, precision: int) -> dict[str, Any]:
 
 
 def _response_dict(one: ShownResponse, precision: int) -> dict[str, Any]:
-    tokens = [rounded(as_dict(token), precision) for token in one.worst_tokens]
+    tokens, of_sampler = (
+        [rounded(as_dict(token), precision) for token in worst]
+        for worst in (one.worst_tokens, one.worst_tokens_of_sampler)
+    )
+    for token in of_sampler:
+        token["sampler_log_prob"] = token.pop("old_log_prob")
     text = None if one.text is None else utf8(one.text)
-    body: dict[str, Any] = rounded(as_dict(one._replace(worst_tokens=())), precision)
-    return body | {"source": utf8(one.source), "text": text, "worst_tokens": tokens}
+    body: dict[str, Any] = rounded(as_dict(one._replace(worst_tokens=(), worst_tokens_of_sampler=())), precision)
+    tokens_of_both = {"worst_tokens": tokens, "worst_tokens_of_sampler": of_sampler}
+    return body | {"source": utf8(one.source), "text": text, **tokens_of_both}

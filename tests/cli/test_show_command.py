@@ -147,6 +147,16 @@ def test_the_worst_tokens_are_those_whose_log_ratio_is_farthest_from_0(budget_cl
     assert "worst tokens by log-ratio, from 0: 2: -4, 1: -0.5\n" in text
 
 
+def test_the_worst_tokens_beside_the_sampler_are_shown_too(budget_cli: Run) -> None:
+    row = {**ROW, "sampler_log_prob": [-1, -2.25, -6]}
+    (one,) = shown(budget_cli, stdin=lines([row]))
+    assert one["worst_tokens_of_sampler"] == [
+        {"position": 1, "log_prob": -2.0, "log_ratio": 0.25, "sampler_log_prob": -2.25}
+    ]
+    text = budget_cli("show", "-B", "100", stdin=lines([row])).stdout.decode()
+    assert "worst tokens by log-ratio to the sampler, from 0: 1: +0.25\n" in text
+
+
 def test_as_many_responses_are_announced_as_there_are(budget_cli: Run) -> None:
     text = budget_cli("show", "-B", "9", "--top", "7", stdin=lines([ROW, ROW])).stdout.decode()
     assert text.startswith("the 2 responses with the largest loss\n")
