@@ -36,7 +36,7 @@ def overview_of(
 )
 def test_the_coefficients_themselves_are_among_what_the_sliders_offer(coefficients: Coefficients) -> None:
     grid = grid_around(coefficients)
-    for values, own in zip(grid, coefficients, strict=True):
+    for values, own in zip(grid[:3], coefficients, strict=True):
         assert own in values
         assert list(values) == sorted(set(values))  # type: ignore[type-var]
     assert {0.0, 0.00001, 0.001, 1.0} <= set(grid.budget_penalty_coef)
