@@ -93,7 +93,7 @@ def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid
         coefficients: those of the page.
         budgets: the budgets to offer; if empty, from a quarter of B to four times B.
     """
-    budget = coefficients.token_budget
+    budget, beta = coefficients.token_budget, coefficients.budget_penalty_coef
     if budget is None:
         offered: tuple[int | None, ...] = (None,)
     elif budgets:
@@ -103,7 +103,7 @@ def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid
         offered = tuple(sorted({budget, *(round(budget * part / 16) for part in sixteenths)}))
     return Grid(
         offered,
-        _decades(-5, 0, coefficients.budget_penalty_coef) if budget is not None else (0.0,),
+        _decades(-5, 0, beta) if budget is not None or beta else (0.0,),  # records may have budgets of their own
         _decades(-4, 1, coefficients.kl_coef),
     )
 

@@ -18,10 +18,11 @@
   const clear = (value, terms, dust) => (value <= dust * terms ? 0 : value); // what rounding leaves of a sum that cancels is 0
 
   // Numbers of two doubles each, [hi, lo], as in double_double.py: what cancels leaves digits that are true.
-  const both = (x) => (Array.isArray(x) ? x : [x, 0]);
+  const known = (x) => x ?? NaN; // null is a sum beyond the range of a double
+  const both = (x) => (Array.isArray(x) ? [known(x[0]), known(x[1])] : [known(x), 0]);
   const normal = (hi, lo) => [hi + lo, lo - (hi + lo - hi)];
   const half = (a) => 134217729 * a - (134217729 * a - a);
-  const two = (x) => x[0] + x[1];
+  const two = (x) => known(x[0]) + known(x[1]);
 
   function plus(x, y) {
     const [a, b] = [both(x), both(y)];
@@ -182,6 +183,82 @@
       length: p.length_max,
       phantom: p.n > 1 && rr === 0 && b2 * ee > 0,
     };
+  }
+
+  // ---- the verdict in a sentence: that of rendering/headline.py, to the letter
+
+  /** Returns a share in whole percent, an exact half to the even one, as Python does. */
+  function wholePercent(share) {
+    const [x, near] = [100 * share, Math.round(100 * share)];
+    return `${x % 1 === 0.5 && near % 2 === 1 ? near - 1 : near}%`;
+  }
+
+  /** Returns two significant digits as Python's `.2g` writes them. */
+  function twoDigits(x) {
+    const [digits, power] = x.toExponential(1).split("e");
+    const exponent = Number(power);
+    if (exponent >= -4 && exponent < 2) return String(Number(x.toPrecision(2)));
+    return `${Number(digits)}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
+  }
+
+  const named = (n, of) => `${format.whole(n)} of ${format.whole(of)}`;
+  const teach = (n) => (n === 1 ? "teaches" : "teach");
+
+  /** Returns how much of the learning signal comes from length, at the numbers `v` of the sliders. */
+  function signalSaid(v, of, beyond) {
+    const [beta, share] = [v["coefficients.budget_penalty_coef"], v["advantage.budget_share"]];
+    const one = of.prompts === 1;
+    const signal = beyond ? "the learning signal within prompts" : "the learning signal";
+    const alone = `${signal} is that of the rewards alone`;
+    if (v["advantage.mean_square"] === null) {
+      const missing = of.responses - of.with_length;
+      let why = `as ${named(missing, of.responses)} responses ${missing === 1 ? "has" : "have"} no length`;
+      if (v["coefficients.token_budget"] === null && !objective.has_own_budgets) why = "without a budget (-B TOKENS)";
+      else if (!missing) return "the advantages exceed the range of a double";
+      return `${why}, the share of length in the learning signal is not known`;
+    }
+    const equal = `within ${one ? "the only prompt" : "each prompt"}, all adjusted rewards are equal`;
+    if (v["advantage.mean_square"] === 0) {
+      const single = `${one ? "the only prompt has" : "every prompt has"} a single response`;
+      return `nothing can be learned: ${of.prompts === of.singletons ? single : equal}`;
+    }
+    if (share === null) return `${equal}, so responses are told apart by their prompts alone`;
+    if (beta === 0) return `β is 0, so ${alone}`;
+    if (!v["over_budget.responses"] && objective.penalty !== "distance") return `no response is over the budget, so ${alone}`;
+    if (share === 0) return `the penalty is the same for all responses to a prompt, so ${alone}`;
+    if (share === 1) return `all of ${signal} is length, at any β above 0: within no prompt do rewards differ`;
+    const percent = share < 0.005 ? "less than 1%" : share > 0.995 ? "more than 99%" : wholePercent(share);
+    const said = `${percent} of ${signal} is length`;
+    if (percent === "10%" || share <= 0.1 || ["grpo", "maxrl"].includes(objective.advantage)) return said;
+    return `${said}; β ${twoDigits(beta * Math.sqrt(((0.1 / (1 - 0.1)) * (1 - share)) / share))} would make it 10%`;
+  }
+
+  /** Returns how many prompts teach length alone, and how many nothing; "" if it is none, or said already. */
+  function promptsSaid(v, of, beyond) {
+    const [equal, phantom] = [v["groups.zero_variance_adjusted"], v["groups.phantom"]];
+    if (equal === null || phantom === null || beyond) return "";
+    const nothing = equal + of.singletons;
+    const parts = [[phantom, "length alone"], [nothing, "nothing"]].filter(([n]) => n > 0);
+    if (parts.length === 0 || nothing === of.prompts || of.prompts === 1) return "";
+    const [[n, what]] = parts;
+    if (parts.length === 1) return `${named(n, of.prompts)} prompts ${teach(n)} ${what}`;
+    return `of ${format.whole(of.prompts)} prompts, ${format.whole(n)} ${teach(n)} ${what} and ${format.whole(nothing)} nothing`;
+  }
+
+  /** Returns why there is no loss, if only log-probs are missing. */
+  function lossSaid(v, of) {
+    if (v.loss !== null || v["advantage.mean_square"] === null) return "";
+    const missing = of.responses - of.with_log_ratio;
+    if (!missing) return "the loss exceeds the range of a double";
+    return `there is no loss, as ${named(missing, of.responses)} responses ${missing === 1 ? "has" : "have"} no log-ratio`;
+  }
+
+  function verdict(v) {
+    const of = data.counts;
+    const beyond = objective.advantage === "reinforce++" || (objective.singletons !== "zero" && of.singletons > 0);
+    let said = [signalSaid(v, of, beyond), promptsSaid(v, of, beyond), lossSaid(v, of)].filter((part) => part !== "").join("; ");
+    if (of.rejected) said = `${named(of.rejected, of.read)} records ${of.rejected === 1 ? "is" : "are"} rejected; of the others, ${said}`;
+    return `${said[0] === "β" ? said[0] : said[0].toUpperCase()}${said.slice(1)}.`;
   }
 
   // ---- text
@@ -462,6 +539,8 @@
     if (data.totals === null) return;
     const values = numbers(data.totals, at);
     write(values);
+    document.getElementById("verdict").textContent = verdict(values);
+    document.documentElement.dataset.moved = at.some((place, axis) => place !== data.at[axis]) ? "yes" : "no";
     writePrompts();
     for (const slider of sliders) label(slider);
     const given = [];

@@ -23,6 +23,7 @@ from budget_cli.analysis.verdict import Reason
 from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Rejection
+from budget_cli.rendering.headline import headline
 from budget_cli.rendering.loss import findings
 from budget_cli.rendering.safe import for_terminal
 
@@ -157,6 +158,7 @@ FIGURES = (
         " the share of responses over the budget.{thinned}",
     ),
 )
+MOVED = ' <strong class="moved">The sliders are elsewhere now; this has not moved.</strong>'  # page.css hides it before
 SAMPLED = ("against", "parts", "advantages")
 
 
@@ -194,7 +196,7 @@ def html(
     if sources[6:]:
         names += f" and {len(sources) - 6:,} more"
     body = [
-        _header(data, names, "fail" if reasons else "pass"),
+        _header(data, names, _status(data, reasons, found)),
         _controls(data),
         "<main>",
         '<noscript><p class="warning">Without JavaScript, the page shows the numbers and findings but no charts.</p>'
@@ -228,15 +230,28 @@ def _of_loss(trained: Objective) -> str:
     return f"A is {trained.estimator.formula} with x = r − β·φ and φ the {trained.penalty} penalty"
 
 
-def _header(data: PageData, names: str, verdict: str) -> str:
+def _status(data: PageData, reasons: Sequence[Reason], found: Sequence[Finding] | None) -> str:
+    """Return the badge of the status, and a sentence on what it means and at which coefficients."""
+    if reasons:
+        return (
+            f'<span class="badge fail">fail</span><span>with {_coefficients(data)}: the findings say why.{MOVED}</span>'
+        )
+    warned = any(finding.severity == "warning" for finding in found or ())
+    return (
+        f'<span class="badge {"warning" if warned else "pass"}">pass</span><span>read completely, with'
+        f" {_coefficients(data)}{', in spite of warnings' if warned else ''}.{MOVED}</span>"
+    )
+
+
+def _header(data: PageData, names: str, status: str) -> str:
     loss = data.loss
     size = f"{counted(loss.responses, 'response')}, {counted(loss.prompts, 'prompt')}"
     weighting = "" if loss.aggregate == "response" else ", mean over prompts"
     source = loss.length_sentence
     lengths = "" if source is None else f" Lengths are from {_text(source, 200)}."
     return (
-        f'<header>\n<h1>budget-cli report <span class="badge {verdict}">{verdict}</span></h1>\n'
-        f'<p class="names">{names}</p>\n<p class="quiet">{size}{weighting}.'
+        f"<header>\n<h1>budget-cli report</h1>\n"
+        f'<p class="names">{names}</p>\n<p class="status">{status}</p>\n<p class="quiet">{size}{weighting}.'
         f" The loss is the mean of (A − α·k)²: {_text(_of_loss(data.trained), 400)},"
         f" and k is the log-ratio to the reference policy.{lengths}</p>\n"
         f'<p class="quiet">Objective {_text(loss.objective.sentence, 400)}.</p>\n</header>'
@@ -253,7 +268,7 @@ def _controls(data: PageData) -> str:
         ("budget_penalty_coef", "β, reward per token over it"),
         ("kl_coef", "α, weight of the log-ratio"),
     )
-    headline = (
+    numbers = (
         ("loss", "loss", "number"),
         ("advantage.mean_square", "mean A²", "number"),
         ("advantage.budget_share", "from length", "percent"),
@@ -269,7 +284,8 @@ def _controls(data: PageData) -> str:
         for name, text in sliders
     ]
     parts.append('<button type="button" id="reset">reset</button><div class="headline" aria-live="polite">')
-    parts += [f"<span>{text} <b>{_number(data, path, kind)}</b></span>" for path, text, kind in headline]
+    parts.append(f'<p id="verdict">{_text(headline(data.loss), 600)}</p>')
+    parts += [f"<span>{text} <b>{_number(data, path, kind)}</b></span>" for path, text, kind in numbers]
     parts.append(
         '<span class="quiet">the same on the command line: <code id="command"></code></span></div></div></div>'
     )
@@ -290,7 +306,7 @@ def _findings(
     if not items:
         items.append(("pass", "nothing to report: every record was read, and no prompt is unusual"))
     rows = "".join(f'<li><span class="level {level}">{level}</span>{text}</li>' for level, text in items)
-    return f'<p class="quiet">With {_coefficients(data)}.</p><ul class="findings">{rows}</ul>'
+    return f'<p class="quiet">With {_coefficients(data)}.{MOVED}</p><ul class="findings">{rows}</ul>'
 
 
 def _finding(finding: Finding) -> str:
@@ -311,7 +327,8 @@ def _finding(finding: Finding) -> str:
 
 def _coefficients(data: PageData) -> str:
     c = data.loss.coefficients
-    budget = "no budget" if c.token_budget is None else f"B {c.token_budget:,} tokens"
+    none = "B of each record" if data.trained.has_own_budgets else "no budget"
+    budget = none if c.token_budget is None else f"B {c.token_budget:,} tokens"
     return f"{budget}, β {c.budget_penalty_coef:g}, α {c.kl_coef:g}"
 
 
@@ -409,6 +426,15 @@ def _script_data(data: PageData, command: str) -> dict[str, Any]:
         "grid": data.grid._asdict(),
         "at": data.at,
         "aggregate": loss.aggregate,
+        "counts": {
+            "prompts": loss.prompts,
+            "responses": loss.responses,
+            "singletons": loss.groups.singletons,
+            "with_length": loss.coverage.length,
+            "with_log_ratio": loss.coverage.log_ratio,
+            "read": loss.records.read,
+            "rejected": loss.records.rejected,
+        },
         "budgeted": loss.over_budget.responses is not None,
         "with_k": loss.coverage.log_ratio == loss.responses > 0,
         "totals": _totals(data.totals),
@@ -432,7 +458,13 @@ def _objective(data: PageData) -> dict[str, Any]:
     """Return what the page computes the penalty and the advantage of single responses from."""
     of = data.trained
     shapes = [None if budget is None else of.shape(budget)._asdict() for budget in data.grid.token_budget]
-    return {**of._asdict(), "shapes": shapes, "divides": of.estimator.divides, "is_plain": of.has_plain_advantage}
+    return {
+        **of._asdict(),
+        "shapes": shapes,
+        "divides": of.estimator.divides,
+        "is_plain": of.has_plain_advantage,
+        "has_own_budgets": of.has_own_budgets,
+    }
 
 
 def _totals(totals: Totals | None) -> Any:

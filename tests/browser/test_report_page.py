@@ -185,6 +185,22 @@ def test_at_any_position_of_the_sliders_the_numbers_are_those_of_the_command(
     assert page.errors() == []
 
 
+def test_the_sentence_follows_the_sliders_and_what_does_not_says_so(opened: Open, loss_json: LossJson) -> None:
+    page = opened(SAMPLE, "-B", "1024")
+    still = "return [...document.querySelectorAll('.moved')].map((each) => each.checkVisibility())"
+    assert page.text("#verdict") == loss_json(SAMPLE, "-B", "1024")["headline"]
+    assert page.run(still) == [False, False]
+    page.slide("budget_penalty_coef", 0)
+    assert page.text("#verdict").startswith("β is 0, so the learning signal is that of the rewards alone;")
+    assert page.run(still) == [True, True]
+    assert page.text(".status") == (
+        "passread completely, with B 1,024 tokens, β 0.01, α 0.1, in spite of warnings."
+        " The sliders are elsewhere now; this has not moved."
+    )
+    page.run("document.getElementById('reset').click()")
+    assert page.run(still) == [False, False]
+
+
 def test_moving_a_slider_updates_every_chart_that_depends_on_it(opened: Open) -> None:
     page = opened(SAMPLE, "-B", "1024")
     before, row = page.charts(), page.text("#prompts tbody")

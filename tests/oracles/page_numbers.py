@@ -18,7 +18,9 @@ PROMPT = ("responses", "loss", "reward_mean", "advantage_mean_square", "budget_s
 
 # Numbers are shown with all their digits here; a share is shown as a percentage.
 RUN = """
-Number.prototype.toLocaleString = Number.prototype.toExponential = function () { return String(this); };
+const { toExponential } = Number.prototype;
+Number.prototype.toLocaleString = function () { return String(this); };
+Number.prototype.toExponential = function (n) { return n === 1 ? toExponential.call(this, 1) : String(this); };
 Number.prototype.toFixed = function () { return String(this / 100); };
 const page = require("fs").readFileSync(process.argv[1], "utf8");
 const [names, ...all] = require("fs").readFileSync(0, "utf8").trim().split("\\n");
@@ -30,8 +32,10 @@ const anything = () => new Proxy(function () {}, {
 for (const data of all) {
   const cells = JSON.parse(names).map((number) => ({ dataset: { number, kind: "number" } }));
   let rows = [];
+  const verdict = {};
   const document = {
-    getElementById: (id) => (id === "data" ? { textContent: data } : id.startsWith("figure-") ? null : anything()),
+    getElementById: (id) =>
+      id === "data" ? { textContent: data } : id === "verdict" ? verdict : id.startsWith("figure-") ? null : anything(),
     querySelectorAll: (what) => (what === "[data-number]" ? cells : []),
     querySelector: () => ({ replaceChildren: (...found) => { rows = found; } }),
     createElement: () => ({ children: [], append(...found) { this.children.push(...found); } }),
@@ -40,6 +44,7 @@ for (const data of all) {
   new Function("document", "addEventListener", page)(document, () => {});
   console.log(JSON.stringify({
     numbers: Object.fromEntries(cells.map(({ dataset }) => [dataset.number, dataset.value])),
+    verdict: verdict.textContent,
     prompts: rows.map((row) => row.children.map((cell) => cell.textContent)),
   }));
 }
@@ -51,12 +56,18 @@ class Shown(NamedTuple):
 
     numbers: dict[str, float | None]
     prompts: dict[str, dict[str, float | None]]  # those with the largest losses, by their ids
+    verdict: str  # the sentence
 
 
 def shown_by(pages: Sequence[PageData]) -> list[Shown]:
     """Return what each of these pages shows when it is opened."""
+    return shown_for([_script_data(page, "") for page in pages])
+
+
+def shown_for(pages: Sequence[dict[str, Any]]) -> list[Shown]:
+    """Return what the pages with these data show; `at` has the places of the sliders."""
     assert NODE is not None, "Node.js is needed to run page.js"
-    lines = [json.dumps(VARYING), *(_json(_script_data(page, "")) for page in pages)]
+    lines = [json.dumps(VARYING), *map(_json, pages)]
     done = subprocess.run([NODE, "-e", RUN, PAGE], input="\n".join(lines).encode(), capture_output=True, check=True)
     return [_shown(json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -70,4 +81,4 @@ def _shown(found: dict[str, Any]) -> Shown:
         }
         for key, *cells in found["prompts"]
     }
-    return Shown(numbers, rows)
+    return Shown(numbers, rows, found["verdict"])
