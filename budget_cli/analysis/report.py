@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from budget_cli import objective
 from budget_cli.analysis.grid import Grid
-from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, compute_loss, phantom_prompts
+from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns, compute_loss, phantom_prompts
 from budget_cli.analysis.totals import Totals, compute_totals
+from budget_cli.groups.advantage import advantages_of
 from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
@@ -153,7 +154,7 @@ def build_page_data(
         phantoms=phantom_prompts(groups, 20, at[0]) if loss.groups.phantom else [],
         lengths=_lengths(groups.lengths) if groups.with_length == loss.responses else None,
         rates=_rates(groups),
-        prompts=_top_prompts(groups, at[0], offered, coefficients),
+        prompts=_top_prompts(groups, at[0], offered, coefficients, trained),
         trained=trained,
         sample=[] if groups.sample is None or trained.has_own_budgets else groups.sample.prompts(),
     )
@@ -197,12 +198,14 @@ def _rates(groups: Groups) -> Bins | None:
 
 
 @quiet_overflow
-def _top_prompts(groups: Groups, at: int, offered: int, coefficients: Coefficients) -> list[PromptMoments]:
+def _top_prompts(
+    groups: Groups, at: int, offered: int, coefficients: Coefficients, trained: Objective
+) -> list[PromptMoments]:
     """Return the moments of all prompts, or of those with the largest losses if there are many."""
     column = groups.column
     n = column("n")
     budgets = range(min(offered, len(groups.layout.budgets)))
-    rows = _top_rows(groups, at, budgets, coefficients) if len(groups) > PROMPTS else np.arange(len(groups))
+    rows = _top_rows(groups, at, budgets, coefficients, trained) if len(groups) > PROMPTS else np.arange(len(groups))
     keys = keys_at(groups.keys(), rows.tolist())
     with_length = groups.with_length == n.sum()
     has_gaps = groups.layout.is_penalised and not np.isnan(column("r_gap", 0)).all()
@@ -242,7 +245,9 @@ def _few(low: Any) -> Floats:
     return np.array([float(f"{each:.9g}") for each in np.ravel(low).tolist()]).reshape(np.shape(low))
 
 
-def _top_rows(groups: Groups, at: int, budgets: range, coefficients: Coefficients) -> NDArray[np.intp]:
+def _top_rows(
+    groups: Groups, at: int, budgets: range, coefficients: Coefficients, trained: Objective
+) -> NDArray[np.intp]:
     """Return the rows of the PROMPTS prompts with the largest losses, in ascending order.
 
     Losses are ranked at the budget of the page (`at`) and at some others, with its β and with ten times its β; the
@@ -255,7 +260,11 @@ def _top_rows(groups: Groups, at: int, budgets: range, coefficients: Coefficient
     rankings = []
     for i, each in [(i, beta * factor) for factor in (1, 10) for i in sorted({at, *budgets[::4]})]:
         re, ee, ek = (column(name, i) if budgets else zeros for name in ("re", "ee", "ek"))
-        losses = objective.loss_sum(n, column("rr"), re, ee, k_mean, column("kk"), column("rk"), ek, each, alpha)
+        if trained.has_plain_advantage:
+            losses = objective.loss_sum(n, column("rr"), re, ee, k_mean, column("kk"), column("rk"), ek, each, alpha)
+        else:
+            advantages = advantages_of(groups, trained, each, i)
+            losses = PromptColumns(groups, Coefficients(None, each, alpha), i, advantages=advantages).loss_sums
         losses = np.nan_to_num(losses / n)
         most = np.argpartition(-losses, PROMPTS)[:PROMPTS]
         rankings.append(most[np.argsort(-losses[most], kind="stable")].tolist())

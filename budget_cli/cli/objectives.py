@@ -16,6 +16,7 @@ from budget_cli.cli.bundles import (
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.recipes import keys_of
 from budget_cli.errors import UsageProblem
+from budget_cli.objective.estimators import ESTIMATORS
 from budget_cli.objective.settings import DEFAULT, KEYS, TOKENS, Objective, parse
 
 if TYPE_CHECKING:
@@ -136,4 +137,7 @@ def _without_leftovers(values: Mapping[str, Any], changed: Mapping[str, str]) ->
     for key, leads in {"cap": "penalty", "scale_floor": "scale", "ddof": "advantage", "eps": "advantage"}.items():
         if leads in changed:
             left.pop(key, None)
+    estimator = ESTIMATORS.get(changed.get("advantage", ""))
+    if estimator is not None and estimator.of_batch:  # which has no singletons
+        left.pop("singletons", None)
     return left

@@ -90,6 +90,34 @@ def test_an_objective_of_a_file_is_that_of_its_keys(budget_cli: Run, folder: Pat
     assert done.stdout.decode().splitlines()[2] == sentence
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            "--objective dapo --set penalty=linear",
+            "dapo: linear penalty max(0, L − B), advantage (x − mean x)/(s + ε) (ddof 1, ε 1e-06)",
+        ),
+        (
+            "--objective trl-grpo --set advantage=opo",
+            "trl-grpo: linear penalty max(0, L − B), advantage x − Σ L·x/Σ L",
+        ),
+        (
+            "--objective verl-grpo --set advantage=reinforce++",
+            "verl-grpo: linear penalty max(0, L − B), advantage (x − X)/(σ + ε) (ddof 1, ε 1e-06)",
+        ),
+        (
+            "--objective alp --set scale=none",
+            "alp: linear penalty max(0, L − B), advantage (x − mean x)/(s + ε) (ddof 1, ε 1e-06)",
+        ),
+    ],
+)
+def test_a_key_that_another_one_makes_meaningless_goes_with_it(
+    budget_cli: Run, folder: Path, given: str, sentence: str
+) -> None:
+    done = budget_cli(*arguments("loss", f"-B 80 {given}"), cwd=folder)
+    assert done.stdout.decode().splitlines()[2] == sentence
+
+
 NAMES = ", ".join(recipes.load())
 KEYS = "penalty, cap, penalize, correct_above, scale, scale_floor, gate, advantage, ddof, eps, singletons, aggregate"
 REFUSED = [
