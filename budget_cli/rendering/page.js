@@ -549,9 +549,41 @@
     document.getElementById("command").textContent = `${data.command} ${given.join(" ")}`;
   }
 
+  // ---- a link that holds the places of the sliders, as #B=1024&beta=0.01&alpha=0.1
+
+  const IN_LINK = ["B", "beta", "alpha"];
+
+  /** Moves to the values of the link; one that is no value of its slider leaves it where the command put it. */
+  function followLink() {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    for (const slider of sliders) {
+      const place = slider.values.findIndex((value) => String(value) === asked.get(IN_LINK[slider.axis]));
+      at[slider.axis] = place >= 0 ? place : data.at[slider.axis];
+      slider.input.value = String(at[slider.axis]);
+    }
+  }
+
+  /** Writes the link once the sliders rest, in place of the last one, so that "back" leaves the page. */
+  function writeLink() {
+    const away = at.some((place, axis) => place !== data.at[axis]);
+    const link = sliders.filter(({ values }) => values.length > 1).map(({ values, axis }) => `${IN_LINK[axis]}=${values[at[axis]]}`);
+    try {
+      history.replaceState(null, "", away ? `#${link.join("&")}` : location.pathname + location.search);
+    } catch {
+      // a browser may refuse it for a file, or too many in a row: then there is no link
+    }
+  }
+
+  let resting = 0;
   let waiting = false;
   function moved() {
     for (const slider of sliders) at[slider.axis] = Number(slider.input.value);
+    show();
+    clearTimeout(resting);
+    resting = setTimeout(writeLink, 200);
+  }
+
+  function show() {
     update();
     if (waiting) return;
     waiting = true;
@@ -564,7 +596,6 @@
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => each.setAttribute("open", "")));
   for (const slider of sliders) {
     slider.input.max = String(slider.values.length - 1);
-    slider.input.value = String(at[slider.axis]);
     slider.input.closest(".slider").hidden = slider.values.length < 2;
     slider.input.addEventListener("input", moved);
   }
@@ -572,6 +603,23 @@
     for (const slider of sliders) slider.input.value = String(data.at[slider.axis]);
     moved();
   });
+  const copy = document.getElementById("copy");
+  copy.addEventListener("click", async () => {
+    const code = document.getElementById("command");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      copy.textContent = "copied";
+    } catch { // from a file or without permission
+      getSelection().selectAllChildren(code);
+      copy.textContent = document.execCommand("copy") ? "copied" : "selected: press Ctrl+C";
+    }
+    setTimeout(() => { copy.textContent = "copy"; }, 3000);
+  });
+  addEventListener("hashchange", () => {
+    followLink();
+    show();
+  });
+  followLink();
   update();
   draw().then(() => document.documentElement.setAttribute("data-drawn", "yes"));
 })();

@@ -162,6 +162,15 @@ MOVED = ' <strong class="moved">The sliders are elsewhere now; this has not move
 SAMPLED = ("against", "parts", "advantages")
 
 
+class Origin(NamedTuple):
+    """What made the page."""
+
+    version: str
+    day: str  # year-month-day, UTC
+    loss: str  # the command with the same numbers, but for the coefficients, which the page adds
+    report: str  # the command that makes the page again
+
+
 class Assets(NamedTuple):
     """Program text that goes into the page as it is, of this package and of the charting library."""
 
@@ -173,7 +182,7 @@ class Assets(NamedTuple):
 def html(
     data: PageData,
     sources: Sequence[str],
-    command: str,
+    origin: Origin,
     by: str | None,
     reasons: Sequence[Reason],
     rejections: Sequence[Rejection],
@@ -185,7 +194,7 @@ def html(
     Args:
         data: the data of the page.
         sources: names of the files, as given.
-        command: `budget-cli loss` of the same records, to which the page adds the coefficients.
+        origin: what made the page.
         by: what the parts of the data are split by, a field or `file`.
         reasons: why the verdict is fail; none if it is pass.
         rejections: the first rejected records.
@@ -207,8 +216,10 @@ def html(
         _section("numbers", "All numbers", _all_numbers(data)),
         "</main>",
         f"<footer><p>{_sampling(data)} Numbers and counts cover all records;"
-        " the sliders recompute them from sums that the scan kept.</p></footer>",
-        f'<script type="application/json" id="data">{_json(_script_data(data, command))}</script>',
+        " the sliders recompute them from sums that the scan kept.</p>"
+        f'<p>Made by budget-cli {_text(origin.version, 40)} on <time datetime="{origin.day}">{origin.day}</time> with'
+        f" <code>{_text(origin.report, 4000)}</code></p></footer>",
+        f'<script type="application/json" id="data">{_json(_script_data(data, origin.loss))}</script>',
         f"<script>{_inside(assets.charts)}</script>",
         f"<script>{_inside(assets.script)}</script>",
     ]
@@ -287,7 +298,8 @@ def _controls(data: PageData) -> str:
     parts.append(f'<p id="verdict">{_text(headline(data.loss), 600)}</p>')
     parts += [f"<span>{text} <b>{_number(data, path, kind)}</b></span>" for path, text, kind in numbers]
     parts.append(
-        '<span class="quiet">the same on the command line: <code id="command"></code></span></div></div></div>'
+        '<span class="quiet">the same on the command line: <code id="command"></code>'
+        ' <button type="button" id="copy">copy</button></span></div></div></div>'
     )
     return "".join(parts)
 

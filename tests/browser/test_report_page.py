@@ -215,6 +215,45 @@ def test_moving_a_slider_updates_every_chart_that_depends_on_it(opened: Open) ->
     assert page.text("#token_budget-value") == "1,024"
 
 
+def test_a_link_holds_the_places_of_the_sliders(opened: Open) -> None:
+    page = opened(SAMPLE, "-B", "1024")
+    length = page.run("return history.length")
+    page.slide("budget_penalty_coef", 0)
+    page.slide("token_budget", 2)
+    page.settle("location.hash === '#B=384&beta=0&alpha=0.1'")
+    there = page.numbers(), page.text("#verdict")
+    assert page.run("return history.length") == length
+    page.run("location.reload()")
+    page.settle(
+        "document.documentElement.dataset.drawn === 'yes' && document.querySelector('#token_budget').value === '2'"
+    )
+    assert (page.numbers(), page.text("#verdict")) == there
+    for garbage in ("#B=%00&beta=<b>&alpha", "#%E0%A4%A", "#beta=1e999&__proto__=1"):
+        page.run("location.hash = arguments[0]", garbage)
+        page.settle("document.documentElement.dataset.moved === 'no'")
+        page.run("location.hash = '#beta=0'")
+        page.settle("document.documentElement.dataset.moved === 'yes'")
+    page.run("document.getElementById('reset').click()")
+    page.settle("location.hash === ''")
+    assert page.errors() == []
+
+
+def test_the_command_is_copied_or_else_selected(opened: Open) -> None:
+    page = opened(SAMPLE, "-B", "1024")
+    own = (
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}})"
+    )
+    page.run(own)
+    page.run("document.getElementById('copy').click()")
+    page.settle("document.getElementById('copy').textContent === 'copied'")
+    assert page.run("return window.copied") == page.text("#command")
+    page = opened(SAMPLE, "-B", "1024")
+    page.run("Object.defineProperty(navigator, 'clipboard', {value: undefined}); document.execCommand = () => false")
+    page.run("document.getElementById('copy').click()")
+    page.settle("document.getElementById('copy').textContent === 'selected: press Ctrl+C'")
+    assert page.run("return String(getSelection())") == page.text("#command")
+
+
 def test_the_sliders_have_names_and_respond_to_the_keyboard(opened: Open) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys

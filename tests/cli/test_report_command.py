@@ -97,6 +97,44 @@ def test_the_numbers_of_the_page_are_those_of_the_command(page_of: PageOf, loss_
         assert (round(found, 17) if isinstance(found, float) else found) == number, path
 
 
+def test_the_page_names_its_version_its_day_and_the_command_that_makes_it_again(
+    budget_cli: Run, page_of: PageOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.gmtime", lambda *_: (2026, 3, 4, 5, 6, 7, 2, 63, 0))
+    gate = ("--fail-if", "over_budget.fraction > 0.9")
+    more = (
+        "--field",
+        "reward=reward",
+        "--objective",
+        "dapo",
+        "--max-response-length",
+        "1024",
+        "--overlong-buffer",
+        "256",
+    )
+    page = page_of(SAMPLE, *more, *gate, "--budgets", "512,768")
+    made = "Made by budget-cli 0.1.0 on 2026-03-04 with "
+    assert made in page.text
+    command = shlex.split(page.text.partition(made)[2].split("\n")[0])
+    assert command[-2:] == ["-o", "report.html"]
+    assert command[:3] == ["budget-cli", "report", str(SAMPLE)]
+    again = page_of(*command[2:-2])
+    assert (again.data, again.text.partition("Made by")[0]) == (page.data, page.text.partition("Made by")[0])
+    expected = json.loads(budget_cli("loss", SAMPLE, *more, "-f", "json").stdout)
+    words = [*shlex.split(page.data["command"])[1:], "-B", "768", "--beta", str(1 / 256), "-f", "json"]
+    found = json.loads(budget_cli(*words).stdout)
+    assert (found["loss"], found["objective"]) == (expected["loss"], expected["objective"])
+
+
+def test_the_commands_of_the_page_have_the_budget_of_records_without_one(budget_cli: Run, page_of: PageOf) -> None:
+    own, other = {**GOOD, "budget": 50}, {**GOOD, "reward": 0}
+    given = ("-B", "100", "--set", "budget_field=budget")
+    page = page_of(*given, stdin=lines(own, other))
+    words = shlex.split(page.data["command"])
+    expected = budget_cli("loss", *given, "-f", "json", stdin=lines(own, other)).stdout
+    assert budget_cli(*words[1:], "-f", "json", stdin=lines(own, other)).stdout == expected
+
+
 TRAINER = Path(__file__).parents[1] / "trainer"
 DUMPS = Path(__file__).parents[1] / "dumps"
 REWARDS = ("--beta", "0", "--kl-coef", "0")
@@ -309,4 +347,5 @@ def test_the_page_has_the_same_bytes_for_any_number_of_jobs(budget_cli: Run) -> 
     ]
     assert pages[0]
     assert pages[1:] == pages[:1] * 2
-    assert not re.search(rb"/tmp|/home|20\d\d-\d\d-\d\d", pages[0].split(b'id="data">')[0])
+    visible = re.sub(rb"<time .*?</time>", b"", pages[0].split(b'id="data">')[0])
+    assert not re.search(rb"/tmp|/home|20\d\d-\d\d-\d\d", visible)

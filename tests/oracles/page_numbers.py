@@ -41,7 +41,7 @@ for (const data of all) {
     createElement: () => ({ children: [], append(...found) { this.children.push(...found); } }),
     documentElement: anything(),
   };
-  new Function("document", "addEventListener", page)(document, () => {});
+  new Function("document", "addEventListener", "location", page)(document, () => {}, { hash: "" });
   console.log(JSON.stringify({
     numbers: Object.fromEntries(cells.map(({ dataset }) => [dataset.number, dataset.value])),
     verdict: verdict.textContent,

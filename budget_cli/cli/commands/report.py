@@ -1,7 +1,5 @@
 """`budget-cli report FILES… -o report.html`: a self-contained page with charts and sliders."""
 
-import shlex
-
 import typer
 
 from budget_cli.analysis.grid import parse_budgets
@@ -14,7 +12,6 @@ from budget_cli.cli.bundles import (
     OverlongOptions,
     ReadingOptions,
     VerdictOptions,
-    as_arguments,
 )
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import ReportOptions
@@ -32,7 +29,6 @@ Needs the extra: pip install 'budget-cli[report]'.
 Exit codes: 0 verdict pass, 1 verdict fail (the page is written and says why), 2 usage error,
 3 input or output error, 70 bug, 71 out of memory.
 """
-NAMED = 20  # files in the command that the page shows; more would be a page of their own
 FOR_CHECKS = ("finish_reason", "advantage", "prompt_length", "sampler_log_prob")  # read where the records have them
 
 
@@ -69,7 +65,7 @@ def command(
     from budget_cli.analysis.loss import number_at
     from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
-    from budget_cli.cli.recipes import flags_of
+    from budget_cli.cli.origin import origin_of
     from budget_cli.cli.session import (
         ScanSpec,
         Session,
@@ -118,10 +114,7 @@ def command(
         findings = run_checks(subject, set(CHECKS)).findings
     most = None if to.verbose else FIRST_TEN.first
     names = [without_secrets(name) for name in files or ["-"]]
-    given = [*as_arguments(fields), *as_arguments(verdict, {"fail_if"}), *as_arguments(reading, {"jobs", "engine"})]
-    given += [] if aggregate is Aggregate.RESPONSE else ["--aggregate", aggregate.value]
-    given += [*flags_of(trained.name, trained.settings()), *(["--by", page.by] if page.by else [])]
-    same = f"budget-cli loss {shlex.join([*names[:NAMED], *given])}{' …' if names[NAMED:] else ''}"
-    html = report.html(shown, names, same, by, reasons, session.rejections(most), findings, assets)
+    origin = origin_of(names, asked, page, fields, verdict, reading)
+    html = report.html(shown, names, origin, by, reasons, session.rejections(most), findings, assets)
     output.write(html, to.output)
     return session.finish(reasons, on_screen=False, most=most)
