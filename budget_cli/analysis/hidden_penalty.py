@@ -95,7 +95,7 @@ def find_penalties(codes: Codes, reward: Floats, length: Floats, advantage: Floa
         reward, length, advantage: of each.
     """
     prompts = _Prompts(codes, reward, length, advantage)
-    if not prompts.r.size or prompts.yy <= 0 or np.isnan(prompts.length).any() or prompts.freedom < 4:
+    if not prompts.r.size or not 0 < prompts.yy < np.inf or np.isnan(prompts.length).any() or prompts.freedom < 4:
         return
     for capped, right_only in product((False, True), (False, True)):
         found, some = _best(prompts, capped, right_only), prompts
@@ -166,6 +166,8 @@ def _tried(
         features = np.stack(columns, axis=1)  # (pairs, columns, responses)
         gram = features @ features.transpose(0, 2, 1)
         along = features @ prompts.y
+        bad = ~(np.isfinite(gram).all(axis=(1, 2)) & np.isfinite(along).all(axis=1))
+        gram[bad], along[bad] = 0.0, 0.0  # numbers whose squares are beyond the range of a double
         solved = np.einsum("pij,pj->pi", np.linalg.pinv(gram, rcond=1e-10, hermitian=True), along)
         for i, pair in enumerate(some):
             made[pair] = _bounded(gram[i], along[i], solved[i], prompts, lengths, pair)

@@ -196,6 +196,7 @@ class _Tolerance(NamedTuple):
 
 
 @quiet_overflow
+@np.errstate(divide="ignore")
 def identify(
     advantages: Advantages,
     groups: Groups,
@@ -370,6 +371,8 @@ def _fitted(m: Moments) -> list[Candidate]:
     middle = float(np.median(slopes))
     near = np.abs(slopes - middle) <= BRAIN * middle
     scale = float(m.ax[some][near].sum() / m.xx[some][near].sum())
+    if not 0 < scale < np.inf:  # beyond the range of a double
+        return made
     made.append(Candidate("batch-std", slope=scale))
     shifts = m.x - m.a / scale
     middle = float(np.median(shifts))
@@ -503,7 +506,7 @@ class _Answer:
         if self.all is None or c.slope is None:
             return []
         share, most = self.found.tolerance.share, self.found.tolerance.most
-        noise = max(4 * SINGLE, share if share > CLOSE else 0.0, most / self.found.typical)
+        noise = max(4 * SINGLE, share if share > CLOSE else 0.0, most / (self.found.typical or 1.0))
         batch, same = self.all.batch, max(SAME, noise)
         if c.baseline is not None and abs(c.slope * (c.baseline - batch.mean)) > same:
             return []

@@ -63,6 +63,7 @@ class Advantages:
         made.first = values[:, :FIRST]
         return made
 
+    @quiet_overflow
     def merge(self, later: "Advantages", rows: NDArray[np.intp]) -> None:
         """Add the sums of a later part; `rows` holds the row here of each of its prompts."""
         self.is_known &= later.is_known

@@ -4,13 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from advantages import ROUNDINGS, Floats, Group, drawn, estimator, scanned, stored
+from advantages import ROUNDINGS, Floats, Group, Stored, drawn, estimator, scanned, stored
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
 
-from budget_cli.analysis.estimators_known import KEEP_SINGLETONS, RECIPES
+from budget_cli.analysis.checks.stored_advantages import estimator_sentence
+from budget_cli.analysis.estimators_known import KEEP_SINGLETONS, RECIPES, in_words
 from budget_cli.analysis.hidden_penalty import Penalty
 from budget_cli.analysis.stored_advantages import StoredAdvantages, identify
-from budget_cli.cli.bundles import ObjectiveOptions
-from budget_cli.cli.objectives import chosen
+from budget_cli.cli.recipes import keys_of
+from budget_cli.objective.settings import parse
 
 SETTINGS: list[tuple[str, int, float]] = [
     ("centred", 0, 0),
@@ -120,7 +124,7 @@ def test_the_options_that_reproduce_them() -> None:
 
 def test_the_objectives_that_are_named_have_the_settings() -> None:
     for (name, ddof, eps), recipe in RECIPES.items():
-        trained = chosen(ObjectiveOptions(objective=recipe))
+        trained = parse(*keys_of(recipe))
         assert trained.advantage == name
         assert ddof in (None, trained.ddof)
         assert eps in (None, trained.eps)
@@ -275,3 +279,26 @@ def test_lengths_that_are_missing_leave_penalties_out() -> None:
     assert identified(made._replace(length=missing)).fits == ()
     made = stored(drawn(1), estimator("rloo"))
     assert is_as_made(identified(made._replace(length=missing)), "rloo", 0, 0)
+
+
+EXTREME = st.sampled_from([0.0, 1.0, -1.0, 0.1, 1e308, -1e308, 5e-324, 1e-200, 1e200])
+
+
+@examples(200)
+@given(
+    data=st.lists(
+        st.tuples(st.integers(0, 3), EXTREME | st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1, 5, 900]), EXTREME),
+        min_size=1,
+        max_size=24,
+    ),
+    budget=st.none() | st.just(3),
+)
+def test_numbers_at_the_ends_of_a_double_break_nothing(data: list[tuple[float, ...]], budget: int | None) -> None:
+    prompt, r, length, a = (np.array(column) for column in zip(*data, strict=True))
+    first = list(dict.fromkeys(prompt.tolist()))
+    rows = np.array([first.index(p) for p in prompt.tolist()])
+    found = identify(*scanned(Stored(rows, r.astype(float), length.astype(float), a.astype(float)), budget))
+    if found is not None:  # all of it can be said
+        assert estimator_sentence(found) is None or found.fits
+        assert in_words(found.nearest)
+        assert found.options is None or found.options.startswith("--")

@@ -573,3 +573,9 @@ def test_the_command_that_shows_a_finding_reads_the_same_files_of_a_folder(budge
     done = budget_cli("check", ".", "-B", "1024", "--exclude", "*.1", cwd=tmp_path)
     (command,) = [line[10:] for line in done.stdout.decode().splitlines() if line.startswith("show  ")]
     assert command == "budget-cli show . -B 1024 --exclude '*.1' --finding phantom-advantage"
+
+
+def test_lengths_of_none_and_one_token_alone(budget_cli: Run, tmp_path: Path) -> None:
+    dump = [{"prompt_id": "p", "reward": 1.0, "response_length": int(i == 0)} for i in range(40)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in dump))
+    assert budget_cli("check", "a.jsonl", "--kl-coef", "0", cwd=tmp_path).returncode in (0, 1)

@@ -259,3 +259,32 @@ def test_advantages_of_groups_by_position_are_told(tmp_path: Path) -> None:
     both = ("a.jsonl", "b.jsonl", "-B", "1000", "--kl-coef", "0", "-o", "all.summary")
     assert command.run("summarize", *both, cwd=tmp_path).returncode == 0
     assert answer("all.summary", cwd=tmp_path)["stored_advantages"] == expected["stored_advantages"]
+
+
+SHARED = Path(__file__).parents[3] / "shared"
+REAL = {
+    "dumps/prime_rl_train_j1i1ys.jsonl": ("centred", 3, {"prompts": 1, "zero": 1}),
+    "threads/nemo_rl_logprob_ok.jsonl": ("centred", 4, {"prompts": 0, "zero": 0}),
+    "threads/nemo_rl_logprob_zero.jsonl": ("centred", 4, {"prompts": 0, "zero": 0}),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_dumps(name: str) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip("no shared dumps here")
+    advantage, prompts, singletons = REAL[name]
+    done = command.run("check", SHARED / name, "--kl-coef", "0", "-f", "json")
+    found = json.loads(done.stdout)["stored_advantages"]
+    assert (found["fits"][0]["advantage"], found["agreeing"], found["prompts"]) == (advantage, prompts, prompts)
+    assert found["largest_residual"] < 1e-9
+    assert singletons.items() <= found["singletons"].items()
+
+
+def test_a_real_dump_of_groups_by_position() -> None:
+    path = SHARED / "threads/open_instruct_regrouped.jsonl"
+    if not path.exists():
+        pytest.skip("no shared dumps here")
+    done = command.run("check", path, "--kl-coef", "0", "-f", "json")
+    found = json.loads(done.stdout)["stored_advantages"]["by_position"]
+    assert (found["size"], found["advantage"], found["ddof"], found["eps"]) == (4, "grpo", 0, 1e-8)

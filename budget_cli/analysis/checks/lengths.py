@@ -55,7 +55,10 @@ def _one_token(dump: CheckInput, known: int) -> Findings:
     if not count or count > dump.threshold("one-token.share") * known:
         return
     lengths, _ = dump.groups.lengths.items()
-    next_length = int(lengths[lengths > 1][0])
+    longer = lengths[lengths > 1]
+    if not longer.size:  # all others have none
+        return
+    next_length = int(longer[0])
     if next_length >= LONG:
         message = f"{count:,} of {counted(known, 'response')} {'has' if count == 1 else 'have'} one token, and no other"
         message += f" fewer than {next_length:,}"
