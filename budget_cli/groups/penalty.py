@@ -84,21 +84,28 @@ def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...], we
         table[:, layout.at("r_gap", 0)] = _gaps(groups, [])[0] if objective.advantage == "opo" else np.nan
     for i, budget in enumerate(budgets):
         first = groups.layout.of_factor(i) if own is not None else 0
-        at = first + groups.layout.budgets.index(budget)
-        hinges = objective.hinges(budget)
-        parts = _hinges(groups, hinges, objective.is_gated, first)
-        columns = _moments(groups, hinges, parts, objective.is_gated, weight)
-        n, e0, e1 = (groups.column(*of) for of in (("n",), ("e0", at), ("e1", at)))
-        columns |= {"over": groups.column("over", at), "excess": n * e0 + e1}
-        best, worst = _extremes(groups, hinges, objective)
-        columns |= {"p_best": best * weight, "p_worst": worst * weight}
-        columns["r_gap"] = columns["p_gap"] = np.full_like(n, np.nan)
-        if objective.advantage == "opo":
-            columns["r_gap"], columns["p_gap"] = _gaps(groups, parts)
-            columns["p_gap"] = columns["p_gap"] * weight
+        columns = _of_budget(groups, objective, budget, first, weight)
         for name in layout.block:
             table[:, layout.at(name, i)] = columns[name]
     return groups.in_layout(layout, table)
+
+
+def _of_budget(groups: Groups, objective: Objective, budget: int, first: int, weight: Floats) -> dict[str, Floats]:
+    """Return the columns of one budget, whose hinges have columns that begin at the position `first`."""
+    hinges, at = objective.hinges(budget), first + groups.layout.budgets.index(budget)
+    parts = _hinges(groups, hinges, objective.is_gated, first)
+    n, unknown = groups.column("n"), np.full(len(groups), np.nan)
+    best, worst = _extremes(groups, hinges, objective)
+    r_gap, p_gap = _gaps(groups, parts) if objective.advantage == "opo" else (unknown, unknown)
+    return {
+        **_moments(groups, hinges, parts, objective.is_gated, weight),
+        "over": groups.column("over", at),
+        "excess": n * groups.column("e0", at) + groups.column("e1", at),
+        "p_best": best * weight,
+        "p_worst": worst * weight,
+        "r_gap": r_gap,
+        "p_gap": p_gap * weight,
+    }
 
 
 def weights(groups: Groups, objective: Objective) -> Floats:
