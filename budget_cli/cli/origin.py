@@ -22,11 +22,22 @@ def origin_of(
     fields: FieldOptions,
     verdict: VerdictOptions,
     reading: ReadingOptions,
+    has_records: bool,
 ) -> Origin:
-    """Return what the page says of its own origin; `names` are the inputs, without secrets."""
+    """Return what the page says of its own origin.
+
+    Args:
+        names: the inputs, without secrets.
+        asked: B, β and α, and the objective.
+        page: what the page shows.
+        fields: where the fields are.
+        verdict: the gates, and the defects that are tolerated.
+        reading: how the input is read.
+        has_records: False if the inputs are summaries, whose responses `show` cannot show.
+    """
     trained = asked.objective
     given = [*as_arguments(fields), *as_arguments(verdict, {"fail_if"}), *as_arguments(reading, {"jobs", "engine"})]
-    given += [] if asked.aggregate is Aggregate.RESPONSE else ["--aggregate", asked.aggregate.value]
+    averaged = [] if asked.aggregate is Aggregate.RESPONSE else ["--aggregate", asked.aggregate.value]
     given += flags_of(trained.name, trained.settings())
     if trained.otherwise is not None:
         given += ["-B", str(trained.otherwise)]  # a slider has no B where records have their own
@@ -41,6 +52,7 @@ def origin_of(
     return Origin(
         version=__version__,
         day=time.strftime("%Y-%m-%d", time.gmtime()),
-        loss=command("loss", *(["--by", page.by] if page.by else [])),
-        report=command("report", *at, *gates, *as_arguments(page), "-o", "report.html"),
+        loss=command("loss", *averaged, *(["--by", page.by] if page.by else [])),
+        report=command("report", *averaged, *at, *gates, *as_arguments(page), "-o", "report.html"),
+        show=command("show", *at, "--prompt", "ID") if has_records else "",
     )

@@ -283,23 +283,36 @@
     }
   }
 
+  const KINDS = { n: "whole", loss: "number", reward: "number", square: "number", share: "percent", over: "whole", length: "whole" };
+  const table = { by: "loss", falling: true, sought: "", all: false };
+
+  /** Compares two prompts in the order of the table; what has no number comes last. */
+  function ordered(p, q) {
+    const [x, y] = [p[table.by], q[table.by]];
+    if (x === null || y === null) return (x === null) - (y === null);
+    const rising = table.by === "id" ? String(x).localeCompare(String(y), "en", { numeric: true }) : x - y;
+    return table.falling ? -rising : rising;
+  }
+
   function writePrompts() {
-    const body = document.querySelector("#prompts tbody");
-    const ranked = data.prompts.map((p) => promptNumbers(p, at)).sort((a, b) => (b.loss ?? -1) - (a.loss ?? -1));
-    body.replaceChildren(
-      ...ranked.slice(0, ROWS).map((p) => {
+    const found = data.prompts.filter((p) => String(p.prompt_id).toLowerCase().includes(table.sought));
+    const ranked = found.map((p) => promptNumbers(p, at)).sort(ordered);
+    const shownRows = table.all ? ranked : ranked.slice(0, ROWS);
+    document.getElementById("listed").textContent = `${format.whole(shownRows.length)} of ${format.whole(data.prompts.length)}`;
+    const fold = document.getElementById("fold");
+    fold.hidden = ranked.length <= ROWS;
+    fold.textContent = table.all ? `show ${ROWS}` : `show all ${ranked.length}`;
+    fold.setAttribute("aria-expanded", String(table.all));
+    document.querySelector("#prompts tbody").replaceChildren(
+      ...shownRows.map((p) => {
         const row = document.createElement("tr");
-        const cells = [
-          ["whole", p.n], ["number", p.loss], ["number", p.reward], ["number", p.square], ["percent", p.share],
-          ["whole", p.over], ["whole", p.length],
-        ];
         const head = document.createElement("th");
         head.scope = "row";
         head.textContent = String(p.id);
         row.append(head);
-        for (const [kind, value] of cells) {
+        for (const [name, kind] of Object.entries(KINDS)) {
           const cell = document.createElement("td");
-          cell.textContent = shown(kind, value);
+          cell.textContent = shown(kind, p[name]);
           row.append(cell);
         }
         const last = document.createElement("td");
@@ -309,6 +322,25 @@
       }),
     );
   }
+
+  for (const button of document.querySelectorAll("[data-column]")) {
+    button.addEventListener("click", () => {
+      const { column } = button.dataset;
+      table.falling = column === table.by ? !table.falling : column !== "id";
+      table.by = column;
+      for (const head of document.querySelectorAll("#prompts thead th")) head.removeAttribute("aria-sort");
+      button.parentElement.setAttribute("aria-sort", table.falling ? "descending" : "ascending");
+      writePrompts();
+    });
+  }
+  document.getElementById("find").addEventListener("input", (event) => {
+    table.sought = event.target.value.trim().toLowerCase();
+    writePrompts();
+  });
+  document.getElementById("fold").addEventListener("click", () => {
+    table.all = !table.all;
+    writePrompts();
+  });
 
   // ---- charts
 

@@ -158,6 +158,17 @@ FIGURES = (
         " the share of responses over the budget.{thinned}",
     ),
 )
+COLUMNS = (
+    ("id", "prompt", ""),
+    ("n", "n", ""),
+    ("loss", "loss", ' aria-sort="descending"'),
+    ("reward", "reward", ""),
+    ("square", "mean A²", ""),
+    ("share", "from length", ""),
+    ("over", "over", ""),
+    ("length", "longest", ""),
+    ("phantom", "note", ""),
+)
 MOVED = ' <strong class="moved">The sliders are elsewhere now; this has not moved.</strong>'  # page.css hides it before
 SAMPLED = ("against", "parts", "advantages")
 
@@ -169,6 +180,7 @@ class Origin(NamedTuple):
     day: str  # year-month-day, UTC
     loss: str  # the command with the same numbers, but for the coefficients, which the page adds
     report: str  # the command that makes the page again
+    show: str  # the command that shows the responses to the prompt ID; "" if there is none
 
 
 class Assets(NamedTuple):
@@ -212,7 +224,7 @@ def html(
         "</noscript>",
         _section("findings", "Findings", _findings(data, reasons, rejections, found)),
         _section("pictures", "Charts", _figures(data, by or "file")),
-        _section("prompts", "Prompts with the largest losses", _prompts(data)),
+        _section("prompts", "Prompts with the largest losses", _prompts(data, origin)),
         _section("numbers", "All numbers", _all_numbers(data)),
         "</main>",
         f"<footer><p>{_sampling(data)} Numbers and counts cover all records;"
@@ -361,14 +373,26 @@ def _figure(name: str, title: str, caption: str, data: PageData, by: str) -> str
     )
 
 
-def _prompts(data: PageData) -> str:
-    """Return the table of prompts, whose rows page.js writes."""
-    names = ("prompt", "n", "loss", "reward", "mean A²", "from length", "over", "longest", "note")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+def _prompts(data: PageData, origin: Origin) -> str:
+    """Return the table of prompts, whose rows page.js writes and sorts by any column."""
+    head = "".join(
+        f'<th scope="col"{more}><button type="button" data-column="{column}">{name}</button></th>'
+        for column, name, more in COLUMNS
+    )
+    show = ""
+    if origin.show:
+        show = (
+            '<p class="quiet">The texts of the responses to a prompt, with their places in the files:'
+            f" <code>{_text(origin.show, 4000)}</code></p>"
+        )
     return (
         f'<p class="quiet">{_which_prompts(data)}</p>'
+        '<p class="tools"><label>find by id <input type="search" id="find" autocomplete="off" spellcheck="false">'
+        "</label>"
+        ' <output id="listed" for="find"></output> <button type="button" id="fold" aria-controls="prompts"'
+        ' aria-expanded="false" hidden>show all</button></p>'
         '<div class="wide" tabindex="0" role="region" aria-labelledby="h-prompts"><table id="prompts">'
-        f"<thead><tr>{head}</tr></thead><tbody></tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody></tbody></table></div>{show}"
     )
 
 

@@ -215,6 +215,54 @@ def test_moving_a_slider_updates_every_chart_that_depends_on_it(opened: Open) ->
     assert page.text("#token_budget-value") == "1,024"
 
 
+def test_the_table_of_prompts_is_sorted_searched_and_unfolded(opened: Open) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    records = [
+        {**GOOD, "prompt_id": f"q<{i}>", "reward": n * i, "response_length": 100 + (61 * i) % 97}
+        for i in range(30)
+        for n in (0, 1)
+    ]
+    page = opened("-B", "150", stdin=lines(*records))
+
+    def column(n: int) -> list[str]:
+        found: list[str] = page.run(
+            "return [...document.querySelectorAll('#prompts tbody tr')].map((r) => r.cells[arguments[0]].textContent)",
+            n,
+        )
+        return found
+
+    def sort(name: str, key: str) -> str:
+        button = page.browser.find_element(By.CSS_SELECTOR, f"[data-column={name}]")
+        button.send_keys(key)
+        sorts = page.run("return [...document.querySelectorAll('[aria-sort]')].map((e) => [e.textContent, e.ariaSort])")
+        assert [text for text, _ in sorts] == [button.text.rstrip(" ↓↑")]
+        order: str = sorts[0][1]
+        return order
+
+    by_loss = [f"q<{i}>" for i in range(29, 9, -1)]  # the spread of rewards grows with i
+    assert (column(0), page.text("#listed")) == (by_loss, "20 of 30")
+    assert sort("id", Keys.ENTER) == "ascending"
+    assert column(0) == [f"q<{i}>" for i in range(20)]
+    assert sort("id", Keys.SPACE) == "descending"
+    assert column(0) == by_loss
+    assert sort("length", Keys.ENTER) == "descending"
+    longest = [int(text) for text in column(7)]
+    assert longest == sorted((100 + (61 * i) % 97 for i in range(30)), reverse=True)[:20]
+    fold = page.browser.find_element(By.ID, "fold")
+    assert (fold.text, fold.get_attribute("aria-expanded")) == ("show all 30", "false")
+    fold.send_keys(Keys.ENTER)
+    assert (len(column(0)), fold.text, fold.get_attribute("aria-expanded")) == (30, "show 20", "true")
+    find = page.browser.find_element(By.ID, "find")
+    find.send_keys("Q<7")
+    assert (column(0), page.text("#listed"), fold.is_displayed()) == (["q<7>"], "1 of 30", False)
+    page.slide("budget_penalty_coef", 0)
+    assert column(0) == ["q<7>"]
+    find.send_keys(Keys.END, *[Keys.BACKSPACE] * 3, "<img src=x onerror=alert(5)>")
+    assert (column(0), page.run("return window.alerts"), page.errors()) == ([], [], [])
+
+
 def test_a_link_holds_the_places_of_the_sliders(opened: Open) -> None:
     page = opened(SAMPLE, "-B", "1024")
     length = page.run("return history.length")

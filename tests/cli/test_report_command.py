@@ -126,6 +126,18 @@ def test_the_page_names_its_version_its_day_and_the_command_that_makes_it_again(
     assert (found["loss"], found["objective"]) == (expected["loss"], expected["objective"])
 
 
+def test_the_page_has_the_command_that_shows_the_responses_to_a_prompt(
+    budget_cli: Run, page_of: PageOf, tmp_path: Path
+) -> None:
+    place = "The texts of the responses to a prompt, with their places in the files: "
+    page = page_of(SAMPLE, "-B", "1024", "--aggregate", "prompt", "--set", "penalize=correct")
+    words = shlex.split(page.text.partition(place)[2].split("\n")[0])
+    assert words[-2:] == ["--prompt", "ID"]
+    assert b"rollouts.jsonl:11" in budget_cli(*words[1:-1], "geometry-203", "--color", "never").stdout
+    budget_cli("summarize", SAMPLE, "-B", "1024", "-o", tmp_path / "a.jsonl")
+    assert place not in page_of(tmp_path / "a.jsonl", "-B", "1024").text
+
+
 def test_the_commands_of_the_page_have_the_budget_of_records_without_one(budget_cli: Run, page_of: PageOf) -> None:
     own, other = {**GOOD, "budget": 50}, {**GOOD, "reward": 0}
     given = ("-B", "100", "--set", "budget_field=budget")

@@ -114,7 +114,7 @@ def command(
         findings = run_checks(subject, set(CHECKS)).findings
     most = None if to.verbose else FIRST_TEN.first
     names = [without_secrets(name) for name in files or ["-"]]
-    origin = origin_of(names, asked, page, fields, verdict, reading)
+    origin = origin_of(names, asked, page, fields, verdict, reading, summary_budgets is None)
     html = report.html(shown, names, origin, by, reasons, session.rejections(most), findings, assets)
     output.write(html, to.output)
     return session.finish(reasons, on_screen=False, most=most)
