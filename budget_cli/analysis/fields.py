@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from budget_cli.analysis.loss import ObjectiveGiven
 from budget_cli.records import detection
 from budget_cli.records.first_lengths import wrong_unit
 from budget_cli.records.record import reason_to_leave_out, response_texts
@@ -60,6 +61,7 @@ class Inventory(NamedTuple):
     guesses: tuple[Guess, ...] = ()  # of the fields that are missing, the best of each first
     not_known: tuple[str, ...] = ()  # FIELD, FIELD: why nothing is guessed, or what only looks like it
     command: str = ""  # that computes the loss, ready to be pasted
+    objective: ObjectiveGiven | None = None  # which the framework trains with by default; None: not known here
 
 
 class Proposal(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import budget_cli.objective
 from budget_cli.errors import UsageProblem, nearest
-from budget_cli.objective.settings import DEFAULT
+from budget_cli.objective.settings import DEFAULT, Objective, parse
 from budget_cli.schema import small_files
 
 BUILT_IN = Path(budget_cli.objective.__file__).with_name("objectives.toml")
@@ -34,11 +34,11 @@ def load(path: str | Path = BUILT_IN) -> dict[str, dict[str, Any]]:
     return stanzas
 
 
-def of_framework(preset: str) -> str | None:
-    """Return the name of the objective that a framework trains with by default; None if none here does."""
+def of_framework(preset: str) -> Objective | None:
+    """Return the objective that the framework of a preset trains with by default; None if none here does."""
     for name, stanza in load().items():
         if any(preset == each or preset.startswith(f"{each}-") for each in stanza.get("frameworks", ())):
-            return name
+            return parse(*keys_of(name))
     return None
 
 

@@ -32,6 +32,9 @@ def screen(inventory: Inventory, columns: int = WIDTH) -> Iterator[Line]:
         yield from _missing("step", inventory, columns)
     for reason, place, samples in inventory.left_out:
         yield [Piece("  left out         ", "dim"), Piece(f"{reason}: {for_terminal(place, 200)}   {samples:,}")]
+    if inventory.objective is not None:
+        default = f"--objective {inventory.objective.name}, by default of its framework"
+        yield [Piece("  trained with     ", "dim"), Piece(default)]
     guessed = " ".join(each.value for each in inventory.guesses if each.is_confident)
     unused = [key for key in inventory.unused if not re.search(rf"(?<!\w){re.escape(key)}(?!\w)", guessed)]
     if unused:

@@ -52,6 +52,31 @@ def test_the_canonical_names_can_be_given_as_a_preset(budget_cli: Run, tmp_path:
         assert done.stdout.replace(b" --preset canonical", b"") == alone  # in the command that shows a finding
 
 
+TRAINED = [  # dump, the objective that its framework trains with by default
+    ("trl.parquet", "trl-grpo"),
+    ("verl-v1.jsonl", "verl-grpo"),
+    ("prime-rl-episodes.jsonl", "dr-grpo"),
+    ("tinker-cookbook.jsonl", "dr-grpo"),
+    ("nemo-gym.jsonl", None),
+]
+
+
+@pytest.mark.parametrize(("name", "objective"), TRAINED)
+def test_the_objective_that_the_framework_trains_with_by_default_is_named(
+    budget_cli: Run, name: str, objective: str | None
+) -> None:
+    dump = ROOT / "tests/dumps" / name
+    screen = budget_cli("fields", dump).stdout.decode()
+    answer = json.loads(budget_cli("fields", dump, "-f", "json").stdout)
+    if objective is None:
+        assert answer["objective"] is None
+        assert "trained with" not in screen
+        return
+    assert f"\n  trained with     --objective {objective}, by default of its framework\n" in screen
+    assert answer["objective"]["name"] == objective
+    assert answer["objective"]["sentence"].startswith(f"{objective}: linear penalty max(0, L − B), advantage ")
+
+
 RECORDS = b'{"prompt_id": "p", "reward": 1, "score": 2, "scores": [3], "response_text": "one two", "why": "stop"}\n' * 2
 OWN = b'[own]\nsource = "ours"\ndetect = ["why"]\nprompt_id = "prompt_id"\nreward = "score"\n'
 # option: how it is given, and what is then on the screen that is not there without

@@ -62,8 +62,10 @@ def command(
     if fields.ignore_unneeded and is_typed(context, "ignore_unneeded"):
         raise UsageProblem("--ignore-unneeded: fields rejects no record: leave it out here, and give it to loss")
     from budget_cli.analysis.fields import propose, take_inventory  # numpy from here on: not for --help
+    from budget_cli.analysis.loss import given as objective_given
     from budget_cli.cli import inputs, proposal
     from budget_cli.cli.placement import Placement
+    from budget_cli.cli.recipes import of_framework
     from budget_cli.records import detection
     from budget_cli.rendering import fields as rendering
     from budget_cli.schema import presets
@@ -97,7 +99,9 @@ def command(
     inventory = take_inventory(start.values, places, name, near, functions, named, guessed)
     given = proposal.typed(fields, folders, guessed.missing)
     chosen = flags(guessed.guesses, guessed.missing, Fields(), functions)
+    trained = of_framework(name)
     inventory = inventory._replace(
+        objective=None if trained is None else objective_given(trained),
         warnings=(*inventory.warnings, *placement.warnings(found, start, preset)),
         command=proposal.command_line(files or (), given, chosen, guessed.length) if inventory.samples else "",
     )
