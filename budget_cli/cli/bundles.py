@@ -203,7 +203,9 @@ def is_given_here(context: typer.Context, name: str) -> bool:
 
 def defaults(context: typer.Context) -> list[str]:
     """Return the options that nobody has given: not on the command line, nor in the environment or a settings file."""
-    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    set_by_others = {"budget_penalty_coef"} if context.params.get("overlong_buffer") else set()
+    names = [name for name in context.params if name not in set_by_others]
+    sources = ((name, context.get_parameter_source(name)) for name in names)
     return [name for name, source in sources if source is not None and source.name == "DEFAULT"]
 
 

@@ -274,13 +274,12 @@ def test_an_unknown_number_of_prompts_is_refused_with_the_near_one(budget_cli: R
 
 
 def test_coefficients_that_nobody_gave_are_said_to_be_defaults(budget_cli: Run, small: Path, tmp_path: Path) -> None:
-    def second(*options: str, **environment: str) -> str:
-        return (
-            budget_cli("loss", small, "-B", "1000", *options, cwd=tmp_path, **environment)
-            .stdout.decode()
-            .split("\n")[1]
-        )
+    def second(*options: str, budget: tuple[str, ...] = ("-B", "1000"), **environment: str) -> str:
+        done = budget_cli("loss", small, *budget, *options, cwd=tmp_path, **environment)
+        return str(done.stdout.decode().split("\n")[1])
 
+    buffer = ("--max-response-length", "1200", "--overlong-buffer", "200")
+    assert second(budget=buffer) == "B 1,000 tokens   β 0.005 per token   α 0.1 (default)"
     assert second() == "B 1,000 tokens   β 0.01 per token (default)   α 0.1 (default)"
     assert second("--beta", "0.01") == "B 1,000 tokens   β 0.01 per token   α 0.1 (default)"
     assert second(BUDGET_CLI_KL_COEF="0.1") == "B 1,000 tokens   β 0.01 per token (default)   α 0.1"
