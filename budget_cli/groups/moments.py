@@ -117,7 +117,8 @@ class Layout(NamedTuple):
         return (*BUDGET, *PENALTY) if self.is_penalised else BUDGET
 
     @property
-    def _blocks(self) -> int:
+    def blocks(self) -> int:
+        """Number of budgets with columns of their own, those of right responses among them."""
         blocks = len(self.budgets) + len(self.right)
         if self.is_penalised:
             return max(blocks, 1)  # a penalty has one without a budget, too
@@ -130,7 +131,7 @@ class Layout(NamedTuple):
     @property
     def width(self) -> int:
         """Number of columns of a row."""
-        return (len(PROMPT) + len(self.block) * self._blocks) * (2 if self.by_token else 1)
+        return (len(PROMPT) + len(self.block) * self.blocks) * (2 if self.by_token else 1)
 
     def at(self, name: str, budget: int | None = None) -> int:
         """Return the column of `name`; for a quantity of the excess, `budget` is the position of its budget."""
@@ -486,7 +487,7 @@ def _merge_in_numpy(layout: Layout, a: Table, b: Table) -> Table:
     r, k = gap("r"), gap("k")
     for name, one, other in (("rr", r, r), ("rk", r, k), ("kk", k, k)):
         add_products(name, one, other)
-    for i in range(len(layout.budgets)):
+    for i in range(layout.blocks):
         e = gap("e", i)
         for name, one, other in (("ee", e, e), ("re", r, e), ("ek", e, k)):
             add_products(name, one, other, i)

@@ -70,11 +70,12 @@ def test_compiled_moments_equal_those_of_numpy_to_the_last_bit(
     ),
     st.integers(0, 30),
     st.lists(st.integers(0, 3000), max_size=2),
+    st.lists(st.integers(0, 3000), max_size=2),
 )
 def test_compiled_merging_equals_that_of_numpy_to_the_last_bit(
-    responses: list[tuple[int, float, float, float]], cut: int, budgets: list[int]
+    responses: list[tuple[int, float, float, float]], cut: int, budgets: list[int], right: list[int]
 ) -> None:
-    layout = Layout(tuple(budgets))
+    layout = Layout(tuple(budgets), 0.0, tuple(right))
     parts = []
     for part in (responses[:cut], responses[cut:]):
         table = layout.empty(4)  # a prompt that a part does not have is the identity
