@@ -188,7 +188,7 @@ class Session:
         """
         spec, budgets = spec or ScanSpec(), tuple(budgets)
         layout = self.layout(budgets)
-        observe = self._require_mergeable(layout, spec)
+        observe = self._require_mergeable(layout, spec, budgets)
         limits = Limits(
             self._reading.max_line_bytes,
             LISTED if self._output.verbose and spec.verbose_keeps_all else spec.keep,
@@ -333,7 +333,7 @@ class Session:
             reason = summary.missing_right(self.summary_headers, above)
             self.scanned.notes += [] if reason is None else [reason]
 
-    def _require_mergeable(self, layout: Layout, spec: ScanSpec) -> "ObservationSpec | None":
+    def _require_mergeable(self, layout: Layout, spec: ScanSpec, budgets: tuple[int, ...]) -> "ObservationSpec | None":
         """Refuse summaries that cannot be merged; return what can be observed along with them."""
         headers = self.summary_headers
         if not headers:
@@ -348,7 +348,7 @@ class Session:
         summary.require_as_given(
             headers, given.places, given.fields.group, given.joins_steps, given.where, given.options
         )
-        summary.require_alike(headers, self.fields, layout, len(headers) < len(self.found), given.applied)
+        summary.require_alike(headers, self.fields, layout, len(headers) < len(self.found), given.applied, budgets)
         if self.objective.needs_solve_rate and not spec.sources_apart:
             reason = summary.missing_right(headers, layout.correct_above)
             if reason is not None:

@@ -6,7 +6,7 @@ without evidence, and 2, which has what one double loses of a sum. Knows no reco
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, NoReturn
 
@@ -103,6 +103,7 @@ def require_alike(
     layout: Layout,
     beside_records: bool,
     options: Mapping[str, Any] | None = None,
+    asked: Collection[int] | None = None,
 ) -> None:
     """Check that these summaries can be folded together and hold what the command needs.
 
@@ -112,6 +113,7 @@ def require_alike(
         layout: the budgets, and those of right responses.
         beside_records: True if records are read, too; then the summaries must have been made with the same fields.
         options: those for the records, as in a header.
+        asked: the budgets of the command; others are those that its objective needs. None: all are of the command.
 
     Raises:
         UsageProblem: a summary has no such budget, lengths or log-probs, or was made with different fields.
@@ -124,6 +126,11 @@ def require_alike(
         for budget in layout.budgets:
             if budget not in header["budgets"]:
                 has = ", ".join(map(str, header["budgets"])) or "none"
+                if asked is not None and budget not in asked:
+                    raise UsageProblem(
+                        f"{name}: this summary has the excess over {has}, and the objective needs that over {budget},"
+                        " too: summarize again with the same --objective and --set"
+                    )
                 raise UsageProblem(
                     f"{name}: this summary was made for other budgets ({has}), not {budget}: give one of those with -B,"
                     f" or summarize again with {budget}"
