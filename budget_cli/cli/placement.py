@@ -101,6 +101,7 @@ class Placement:
 
             if containers.parse(self.records) is None:
                 raise UsageProblem(f"--records {self.records}: expected a place such as results[], eval.*[] or [][]")
+        self.labelled_by = ""  # what --by gives
         self.longest = 0  # bytes of a document that are read, if more than usual
         self.places: dict[str, Place] = parse_mappings(mappings)
         # the canonical fields with the user's mappings, without a preset
@@ -174,6 +175,7 @@ class Placement:
         Raises:
             UsageProblem: it is neither `file` nor a place in a record.
         """
+        self.labelled_by = by
         if by == "file":
             return by
         if EXTRAS.get(by) == "label" and by != LABEL:  # a field that a preset may map

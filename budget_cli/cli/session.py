@@ -341,7 +341,8 @@ class Session:
         from budget_cli.scanning import summary
 
         if spec.by:
-            raise UsageProblem(f"--by {spec.by}: {next(iter(headers))} is a summary, which has no individual records")
+            by, name = self.placement.labelled_by, next(iter(headers))
+            raise UsageProblem(f"--by {by}: {name} is a summary, which has no individual records")
         _require_once(self.found, headers)
         summary.require_one_tokenizer(headers, self.fields)
         given = self.placement

@@ -126,6 +126,7 @@ def test_a_truncated_summary_gives_no_result(budget_cli: Run, parts: list[Path])
             "{}: this summary was made for other budgets (512, 1024), not 9: give one of those"
             " with -B, or summarize again with 9",
         ),
+        (("loss", "{}", "-B", "1024", "--by", "task"), "--by task: {} is a summary, which has no individual records"),
         (("loss", "{}", "-B", "1024", "--by", "file"), "--by file: {} is a summary, which has no individual records"),
         (("annotate", "{}", "-B", "1024"), "{}: a summary has no individual records, which annotate needs"),
         (("fields", "{}"), "{}: a summary has no individual records, which fields needs"),
