@@ -104,12 +104,6 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
             ("learnability.right_fraction", "share of right responses", "percent"),
             ("learnability.length_right", "mean length of right ones, tokens", "number"),
             ("learnability.length_wrong", "mean length of wrong ones, tokens", "number"),
-            ("learnability.all_right", "prompts all right", "whole"),
-            ("learnability.all_wrong", "prompts all wrong", "whole"),
-            ("learnability.prompts_by_rate.up_to_quarter", "solved in up to ¼", "whole"),
-            ("learnability.prompts_by_rate.up_to_half", "in up to ½", "whole"),
-            ("learnability.prompts_by_rate.up_to_three_quarters", "in up to ¾", "whole"),
-            ("learnability.prompts_by_rate.below_all", "in more, but not all", "whole"),
             *((f"learnability.pass_at.{k}", f"pass@{k}", "percent") for k in (1, 4, 8, 16)),
             *(
                 (f"learnability.zero_variance_at.{n}", f"all alike, expected of {n} each", "percent")
@@ -157,6 +151,14 @@ FIGURES = (
         "For each {by} separately: the share of the advantage that comes from length, and"
         " the share of responses over the budget.{thinned}",
     ),
+)
+RATES = (
+    ("all wrong", "all_wrong"),
+    ("up to ¼", "prompts_by_rate.up_to_quarter"),
+    ("up to ½", "prompts_by_rate.up_to_half"),
+    ("up to ¾", "prompts_by_rate.up_to_three_quarters"),
+    ("more", "prompts_by_rate.below_all"),
+    ("all right", "all_right"),
 )
 COLUMNS = (
     ("id", "prompt", ""),
@@ -224,6 +226,7 @@ def html(
         "</noscript>",
         _section("findings", "Findings", _findings(data, reasons, rejections, found)),
         _section("pictures", "Charts", _figures(data, by or "file")),
+        _rates(data),
         _section("prompts", "Prompts with the largest losses", _prompts(data, origin)),
         _section("numbers", "All numbers", _all_numbers(data)),
         "</main>",
@@ -373,6 +376,29 @@ def _figure(name: str, title: str, caption: str, data: PageData, by: str) -> str
     )
 
 
+def _rates(data: PageData) -> str:
+    """Return how many prompts have which solve rate; "" if it is not known which responses are right."""
+    of = data.loss.learnability
+    if not of.prompts:
+        return ""
+    head = "".join(f'<th scope="col">{name}</th>' for name, _ in RATES)
+    paths = [f"learnability.{name}" for _, name in RATES]
+    counts = "".join(f"<td>{_number(data, path, 'whole')}</td>" for path in paths)
+    shares = "".join(f"<td>{_shown((number_at(data.loss, path) or 0) / of.prompts, 'percent')}</td>" for path in paths)
+    which = (
+        "All prompts" if of.prompts == data.loss.prompts else f"The {of.prompts:,} prompts with two or more responses"
+    )
+    table = (
+        f'<p class="quiet">{which}, by the share of right responses, those with a reward above'
+        f" {_shown(of.correct_above, 'short')}. Prompts that are all wrong or all right teach nothing about being"
+        " right.</p>"
+        '<div class="wide" tabindex="0" role="region" aria-label="solve rates"><table id="rates"><thead><tr>'
+        f'<th scope="col">solved</th>{head}</tr></thead><tbody><tr><th scope="row">prompts</th>{counts}</tr>'
+        f'<tr><th scope="row">share</th>{shares}</tr></tbody></table></div>'
+    )
+    return _section("rates", "How often prompts are solved", table)
+
+
 def _prompts(data: PageData, origin: Origin) -> str:
     """Return the table of prompts, whose rows page.js writes and sorts by any column."""
     head = "".join(
@@ -391,7 +417,7 @@ def _prompts(data: PageData, origin: Origin) -> str:
         "</label>"
         ' <output id="listed" for="find"></output> <button type="button" id="fold" aria-controls="prompts"'
         ' aria-expanded="false" hidden>show all</button></p>'
-        '<div class="wide" tabindex="0" role="region" aria-labelledby="h-prompts"><table id="prompts">'
+        '<div class="wide" tabindex="0" role="region" aria-label="table of prompts"><table id="prompts">'
         f"<thead><tr>{head}</tr></thead><tbody></tbody></table></div>{show}"
     )
 

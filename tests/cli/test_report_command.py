@@ -303,6 +303,16 @@ def test_the_slider_offers_the_given_budgets(page_of: PageOf) -> None:
     assert grid["token_budget"] == [500, 750, 1000, 1024]
 
 
+def test_the_page_counts_prompts_by_their_solve_rate(page_of: PageOf) -> None:
+    right = {"a": 0, "b": 1, "c": 2, "d": 3, "e": 3, "f": 4}  # of 4 each; g has a single response
+    records = [{**GOOD, "prompt_id": p, "reward": int(i < n)} for p, n in right.items() for i in range(4)]
+    page = page_of("-B", "500", stdin=lines(*records, {**GOOD, "prompt_id": "g"}))
+    table = page.text.partition("How often prompts are solved")[2]
+    assert "The 6 prompts with two or more responses, by the share of right responses" in table
+    assert "solvedall wrongup to ¼up to ½up to ¾moreall rightprompts111201share16.7%16.7%16.7%33.3%0.0%16.7%" in table
+    assert "How often" not in page_of("-B", "500", stdin=lines({**GOOD, "reward": 0.3})).text
+
+
 def test_a_sample_is_called_a_sample(page_of: PageOf) -> None:
     records = [{**GOOD, "prompt_id": i // 4, "reward": i % 2, "response_length": i % 1000} for i in range(6000)]
     page = page_of("-B", "500", stdin=lines(*records))
