@@ -9,7 +9,7 @@
   const DRAWN = 1500; // points of a scatter plot
   const ROWS = 20; // of the table of prompts
   const REWARD = "#2f7fc1";
-  const LENGTH = "#d9822b";
+  const LENGTH = "#c46a12";
 
   // ---- numbers
 
@@ -265,6 +265,7 @@
 
   const format = {
     whole: (x) => x.toLocaleString("en", { maximumFractionDigits: 0 }),
+    tenths: (x) => x.toLocaleString("en", { maximumFractionDigits: 1 }),
     percent: (x) => `${(100 * x).toFixed(1)}%`,
     number: (x) =>
       Math.abs(x) >= 1e6 || (x !== 0 && Math.abs(x) < 1e-4)
@@ -386,14 +387,17 @@
   }
 
   const counted = (c) => c.counts.map((count, n) => ({ lo: c.first + n * c.width, hi: c.first + (n + 1) * c.width, count }));
-  const bars = (name, title, color) => ({
-    data: { name },
-    mark: { type: "bar", binSpacing: 1, tooltip: true },
+  const counts = { labelExpr: "datum.value % 1 ? '' : format(datum.value, ',')", tickCount: 5 };
+  const real = ",.4~f";
+  const bars = (title, of, format, color) => ({
+    data: { name: "table" },
+    mark: { type: "bar", binSpacing: 1 },
     encoding: {
       x: { field: "lo", bin: { binned: true }, title, axis: { format: ",~r", tickCount: 5 } },
       x2: { field: "hi" },
-      y: { field: "count", type: "quantitative", title: null },
+      y: { field: "count", type: "quantitative", title: of, axis: counts },
       color: color ?? { value: REWARD },
+      tooltip: [{ field: "lo", title: "from", format }, { field: "hi", title: "to", format }, { field: "count", title: of, format: ",d" }],
     },
   });
   const overColor = {
@@ -402,10 +406,14 @@
     legend: { orient: "top", labelExpr: "datum.value ? 'over the budget' : 'within the budget'" },
   };
   const rule = { data: { name: "budget" }, mark: { type: "rule", strokeWidth: 2, color: LENGTH }, encoding: { x: { field: "B", type: "quantitative" } } };
-  const zero = { data: { values: [{ zero: 0 }] }, mark: { type: "rule", opacity: 0.4 } };
+  const zero = { data: { values: [{ zero: 0 }] }, mark: { type: "rule", color: "#808890" } };
   const budgetRow = () => (grid.token_budget[at[0]] === null ? [] : [{ B: grid.token_budget[at[0]] }]);
   const points = (rows) => rows.slice(0, DRAWN);
-  const dots = { type: "point", filled: true, size: 28, opacity: 0.55, tooltip: true };
+  const dots = { type: "point", filled: true, size: 28, opacity: 0.9 };
+  const ofResponse = (last) => [
+    { field: "id", title: "prompt" }, { field: "length", title: "length, tokens", format: "," },
+    { field: "reward", format: real }, { field: last, title: last === "adjusted" ? "adjusted reward" : last, format: real },
+  ];
   const quantitative = (field, title, more) => ({ field, type: "quantitative", title, ...more });
 
   const some = (values, most) => values.filter((_, n) => n % Math.ceil(values.length / most) === 0);
@@ -415,7 +423,7 @@
   const charts = [
     {
       id: "lengths", there: data.lengths !== null,
-      spec: { layer: [bars("table", "tokens", overColor), rule] },
+      spec: { layer: [bars("length, tokens", "responses", ",", overColor), rule] },
       rows: () => ({
         table: counted(data.lengths).map((bin) => ({ ...bin, over: data.budgeted && bin.lo >= (grid.token_budget[at[0]] ?? Infinity) })),
         budget: budgetRow(),
@@ -428,8 +436,8 @@
           {
             data: { name: "table" }, mark: dots,
             encoding: {
-              x: quantitative("length", "tokens", { axis: { format: ",~r", tickCount: 5 } }), y: quantitative("adjusted", "r − β·e"), color: overColor,
-              tooltip: [{ field: "id", title: "prompt" }, { field: "length" }, { field: "reward" }, { field: "adjusted" }],
+              x: quantitative("length", "length, tokens", { axis: { format: ",~r", tickCount: 5 } }), y: quantitative("adjusted", "adjusted reward"), color: overColor,
+              tooltip: ofResponse("adjusted"),
             },
           },
           rule,
@@ -437,10 +445,10 @@
       },
       rows: (sample) => ({ table: points(sample), budget: budgetRow() }),
     },
-    { id: "rates", there: data.rates !== null, spec: bars("table", "mean reward per prompt"), rows: () => ({ table: counted(data.rates) }) },
+    { id: "rates", there: data.rates !== null, spec: bars("mean reward of a prompt", "prompts", real), rows: () => ({ table: counted(data.rates) }) },
     {
       id: "advantages", there: responses.length > 0,
-      spec: { layer: [bars("table", "advantage"), { ...zero, encoding: { x: { field: "zero", type: "quantitative" } } }] },
+      spec: { layer: [bars("advantage, in units of reward", "responses", real), { ...zero, encoding: { x: { field: "zero", type: "quantitative" } } }] },
       rows: (sample) => ({ table: bins(sample.map((one) => one.advantage), 41) }),
     },
     {
@@ -452,8 +460,8 @@
           {
             data: { name: "table" }, mark: dots,
             encoding: {
-              x: quantitative("centred", "from reward, r − mean r"), y: quantitative("byLength", "from length, −β·(e − mean e)"), color: overColor,
-              tooltip: [{ field: "id", title: "prompt" }, { field: "length" }, { field: "reward" }, { field: "advantage" }],
+              x: quantitative("centred", "reward part of the advantage", { axis: { tickCount: 5 } }), y: quantitative("byLength", "length part"), color: overColor,
+              tooltip: ofResponse("advantage"),
             },
           },
         ],
@@ -467,16 +475,16 @@
           {
             data: { name: "table" }, mark: { type: "rect", color: LENGTH },
             encoding: {
-              x: { field: "B", type: "ordinal", title: "budget, tokens", scale: { domain: grid.token_budget }, axis: { values: some(grid.token_budget, 6), labelAngle: 0 } },
-              y: { field: "beta", type: "ordinal", title: "β", scale: { domain: rising }, axis: { values: decades } },
-              opacity: { field: "share", type: "quantitative", title: null, scale: { domain: [0, 1], range: [0.04, 1] }, legend: { format: ".0%", values: [0, 0.5, 1], orient: "top", symbolType: "square", symbolFillColor: LENGTH } },
-              tooltip: [{ field: "B" }, { field: "beta", title: "β" }, { field: "share", format: ".1%", title: "from length" }],
+              x: { field: "B", type: "ordinal", title: "budget, tokens", scale: { domain: grid.token_budget }, axis: { values: some(grid.token_budget, 6), labelAngle: 0, format: ",", formatType: "number", labelOverlap: true } },
+              y: { field: "beta", type: "ordinal", title: "β, reward per token", scale: { domain: rising }, axis: { values: decades } },
+              opacity: { field: "share", type: "quantitative", title: null, scale: { domain: [0, 1], range: [0.04, 1] }, legend: { format: ".0%", values: [0, 0.5, 1], orient: "top", symbolType: "square", symbolFillColor: LENGTH, symbolStrokeColor: LENGTH, symbolStrokeWidth: 1 } },
+              tooltip: [{ field: "B", title: "budget, tokens", type: "quantitative", format: "," }, { field: "beta", title: "β" }, { field: "share", format: ".1%", title: "from length" }],
             },
           },
-          {
-            data: { name: "here" }, mark: { type: "point", shape: "circle", size: 110, strokeWidth: 3, color: REWARD },
+          ...[["#ffffff", 5], ["#10151c", 2.5]].map(([color, strokeWidth]) => ({ // seen on any shade
+            data: { name: "here" }, mark: { type: "point", shape: "circle", size: 110, strokeWidth, color },
             encoding: { x: { field: "B", type: "ordinal" }, y: { field: "beta", type: "ordinal" } },
-          },
+          })),
         ],
       },
       rows: () => {
@@ -490,21 +498,22 @@
       },
     },
     {
-      id: "trend", there: data.parts.length > 1, spec: trend(".3~g"),
+      id: "trend", there: data.parts.length > 1, spec: trend(".3~g", "squared reward"),
       rows: () => ({ table: along([["loss", "loss"], ["advantage.mean_square", "mean A²"]]) }),
     },
     {
-      id: "shares", there: data.parts.length > 1, spec: trend(".0%"),
+      id: "shares", there: data.parts.length > 1, spec: trend(".0%", "share"),
       rows: () => ({ table: along([["advantage.budget_share", "from length"], ["over_budget.fraction", "over the budget"]]) }),
     },
   ];
 
-  function trend(numberFormat) {
+  function trend(numberFormat, unit) {
     return {
-      data: { name: "table" }, mark: { type: "line", point: true, tooltip: true },
+      data: { name: "table" }, mark: { type: "line", point: true },
       encoding: {
-        x: { field: "label", type: "ordinal", sort: null, title: null, axis: { values: some(data.parts.map((part) => part.label), 5), labelAngle: 0, labelLimit: 80 } },
-        y: { field: "value", type: "quantitative", title: null, axis: { format: numberFormat } },
+        x: { field: "label", type: "ordinal", sort: null, title: null, axis: { values: some(data.parts.map((part) => part.label), 5), labelAngle: 0, labelLimit: 80, labelOverlap: true } },
+        y: { field: "value", type: "quantitative", title: unit, axis: { format: numberFormat, tickCount: 5 } },
+        tooltip: [{ field: "label", title: "of" }, { field: "what", title: "number" }, { field: "value", format: numberFormat === ".0%" ? ".1%" : ".4~g" }],
         color: { field: "what", type: "nominal", sort: null, title: null, scale: { range: [REWARD, LENGTH] }, legend: { orient: "top" } },
       },
     };
@@ -533,7 +542,7 @@
         $schema: "https://vega.github.io/schema/vega-lite/v6.json",
         width: "container", height: 220, autosize: { type: "fit", contains: "padding" },
         description: label, datasets: rows, ...chart.spec,
-        config: { background: null, view: { stroke: null }, font: "inherit", axis: { gridOpacity: 0.5, labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" } },
+        config: { background: null, view: { stroke: null }, font: getComputedStyle(document.body).fontFamily, axis: { gridOpacity: 0.5, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", titlePadding: 8, labelFlush: false, labelPadding: 5 }, legend: { labelFontSize: 12, offset: 12 } },
       };
       const { view } = await vegaEmbed(figure.querySelector(".picture"), spec, { actions: false, renderer: "svg", ast: true, tooltip: { theme: "custom" } });
       views.set(chart.id, view);
@@ -571,7 +580,7 @@
     if (data.totals === null) return;
     const values = numbers(data.totals, at);
     write(values);
-    document.getElementById("verdict").textContent = verdict(values);
+    document.getElementById("verdict").textContent = verdict(values).replace(/β (?=[-\d])/g, "β\u00a0");
     document.documentElement.dataset.moved = at.some((place, axis) => place !== data.at[axis]) ? "yes" : "no";
     writePrompts();
     for (const slider of sliders) label(slider);

@@ -59,17 +59,17 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
             ("over_budget.responses", "responses", "whole"),
             ("over_budget.fraction", "share of all responses", "percent"),
             ("over_budget.excess_tokens", "excess tokens", "whole"),
-            ("over_budget.excess_mean", "excess tokens each, mean", "number"),
+            ("over_budget.excess_mean", "excess tokens each, mean", "tenths"),
         ),
     ),
     (
         "Length, tokens",
         (
-            ("length.mean", "mean", "number"),
+            ("length.mean", "mean", "tenths"),
             ("length.min", "minimum", "whole"),
-            ("length.p50", "median", "number"),
-            ("length.p90", "90th percentile", "number"),
-            ("length.p99", "99th percentile", "number"),
+            ("length.p50", "median", "tenths"),
+            ("length.p90", "90th percentile", "tenths"),
+            ("length.p99", "99th percentile", "tenths"),
             ("length.max", "maximum", "whole"),
         ),
     ),
@@ -87,7 +87,7 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
             ("prompts", "prompts", "whole"),
             ("responses", "responses", "whole"),
             ("groups.size.min", "responses per prompt, minimum", "whole"),
-            ("groups.size.mean", "responses per prompt, mean", "number"),
+            ("groups.size.mean", "responses per prompt, mean", "tenths"),
             ("groups.size.max", "responses per prompt, maximum", "whole"),
             ("groups.singletons", "with a single response", "whole"),
             ("groups.doubled", "with a multiple of the usual group size", "whole"),
@@ -102,8 +102,8 @@ SECTIONS: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = (
         (
             ("learnability.correct_above", "right is a reward above", "short"),
             ("learnability.right_fraction", "share of right responses", "percent"),
-            ("learnability.length_right", "mean length of right ones, tokens", "number"),
-            ("learnability.length_wrong", "mean length of wrong ones, tokens", "number"),
+            ("learnability.length_right", "mean length of right ones, tokens", "tenths"),
+            ("learnability.length_wrong", "mean length of wrong ones, tokens", "tenths"),
             *((f"learnability.pass_at.{k}", f"pass@{k}", "percent") for k in (1, 4, 8, 16)),
             *(
                 (f"learnability.zero_variance_at.{n}", f"all alike, expected of {n} each", "percent")
@@ -310,7 +310,8 @@ def _controls(data: PageData) -> str:
         for name, text in sliders
     ]
     parts.append('<button type="button" id="reset">reset</button><div class="headline" aria-live="polite">')
-    parts.append(f'<p id="verdict">{_text(headline(data.loss), 600)}</p>')
+    said = re.sub(r"β (?=[-\d])", "β\u00a0", _text(headline(data.loss), 600))
+    parts.append(f'<p id="verdict">{said}</p>')
     parts += [f"<span>{text} <b>{_number(data, path, kind)}</b></span>" for path, text, kind in numbers]
     parts.append(
         '<span class="quiet">the same on the command line: <code id="command"></code>'
@@ -443,6 +444,8 @@ def _shown(value: float | None, kind: str) -> str:
         return "–"
     if kind == "whole":
         return f"{value:,.0f}"
+    if kind == "tenths":
+        return f"{value:,.1f}".removesuffix(".0")
     if kind == "percent":
         return f"{value:.1%}"
     if kind == "short":

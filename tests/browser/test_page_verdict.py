@@ -69,5 +69,5 @@ def test_the_sentence_is_that_of_the_command_at_ten_places_of_the_sliders(
             "loss", *given, *b, "--beta", str(beta), "--kl-coef", str(alpha), "-f", "json", "--ignore-unneeded",
             stdin=dump,
         )  # fmt: skip
-        assert found.verdict == json.loads(run.stdout)["headline"], (budget, beta, alpha)
+        assert found.verdict.replace("β\u00a0", "β ") == json.loads(run.stdout)["headline"], (budget, beta, alpha)
     assert shown[0].verdict in page.replace("&#x27;", "'")

@@ -188,7 +188,7 @@ def test_at_any_position_of_the_sliders_the_numbers_are_those_of_the_command(
 def test_the_sentence_follows_the_sliders_and_what_does_not_says_so(opened: Open, loss_json: LossJson) -> None:
     page = opened(SAMPLE, "-B", "1024")
     still = "return [...document.querySelectorAll('.moved')].map((each) => each.checkVisibility())"
-    assert page.text("#verdict") == loss_json(SAMPLE, "-B", "1024")["headline"]
+    assert page.text("#verdict").replace("β\u00a0", "β ") == loss_json(SAMPLE, "-B", "1024")["headline"]
     assert page.run(still) == [False, False]
     page.slide("budget_penalty_coef", 0)
     assert page.text("#verdict").startswith("β is 0, so the learning signal is that of the rewards alone;")
@@ -201,16 +201,45 @@ def test_the_sentence_follows_the_sliders_and_what_does_not_says_so(opened: Open
     assert page.run(still) == [False, False]
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_text_of_a_chart_is_small_or_lies_over_another(opened: Open, width: int) -> None:
+    page = opened(SAMPLE.with_name("steps"), "-B", "1024", width=width)
+    boxes = page.run(
+        "return [...document.querySelectorAll('figure:not([hidden])')].map((figure) =>"
+        " [...figure.querySelectorAll('svg text, svg .role-legend-symbol path')]"
+        " .filter((each) => each.tagName === 'path' || each.textContent && getComputedStyle(each).opacity !== '0')"
+        " .map((each) => [each.textContent, each.getBoundingClientRect().toJSON(),"
+        " parseFloat(getComputedStyle(each).fontSize)]))"
+    )
+    assert len(boxes) == 8
+    for texts in boxes:
+        assert min(size for text, _, size in texts if text) >= 12
+        for n, (text, a, _) in enumerate(texts):
+            for other, b, _ in texts[:n]:
+                beside = a["left"] >= b["right"] - 1 or b["left"] >= a["right"] - 1
+                assert beside or a["top"] >= b["bottom"] - 1 or b["top"] >= a["bottom"] - 1, (text, other)
+
+
+def test_counts_are_whole_and_tooltips_name_what_they_show(opened: Open) -> None:
+    page = opened(SAMPLE, "-B", "1024")
+    axis = "[...document.querySelectorAll('#figure-rates .role-axis[aria-label^=\"Y\"] text')]"
+    ticks = page.run(f"return {axis}.map((each) => each.textContent).filter((text) => text)")
+    assert ticks == ["0", "1", "prompts"]
+    bar = page.run("return document.querySelector('#figure-rates .mark-rect path').ariaLabel")
+    assert bar.endswith("prompts: 1; from: 0; to: 0.05")
+    assert page.text("[data-number='length.p50']") == "878"
+
+
 def test_moving_a_slider_updates_every_chart_that_depends_on_it(opened: Open) -> None:
     page = opened(SAMPLE, "-B", "1024")
     before, row = page.charts(), page.text("#prompts tbody")
     page.slide("token_budget", 2)
-    page.settle("document.querySelectorAll('#figure-lengths .mark-rect path[fill=\"#d9822b\"]').length > 20")
+    page.settle("document.querySelectorAll('#figure-lengths .mark-rect path[fill=\"#c46a12\"]').length > 20")
     after = page.charts()
     assert {name for name in before if before[name] == after[name]} == {"figure-rates"}
     assert page.text("#prompts tbody") != row
     page.run("document.getElementById('reset').click()")
-    page.settle("document.querySelectorAll('#figure-lengths .mark-rect path[fill=\"#d9822b\"]').length < 12")
+    page.settle("document.querySelectorAll('#figure-lengths .mark-rect path[fill=\"#c46a12\"]').length < 12")
     assert page.text("#prompts tbody") == row
     assert page.text("#token_budget-value") == "1,024"
 
