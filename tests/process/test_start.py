@@ -84,10 +84,10 @@ def test_the_result_does_not_depend_on_the_hash_seed(budget_cli: Start, large_da
 
 def test_the_completion_script_works_in_bash(tmp_path: Path) -> None:
     script = (
-        'eval "$(_BUDGET_CLI_COMPLETE=source_bash budget-cli)"; COMP_WORDS=(budget-cli loss --aggregate p)'
+        'eval "$(_BUDGET_CLI_COMPLETE=source_bash budget-cli)"; COMP_WORDS=(budget-cli loss --aggregate ro)'
         '; COMP_CWORD=3; _budget_cli_completion budget-cli; echo "${COMPREPLY[@]}"'
     )
     done = subprocess.run(
         ["bash", "-c", script], env={"PATH": ENVIRONMENT["PATH"]}, capture_output=True, check=True, cwd=tmp_path
     )
-    assert done.stdout == b"prompt\n"
+    assert done.stdout == b"row\n"
