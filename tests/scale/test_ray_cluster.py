@@ -139,6 +139,24 @@ def both(budget_cli: Start, nodes: Nodes, *arguments: Any, **environment: str) -
     return alone
 
 
+OBJECTIVES = [
+    ("--objective", "verl-grpo", "--set", "penalize=correct"),
+    ("--objective", "dapo", "--set", "cap=200", "--set", "scale=solve-rate"),
+    ("--set", "penalty=distance", "--aggregate", "token"),
+    ("--objective", "opo"),
+]
+
+
+@pytest.mark.parametrize("given", OBJECTIVES, ids=" ".join)
+def test_an_objective_gives_the_bytes_of_one_process(
+    budget_cli: Start, nodes: Nodes, given: tuple[str, ...], tmp_path: Path
+) -> None:
+    for number in range(3):
+        with (tmp_path / f"{number}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(generate.WORKLOADS["small"](20_000, 300 + 20 * number))  # many prompts come back
+    assert both(budget_cli, nodes, "loss", tmp_path, *OPTIONS, *given, "--per-prompt").returncode == 0
+
+
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_the_benchmarks_give_the_bytes_of_one_process(
     budget_cli: Start, nodes: Nodes, name: str, tmp_path: Path
