@@ -29,7 +29,7 @@ def from_samples(missing: Sequence[str], samples: Samples, fields: Fields) -> st
     """Write what to give where the first samples do not have some fields; None if the message of a record says it."""
     given = _guessed(missing, samples, fields)
     if given is None and len(missing) > 1 and not {"prompt_id", "reward"} & {*missing}:
-        return f"give {' '.join(_without(missing))} to do without"
+        return f"give {' '.join(_without(missing, fields))} to do without"
     return given
 
 
@@ -42,16 +42,16 @@ def _guessed(missing: Sequence[str], samples: Samples, fields: Fields, functions
     return f"give {options}{doubt(found)}; budget-cli fields says why"
 
 
-def _without(missing: Collection[str]) -> list[str]:
+def _without(missing: Collection[str], fields: Fields) -> list[str]:
     """Return the options that do without the missing fields."""
     log_probs = ["--kl-coef 0"] if {"log_prob", "old_log_prob"} & {*missing} else []
-    return log_probs + (["--budget-penalty-coef 0"] if "response_length" in missing else [])
+    return log_probs + ([fields.without_length] if "response_length" in missing else [])
 
 
 def _ways_out(fields: Fields, functions: Sequence[str], has_text: bool) -> str:
     """Write every way out where nothing is guessed."""
     missing = fields.unmapped
-    give = _without(missing)
+    give = _without(missing, fields)
     if "reward" in missing and functions:
         weights = ",".join(f"{name}=1" for name in functions)
         give.insert(0, f"--reward-weights {shlex.quote(weights)} with the weights of the run")
@@ -62,7 +62,7 @@ def _ways_out(fields: Fields, functions: Sequence[str], has_text: bool) -> str:
     if "response_length" in missing:
         text = "" if has_text else " --field response_text=PATH"
         tokenizer = "--tokenizer path/to/tokenizer.json" if fields.tokenizer is None else "--tokenizer"
-        ways.append(f"{tokenizer}{text} in place of --budget-penalty-coef 0 to count the tokens of the responses")
+        ways.append(f"{tokenizer}{text} in place of {fields.without_length} to count the tokens of the responses")
     if "prompt_id" in missing:
         ways.insert(0, "give --group-size N, the responses to a prompt one after another")
     if missing:

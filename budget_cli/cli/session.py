@@ -108,6 +108,7 @@ class Session:
         _require_few(reading)
         expressions = getattr(verdict_options, "fail_if", None) or []
         self.objective = trained
+        needs = dataclasses.replace(needs, without_length=trained.without_length)
         self.placement = Placement(fields, needs)
         self.placement.read_budgets(trained.budget_field, trained.budget_by)
         self.placement.longest = reading.max_line_bytes

@@ -68,6 +68,13 @@ class Objective(NamedTuple):
         return self.budget_field is not None or self.budget_by is not None
 
     @property
+    def without_length(self) -> str:
+        """The options that do without the lengths of responses."""
+        needless = ["--set advantage=centred"] if self.advantage == "opo" else []
+        needless += ["--aggregate response"] if self.aggregate in TOKENS else []
+        return " ".join([*needless, "--budget-penalty-coef 0"])
+
+    @property
     def floor(self) -> int:
         """A number of tokens that no length is below, or no difference between a length and its own budget."""
         return OWN_FLOOR if self.has_own_budgets else FLOOR

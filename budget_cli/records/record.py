@@ -422,11 +422,11 @@ def _absence(value: Any, name: str, canonical: str, record: dict[str, Any], fiel
     without = {
         "log_prob": "--kl-coef 0 does without it, or ",
         "old_log_prob": "--kl-coef 0 does without it, or ",
-        "response_length": "--budget-penalty-coef 0 does without it, or ",
+        "response_length": f"{fields.without_length} does without it, or ",
     }.get(canonical, "")
     if name == "response_length" and _generated_texts(record, fields) is not None:
         shown = place_text(fields.paths["response_text"])
-        without = f"--budget-penalty-coef 0 does without it, --tokenizer FILE counts the tokens of {shown}, or "
+        without = f"{fields.without_length} does without it, --tokenizer FILE counts the tokens of {shown}, or "
     keys = f" (the record has {_keys(record)})" if isinstance(path, Expression) or path[0].key not in record else ""
     return Invalid("missing", f"missing{keys}; {without}give --field {name}=PATH")
 
@@ -520,7 +520,7 @@ def _no_text(record: dict[str, Any], fields: Fields, name: str, text_name: str) 
     what = text_name if shown == text_name else f"{text_name} ({shown})"
     absent = Invalid(
         "missing",
-        f"missing, and {what}, which --tokenizer counts, is {found}; --budget-penalty-coef 0 does without it, or give"
+        f"missing, and {what}, which --tokenizer counts, is {found}; {fields.without_length} does without it, or give"
         f" --field {text_name}=PATH or --field {name}=PATH",
     )
     return _with_field(absent, name, fields.paths[name])

@@ -138,7 +138,7 @@ def require_alike(
         _require_right(name, header, layout)
         for need, known, what, instead in (
             (fields.needs_log_probs, header["with_log_ratio"], "log-probs", "--kl-coef 0"),
-            (fields.needs_length, header["with_length"], "lengths", "--budget-penalty-coef 0"),
+            (fields.needs_length, header["with_length"], "lengths", fields.without_length),
         ):
             if need and known < header["responses"]:
                 raise UsageProblem(

@@ -122,6 +122,7 @@ class Fields:
     ignore_unneeded: bool = False  # True to read an invalid field that the coefficients do not need as absent
     needs_length: bool = True
     needs_log_probs: bool = True
+    without_length: str = "--budget-penalty-coef 0"  # the options that do without lengths
     extras: tuple[str, ...] = ()  # which of EXTRAS to read
     by: str = ""  # the extra that labels the rows of a breakdown, to which samples that are left out belong, too
     compares_tokens: bool = False  # True to compare the log-probs of every token, for COMPARED

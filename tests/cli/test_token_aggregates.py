@@ -74,3 +74,21 @@ def test_a_constant_has_to_be_given(budget_cli: Any, dump: Path) -> None:
     assert refused.stderr.decode() == (
         "budget-cli: --aggregate constant: give the tokens that sums are divided by: --set constant=8192\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        (("--aggregate", "token", "-B", "5"), "--aggregate response --budget-penalty-coef 0"),
+        (("--objective", "opo", "--beta", "0"), "--set advantage=centred --budget-penalty-coef 0"),
+    ],
+)
+def test_what_does_without_lengths_is_said_and_does(
+    budget_cli: Any, tmp_path: Path, given: tuple[str, ...], remedy: str
+) -> None:
+    path = tmp_path / "no_lengths.jsonl"
+    path.write_text('{"prompt_id": "a", "reward": 1}\n{"prompt_id": "a", "reward": 0}\n')
+    failed = budget_cli("loss", path, "--alpha", "0", *given, "-f", "json")
+    assert failed.returncode == 1
+    assert f"; {remedy} does without it, or give --field response_length=PATH" in failed.stderr.decode()
+    assert budget_cli("loss", path, "--alpha", "0", *given, *remedy.split()).returncode == 0
