@@ -281,8 +281,10 @@ GROUPS = [
         "warning",
         "Prompts with equal rewards but unequal penalties.",
         "These prompts teach length and nothing else, even when every answer is wrong. Variance filters keep them, and"
-        " they have caused training to collapse.",
-        "Penalise only correct answers, or drop zero-variance prompts before applying the penalty.",
+        " they have caused training to collapse. Acoer reports it where wrong answers are penalised, too, and arXiv"
+        " 2602.09591 finds no gain in all cases.",
+        "Penalise only correct answers (`--set penalize=correct` shows what that gives), or drop zero-variance prompts"
+        " before applying the penalty.",
         "prompt p: rewards 0, 0, 0, lengths 900, 1100, 1400, budget 1024",
         "A penalty that is meant to shorten wrong answers too.",
         needs=("budget",),
@@ -490,8 +492,9 @@ BUDGET = [
         "budget",
         "warning",
         "Penalties larger than the whole range of the rewards.",
-        "A short wrong answer is then worth more than a long correct one.",
-        "Choose β close to the range of the rewards divided by the largest excess, or cap the penalty as DAPO does.",
+        "A short wrong answer is then worth more than a long correct one, as in open-r1 #360.",
+        "Choose β close to the range of the rewards divided by the largest excess, or cap the penalty as DAPO does:"
+        " `--set penalty=capped --set cap=TOKENS` shows what that gives.",
         "rewards 0 and 1, β 0.01, 400 tokens over: a penalty of 4",
         "Lengths far beyond the budget that the policy no longer produces.",
         needs=("budget",),
