@@ -204,7 +204,7 @@ class Placement:
             try:
                 place = parse_place(text)
             except UsageProblem as problem:
-                raise UsageProblem(f"{key}={text}: expected the place of a field: {problem}") from None
+                raise UsageProblem(f"--set {key}={text}: expected the place of a field: {problem}") from None
             self.also_read([name])
             self.fields = replace(self.fields, places=tuple({**self.fields.paths, name: place}.items()))
 

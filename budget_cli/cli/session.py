@@ -253,6 +253,7 @@ class Session:
             if penalty is not None:
                 self._found_out.append(f"the rewards already hold a penalty of {penalty}: {if_penalised}")
         self.placement.require_named(result.has_named)
+        self._count_budgets(result)
         responses = result.without_rollout
         if LABEL in self.fields.extras and not result.observed:
             _join_labels(result)
@@ -276,6 +277,28 @@ class Session:
             result.groups.rename(lambda key: without_step(key, step))
             self.fields = dataclasses.replace(self.fields, prompts_of_steps=False)
         return result
+
+    def _count_budgets(self, result: Scan) -> None:
+        """Say how many responses have no budget of their own, so that B holds for them.
+
+        Raises:
+            UsageProblem: none has one.
+        """
+        parts = [result.groups, *(one.groups for one in result.source_results)]
+        without, responses = (sum(getattr(part, name) for part in parts) for name in ("without_budget", "responses"))
+        if not without:
+            return
+        place = self.objective.budget_field or self.objective.budget_by
+        what = "a number" if self.objective.budget_field else "a label with a budget"
+        if without == responses:
+            raise UsageProblem(
+                f"--set {'budget_field' if self.objective.budget_field else 'budget_by'}={place}: no record has {what}"
+                " there: correct it, or leave it out, as -B alone is the budget of all"
+            )
+        self._found_out.append(
+            f"{without:,} of {counted(responses, 'response')} without {what} in {place}: their budget is"
+            f" {self.objective.otherwise:,} tokens (-B)"
+        )
 
     def _find_cut_groups(self, result: Scan, headers: Mapping[str, Mapping[str, Any]]) -> None:
         """Warn if a preset takes files for steps of their own, and they are shards of one."""

@@ -33,6 +33,7 @@ class Groups:
         self.lengths = Lengths()
         self.responses = 0
         self.row_count = 0  # records that the responses were written in, as many as there are responses in most dumps
+        self.without_budget = 0  # responses without a budget of their own, where others have one
         self.with_length = 0  # responses whose length is known
         self.with_log_ratio = 0  # responses whose two log-probs are known
         self._keys: Sequence[Key] | Ids = ()  # becomes Ids, which can be searched, when first needed
@@ -89,6 +90,7 @@ class Groups:
         self.lengths.merge(later.lengths)
         self.responses += later.responses
         self.row_count += later.row_count
+        self.without_budget += later.without_budget
         self.with_length += later.with_length
         self.with_log_ratio += later.with_log_ratio
         if self.sample is not None and later.sample is not None:

@@ -209,6 +209,8 @@ def groups_from(columns: ResponseColumns, layout: Layout, sample: int = 0, sourc
     own = None if layout.own is None else own_budgets(columns, layout.own, source)
     groups = Groups.from_responses(layout, keys, codes, columns.reward, columns.length, log_ratio, sample, own)
     groups.row_count = rows_of(columns)
+    if layout.own is not None and layout.own.otherwise is not None:
+        groups.without_budget = int(np.isnan(_given_budgets(columns, layout.own)).sum())
     return groups
 
 
@@ -218,14 +220,8 @@ def own_budgets(columns: ResponseColumns, own: OwnBudgets, source: str = "") -> 
     Raises:
         InputProblem: a response has none.
     """
-    labels = columns.extras.get("budget_label")
-    if isinstance(labels, LabelColumn):
-        tokens = dict(own.labels)
-        known = np.array([*(tokens.get(str(value), np.nan) for value in labels.values), np.nan])
-        found = known[labels.codes]  # the last entry is the one of code -1
-        what = "a label with a budget"
-    else:
-        found, what = np.asarray(columns.extras["budget"], dtype=np.float64), "its budget in whole tokens"
+    labels, found = columns.extras.get("budget_label"), _given_budgets(columns, own)
+    what = "a label with a budget" if own.labels else "its budget in whole tokens"
     if own.otherwise is not None:
         found = np.where(np.isnan(found), own.otherwise, found)
     wrong = ~((found >= 0) & (found == np.floor(found)) & (found <= MOST_TOKENS))
@@ -239,6 +235,16 @@ def own_budgets(columns: ResponseColumns, own: OwnBudgets, source: str = "") -> 
         why = f"a response to the prompt {prompt}: expected {what}, found {shown}"
         raise InputProblem(source, f"{why}: give -B TOKENS for records without one")
     return found
+
+
+def _given_budgets(columns: ResponseColumns, own: OwnBudgets) -> Floats:
+    """Return the budget that the record of each response gives, shape (responses,); NaN if it gives none."""
+    labels = columns.extras.get("budget_label")
+    if not isinstance(labels, LabelColumn):
+        return np.asarray(columns.extras["budget"], dtype=np.float64)
+    tokens = dict(own.labels)
+    known = np.array([*(tokens.get(str(value), np.nan) for value in labels.values), np.nan])
+    return known[labels.codes]  # the last entry is the one of code -1
 
 
 def under_prompts(decoded: Decoded, source: Source, plan: Plan) -> Decoded:

@@ -88,3 +88,22 @@ def test_a_settings_file_has_them_as_a_table(
     (dump.parent / "budget-cli.toml").write_text(settings)
     done = budget_cli("loss", dump, *REST, "-f", "json", cwd=dump.parent)
     assert json.loads(done.stdout)["loss"] == pytest.approx(LOSS, rel=1e-11)
+
+
+def test_a_response_without_a_budget_of_its_own_is_counted(budget_cli: Any, loss_json: LossJson, dump: Path) -> None:
+    given = ("--set", "budget_by=task", "--set", "budgets.math=100", "-B", "50")
+    said = "2 of 4 responses without a label with a budget in task: their budget is 50 tokens (-B)"
+    assert loss_json(dump, *given, *REST)["warnings"] == [said]
+    summary = dump.with_name("rest.summary")
+    budget_cli("summarize", dump, *given, "--alpha", "0", "-o", summary)
+    assert loss_json(summary, *given, *REST)["warnings"] == [said]
+
+
+@pytest.mark.parametrize("place", ["bugdet", "task"])
+def test_a_place_where_no_record_has_a_budget_is_refused(budget_cli: Any, dump: Path, place: str) -> None:
+    refused = budget_cli("loss", dump, "--set", f"budget_field={place}", "-B", "50", *REST)
+    assert refused.returncode == 2
+    assert refused.stderr.decode() == (
+        f"budget-cli: --set budget_field={place}: no record has a number there: correct it, or leave it out, as -B"
+        " alone is the budget of all\n"
+    )
