@@ -20,12 +20,7 @@ def load(path: str | Path = BUILT_IN) -> dict[str, dict[str, Any]]:
     Raises:
         UsageProblem: the file cannot be read, or is not what such a file is.
     """
-    try:
-        stanzas = small_files.parse_toml(small_files.read(str(path)))
-    except OSError as error:
-        raise UsageProblem(f"--objective {path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageProblem(f"--objective {path}: not TOML: {error}") from None
+    stanzas = small_files.table("--objective", str(path))
     if stanzas and not any(isinstance(stanza, dict) for stanza in stanzas.values()):
         stanzas = {Path(path).stem: stanzas}  # the keys of one objective
     for name, stanza in stanzas.items():

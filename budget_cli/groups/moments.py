@@ -191,7 +191,8 @@ def from_responses(
     if layout.own is not None:
         return _with_own(layout, codes, prompts, (reward, length, log_ratio), own)
     if layout.right:
-        return _with_right(layout, codes, prompts, reward, length, log_ratio)
+        of_all = from_responses(layout._replace(right=()), codes, prompts, reward, length, log_ratio)
+        return np.concatenate([of_all, _of_right(layout, codes, prompts, reward, length, log_ratio)], axis=1)
     if not native.AVAILABLE:
         return _in_numpy(layout, codes, prompts, reward, length, log_ratio)
     table = np.empty((prompts, layout.width))
@@ -281,20 +282,7 @@ def _with_own(
     return np.concatenate(parts, axis=1)
 
 
-NEVER_OVER = -(2.0**40)  # tokens; the length of a response that is over no budget, in `_with_right`
-
-
-def _with_right(
-    layout: Layout,
-    codes: NDArray[np.intp],
-    prompts: int,
-    reward: Floats,
-    length: Floats | None,
-    log_ratio: Floats | None,
-) -> Table:
-    """Compute the moments with those of the excess of right responses."""
-    plain = from_responses(layout._replace(right=()), codes, prompts, reward, length, log_ratio)
-    return np.concatenate([plain, _of_right(layout, codes, prompts, reward, length, log_ratio)], axis=1)
+NEVER_OVER = -(2.0**40)  # tokens; the length of a response that is over no budget, in `_of_right`
 
 
 def _of_right(

@@ -98,13 +98,7 @@ def load(files: Sequence[str] = ()) -> dict[str, Preset]:
     """
     presets: dict[str, Preset] = {}
     for path in [*files, BUILT_IN]:
-        try:
-            stanzas = small_files.parse_toml(small_files.read(str(path)))
-        except OSError as error:
-            raise UsageProblem(f"--presets {path}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise UsageProblem(f"--presets {path}: not TOML: {error}") from None
-        for name, stanza in stanzas.items():
+        for name, stanza in small_files.table("--presets", str(path)).items():
             presets.setdefault(name, _preset(str(path), name, stanza))
     return presets
 

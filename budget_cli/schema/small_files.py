@@ -9,6 +9,8 @@ import re
 import stat
 from typing import Any
 
+from budget_cli.errors import UsageProblem
+
 MOST_BYTES = 1 << 20
 SHOWN = 80  # characters of a value in a message
 MOST_PARTS = 64  # of a dotted key, which tomllib takes quadratic time for
@@ -50,6 +52,20 @@ def parse_toml(content: bytes) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def table(option: str, path: str) -> dict[str, Any]:
+    """Read a file of TOML that an option names.
+
+    Raises:
+        UsageProblem: it cannot be read, or is not TOML.
+    """
+    try:
+        return parse_toml(read(path))
+    except OSError as error:
+        raise UsageProblem(f"{option} {path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageProblem(f"{option} {path}: not TOML: {error}") from None
 
 
 def shown(value: Any) -> str:
