@@ -12,7 +12,7 @@ NEARER = 0.85  # of a part of a name
 
 
 class Exit(IntEnum):
-    """The exit codes, as listed in the README."""
+    """The exit codes, as listed in docs/ci.md."""
 
     PASS = 0
     FAIL = 1  # everything was read, and the verdict is fail

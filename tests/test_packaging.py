@@ -2,17 +2,11 @@
 
 import os
 import re
-from pathlib import Path
 
 import pytest
+from pages import PAGES, ROOT, text
 
 import budget_cli
-
-ROOT = Path(__file__).parent.parent
-
-
-def text(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -29,17 +23,23 @@ def test_the_newest_version_of_the_changelog_is_that_of_the_package() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_every_file_that_a_page_names_exists(page: str) -> None:
-    linked = re.findall(r"\]\(([^):]+)\)", text(page))
     quoted = re.findall(
         r"`((?:budget_cli|sample_data|tests|benchmarks|\.ci)/[\w./]*|\w+\.(?:md|toml)|\.ci/run)`", text(page)
     )
     in_commands = re.findall(r"sample_data/\w+\.jsonl", text(page))
-    assert linked or quoted
-    files = {name.partition("#")[0] for name in (*linked, *quoted, *in_commands)} - {""}
-    assert [name for name in sorted(files) if not (ROOT / name).exists()] == []
-    for name, anchor in (link.split("#") for link in linked if "#" in link):
-        headings = re.findall(r"^#+ (.*)", text(name or page), flags=re.MULTILINE)
-        assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, name
+    assert quoted or in_commands
+    assert [name for name in sorted({*quoted, *in_commands}) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
+    for link in re.findall(r"\]\(([^):]+)\)", re.sub(r"`[^`\n]*`", "", text(page))):
+        name, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, link
 
 
 def test_the_licence_is_complete() -> None:

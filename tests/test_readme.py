@@ -1,19 +1,20 @@
-"""If this fails, the README shows something that the program does not do."""
+"""If this fails, the README or a page of the documentation shows something that the program does not do."""
 
 import contextlib
+import html
 import io
 import json
 import re
 from typing import Any
 
 import pytest
-from command import LossJson
-from pages import ROOT, fenced
+from command import LossJson, Run
+from pages import PAGES, ROOT, fenced, text
 
 
 def table(page: str, header: str) -> list[list[str]]:
     """Return the cells, row by row, of the table with this header."""
-    after = (ROOT / page).read_text(encoding="utf-8").split(f"\n{header}\n", 1)[1]
+    after = text(page).split(f"\n{header}\n", 1)[1]
     rows = after.split("\n\n", 1)[0].splitlines()[1:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
@@ -27,13 +28,26 @@ def leaves(value: Any, above: str = "") -> set[str]:
     return set().union(*(leaves(inner, f"{above}.{key}" if above else key) for key, inner in value.items()))
 
 
-@pytest.mark.parametrize("block", fenced("README.md", "python"))
+def test_the_readme_has_at_most_150_lines() -> None:
+    assert len(text("README.md").splitlines()) <= 150
+
+
+def test_the_picture_of_the_terminal_is_that_of_the_screen(budget_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    shown = html.unescape("".join(re.findall(r"<text[^>]*>([^<]*)</text>", text("docs/images/terminal.svg"))))
+    printed = budget_cli("loss", "sample_data/rollouts.jsonl", "-B", "1024", COLUMNS="80").stdout.decode()
+    assert "".join(printed.split()) in "".join(shown.split()), "make it anew: python docs/pictures.py"
+
+
+@pytest.mark.parametrize(
+    "block", [block for page in PAGES if page != "docs/dumps.md" for block in fenced(page, "python")]
+)  # its lines that load a pickle are run by tests/schema/test_presets.py
 def test_python_blocks_print_what_their_comments_say(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     expected = re.findall(r"^print\(.*\)  # (.*)$", block, flags=re.MULTILINE)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, "a page", "exec"), {})
     assert expected
     assert printed.getvalue().splitlines() == expected
 
@@ -52,7 +66,7 @@ def test_the_table_of_numbers_names_every_number_of_the_json_and_no_other(loss_j
         for name, exits in (("rollouts.jsonl", 0), ("damaged.jsonl", 1))
     )
     in_table = set()
-    for thing, names, _ in table("README.md", "| object | names | |"):
+    for thing, names, _ in table("docs/json.md", "| object | names | |"):
         above = f"{thing.strip('`')}." if thing else ""
         in_table |= {above + name for name in re.findall(r"`(\w+)`", names)}
     assert in_table == leaves(whole | {"rejections": damaged["rejections"]})
@@ -61,7 +75,7 @@ def test_the_table_of_numbers_names_every_number_of_the_json_and_no_other(loss_j
 def test_the_table_of_exit_codes_has_every_code() -> None:
     from budget_cli.errors import Exit
 
-    rows = table("README.md", "| exit | meaning |")
+    rows = table("docs/ci.md", "| exit | meaning |")
     assert {int(code) for codes, _ in rows for code in codes.split(",")} == {int(code) for code in Exit}
 
 
@@ -71,10 +85,11 @@ def test_every_expression_gives_the_value_that_the_page_shows() -> None:
     from budget_cli.schema import expressions
     from budget_cli.schema.fields import Fields, parse_mappings
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    record = json.loads(re.findall(r'^    (\{"step": .*?\})\n\n', text, flags=re.DOTALL | re.MULTILINE)[0])
+    record = json.loads(
+        re.findall(r'^    (\{"step": .*?\})\n\n', text("docs/input.md"), flags=re.DOTALL | re.MULTILINE)[0]
+    )
     line = json.dumps({"prompt_id": "p", "reward": 0} | record).encode() + b"\n"
-    rows = table("README.md", "| `--field` | is | |")
+    rows = table("docs/input.md", "| `--field` | is | |")
     for written, value, _ in rows:
         mapping = re.sub(r"^(`+)(.*)\1$", r"\2", written)
         fields = Fields(needs_length=False, needs_log_probs=False).with_places(parse_mappings([mapping]))

@@ -37,7 +37,7 @@ def _takes(*types: str) -> Callable[[Method], Method]:
 
 
 class Functions(functions.Functions):  # type: ignore[misc]  # jmespath is untyped, so its class is Any
-    """The functions added to those of JMESPath; the README lists them."""
+    """The functions added to those of JMESPath; docs/input.md lists them."""
 
     @_takes("array")
     def _func_kept(self, mask: list[Any]) -> int:

@@ -160,9 +160,9 @@ def test_config_names_another_file_and_no_config_ignores_all(budget_cli: Run, tm
     assert (done.returncode, done.stderr.decode()) == (2, f"budget-cli: --config {other}: has no [tool.budget-cli]\n")
 
 
-def test_the_settings_file_in_the_readme_works(budget_cli: Run, tmp_path: Path) -> None:
+def test_the_settings_file_in_the_documentation_works(budget_cli: Run, tmp_path: Path) -> None:
     (shown,) = re.findall(
-        r"^```toml\n(# budget-cli.toml\n.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
+        r"^```toml\n(# budget-cli.toml\n.*?)^```$", (ROOT / "docs" / "settings.md").read_text("utf-8"), re.M | re.S
     )
     place(tmp_path, shown)
     done = budget_cli("loss", DUMP, "-f", "json", "--field", "reward=reward", cwd=tmp_path)
