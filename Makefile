@@ -15,7 +15,7 @@ C_FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz-headers help demo quick test test-scale lint types check sanitize fuzz fuzz-lines faults bench clean
+.PHONY: fuzz-headers pages man help demo quick test test-scale lint types check sanitize fuzz fuzz-lines faults bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,14 @@ fuzz-headers: $(C_FUZZERS)
 
 bench: $(BENCH)/.installed ## time and memory beside other tools (ARGS='--workloads small --runs 3')
 	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+pages: $(VENV)/.installed-dev ## write the generated pages of docs/ anew, and what the commands shown there print now
+	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/generate.py screens
+
+man: $(VENV)/.installed-dev ## the man pages, in build/man/man1 (MANPATH=build/man man budget-cli-loss)
+	$(BIN)/python docs/generate.py man build/man/man1
+	@if command -v mandoc >/dev/null; then mandoc -T lint -W warning build/man/man1/*.1; fi
 
 clean: ## remove the environments, caches, builds and generated data
 	rm -rf $(VENV) $(BENCH) $(SANITIZE) benchmarks/data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ BUDGET_CLI_TOKEN_BUDGET=4096, or token-budget = 4096 in budget-cli.toml or under
 The file is searched for from the current directory upward. Flags override the environment, which overrides the file."""
 ARGUMENTS, OWN, HELP = "Arguments", "Options", "Help"  # sections; OWN has the options of this command alone
 ORDER = (ARGUMENTS, "Loss", OWN, "Output", "Verdict", "Fields", "Reading", HELP)  # what most people need comes first
+EXAMPLES = "Examples:\n\n"
 ENVIRONMENT = {"auto_envvar_prefix": "BUDGET_CLI"}  # context settings of every command
 
 
@@ -78,10 +79,16 @@ class Command(_Whole, typer.core.TyperCommand):
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what the command does, then its examples: what most people look for."""
         super().format_help_text(ctx, formatter)
-        _write(self._examples()[0], formatter)
+        _write("\n\n".join(filter(None, self.remarks()[:2])), formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options, section by section."""
+        for panel, records in self.sections(ctx).items():
+            with formatter.section(panel):
+                formatter.write_dl(records)
+
+    def sections(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+        """Return the sections of the options, in their order: what is typed, and what it does."""
         from budget_cli.cli import usage  # not for what runs
 
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -96,15 +103,14 @@ class Command(_Whole, typer.core.TyperCommand):
                 elif parameter.name == "help":
                     panel = HELP
                 sections.setdefault(panel, []).append(record)
-        for panel in sorted(sections, key=lambda panel: ORDER.index(panel) if panel in ORDER else len(ORDER) - 2):
-            with formatter.section(panel):
-                formatter.write_dl(sections[panel])
+        return dict(sorted(sections.items(), key=lambda x: ORDER.index(x[0]) if x[0] in ORDER else len(ORDER) - 2))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the remarks and exit codes of the command, then ENDING."""
-        _write(f"{self._examples()[1]}\n\n{ENDING}", formatter)
+        _write(f"{self.remarks()[2]}\n\n{ENDING}", formatter)
 
-    def _examples(self) -> tuple[str, str]:
-        """Return the examples of the epilog, and what follows them."""
-        head, block, rest = (self.epilog or "").split("\n\n", 2)
-        return f"{head}\n\n{block}", rest
+    def remarks(self) -> tuple[str, str, str]:
+        """Return the parts of the epilog: what comes before the examples, these, and what follows them."""
+        before, head, after = (self.epilog or "").partition(EXAMPLES)
+        block, _, rest = after.partition("\n\n")
+        return before.strip(), head + block, rest

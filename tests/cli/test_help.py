@@ -56,6 +56,7 @@ def test_the_first_screen_has_an_example_and_what_most_people_need(budget_cli: R
         text.index(f"\n{part}") for part in ("  Examples:", "Arguments:", "Output:", "Fields:", "Help:", "  Exit")
     ]
     assert places == sorted(places)
+    assert text.index("\n    budget-cli ") < places[1]
     if command != "fields":
         assert text.index("-B, --token-budget") < places[3]
     assert len(text[: places[1]].splitlines()) <= 28
