@@ -26,7 +26,7 @@ setup(
             py_limited_api=True,
             optional=not SANITIZE,  # without a C compiler the installation goes on, and reading is many times slower
         )
-        for name in ("ids", "moments", "reader")
+        for name in ("ids", "moments", "reader", "unfold")
     ],
     options=OPTIONS,
 )

@@ -13,6 +13,7 @@ fresh pages would cost a fifth of the time. */
 #include <math.h>
 #include <stdlib.h>
 
+#include "column.h"
 #include "decimal.h"
 #include "exact_sum.h"
 #include "json_scan.h"
@@ -29,29 +30,6 @@ enum Kind { ID, NUMBER, TOKENS, LOG_PROB, NUMBER_ARRAY, TOKENS_ARRAY, SPAN, KIND
 enum State { VALUE, MISSING, IS_NULL, LIST, UNUSABLE };
 
 /* ---- columns */
-
-typedef struct {
-    char *data; /* owned */
-    size_t size, capacity; /* bytes */
-    int failed;            /* out of memory; raised when the block has been read */
-} Column;
-
-static void push(Column *column, const void *bytes, size_t size) {
-    if (column->size + size > column->capacity) {
-        size_t capacity = column->capacity ? 2 * column->capacity : 4096;
-        char *data = realloc(column->data, capacity);
-        if (!data) {
-            column->failed = 1;
-            return;
-        }
-        column->data = data;
-        column->capacity = capacity;
-    }
-    memcpy(column->data + column->size, bytes, size);
-    column->size += size;
-}
-
-static void push_integer(Column *column, int64_t value) { push(column, &value, sizeof value); }
 
 typedef struct {
     Text text; /* borrowed from the block */

@@ -8,7 +8,7 @@ the record that they use. A property test holds the result equal to that of the 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,11 @@ from budget_cli.native.reader import (
     SPAN,
     UNUSABLE,
     VALUE,
+    Lines,
     Reader,
     Slot,
 )
+from budget_cli.native.unfold import unfold
 from budget_cli.records import columns, values
 from budget_cli.records.columns import (
     Decoded,
@@ -76,8 +78,8 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     if torn:
         buffer = bytes(block.view) + b"\n"
         start, stop = 0, len(buffer)
-    read = _thread_reader(plan).read(buffer, start, stop, max_line_bytes)
-    line = np.frombuffer(read.numbers, dtype=np.int64)
+    rows = _rows(plan, buffer, start, stop, max_line_bytes)
+    read, line = rows.read, rows.line
 
     def slot_values(slot: int) -> SlotValues:
         return SlotValues.from_slot(read.slots[slot], plan.slots[slot][0], line.size)
@@ -87,7 +89,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         by_field["prompt_id"] = SlotValues.of_lines(line)
     extras: dict[str, ExtraColumn] = {}
     readable = np.ones(line.size, dtype=bool)
-    view = memoryview(buffer)[start:stop]
+    view = rows.view
 
     def partial_records(roots: Sequence[str], rows: Mask | None = None) -> list[dict[str, Any] | None]:
         spans = [slot_values(plan.roots[root]).values for root in roots]
@@ -136,32 +138,43 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
             left_out &= scored  # those that have an array of rewards are deferred
         if fields.by in by_field:
             left_out &= by_field[fields.by].states != UNUSABLE
-    shapes = [_responses(by_field, fields, line, extras, readable, counted_lengths)]
     if rewards is not None and plan.reads_prompts and not fields.extra_kinds:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}
-        shapes.append(_prompts(by_field, fields, line, readable))
-    parts, used = [], np.zeros(line.size, dtype=bool)
-    for part, mask in shapes:
-        if part is not None:
-            parts.append(part)
-            used |= mask
-    deferred = np.frombuffer(read.deferred, dtype=np.int64).reshape(-1, 3).tolist()
+        arrays = True
+    else:
+        arrays = False
+    while True:
+        shapes = [_responses(by_field, fields, line, extras, readable, counted_lengths)]
+        if arrays:
+            shapes.append(_prompts(by_field, fields, line, readable))
+        parts, used = [], np.zeros(line.size, dtype=bool)
+        for part, mask in shapes:
+            if part is not None:
+                parts.append(part)
+                used |= mask
+        whole = rows.whole_lines([left_out, *(mask for _, mask in shapes)])
+        if np.array_equal(used | left_out, whole):
+            break
+        readable &= whole  # a line of several records is used in whole, or left to the reference reader
+        left_out &= whole
+    deferred = rows.deferred
     all_used = bool(used.all())
     if not all_used:
-        deferred = sorted(deferred + _line_places(buffer, start, stop, line[~used & ~left_out]))
+        deferred = sorted(deferred + _line_places(buffer, start, stop, np.unique(line[~used & ~left_out])))
     for number, begin, end in deferred:
         text = bytes(memoryview(buffer)[start + begin : start + end])
-        reference.read_line(number, text, torn and number == read.lines)
-    reference.tally.blank += read.blank
-    reference.tally.read += int(used.sum())
-    reference.tally.used += int(used.sum())
+        reference.read_line(number, text, torn and number == rows.lines)
+    reference.tally.blank += rows.blank
+    lines_used, lines_read = rows.count_lines(used), rows.count_lines(used | left_out)
+    reference.tally.read += lines_read
+    reference.tally.used += lines_used
     places = reference.left_out
     if left_out.any():
-        reference.tally.read += int(left_out.sum())
         counted = [(int(line[i]), reasons[i]) for i in np.flatnonzero(left_out).tolist()]
         reference.tally.left_out.update(reason for _, reason in counted)
         places = []
-        merge_left_out(places, sorted([*reference.left_out, *(LeftOut("", *one) for one in counted)]))
+        found = [*reference.left_out, *(LeftOut("", *one) for one in counted)]
+        merge_left_out(places, sorted(found, key=lambda one: one.line))
         if fields.by:
             labels = extras[fields.by] if fields.by in extras else _extra(by_field[fields.by], "label")
             assert isinstance(labels, LabelColumn)
@@ -173,7 +186,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     else:
         merged = _merged(parts, by_field["prompt_id"].keys, reference)
     reference.tally.length_origins = merged.length_origins(fields.tokenizer)
-    return Decoded(merged, reference.tally, read.lines, reference.rejections, places, reference.left_out_by)
+    return Decoded(merged, reference.tally, rows.lines, reference.rejections, places, reference.left_out_by)
 
 
 def _merged(parts: list[ResponseColumns], keys: Sequence[Key], reference: ReferenceReader) -> ResponseColumns:
@@ -207,6 +220,49 @@ def ids_and_rows(data: bytes, id_key: str, row_key: str) -> tuple[Sequence[Key],
     if not np.array_equal(places, np.arange(len(keys))):
         keys = keys_at(keys, places.tolist())
     return keys, rows.counts, rows.values
+
+
+@dataclass(eq=False, repr=False)
+class Rows:
+    """What the reader made of a block: a row for each record, of one line or several to a line."""
+
+    read: Lines
+    line: Integers  # of each row, the number of its line
+    view: memoryview  # the text to which places in spans refer
+    deferred: list[list[int]]  # number, start and end of each line that is not among the rows
+    lines: int
+    blank: int
+    unfit: Integers | None  # the lines of which some records are not among the rows; None: each line is one record
+
+    def whole_lines(self, shapes: Sequence[Mask]) -> Mask:
+        """Return the rows of the lines of which all records are rows that have one of these shapes, and the same."""
+        if self.unfit is None:
+            return np.asarray(np.logical_or.reduce(shapes))
+        unfit = [self.unfit, self.line[~np.logical_or.reduce(shapes)]]
+        if all(shape.any() for shape in shapes[1:]):
+            unfit += [np.intersect1d(self.line[one], self.line[other]) for one, other in pairwise(shapes[1:])]
+        return ~np.isin(self.line, np.concatenate(unfit))
+
+    def count_lines(self, rows: Mask) -> int:
+        """Count the lines of these rows."""
+        return int(rows.sum()) if self.unfit is None else np.unique(self.line[rows]).size
+
+
+def _rows(plan: ReaderPlan, buffer: bytes | bytearray, start: int, stop: int, longest: int) -> Rows:
+    """Read the lines of a block, which ends with a newline."""
+    if plan.unfolding is None:
+        read = _thread_reader(plan).read(buffer, start, stop, longest)
+        deferred = np.frombuffer(read.deferred, dtype=np.int64).reshape(-1, 3).tolist()
+        line = np.frombuffer(read.numbers, dtype=np.int64)
+        return Rows(read, line, memoryview(buffer)[start:stop], deferred, read.lines, read.blank, None)
+    text, of_row, not_unfolded, lines, blank = unfold(buffer, start, stop, longest, *plan.unfolding)
+    read = _thread_reader(plan).read(text or b"\n", 0, len(text) or 1, len(text))
+    of_rows = np.frombuffer(of_row, dtype=np.int64)
+    line = of_rows[np.frombuffer(read.numbers, dtype=np.int64) - 1]
+    unfit = of_rows[np.frombuffer(read.deferred, dtype=np.int64)[::3] - 1]
+    deferred = np.frombuffer(not_unfolded, dtype=np.int64).reshape(-1, 3).tolist()
+    others = _line_places(buffer, start, stop, np.setdiff1d(unfit, line))
+    return Rows(read, line, memoryview(text or b"\n"), sorted(deferred + others), lines, blank, unfit)
 
 
 _thread = threading.local()
@@ -268,7 +324,8 @@ class SlotValues:
     def of_lines(cls, line: Integers) -> "SlotValues":
         """Make ids of the numbers of the lines."""
         states, counts = np.full(line.size, VALUE, dtype=np.uint8), np.zeros(line.size, dtype=np.int64)
-        return cls(states, np.arange(line.size), counts, line.tolist(), uniform=VALUE)
+        distinct, places = np.unique(line, return_inverse=True)
+        return cls(states, places, counts, distinct.tolist(), uniform=VALUE)
 
     def present(self) -> Mask:
         """Return the mask of the lines that have a value."""

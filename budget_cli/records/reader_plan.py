@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 import orjson
 
@@ -18,8 +19,9 @@ from budget_cli.native.reader import (
     TOKENS,
     TOKENS_ARRAY,
 )
-from budget_cli.schema.fields import EXTRAS, KINDS, PLURALS, ExtraKind, Fields, Kind
-from budget_cli.schema.lookup import root_keys
+from budget_cli.native.unfold import COLUMNS, LISTS, MAX_KEYS, PATH
+from budget_cli.schema.fields import EXTRAS, KINDS, LINE, PLURALS, ExtraKind, Fields, Kind
+from budget_cli.schema.lookup import TABLE, root_keys
 from budget_cli.schema.paths import Expression, Path, Place, traverses_list
 
 SCALAR_KINDS: dict[Kind, int] = {"id": ID, "number": NUMBER, "tokens": TOKENS, "log_prob": LOG_PROB}
@@ -43,11 +45,23 @@ class ReaderPlan:
     judged: list[str]  # the keys of the parts that say whether a sample is left out
     counted: list[str]  # the keys of the text whose tokens may be counted
     roots: dict[str, int]  # all these keys → the slots of their spans
+    unfolding: "Unfolding | None"  # how a line becomes one for each of its records; None: it is one
 
     @property
     def reads_prompts(self) -> bool:
         """True if each array of a prompt's responses has a slot of its own."""
         return all(plural in self.slot_of for plural in PLURALS.values())
+
+
+class Unfolding(NamedTuple):
+    """The last arguments of `native.unfold`: the form of a line, and the keys that are looked for."""
+
+    form: int
+    read: tuple[bytes, ...]
+    sizing: int  # the first of `read`, of which a list says how many records there are
+    path: tuple[bytes, ...]
+    around: tuple[bytes, ...]  # the keys of the line below `_line`
+    line_key: int  # the place of `_line` in `read`, or -1
 
 
 @dataclass(eq=False, repr=False)
@@ -75,8 +89,6 @@ class TrieNode:
 @lru_cache(maxsize=4)
 def plan_for(fields: Fields) -> ReaderPlan | None:
     """Plan how to read these fields; None if the compiled reader cannot."""
-    if fields.records:
-        return None
     trie = TrieNode()
     slots: list[Slot] = []
     slot_of: dict[str, int] = {}
@@ -128,9 +140,70 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
         roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
         slots.append((SPAN, 0, 0, 0))
     nodes = _nodes(trie)
-    if nodes is None:
+    unfolding = _unfolding(fields, list(trie.below)) if fields.records else None
+    if nodes is None or (fields.records and unfolding is None):
         return None
-    return ReaderPlan(nodes, slots, slot_of, expressions, extras, computed, judged, counted, roots)
+    return ReaderPlan(nodes, slots, slot_of, expressions, extras, computed, judged, counted, roots, unfolding)
+
+
+def _unfolding(fields: Fields, read: list[str]) -> Unfolding | None:
+    """Plan how lines of several records become lines of one; None if the compiled reader cannot.
+
+    Args:
+        fields: the places of fields, and of the records.
+        read: the keys of a record that are read.
+    """
+    path: list[str] = []
+    around: list[str] | None = []
+    sizing = 0
+    if fields.records == "columns":
+        form = COLUMNS
+        sizes = _root_keys([fields.paths[name] for name in KINDS])
+        if sizes is None:
+            return None
+        sizing, read = len(sizes), list(dict.fromkeys([*sizes, *read]))
+    elif fields.records == "[]" and not fields.document:
+        form = LISTS
+    elif fields.records == TABLE or fields.document or fields.container is not None:
+        return None
+    else:
+        form, place = PATH, fields.records_place
+        if isinstance(place, Expression) or not place[-1].each or traverses_list(place[:-1]):
+            return None
+        path = [step.key for step in place]
+        if LINE in read and fields.leave_out:
+            around = _keys_below(LINE, fields)
+    if around is None or len(read) > MAX_KEYS or not all(map(_is_plain, [*read, *path, *around])):
+        return None
+    line_key = read.index(LINE) if around else -1
+    return Unfolding(form, _written(read), sizing, _written(path), _written(around), line_key)
+
+
+def _written(keys: Sequence[str]) -> tuple[bytes, ...]:
+    return tuple(key.encode() + b'"' for key in keys)
+
+
+def _keys_below(key: str, fields: Fields) -> list[str] | None:
+    """Return the keys that places read below this one; None if they read it in another way."""
+    from budget_cli.schema import expressions
+
+    places = [*fields.paths.values(), *(place for _, place in fields.leave_out)]
+    found: list[str] = []
+    for place in places:
+        if not isinstance(place, Expression):
+            if place[0].key == key:
+                return None
+            continue
+        below = expressions.keys_below(key, place.text)
+        if below is None:
+            return None
+        found += sorted(below)
+    return list(dict.fromkeys(found))
+
+
+def _is_plain(key: str) -> bool:
+    """True if JSON writes the key as it stands."""
+    return bool(orjson.dumps(key) == b'"%b"' % key.encode())
 
 
 def _root_keys(places: Sequence[Place]) -> list[str] | None:
@@ -148,7 +221,7 @@ def _nodes(trie: TrieNode) -> list[Node] | None:
             return None
         nodes[place] = (*nodes[place][:4], len(nodes), len(node.below))
         for key, child in node.below.items():
-            if orjson.dumps(key) != b'"%b"' % key.encode():
+            if not _is_plain(key):
                 return None
             queue.append(child)
             nodes.append((key.encode() + b'"', int(child.each), child.slot, child.span, 0, 0))

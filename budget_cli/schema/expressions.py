@@ -271,6 +271,23 @@ def roots(text: str) -> frozenset[str] | None:
     return frozenset(names) if visit(_compiled(text).parsed) else None
 
 
+@lru_cache(maxsize=64)
+def keys_below(key: str, text: str) -> frozenset[str] | None:
+    """Return the keys that the expression reads right below a key of the record; None if it reads it otherwise."""
+    names: set[str] = set()
+
+    def visit(node: Any) -> bool:
+        kind, children = node["type"], node.get("children", [])
+        if kind == "field":
+            return bool(node["value"] != key)
+        if kind == "subexpression" and children[0] == {"type": "field", "children": [], "value": key}:
+            names.add(children[1].get("value"))
+            return bool(children[1]["type"] == "field")
+        return all(map(visit, (child for child in children if isinstance(child, dict))))
+
+    return frozenset(names) if visit(_compiled(text).parsed) else None
+
+
 def evaluate(text: str, record: Any) -> Any:
     """Evaluate the expression on a record; None where the result is null or missing.
 
