@@ -15,7 +15,7 @@ C_FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz-headers pages man help demo quick test test-scale lint types check sanitize fuzz fuzz-lines faults bench clean
+.PHONY: fuzz-headers docs pages man help demo quick test test-scale lint types check sanitize fuzz fuzz-lines faults bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ fuzz-headers: $(C_FUZZERS)
 bench: $(BENCH)/.installed ## time and memory beside other tools (ARGS='--workloads small --runs 3')
 	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
 
+docs: $(VENV)/.installed-docs ## the site of the documentation, in build/site; a link or an anchor that leads nowhere fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 pages: $(VENV)/.installed-dev ## write the generated pages of docs/ anew, and what the commands shown there print now
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/generate.py screens
@@ -92,6 +95,10 @@ $(VENV)/.installed-dev: pyproject.toml $(SOURCES) | $(BIN)/python
 $(VENV)/.installed-scale: pyproject.toml $(SOURCES) | $(BIN)/python
 	$(BIN)/python $(PIP_INSTALL) -e '.[scale]'
 	@touch $(VENV)/.installed $(VENV)/.installed-dev $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP_INSTALL) -e '.[docs]'
+	@touch $(VENV)/.installed $@
 
 # not editable, so that the extensions of $(VENV), which stand beside their sources, stay as they are
 $(SANITIZE)/.installed: pyproject.toml $(SOURCES) $(shell find budget_cli -name '*.py') | $(SANITIZE)/bin/python

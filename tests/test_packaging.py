@@ -4,13 +4,14 @@ import os
 import re
 
 import pytest
-from pages import PAGES, ROOT, text
+from pages import DOCS, PAGES, ROOT, text
 
 import budget_cli
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "demo", "test", "test-scale", "check", "sanitize", "fuzz", "bench", "clean"]
+    "target",
+    ["help", "demo", "test", "test-scale", "check", "sanitize", "fuzz", "bench", "docs", "man", "pages", "clean"],
 )
 def test_make_has_the_target_and_describes_it(target: str) -> None:
     assert re.search(rf"^{target}:.* ## \S", text("Makefile"), flags=re.MULTILINE)
@@ -40,6 +41,13 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, link
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    pages = [name.removeprefix("docs/") for name in DOCS]
+    assert [
+        name for name in pages if not re.search(rf"[-:] {re.escape(name)}$", text("mkdocs.yml"), re.MULTILINE)
+    ] == []
 
 
 def test_the_licence_is_complete() -> None:
