@@ -275,6 +275,8 @@ class Session:
         if len(result.steps) == 1 and not result.source_results:
             (step,) = result.steps
             result.groups.rename(lambda key: without_step(key, step))
+            for columns in result.responses.values():
+                columns.keys = [without_step(key, step) for key in columns.keys]
             self.fields = dataclasses.replace(self.fields, prompts_of_steps=False)
         return result
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from budget_cli import objective
 from budget_cli.groups.advantage import advantages_of, batch_of
@@ -42,6 +43,18 @@ class Trained(NamedTuple):
         """Return the same for a part of the responses, with the groups of their scan."""
         own = penalised(groups, self.objective, self.groups.layout.budgets)
         return self._replace(groups=own, advantages=advantages_of(own, self.objective, self.beta, 0, self.batch))
+
+
+def rows_of_prompts(columns: ResponseColumns, trained: Trained) -> NDArray[np.intp]:
+    """Return the row of the prompt of each response, shape (responses,).
+
+    Raises:
+        ValueError: the groups do not have a prompt, so they are not of these responses.
+    """
+    rows = trained.groups.rows(columns.keys)
+    if np.any(rows < 0):
+        raise ValueError("these responses are not those of the groups: a prompt is missing")
+    return rows[columns.codes]
 
 
 @quiet_overflow
@@ -95,7 +108,7 @@ def means_over_rows(
     """Return the mean of (A − α·k)², of A² and of A² − (A − α·k)², each response weighted by its rows."""
     losses, squares, explained, counts = [], [], [], []
     for columns in responses:
-        terms = _in_full(columns, trained.groups.rows(columns.keys)[columns.codes], trained)
+        terms = _in_full(columns, rows_of_prompts(columns, trained), trained)
         rows, by_k = np.asarray(columns.extras[ROWS], dtype=np.float64), terms.log_ratio * trained.alpha
         losses.append(terms.loss * rows)
         squares.append(terms.advantage * terms.advantage * rows)

@@ -102,6 +102,26 @@ def test_every_row_is_annotated_with_the_terms_of_its_rollout(budget_cli: Run, t
     assert [each["penalty"] for each in found] == pytest.approx([0.1, 0.1, 0.1, 0.0])
 
 
+def test_a_step_that_all_rows_share_changes_nothing(budget_cli: Run, loss_json: LossJson, tmp_path: Path) -> None:
+    """The step is no part of the ids then, and the rollouts that are kept for a second look know that, too."""
+    at = ("-B", "50", "--beta", "0.01", "--kl-coef", "0", *MAPPED)
+    plain = dump(tmp_path / "plain.jsonl", SESSIONS)
+    stepped = dump(tmp_path / "stepped.jsonl", [{"step": 7, **one} for one in SESSIONS])
+
+    def terms(path: Path) -> list[Any]:
+        return [json.loads(line)["budget_cli"] for line in budget_cli("annotate", path, *at).stdout.splitlines()]
+
+    def shown(path: Path) -> list[Any]:
+        prompts = json.loads(budget_cli("show", path, *at, "-f", "json").stdout)["prompts"]
+        return [one["penalty"] for prompt in prompts for one in prompt["shown"]]
+
+    assert terms(stepped) == terms(plain)
+    assert terms(plain)[0]["penalty"] == pytest.approx(0.1)
+    assert shown(stepped) == shown(plain)
+    by_row = [loss_json(path, *at, "--aggregate", "row", *EXACT)["loss"] for path in (stepped, plain)]
+    assert by_row[0] == by_row[1] == pytest.approx(0.45**2, rel=1e-15)
+
+
 def test_a_summary_of_rollouts_adds_up_to_their_loss(loss_json: LossJson, budget_cli: Run, tmp_path: Path) -> None:
     path, kept = dump(tmp_path / "a.jsonl", SESSIONS), tmp_path / "kept.bcs"
     assert budget_cli("summarize", path, "-B", "50", *MAPPED, "-o", kept).returncode == 0
