@@ -36,6 +36,11 @@ class Grid(NamedTuple):
         return len(self.token_budget), len(self.budget_penalty_coef), len(self.kl_coef)
 
     @property
+    def budgets(self) -> tuple[int, ...]:
+        """The budgets in the form that a scan takes."""
+        return tuple(budget for budget in self.token_budget if budget is not None)
+
+    @property
     def cells(self) -> int:
         """The number of combinations."""
         return math.prod(self.shape)

@@ -6,7 +6,7 @@ the moments of the prompts with the largest losses, and a sample of responses.
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +16,12 @@ from budget_cli import objective
 from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Aggregate, Coefficients, Loss, PromptColumns, compute_loss, phantom_prompts
 from budget_cli.analysis.totals import Totals, compute_totals
+from budget_cli.evidence.prompt_sample import SampledPrompt, sampled_prompts
 from budget_cli.groups.advantage import advantages_of
 from budget_cli.groups.double_double import DoubleDouble
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import BUDGET, Floats, quiet_overflow
-from budget_cli.groups.prompt_sample import SampledPrompt
 from budget_cli.ids import Key, keys_at
 from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, Tally
@@ -32,6 +32,7 @@ PROMPTS = 120  # at most
 BINS = 48
 PARTS = 200  # files or steps, at most
 PER_DECADE = 10
+MANY = 50_000  # prompts, from which on fewer budgets are offered: each takes time
 
 
 class Bins(NamedTuple):
@@ -87,12 +88,13 @@ class PageData(NamedTuple):
     trained: Objective = DEFAULT
 
 
-def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid:
+def grid_around(coefficients: Coefficients, budgets: Sequence[int] = (), prompts: int = 0) -> Grid:
     """Return the values of the sliders: the coefficients themselves, and values around them.
 
     Args:
         coefficients: those of the page.
         budgets: the budgets to offer; if empty, from a quarter of B to four times B.
+        prompts: of the dump.
     """
     budget, beta = coefficients.token_budget, coefficients.budget_penalty_coef
     if budget is None:
@@ -100,7 +102,7 @@ def grid_around(coefficients: Coefficients, budgets: Sequence[int] = ()) -> Grid
     elif budgets:
         offered = tuple(sorted({budget, *budgets}))
     else:
-        sixteenths = [*range(4, 33), *range(36, 65, 4)]
+        sixteenths = [*range(4, 33), *range(36, 65, 4)] if prompts < MANY else [4, 6, 8, 12, 24, 32, 48, 64]
         offered = tuple(sorted({budget, *(round(budget * part / 16) for part in sixteenths)}))
     return Grid(
         offered,
@@ -123,17 +125,19 @@ def build_page_data(
     tally: Tally,
     aggregate: Aggregate = "response",
     trained: Objective = DEFAULT,
+    at_budgets: Callable[[Groups], Groups] = lambda groups: groups,
 ) -> PageData:
     """Build the data of the page.
 
     Args:
-        groups: moments by prompt, with the budgets of the grid and a sample of responses.
+        groups: moments by prompt, with the budgets of the grid, and their responses, if they hold them.
         by: groups by label, such as a file or a step, in order.
         grid: the values of the sliders.
         coefficients: those of the page, which are in the grid.
         tally: what became of the records, which is passed through.
         aggregate: as in `compute_loss`.
         trained: the objective, whose penalty the groups have.
+        at_budgets: gives the groups of a label the budgets of the grid.
     """
     at = tuple(
         bisect.bisect_left(values, own) if own is not None else 0  # type: ignore[type-var]  # the values of a grid are comparable with their coefficient
@@ -149,19 +153,24 @@ def build_page_data(
         grid=grid._replace(token_budget=grid.token_budget[:offered]),
         at=(at[0], at[1], at[2]),
         totals=totals.with_first_budgets(offered) if totals is not None else None,
-        parts=_parts(by, offered, aggregate, coefficients.budget_penalty_coef, trained),
+        parts=_parts(by, offered, aggregate, coefficients.budget_penalty_coef, trained, at_budgets),
         parts_in_all=len(by),
         phantoms=phantom_prompts(groups, 20, at[0]) if loss.groups.phantom else [],
         lengths=_lengths(groups.lengths) if groups.with_length == loss.responses else None,
         rates=_rates(groups),
         prompts=_top_prompts(groups, at[0], offered, coefficients, trained),
         trained=trained,
-        sample=[] if groups.sample is None or trained.has_own_budgets else groups.sample.prompts(),
+        sample=[] if trained.has_own_budgets else sampled_prompts(groups, SAMPLED),
     )
 
 
 def _parts(
-    by: Mapping[Label, Groups], offered: int, aggregate: Aggregate, beta: float, trained: Objective
+    by: Mapping[Label, Groups],
+    offered: int,
+    aggregate: Aggregate,
+    beta: float,
+    trained: Objective,
+    at_budgets: Callable[[Groups], Groups],
 ) -> list[Segment]:
     filled = [(label, groups) for label, groups in by.items() if len(groups)]
     if len(filled) < 2:
@@ -171,7 +180,8 @@ def _parts(
         label, groups = filled[i]
         # only advantages that are no linear function of the reward need a β, and one is enough for a trend
         betas = () if trained.has_plain_advantage else (beta,)
-        segments.append(Segment(label, compute_totals(groups, betas, aggregate, trained).with_first_budgets(offered)))
+        totals = compute_totals(at_budgets(groups), betas, aggregate, trained)
+        segments.append(Segment(label, totals.with_first_budgets(offered)))
     return segments
 
 

@@ -227,10 +227,21 @@ class _Chunk:
             coefs = coefs_between(gap, of_budget["p_best"] - of_budget["p_worst"])
         else:
             coefs = reorder_coefs(gap, of["L_best"], of["L_worst"], budgets[:, None])
-        below = coefs < np.array(betas)[:, None, None]  # shape (β, B, prompts)
-        self.reordered = below.view(np.int8).sum(axis=-1, dtype=np.int32).T
+        self.reordered = _below(coefs, np.array(betas, dtype=np.float64))
         self.reorder_row = coefs.argmin(axis=-1)
         self.reorder_coef = coefs.min(axis=-1)
+
+
+def _below(coefs: Floats, betas: Floats) -> Counts:
+    """Count the coefs of shape (B, prompts) that are below each β, shape (B, β)."""
+    order = np.argsort(betas)
+    budget, prompt = np.nonzero(coefs < betas.max(initial=-math.inf))  # few: most prompts are never reordered
+    first = np.searchsorted(betas[order], coefs[budget, prompt], side="right")  # the smallest β above each
+    found = np.zeros((len(coefs), betas.size), dtype=np.int64)
+    np.add.at(found, (budget, first), 1)
+    counts = np.empty_like(found)
+    counts[:, order] = found.cumsum(axis=-1)
+    return counts
 
 
 def _scatter(of_prompt: DoubleDouble, of_budget: DoubleDouble, k2: DoubleDouble) -> Scatter:

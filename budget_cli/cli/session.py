@@ -67,7 +67,7 @@ class ScanSpec:
     """What a command needs from a scan, apart from the budgets."""
 
     by: str = ""  # name of the label of --by, from `Placement.label`
-    sample: int = 0  # responses to keep, from a sample of the prompts
+    hold: bool = False  # True to hold all responses, for `at_budgets`
     observe: "ObservationSpec | None" = None  # for the checks
     observe_labels: bool = False  # True to observe the responses of each label apart, too
     keep: RejectionLimit = FIRST_TEN
@@ -199,7 +199,7 @@ class Session:
             layout,
             limits,
             by=spec.by,
-            sample=spec.sample,
+            hold=spec.hold,
             observe=observe,
             observe_labels=bool(spec.by) and spec.observe_labels,
             responses=spec.keep_responses,
@@ -235,6 +235,12 @@ class Session:
     def layout(self, budgets: tuple[int, ...]) -> Layout:
         """Return the layout of a scan from which the objective follows at these budgets."""
         return hinges_of(self.objective, budgets)
+
+    def at_budgets(self, groups: Groups, budgets: tuple[int, ...]) -> Groups:
+        """Return groups of the scan at other budgets, if it held their responses."""
+        return (
+            groups if groups.held is None else penalised(groups.held_in(self.layout(budgets)), self.objective, budgets)
+        )
 
     def _penalise(self, result: Scan, budgets: tuple[int, ...]) -> None:
         """Replace the excess over each budget by the penalty of the objective."""

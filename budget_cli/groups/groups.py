@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from budget_cli.groups import moments
 from budget_cli.groups.double_double import DoubleDouble
+from budget_cli.groups.held import Held
 from budget_cli.groups.lengths import Lengths
 from budget_cli.groups.moments import BUDGET, PROMPT, Floats, Layout, Table
-from budget_cli.groups.prompt_sample import PromptSample
 from budget_cli.ids import Ids, Key
 
 LARGE = 256 << 20  # bytes; a table of this size or more grows in place, as a copy would need the memory twice
@@ -27,9 +27,9 @@ class Groups:
     order give the same bits.
     """
 
-    def __init__(self, layout: Layout, sample: int = 0) -> None:
+    def __init__(self, layout: Layout, hold: bool = False) -> None:
         self.layout = layout
-        self.sample = PromptSample(sample) if sample else None  # of at most `sample` responses
+        self.held = Held() if hold else None  # all responses
         self.lengths = Lengths()
         self.responses = 0
         self.row_count = 0  # records that the responses were written in, as many as there are responses in most dumps
@@ -48,11 +48,11 @@ class Groups:
         reward: Floats,
         length: Floats | None,
         log_ratio: Floats | None,
-        sample: int = 0,
+        hold: bool = False,
         own: Floats | None = None,
     ) -> "Groups":
         """Create the groups of one block; `codes` gives each response's index into the distinct `keys`."""
-        groups = cls(layout, sample)
+        groups = cls(layout, hold)
         if not keys:
             return groups
         groups.responses = groups.row_count = codes.size
@@ -62,8 +62,8 @@ class Groups:
             groups.lengths.add(known)
         if log_ratio is not None:
             groups.with_log_ratio = int(log_ratio.size - np.isnan(log_ratio).sum())
-        if groups.sample is not None:
-            groups.sample.add(keys, codes, reward, length, log_ratio)
+        if groups.held is not None:
+            groups.held.add(codes, reward, length, log_ratio, own)
         groups._keys = keys
         groups._table = moments.from_responses(layout, codes, len(keys), reward, length, log_ratio, own)
         return groups
@@ -93,9 +93,9 @@ class Groups:
         self.without_budget += later.without_budget
         self.with_length += later.with_length
         self.with_log_ratio += later.with_log_ratio
-        if self.sample is not None and later.sample is not None:
-            self.sample.merge(later.sample)
         known, rows = len(self), self._ids().places(later.keys())
+        if self.held is not None and later.held is not None:
+            self.held.merge(later.held, rows)
         self._reserve(known, len(self))
         if len(self) == known + rows.size:  # all are new: in most dumps a prompt's responses lie together
             self._table[known : len(self)] = later.table
@@ -110,8 +110,6 @@ class Groups:
     def rename(self, new: Callable[[Key], Key]) -> None:
         """Replace every prompt's id by `new(id)`; the new ids must differ, too."""
         self._keys = [new(key) for key in self.keys()]
-        if self.sample is not None:
-            self.sample.rename(new)
 
     def _reserve(self, known: int, prompts: int) -> None:
         held = self._table
@@ -150,7 +148,7 @@ class Groups:
         columns = self.table[:, first : first + len(self.layout.block)]
         table = np.concatenate([self.table[:, : len(PROMPT)], columns], axis=1)
         layout = self.layout._replace(budgets=self.layout.budgets[budget : budget + 1], right=())
-        return _with_state({**vars(self), "layout": layout, "sample": None, "_table": table})
+        return _with_state({**vars(self), "layout": layout, "held": None, "_table": table})
 
     def with_prompts(self, keys: Sequence[Key], table: Table) -> "Groups":
         """Return groups with the same lengths and counts, but these prompts instead."""
@@ -166,6 +164,10 @@ class Groups:
 
     def _half(self, columns: slice) -> "Groups":
         return self.in_layout(self.layout._replace(by_token=False), self.table[:, columns])
+
+    def held_in(self, layout: Layout) -> "Groups":
+        """Return a view for reading, not merging: the same prompts in another layout, if their responses are held."""
+        return self if self.held is None else self.in_layout(layout, self.held.table(layout, len(self)))
 
     def in_layout(self, layout: Layout, table: Table) -> "Groups":
         """Return a view for reading, not merging: the same prompts with these columns instead."""

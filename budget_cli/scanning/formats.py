@@ -121,7 +121,7 @@ class _Parquet:
         from budget_cli.records import parquet
 
         assert isinstance(task.unit, parquet.RowGroup)
-        whole = Part(Groups(plan.keep.layout, plan.keep.sample), Tally(), task.unit.rows, [], task.unit.bytes, {}, {})
+        whole = Part(Groups(plan.keep.layout, plan.keep.hold), Tally(), task.unit.rows, [], task.unit.bytes, {}, {})
         whole.observations = observations = plan.keep.empty_observations()
         rollouts = Rollouts(plan.fields.has_rollouts)
         for decoded in parquet.decode(task.source, task.unit, plan.fields, plan.limits.keep):

@@ -49,7 +49,7 @@ def part_from(decoded: Decoded, source: Source, size: int, plan: Plan) -> Part:
     """
     columns, tally, keep = decoded.columns, decoded.tally, plan.keep
     if plan.fields.has_rollouts or plan.fields.group_size:
-        groups = Groups(keep.layout, keep.sample)
+        groups = Groups(keep.layout, keep.hold)
         part = Part(groups, tally, decoded.lines, decoded.rejections, size, {}, {}, keep.empty_observations())
         part.rows = columns
         if plan.fields.has_rollouts and not is_numbered(columns).any():  # the fold looks for copies of numbered rows
@@ -106,7 +106,7 @@ def take(columns: ResponseColumns, source: str, keep: Keep, tally: Tally | None 
         keep: what to keep of them.
         tally: the records that hold them; None: one per row.
     """
-    groups, observations = groups_from(columns, keep.layout, keep.sample, source), _observations(columns, keep)
+    groups, observations = groups_from(columns, keep.layout, keep.hold, source), _observations(columns, keep)
     if keep.by == "file":
         origins = columns.length_origins(keep.tokenizer)
         of_rows = Tally(groups.row_count, groups.row_count, length_origins=origins)
@@ -137,7 +137,7 @@ def merge_labels(
     """Merge the groups and the observations by label of a later part, whose places begin at `offset`."""
     by, observed = into
     for label, groups in later[0].items():
-        rows = by.setdefault(label, Groups(keep.layout)).merge(groups)
+        rows = by.setdefault(label, Groups(keep.layout, keep.hold)).merge(groups)
         if label in later[1]:
             if label not in observed:
                 empty = keep.empty_observations()
@@ -176,7 +176,7 @@ def _take_by_label(columns: ResponseColumns, keep: Keep, tally: Tally | None, ta
     for code, rows in zip(codes.tolist(), np.split(order, begins)[1:], strict=True):
         of_label = compact_keys(columns.select(rows))
         label = labels.values[code] if code >= 0 else None
-        taken.by[label] = groups_from(of_label, keep.layout, keep.sample)
+        taken.by[label] = groups_from(of_label, keep.layout, keep.hold)
         lines = taken.by[label].row_count if tally is None else np.unique(of_label.line).size
         taken.tallies[label] = Tally(lines, lines, length_origins=of_label.length_origins(keep.tokenizer))
         observations = _observations(of_label, keep) if keep.observe_labels else None
@@ -199,15 +199,15 @@ def _add_left_out(part: Part, decoded: Decoded, plan: Plan) -> None:
         held.add((label, line))
 
 
-def groups_from(columns: ResponseColumns, layout: Layout, sample: int = 0, source: str = "") -> Groups:
-    """Take the moments of these responses, and a sample of so many.
+def groups_from(columns: ResponseColumns, layout: Layout, hold: bool = False, source: str = "") -> Groups:
+    """Take the moments of these responses, and hold them if that is asked for.
 
     Raises:
         InputProblem: a response has no budget of its own, and needs one.
     """
     keys, codes, log_ratio = columns.keys, columns.codes, columns.log_ratio
     own = None if layout.own is None else own_budgets(columns, layout.own, source)
-    groups = Groups.from_responses(layout, keys, codes, columns.reward, columns.length, log_ratio, sample, own)
+    groups = Groups.from_responses(layout, keys, codes, columns.reward, columns.length, log_ratio, hold, own)
     groups.row_count = rows_of(columns)
     if layout.own is not None and layout.own.otherwise is not None:
         groups.without_budget = int(np.isnan(_given_budgets(columns, layout.own)).sum())

@@ -25,7 +25,7 @@ class Keep(NamedTuple):
     layout: Layout
     rejections: RejectionLimit
     by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
-    sample: int = 0  # responses to keep in a sample of prompts
+    hold: bool = False  # True to hold all responses until the end, for the page
     observe: "ObservationSpec | None" = None  # what to observe in single responses; None: nothing
     observe_labels: bool = False  # True to observe the responses of each label of `by` apart, too
     responses: bool = False  # True to keep the responses that several rows make up, for what needs them again

@@ -170,8 +170,9 @@ class _Driver:
 
     def _start_sharding(self) -> None:
         """From now on, let tasks merge the prompts in shards: first those received, then those of later results."""
-        if self._plan.keep.sources_apart or self._plan.keep.observe is not None:
-            return  # observations refer to the rows of prompts, so both must be merged together
+        keep = self._plan.keep
+        if keep.sources_apart or keep.hold or keep.observe is not None:
+            return  # responses and observations refer to the rows of prompts, so both must be merged together
         self._result.close_source(self._plan.keep)
         groups = self._result.groups
         self._shards = _Shards(self._ray, min(MOST_SHARDS, max(2, self._cpus)), groups)

@@ -106,7 +106,7 @@ class Scan:
     @classmethod
     def empty(cls, keep: Keep) -> "Scan":
         """Create the scan of no sources."""
-        return cls(Groups(keep.layout, keep.sample), observations=keep.empty_observations())
+        return cls(Groups(keep.layout, keep.hold), observations=keep.empty_observations())
 
     def fold(self, source: Source, outcome: "Part | Summary | InputProblem", keep: Keep) -> None:
         """Add the outcome of the next task. After a problem, further outcomes of the same source are ignored."""
@@ -134,7 +134,7 @@ class Scan:
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
         if source != self._source or self._current is None:
             self.close_source(keep)
-            empty = Groups(keep.layout, keep.sample)
+            empty = Groups(keep.layout, keep.hold)
             self._source, self._current = source, SourceResult(source.name, empty, keep.empty_observations())
         current = self._current
         if part.rows is not None:

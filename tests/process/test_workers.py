@@ -21,7 +21,7 @@ from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
 GOOD = b'{"prompt_id": "p", "reward": 1, "log_prob": -1, "old_log_prob": -2, "response_length": 3}\n'
-PLAN = scan_plan(Fields(), Layout((100,)), Limits(), sample=10_000)
+PLAN = scan_plan(Fields(), Layout((100,)), Limits(), hold=True)
 
 
 @pytest.fixture(scope="module")

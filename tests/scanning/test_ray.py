@@ -29,8 +29,8 @@ from budget_cli.schema.fields import Fields
 from budget_cli.sources import blocks
 from budget_cli.sources import local as sources
 
-PLAN = scan_plan(Fields(), Layout((100,)), Limits(), sample=1000)
-OBSERVED = PLAN.keeping(observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
+PLAN = scan_plan(Fields(), Layout((100,)), Limits())
+OBSERVED = PLAN.keeping(hold=True, observe=ObservationSpec((100,), 0.5, 20.0, beta=0.01))
 TWO = Layout((50, 100))
 SUMMARIZED = PLAN.keeping(
     layout=TWO, sources_apart=True, observe=ObservationSpec(TWO.budgets, 0.5, 20.0, per_prompt=False)
@@ -181,7 +181,7 @@ def test_summaries_are_merged_in_shards_too(
     ray: StandIn, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     monkeypatch.setattr(cluster, "MANY", many)
-    plan = PLAN.keeping(sample=0)
+    plan = PLAN
     folder = tmp_path / "parts"
     folder.mkdir()
     for name in ("1", "2", "4"):
@@ -212,7 +212,7 @@ def test_prompts_that_recur_at_full_size_are_counted_in_shards_too(
         numbers = [number + 10 * (file == 4) for number in range(20) for _ in range(2)]
         lines = (LINE % (number, i % 3 / 2, -1.0, 9) for i, number in enumerate(numbers))
         (tmp_path / f"{file}.jsonl").write_text("".join(lines))
-    found = cluster.scan(sources.find([str(tmp_path)]), PLAN.keeping(sample=0))
+    found = cluster.scan(sources.find([str(tmp_path)]), PLAN)
     assert (found.later_prompts, found.recurring) == (80, 70)
     assert ("_merged_shard" in ray.calls) == (many < 1 << 20)
 

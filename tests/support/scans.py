@@ -31,16 +31,16 @@ def content(found: Scan) -> dict[str, Any]:
 
 
 def groups_content(groups: Groups) -> dict[str, Any]:
-    sample = groups.sample
+    held = None if groups.held is None else groups.held.by_prompt()
     return {
         "table": groups.table.tobytes(),
         "keys": list(groups.keys()),
         "lengths": [array.tobytes() for array in groups.lengths.items()],
         "with_length": groups.with_length,
         "with_log_ratio": groups.with_log_ratio,
-        "sample": None
-        if sample is None
-        else [(one.prompt_id, *(column.tobytes() for column in one[1:])) for one in sample.prompts()],
+        "held": None
+        if held is None
+        else [held[0].tobytes(), *(None if column is None else column.tobytes() for column in held[1])],
     }
 
 

@@ -63,7 +63,7 @@ def command(
     from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
     from budget_cli.analysis.checks.run import run_checks
     from budget_cli.analysis.loss import number_at
-    from budget_cli.analysis.report import SAMPLED, build_page_data, grid_around
+    from budget_cli.analysis.report import build_page_data, grid_around
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.origin import origin_of
     from budget_cli.cli.session import (
@@ -75,6 +75,7 @@ def command(
         require_no_rows,
     )
     from budget_cli.evidence.counters import FEW
+    from budget_cli.groups.groups import Groups
     from budget_cli.records.columns import FIRST_TEN, RejectionLimit
     from budget_cli.rendering import report
     from budget_cli.sources.local import without_secrets
@@ -86,7 +87,6 @@ def command(
     offered = () if page.budgets is None else parse_budgets("--budgets", page.budgets)
     session.find(files)
     summary_budgets = session.summary_budgets
-    grid = grid_around(at, offered or summary_budgets or ())
     by = page.by
     if by is None and len(session.found) > 1 and summary_budgets is None:
         by = "file"
@@ -98,19 +98,27 @@ def command(
     unchecked = session.why_unchecked(observe)
     keep = RejectionLimit(FIRST_TEN.first, FEW)
     twice = counted_twice(at.budget_penalty_coef)
-    spec = ScanSpec(by=label, sample=SAMPLED, observe=None if unchecked else observe, keep=keep, if_penalised=twice)
-    scan = session.scan((budget for budget in grid.token_budget if budget is not None), spec)
+    holds = summary_budgets is None
+    spec = ScanSpec(by=label, hold=holds, observe=None if unchecked else observe, keep=keep, if_penalised=twice)
+    around = grid_around(at, offered or summary_budgets or ())
+    scan = session.scan(asked.budgets if holds else around.budgets, spec)
     if unchecked:
         scan.notes.append(f"the page has no findings of check: {unchecked}")
 
     labels = breakdown.ordered(scan.by, in_order=by == "file")
     parts = {each: scan.by[each] for each in labels}
-    shown = build_page_data(scan.groups, parts, grid, at, scan.tally, aggregate.value, trained)
+    grid = grid_around(at, offered, len(scan.groups)) if holds else around
+
+    def at_budgets(groups: Groups) -> Groups:
+        return session.at_budgets(groups, grid.budgets)
+
+    groups = at_budgets(scan.groups)
+    shown = build_page_data(groups, parts, grid, at, scan.tally, aggregate.value, trained, at_budgets)
     gates = [gate.evaluate(number_at(shown.loss, gate.path)) for gate in session.gates]
     reasons = [*session.reasons(), *failed_gates(gates), *session.loss_reasons(shown.loss, by)]
     findings = None
     if not unchecked:
-        subject = session.check_input(shown.loss, scan.groups.at(shown.at[0]), THRESHOLDS)
+        subject = session.check_input(shown.loss, groups.at(shown.at[0]), THRESHOLDS)
         findings = run_checks(subject, set(CHECKS)).findings
     most = None if to.verbose else FIRST_TEN.first
     names = [without_secrets(name) for name in files or ["-"]]
