@@ -35,6 +35,11 @@ class Packed(Sequence[Key]):
         """Pack these ids."""
         if isinstance(ids, cls):
             return ids
+        if set(map(type, ids)) == {str}:
+            whole = orjson.dumps(ids)[1:-1] + b","
+            ends = np.cumsum(np.fromiter(map(len, ids), np.int64, len(ids)) + len('"",'))  # type: ignore[arg-type]
+            if ends[-1] == len(whole):  # no escapes, and no character of several bytes
+                return cls(whole, ends)
         texts = [_text(key) for key in ids]
         return cls(b"".join(texts), np.cumsum([len(text) for text in texts], dtype=np.int64))
 
@@ -104,6 +109,13 @@ def keys_at(ids: Sequence[Key], places: Sequence[int]) -> list[Key]:
     if len(places) > len(ids) // 8:  # decoding all ids at once is cheaper than decoding each of these alone
         ids = list(ids)
     return [ids[place] for place in places]
+
+
+def places_of_texts(texts: bytes | memoryview, ends: NDArray[np.int64]) -> Places:
+    """Number these texts, whatever they mean, in order of first occurrence; `ends` has the end of each."""
+    if native.AVAILABLE:
+        return np.frombuffer(native.ids.Table().places(texts, ends), dtype=np.int64)
+    return np.frombuffer(PlainTable().places(bytes(texts), ends), dtype=np.int64)
 
 
 def _text(key: Key) -> bytes:

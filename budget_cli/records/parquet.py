@@ -1,19 +1,17 @@
 """A Parquet file → its row groups → columns and rejections, like those of the readers of lines.
 
 One row is one record, and row numbers replace line numbers. A batch in which every row is a plain, valid response is
-decoded as columns; any other goes row by row to the reference reader, which knows the reasons. Imported, with pyarrow,
-only if there is such a file.
+decoded as columns; rows without a number go to the reference reader, which knows the reasons, and so does a batch with
+anything else that is unexpected. Imported, with pyarrow, only if there is such a file.
 """
 
 import math
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from decimal import Decimal
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +20,6 @@ import pyarrow.types
 from numpy.typing import NDArray
 from pyarrow.parquet import ParquetFile
 
-from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import (
@@ -37,16 +34,19 @@ from budget_cli.records.columns import (
     ResponseColumns,
     Tally,
     TextColumn,
+    concatenate,
     extra_column,
+    sort_by_line,
 )
-from budget_cli.records.parquet_places import Distinct, Places
+from budget_cli.records.parquet_odd_rows import odd_rows
+from budget_cli.records.parquet_places import Distinct, Places, distinct_values, sums_of_lists
+from budget_cli.records.parquet_values import is_float, json_values, unreadable
 from budget_cli.records.record import composite, read_extra
 from budget_cli.records.reference import ReferenceReader
 from budget_cli.records.values import MAX_EXACT, finite_number, prompt_id
 from budget_cli.schema.fields import EXTRAS, KINDS, PAIRS, WHERE, Fields, compared, names_for
-from budget_cli.schema.json_values import Foreign, Invalid, exact_sum, type_name
 from budget_cli.schema.lookup import MISSING, root_keys
-from budget_cli.schema.paths import Expression, Place, Step
+from budget_cli.schema.paths import Expression, Path, Place
 from budget_cli.sources import local as sources
 from budget_cli.sources.local import Source
 
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 BATCH_BYTES = 1 << 22  # encoded bytes of the columns that are read
 BATCH_ROWS = (64, 1 << 16)  # minimum and maximum
 DAMAGED = "damaged or cut-off Parquet: none of it was read"
-SMALLEST = -(2**63)  # the one 64-bit integer that is not a valid id
 NO_TOKENS = np.zeros(0)
 WORTH_A_FILTER = 1000  # rows: for fewer, pyarrow.compute takes longer to import than the reference reader to read them
 READ_BYTES = 1 << 18  # of one column at a time, or pyarrow would hold the whole column of a row group
@@ -103,7 +102,7 @@ def decode(source: Source, group: RowGroup, fields: Fields, keep: RejectionLimit
     every = schema_of(source).names
     before = 0
     for batch in _whole(source, group, _names_to_read(source, fields)):
-        yield _decode_by_column(batch, fields, before) or _decode_by_row(batch, every, fields, before, keep)
+        yield _decode_batch(batch, every, fields, before, keep)
         before += batch.num_rows
 
 
@@ -120,7 +119,7 @@ def decode_with_rows(
     read = _names_to_read(source, fields)
     for batch in _whole(source, group, every):
         needed = batch.select(read)
-        yield batch, _decode_by_column(needed, fields, 0) or _decode_by_row(needed, every, fields, 0, keep)
+        yield batch, _decode_batch(needed, every, fields, 0, keep)
 
 
 def schema_of(source: Source) -> pyarrow.Schema:
@@ -306,102 +305,56 @@ def _columns_to_read(fields: Fields) -> set[str] | None:
 # ---- a batch, row by row
 
 
-def _decode_by_row(
+def _decode_batch(
     batch: pyarrow.RecordBatch, every: Sequence[str], fields: Fields, before: int, keep: RejectionLimit
 ) -> Decoded:
-    """Read each row as a record, after `before` others; `every` lists the columns of the file, for messages."""
+    """Decode a batch that has `before` rows before it; `every` lists the columns of the file, for messages."""
+    quick = _decode_by_column(batch, fields, before) or _decode_apart(batch, every, fields, before, keep)
+    return quick or _decode_by_row(batch, every, fields, range(before + 1, before + batch.num_rows + 1), keep)
+
+
+def _decode_apart(
+    batch: pyarrow.RecordBatch, every: Sequence[str], fields: Fields, before: int, keep: RejectionLimit
+) -> Decoded | None:
+    """Decode the rows without a number row by row, and the others by column; None if that is not all there is to it."""
+    if fields.records or fields.group or fields.leave_out or batch.num_rows < WORTH_A_FILTER:
+        return None
+    places = [(name, fields.paths[name]) for name in ("reward", "log_prob", "old_log_prob", "response_length")]
+    try:
+        plain = {name: _column(batch, place) for name, place in places if not isinstance(place, Expression)}
+    except LookupError:
+        return None
+    odd = odd_rows({name: column for name, column in plain.items() if column is not None}, batch.num_rows)
+    if not odd.any() or odd.all():
+        return None
+    rest = _decode_by_column(batch.filter(pyarrow.array(~odd)), fields, 0)
+    if rest is None:
+        return None
+    rows = before + 1 + np.flatnonzero(odd)
+    found = _decode_by_row(batch.filter(pyarrow.array(odd)), every, fields, rows.tolist(), keep)
+    ids = Ids()
+    rest.columns.line = before + 1 + np.flatnonzero(~odd)
+    for part in (rest.columns, found.columns):
+        part.codes = ids.places(part.keys)[part.codes]
+    found.tally.merge(rest.tally)
+    columns = sort_by_line(concatenate([rest.columns, found.columns], ids))
+    return replace(found, columns=columns, lines=batch.num_rows)
+
+
+def _decode_by_row(
+    batch: pyarrow.RecordBatch, every: Sequence[str], fields: Fields, numbers: Sequence[int], keep: RejectionLimit
+) -> Decoded:
+    """Read each row as a record; `numbers` has the number of each, `every` the columns of the file, for messages."""
     reader = ReferenceReader(fields, 0, keep)
     names = batch.schema.names
     cells = [json_values(batch.column(i)) for i in range(len(names))]
     unread = dict.fromkeys(every)
-    for i in range(batch.num_rows):
+    for i, number in enumerate(numbers):
         row = [column[i] for column in cells]
-        reader.read_row(before + i + 1, unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
+        reader.read_row(number, unreadable(row) or {**unread, **dict(zip(names, row, strict=True))})
     found = reader.columns(Ids())
     reader.tally.length_origins = found.length_origins(fields.tokenizer)
     return Decoded(found, reader.tally, batch.num_rows, reader.rejections, reader.left_out, reader.left_out_by)
-
-
-def unreadable(row: Sequence[Any]) -> Invalid | None:
-    return next((cell for cell in row if isinstance(cell, Invalid)), None)
-
-
-def json_values(column: pyarrow.Array) -> list[Any]:
-    """Convert the values of a column to those of JSON; one with a string that is not UTF-8 becomes an `Invalid`."""
-    try:
-        return _converted(column)
-    except UnicodeDecodeError:
-        return [_one_value(column.slice(i, 1)) for i in range(len(column))]
-
-
-def _one_value(column: pyarrow.Array) -> Any:
-    try:
-        (value,) = _converted(column)
-    except UnicodeDecodeError as error:
-        return Invalid("invalid-utf8", f"byte 0x{error.object[error.start]:02x} is not UTF-8")
-    return value
-
-
-def _converted(column: pyarrow.Array) -> list[Any]:
-    """Convert the values of a column, level by level, so that a strange type within others is only that member's.
-
-    Raises:
-        UnicodeDecodeError: a string is not UTF-8.
-    """
-    kind, types = column.type, pyarrow.types
-    if isinstance(kind, pyarrow.BaseExtensionType):
-        return _converted(column.storage)
-    if types.is_dictionary(kind):
-        values = _converted(column.dictionary)
-        return [None if i is None else values[i] for i in column.indices.to_pylist()]
-    if types.is_boolean(kind) or types.is_integer(kind) or types.is_null(kind) or _is_float(kind) or _is_text(kind):
-        plain: list[Any] = column.to_pylist()
-        return plain
-    if types.is_float16(kind):
-        return [None if value is None else float(value) for value in column.to_pylist()]
-    if types.is_decimal(kind):
-        return [None if value is None else _number_of(value) for value in column.to_pylist()]
-    if types.is_struct(kind):
-        names, members = [field.name for field in kind], map(_converted, column.flatten())
-        rows = zip(*members, strict=True) if names else iter([()] * len(column))
-        return _where_valid(column, (dict(zip(names, row, strict=True)) for row in rows))
-    if types.is_map(kind):
-        keys, items = (_within(column, part) for part in (column.keys, column.items))
-        pairs = zip(keys, items, strict=True)
-        return _where_valid(column, ({_key(key): item for key, item in zip(*pair, strict=True)} for pair in pairs))
-    if types.is_list(kind) or types.is_large_list(kind):
-        return _where_valid(column, _within(column, column.values))
-    if types.is_fixed_size_list(kind):
-        return _converted(column.cast(pyarrow.list_(kind.value_type)))
-    return _where_valid(column, (Foreign(str(kind)) for _ in range(len(column))))
-
-
-def _where_valid(column: pyarrow.Array, values: Iterable[Any]) -> list[Any]:
-    """Return the values, with None for those that are null."""
-    if not column.null_count:
-        return list(values)
-    return [value if valid else None for value, valid in zip(values, column.is_valid().to_pylist(), strict=True)]
-
-
-def _within(column: pyarrow.Array, members: pyarrow.Array) -> Iterator[list[Any]]:
-    """Yield the members of each list of a column."""
-    ends = column.offsets.to_pylist()
-    first, last = (ends[0], ends[-1]) if ends else (0, 0)
-    values = _converted(members.slice(first, last - first))
-    return (values[begin - first : end - first] for begin, end in pairwise(ends))
-
-
-def _key(key: Any) -> str:
-    return key if isinstance(key, str) else type_name(key) if isinstance(key, Foreign) else str(key)
-
-
-def _number_of(value: Decimal) -> int | float:
-    whole = int(value)
-    return whole if whole == value else float(value)
-
-
-def _is_text(kind: pyarrow.DataType) -> bool:
-    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or str(kind) == "string_view")
 
 
 # ---- a batch, column by column
@@ -491,7 +444,8 @@ def _texts(batch: pyarrow.RecordBatch, fields: Fields) -> list[str] | None:
         return None
     if not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
         return None
-    return _keys(column)
+    values = json_values(column)
+    return None if unreadable(values) else values
 
 
 class _LogProbs(NamedTuple):
@@ -556,6 +510,21 @@ def _found(
         if found is None:
             raise LookupError
         return None if isinstance(found, Distinct) and found.is_missing else found
+    column = _column(batch, place)
+    if column is None or kind not in ("id", "label", "text") or pyarrow.types.is_null(column.type):
+        return column
+    found = distinct_values(column)
+    if found is None:
+        raise LookupError
+    return None if found.is_missing and kind != "id" else found
+
+
+def _column(batch: pyarrow.RecordBatch, place: Path) -> pyarrow.Array | None:
+    """Return the column at a path; None if there is none.
+
+    Raises:
+        LookupError: it takes a closer look, row by row.
+    """
     if any(step.each for step in place):
         raise LookupError
     times = batch.schema.names.count(place[0].key)
@@ -569,14 +538,7 @@ def _found(
             raise LookupError
         at = column.type.get_field_index(step.key)
         column = column.flatten()[at] if at >= 0 else None
-    if column is None or kind not in ("id", "label", "text") or pyarrow.types.is_null(column.type):
-        return column
-    if kind != "text" and not pyarrow.types.is_boolean(column.type) and not _is_float(column.type):
-        return column
-    found = Places(pyarrow.record_batch([column], ["it"])).distinct((Step("it"),))
-    if found is None:
-        raise LookupError
-    return None if found.is_missing and kind != "id" else found
+    return column
 
 
 def _numbered(before: int, rows: int) -> tuple[Sequence[Key], Any]:
@@ -594,27 +556,15 @@ def _ids(found: Any, place: Place) -> tuple[Sequence[Key], Any] | None:
     """Return the distinct ids, in order of first occurrence, and the index of that of each row."""
     if found is None:
         return None
-    if isinstance(found, pyarrow.Array):
-        keys = None if found.null_count else _keys(found)
-        return None if keys is None else _places_of(keys)
+    if not isinstance(found, Distinct):
+        return None  # nothing but null
+    if set(map(type, found.values)) == {str} and not isinstance(place, Expression):
+        return found.values, found.codes
     values = found.checked(lambda value: prompt_id(composite(value) if isinstance(place, Expression) else value))
     if values is None:
         return None
     distinct, codes = _places_of(values)
     return distinct, codes[found.codes]
-
-
-def _keys(column: pyarrow.Array) -> list[Any] | None:
-    """Return the values if they are strings or exact integers; some may be null."""
-    kind = column.type
-    types = pyarrow.types
-    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_signed_integer(kind)):
-        return None
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:
-        return None
-    return None if pyarrow.types.is_int64(kind) and SMALLEST in values else values
 
 
 def _extra(found: Any, name: str, fields: Fields, rows: int) -> ExtraColumn | None:
@@ -624,12 +574,9 @@ def _extra(found: Any, name: str, fields: Fields, rows: int) -> ExtraColumn | No
     if isinstance(found, Distinct):
         values = [None if value is MISSING else read_extra(value, name, fields) for value in found.values]
         return _at(extra_column(EXTRAS[name], values), found.codes)
-    if EXTRAS[name] == "label":
-        labels = _keys(found)
-        return None if labels is None else extra_column("label", labels)
     if isinstance(found, pyarrow.Array) and found.null_count:
-        found = found.fill_null(math.nan) if _is_float(found.type) else None
-    if isinstance(found, pyarrow.Array) and _is_float(found.type):
+        found = found.fill_null(math.nan) if is_float(found.type) else None
+    if isinstance(found, pyarrow.Array) and is_float(found.type):
         numbers: Floats = found.to_numpy().astype(np.float64)
         return np.where(np.isfinite(numbers), numbers, np.nan)
     return _numbers(found)
@@ -652,9 +599,9 @@ def _numbers(column: Any) -> Floats | None:
         return column if np.isfinite(column).all() else None
     if column is None or column.null_count:
         return None
-    if not pyarrow.types.is_integer(column.type) and not _is_float(column.type):
+    if not pyarrow.types.is_integer(column.type) and not is_float(column.type):
         return None
-    numbers: Floats = column.to_numpy().astype(np.float64)
+    numbers: Floats = column.to_numpy().astype(np.float64, copy=False)
     return numbers if np.isfinite(numbers).all() else None
 
 
@@ -672,19 +619,5 @@ def _log_probs(column: Any) -> _LogProbs | None:
     counts = np.diff(offsets)
     if column.null_count or values is None or not counts.all():
         return None
-    sums = _sums(values, (offsets - offsets[0]).astype(np.int64))
+    sums = sums_of_lists(values, (offsets - offsets[0]).astype(np.int64))
     return _LogProbs(sums, counts.astype(np.float64), values) if np.isfinite(sums).all() else None
-
-
-def _sums(values: Floats, offsets: NDArray[np.int64]) -> Floats:
-    """Return the sum of each list, rounded once; inf if it is beyond the range of a double."""
-    sums = np.full(offsets.size - 1, np.nan)
-    if native.AVAILABLE:
-        native.moments.sum_lists(values, offsets, sums)
-    for i in np.flatnonzero(np.isnan(sums)).tolist():
-        sums[i] = exact_sum(values[offsets[i] : offsets[i + 1]].tolist()) + 0.0
-    return sums
-
-
-def _is_float(kind: pyarrow.DataType) -> bool:
-    return bool(pyarrow.types.is_float32(kind) or pyarrow.types.is_float64(kind))

@@ -18,6 +18,7 @@ from pyarrow.parquet import ParquetWriter
 from budget_cli.errors import InputProblem, UsageProblem
 from budget_cli.records import parquet
 from budget_cli.records.columns import Floats
+from budget_cli.records.parquet_values import json_values
 from budget_cli.schema.json_values import Invalid, type_name
 from budget_cli.sources.local import Source
 
@@ -48,7 +49,7 @@ def json_lines(source: Source, batch: pyarrow.RecordBatch, option: str) -> list[
     """
     names = batch.schema.names
     try:
-        cells = [parquet.json_values(_times_as_text(batch.column(i))) for i in range(len(names))]
+        cells = [json_values(_times_as_text(batch.column(i))) for i in range(len(names))]
         return [orjson.dumps(dict(zip(names, row, strict=True)), default=_refused) for row in zip(*cells, strict=True)]
     except (orjson.JSONEncodeError, pyarrow.ArrowException) as error:
         why = str(error.__cause__ or error).splitlines()[0]

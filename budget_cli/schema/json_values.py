@@ -41,13 +41,25 @@ def canonical(value: Any) -> str:
     Raises:
         Invalid: JSON has no such value.
     """
-    if isinstance(value, list) and set(map(type, value)) == {int}:  # tokens, in a quarter of the time
-        with contextlib.suppress(orjson.JSONEncodeError):  # beyond 64 bits
-            return orjson.dumps(value).decode()
+    if _has_no_floats(value):  # tokens and messages, in a quarter of the time
+        with contextlib.suppress(orjson.JSONEncodeError):  # an integer beyond 64 bits, or half a surrogate pair
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     try:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_refuse)
     except RecursionError:  # the parser takes a little more nesting
         return _canonical_of_deep(value)
+
+
+SAME_IN_ORJSON = frozenset({str, int, bool, type(None)})  # of floats, orjson writes 1e+16 as 1e16
+
+
+def _has_no_floats(value: Any, depth: int = 2) -> bool:
+    """Return True if orjson writes the value as json does; False where it might not, or lists are deeply nested."""
+    members = list(value.values()) if type(value) is dict else value if type(value) is list else [value]
+    inner = set(map(type, members)) - SAME_IN_ORJSON
+    if not inner <= {list, dict} or (inner and not depth):
+        return False
+    return not inner or all(_has_no_floats(one, depth - 1) for one in members if type(one) in (list, dict))
 
 
 class _Written(str):

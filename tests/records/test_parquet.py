@@ -21,7 +21,7 @@ from pyarrow.parquet import ParquetFile, write_table
 
 from budget_cli.errors import InputProblem
 from budget_cli.groups.moments import Layout
-from budget_cli.records import parquet
+from budget_cli.records import parquet, parquet_places, parquet_values
 from budget_cli.records.columns import (
     ALL_REJECTIONS,
     Decoded,
@@ -324,11 +324,16 @@ def test_decoding_by_column_gives_what_decoding_by_row_gives(
         needs_length=needs_length, needs_log_probs=needs_log_probs, extras=extras, compares_tokens=compares_tokens
     )
     (batch,) = table.to_batches()
-    quick = parquet._decode_by_column(batch, fields, 5)
-    by_row = parquet._decode_by_row(batch, table.schema.names, fields, 5, ALL_REJECTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "WORTH_A_FILTER", 0)
+        quick = parquet._decode_by_column(batch, fields, 5)
+        any_way = parquet._decode_batch(batch, table.schema.names, fields, 5, ALL_REJECTIONS)
+    by_row = parquet._decode_by_row(batch, table.schema.names, fields, range(6, 6 + batch.num_rows), ALL_REJECTIONS)
     if quick is not None:
         assert same(quick.columns, by_row.columns)
         assert (quick.tally, quick.lines, quick.rejections) == (by_row.tally, by_row.lines, [])
+    assert same(any_way.columns, by_row.columns)
+    assert (any_way.tally, any_way.lines, any_way.rejections) == (by_row.tally, by_row.lines, by_row.rejections)
 
 
 texts = st.sampled_from(["a", "b_1", "ä", "", "a_2_3"])
@@ -343,8 +348,25 @@ SANE = {
     "y": [st.integers(0, 9), sums | st.sampled_from([math.nan, None])],
     "z": [sums, st.integers(0, 9), sums | st.sampled_from([math.nan, None])],
 }
+TALK = pyarrow.list_(pyarrow.struct({"role": pyarrow.string(), "said": pyarrow.list_(pyarrow.float64())}))
+turns = st.fixed_dictionaries(
+    {"role": texts | st.none(), "said": st.lists(doubles | st.none(), max_size=2) | st.none()}
+)
+talks = st.lists(turns | st.none(), max_size=2) | st.none()
 PLACES = {
-    "prompt_id": ["a", "digest([a, b])", "digest(a)", "[a, b]", "stem(a, '_', `1`)", "a || b", "s.a", "missing"],
+    "prompt_id": [
+        "digest(m)",
+        "digest([a, m])",
+        "m[0].role",
+        "a",
+        "digest([a, b])",
+        "digest(a)",
+        "[a, b]",
+        "stem(a, '_', `1`)",
+        "a || b",
+        "s.a",
+        "missing",
+    ],
     "reward": [
         "x",
         "nandot([x, y], `[1.0, 0.5]`)",
@@ -359,9 +381,9 @@ PLACES = {
     ],
     "response_length": ["y", "minus(y, z)", "s.x", "missing", "length(a)", "a && length(a) || y"],
     "step": ["b", "[a, b]", "s.a", "x"],
-    "by": ["b", "x", "[a, x]", "a || x"],
+    "by": ["m[0].role", "b", "x", "[a, x]", "a || x"],
     "advantage": ["z", "minus(x, y)", "s.x", "nandot([x, y], `[1.0, 0.5]`)"],
-    "prompt_text": ["a", "b", "[a, b]", "s.a"],
+    "prompt_text": ["m", "s.m", "a", "b", "[a, b]", "s.a"],
 }
 SOME = ("step", "by", "advantage", "prompt_text")
 
@@ -374,7 +396,10 @@ def batches(draw: st.DrawFn) -> pyarrow.RecordBatch:
     for name in "abxyz":
         if sane or draw(st.integers(0, 9)):
             cells = draw(st.sampled_from(SANE[name] if sane else CELLS[:4] if name in "ab" else CELLS[2:]))
-            columns[name] = pyarrow.array(draw(st.lists(cells, min_size=rows, max_size=rows)))
+            column = pyarrow.array(draw(st.lists(cells, min_size=rows, max_size=rows)))
+            columns[name] = column.dictionary_encode() if name in "ab" and draw(st.booleans()) else column
+    if draw(st.booleans()):
+        columns["m"] = pyarrow.array(draw(st.lists(talks, min_size=rows, max_size=rows)), TALK)
     if len(columns) > 1 and draw(st.booleans()):
         gone = pyarrow.array(draw(st.lists(st.integers(0, 5).map(lambda n: n == 0), min_size=rows, max_size=rows)))
         columns["s"] = pyarrow.StructArray.from_arrays(list(columns.values()), list(columns), mask=gone)
@@ -414,11 +439,15 @@ def test_expressions_of_columns_give_what_those_of_rows_give(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parquet, "WORTH_A_FILTER", 0)
         quick = parquet._decode_by_column(batch, fields, 5)
-    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, 5, ALL_REJECTIONS)
+        any_way = parquet._decode_batch(batch, batch.schema.names, fields, 5, ALL_REJECTIONS)
+    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, range(6, 6 + batch.num_rows), ALL_REJECTIONS)
     if quick is not None:
         assert same(quick.columns, by_row.columns)
         assert (quick.tally, quick.lines, quick.rejections) == (by_row.tally, by_row.lines, [])
         assert quick.left_out == by_row.left_out
+    assert same(any_way.columns, by_row.columns)
+    assert (any_way.tally, any_way.lines, any_way.rejections) == (by_row.tally, by_row.lines, by_row.rejections)
+    assert any_way.left_out == by_row.left_out
 
 
 summands = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1e16, -1e16, 1.0, 0.1, 2.0**-60, 1e308])
@@ -428,7 +457,7 @@ summands = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1
 def test_the_sums_of_lists_are_rounded_once(lists: list[list[float]]) -> None:
     offsets = np.cumsum([0, *map(len, lists)])
     values = np.array([value for each in lists for value in each])
-    assert parquet._sums(values, offsets).tolist() == [exact_sum(each) for each in lists]
+    assert parquet_places.sums_of_lists(values, offsets).tolist() == [exact_sum(each) for each in lists]
 
 
 def test_a_row_without_a_reward_is_skipped_before_a_condition_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,9 +466,7 @@ def test_a_row_without_a_reward_is_skipped_before_a_condition_is_asked(monkeypat
     where = (("where", parse_place("step == `2`")),)
     fields = Fields(needs_length=False, needs_log_probs=False, skip_unscored=True, leave_out=where)
     fields = fields.with_places(parse_mappings(["reward=total(reward)"]))  # of which null is missing
-    found = parquet._decode_by_column(batch, fields, 0) or parquet._decode_by_row(
-        batch, batch.schema.names, fields, 0, ALL_REJECTIONS
-    )
+    found = parquet._decode_batch(batch, batch.schema.names, fields, 0, ALL_REJECTIONS)
     assert (found.tally.skipped, found.tally.used, found.left_out) == (1, 1, [])
 
 
@@ -457,7 +484,40 @@ def test_the_rows_that_a_condition_keeps_are_decoded_by_column(monkeypatch: pyte
     assert found.columns.reward.tolist() == [1.0, 3.0]
 
 
+def test_rows_without_a_number_do_not_keep_the_others_from_being_decoded_by_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = {
+        "prompt_id": ["b", "a", "b", "a", "a", "b"],
+        "reward": [1.0, None, 0.0, 1.0, 0.5, 0.25],
+        "log_prob": [[-1.0], [-2.0], [], [-3.0, -1.0], [-2.0, None], [-0.5]],
+        "old_log_prob": [[-1.0], [-2.0], [-2.0], [-3.0, -2.0], [-2.0, -1.0], [-0.5, -0.5]],
+    }
+    (batch,) = pyarrow.table(columns).to_batches()
+    monkeypatch.setattr(parquet, "WORTH_A_FILTER", 6)
+    sizes: list[int] = []
+    by_row = parquet._decode_by_row
+    monkeypatch.setattr(parquet, "_decode_by_row", lambda *args: sizes.append(args[0].num_rows) or by_row(*args))
+    found = parquet._decode_batch(batch, batch.schema.names, Fields(), 10, ALL_REJECTIONS)
+    assert sizes == [4]
+    assert [(one.line, one.code, one.field) for one in found.rejections] == [
+        (12, "null", "reward"),
+        (13, "missing", "log_prob"),
+        (15, "wrong-type", "log_prob"),
+        (16, "unequal-lengths", "old_log_prob"),
+    ]
+    assert (found.tally.read, found.tally.used, found.tally.rejected, found.lines) == (6, 2, 4, 6)
+    assert (list(found.columns.keys), found.columns.codes.tolist(), found.columns.line.tolist()) == (
+        ["b", "a"],
+        [0, 1],
+        [11, 14],
+    )
+
+
 EXPRESSIONS = [
+    ["prompt_id=digest([step, talk])", "reward=x"],  # TRL, of a conversation
+    ["prompt_id=talk[0].content", "reward=x"],
+    ["prompt_id=kind", "reward=x"],
     ["prompt_id=digest([step, prompt])", "reward=nandot([x, y], `[1.0, 0.5]`)"],  # TRL
     ["prompt_id=task", "response_length=version && sum(version) || minus(total, before)", "reward=x"],  # AReaL
     ["prompt_id=[step, task]", "reward=made.score", "response_length=total"],
@@ -470,6 +530,8 @@ def test_expressions_of_plain_columns_are_decoded_by_column(mappings: list[str])
         "step": [1, 1, 1],
         "prompt": ["q", "q", "r"],
         "task": ["t", "t", "u"],
+        "talk": [[{"role": "user", "content": text}] for text in ("q", "q", "r")],
+        "kind": pyarrow.array(["t", "t", "u"]).dictionary_encode(),
         "x": [1.0, 0.5, 0.0],
         "y": [None, 1.0, math.nan],
         "total": [10, 12, 14],
@@ -480,7 +542,7 @@ def test_expressions_of_plain_columns_are_decoded_by_column(mappings: list[str])
     fields = Fields(needs_length=False, needs_log_probs=False, extras=("step", "prompt_text"))
     fields = fields.with_places(parse_mappings([*mappings, "prompt_text=prompt"]))
     found = parquet._decode_by_column(batch, fields, 0)
-    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, 0, ALL_REJECTIONS)
+    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, range(1, batch.num_rows + 1), ALL_REJECTIONS)
     assert found is not None
     assert same(found.columns, by_row.columns)
     assert found.columns.codes.tolist() == [0, 0, 1]
@@ -519,7 +581,7 @@ def test_tokens_are_compared_by_column() -> None:
     assert shown["reference_size"] == [2.0, 3.5, 1.0]
     assert shown["sampler_log_prob"] == [-3.0, -0.75, 0.0]
     assert shown["sampler_size"] == [0.0, 0.0, 0.0]
-    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, 0, ALL_REJECTIONS)
+    by_row = parquet._decode_by_row(batch, batch.schema.names, fields, range(1, batch.num_rows + 1), ALL_REJECTIONS)
     assert same(found.columns, by_row.columns)
 
 
@@ -750,7 +812,7 @@ def test_the_rows_of_a_slice_keep_their_own_members(tmp_path: Path) -> None:
     (batch,) = table.to_batches()
     expected = [None if i % 7 == 0 else v | {"m": {"k": i}} for i, v in enumerate(values)]
     for start, size in ((0, rows), (3, 50), (7, 1), (199, 1), (5, 0)):
-        assert parquet.json_values(batch.column(0).slice(start, size)) == expected[start : start + size]
+        assert parquet_values.json_values(batch.column(0).slice(start, size)) == expected[start : start + size]
 
 
 # ---- damage

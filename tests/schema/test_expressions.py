@@ -135,6 +135,19 @@ def test_a_value_as_deep_as_the_parser_takes_has_a_digest() -> None:
     assert canonical(deep) == expected
 
 
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters())
+json_values = st.recursive(
+    scalars | st.sampled_from(['"', "\\", "\x1f", "\x7f", "\u2028", "\ud800", 2**64]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_the_text_of_a_digest_is_that_of_json_with_sorted_keys(value: Any) -> None:
+    assert canonical(value) == json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def test_digests_are_equal_where_values_are_and_only_there() -> None:
     values = ["1", 1, [1], [[1]], ["1"], {"a": 1}, {"a": [1]}, "", "\ud800", [], {}, True]
     assert len({expressions.evaluate("digest(x)", {"x": value}) for value in values}) == len(values)
