@@ -7,9 +7,9 @@ that is unreadable, damaged or possibly written by another user is bundled again
 import contextlib
 import hashlib
 import os
-import stat
 from typing import TYPE_CHECKING
 
+from budget_cli import system
 from budget_cli.cli import output
 from budget_cli.errors import OutputProblem, UsageProblem
 
@@ -70,8 +70,7 @@ def _read(path: str) -> str | None:
     """Return the script of a complete cache file that only this user can have written, else None."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            info = os.fstat(file.fileno())
-            if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if not system.is_only_mine(os.fstat(file.fileno())):
                 return None
             digest, _, script = file.read().partition("\n")
     except (OSError, ValueError):  # ValueError: not UTF-8

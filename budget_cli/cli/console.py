@@ -8,9 +8,10 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterable
-from signal import SIGHUP, SIGINT, SIGTERM
+from signal import SIGINT
 from typing import TYPE_CHECKING, NoReturn
 
+from budget_cli import system
 from budget_cli.cli import output, signals
 from budget_cli.cli.bundles import CheckScreenOptions, InventoryOptions, ScreenOptions
 from budget_cli.cli.options import Colour
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 MESSAGE = 500  # characters of a message that may hold a path or a value of the data
 USAGE_LINE = 2000  # characters of a line about the command line, which may quote an argument
 URLS = r"(?i)[a-z][a-z0-9+.-]*://[^\s'\"<>]+?(?=:?(?:[\s'\"<>]|$))"  # without the colon after one
-ENDED_BY = {SIGHUP: Exit.HANGUP, SIGINT: Exit.INTERRUPTED, SIGTERM: Exit.TERMINATED}
+ENDED_BY = {each: Exit(128 + each) for each in system.ENDING}
 
 
 def say_why(error: BaseException) -> Exit:

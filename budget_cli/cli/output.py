@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, TextIO
 
+from budget_cli import system
 from budget_cli.errors import OutputProblem, UsageProblem
 
 HELD = 1 << 16  # bytes that may wait for more
@@ -86,6 +87,8 @@ def prepare_streams() -> None:
 
 
 def _whole_text(stream: TextIO | None, number: int) -> TextIO:
+    if stream is not None and system.encodes_by_itself(stream):
+        return stream
     encoding, errors = ("utf-8", None) if stream is None else (stream.encoding, stream.errors)
     return io.TextIOWrapper(
         io.BufferedWriter(Whole(number), HELD),
@@ -216,7 +219,7 @@ def append(path: str, text: bytes) -> None:
     Raises:
         OSError: it could not be written in full.
     """
-    with Whole(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666), owned=True) as file:
+    with Whole(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | system.BINARY, 0o666), owned=True) as file:
         file.write(text)
 
 
@@ -231,10 +234,14 @@ def scratch() -> Iterator[tuple[IO[bytes], str]]:
     """
     import tempfile  # 1.4 ms, with random, and only for what is read twice or uploaded
 
-    nameless = os.path.exists("/proc/self/fd")
-    make: Callable[..., Any] = tempfile.TemporaryFile if nameless else tempfile.NamedTemporaryFile
-    with make(prefix="budget-cli-") as file, contextlib.ExitStack() as stack:
-        yield _buffered(os.dup(file.fileno()), stack), f"/proc/self/fd/{file.fileno()}" if nameless else file.name
+    with contextlib.ExitStack() as stack:
+        if os.path.exists("/proc/self/fd"):
+            nameless = stack.enter_context(tempfile.TemporaryFile(prefix="budget-cli-"))
+            yield _buffered(os.dup(nameless.fileno()), stack), f"/proc/self/fd/{nameless.fileno()}"
+            return
+        descriptor, path = tempfile.mkstemp(prefix="budget-cli-")  # Windows opens NamedTemporaryFile's only once
+        stack.callback(_remove, path)
+        yield _buffered(descriptor, stack), path
 
 
 def _open(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes], Finish]:
@@ -250,7 +257,7 @@ def _open(output: str | None, stack: contextlib.ExitStack) -> tuple[IO[bytes], F
     if number is not None:
         return _buffered(os.dup(number), stack), _nothing
     if os.path.exists(output) and not os.path.isfile(output):  # a device or a pipe cannot be renamed over
-        return _buffered(os.open(output, os.O_WRONLY), stack), _nothing
+        return _buffered(os.open(output, os.O_WRONLY | system.BINARY), stack), _nothing
     return _open_atomic(os.path.realpath(output), stack)
 
 
@@ -318,18 +325,14 @@ def _open_atomic(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], F
     descriptor = _open_nameless(folder, mode)
     nameless = descriptor is not None
     if descriptor is None:
-        descriptor = os.open(other, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(other, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY, mode)
 
-    def remove() -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(other)
-
-    stack.callback(remove)
+    stack.callback(_remove, other)
     file = _buffered(descriptor, stack)
 
     def take_its_place() -> None:
         with contextlib.suppress(FileNotFoundError):
-            _be_like(descriptor, os.stat(target))
+            system.be_like(descriptor, os.stat(target))
         os.fsync(descriptor)
         if nameless:
             try:
@@ -337,9 +340,15 @@ def _open_atomic(target: str, stack: contextlib.ExitStack) -> tuple[IO[bytes], F
                 return
             except FileExistsError:
                 _name(descriptor, other)
+        file.close()  # Windows renames no open file; it was flushed before
         os.replace(other, target)
 
     return file, take_its_place
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _open_nameless(folder: str, mode: int) -> int | None:
@@ -357,18 +366,3 @@ def _open_nameless(folder: str, mode: int) -> int | None:
 def _name(descriptor: int, path: str) -> None:
     """Give an open file without a name this one. With `src_dir_fd` it is linkat(2), which follows the link in /proc."""
     os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
-
-
-def _be_like(descriptor: int, old: os.stat_result) -> None:
-    """Take over mode and owner of the file to replace; where the group cannot be kept, it gets no access either."""
-    mode = stat.S_IMODE(old.st_mode)
-    now = os.fstat(descriptor)
-    if (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
-        try:
-            os.fchown(descriptor, old.st_uid, old.st_gid)
-        except OSError:
-            try:
-                os.fchown(descriptor, -1, old.st_gid)
-            except OSError:
-                mode &= ~0o070
-    os.fchmod(descriptor, mode)

@@ -10,15 +10,14 @@ lost.
 
 import _thread
 import contextlib
-import fcntl
 import os
 import signal
 import sys
 import time
 from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
-NUDGE = signal.SIGURG  # does nothing where nobody asks for it
+from budget_cli import system
+
 AGAIN = 0.05  # seconds from nudge to nudge
 OUT_OF_THE_WAY = 100  # the least number of an own descriptor: -o /dev/fd/3 means one of the caller's
 
@@ -66,24 +65,25 @@ def end_on_signals() -> None:
         if not isinstance(unraisable.exc_value, Terminated):
             report(unraisable)
 
-    ours = [each for each in ENDING if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler)]
+    ours = [each for each in system.ENDING if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler)]
     for each in ours:
         signal.signal(each, end)
-    signal.signal(NUDGE, raise_lost)
     sys.unraisablehook = keep_quiet
+    if not system.CAN_NUDGE:
+        return
+    signal.signal(signal.SIGURG, raise_lost)  # does nothing where nobody asks for it
     with contextlib.suppress(OSError, RuntimeError):  # no descriptor or no thread is free: the gaps stay
         woken, wakes = map(_out_of_the_way, os.pipe())
         os.set_blocking(wakes, False)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         # the thread takes none: they come to the main one, which holds them back while it starts workers
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-        try:
+        with system.ending_held_back():
             _thread.start_new_thread(_nudge, (_thread.get_ident(), woken))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _out_of_the_way(descriptor: int) -> int:
+    import fcntl  # not on Windows
+
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
     os.close(descriptor)
     return int(moved)
@@ -93,5 +93,5 @@ def _nudge(main: int, woken: int) -> None:
     """Wait for the first signal, then nudge the main thread until the process ends."""
     os.read(woken, 1)
     while True:
-        signal.pthread_kill(main, NUDGE)
+        signal.pthread_kill(main, signal.SIGURG)
         time.sleep(AGAIN)

@@ -158,7 +158,11 @@ def _values_of_lines(head: bytes) -> list[Any]:
     for line in head.split(b"\n", RECORDS)[:RECORDS]:
         try:
             values.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
+        except orjson.JSONDecodeError as error:
+            from budget_cli.records.diagnosis import is_too_deep  # only for what is not JSON
+
+            if is_too_deep(line, error):  # Python takes more levels from 3.14 on
+                continue
             try:  # NaN, which Python writes: the scan rejects the record, but it still shows the framework
                 values.append(json.loads(line.decode()))
             except (ValueError, RecursionError):

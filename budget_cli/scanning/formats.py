@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Protocol
 
+from budget_cli import system
 from budget_cli.errors import InputProblem
 from budget_cli.groups.groups import Groups
 from budget_cli.records import jsonl
@@ -208,7 +209,7 @@ def _bytes_of(source: Source) -> Fill:
         return partial(remote.fill, source.remote)
     assert source.path is not None
     try:
-        fd = os.open(source.path, os.O_RDONLY)
+        fd = os.open(source.path, os.O_RDONLY | system.BINARY)
     except OSError as error:
         raise InputProblem(source.name, f"cannot be read: {error.strerror}") from None
     file = OpenFile(fd, source.name)

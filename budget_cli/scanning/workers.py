@@ -6,7 +6,6 @@ memory, so nothing is copied to them or back.
 
 import contextlib
 import os
-import signal
 import sys
 import traceback
 from collections import deque
@@ -16,6 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
 
+from budget_cli import system
 from budget_cli.errors import WorkerDied
 
 Work = TypeVar("Work")
@@ -24,7 +24,6 @@ Outcome = TypeVar("Outcome")
 ALONE_FIRST = 4  # tasks of a stream of unknown length that are done before workers are started
 HELD = 4  # outcomes per worker that may wait for an earlier one to be folded
 AHEAD = 2  # unfinished tasks handed out per worker
-ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
 def run(
@@ -118,15 +117,13 @@ def _in_processes(
     context = multiprocessing.get_context(start_method or ("fork" if sys.platform == "linux" else None))
     processes: list[_Process] = []
     try:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
-            for _ in range(jobs - 1):  # before any thread that may hold a lock, as a fork would copy it
-                processes.append(_Process(context, function, plan))  # noqa: PERF401  # those that start must be ended
+            with system.ending_held_back():
+                for _ in range(jobs - 1):  # before any thread that may hold a lock, as a fork would copy it
+                    processes.append(_Process(context, function, plan))  # noqa: PERF401  # those that start must be ended
         except OSError as error:
             why = f"only {len(processes)} of {jobs - 1} worker processes could be started: {error.strerror}"
             raise WorkerDied(f"{why}; give a smaller --jobs") from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield from _handed_out(processes, function, plan, stream)
     finally:
         for process in processes:
@@ -163,9 +160,7 @@ class _Process:
 
 def _serve(pipe: Any, function: Callable[[Any, Any], Any], plan: Any) -> None:
     """Do the tasks that come through the pipe. The parent ends its workers, so they ignore what is to end them all."""
-    for each in ENDING:
-        signal.signal(each, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    system.ignore_ending()
     Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
@@ -187,7 +182,7 @@ def _end_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), system.KILL)
 
 
 def _in_order(

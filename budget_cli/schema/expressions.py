@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
@@ -467,7 +467,7 @@ def _nodes(tree: Any, shown: str) -> list[Any]:
         shown: the expression, for messages.
 
     Raises:
-        UsageProblem: the tree has more than DEEPEST levels, or a literal holds half of a surrogate pair.
+        UsageProblem: the tree or a literal has more than DEEPEST levels, or a literal holds half of a surrogate pair.
     """
     found, level = [], [tree]
     for _ in range(DEEPEST):
@@ -475,7 +475,8 @@ def _nodes(tree: Any, shown: str) -> list[Any]:
             break
         found += level
         level = [child for node in level for child in node.get("children", []) if isinstance(child, dict)]
-    if level:
+    literals = [node["value"] for node in found if node["type"] == "literal"]
+    if level or any(map(_is_deep, literals)):
         raise UsageProblem(f"expression {shown}: nested deeper than {DEEPEST} levels")
     for node in found:
         if node["type"] == "literal" and "\\ud" in json.dumps(node["value"]).lower():
@@ -484,6 +485,18 @@ def _nodes(tree: Any, shown: str) -> list[Any]:
             except UnicodeEncodeError:
                 raise UsageProblem(f"expression {shown}: a literal has half of a \\u surrogate pair") from None
     return found
+
+
+def _is_deep(value: Any) -> bool:
+    """True for JSON of more than DEEPEST levels, which only some versions of Python refuse to parse."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for one in level for inner in _within(one)]
+    return any(isinstance(one, dict | list) for one in level)
+
+
+def _within(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _growth(node: Any) -> float:

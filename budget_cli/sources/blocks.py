@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from budget_cli import system
 from budget_cli.errors import InputProblem
 
 BLOCK_BYTES = 1 << 22  # enough lines for arithmetic on columns to pay off even if each has 10 KB
@@ -50,7 +51,7 @@ class OpenFile:
     def __call__(self, offset: int, memory: memoryview) -> None:
         start = 0
         while start < len(memory):  # a signal or a network file system may cause short reads
-            got = os.preadv(self._fd, [memory[start:]], offset)
+            got = system.read_at(self._fd, memory[start:], offset)
             if not got:
                 raise InputProblem(self._source, f"became shorter while being read: byte {offset:,} is gone")
             start += got

@@ -389,12 +389,17 @@ def refused_expression(text: str) -> str:
         "length(" * 5000 + "a" + ")" * 5000,
         "a" + "[?b" * 5000 + "]" * 5000,
         "`" + "[" * 5000 + "]" * 5000 + "`",
+        "`" + '[{"a":' * 100 + "[1]" + "}]" * 100 + "`",
         "[" * 201 + "a" + "]" * 201,
     ],
 )
 def test_an_expression_nested_too_deep_is_refused(text: str) -> None:
     assert refused_expression(text).endswith("nested deeper than 200 levels")
     assert len(refused_expression(text)) < 200
+
+
+def test_a_literal_as_deep_as_allowed_is_taken() -> None:
+    expressions.require_valid("`" + '[{"a":' * 100 + "1" + "}]" * 100 + "`")
 
 
 def test_an_expression_as_deep_as_allowed_is_computed() -> None:
