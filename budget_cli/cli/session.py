@@ -73,6 +73,7 @@ class ScanSpec:
     keep: RejectionLimit = FIRST_TEN
     verbose_keeps_all: bool = True
     duplicate_keys: bool = False
+    part_rows: bool = False  # True to note what a second pass over a few prompts has to read
     keep_responses: bool = False  # those that several rows make up
     sources_apart: bool = False  # for a summary
     if_penalised: str = ""  # what a note says if the rewards hold a penalty already; "": do not look
@@ -203,6 +204,7 @@ class Session:
             observe=observe,
             observe_labels=bool(spec.by) and spec.observe_labels,
             responses=spec.keep_responses,
+            part_rows=spec.part_rows,
             sources_apart=spec.sources_apart,
             reward_sample=bool(spec.if_penalised),
         )

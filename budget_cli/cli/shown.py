@@ -64,7 +64,7 @@ def first_pass(session: Session, at: Coefficients, code: str | None) -> tuple[Sc
     texts = code is not None and "text" in check_called(code, "--finding").needs
     kept = tuple(name for name in session.fields.extras if texts or name not in TEXTS)
     session.fields = replace(session.fields, extras=kept)
-    spec = ScanSpec(keep_responses=session.fields.has_rollouts)
+    spec = ScanSpec(keep_responses=session.fields.has_rollouts, part_rows=True)
     budgets = () if at.token_budget is None else (at.token_budget,)
     if code is None:
         return session.scan(budgets, spec), None

@@ -26,6 +26,7 @@ class Keep(NamedTuple):
     rejections: RejectionLimit
     by: str = ""  # "": no breakdown; "file": one row per source; otherwise the name of an extra, one row per label
     hold: bool = False  # True to hold all responses until the end, for the page
+    part_rows: bool = False  # True to note which prompts are in which part, for a second pass over a few of them
     observe: "ObservationSpec | None" = None  # what to observe in single responses; None: nothing
     observe_labels: bool = False  # True to observe the responses of each label of `by` apart, too
     responses: bool = False  # True to keep the responses that several rows make up, for what needs them again

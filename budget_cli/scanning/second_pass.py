@@ -1,11 +1,15 @@
 """Sources and their finished scan → what a second pass over the same input makes of each unit, in order.
 
 `annotate` and `show` take one, since the mean over a prompt is known only at the end of the first. An input that has
-changed since is a problem, as the terms of its responses would belong to others.
+changed since is a problem, as the terms of its responses would belong to others. Of a few prompts, only the units that
+hold some of their responses are read again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from budget_cli.errors import InputProblem
 from budget_cli.records.columns import Tally
@@ -40,6 +44,7 @@ def outcomes(
     first_pass: Scan,
     jobs: int | None = None,
     progress: Callable[[ReadSoFar], None] | None = None,
+    rows: NDArray[np.intp] | None = None,
 ) -> Iterator[tuple[Task, Made]]:
     """Yield each unit and what `run` makes of it.
 
@@ -51,6 +56,7 @@ def outcomes(
         first_pass: its counts must equal those of this pass.
         jobs: number of processes, as for the scan.
         progress: called after every unit.
+        rows: of the prompts that matter, if the first pass noted which units have them; None: all of them.
 
     Raises:
         InputProblem: a source has changed since the first pass.
@@ -61,7 +67,8 @@ def outcomes(
     counts = plan.fields.counts_every_text  # slow work, and threads cost nothing to start
     worth = jobs is not None or sum(source.size or 0 for source in found) >= scan.WORTH_WORKERS or counts
     threads = counts or scan.fetches_apart(found)
-    stream = _numbered(scan.tasks(found, plan, problems, set(), shared=threads), first_pass.lines_before)
+    left_out: list[Task] = []
+    stream = _numbered(scan.tasks(found, plan, problems, set(), shared=threads), first_pass, rows, left_out)
     for task, outcome in workers.run(run, given, stream, jobs or scan.available_cores(), worth, threads):
         if isinstance(outcome, InputProblem):
             raise outcome
@@ -72,14 +79,25 @@ def outcomes(
             progress(so_far)
     if problems:
         raise problems[0]
-    if so_far.tally != first_pass.tally:
+    if not left_out and so_far.tally != first_pass.tally:
         raise InputProblem(found[0].name if len(found) == 1 else "the input", CHANGED)
     for problem in scan.changed(found):
         raise problem
 
 
-def _numbered(tasks: Iterator[Task], lines_before: Sequence[int]) -> Iterator[Task]:
-    """Say how many lines are before each task, where prompts depend on that; more tasks are of a changed file."""
-    before = iter(lines_before)
+def _numbered(
+    tasks: Iterator[Task], first_pass: Scan, rows: NDArray[np.intp] | None, left_out: list[Task]
+) -> Iterator[Task]:
+    """Say how many lines are before each task, and move those to `left_out` that need not be read.
+
+    More tasks than in the first pass are of a changed file.
+    """
+    before = iter(first_pass.lines_before)
+    noted = iter(first_pass.part_rows)
     for task in tasks:
-        yield task._replace(before=next(before, 0))
+        of_part = next(noted, None)
+        at = next(before, 0)
+        if rows is None or of_part is None or np.isin(of_part, rows).any():
+            yield task._replace(before=at)
+        else:
+            left_out.append(task._replace(unit=None))

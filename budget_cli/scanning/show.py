@@ -65,7 +65,6 @@ class Found(NamedTuple):
 
 class _FoundInBlock(NamedTuple):
     found: list[Found]  # their lines are of the block
-    lines: int
     tally: Tally
     bytes: int
 
@@ -90,11 +89,10 @@ def show(
         InputProblem: a source has changed since the first pass.
         WorkerDied: a worker process was killed.
     """
-    kept, before = list[Found](), dict[str, int]()
-    for task, outcome in outcomes(found, run, plan, plan.plan, first_pass, jobs, progress):
-        start = before.get(task.source.name, 0)
-        before[task.source.name] = start + outcome.lines
-        kept += [one._replace(line=start + one.line) for one in outcome.found]
+    kept = list[Found]()
+    rows = None if plan.wanted.term else first_pass.groups.rows(list(plan.wanted.keys))
+    for task, outcome in outcomes(found, run, plan, plan.plan, first_pass, jobs, progress, rows):
+        kept += [one._replace(line=task.before + one.line) for one in outcome.found]
         if plan.wanted.term:
             kept = sorted(kept, key=lambda one: -one.rank)[: plan.wanted.most]
     return kept
@@ -121,7 +119,7 @@ def run(task: Task, plan: ShowPlan) -> _FoundInBlock | InputProblem:
         found = [one._replace(path=records[one.line - 1][0], value=records[one.line - 1][1]) for one in chosen]
     else:
         found = [one._replace(value=_value(lines[one.line - 1], plan.plan)) for one in chosen]
-    return _FoundInBlock(found, decoded.lines, decoded.tally, len(block))
+    return _FoundInBlock(found, decoded.tally, len(block))
 
 
 def _in_rows(task: Task, plan: ShowPlan) -> _FoundInBlock:
@@ -133,7 +131,7 @@ def _in_rows(task: Task, plan: ShowPlan) -> _FoundInBlock:
     chosen = _chosen(under_prompts(decoded, task.source, plan.plan), task, plan)
     records = delimited.records_at(part, fields, [one.line for one in chosen])
     found = [one._replace(value=records.get(one.line)) for one in chosen]
-    return _FoundInBlock(found, decoded.lines, decoded.tally, part.bytes)
+    return _FoundInBlock(found, decoded.tally, part.bytes)
 
 
 def _in_row_group(task: Task, plan: ShowPlan) -> _FoundInBlock:
@@ -150,7 +148,7 @@ def _in_row_group(task: Task, plan: ShowPlan) -> _FoundInBlock:
             found = sorted(found, key=lambda one: -one.rank)[: plan.wanted.most]
     records = parquet.records_at(task.source, group, [one.line for one in found])
     found = [one._replace(value=records.get(one.line)) for one in found]
-    return _FoundInBlock(found, group.rows, tally, group.bytes)
+    return _FoundInBlock(found, tally, group.bytes)
 
 
 def _value(line: bytes, plan: Plan) -> Any:

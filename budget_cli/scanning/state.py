@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from budget_cli.errors import InputProblem
 from budget_cli.evidence.reward_sample import RewardSample
@@ -35,6 +36,7 @@ class SourceResult:
     by: dict[Label, Groups] = field(default_factory=dict)  # the same responses, by label
     observed: "dict[Label, Observations]" = field(default_factory=dict)  # the same, if the plan observes labels
     rollouts: Rollouts | None = None  # rows that make up responses, until the source is closed
+    part_rows: list[NDArray[np.int32] | None] = field(default_factory=list)  # as in the scan, of this source's groups
 
 
 @dataclass(eq=False, repr=False)
@@ -76,7 +78,9 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
     lines: Counter[str] = field(default_factory=Counter)  # physical lines so far, by source
-    lines_before: list[int] = field(default_factory=list)  # each part, in its source, if lines make the prompts
+    lines_before: list[int] = field(default_factory=list)  # each part, in its source
+    # of each part: the rows of its prompts, if the plan notes them; None: only the whole source's are known
+    part_rows: list[NDArray[np.int32] | None] = field(default_factory=list)
     by: dict[Label, Groups] = field(default_factory=dict)
     observed: "dict[Label, Observations]" = field(default_factory=dict)  # by label
     first_rows_by: dict[Label, list[int]] = field(default_factory=dict)  # as `first_rows`, by label; of the last
@@ -127,8 +131,7 @@ class Scan:
             advice = "remove empty lines, and write one record per line"
             self.problems.append(InputProblem(source.name, f"--group-size needs a record on every line: {advice}"))
             return
-        if keep.group_size or keep.lines_are_prompts:
-            self.lines_before.append(before)
+        self.lines_before.append(before)
         if keep.lines_are_prompts:  # a worker knows the line's number only within its block
             for groups in {id(groups): groups for groups in (part.groups, *part.by.values())}.values():
                 groups.rename(lambda line: f"{source.name}:{before + int(line)}")
@@ -141,6 +144,8 @@ class Scan:
             current.rollouts = current.rollouts or Rollouts(keep.has_rollouts)
             current.rollouts.add(part.rows, before)
         rows = current.groups.merge(part.groups)
+        if keep.part_rows:
+            current.part_rows.append(None if part.rows is not None else rows.astype(np.int32))
         if current.observations is not None and part.observations is not None:
             current.observations.merge(part.observations, rows, before)
         merge_labels((current.by, current.observed), (part.by, part.observed), keep, before)
@@ -197,6 +202,7 @@ class Scan:
                 self.recurring += returning(self.groups.column("n")[rows], result.groups.column("n"))
             else:
                 self.groups, rows = result.groups, np.arange(len(result.groups))
+            self.part_rows += [None if part is None else rows[part].astype(np.int32) for part in result.part_rows]
             if self.observations is not None and result.observations is not None:
                 self.first_rows.append(before)
                 self.observations.merge(result.observations, rows, len(self.sources) * LINES_PER_SOURCE)

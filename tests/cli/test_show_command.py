@@ -14,6 +14,7 @@ from samples import lines
 from test_annotate_command import CHANGES
 
 from budget_cli.cli.session import Session
+from budget_cli.scanning import formats
 from budget_cli.sources import blocks
 
 FLAGS = ("-B", "100", "--precision", "17")
@@ -288,3 +289,19 @@ def test_rejected_records_fail_as_in_every_command(budget_cli: Run) -> None:
     done = budget_cli("show", "-B", "9", stdin=lines([ROW, {**ROW, "reward": None}]))
     assert (done.returncode, b"reward 0.0000" in done.stdout) == (1, True)
     assert done.stderr.decode().endswith("budget-cli: fail: 1 record of 2 rejected\n")
+
+
+def test_only_the_blocks_that_hold_a_prompt_are_read_again(
+    budget_cli: Run, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    decode = formats.decode
+    monkeypatch.setattr(formats, "decode", lambda *given: read.append(len(given[1])) or decode(*given))
+    found = shown(budget_cli, texts, "--prompt", "p3", "-j", "1")
+    assert [(one["line"], one["text"]) for one in found] == [
+        (i + 1, f"answer {i}") for i in (12, 13, 14, 15, 92, 93, 94, 95)
+    ]
+    assert len(read) == 3 + 2  # of three blocks, in two passes
+    read.clear()
+    assert len(shown(budget_cli, texts, "--top", "1", "-j", "1")) == 1
+    assert len(read) == 3 + 3
