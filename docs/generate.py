@@ -1,11 +1,12 @@
-"""What the program says of itself → the generated pages and the man pages.
+"""What the program says of itself → the generated pages, the JSON Schemas and the man pages.
 
-`python docs/generate.py` writes the pages of docs/ that are generated: commands/ (what `--help` shows), checks.md and
-glossary.md. `screens` as an argument runs the commands that the README and the pages show, and writes what they print
-into them; `man FOLDER` writes the man pages, from the same source as commands/. Run it from a checkout with its dev
-extras. Tests hold the pages to what it writes.
+`python docs/generate.py` writes what is generated in docs/: commands/ (what `--help` shows), checks.md, glossary.md and
+schemas/ (see schemas.py). `screens` as an argument runs the commands that the README and the pages show, and writes
+what they print into them; `man FOLDER` writes the man pages, from the same source as commands/. Run it from a checkout
+with its dev extras. Tests hold the pages to what it writes.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
+from schemas import schemas
 
 from budget_cli import __version__
 from budget_cli.cli.app import COMMANDS, build_app
@@ -69,6 +71,10 @@ def pages() -> dict[str, str]:
     every = manuals()
     written = {f"commands/{each.name}.md": _page(each) for each in every}
     written["commands/index.md"] = _index(every)
+    written |= {
+        f"schemas/{name}.json": json.dumps(each, indent=1, ensure_ascii=False) + "\n"
+        for name, each in schemas().items()
+    }
     return written | {"checks.md": explain.all_checks(), "glossary.md": explain.glossary()}
 
 

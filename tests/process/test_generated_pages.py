@@ -1,12 +1,11 @@
 """If this fails, a page says something else than the program does, or a man page cannot be read."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
+import generate
 import pytest
 from command import Run
 from pages import ROOT
@@ -14,17 +13,7 @@ from pages import ROOT
 from budget_cli.cli.app import COMMANDS
 
 
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_generated_pages_are_those_of_this_version(generate: ModuleType) -> None:
+def test_the_generated_pages_are_those_of_this_version() -> None:
     written = {name: (ROOT / "docs" / name).read_text("utf-8") for name in generate.pages()}
     other = [name for name, text in generate.pages().items() if text != written[name]]
     assert other == [], "make pages writes them anew"
@@ -32,7 +21,7 @@ def test_the_generated_pages_are_those_of_this_version(generate: ModuleType) -> 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_page_and_a_man_page_say_all_that_help_says(budget_cli: Run, generate: ModuleType, command: str) -> None:
+def test_a_page_and_a_man_page_say_all_that_help_says(budget_cli: Run, command: str) -> None:
     shown = budget_cli(command, "--help", COLUMNS="80").stdout.decode()
     options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown, flags=re.MULTILINE)
     page = (ROOT / "docs" / "commands" / f"{command}.md").read_text("utf-8")
@@ -48,13 +37,13 @@ def test_a_page_and_a_man_page_say_all_that_help_says(budget_cli: Run, generate:
         assert f"\n{example}\n" in man.replace("\\-", "-").replace("\\e", "\\")
 
 
-def test_a_line_of_a_man_page_is_text_and_no_request(generate: ModuleType) -> None:
+def test_a_line_of_a_man_page_is_text_and_no_request() -> None:
     assert generate._roff(".SH x") == "\\&.SH x"
     assert generate._roff("'a' -b \\n") == "\\&'a' \\-b \\en"
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="no mandoc here")
-def test_mandoc_has_nothing_against_the_man_pages(generate: ModuleType, tmp_path: Path) -> None:
+def test_mandoc_has_nothing_against_the_man_pages(tmp_path: Path) -> None:
     generate.write(tmp_path, generate.man_pages())
     files = [str(path) for path in sorted(tmp_path.iterdir())]
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *files], capture_output=True, check=False)
