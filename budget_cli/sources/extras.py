@@ -1,7 +1,9 @@
 """An extra, or another package → the command that adds it to this installation, as far as its metadata tell."""
 
 import json
+import os
 import shlex
+import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +13,8 @@ NAME = "budget-cli"
 
 
 def install(package: str, is_extra: bool = True) -> str:
-    """Return a command to paste: with the place that this program was installed from, since no index may have it.
+    """Return a command to paste: with the place that this program was installed from, since no index may have it, and
+    by the installer that made this environment, which it adds to, whichever is active.
 
     Args:
         package: the name of an extra, or of another package.
@@ -23,9 +26,15 @@ def install(package: str, is_extra: bool = True) -> str:
     except (metadata.PackageNotFoundError, OSError):
         origin, installer = None, ""
     wanted = f"{_from(json.loads(origin or '{}'), package)}" if is_extra else shlex.quote(package)
-    if "pipx" in Path(sys.prefix).parts:
+    made_by_uv, made_by_pipx = (Path(sys.prefix, name).is_file() for name in ("uv-receipt.toml", "pipx_metadata.json"))
+    if made_by_pipx:
         return f"pipx runpip {NAME} install {wanted}"
-    return f"uv pip install {wanted}" if installer == "uv" else f"pip install {wanted}"
+    python = shlex.quote(sys.executable)
+    if made_by_uv or installer == "uv":
+        is_active = os.environ.get("VIRTUAL_ENV") == sys.prefix
+        return f"uv pip install {'' if is_active else f'--python {python} '}{wanted}"
+    is_ours = os.path.dirname(shutil.which("pip") or "") == os.path.dirname(sys.executable)
+    return f"{'pip' if is_ours else f'{python} -m pip'} install {wanted}"
 
 
 def _from(origin: dict[str, object], extra: str) -> str:

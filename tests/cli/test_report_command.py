@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import LossJson, Run
+from command import ENVIRONMENT, LossJson, Run
 from word_counter import write_tokenizer
 
 from budget_cli.rendering.safe import for_terminal
@@ -356,6 +356,7 @@ def test_a_usage_error_is_reported_before_anything_is_read(
 
 def test_without_the_extra_the_message_names_what_to_install(budget_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
+    monkeypatch.setenv("PATH", ENVIRONMENT["PATH"])
     done = budget_cli("report", SAMPLE, "-B", "1024")
     assert done.returncode == 2
     assert done.stderr.decode() == f"budget-cli: the charts need the extra: {install('report')}\n"

@@ -1,8 +1,10 @@
 """If this fails, a message advises an installation that fails: of a name that no index has, or by another installer."""
 
 import json
+import shutil
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,13 @@ class Installed:
 
     def read_text(self, name: str) -> str | None:
         return self._texts[name]
+
+
+@pytest.fixture
+def active(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the environment of this process be the active one."""
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    monkeypatch.setattr(shutil, "which", lambda name: f"{Path(sys.executable).parent}/{name}")
 
 
 FOLDER = {"url": "file:///home/me/my%20tools/budget-cli", "dir_info": {}}
@@ -43,6 +52,7 @@ COMMIT = {"url": "https://host/x.git", "vcs_info": {"vcs": "git", "commit_id": "
         ),
     ],
 )
+@pytest.mark.usefixtures("active")
 def test_an_extra_comes_from_where_the_program_came_from(
     origin: dict[str, Any] | None, installer: str | None, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,13 +60,35 @@ def test_an_extra_comes_from_where_the_program_came_from(
     assert install("zstd") == says
 
 
-def test_in_an_environment_of_pipx_the_command_is_that_of_pipx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(None, "pip"))
-    monkeypatch.setattr(sys, "prefix", "/home/me/.local/share/pipx/venvs/budget-cli")
+@pytest.mark.parametrize("installer", ["pip", "uv"])  # pipx takes either
+def test_in_an_environment_of_pipx_the_command_is_that_of_pipx(
+    installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(None, installer))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / "pipx_metadata.json").touch()
     assert install("zstd") == "pipx runpip budget-cli install 'budget-cli[zstd]'"
     assert install("gcsfs", is_extra=False) == "pipx runpip budget-cli install gcsfs"
 
 
+def test_in_an_environment_of_uv_that_is_not_active_its_python_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(WHEEL, "uv"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", f"{tmp_path}/bin/python")
+    (tmp_path / "uv-receipt.toml").touch()
+    wanted = "'/tmp/budget_cli-0.1.0-py3-none-any.whl[report]'"
+    assert install("report") == f"uv pip install --python {tmp_path}/bin/python {wanted}"
+
+
+def test_a_pip_of_another_environment_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(None, "pip"))
+    monkeypatch.setattr(sys, "executable", "/srv/my tools/bin/python")
+    assert install("ray") == "'/srv/my tools/bin/python' -m pip install 'budget-cli[ray]'"
+
+
+@pytest.mark.usefixtures("active")
 def test_what_is_not_installed_at_all_is_taken_from_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str) -> Any:
         raise metadata.PackageNotFoundError(name)

@@ -144,8 +144,12 @@ def test_a_retry_that_succeeds_gives_the_result_and_the_pauses_grow(pauses: list
     [
         ("fsspec", "s3://bucket/a", f"s3://bucket/a: a URL needs more packages: {install('remote')}"),
         ("s3fs", "s3://bucket/a", f"s3://bucket/a: s3:// needs more packages: {install('remote')}"),
-        ("gcsfs", "gs://bucket/a", "gs://bucket/a: gs:// needs more packages: pip install gcsfs"),
-        ("huggingface_hub", "hf://a/b/c", "hf://a/b/c: hf:// needs more packages: pip install huggingface_hub"),
+        ("gcsfs", "gs://bucket/a", f"gs://bucket/a: gs:// needs more packages: {install('gcsfs', False)}"),
+        (
+            "huggingface_hub",
+            "hf://a/b/c",
+            f"hf://a/b/c: hf:// needs more packages: {install('huggingface_hub', False)}",
+        ),
     ],
 )
 def test_a_missing_package_is_named(missing: str, url: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
