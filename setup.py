@@ -1,11 +1,18 @@
-"""The C extensions. With BUDGET_CLI_SANITIZE=1 they are built with AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The C extensions, for GCC and Clang.
+
+BUDGET_CLI_SANITIZE=1 builds them with AddressSanitizer and UndefinedBehaviorSanitizer. BUDGET_CLI_PURE=1 leaves them
+out, as Windows does (native/portable.h says what they take from the compiler): such a wheel serves every machine.
+"""
 
 import os
+import sys
 from glob import glob
 
 from setuptools import Extension, setup
 
 SANITIZE = os.environ.get("BUDGET_CLI_SANITIZE", "0") not in ("", "0")
+
+PURE = sys.platform == "win32" or os.environ.get("BUDGET_CLI_PURE", "0") not in ("", "0")
 
 COMPILE = ["-O2", "-ffp-contract=off"]  # a fused multiply-add would give other bits than numpy
 LINK: list[str] = []
@@ -16,7 +23,9 @@ if SANITIZE:
     OPTIONS = {"build": {"build_base": "build/sanitize"}}  # objects that were built without are not taken for these
 
 setup(
-    ext_modules=[
+    ext_modules=[]
+    if PURE
+    else [
         Extension(
             f"budget_cli.native.{name}",
             sources=[f"budget_cli/native/{name}.c"],
