@@ -13,6 +13,8 @@ from budget_cli.groups.moments import Floats, quiet_overflow
 from budget_cli.objective.estimators import Adjusted, Advantages, Batch, with_raw_singletons
 from budget_cli.objective.settings import Objective
 
+NO_BATCH = Batch(0.0, DoubleDouble.zero(), 0.0, 0.0)  # for the estimators that do not ask for it
+
 
 @quiet_overflow
 @np.errstate(divide="ignore")
@@ -26,7 +28,7 @@ def advantages_of(
         trained: the objective.
         beta: β.
         budget: position of the budget in the groups' layout.
-        batch: the adjusted rewards of all responses; None if the groups are of all.
+        batch: the adjusted rewards of all responses, if the estimator asks for them; None if the groups are of all.
 
     Returns:
         Arrays of shape (prompts,); None if the advantage is the adjusted reward minus its mean.
@@ -37,7 +39,8 @@ def advantages_of(
     gap = np.full_like(n, np.nan)
     if groups.layout.is_penalised:
         gap = groups.column("r_gap", budget) - beta * groups.column("p_gap", budget)
-    batch = batch_of(groups, beta, budget) if batch is None else batch
+    if batch is None:
+        batch = batch_of(groups, beta, budget) if trained.estimator.of_batch else NO_BATCH
     x = Adjusted(n, mean.value, scatter, gap, (mean - batch.mean).value, batch)
     found = trained.estimator.of(x, trained.ddof, trained.eps)
     if trained.singletons == "reward":
@@ -51,7 +54,7 @@ def batch_of(groups: Groups, beta: float, budget: int = 0) -> Batch:
     n, mean, scatter = groups.column("n"), *_means_and_scatter(groups, beta, budget)
     responses, within = float(n.sum()), float(scatter.sum())
     if not responses:
-        return Batch(0.0, DoubleDouble.zero(), 0.0, 0.0)
+        return NO_BATCH
     pivot = DoubleDouble(float(mean.hi[0]))  # differences from it keep the digits of close means
     about = (mean - pivot).value
     of_all = float((n * about).sum() / responses)

@@ -1,7 +1,8 @@
 """Doubles → numbers of two doubles each, hi + lo, with about 32 digits: what cancels leaves digits that are true.
 
 The operations are those of T. J. Dekker ("A floating-point technique for extending the available precision", 1971) and
-D. E. Knuth (TAOCP 2, 4.2.2): what a rounding loses is a double, too. Knows no moments and no records.
+D. E. Knuth (TAOCP 2, 4.2.2): what a rounding loses is a double, too. Columns of numbers are combined in compiled code
+(native/double_double.h), to the same bits. Knows no moments and no records.
 """
 
 import math
@@ -9,6 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from budget_cli import native
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -74,6 +77,9 @@ class DoubleDouble:
         if not isinstance(other, DoubleDouble):
             hi, lost = two_sum(self.hi, other)
             return _normal(hi, lost + self.lo)
+        quick = _compiled("+", self, other)
+        if quick is not None:
+            return quick
         hi, lost = two_sum(self.hi, other.hi)
         lost_total, lost_of_lost = two_sum(self.lo, other.lo)
         both = _normal(hi, lost + lost_total)
@@ -95,6 +101,9 @@ class DoubleDouble:
     def __mul__(self, other: Any) -> "DoubleDouble":
         if not isinstance(other, DoubleDouble):
             other = DoubleDouble(other)
+        quick = _compiled("*", self, other)
+        if quick is not None:
+            return quick
         product, lost = two_product(self.hi, other.hi)
         return _normal(product, lost + (self.hi * other.lo + self.lo * other.hi))
 
@@ -102,6 +111,9 @@ class DoubleDouble:
 
     def __truediv__(self, other: Number) -> "DoubleDouble":
         """Divide by a number of one double."""
+        quick = _compiled("/", self, DoubleDouble(other))
+        if quick is not None:
+            return quick
         quotient = self.hi / other
         rest = self - DoubleDouble(*two_product(quotient, other))
         return _normal(quotient, rest.hi / other)
@@ -115,6 +127,17 @@ class DoubleDouble:
         """Return the sum over the last axis."""
         found: DoubleDouble = total(self.hi) + self.lo.sum(axis=-1)
         return found
+
+
+def _compiled(operation: str, one: DoubleDouble, other: DoubleDouble) -> DoubleDouble | None:
+    """Return what the operation gives, from compiled code; None if they are no columns of numbers of one size."""
+    column = one.hi if isinstance(one.hi, np.ndarray) else other.hi
+    if not native.AVAILABLE or not isinstance(column, np.ndarray) or column.ndim != 1:
+        return None
+    found = np.empty((2, column.size))
+    if not native.moments.combine(operation, one.hi, one.lo, other.hi, other.lo, found):
+        return None
+    return DoubleDouble(found[0], found[1])
 
 
 def total(values: Number) -> DoubleDouble:

@@ -560,6 +560,72 @@ done:
     return result;
 }
 
+/* ---- numbers of two doubles, array by array */
+
+typedef struct {
+    Py_buffer view; /* of an array; without `obj` for a number */
+    const double *data;
+    double number;
+    Py_ssize_t step; /* 0 for a number */
+} Operand;
+
+/* Gets a number, or an array of `size` float64 in a row; false if it is neither. */
+static int get_operand(PyObject *object, Py_ssize_t size, Operand *operand) {
+    operand->view.obj = NULL;
+    if (PyFloat_Check(object)) {
+        operand->number = PyFloat_AsDouble(object);
+        operand->data = &operand->number;
+        operand->step = 0;
+        return 1;
+    }
+    if (!PyObject_CheckBuffer(object) || !get_array(object, "operand", 'f', 0, &operand->view)) {
+        PyErr_Clear();
+        return 0;
+    }
+    operand->data = operand->view.buf;
+    operand->step = 1;
+    return operand->view.ndim == 1 && operand->view.shape[0] == size;
+}
+
+static Two two_at(const Operand *hi, const Operand *lo, Py_ssize_t i) {
+    return (Two){hi->data[i * hi->step], lo->data[i * lo->step]};
+}
+
+PyDoc_STRVAR(combine_doc, "combine(operation, a_hi, a_lo, b_hi, b_lo, result)\n--\n\n"
+                          "Put a + b, a * b or a / b_hi (operation '+', '*', '/') into result, of shape (2, n).\n\n"
+                          "Each operand is a float or a contiguous float64 array of n. Returns False, and puts\n"
+                          "nothing, where one is anything else.");
+
+static PyObject *combine(PyObject *module, PyObject *args) {
+    int operation, fits = 1;
+    PyObject *objects[4], *array, *result = NULL;
+    Operand operands[4] = {0};
+    Py_buffer out = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "COOOOO", &operation, &objects[0], &objects[1], &objects[2], &objects[3], &array))
+        return NULL;
+    if (!get_array(array, "result", 'f', PyBUF_WRITABLE, &out)) goto done;
+    if (out.ndim != 2 || out.shape[0] != 2 || !strchr("+*/", operation)) {
+        PyErr_SetString(PyExc_ValueError, "combine: expected +, * or /, and a result of shape (2, n)");
+        goto done;
+    }
+    Py_ssize_t n = out.shape[1];
+    for (int i = 0; fits && i < 4; i++) fits = get_operand(objects[i], n, &operands[i]);
+    double *hi = out.buf, *lo = hi + n;
+    for (Py_ssize_t i = 0; fits && i < n; i++) {
+        Two a = two_at(&operands[0], &operands[1], i), b = two_at(&operands[2], &operands[3], i);
+        Two found = operation == '+' ? plus(a, b) : operation == '*' ? times(a, b) : over(a, b.hi);
+        hi[i] = found.hi;
+        lo[i] = found.lo;
+    }
+    result = PyBool_FromLong(fits);
+done:
+    for (int i = 0; i < 4; i++)
+        if (operands[i].view.obj) PyBuffer_Release(&operands[i].view);
+    if (out.obj) PyBuffer_Release(&out);
+    return result;
+}
+
 /* ---- the module */
 
 static int add_names(PyObject *module, const char *name, const char *const *names, Py_ssize_t count) {
@@ -578,7 +644,8 @@ static int execute(PyObject *module) {
     return add_names(module, "BUDGET", BUDGET_NAMES, BUDGET);
 }
 
-static PyMethodDef methods[] = {{"fill", fill, METH_VARARGS, fill_doc},
+static PyMethodDef methods[] = {{"combine", combine, METH_VARARGS, combine_doc},
+                                {"fill", fill, METH_VARARGS, fill_doc},
                                 {"merge", merge, METH_VARARGS, merge_doc},
                                 {"sum_lists", sum_lists, METH_VARARGS, sum_lists_doc},
                                 {NULL, NULL, 0, NULL}};

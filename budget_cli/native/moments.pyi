@@ -17,5 +17,14 @@ def fill(
     correct_above: float,
     /,
 ) -> None: ...
+def combine(
+    operation: str,
+    a_hi: float | Floats,
+    a_lo: float | Floats,
+    b_hi: float | Floats,
+    b_lo: float | Floats,
+    result: Floats,
+    /,
+) -> bool: ...
 def merge(table: Floats, later: Floats, /) -> None: ...
 def sum_lists(values: Floats, offsets: NDArray[np.int64], sums: Floats, /) -> None: ...

@@ -9,6 +9,7 @@ from examples import TWICE, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from budget_cli import native
 from budget_cli.groups import moments
 from budget_cli.groups.double_double import (
     DoubleDouble,
@@ -70,6 +71,44 @@ def test_results_have_thirty_digits(
 def test_a_quotient_has_thirty_digits(a: float, b: float, n: int) -> None:
     one = DoubleDouble(*two_sum(a, b))
     assert abs(exactly(one / float(n)) - exactly(one) / n) <= ALMOST * abs(exactly(one) / n) + Fraction(1, 10**300)
+
+
+any_number = st.floats() | number
+columns = st.lists(st.tuples(*[any_number] * 4), min_size=1, max_size=5)
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="needs the compiled extensions")
+@pytest.mark.parametrize("operation", [*OPERATIONS, lambda a, b: a / b.hi])
+@examples(TWICE)
+@given(rows=columns, plain=st.booleans())
+@np.errstate(all="ignore")
+def test_compiled_operations_give_the_bits_of_those_in_numpy(
+    operation: Callable[..., DoubleDouble], rows: list[tuple[float, ...]], plain: bool
+) -> None:
+    parts = np.array(rows).T.copy()
+    one, other = DoubleDouble(*two_sum(*parts[:2])), DoubleDouble(*two_sum(*parts[2:]))
+    if plain:
+        other = DoubleDouble(float(other.hi[0]), float(other.lo[0]))
+    quick = operation(one, other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "AVAILABLE", False)
+        slow = operation(one, other)
+    for half in ("hi", "lo"):
+        found, wanted = (np.asarray(getattr(each, half)) for each in (quick, slow))
+        known = ~np.isnan(wanted)
+        assert np.array_equal(np.isnan(found), ~known)
+        assert found[known].tobytes() == wanted[known].tobytes()
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="needs the compiled extensions")
+def test_operands_that_are_no_columns_of_doubles_are_left_to_numpy() -> None:
+    column, result = np.array([1.0, 2.0]), np.zeros((2, 2))
+    for bad in (np.array([1, 2]), np.array([1.0]), np.array([[1.0, 2.0]]), np.zeros(4)[::2], 1, None):
+        assert not native.moments.combine("+", bad, column, column, 0.0, result)  # type: ignore[arg-type]
+    assert not result.any()
+    for operation, out in (("%", result), ("+", np.zeros(2)), ("+", np.zeros((3, 2)))):
+        with pytest.raises(ValueError, match="combine: expected"):
+            native.moments.combine(operation, column, 0.0, column, 0.0, out)
 
 
 def test_a_product_beyond_the_halves_is_rounded_once() -> None:
