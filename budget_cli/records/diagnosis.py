@@ -191,6 +191,9 @@ def _skip_space(text: str, at: int) -> int:
 # a string, with the colon after it if it is a key; or a brace
 _KEY_OR_BRACE = re.compile(rb'"((?:[^"\\]++|\\.)*+)"\s*+(:?)|[{}]')
 
+NESTED = frozenset({dict, list})
+_END_OF_KEY = re.compile(rb'"\s*+:')  # and of what a string may hold: never fewer than there are keys
+
 
 def find_duplicate_keys(data: bytes) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the repeated keys of every valid line in which an object has a key more than once.
@@ -198,11 +201,31 @@ def find_duplicate_keys(data: bytes) -> Iterator[tuple[int, list[str]]]:
     All readers use the last value of such a key. Slow, since it looks at every string: for checks on request.
     """
     for number, line in enumerate(data.split(b"\n"), start=1):
-        if line.count(b'"') < 4:  # fewer than two keys
+        if _repeats_no_key(line):
             continue
         repeated = _repeated_keys(line)
         if repeated and _is_valid(line):
             yield number, repeated
+
+
+def _repeats_no_key(line: bytes) -> bool:
+    """Return True if parsing loses no key; False if an object may repeat one, or the line is no JSON."""
+    try:
+        return len(_END_OF_KEY.findall(line)) == _count_keys(orjson.loads(line))
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _count_keys(value: Any) -> int:
+    """Return the number of keys of all objects in a parsed value."""
+    found, pending = 0, [value]
+    while pending:
+        node = pending.pop()
+        members = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+        found += len(node) if isinstance(node, dict) else 0
+        if not NESTED.isdisjoint(map(type, members)):
+            pending += [member for member in members if type(member) in NESTED]
+    return found
 
 
 def _repeated_keys(line: bytes) -> list[str]:

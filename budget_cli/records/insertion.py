@@ -55,6 +55,18 @@ class Insertion:
             done = stop
         return b"".join((*parts, line[done:]))
 
+    def into_each(self, lines: Sequence[bytes], values: Iterable[bytes]) -> list[bytes]:
+        """Return lines of one sample each with a value inserted into each."""
+        if self._ways is not None:
+            return [self.into(line, [value]) for line, value in zip(lines, values, strict=True)]
+        name, added, into = self._quoted, self._added, self.into
+        return [
+            line[:-1] + added + value + b"}"
+            if line[-1:] == b"}" and line[-2] not in b"{ \t\r\n" and name not in line  # as most lines end
+            else into(line, [value])
+            for line, value in zip(lines, values, strict=True)
+        ]
+
     def _place(self, line: bytes, span: Span) -> tuple[int, int, bytes]:
         """Return the offsets between which a sample's value goes, and what to write before it."""
         start, stop = span

@@ -248,14 +248,10 @@ def _written(
 ) -> list[bytes]:
     """Return the lines that are not rejected, with the terms of their responses inserted."""
     insertion = _insertion(plan.fields)
+    if lines and _has_one_response_per_line(lines, columns, plan.fields):  # as in most dumps
+        return insertion.into_each(lines, _as_json(terms))
     values = [_listed(term) for term in terms]
     names = objective.Terms._fields
-    if _has_one_response_per_line(lines, columns, plan.fields):  # as in most dumps
-        dumps, into = orjson.dumps, insertion.into
-        return [
-            into(line, [dumps(dict(zip(names, value, strict=True)))])
-            for line, value in zip(lines, zip(*values, strict=True), strict=True)
-        ]
     starts = np.searchsorted(columns.line, np.arange(1, len(lines) + 2)).tolist()
     written = []
     for number, line in enumerate(lines, start=1):
@@ -322,6 +318,13 @@ def _spread(values: Sequence[float | None], kept: Sequence[bool]) -> list[float 
     return [next(each) if is_kept else None for is_kept in kept]
 
 
+def _as_json(terms: objective.Terms) -> Iterator[bytes]:
+    """Yield the terms of each response as an object of JSON, from columns that are written whole."""
+    columns = [orjson.dumps(term + 0.0, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",") for term in terms]
+    members = ",".join(f'"{name}":%b' for name in objective.Terms._fields)
+    return map(f"{{{members}}}".encode().__mod__, zip(*columns, strict=True))
+
+
 @lru_cache(maxsize=1)
 def _insertion(fields: Fields) -> Insertion:
     return Insertion(KEY, fields)
@@ -342,7 +345,7 @@ def _has_one_response_per_line(lines: list[bytes], columns: ResponseColumns, fie
     if fields.records or isinstance(rewards, Expression):
         return False
     name = orjson.dumps(rewards[-1].key)
-    return np.array_equal(columns.line, np.arange(1, len(lines) + 1)) and not any(name in line for line in lines)
+    return np.array_equal(columns.line, np.arange(1, len(lines) + 1)) and name not in b"\n".join(lines)
 
 
 def _sizes(line: bytes, plan: Plan, responses: int) -> list[int | None]:

@@ -1,6 +1,10 @@
 """If this fails, a key that occurs twice goes unnoticed, or one that occurs once is reported."""
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from budget_cli.records import diagnosis
 
@@ -26,6 +30,37 @@ LINES: list[tuple[bytes, list[str]]] = [
     (b"[" * 5000 + b"]" * 5000, []),
     (b"", []),
 ]
+
+
+names = st.sampled_from(['"a"', '"b"', '"\\u0061"', '":"', '"\\":"', '""'])
+values = st.recursive(
+    st.sampled_from(["1", "null", '":"', '"a\\": 1"', '" , "', '": a"', "1e999", '"\\\\"']),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda members: f"[{', '.join(members)}]")
+        | st.lists(st.tuples(names, st.sampled_from([":", " : "]), inner), max_size=4).map(
+            lambda members: f"{{{','.join(map(''.join, members))}}}"
+        )
+    ),
+    max_leaves=8,
+)
+
+
+def repeats(text: str) -> list[str]:
+    """Return the keys that an object repeats, from all of its pairs."""
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        keys = [key for key, _ in pairs]
+        found.extend(key for key in keys if keys.count(key) > 1)
+
+    json.loads(text, object_pairs_hook=note)
+    return found
+
+
+@given(values)
+def test_a_key_is_repeated_where_the_pairs_of_an_object_repeat_it(text: str) -> None:
+    found = [key for _, keys in diagnosis.find_duplicate_keys(text.encode()) for key in keys]
+    assert sorted(found) == sorted(set(repeats(text)))
 
 
 @pytest.mark.parametrize(("line", "keys"), LINES)
