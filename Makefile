@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.py $(wildcard budget_cli/native/*.[ch])
 C_FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
-PYTHONS := python3 python3.13 python3.12 python3.11
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
 .PHONY: fuzz-headers docs pages man help demo quick test test-scale lint types check sanitize fuzz fuzz-lines faults bench clean

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from pages import DOCS, PAGES, ROOT, text
@@ -58,3 +59,26 @@ def test_the_licence_is_complete() -> None:
 
 def test_the_gate_of_ci_can_be_run() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, ROOT / "action.yml"], ids=lambda path: path.name)
+def test_every_action_is_pinned_to_a_commit_with_its_version(path: Path) -> None:
+    used = re.findall(r"^ *(?:- )?uses: (.*)", path.read_text("utf-8"), flags=re.MULTILINE)
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", each)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_may_read_and_a_job_has_an_end(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert "\npermissions:\n  contents: read\n" in text
+    assert text.count("runs-on: ") == text.count("timeout-minutes: ")
+
+
+def test_no_document_names_a_place_that_was_made_up() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*"), ROOT / "pyproject.toml"]
+    found = {page.name for page in pages if page.is_file() and re.search(r"\bOWNER\b|example/budget", text(str(page)))}
+    assert found == set()
