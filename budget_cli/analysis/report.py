@@ -65,10 +65,14 @@ class PromptMoments(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """The totals of the responses with one label, such as a file or a step."""
+    """The totals of the responses with one label, such as a file or a step, and numbers that no slider changes."""
 
     label: Label
     totals: Totals
+    reward: float | None  # mean over responses
+    length: float | None  # the same, tokens
+    k1: float | None  # nats
+    k3: float | None
 
 
 class PageData(NamedTuple):
@@ -153,7 +157,7 @@ def build_page_data(
         grid=grid._replace(token_budget=grid.token_budget[:offered]),
         at=(at[0], at[1], at[2]),
         totals=totals.with_first_budgets(offered) if totals is not None else None,
-        parts=_parts(by, offered, aggregate, coefficients.budget_penalty_coef, trained, at_budgets),
+        parts=_parts(by, at[0], offered, loss, trained, at_budgets),
         parts_in_all=len(by),
         phantoms=phantom_prompts(groups, 20, at[0]) if loss.groups.phantom else [],
         lengths=_lengths(groups.lengths) if groups.with_length == loss.responses else None,
@@ -166,9 +170,9 @@ def build_page_data(
 
 def _parts(
     by: Mapping[Label, Groups],
+    at: int,
     offered: int,
-    aggregate: Aggregate,
-    beta: float,
+    whole: Loss,
     trained: Objective,
     at_budgets: Callable[[Groups], Groups],
 ) -> list[Segment]:
@@ -179,9 +183,11 @@ def _parts(
     for i in dict.fromkeys(round(place) for place in np.linspace(0, len(filled) - 1, min(PARTS, len(filled)))):
         label, groups = filled[i]
         # only advantages that are no linear function of the reward need a β, and one is enough for a trend
-        betas = () if trained.has_plain_advantage else (beta,)
-        totals = compute_totals(at_budgets(groups), betas, aggregate, trained)
-        segments.append(Segment(label, totals.with_first_budgets(offered)))
+        betas = () if trained.has_plain_advantage else (whole.coefficients.budget_penalty_coef,)
+        groups = at_budgets(groups)
+        totals = compute_totals(groups, betas, whole.aggregate, trained).with_first_budgets(offered)
+        loss = compute_loss(groups.at(at), whole.coefficients, Tally(), whole.aggregate, trained=trained)
+        segments.append(Segment(label, totals, loss.reward.mean, loss.length.mean, loss.kl.k1, loss.kl.k3))
     return segments
 
 

@@ -235,7 +235,7 @@ class ReportOptions(Bundle):
             "--by",
             metavar="FIELD|file",
             show_default=False,
-            help="Horizontal axis of the trends, as in --by step. Default: the files, if there are several.",
+            help="Horizontal axis of the trends, as in --by step. Default: the steps; without several, the files.",
         ),
     ] = None
 

@@ -498,6 +498,18 @@
       },
     },
     {
+      id: "rewards", there: data.parts.length > 1, spec: trend(".3~g", "reward"),
+      rows: () => ({ table: along([["reward", "reward"], ...(data.budgeted ? [["adjusted", "with the penalty"]] : [])]) }),
+    },
+    {
+      id: "tokens", there: data.parts.some((part) => part.length !== null), spec: trend(",~r", "tokens"),
+      rows: () => ({ table: along([["length", "mean length"]]) }),
+    },
+    {
+      id: "divergence", there: data.parts.some((part) => part.k1 !== null), spec: trend(".3~g", "nats"),
+      rows: () => ({ table: along([["k1", "k1 = mean k"], ["k3", "k3 = mean e^−k − 1 + k"]]) }),
+    },
+    {
       id: "trend", there: data.parts.length > 1, spec: trend(".3~g", "squared reward"),
       rows: () => ({ table: along([["loss", "loss"], ["advantage.mean_square", "mean A²"]]) }),
     },
@@ -509,7 +521,7 @@
 
   function trend(numberFormat, unit) {
     return {
-      data: { name: "table" }, mark: { type: "line", point: true },
+      data: { name: "table" }, mark: data.in_order ? { type: "line", point: true } : { type: "point", filled: true, size: 60 },
       encoding: {
         x: { field: "label", type: "ordinal", sort: null, title: null, axis: { values: some(data.parts.map((part) => part.label), 5), labelAngle: 0, labelLimit: 80, labelOverlap: true } },
         y: { field: "value", type: "quantitative", title: unit, axis: { format: numberFormat, tickCount: 5 } },
@@ -521,7 +533,10 @@
 
   const along = (names) =>
     data.parts.flatMap((part) => {
-      const values = main(part.totals, at);
+      const beta = grid.budget_penalty_coef[at[1]];
+      const { reward, length, k1, k3 } = part;
+      const adjusted = reward === null || beta === 0 ? reward : reward - beta * part.totals.penalty[at[0]];
+      const values = { ...main(part.totals, at), reward, adjusted, length, k1, k3 };
       return names.map(([name, what]) => ({ label: part.label, what, value: values[name] }));
     });
 

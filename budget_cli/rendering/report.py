@@ -145,9 +145,12 @@ FIGURES = (
         "For every budget and β of the sliders. The circle marks their current values.",
     ),
     ("trend", "Loss by {by}", "Computed for each {by} separately, in order.{thinned}"),
+    ("rewards", "Reward by {by}", "The mean over responses, with and without the penalty.{thinned}"),
+    ("tokens", "Length by {by}", "The mean over responses.{thinned}"),
+    ("divergence", "Distance to the reference by {by}", "Two estimates of the KL divergence.{thinned}"),
     (
         "shares",
-        "Length by {by}",
+        "Share of length by {by}",
         "For each {by} separately: the share of the advantage that comes from length, and"
         " the share of responses over the budget.{thinned}",
     ),
@@ -503,8 +506,9 @@ def _script_data(data: PageData, command: str) -> dict[str, Any]:
         "budgeted": loss.over_budget.responses is not None,
         "with_k": loss.coverage.log_ratio == loss.responses > 0,
         "totals": _totals(data.totals),
+        "in_order": len({re.sub(r"-?[0-9]+([.][0-9]+)?", "", label) for label in _labels(data.parts)}) == 1,
         "parts": [
-            {"label": label, "totals": _of_part(part)}
+            {**part._asdict(), "label": label, "totals": _of_part(part)}
             for label, part in zip(_labels(data.parts), data.parts, strict=True)
         ],
         "lengths": None if data.lengths is None else data.lengths._asdict(),
@@ -573,7 +577,14 @@ def _of_part(part: Segment) -> dict[str, Any]:
     t = part.totals
     whole = {name: sums for name, sums in _sums(t.whole).items() if name in ("rr", "ee")}
     estimated = None if t.estimated is None else t.estimated._asdict()
-    return {"responses": t.responses, "mean": _sums(t.mean), "whole": whole, "over": t.over, "estimated": estimated}
+    return {
+        "responses": t.responses,
+        "penalty": t.penalty / t.responses,
+        "mean": _sums(t.mean),
+        "whole": whole,
+        "over": t.over,
+        "estimated": estimated,
+    }
 
 
 def _text(text: str, limit: int) -> str:

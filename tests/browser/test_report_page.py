@@ -211,7 +211,7 @@ def test_no_text_of_a_chart_is_small_or_lies_over_another(opened: Open, width: i
         " .map((each) => [each.textContent, each.getBoundingClientRect().toJSON(),"
         " parseFloat(getComputedStyle(each).fontSize)]))"
     )
-    assert len(boxes) == 8
+    assert len(boxes) == 11
     for texts in boxes:
         assert min(size for text, _, size in texts if text) >= 12
         for n, (text, a, _) in enumerate(texts):
@@ -399,6 +399,57 @@ def test_several_files_form_a_trend(opened: Open, tmp_path: Path) -> None:
     trend = page.charts()["figure-trend"]
     assert "mark-line" in trend
     assert "step-1.jsonl" in trend
+
+
+def test_curves_follow_the_steps_of_a_dump(opened: Open, loss_json: LossJson) -> None:
+    records = [
+        {**GOOD, "step": step, "prompt_id": i // 4, "reward": (i + step) % 2, "response_length": 60 + 10 * i + step}
+        for step in (9, 10)
+        for i in range(8)
+    ]
+    dump = lines(*records)
+    page = opened("-B", "100", stdin=dump)
+    assert page.text("#figure-tokens figcaption strong") == "Length by step"
+    rows = loss_json("-B", "100", "--by", "step", "--precision", "17", stdin=dump)["by"]
+    shown = {
+        "rewards": ["reward.mean", "adjusted_reward.mean"],
+        "tokens": ["length.mean"],
+        "divergence": ["kl.k1", "kl.k3"],
+        "trend": ["loss", "advantage.mean_square"],
+        "shares": ["advantage.budget_share", "over_budget.fraction"],
+    }
+    for name, paths in shown.items():
+        points = page.run(
+            "return [...document.querySelectorAll(`#figure-${arguments[0]} .mark-symbol path[aria-label]`)]"
+            ".map((path) => path.ariaLabel)",
+            name,
+        )
+        texts = [point.rpartition("value: ")[2].replace("\u2212", "-") for point in points]
+        numbers = [float(text.removesuffix("%").replace(",", "")) / (100 if "%" in text else 1) for text in texts]
+        expected = [number_in(row, path) for row in rows for path in paths]
+        assert sorted(numbers) == pytest.approx(sorted(expected), rel=1e-3, abs=5e-4), name
+        assert [row["key"] for row in rows] == [9, 10]
+
+
+def number_in(row: dict[str, Any], path: str) -> float:
+    value: Any = row
+    for name in path.split("."):
+        value = value[name]
+    return float(value)
+
+
+def test_a_dump_of_one_step_has_no_curves(opened: Open) -> None:
+    dump = lines(*({**GOOD, "step": 3, "reward": i % 2} for i in range(4)))
+    assert {name.removeprefix("figure-") for name in opened("-B", "100", stdin=dump).charts()} == ALL
+
+
+def test_tasks_are_points_without_a_line(opened: Open) -> None:
+    records = [{**GOOD, "task": HOSTILE if i < 4 else "math", "reward": i % 2, "prompt_id": i // 4} for i in range(8)]
+    page = opened("-B", "100", "--by", "task", stdin=lines(*records))
+    charts = page.charts()
+    assert "mark-symbol" in charts["figure-rewards"]
+    assert "mark-line" not in charts["figure-rewards"]
+    assert (page.run("return window.alerts"), page.errors()) == ([], [])
 
 
 def test_a_field_can_be_the_axis_of_the_trend(opened: Open) -> None:
