@@ -37,7 +37,10 @@ def renew() -> None:
     """Write into every page what its commands print now."""
     for page in SHOWN:
         with tempfile.TemporaryDirectory() as folder:
-            blocks = iter(printed(page, Path(folder)))
+            printed_blocks = printed(page, Path(folder))
+        if any("Traceback" in block for block in printed_blocks):
+            raise SystemExit(f"{page}: a command ends with a traceback; is what is compiled that of these sources?")
+        blocks = iter(printed_blocks)
         new = re.sub(
             r"^(```console\n)(.*?)^```$",
             lambda found: found[1] + next(blocks) + "```",  # noqa: B023  # called before the next page
