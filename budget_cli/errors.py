@@ -57,6 +57,12 @@ class InputProblem(BudgetCliError):
         return f"{self.source}: {self.problem}"
 
 
+class DumpRejected(BudgetCliError):
+    """In Python, more records were rejected than allowed, or there is none; the commands give a result that fails."""
+
+    exit_code = Exit.FAIL
+
+
 class OutputProblem(BudgetCliError):
     """The result could not be written."""
 

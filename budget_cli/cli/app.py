@@ -10,11 +10,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from budget_cli import __version__
 from budget_cli.cli import console, settings, signals
 from budget_cli.cli.bundles import flattened
 from budget_cli.cli.help import ENVIRONMENT, Command, Program
 from budget_cli.errors import Exit
+from budget_cli.version import __version__
 
 PURPOSE = "Recompute the budget-aware RL loss of a rollout dump and break it down."
 EPILOG = """Examples:

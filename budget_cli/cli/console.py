@@ -7,7 +7,8 @@ import shlex
 import shutil
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from signal import SIGINT
 from typing import TYPE_CHECKING, NoReturn
 
@@ -66,9 +67,27 @@ def _discard(descriptor: int) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
+_heard: ContextVar[list[str] | None] = ContextVar("_heard", default=None)  # what takes messages instead of the screen
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[str]]:
+    """Keep what is said in a list, in place of standard error, as Python's callers want it."""
+    messages: list[str] = []
+    before = _heard.set(messages)
+    try:
+        yield messages
+    finally:
+        _heard.reset(before)
+
+
 def say(message: str) -> None:
     """Print one line on standard error."""
-    _print(f"budget-cli: {for_terminal(without_secrets(message), MESSAGE)}\n")
+    text, messages = for_terminal(without_secrets(message), MESSAGE), _heard.get()
+    if messages is None:
+        _print(f"budget-cli: {text}\n")
+    else:
+        messages.append(text)
 
 
 def say_lines(text: str) -> None:
@@ -177,4 +196,4 @@ def columns() -> int:
 
 def progress_wanted(quiet: bool) -> bool:
     """True if progress is to be shown: standard error is a terminal, and --quiet is not given."""
-    return not quiet and sys.stderr is not None and sys.stderr.isatty()
+    return not quiet and _heard.get() is None and sys.stderr is not None and sys.stderr.isatty()

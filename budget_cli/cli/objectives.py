@@ -114,6 +114,19 @@ def chosen(context: typer.Context, given: ObjectiveOptions, buffer: int | None =
         raise UsageProblem(f"{where}{error}") from None
 
 
+def named(name: str | None, keys: Mapping[str, Any]) -> Objective:
+    """Return the objective of this name, or the default, with these keys in place of its own.
+
+    Raises:
+        UsageProblem: the name or a key is unknown, a value is invalid, or two of them contradict each other.
+    """
+    name, values = keys_of(DEFAULT.name if name is None else name)
+    try:
+        return parse(name, {**_without_leftovers(values, keys), **keys})
+    except ValueError as error:
+        raise UsageProblem(f"set={error}") from None
+
+
 def _layers(context: typer.Context, given: ObjectiveOptions) -> tuple[dict[str, str], dict[str, str]]:
     """Return the keys that the settings file changes, and those that the command line or the environment does."""
     keys = dict(map(_pair, given.set or []))
@@ -131,7 +144,7 @@ def _pair(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _without_leftovers(values: Mapping[str, Any], changed: Mapping[str, str]) -> dict[str, Any]:
+def _without_leftovers(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a recipe without those that a key of --set makes meaningless."""
     left = dict(values)
     for key, leads in {"cap": "penalty", "scale_floor": "scale", "ddof": "advantage", "eps": "advantage"}.items():

@@ -4,13 +4,13 @@ import shlex
 import time
 from collections.abc import Sequence
 
-from budget_cli import __version__
 from budget_cli.cli.bundles import FieldOptions, ReadingOptions, VerdictOptions, as_arguments
 from budget_cli.cli.objectives import Asked
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import ReportOptions
 from budget_cli.cli.recipes import flags_of
 from budget_cli.rendering.report import Origin
+from budget_cli.version import __version__
 
 NAMED = 20  # files in a command that the page shows; more would be a page of their own
 

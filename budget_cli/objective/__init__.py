@@ -53,7 +53,7 @@ def rl_budget_loss(
         The mean over all responses of (A − α·k)².
 
     Raises:
-        ValueError: the shapes differ, a number is not finite, or there is no response at all.
+        ValueError: the shapes differ, a list is flat, a number is not finite, or there is no response at all.
     """
     _require_same_shape(
         {
@@ -192,6 +192,15 @@ def without_dust(value: Number, scale: Number, dust: float) -> Number:
 
 def _require_same_shape(named: dict[str, Rows]) -> None:
     first, *others = named
+    for name, table in named.items():
+        if not hasattr(table, "__len__"):
+            raise ValueError(f"{name}: expected one row of numbers per prompt, found {table!r}")
+        for prompt, row in enumerate(table):
+            if not hasattr(row, "__len__") or isinstance(row, str):
+                raise ValueError(
+                    f"{name}[{prompt}]: expected a row of numbers, found {row!r}: give one row per prompt; for a single"
+                    " prompt, [[...]]"
+                )
     rows = named[first]
     if not len(rows) or not all(len(row) for row in rows):
         raise ValueError(f"{first}: expected one or more responses for every prompt, found {_shape(rows)}")

@@ -4,7 +4,7 @@ The second pass over the input: a response's advantage needs the mean over its p
 the first. Joins records, groups and the objective; computes nothing but the terms of the loss.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,17 +17,16 @@ from budget_cli import objective
 from budget_cli.errors import InputProblem
 from budget_cli.groups.moments import Floats
 from budget_cli.records import reference
-from budget_cli.records.columns import Decoded, ResponseColumns, Tally
+from budget_cli.records.columns import ResponseColumns, Tally
 from budget_cli.records.insertion import Insertion
 from budget_cli.records.jsonl import UTF8_BOM
 from budget_cli.records.record import is_prompt_record, reason_to_leave_out
 from budget_cli.scanning import formats
-from budget_cli.scanning.parts import groups_from, under_prompts
+from budget_cli.scanning.parts import under_prompts
 from budget_cli.scanning.plan import Plan, Task
-from budget_cli.scanning.rollouts import make_prompts_of_lines
-from budget_cli.scanning.second_pass import CHANGED, outcomes
+from budget_cli.scanning.responses import TermsPlan
+from budget_cli.scanning.second_pass import outcomes
 from budget_cli.scanning.state import ReadSoFar, Scan
-from budget_cli.scanning.terms import Trained, responses_of_rows, terms_of
 from budget_cli.schema.fields import Fields
 from budget_cli.schema.lookup import located_records, split_records, value_at
 from budget_cli.schema.paths import Expression
@@ -49,12 +48,9 @@ LINES = Forms()
 
 
 @dataclass(frozen=True)
-class AnnotationPlan:
-    """What the terms of a response are computed from; the same in every worker."""
+class AnnotationPlan(TermsPlan):
+    """What the terms of a response are computed from, and how they are written; the same in every worker."""
 
-    plan: Plan
-    trained: Trained
-    responses: Mapping[str, ResponseColumns]  # by source, where several rows make up one
     forms: Forms = LINES
 
 
@@ -132,7 +128,7 @@ def _of_lines(task: Task, terms: AnnotationPlan) -> AnnotatedBlock:
     plan = terms.plan
     block = formats.block_of(task, plan.limits.max_line_bytes)
     decoded = formats.decode(task.source, block, plan)
-    columns, computed = _terms(decoded, task.source, task.before, terms)
+    columns, computed = terms.of_responses(decoded, task.source, task.before)
     rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
     lines = lines_of(block, plan.fields.document)
     if plan.fields.container is not None and plan.fields.document and not any(r.path == "" for r in decoded.rejections):
@@ -153,7 +149,7 @@ def _of_rows(task: Task, terms: AnnotationPlan) -> AnnotatedBlock:
     rejects: list[Any] = []
     tally = Tally()
     for batch, decoded in parquet.decode_with_rows(source, task.unit, plan.fields, plan.limits.keep):
-        columns, computed = _terms(under_prompts(decoded, source, plan), source, before, terms)
+        columns, computed = terms.of_responses(under_prompts(decoded, source, plan), source, before)
         tally.merge(decoded.tally)
         rejected = {rejection.line: rejection.code for rejection in decoded.rejections}
         stays = np.ones(batch.num_rows, dtype=np.bool_)
@@ -198,32 +194,6 @@ def _one_per_row(
     for name, values in zip(terms._fields, terms, strict=True):
         spread[name][columns.line - 1] = values
     return spread, responses > 0
-
-
-def _terms(
-    decoded: Decoded, source: Source, before: int, terms: AnnotationPlan
-) -> tuple[ResponseColumns, objective.Terms]:
-    """Return the responses and their terms.
-
-    Raises:
-        InputProblem: the first pass found other prompts.
-    """
-    plan, columns = terms.plan, decoded.columns
-    if plan.fields.group_size:
-        own, columns.line = columns.line, columns.line + before
-        make_prompts_of_lines(columns, plan.fields.group_size, source.name)
-        columns.line = own
-    # a line is a whole prompt, so its moments can be computed here; only the scan knows its id
-    trained = terms.trained
-    if plan.fields.group == "line":
-        trained = trained.within(groups_from(columns, plan.keep.layout, source=source.name))
-    places = trained.groups.rows(columns.keys)
-    if np.any(places < 0):
-        raise InputProblem(source.name, CHANGED)
-    rows = places[columns.codes]
-    if terms.responses:
-        columns = responses_of_rows(columns, terms.responses.get(source.name))
-    return columns, terms_of(columns, rows, trained)
 
 
 def lines_of(block: Block, document: bool) -> list[bytes]:

@@ -23,7 +23,6 @@ result as a single scan of all their files, in the order in which they are given
 Exit codes: 0 verdict pass, 1 verdict fail (the summary is written and says so), 2 usage error,
 3 input or output error, 70 bug, 71 out of memory.
 """
-FOR_CHECKS = ("finish_reason", "sampler_log_prob", "advantage")  # read where the records have them
 TokenBudgets = Annotated[
     str | None,
     typer.Option(
@@ -60,12 +59,8 @@ def command(
     if budget_penalty_coef and token_budget is None and not trained.has_own_budgets:
         raise UsageProblem("give budgets (-B TOKENS,…), or --budget-penalty-coef 0 to do without lengths")
     output.require_writable(to.output, compresses=True)
-    from budget_cli.analysis.checks.catalogue import THRESHOLDS  # numpy from here on: not for --help
-    from budget_cli.analysis.left_out import described
-    from budget_cli.cli.session import ScanSpec, Session, needed_fields, observation_spec
-    from budget_cli.evidence.counters import FEW
-    from budget_cli.records.columns import FIRST_TEN, RejectionLimit
-    from budget_cli.scanning import summary_writing
+    from budget_cli.cli.summarizing import summarized  # numpy from here on: not for --help
+    from budget_cli.records.columns import FIRST_TEN
     from budget_cli.sources.compression import compressor
 
     budgets = () if token_budget is None else parse_budgets("--token-budget", token_budget)
@@ -73,25 +68,11 @@ def command(
         if len(budgets) > 1:
             raise UsageProblem(f"-B {token_budget}: records have budgets of their own: give one B, for those without")
         trained, budgets = trained._replace(otherwise=next(iter(budgets), None)), ()
-    penalised = objectives.needs_length(trained, budget_penalty_coef)
-    needs = needed_fields(penalised, kl_coef, FOR_CHECKS, compares_tokens=True)
-    session = Session(fields, allowance, reading, to, needs, trained)
+    needs = objectives.needs_length(trained, budget_penalty_coef), bool(kl_coef)
     compressed = compressor(to.output or "")
-    session.find(files)
-    session.place(optional=FOR_CHECKS, in_full=True)
-    observe = observation_spec(budgets, THRESHOLDS, per_prompt=False)
-    unchecked = session.why_unchecked(observe)
-    keep = RejectionLimit(FIRST_TEN.first, FEW)
-    scan = session.scan(budgets, ScanSpec(observe=observe, keep=keep, sources_apart=True))
-    if unchecked:
-        scan.notes.append(f"check will not accept this summary: {unchecked}")
-    if scan.tally.left_out:
-        scan.notes.append(f"left out: {described(scan.tally.left_out)}")
-    reasons = session.reasons()
+    session, lines = summarized(files, budgets, trained, needs, fields, allowance, reading, to)
     with output.sink(to.output) as put:
-        settings = session.summary_settings()
-        for piece in compressed(
-            summary_writing.write(scan, session.fields, session.layout(budgets), observe, settings)
-        ):
+        for piece in compressed(lines):
             put(piece)
+    reasons = session.reasons()
     return session.finish(reasons, on_screen=False, most=None if to.verbose else FIRST_TEN.first)
