@@ -208,6 +208,11 @@ def test_a_room_imports_only_the_rooms_that_it_may_know() -> None:
     assert {module: uses for module, uses in wrong.items() if uses} == {}
 
 
+def test_a_file_of_a_command_holds_what_differs_about_it() -> None:
+    lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in (ROOT / "cli" / "commands").glob("*.py")}
+    assert {name: size for name, size in lines.items() if size > 120} == {}
+
+
 def test_no_module_imports_itself_through_others() -> None:
     graph = {
         module.removesuffix(".__init__"): {

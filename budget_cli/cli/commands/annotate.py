@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from budget_cli.cli.bundles import (
     OverlongOptions,
 )
 from budget_cli.errors import Exit, UsageProblem
-
-if TYPE_CHECKING:
-    from budget_cli.records.columns import Tally
 
 EPILOG = """Examples:
 
@@ -79,6 +76,7 @@ def command(
     from budget_cli.records.columns import ALL_REJECTIONS
     from budget_cli.records.insertion import Insertion
     from budget_cli.records.jsonl import Limits
+    from budget_cli.rendering.annotate import where_rejected
     from budget_cli.scanning import annotate
     from budget_cli.scanning.plan import scan_plan
     from budget_cli.scanning.terms import Trained
@@ -114,18 +112,7 @@ def command(
                     put_rejects(part.rejects)
     reasons = session.reasons()
     if scan.tally.rejected and not to.quiet:
-        _say_where(scan.tally, rejects, unheld, session.fields.document)
+        console.say(where_rejected(scan.tally, rejects, unheld, session.fields.document))
     if scan.tally.left_out and not to.quiet:
         console.say(f"left out, so in the output without terms: {described(scan.tally.left_out)}")
     return session.finish(reasons, on_screen=False)
-
-
-def _say_where(tally: "Tally", rejects: str | None, unheld: int, in_document: bool) -> None:
-    """Report where the rejected records are."""
-    where = "are not in the output; --rejects FILE keeps them"
-    if in_document:
-        where = f"have no terms{'' if rejects is None else f'; copies are in {rejects}'}"
-    elif rejects is not None:
-        rest = f", except {unheld:,} that were too long to keep" if unheld else ""
-        where = f"are in {rejects} instead of the output{rest}"
-    console.say(f"{tally.rejected:,} of {tally.read:,} records {where}")

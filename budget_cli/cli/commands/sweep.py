@@ -1,6 +1,6 @@
 """`budget-cli sweep FILES…`: the loss over a grid of budgets and coefficients, from one scan."""
 
-import contextlib
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,6 +10,9 @@ from budget_cli.cli.bundles import FieldOptions, ObjectiveOptions, ReadingOption
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import SweepFormat, SweepFormatOption, SweepOptions
 from budget_cli.errors import Exit, UsageProblem
+
+if TYPE_CHECKING:
+    from budget_cli.rendering.suggestion import SuggestionAnswer
 
 EPILOG = """VALUES: a list (512,1024), n numbers from a to b with equal steps (a:b:n) or equal ratios (a:b:logn), or
 both (0,0.0001:0.1:log10).
@@ -51,32 +54,18 @@ def command(
     aggregate = objectives.aggregate_of(context, aggregate, trained)
     output.require_writable(screen.output)
     from budget_cli.analysis.breakdown import ordered  # numpy from here on: not for --help
-    from budget_cli.analysis.suggestion import budgets, suggest_budgets
     from budget_cli.analysis.sweep import compute_sweep, failed_in_cells
-    from budget_cli.cli.inputs import rereadable
     from budget_cli.cli.session import TOO_LARGE, ScanSpec, Session, counted_twice, needed_fields, require_no_rows
-    from budget_cli.rendering.suggestion import SuggestionAnswer
     from budget_cli.rendering.sweep import SweepAnswer
 
     require_no_rows(aggregate, "sweep", "computes one cell at a time")
     sweep = sweep.as_typed(context)
     if sweep.suggest:
         sweep.require_suggestion_alone(verdict, trained)
-        session = Session(fields, verdict, reading, screen, needed_fields(True, False))
-        session.find(files)
-        with contextlib.ExitStack() as stack:
-            session.found = stack.enter_context(rereadable(session.found))
-            if session.summary_budgets is not None:
-                wanted = "chooses its own budgets, but a summary answers only for those it was made with: give -B"
-                raise UsageProblem(f"--suggest {wanted}")
-            session.place()
-            percentiles = budgets(session.scan([]).groups.lengths)
-            scan = session.scan(percentiles.values(), ScanSpec(if_penalised="what is suggested comes on top of it"))
-        suggestions = suggest_budgets(scan.groups, percentiles, sweep.share, scan.tally)
-        reasons = session.reasons()
-        answer: SuggestionAnswer | SweepAnswer = SuggestionAnswer(
-            suggestions, sweep.share, scan.tally, reasons, scan.rejections, session.rejections(), precision
-        )
+        from budget_cli.cli.suggesting import suggested
+
+        session, suggestion = suggested(files, sweep.share, precision, fields, verdict, reading, screen)
+        answer: SuggestionAnswer | SweepAnswer = suggestion
     else:
         overlong = sweep.overlong()
         if trained.has_own_budgets:
@@ -123,4 +112,4 @@ def command(
     on_screen = format is SweepFormat.TABLE
     result = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
     output.write(result, screen.output)
-    return session.finish(reasons, on_screen)
+    return session.finish(answer.reasons, on_screen)
