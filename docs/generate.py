@@ -1,14 +1,15 @@
 """What the program says of itself → the generated pages, the JSON Schemas and the man pages.
 
-`python docs/generate.py` writes what is generated in docs/: commands/ (what `--help` shows), checks.md, glossary.md and
-schemas/ (see schemas.py). `screens` as an argument runs the commands that the README and the pages show, and writes
-what they print into them; `man FOLDER` writes the man pages, from the same source as commands/. Run it from a checkout
-with its dev extras. Tests hold the pages to what it writes.
+`python docs/generate.py` writes what is generated in docs/: commands/ (what `--help` shows), checks.md, glossary.md,
+schemas/ (see schemas.py) and notebook.md. `screens` as an argument runs the commands that the README and the pages
+show, and writes what they print into them; `man FOLDER` writes the man pages, from the same source as commands/. Run it
+from a checkout with its dev extras. Tests hold the pages to what it writes.
 """
 
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -75,6 +76,7 @@ def pages() -> dict[str, str]:
         f"schemas/{name}.json": json.dumps(each, indent=1, ensure_ascii=False) + "\n"
         for name, each in schemas().items()
     }
+    written["notebook.md"] = _notebook(json.loads((DOCS / "notebook.ipynb").read_text("utf-8")))
     return written | {"checks.md": explain.all_checks(), "glossary.md": explain.glossary()}
 
 
@@ -136,6 +138,18 @@ def _index(every: list[Manual]) -> str:
             "",
         ]
     )
+
+
+def _notebook(notebook: dict[str, Any]) -> str:
+    """Return a notebook as a page: its cells, and as text what they show."""
+    lines: list[str] = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        lines += [source, ""] if cell["cell_type"] == "markdown" else ["```py", source, "```", ""]
+        for output in cell.get("outputs", []):
+            shown = "".join(output["data"]["text/plain"]).splitlines()
+            lines += ["```text", *(line for each in shown for line in textwrap.wrap(each, 110) or [""]), "```", ""]
+    return "\n".join([*lines, "(This page is [notebook.ipynb](notebook.ipynb), written by `docs/generate.py`.)", ""])
 
 
 def _title(page: str) -> str:
