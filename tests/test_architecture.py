@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "evidence",
     },
     "analysis": {"errors", "objective", "ids", "schema", "records", "groups", "evidence"},
-    "rendering": {"objective", "ids", "records", "groups", "analysis"},
+    "rendering": {"objective", "ids", "records", "groups", "analysis", "__init__"},
     "cli": {
         "errors",
         "system",

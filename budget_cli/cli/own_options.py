@@ -23,6 +23,7 @@ class CheckFormat(StrEnum):
     MARKDOWN = "markdown"
     GITHUB = "github"
     JUNIT = "junit"
+    SARIF = "sarif"
 
 
 class FailOn(StrEnum):

@@ -1,4 +1,4 @@
-"""Findings → the screen, JSON, Markdown, annotations of GitHub and test cases of JUnit."""
+"""Findings → the screen, JSON, Markdown, annotations of GitHub, test cases of JUnit and SARIF."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -391,7 +391,14 @@ def junit(result: CheckResult) -> bytes:
     return xml("budget-cli check", cases(result))
 
 
-FORMS = {"json": json, "markdown": markdown, "github": github, "junit": junit}
+def sarif(result: CheckResult) -> bytes:
+    """Return a log for code scanning."""
+    from budget_cli.rendering.sarif import document  # only for this format
+
+    return json_document(document(result))
+
+
+FORMS = {"json": json, "markdown": markdown, "github": github, "junit": junit, "sarif": sarif}
 
 
 def _report(finding: Finding, sources: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ URL = "memory://user:hunter2@bucket/{}.jsonl?X-Amz-Credential=hunter2&X-Amz-Sign
 ONE, OTHER, DAMAGED, CUT, RESULT, GONE = (URL.format(name) for name in ("1", "2", "damaged", "cut", "result", "gone"))
 FORMATS = {
     "loss": ("table", "json", "csv", "markdown", "github", "junit"),
-    "check": ("table", "json", "markdown", "github", "junit"),
+    "check": ("table", "json", "markdown", "github", "junit", "sarif"),
     "sweep": ("table", "json", "jsonl", "csv", "markdown"),
     "compare": ("table", "json", "markdown"),
     "fields": ("table", "json"),
