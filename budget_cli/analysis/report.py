@@ -88,6 +88,7 @@ class PageData(NamedTuple):
     lengths: Bins | None
     rates: Bins | None  # prompts by their mean reward
     prompts: list[PromptMoments]
+    rows: list[int]  # of each of these prompts, in the groups
     sample: list[SampledPrompt]
     trained: Objective = DEFAULT
 
@@ -151,6 +152,7 @@ def build_page_data(
     longest = loss.length.max if loss.length.max is not None else math.inf
     shorter = sum(1 for budget in grid.token_budget if budget is None or budget < longest)
     offered = max(at[0] + 1, min(shorter + 1, len(grid.token_budget)))  # one beyond the longest response is enough
+    rows = _top_rows(groups, at[0], offered, coefficients, trained)
     totals = compute_totals(groups, grid.budget_penalty_coef, aggregate, trained) if len(groups) else None
     return PageData(
         loss=loss,
@@ -162,7 +164,8 @@ def build_page_data(
         phantoms=phantom_prompts(groups, 20, at[0]) if loss.groups.phantom else [],
         lengths=_lengths(groups.lengths) if groups.with_length == loss.responses else None,
         rates=_rates(groups),
-        prompts=_top_prompts(groups, at[0], offered, coefficients, trained),
+        prompts=_moments_of(groups, rows, offered),
+        rows=rows.tolist(),
         trained=trained,
         sample=[] if trained.has_own_budgets else sampled_prompts(groups, SAMPLED),
     )
@@ -214,14 +217,11 @@ def _rates(groups: Groups) -> Bins | None:
 
 
 @quiet_overflow
-def _top_prompts(
-    groups: Groups, at: int, offered: int, coefficients: Coefficients, trained: Objective
-) -> list[PromptMoments]:
-    """Return the moments of all prompts, or of those with the largest losses if there are many."""
+def _moments_of(groups: Groups, rows: NDArray[np.intp], offered: int) -> list[PromptMoments]:
+    """Return the moments of the prompts in these rows."""
     column = groups.column
     n = column("n")
     budgets = range(min(offered, len(groups.layout.budgets)))
-    rows = _top_rows(groups, at, budgets, coefficients, trained) if len(groups) > PROMPTS else np.arange(len(groups))
     keys = keys_at(groups.keys(), rows.tolist())
     with_length = groups.with_length == n.sum()
     has_gaps = groups.layout.is_penalised and not np.isnan(column("r_gap", 0)).all()
@@ -261,27 +261,21 @@ def _few(low: Any) -> Floats:
     return np.array([float(f"{each:.9g}") for each in np.ravel(low).tolist()]).reshape(np.shape(low))
 
 
+@quiet_overflow
 def _top_rows(
-    groups: Groups, at: int, budgets: range, coefficients: Coefficients, trained: Objective
+    groups: Groups, at: int, offered: int, coefficients: Coefficients, trained: Objective
 ) -> NDArray[np.intp]:
-    """Return the rows of the PROMPTS prompts with the largest losses, in ascending order.
+    """Return the rows of all prompts, or of the PROMPTS with the largest losses if there are many; in ascending order.
 
     Losses are ranked at the budget of the page (`at`) and at some others, with its β and with ten times its β; the
     first prompts of each ranking are taken, then the second ones, until there are enough.
     """
-    column = groups.column
-    n, k_mean = column("n"), column("k0") + column("k1") / column("n")
-    beta, alpha = coefficients.budget_penalty_coef, coefficients.kl_coef
-    zeros = np.zeros_like(n)
+    if len(groups) <= PROMPTS:
+        return np.arange(len(groups))
+    budgets, beta = range(min(offered, len(groups.layout.budgets))), coefficients.budget_penalty_coef
     rankings = []
     for i, each in [(i, beta * factor) for factor in (1, 10) for i in sorted({at, *budgets[::4]})]:
-        re, ee, ek = (column(name, i) if budgets else zeros for name in ("re", "ee", "ek"))
-        if trained.has_plain_advantage:
-            losses = objective.loss_sum(n, column("rr"), re, ee, k_mean, column("kk"), column("rk"), ek, each, alpha)
-        else:
-            advantages = advantages_of(groups, trained, each, i)
-            losses = PromptColumns(groups, Coefficients(None, each, alpha), i, advantages=advantages).loss_sums
-        losses = np.nan_to_num(losses / n)
+        losses = _losses(groups, i, each, coefficients.kl_coef, trained)
         most = np.argpartition(-losses, PROMPTS)[:PROMPTS]
         rankings.append(most[np.argsort(-losses[most], kind="stable")].tolist())
     chosen: dict[int, None] = {}
@@ -290,3 +284,35 @@ def _top_rows(
         if len(chosen) >= PROMPTS:
             break
     return np.array(sorted(list(chosen)[:PROMPTS]), dtype=np.intp)
+
+
+@quiet_overflow
+def _losses(groups: Groups, at: int, beta: float, alpha: float, trained: Objective) -> Floats:
+    """Return the loss of each prompt, shape (prompts,); 0 if it is not known."""
+    column = groups.column
+    n = column("n")
+    if trained.has_plain_advantage:
+        zeros = np.zeros_like(n)
+        re, ee, ek = (column(name, at) if groups.layout.budgets else zeros for name in ("re", "ee", "ek"))
+        k_mean = column("k0") + column("k1") / n
+        sums = objective.loss_sum(n, column("rr"), re, ee, k_mean, column("kk"), column("rk"), ek, beta, alpha)
+    else:
+        advantages = advantages_of(groups, trained, beta, at)
+        sums = PromptColumns(groups, Coefficients(None, beta, alpha), at, advantages=advantages).loss_sums
+    return np.asarray(np.nan_to_num(sums / n))
+
+
+def prompts_that_matter(data: PageData, groups: Groups, named: Sequence[Key], most: int) -> list[Key]:
+    """Return the prompts whose texts are worth showing: those that findings name, and those with the largest losses.
+
+    Args:
+        data: the data of the page.
+        groups: what it was built from.
+        named: the prompts that findings name, which take at most half of the places.
+        most: how many there are to be.
+    """
+    coefficients = data.loss.coefficients
+    losses = _losses(groups, data.at[0], coefficients.budget_penalty_coef, coefficients.kl_coef, data.trained)
+    order = np.argsort(-losses[data.rows], kind="stable").tolist()
+    by_loss = [data.prompts[place].prompt_id for place in order]
+    return list(dict.fromkeys([*list(dict.fromkeys(named))[: most // 2], *by_loss]))[:most]

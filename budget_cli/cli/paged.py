@@ -5,23 +5,34 @@ from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
+from numpy import nan_to_num
+
 from budget_cli.analysis import breakdown
 from budget_cli.analysis.checks.catalogue import CHECKS, THRESHOLDS
-from budget_cli.analysis.checks.findings import CheckInput, Finding
+from budget_cli.analysis.checks.findings import Evidence, Finding
 from budget_cli.analysis.checks.run import run_checks
 from budget_cli.analysis.grid import parse_budgets
-from budget_cli.analysis.report import PageData, build_page_data, grid_around
+from budget_cli.analysis.report import PageData, build_page_data, grid_around, prompts_that_matter
+from budget_cli.cli.bundles import ReadingOptions
 from budget_cli.cli.objectives import Asked
+from budget_cli.cli.options import Engine
 from budget_cli.cli.own_options import ReportOptions
 from budget_cli.cli.session import ScanSpec, Session, counted_twice, observation_spec
+from budget_cli.cli.shown import have_texts, plan_of, texts_of
 from budget_cli.errors import UsageProblem
 from budget_cli.evidence.counters import FEW
 from budget_cli.groups.groups import Groups
+from budget_cli.ids import Key
 from budget_cli.records import detection
 from budget_cli.records.columns import FIRST_TEN, RejectionLimit
+from budget_cli.rendering.page_texts import LONGEST, PromptText, Texts
+from budget_cli.scanning import show as second_pass
 from budget_cli.schema.lookup import field_value
 
 # read where the records have them
+PROMPTS = 12  # whose texts are in the page, at most
+RESPONSES = 4  # to each of them
+BYTES = 1 << 18  # characters of all texts, at most
 OPTIONAL = ("finish_reason", "step", "advantage", "prompt_length", "sampler_log_prob")
 
 
@@ -31,7 +42,7 @@ class Paged(NamedTuple):
     data: PageData
     by: str | None  # what its trends are over
     findings: Sequence[Finding] | None  # None if the checks cannot be made of a summary
-    subject: CheckInput | None  # of the checks
+    places: Sequence[Evidence]  # of the first response to each prompt of the page, if they are known
     groups: Groups  # at the budgets of the page
 
 
@@ -68,6 +79,7 @@ def paged(session: Session, files: Sequence[str] | None, asked: Asked, page: Rep
         observe=None if unchecked else observe,
         keep=RejectionLimit(FIRST_TEN.first, FEW),
         if_penalised=counted_twice(at.budget_penalty_coef),
+        keep_responses=session.fields.has_rollouts,
     )
     grid = grid_around(at, offered or from_summary or ())
     scan = session.scan(asked.budgets if spec.hold else grid.budgets, spec)
@@ -83,9 +95,39 @@ def paged(session: Session, files: Sequence[str] | None, asked: Asked, page: Rep
     groups = at_budgets(scan.groups)
     data = build_page_data(groups, parts, grid, at, scan.tally, aggregate.value, trained, at_budgets)
     if unchecked:
-        return Paged(data, by, None, None, groups)
+        return Paged(data, by, None, (), groups)
     subject = session.check_input(data.loss, groups.at(data.at[0]), THRESHOLDS)
-    return Paged(data, by, run_checks(subject, set(CHECKS)).findings, subject, groups)
+    places = subject.prompts_at(data.rows) if spec.hold and not session.fields.group_size else ()
+    return Paged(data, by, run_checks(subject, set(CHECKS)).findings, places, groups)
+
+
+def texts(session: Session, asked: Asked, found: Paged, reading: ReadingOptions) -> Texts:
+    """Read again what the prompts that matter and the responses to them say."""
+    scan, fields = session.scanned, session.fields
+    if found.findings is None or not scan.groups.responses:
+        return Texts()
+    if reading.engine is Engine.RAY:
+        return Texts(why_none="the dump was read on a cluster")
+    if any(source.size is None for source in session.found):
+        return Texts(why_none="standard input and pipes cannot be read twice: give the files by name")
+    if scan.problems or not have_texts(detection.glance(session.found, fields), fields):
+        return Texts()
+    severe = [one for one in found.findings if one.severity in ("error", "warning")]
+    named = [each.prompt_id for one in severe for each in one.evidence[:1] if each.prompt_id is not None]
+    keys = prompts_that_matter(found.data, found.groups, named, PROMPTS)
+    wanted = second_pass.Wanted(frozenset(keys))
+    responses: dict[Key, list[second_pass.Found]] = {key: [] for key in keys}
+    for one in second_pass.show(session.found, plan_of(session, scan, asked.at, wanted), scan, reading.jobs):
+        responses[one.key].append(one)
+    made, left = [], BYTES
+    for key in keys:
+        worst = sorted(responses[key], key=lambda one: -nan_to_num(one.terms.loss))[:RESPONSES]
+        text = PromptText(key, len(responses[key]), *texts_of(worst, asked.at, fields))
+        left -= len((text.question or "")[:LONGEST]) + sum(len((one.text or "")[:LONGEST]) for one in text.shown)
+        if left < 0:
+            break
+        made.append(text)
+    return Texts(made)
 
 
 def _usual(session: Session) -> str | None:

@@ -149,13 +149,25 @@ def _why(wanted: Wanted, finding: NamedFinding | None, responses: int) -> str:
 def _prompt(
     prompt: Prompt, found: Sequence[Found], at: Coefficients, fields: Fields, places: frozenset[Any]
 ) -> ShownPrompt:
+    return ShownPrompt(prompt, *texts_of(found, at, fields, places))
+
+
+def texts_of(
+    found: Sequence[Found], at: Coefficients, fields: Fields, places: frozenset[Any] = frozenset()
+) -> tuple[str | None, list[ShownResponse]]:
+    """Return the question of a prompt, and its responses."""
     shown, question = [], None
     for one in found:
         held = None if one.value is None else sample_of(one, fields)
         record, index = held or ({}, None)
         question = question or _text(record, fields, "prompt_text", index)
         shown.append(_response(one, record, index, at, fields, (one.source, one.line) in places))
-    return ShownPrompt(prompt, question, shown)
+    return question, shown
+
+
+def have_texts(samples: Iterable[Mapping[str, Any]], fields: Fields) -> bool:
+    """True if some of these samples have a question or a response to show."""
+    return any(_text(sample, fields, name, None) is not None for sample in samples for name in TEXTS)
 
 
 def _response(

@@ -182,6 +182,8 @@
       over: data.budgeted ? p.over[i] : null,
       length: p.length_max,
       phantom: p.n > 1 && rr === 0 && b2 * ee > 0,
+      place: p.place,
+      text: p.text,
     };
   }
 
@@ -291,7 +293,7 @@
   function ordered(p, q) {
     const [x, y] = [p[table.by], q[table.by]];
     if (x === null || y === null) return (x === null) - (y === null);
-    const rising = table.by === "id" ? String(x).localeCompare(String(y), "en", { numeric: true }) : x - y;
+    const rising = table.by === "id" || table.by === "place" ? String(x).localeCompare(String(y), "en", { numeric: true }) : x - y;
     return table.falling ? -rising : rising;
   }
 
@@ -309,7 +311,15 @@
         const row = document.createElement("tr");
         const head = document.createElement("th");
         head.scope = "row";
-        head.textContent = String(p.id);
+        if (Number.isInteger(p.text)) {
+          const link = document.createElement("button");
+          link.type = "button";
+          link.className = "link";
+          link.title = "what it says";
+          link.textContent = String(p.id);
+          link.addEventListener("click", () => unfold(p.text));
+          head.append(link);
+        } else head.textContent = String(p.id);
         row.append(head);
         for (const [name, kind] of Object.entries(KINDS)) {
           const cell = document.createElement("td");
@@ -318,16 +328,26 @@
         }
         const last = document.createElement("td");
         last.textContent = p.phantom ? "phantom" : "";
-        row.append(last);
+        const where = document.createElement("td");
+        where.textContent = p.place ?? "";
+        row.append(last, where);
         return row;
       }),
     );
   }
 
+  /** Unfolds the texts of a prompt, and moves there. */
+  function unfold(number) {
+    const texts = document.getElementById(`text-${number}`);
+    texts.open = true;
+    texts.querySelector("summary").focus();
+    texts.scrollIntoView({ block: "start" });
+  }
+
   for (const button of document.querySelectorAll("[data-column]")) {
     button.addEventListener("click", () => {
       const { column } = button.dataset;
-      table.falling = column === table.by ? !table.falling : column !== "id";
+      table.falling = column === table.by ? !table.falling : column !== "id" && column !== "place";
       table.by = column;
       for (const head of document.querySelectorAll("#prompts thead th")) head.removeAttribute("aria-sort");
       button.parentElement.setAttribute("aria-sort", table.falling ? "descending" : "ascending");

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from budget_cli.analysis.checks.findings import Finding
+from budget_cli.analysis.checks.findings import Evidence, Finding
 from budget_cli.analysis.loss import number_at
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.report import PROMPTS, SCHEMA, PageData, Segment
@@ -25,6 +25,7 @@ from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Rejection
 from budget_cli.rendering.headline import headline
 from budget_cli.rendering.loss import findings
+from budget_cli.rendering.page_texts import NO_TEXTS, Texts, place, section
 from budget_cli.rendering.safe import for_terminal
 
 POLICY = (
@@ -173,6 +174,7 @@ COLUMNS = (
     ("over", "over", ""),
     ("length", "longest", ""),
     ("phantom", "note", ""),
+    ("place", "first at", ""),
 )
 MOVED = ' <strong class="moved">The sliders are elsewhere now; this has not moved.</strong>'  # page.css hides it before
 SAMPLED = ("against", "parts", "advantages")
@@ -205,6 +207,8 @@ def html(
     rejections: Sequence[Rejection],
     found: Sequence[Finding] | None,
     assets: Assets,
+    places: Sequence[Evidence] = (),
+    texts: Texts = NO_TEXTS,
 ) -> bytes:
     """Return the page.
 
@@ -217,10 +221,13 @@ def html(
         rejections: the first rejected records.
         found: what the checks found; None if they could not run because a file is a summary.
         assets: style and scripts.
+        places: where the first response to each prompt of the page is; none if they are not known.
+        texts: what some prompts and their responses say.
     """
     names = ", ".join(_text(name, 120) for name in sources[:6])
     if sources[6:]:
         names += f" and {len(sources) - 6:,} more"
+    said = section(texts, _coefficients(data))
     body = [
         _header(data, names, _status(data, reasons, found)),
         _controls(data),
@@ -231,13 +238,14 @@ def html(
         _section("pictures", "Charts", _figures(data, by or "file")),
         _rates(data),
         _section("prompts", "Prompts with the largest losses", _prompts(data, origin)),
+        _section("texts", "What they say", said) if said else "",
         _section("numbers", "All numbers", _all_numbers(data)),
         "</main>",
         f"<footer><p>{_sampling(data)} Numbers and counts cover all records;"
         " the sliders recompute them from sums that the scan kept.</p>"
         f'<p>Made by budget-cli {_text(origin.version, 40)} on <time datetime="{origin.day}">{origin.day}</time> with'
         f" <code>{_text(origin.report, 4000)}</code></p></footer>",
-        f'<script type="application/json" id="data">{_json(_script_data(data, origin.loss))}</script>',
+        f'<script type="application/json" id="data">{_json(_script_data(data, origin.loss, places, texts))}</script>',
         f"<script>{_inside(assets.charts)}</script>",
         f"<script>{_inside(assets.script)}</script>",
     ]
@@ -344,9 +352,7 @@ def _finding(finding: Finding) -> str:
     """Show a finding; its locations, why it matters and what to do are one click away."""
     places = []
     for one in finding.evidence:
-        line = "" if one.line is None else f":{one.line}"
-        line = line if one.path is None else f": {for_terminal(one.path)}"
-        where = "" if one.source is None else f"{for_terminal(one.source)}{line}"
+        where = place(one.source, one.line, one.path)
         prompt = "" if one.prompt_id is None else for_terminal(one.prompt_id)
         places.append(" ".join(filter(None, (where, prompt))))
     locations = f"<p>Locations: {escape(', '.join(places))}</p>" if places else ""
@@ -486,9 +492,13 @@ def _sampling(data: PageData) -> str:
     )
 
 
-def _script_data(data: PageData, command: str) -> dict[str, Any]:
+def _script_data(
+    data: PageData, command: str, places: Sequence[Evidence] = (), texts: Texts = NO_TEXTS
+) -> dict[str, Any]:
     """Return the data that page.js computes with."""
     loss = data.loss
+    numbers = {text.prompt_id: number for number, text in enumerate(texts.prompts)}
+    where = [place(one.source, one.line, one.path) for one in places] or [""] * len(data.prompts)
     return {
         "schema": SCHEMA,
         "grid": data.grid._asdict(),
@@ -513,7 +523,10 @@ def _script_data(data: PageData, command: str) -> dict[str, Any]:
         ],
         "lengths": None if data.lengths is None else data.lengths._asdict(),
         "rates": None if data.rates is None else data.rates._asdict(),
-        "prompts": [_in_pairs(prompt) for prompt in data.prompts],
+        "prompts": [
+            {**_in_pairs(prompt), "place": at, "text": numbers.get(prompt.prompt_id)}
+            for prompt, at in zip(data.prompts, where, strict=True)
+        ],
         "sample": [
             {"prompt_id": one.prompt_id, "reward": one.reward.tolist(), "length": one.length.tolist()}
             for one in data.sample

@@ -475,3 +475,20 @@ def test_dark_and_print_have_their_own_colours(opened: Open) -> None:
     assert (page.run(paper), page.run(ink)) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
     assert page.run("return getComputedStyle(document.getElementById('kl_coef')).display") == "none"
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def test_the_texts_of_a_prompt_unfold_from_its_row(opened: Open) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page = opened(SAMPLE, "-B", "1024")
+    assert page.run("return [...document.querySelectorAll('.text')].map((each) => each.open)") == [False] * 6
+    page.slide("budget_penalty_coef", 0)
+    link = page.browser.find_element(By.CSS_SELECTOR, "#prompts tbody .link")
+    link.send_keys(Keys.ENTER)
+    assert page.run("return [...document.querySelectorAll('.text[open] summary b')].map((e) => e.textContent)") == [
+        link.text
+    ]
+    assert page.run("return document.activeElement.textContent").startswith(link.text)
+    assert page.run("return location.hash.startsWith('#B=1024&beta=0') || location.hash === ''")
+    assert page.errors() == []

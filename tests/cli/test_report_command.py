@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -372,3 +373,96 @@ def test_the_page_has_the_same_bytes_for_any_number_of_jobs(budget_cli: Run) -> 
     assert pages[1:] == pages[:1] * 2
     visible = re.sub(rb"<time .*?</time>", b"", pages[0].split(b'id="data">')[0])
     assert not re.search(rb"/tmp|/home|20\d\d-\d\d-\d\d", visible)
+
+
+def shown_texts(page: bytes) -> list[str]:
+    """Return the folded texts of a page, as a reader sees them."""
+    folded = re.findall(r'<details class="text".*?</details>', page.decode(), flags=re.DOTALL)
+    return [unescape(re.sub(r"<[^>]*>", "|", one)) for one in folded]
+
+
+TALK = [
+    {**GOOD, "prompt_id": p, "prompt_text": f"ask {p}?", "response_text": f"say {p}{n}", "reward": n, "step": 1}
+    for p in ("a", "b")
+    for n in (0, 1)
+]
+
+
+def test_the_page_holds_the_texts_of_the_prompts_with_the_largest_losses(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines(*TALK[:2], {**TALK[2], "reward": 0.4}, {**TALK[3], "reward": 0.6}))
+    done = budget_cli("report", path, "-B", "100")
+    first, second = shown_texts(done.stdout)
+    assert [part for part in first.split("|") if part.strip()] == [
+        "a", " 2 responses", "Prompt", "ask a?",
+        f"{path}:1", "reward 0.0000, length 120, penalty 0.2000, advantage -0.5000, log-ratio 0.5000, loss 0.3025",
+        "say a0",
+        f"{path}:2", "reward 1.0000, length 120, penalty 0.2000, advantage 0.5000, log-ratio 0.5000, loss 0.2025",
+        "say a1",
+    ]  # fmt: skip
+    assert "ask b?" in second
+    data = Page(done.stdout).data
+    assert [(each["prompt_id"], each["place"], each["text"]) for each in data["prompts"]] == [
+        ("a", f"{path}:1", 0),
+        ("b", f"{path}:3", 1),
+    ]
+
+
+def test_prompts_that_a_warning_names_have_their_texts_too(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    others = [{**GOOD, "prompt_id": f"p{i}", "prompt_text": "long", "reward": 9 * n} for i in range(20) for n in (0, 1)]
+    phantom = [{**GOOD, "prompt_id": "phantom", "prompt_text": "short", "response_length": n} for n in (50, 101)]
+    path.write_bytes(lines(*others, *phantom))
+    folded = shown_texts(budget_cli("report", path, "-B", "100").stdout)
+    assert [one.split("|")[3] for one in folded] == ["phantom", *(f"p{i}" for i in range(11))]
+
+
+def test_texts_are_cut_in_their_middle_and_stay_within_a_budget(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines(*({**GOOD, "prompt_id": i // 4, "response_text": "é" * 100_000} for i in range(80))))
+    page = budget_cli("report", path, "-B", "100").stdout
+    folded = shown_texts(page)
+    assert len(folded) == 12
+    assert "é" * 2000 + "\n… 96,000 characters …\n" + "é" * 2000 in folded[0]
+    assert len(page) < 3_000_000
+
+
+def test_standard_input_has_no_texts_and_the_page_says_so(budget_cli: Run) -> None:
+    page = budget_cli("report", "-B", "100", stdin=lines(*TALK)).stdout
+    assert shown_texts(page) == []
+    why = "Texts are left out: standard input and pipes cannot be read twice: give the files by name."
+    assert why in page.decode()
+    assert [each["place"] for each in Page(page).data["prompts"]] == ["<stdin>:1", "<stdin>:3"]
+
+
+@pytest.mark.parametrize("field", ["prompt_id", "prompt_text", "response_text", "finish_reason", "step"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        HOSTILE,
+        "]]></pre></details></table><svg onload=alert(1)>",
+        "\u202egnp.exe\u2066\u200f\u2069",
+        "\x1b]0;title\x07\x9b31m\x00\x08\r",
+        "<!-- {{x}} ${x} `x` \\u003c &lt; &#60; ' \" javascript:alert(1)",
+    ],
+)
+def test_no_string_of_the_data_is_markup_or_a_control(
+    budget_cli: Run, tmp_path: Path, field: str, hostile: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines(*({**record, field: hostile} for record in TALK)))
+    plain = tmp_path / "b.jsonl"
+    plain.write_bytes(lines(*({**record, field: "plain"} for record in TALK)))
+    pages = [budget_cli("report", each, "-B", "100").stdout for each in (path, plain)]
+    of_hostile, of_plain = ([tag for tag, _ in Page(page).elements] for page in pages)
+    assert of_hostile == of_plain
+    ours = pages[0].decode().rpartition("<script>")[0]
+    body = ours.partition("</head>")[2].partition("<script>")[0]
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028]", body)
+
+
+def test_a_prompt_of_null_texts_has_none(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines(*({**record, "prompt_text": None, "response_text": None} for record in TALK)))
+    page = budget_cli("report", path, "-B", "100").stdout
+    assert (shown_texts(page), b"Texts are left out" in page) == ([], False)

@@ -60,7 +60,7 @@ def command(
     from budget_cli.analysis.loss import number_at
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.origin import origin_of
-    from budget_cli.cli.paged import paged
+    from budget_cli.cli.paged import paged, texts
     from budget_cli.cli.session import Session, needed_fields, require_no_rows
     from budget_cli.records.columns import FIRST_TEN
     from budget_cli.rendering import report
@@ -76,6 +76,9 @@ def command(
     names = [without_secrets(name) for name in files or ["-"]]
     origin = origin_of(names, asked, page, fields, verdict, reading, session.summary_budgets is None)
     rejections = session.rejections(most)
-    html = report.html(found.data, names, origin, found.by, reasons, rejections, found.findings, assets)
+    said = texts(session, asked, found, reading)
+    html = report.html(
+        found.data, names, origin, found.by, reasons, rejections, found.findings, assets, found.places, said
+    )
     output.write(html, to.output)
     return session.finish(reasons, on_screen=False, most=most)
