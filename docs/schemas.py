@@ -1,10 +1,12 @@
 """The named tuples that hold the answers → a JSON Schema (draft 2020-12) for the JSON of each command.
 
-The tuples say the names and the types, their docstrings and the glossary what they are; what a writer adds around them
+The tuples say the names and the types, their comments and the glossary what they are; what a writer adds around them
 is said here. Names may be added to a result, so a schema allows others than its own; the tests of the schemas do not.
 """
 
 import dataclasses
+import inspect
+import re
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -23,6 +25,7 @@ SIMPLE = {bool: "boolean", int: "integer", float: "number", str: "string", type(
 TEXTS: Schema = {"type": "array", "items": {"type": "string"}}
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
 STATUS: Schema = {"enum": ["pass", "fail"]}
+COMMENT = re.compile(r"^    (\w+): [^#\n]*  # (.+)$", re.MULTILINE)  # of a member; the unit, mostly
 
 
 def of(kind: Any) -> Schema:
@@ -46,8 +49,9 @@ def of(kind: Any) -> Schema:
         number = of(float | None)
         return _object(dict.fromkeys(kind.KEYS, number), kind.__doc__)
     names = [each.name for each in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
-    hints = get_type_hints(kind)
-    return _object({name: of(hints[name]) for name in names}, kind.__doc__)
+    hints, comments = get_type_hints(kind), dict(COMMENT.findall(inspect.getsource(kind)))
+    said = {name: {"description": words.replace("None", "null")} for name, words in comments.items()}
+    return _object({name: of(hints[name]) | said.get(name, {}) for name in names}, kind.__doc__)
 
 
 def _exactly(items: int) -> Schema:
@@ -343,13 +347,15 @@ def _summary() -> Schema:
 
 def _described(schema: Schema, words: Mapping[str, str], path: str = "") -> Schema:
     """Return the schema with what the glossary says of each key."""
-    said = {"description": words[path]} if path in words and "description" not in schema else {}
+    known = words.get(path, words.get(path.removeprefix("by[].")))  # a label has the numbers of the whole
+    said = {"description": known} if known is not None and schema.get("type") != "object" else {}
     inner = {
         name: _described(each, words, f"{path}.{name}" if path else name)
         for name, each in schema.get("properties", {}).items()
     }
+    parts = {name: _described(each, words, f"{name}s[]") for name, each in schema.get("$defs", {}).items()}
     items = {"items": _described(schema["items"], words, f"{path}[]")} if "items" in schema else {}
-    return schema | ({"properties": inner} if inner else {}) | items | said
+    return schema | ({"properties": inner} if inner else {}) | ({"$defs": parts} if parts else {}) | items | said
 
 
 def schemas() -> dict[str, Schema]:
