@@ -91,7 +91,7 @@ class TokenCounter(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fields:
     """The place of each canonical field, the shape of a record, and which fields the coefficients need."""
 

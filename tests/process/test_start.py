@@ -25,6 +25,26 @@ def test_a_command_that_reads_nothing_imports_neither_numpy_nor_rich(
         assert done.stdout.startswith(b"budget-cli ")
 
 
+OF_OTHER_RUNS = {
+    *("numpy._core._add_newdocs", "numpy.ma", "numpy.random", "numpy.fft", "numpy.polynomial"),
+    *("jmespath", "pyarrow", "pydantic", "rich"),
+    *("asyncio", "concurrent.futures", "fractions", "http.client", "logging", "multiprocessing"),
+}
+
+
+@pytest.mark.parametrize("command", ["loss", "check"])
+def test_a_run_imports_nothing_that_only_other_runs_need(budget_cli: Start, tmp_path: Path, command: str) -> None:
+    loaded = "(name for name in sys.modules if hasattr(sys.modules[name], '__file__'))"
+    said = f"print('imported:', *{loaded}, file=sys.stderr)"
+    patch = f"import os, sys, atexit; os._exit = sys.exit; atexit.register(lambda: {said})"
+    done = budget_cli(command, SAMPLE, "-B", "1024", "-f", "json", cwd=tmp_path, patch=patch)
+    _, *imported = done.stderr.decode().partition("imported:")[2].split()
+    assert {"numpy", "budget_cli.scanning.scan"} <= set(imported)
+    assert sorted(OF_OTHER_RUNS & set(imported)) == []
+    here = "budget_cli.cli.commands."
+    assert {name for name in imported if name.startswith(here)} == {f"{here}{command}"}
+
+
 def test_without_a_settings_file_nothing_is_imported_for_it(budget_cli: Start, tmp_path: Path) -> None:
     patch = "import sys, atexit; atexit.register(lambda: print('tomllib' in sys.modules, 'numpy' in sys.modules))"
     leave = "import os; os._exit = sys.exit"
