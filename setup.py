@@ -22,13 +22,15 @@ if SANITIZE:
     COMPILE = [*COMPILE, *LINK, "-g", "-O1", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-Werror"]
     OPTIONS = {"build": {"build_base": "build/sanitize"}}  # objects that were built without are not taken for these
 
+PARTS = {"reader": ("evaluate",)}  # other files of an extension
+
 setup(
     ext_modules=[]
     if PURE
     else [
         Extension(
             f"budget_cli.native.{name}",
-            sources=[f"budget_cli/native/{name}.c"],
+            sources=[f"budget_cli/native/{each}.c" for each in (name, *PARTS.get(name, ()))],
             depends=glob("budget_cli/native/*.h"),
             extra_compile_args=COMPILE,
             extra_link_args=LINK,

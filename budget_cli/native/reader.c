@@ -13,21 +13,16 @@ fresh pages would cost a fifth of the time. */
 #include <math.h>
 #include <stdlib.h>
 
+#include "arena.h"
 #include "column.h"
 #include "decimal.h"
+#include "evaluate.h"
 #include "exact_sum.h"
 #include "json_scan.h"
 #include "seed.h"
 
 enum { MAX_CHILDREN = 64 }; /* a bit of a word each */
 enum { LONGEST_GAP = 32 };
-
-/* What a slot takes. ID: a string or an integer. LOG_PROB: a number, or a list of numbers, to be summed. Each element
-of an ARRAY is a row. SPAN: any value, of which only the place is kept. The constants are exported to Python. */
-enum Kind { ID, NUMBER, TOKENS, LOG_PROB, NUMBER_ARRAY, TOKENS_ARRAY, SPAN, KINDS };
-
-/* What a line has for a slot. The constants are exported to Python. */
-enum State { VALUE, MISSING, IS_NULL, LIST, UNUSABLE };
 
 /* ---- columns */
 
@@ -81,11 +76,21 @@ typedef struct {
     unsigned char gap[LONGEST_GAP]; /* from a value, over the comma and the key, to the next value */
 } Node;
 
+/* An expression whose value is that of a slot. */
+typedef struct {
+    int slot, root;
+} Program;
+
 typedef struct {
     PyObject_HEAD
     Node *nodes; /* owned; nodes[0] is the record; NULL until the plan is complete */
     Slot *slots; /* owned */
     int node_count, slot_count;
+    Expression *expressions; /* owned; each after those that it is made of */
+    Program *programs;       /* owned */
+    Value *roots;            /* owned; of the line being read, by slot */
+    int expression_count, program_count;
+    Arena scratch, ids; /* of an expression; the texts of ids that stand nowhere in the block */
     size_t line_count, line_room; /* lines in the columns; lines that their arrays have room for */
     int failed;                   /* out of memory for them */
     Column lines;    /* int64: the number of each line that is in the columns */
@@ -175,6 +180,8 @@ static Text leaf_value(Text p, Text limit, Slot *slot) {
         return *p == '[' ? array_rows(p, limit, slot) : NULL;
     }
     if (*p == '[' && slot->kind == LOG_PROB) {
+        Text inner = skip_space(p + 1);
+        if (*inner == ']') return inner + 1; /* no log-probs */
         slot->state = LIST;
         return slot->keeps ? list_sum(p, limit, slot, 1) : list_sum(p, limit, slot, 0);
     }
@@ -211,11 +218,13 @@ static inline int is_key(const Node *node, Text p, Text limit) {
 
 static Text object(Reader *reader, Node *node, Text p);
 
-static Text elements(Reader *reader, Node *node, Text p) {
+/* The elements of a list; those that are lists in turn, `inner`, stand for their elements. */
+static Text elements(Reader *reader, Node *node, Text p, int inner) {
     p = skip_space(p + 1);
     if (*p == ']') return p + 1;
     for (;;) {
         if (!node->children) p = leaf(p, reader->limit, &reader->slots[node->slot]);
+        else if (*p == '[' && !inner) p = elements(reader, node, p, 1);
         else p = *p == '{' ? object(reader, node, p) : NULL;
         if (!p) return NULL;
         p = skip_space(p);
@@ -227,7 +236,7 @@ static Text elements(Reader *reader, Node *node, Text p) {
 
 static Text field(Reader *reader, Node *node, Text p) {
     Text begin = p;
-    if (node->each) p = *p == '[' ? elements(reader, node, p) : NULL;
+    if (node->each) p = *p == '[' ? elements(reader, node, p, 0) : NULL;
     else if (node->children && *p == '{') p = object(reader, node, p);
     else if (node->slot >= 0) p = leaf(p, reader->limit, &reader->slots[node->slot]);
     else p = value_end(p, reader->limit);
@@ -354,6 +363,34 @@ static int64_t place_of(Slot *slot, Text text, size_t size) {
     return (int64_t)count;
 }
 
+/* ---- expressions */
+
+/* Computes what the expressions give for this line. */
+static void run_programs(Reader *reader, Text base) {
+    for (int i = 0; i < reader->slot_count; i++) {
+        Slot *slot = &reader->slots[i];
+        if (slot->kind != SPAN) continue;
+        reader->roots[i] = (Value){.type = NOTHING};
+        if (slot->state == VALUE) reader->roots[i] = value_in_text(slot->text, slot->text_end, reader->limit);
+    }
+    Evaluation of = {.nodes = reader->expressions, .scratch = &reader->scratch, .roots = reader->roots};
+    for (const Program *program = reader->programs; program < reader->programs + reader->program_count; program++) {
+        Slot *slot = &reader->slots[program->slot];
+        Found found = {.kind = slot->kind, .lenient = slot->lenient, .keeps = slot->keeps, .rows = &slot->rows};
+        int state = expression_state(&of, program->root, base, reader->limit, &reader->ids, &found);
+        if (state == VALUE || state == LIST) {
+            slot->value = found.value;
+            slot->sum = found.sum;
+            slot->text = found.text;
+            slot->text_end = found.text_end;
+        } else {
+            slot->rows.size = slot->rows_before;
+        }
+        slot->state = state;
+    }
+    reader->failed |= of.failed;
+}
+
 /* ---- lines */
 
 static int entry_size(const Slot *slot) { return slot->kind == SPAN ? 16 : 8; }
@@ -397,7 +434,7 @@ static void keep(Slot *slot, size_t line, Text base) {
         break;
     case LOG_PROB:
         slot->counts[line] = slot->state == LIST ? slot->sum.count : -1; /* fall through */
-    case NUMBER: case TOKENS:
+    case NUMBER: case TOKENS: case TRUTH:
         memcpy(&slot->values[line], &slot->value, 8);
         break;
     default:
@@ -418,6 +455,7 @@ static int64_t read_lines(Reader *reader, Text base, int64_t longest, int64_t *b
         Text begin = skip_space(p), end = *begin == '{' ? object(reader, reader->nodes, begin) : NULL;
         if (end) end = skip_space(end);
         int plain = end && *end == '\n' && end - p <= longest;
+        if (plain && reader->program_count) run_programs(reader, base);
         for (Slot *slot = reader->slots; plain && slot < last; slot++) plain = is_settled(slot);
         if (plain) {
             if (reader->line_count == reader->line_room) make_line_room(reader);
@@ -530,6 +568,7 @@ static PyObject *slot_results(const Types *types, const Reader *reader) {
 static void clear(Reader *reader) {
     reader->line_count = reader->lines.size = reader->deferred.size = 0;
     reader->failed = reader->lines.failed = reader->deferred.failed = 0;
+    arena_reset(&reader->ids);
     for (Slot *slot = reader->slots; slot < reader->slots + reader->slot_count; slot++) {
         slot->used = 0;
         slot->rows.size = slot->rows_before = slot->ids.size = 0;
@@ -595,6 +634,11 @@ static PyObject *Reader_read(Reader *reader, PyObject *args) {
 }
 
 /* ---- the plan */
+
+static void free_expressions(Expression *expressions, int count) {
+    for (int i = 0; expressions && i < count; i++) free(expressions[i].text);
+    free(expressions);
+}
 
 static void free_plan(Node *nodes, int node_count, Slot *slots, int slot_count) {
     for (int i = 0; nodes && i < node_count; i++) free(nodes[i].key);
@@ -671,68 +715,159 @@ static const char *plan_fault(const Node *nodes, Py_ssize_t node_count, const Sl
         next += node->children;
         if (node->slot < -1 || node->slot >= slot_count || node->span < -1 || node->span >= slot_count)
             return "no such slot";
-        if (node->slot >= 0 && slots[node->slot].kind == SPAN) return "a value needs another kind of slot than a span";
+        if (node->slot >= 0 && slots[node->slot].kind >= SPAN) return "a value needs another kind of slot than a span";
         if (node->span >= 0 && slots[node->span].kind != SPAN) return "a span needs a slot of its kind";
         if (node->each && !node->children && node->slot < 0) return "the elements of a list need a slot or children";
     }
     return next == node_count ? NULL : "a node without a parent";
 }
 
+/* An operation, given as (operation, slot, number, text, parts); `levels` are those of the operations before it. */
+static int put_expression(Expression *expression, PyObject *item, int at, int *levels, const Slot *slots, int slot_count) {
+    PyObject *text, *parts;
+    char *bytes;
+    Py_ssize_t size;
+    long long number;
+    if (!PyArg_ParseTuple(item, "iiLO!O!", &expression->operation, &expression->slot, &number, &PyBytes_Type, &text,
+                          &PyTuple_Type, &parts))
+        return 0;
+    if (PyBytes_AsStringAndSize(text, &bytes, &size) < 0) return 0;
+    expression->number = number;
+    int operation = expression->operation, count = (int)PyTuple_Size(parts), expected;
+    const char *fault = operation < 0 || operation >= OPERATIONS ? "no such operation" : NULL;
+    if (!fault) {
+        expected = operation_parts(operation);
+        if (count > MAX_ARGUMENTS || (expected < 0 ? !count : count != expected)) fault = "an operation of other parts";
+        if (operation == ROOT && (expression->slot < 0 || expression->slot >= slot_count || slots[expression->slot].kind != SPAN))
+            fault = "a root needs a span";
+        if ((operation == FIELD || operation == LITERAL) && size < 2) fault = "an operation needs its text";
+    }
+    levels[at] = 1;
+    for (int i = 0; !fault && i < count; i++) {
+        long part = PyLong_AsLong(PyTuple_GetItem(parts, i));
+        if (part == -1 && PyErr_Occurred()) return 0;
+        if (part < 0 || part >= at) {
+            fault = "the parts of an operation come before it";
+            break;
+        }
+        expression->children[i] = (int)part;
+        if (levels[part] >= levels[at]) levels[at] = levels[part] + 1;
+    }
+    if (!fault && levels[at] > MAX_LEVELS) fault = "an expression is too deep";
+    if (fault) {
+        PyErr_SetString(PyExc_ValueError, fault);
+        return 0;
+    }
+    expression->count = count;
+    expression->size = size;
+    if (!(expression->text = malloc(size + 1))) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    memcpy(expression->text, bytes, size + 1);
+    if (operation == LITERAL && !is_literal((Text)expression->text, size)) {
+        PyErr_SetString(PyExc_ValueError, "a literal is JSON and a newline");
+        return 0;
+    }
+    return 1;
+}
+
+static int put_program(Program *program, PyObject *item, int expression_count, const Slot *slots, int slot_count) {
+    if (!PyArg_ParseTuple(item, "ii", &program->slot, &program->root)) return 0;
+    int kind = program->slot >= 0 && program->slot < slot_count ? slots[program->slot].kind : SPAN;
+    if (kind != SPAN && kind != NUMBER_ARRAY && kind != TOKENS_ARRAY && program->root >= 0 && program->root < expression_count)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "no such program");
+    return 0;
+}
+
 PyDoc_STRVAR(Reader_doc,
-             "Reader(nodes, slots)\n--\n\n"
+             "Reader(nodes, slots, expressions=(), programs=())\n--\n\n"
              "Reads blocks of lines by a plan, one block at a time.\n\n"
              "A node is (key with its closing quote, each, slot, span, first child, number of children), a slot is\n"
-             "(kind, joins, lenient, keeps), the last of which may be left out. The record is the first node; the children of all nodes follow in their order.");
+             "(kind, joins, lenient, keeps), the last of which may be left out. The record is the first node; the children of all nodes follow in their order.\n"
+             "An expression is (operation, slot of a span, number, text, parts), its parts before it; a program is (slot,\n"
+             "expression): the slot takes what the expression gives.");
 
 static int Reader_init(Reader *reader, PyObject *args, PyObject *named_args) {
-    PyObject *node_list, *slot_list;
+    PyObject *lists[4] = {NULL}, *items[4] = {NULL};
+    Py_ssize_t counts[4] = {0};
     (void)named_args;
-    if (!PyArg_ParseTuple(args, "O!O!", &PyList_Type, &node_list, &PyList_Type, &slot_list)) return -1;
+    if (!PyArg_ParseTuple(args, "O!O!|O!O!", &PyList_Type, &lists[0], &PyList_Type, &lists[1], &PyList_Type, &lists[2],
+                          &PyList_Type, &lists[3]))
+        return -1;
     if (reader->nodes) {
         PyErr_SetString(PyExc_TypeError, "a reader is made once");
         return -1;
     }
     /* tuples of our own: an item's __index__ may change the lists, which would free what is being read */
-    PyObject *node_items = PyList_AsTuple(node_list), *slot_items = PyList_AsTuple(slot_list);
-    Py_ssize_t node_count = node_items ? PyTuple_Size(node_items) : 0;
-    Py_ssize_t slot_count = slot_items ? PyTuple_Size(slot_items) : 0;
-    Node *nodes = calloc(node_count + 1, sizeof(Node));
-    Slot *slots = calloc(slot_count + 1, sizeof(Slot));
-    int *depth = calloc(node_count + 1, sizeof *depth);
-    int made = node_items && slot_items;
-    if (made && (!nodes || !slots || !depth)) {
+    int made = 1;
+    for (int i = 0; i < 4; i++) {
+        items[i] = lists[i] ? PyList_AsTuple(lists[i]) : PyTuple_New(0);
+        made = made && items[i];
+        counts[i] = items[i] ? PyTuple_Size(items[i]) : 0;
+    }
+    int node_count = (int)counts[0], slot_count = (int)counts[1], expression_count = (int)counts[2];
+    Node *nodes = calloc(counts[0] + 1, sizeof(Node));
+    Slot *slots = calloc(counts[1] + 1, sizeof(Slot));
+    Expression *expressions = calloc(counts[2] + 1, sizeof(Expression));
+    Program *programs = calloc(counts[3] + 1, sizeof(Program));
+    Value *roots = calloc(counts[1] + 1, sizeof(Value));
+    int *depth = calloc((counts[0] > counts[2] ? counts[0] : counts[2]) + 1, sizeof *depth);
+    if (made && (!nodes || !slots || !expressions || !programs || !roots || !depth)) {
         PyErr_NoMemory();
         made = 0;
     }
-    for (Py_ssize_t i = 0; made && i < slot_count; i++) {
-        PyObject *item = tuple_at(slot_items, i);
+    for (Py_ssize_t i = 0; made && i < counts[1]; i++) {
+        PyObject *item = tuple_at(items[1], i);
         made = item && put_slot(&slots[i], item);
     }
-    for (Py_ssize_t i = 0; made && i < node_count; i++) {
-        PyObject *item = tuple_at(node_items, i);
+    for (Py_ssize_t i = 0; made && i < counts[0]; i++) {
+        PyObject *item = tuple_at(items[0], i);
         made = item && put_node(&nodes[i], item);
     }
     const char *fault = made ? plan_fault(nodes, node_count, slots, slot_count, depth) : NULL;
     if (fault) PyErr_SetString(PyExc_ValueError, fault);
-    else if (made && reader->nodes) PyErr_SetString(PyExc_TypeError, "a reader is made once"); /* by an __index__ */
+    made = made && !fault;
+    for (Py_ssize_t i = 0; made && i < counts[2]; i++) {
+        PyObject *item = tuple_at(items[2], i);
+        made = item && put_expression(&expressions[i], item, (int)i, depth, slots, slot_count);
+    }
+    for (Py_ssize_t i = 0; made && i < counts[3]; i++) {
+        PyObject *item = tuple_at(items[3], i);
+        made = item && put_program(&programs[i], item, expression_count, slots, slot_count);
+    }
+    if (made && reader->nodes) PyErr_SetString(PyExc_TypeError, "a reader is made once"); /* by an __index__ */
     made = made && !PyErr_Occurred();
     if (made) {
         reader->nodes = nodes;
         reader->slots = slots;
-        reader->node_count = (int)node_count;
-        reader->slot_count = (int)slot_count;
+        reader->expressions = expressions;
+        reader->programs = programs;
+        reader->roots = roots;
+        reader->node_count = node_count;
+        reader->slot_count = slot_count;
+        reader->expression_count = expression_count;
+        reader->program_count = (int)counts[3];
     } else {
-        free_plan(nodes, (int)node_count, slots, (int)slot_count);
+        free_plan(nodes, node_count, slots, slot_count);
+        free_expressions(expressions, expression_count);
+        free(programs);
+        free(roots);
     }
     free(depth);
-    Py_XDECREF(node_items);
-    Py_XDECREF(slot_items);
+    for (int i = 0; i < 4; i++) Py_XDECREF(items[i]);
     return made ? 0 : -1;
 }
 
 static void Reader_dealloc(Reader *reader) {
     PyTypeObject *type = Py_TYPE((PyObject *)reader);
     free_plan(reader->nodes, reader->node_count, reader->slots, reader->slot_count);
+    free_expressions(reader->expressions, reader->expression_count);
+    free(reader->programs);
+    free(reader->roots);
+    arena_free(&reader->scratch);
+    arena_free(&reader->ids);
     free(reader->lines.data);
     free(reader->deferred.data);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(reader);
@@ -761,6 +896,9 @@ static const struct {
                  {"NUMBER_ARRAY", NUMBER_ARRAY},
                  {"TOKENS_ARRAY", TOKENS_ARRAY},
                  {"SPAN", SPAN},
+                 {"TRUTH", TRUTH},
+                 {"MAX_ARGUMENTS", MAX_ARGUMENTS},
+                 {"MAX_LEVELS", MAX_LEVELS},
                  {"VALUE", VALUE},
                  {"MISSING", MISSING},
                  {"NULL", IS_NULL},
@@ -772,12 +910,20 @@ static const struct {
 static int execute(PyObject *module) {
     Types *types = PyModule_GetState(module);
     if (!seed.first && !draw_seed(&seed)) return -1; /* once: a reader may be at work */
-    if (!decimal_init()) {
+    if (!decimal_init() || !evaluation_begins()) {
         PyErr_NoMemory();
         return -1;
     }
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
         if (PyModule_AddIntConstant(module, constants[i].name, constants[i].value) < 0) return -1;
+    PyObject *operations = PyTuple_New(OPERATIONS);
+    for (int i = 0; operations && i < OPERATIONS; i++) {
+        PyObject *name = PyUnicode_FromString(operation_name(i));
+        if (!name || PyTuple_SetItem(operations, i, name) < 0) Py_CLEAR(operations);
+    }
+    int named = operations ? PyModule_AddObjectRef(module, "OPERATIONS", operations) : -1;
+    Py_XDECREF(operations);
+    if (named < 0) return -1;
     types->lines = PyStructSequence_NewType(&lines_type);
     types->slot = PyStructSequence_NewType(&slot_type);
     if (!types->lines || !types->slot) return -1;

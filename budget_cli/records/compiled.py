@@ -46,7 +46,7 @@ from budget_cli.records.columns import (
 from budget_cli.records.reader_plan import ReaderPlan, plan_for
 from budget_cli.records.record import composite, extra_value, reason_to_leave_out, response_texts
 from budget_cli.records.reference import ReferenceReader
-from budget_cli.schema.fields import EXTRAS, KINDS, PAIRS, PLURALS, SAMPLER, ExtraKind, Fields, Kind, compared
+from budget_cli.schema.fields import EXTRAS, KINDS, PAIRS, PLURALS, SAMPLER, WHERE, ExtraKind, Fields, Kind, compared
 from budget_cli.schema.json_values import Invalid
 from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
@@ -128,16 +128,26 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         # both a reward and a list of them: the reference reader gives the reason
         readable &= ~((rewards.states == LIST) | (rewards.states == UNUSABLE)) | by_field["reward"].absent()
     left_out = np.zeros(line.size, dtype=bool)
-    if plan.judged:
-        spans = {root: slot_values(plan.roots[root]).values.tolist() for root in plan.judged}
-        reasons = _reasons(view, spans, line.size, fields)
-        readable &= np.array([reason is None for reason in reasons], dtype=bool)
-        left_out = np.array([isinstance(reason, str) for reason in reasons], dtype=bool)
+    if fields.leave_out:
+        if plan.conditions:
+            reasons = _reasons_of([slot_values(slot) for slot in plan.conditions], line.size, fields)
+        else:
+            spans = {root: slot_values(plan.roots[root]).values.tolist() for root in plan.judged}
+            reasons = _reasons(view, spans, line.size, fields)
+        readable &= reasons == USED
+        left_out = reasons >= 0
         if fields.skip_unscored:  # a line without a reward is skipped, whatever else holds
             scored = by_field["reward"].states == VALUE if fields.scored_by != "rewards" else False
             left_out &= scored  # those that have an array of rewards are deferred
         if fields.by in by_field:
             left_out &= by_field[fields.by].states != UNUSABLE
+    skipped = np.zeros(line.size, dtype=bool)
+    if fields.skip_unscored and rows.unfit is None and "rewards" in plan.slot_of:
+        skipped = slot_values(plan.slot_of["rewards"]).states == MISSING
+        if fields.scored_by != "rewards":
+            skipped &= by_field["reward"].states == MISSING
+        readable &= ~skipped
+        left_out &= ~skipped
     if rewards is not None and plan.reads_prompts and not fields.extra_kinds:  # some line has such an array
         by_field |= {name: slot_values(plan.slot_of[name]) for name in PLURALS.values()}
         arrays = True
@@ -160,17 +170,18 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     deferred = rows.deferred
     all_used = bool(used.all())
     if not all_used:
-        deferred = sorted(deferred + _line_places(buffer, start, stop, np.unique(line[~used & ~left_out])))
+        deferred = sorted(deferred + _line_places(buffer, start, stop, np.unique(line[~(used | left_out | skipped)])))
     for number, begin, end in deferred:
         text = bytes(memoryview(buffer)[start + begin : start + end])
         reference.read_line(number, text, torn and number == rows.lines)
     reference.tally.blank += rows.blank
-    lines_used, lines_read = rows.count_lines(used), rows.count_lines(used | left_out)
-    reference.tally.read += lines_read
-    reference.tally.used += lines_used
+    reference.tally.read += rows.count_lines(used | left_out | skipped)
+    reference.tally.used += rows.count_lines(used)
+    reference.tally.skipped += rows.count_lines(skipped)
     places = reference.left_out
     if left_out.any():
-        counted = [(int(line[i]), reasons[i]) for i in np.flatnonzero(left_out).tolist()]
+        names = [reason for reason, _ in fields.leave_out]
+        counted = [(int(line[i]), names[reasons[i]]) for i in np.flatnonzero(left_out).tolist()]
         reference.tally.left_out.update(reason for _, reason in counted)
         places = []
         found = [*reference.left_out, *(LeftOut("", *one) for one in counted)]
@@ -271,7 +282,8 @@ _thread = threading.local()
 def _thread_reader(plan: ReaderPlan) -> Reader:
     """Return this thread's reader, which reads one block at a time and keeps its memory for the next."""
     if getattr(_thread, "plan", None) is not plan:
-        _thread.plan, _thread.reader = plan, Reader(plan.nodes, plan.slots)
+        _thread.plan = plan
+        _thread.reader = Reader(plan.nodes, plan.slots, plan.operations, plan.programs)
     reader: Reader = _thread.reader
     return reader
 
@@ -495,9 +507,16 @@ SHORT = 64  # bytes of what an expression judges; few lines differ in so few, so
 JUDGEMENTS = 1 << 12  # that are kept
 
 
-def _reasons(view: memoryview, spans: dict[str, list[list[int]]], lines: int, fields: Fields) -> list[Any]:
-    """Return, for each line, the reason to leave it out, None, or Invalid if the reference reader has to reject it."""
-    judged: dict[tuple[bytes | None, ...], Any] = {}
+USED, REJECTED = (
+    -1,
+    -2,
+)  # in place of the number of a reason to leave a sample out: none, or it is for the reference reader
+
+
+def _reasons(view: memoryview, spans: dict[str, list[list[int]]], lines: int, fields: Fields) -> Integers:
+    """Return, for each line, the number of the reason to leave it out, or one of the two above."""
+    numbers = {reason: number for number, (reason, _) in enumerate(fields.leave_out)}
+    judged: dict[tuple[bytes | None, ...], int] = {}
     places = list(zip(*spans.values(), strict=True))
     reasons = []
     for i in range(lines):
@@ -507,12 +526,24 @@ def _reasons(view: memoryview, spans: dict[str, list[list[int]]], lines: int, fi
             continue
         try:
             record = {root: orjson.loads(part) for root, part in zip(spans, parts, strict=True) if part is not None}
-            reason: Any = reason_to_leave_out(record, fields)
+            reason = reason_to_leave_out(record, fields)
+            number = USED if reason is None else numbers[reason]
         except (Invalid, orjson.JSONDecodeError):
-            reason = Invalid
+            number = REJECTED
         if len(judged) < JUDGEMENTS and sum(len(part or b"") for part in parts) <= SHORT:
-            judged[parts] = reason
-        reasons.append(reason)
+            judged[parts] = number
+        reasons.append(number)
+    return np.array(reasons, dtype=np.int64)
+
+
+def _reasons_of(conditions: list[SlotValues], lines: int, fields: Fields) -> Integers:
+    """Return what `_reasons` does, where the reader has computed each condition."""
+    reasons, judged = np.full(lines, USED), np.zeros(lines, dtype=bool)
+    for number, (one, (reason, _)) in enumerate(zip(conditions, fields.leave_out, strict=True)):
+        unusable, holds = one.states == UNUSABLE, (one.values == 1) != (reason == WHERE)
+        reasons[~judged & unusable] = REJECTED
+        reasons[~judged & ~unusable & holds] = number
+        judged = reasons != USED
     return reasons
 
 

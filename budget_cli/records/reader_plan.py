@@ -18,8 +18,10 @@ from budget_cli.native.reader import (
     SPAN,
     TOKENS,
     TOKENS_ARRAY,
+    TRUTH,
 )
 from budget_cli.native.unfold import COLUMNS, LISTS, MAX_KEYS, PATH
+from budget_cli.records.expression_plan import Operation, Operations
 from budget_cli.schema.fields import EXTRAS, KINDS, LINE, PLURALS, ExtraKind, Fields, Kind
 from budget_cli.schema.lookup import TABLE, root_keys
 from budget_cli.schema.paths import Expression, Path, Place, traverses_list
@@ -39,13 +41,16 @@ class ReaderPlan:
     nodes: list[Node]
     slots: list[Slot]
     slot_of: dict[str, int]
-    expressions: dict[str, Expression]
+    expressions: dict[str, Expression]  # those that are left to Python
     extras: list[str]  # those computed from parts of the record, like the expressions
     computed: list[str]  # the keys of these parts
     judged: list[str]  # the keys of the parts that say whether a sample is left out
     counted: list[str]  # the keys of the text whose tokens may be counted
     roots: dict[str, int]  # all these keys → the slots of their spans
     unfolding: "Unfolding | None"  # how a line becomes one for each of its records; None: it is one
+    operations: list[Operation]
+    programs: list[tuple[int, int]]  # a slot, and the operation that computes it
+    conditions: list[int]  # the slots that say whether each reason to leave a sample out holds; none where `judged`
 
     @property
     def reads_prompts(self) -> bool:
@@ -130,20 +135,73 @@ def plan_for(fields: Fields) -> ReaderPlan | None:
         slot_kind = EXTRA_KINDS.get(EXTRAS[name])
         if slot_kind is None or not has_slot(name, slot_kind, lenient=True):
             extras.append(name)
+    roots: dict[str, int] = {}
+
+    def span_of(key: str) -> int:
+        if key not in roots:
+            roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
+            slots.append((SPAN, 0, 0, 0))
+        return roots[key]
+
+    operations = Operations(span_of)
+    programs: list[tuple[int, int]] = []
+
+    def has_program(name: str, kind: int, lenient: bool) -> bool:
+        """True if operations of the reader compute this field."""
+        place = fields.paths[name]
+        found = operations.compile_place(place) if isinstance(place, Expression) else None
+        if found is None:
+            return False
+        slot_of[name] = len(slots)
+        programs.append((len(slots), found))
+        slots.append((kind, 0, lenient, fields.compares_tokens and kind == LOG_PROB))
+        return True
+
+    for name in [*expressions]:
+        # an empty list of log-probs is none, where none are needed
+        lenient = KINDS[name] == "log_prob" and not fields.needs_log_probs
+        if has_program(name, SCALAR_KINDS[KINDS[name]], lenient):
+            del expressions[name]
+    extras = [
+        name
+        for name in extras
+        if name == "by" or EXTRAS[name] not in EXTRA_KINDS or not has_program(name, EXTRA_KINDS[EXTRAS[name]], True)
+    ]
+    conditions: list[int] = []
+    for _, place in fields.leave_out:
+        found = operations.compile_place(place)
+        if found is None:
+            conditions.clear()
+            break
+        conditions.append(len(slots))
+        programs.append((len(slots), found))
+        slots.append((TRUTH, 0, 0, 0))
     computed = _root_keys([*expressions.values(), *(fields.paths[name] for name in extras)])
-    judged = _root_keys([place for _, place in fields.leave_out])
+    judged = [] if conditions else _root_keys([place for _, place in fields.leave_out])
     counted = _root_keys([fields.paths["response_text"]] if fields.tokenizer is not None else [])
     if computed is None or judged is None or counted is None:
         return None
-    roots: dict[str, int] = {}
     for key in dict.fromkeys([*computed, *judged, *counted]):
-        roots[key] = trie.below.setdefault(key, TrieNode()).span = len(slots)
-        slots.append((SPAN, 0, 0, 0))
+        span_of(key)
     nodes = _nodes(trie)
     unfolding = _unfolding(fields, list(trie.below)) if fields.records else None
     if nodes is None or (fields.records and unfolding is None):
         return None
-    return ReaderPlan(nodes, slots, slot_of, expressions, extras, computed, judged, counted, roots, unfolding)
+    return ReaderPlan(
+        nodes,
+        slots,
+        slot_of,
+        expressions,
+        extras,
+        computed,
+        judged,
+        counted,
+        roots,
+        unfolding,
+        operations.all,
+        programs,
+        conditions,
+    )
 
 
 def _unfolding(fields: Fields, read: list[str]) -> Unfolding | None:

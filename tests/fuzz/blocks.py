@@ -27,10 +27,11 @@ from budget_cli.schema.paths import Expression, Step
 
 CORPUS = Path(__file__).parent / "corpus" / "lines.jsonl"
 LIMIT = 1 << 20  # bytes of a line
-SLOT_KINDS = ("ID", "NUMBER", "TOKENS", "LOG_PROB", "NUMBER_ARRAY", "TOKENS_ARRAY", "SPAN")
+SLOT_KINDS = ("ID", "NUMBER", "TOKENS", "LOG_PROB", "NUMBER_ARRAY", "TOKENS_ARRAY", "SPAN", "TRUTH")
 READ, DEFERRED = "(lines that are read)", "(lines that are deferred)"
 FLAGS = ("joins", "lenient", "keeps")
 LEFT_OUT = (("failed", parse_place("failed", is_condition=True)), ("where", parse_place("!late", is_condition=True)))
+IN_PYTHON = (("failed", parse_place("type(failed) == 'boolean' && failed", is_condition=True)),)
 
 
 class Kind(NamedTuple):
@@ -57,9 +58,18 @@ KINDS_OF_DUMPS: dict[str, Kind] = {  # as few as have all operations, most of th
     "lists and expressions": Kind(
         _fields(
             *("log_prob=o[].lp", "reward=parts[].score", "response_length=parts[].tokens"),
-            "prompt_id=digest(prompt_id)",
+            "prompt_id=to_array(prompt_id)[0]",
             extras=("response_text",),
+            leave_out=IN_PYTHON,
             tokenizer=Words(),
+        )
+    ),
+    "operations": Kind(
+        _fields(
+            *("log_prob=log_prob || `null`", "reward=minus(reward, `0`)", "response_length=total(response_length)"),
+            *("prompt_id=digest(prompt_id)", "rollout_id=[prompt_id, step]", "turn=number(turn)"),
+            extras=("rollout_id", "turn", "step", "sampler_log_prob"),
+            compares_tokens=True,
         )
     ),
 }
@@ -71,10 +81,13 @@ def operations(plan: ReaderPlan) -> list[str]:
     spans = {
         slot: " and ".join(user for user, keys in users.items() if key in keys) for key, slot in plan.roots.items()
     }
-    names = []
+    names, programs = [], {slot for slot, _ in plan.programs}
     for number, (kind, *flags) in enumerate(plan.slots):
         on = [flag for flag, value in zip(FLAGS, flags, strict=True) if value]
-        names.append(" ".join([SLOT_KINDS[kind], *on, *([spans[number]] if number in spans else [])]))
+        on += ["by operations"] if number in programs else []
+        names.append(
+            " ".join([SLOT_KINDS[kind], *on, *([spans[number] or "of operations"] if number in spans else [])])
+        )
     return names
 
 
@@ -113,7 +126,11 @@ def record_text(chance: random.Random, kind: Kind) -> bytes:
         if chance.random() < 0.03:
             continue
         plural = (PLURALS | EXTRA_PLURALS).get(name, name) if arrays else name
-        of = {"number": "number", "label": "id", "text": "text"}[EXTRAS[name]] if of == "extra" else of
+        of = (
+            {"number": "number", "label": "id", "text": "text", "log_prob": "log_prob"}[EXTRAS[name]]
+            if of == "extra"
+            else of
+        )
         of = "number" if arrays and of == "log_prob" else of
 
         def one(of: str = of) -> Any:
@@ -177,7 +194,9 @@ def through(
     assert decoded is not None
     assert bits(decoded) == bits(reference.decode(data, fields, limit, keep)), data
     whole = data if data.endswith(b"\n") else data + b"\n"
-    read = compiled_reader.Reader(plan.nodes, plan.slots).read(whole, 0, len(whole), limit)
+    read = compiled_reader.Reader(plan.nodes, plan.slots, plan.operations, plan.programs).read(
+        whole, 0, len(whole), limit
+    )
     lines, there = len(read.numbers) // 8, dict[str, Any]()
     for name, slot in zip(operations(plan), read.slots, strict=True):
         states = np.frombuffer(slot.states or bytes([compiled_reader.MISSING]), dtype=np.uint8)

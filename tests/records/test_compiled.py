@@ -265,7 +265,7 @@ LEAF = (b'x"', 0, 0, -1, 0, 0)
         ([ROOT, (b'x"', 0, -1, 1, 0, 0)], [(SPAN, 0, 0)], "no such slot"),
         ([ROOT, LEAF], [(SPAN, 0, 0)], "a value needs another kind of slot"),
         ([ROOT, (b'x"', 0, -1, 0, 0, 0)], [(ID, 0, 0)], "a span needs a slot of its kind"),
-        ([ROOT, LEAF], [(7, 0, 0)], "no kind of slot is 7"),
+        ([ROOT, LEAF], [(8, 0, 0)], "no kind of slot is 8"),
         ([ROOT, LEAF], [(-1, 0, 0)], "no kind of slot is -1"),
         ([ROOT, LEAF], [(NUMBER, 0, 0, 1)], "only a slot of log-probs keeps them"),
         ([ROOT, (b"", 0, 0, -1, 0, 0)], [(NUMBER, 0, 0)], "a key has at least its closing quote"),
