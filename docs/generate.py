@@ -130,7 +130,7 @@ def _index(every: list[Manual]) -> str:
         [
             "# Commands",
             "",
-            "`budget-cli COMMAND --help` shows these pages.",
+            "`budget-cli COMMAND --help` shows these pages, and `make man` in a checkout writes them as man pages.",
             "",
             "| command | |",
             "|---|---|",
