@@ -7,6 +7,7 @@ the moments of the prompts with the largest losses, and a sample of responses.
 import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from budget_cli.groups.moments import BUDGET, Floats, quiet_overflow
 from budget_cli.ids import Key, keys_at
 from budget_cli.objective.settings import DEFAULT, Objective
 from budget_cli.records.columns import Label, Tally
+from budget_cli.schema.fields import EDGES
 
 SCHEMA = "budget-cli/report/1"
 SAMPLED = 4_000  # responses, at most
@@ -91,6 +93,8 @@ class PageData(NamedTuple):
     rows: list[int]  # of each of these prompts, in the groups
     sample: list[SampledPrompt]
     trained: Objective = DEFAULT
+    log_ratios: Mapping[str, list[int]] = MappingProxyType({})  # tokens in each of BINS, by pair of policies
+    edges: Sequence[float] = EDGES  # nats, between the bins
 
 
 def grid_around(coefficients: Coefficients, budgets: Sequence[int] = (), prompts: int = 0) -> Grid:

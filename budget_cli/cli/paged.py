@@ -27,6 +27,7 @@ from budget_cli.records import detection
 from budget_cli.records.columns import FIRST_TEN, RejectionLimit
 from budget_cli.rendering.page_texts import LONGEST, PromptText, Texts
 from budget_cli.scanning import show as second_pass
+from budget_cli.schema.fields import BINS, PAIRS
 from budget_cli.schema.lookup import field_value
 
 # read where the records have them
@@ -97,6 +98,10 @@ def paged(session: Session, files: Sequence[str] | None, asked: Asked, page: Rep
     if unchecked:
         return Paged(data, by, None, (), groups)
     subject = session.check_input(data.loss, groups.at(data.at[0]), THRESHOLDS)
+    binned = {
+        pair: [int(subject.counters.total(f"{pair}_{name}")) for name in BINS] for pair in PAIRS if session.fields.pairs
+    }
+    data = data._replace(log_ratios={pair: counts for pair, counts in binned.items() if any(counts)})
     places = subject.prompts_at(data.rows) if spec.hold and not session.fields.group_size else ()
     return Paged(data, by, run_checks(subject, set(CHECKS)).findings, places, groups)
 

@@ -223,6 +223,9 @@ class _Block:
         self._add(f"{pair}_listed", np.count_nonzero(listed))
         for what, values in (("tokens", r.tokens), ("outside", found["outside"]), ("size", found["size"])):
             self._add(f"{pair}_{what}", _where(listed, values).sum())
+        for what in found:
+            if what.startswith("bin_"):
+                self._add(f"{pair}_{what}", _where(listed, found[what]).sum())
         worst, at = _where(listed, found["worst_log_ratio"]), _where(listed, found["worst"])
         weights.worst = extremes(np.abs(worst), worst, _where(listed, r.line), _where(listed, r.codes), at)
         shifted = ~np.isnan(found["shift"])

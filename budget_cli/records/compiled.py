@@ -121,7 +121,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         _drop_unfitting(by_field[SAMPLER], by_field["log_prob"])
     for pair in fields.pairs:
         one, other = (by_field[name] for name in PAIRS[pair])
-        extras |= {compared(pair, what): column for what, column in _compared(one, other).items()}
+        extras |= {compared(pair, what): column for what, column in _compared(one, other, fields.bins_tokens).items()}
     has_rewards = "rewards" in plan.slot_of and read.slots[plan.slot_of["rewards"]].states
     rewards = slot_values(plan.slot_of["rewards"]) if has_rewards else None
     if rewards is not None and not fields.scored_by:
@@ -407,12 +407,12 @@ def _drop_unfitting(sampler: SlotValues, log_prob: SlotValues) -> None:
         sampler.values = np.where(unfitting, np.nan, sampler.values)
 
 
-def _compared(one: SlotValues, other: SlotValues) -> dict[str, Floats]:
-    """Return the columns COMPARED of all lines."""
+def _compared(one: SlotValues, other: SlotValues, bins: bool) -> dict[str, Floats]:
+    """Return the columns COMPARED of all lines, and BINS if asked for."""
     from budget_cli.records.token_comparison import compare_tokens, spread  # which only the checks need
 
     both = (one.counts > 0) & (one.counts == other.counts)
-    return spread(compare_tokens(one.counts[both], _tokens(one, both), _tokens(other, both)), both)
+    return spread(compare_tokens(one.counts[both], _tokens(one, both), _tokens(other, both), bins), both)
 
 
 def _tokens(slot: SlotValues, lines: Mask) -> Floats:

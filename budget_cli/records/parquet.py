@@ -425,7 +425,7 @@ def _decode_by_column(batch: pyarrow.RecordBatch, fields: Fields, before: int) -
 
         is_listed = np.full(rows, one.tokens is not None and other.tokens is not None)
         counts = one.tokens.astype(np.int64) if one.tokens is not None and is_listed.all() else np.zeros(0, np.int64)
-        columns_of_pair = spread(compare_tokens(counts, one.each, other.each), is_listed)
+        columns_of_pair = spread(compare_tokens(counts, one.each, other.each, fields.bins_tokens), is_listed)
         extras |= {compared(pair, what): column for what, column in columns_of_pair.items()}
     line = np.arange(before + 1, before + rows + 1)
     optionals = length, log_prob.sums, old_log_prob.sums, tokens

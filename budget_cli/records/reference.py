@@ -169,7 +169,7 @@ class ReferenceReader:
         for at, pair in enumerate(self._fields.pairs):
             from budget_cli.records.token_comparison import compare_lists  # which only the checks need
 
-            found = compare_lists([row[7][at] for row in rows])
+            found = compare_lists([row[7][at] for row in rows], self._fields.bins_tokens)
             extras |= {compared(pair, what): column for what, column in found.items()}
         optionals = length, log_prob, old_log_prob, tokens
         return ResponseColumns(ids.all(), codes, line, reward, *optionals, extras, length_from)

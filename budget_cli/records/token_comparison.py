@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from budget_cli.schema.fields import COMPARED
+from budget_cli.schema.fields import BINS, COMPARED, EDGES
 
 Floats = NDArray[np.float64]
 FAR = 1.0  # nats below 0 at which no rounding makes a log-prob of exactly 0
@@ -26,18 +26,20 @@ FITS = 4.0  # times as close, from which a list that is moved by one token fits 
 
 
 @np.errstate(over="ignore")  # inf, of which no number is made
-def compare_tokens(counts: NDArray[np.int64], one: Floats, other: Floats) -> dict[str, Floats]:
+def compare_tokens(counts: NDArray[np.int64], one: Floats, other: Floats, bins: bool = False) -> dict[str, Floats]:
     """Compare two lists of log-probs for each response.
 
     Args:
         counts: shape (responses,), the number of tokens of each, 1 or more.
         one: the log-probs of all tokens in nats, response by response.
         other: those under another policy.
+        bins: True to count the tokens by their log-ratios, too.
 
     Returns:
-        The columns COMPARED, shape (responses,) each; NaN where a response has no such token, or shows no shift.
+        The columns COMPARED, and BINS if asked for, shape (responses,) each; NaN where a response has no such token, or
+        shows no shift.
     """
-    found = {name: np.full(counts.size, np.nan) for name in COMPARED}
+    found = {name: np.full(counts.size, np.nan) for name in (*COMPARED, *(BINS if bins else ()))}
     if not counts.size:
         return found
     starts = np.cumsum(counts) - counts
@@ -46,13 +48,17 @@ def compare_tokens(counts: NDArray[np.int64], one: Floats, other: Floats) -> dic
         _put_first(found[name], zeros[b[zeros] < -FAR], starts)
     size = _scratch(one.size)
     np.subtract(one, other, out=size)
+    if bins:
+        at = np.searchsorted(EDGES, size, side="right") + np.repeat(np.arange(counts.size) * len(BINS), counts)
+        in_bins = np.bincount(at, minlength=counts.size * len(BINS)).reshape(counts.size, len(BINS))
+        found |= {name: in_bins[:, i].astype(np.float64) for i, name in enumerate(BINS)}
     np.abs(size, out=size)
     found["size"] = np.add.reduceat(size, starts)
     far = (size > math.log(TOKEN_CAP)).view(np.int8)
     found["outside"] = np.add.reduceat(far, starts, dtype=np.int64).astype(np.float64)
     if size.size > LONG * counts.size:
-        at = [int(size[begin:end].argmax()) for begin, end in pairwise([*starts.tolist(), size.size])]
-        found["worst"] = np.array(at, dtype=np.float64)
+        largest = [int(size[begin:end].argmax()) for begin, end in pairwise([*starts.tolist(), size.size])]
+        found["worst"] = np.array(largest, dtype=np.float64)
     else:
         worst = np.maximum.reduceat(size, starts)
         _put_first(found["worst"], np.flatnonzero(size == np.repeat(worst, counts)), starts)
@@ -109,13 +115,15 @@ def _put_shifts(
         found["size_as_is"][rows[fits]], found["size_shifted"][rows[fits]] = as_is[fits], shifted[fits]
 
 
-def compare_lists(pairs: Sequence[tuple[Sequence[float], Sequence[float]] | None]) -> dict[str, Floats]:
+def compare_lists(
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]] | None], bins: bool = False
+) -> dict[str, Floats]:
     """Do what `compare_tokens` does, for a pair of lists for each response; None where it has no such lists."""
     known = np.array([pair is not None for pair in pairs], dtype=np.bool_)
     some = [pair for pair in pairs if pair is not None]
     counts = np.array([len(one) for one, _ in some], dtype=np.int64)
     one, other = (np.array([x for pair in some for x in pair[i]], dtype=np.float64) for i in (0, 1))
-    return spread(compare_tokens(counts, one, other), known)
+    return spread(compare_tokens(counts, one, other, bins), known)
 
 
 def spread(found: Mapping[str, Floats], known: NDArray[np.bool_]) -> dict[str, Floats]:

@@ -440,6 +440,10 @@
   const rising = grid.budget_penalty_coef.filter((x) => x > 0).map(format.short).reverse();
   const decades = grid.budget_penalty_coef.filter((x) => x > 0 && Number.isInteger(Math.round(1e9 * Math.log10(x)) / 1e9)).map((x) => format.short(x));
 
+  const signed = (x) => (x < 0 ? `−${-x}` : String(x));
+  const most = Math.max(1, ...Object.values(data.log_ratios).flat());
+  const tens = Array.from({ length: Math.ceil(Math.log10(most)) + 1 }, (_, n) => 10 ** n).filter((x) => x <= 2 * most);
+
   const charts = [
     {
       id: "lengths", there: data.lengths !== null,
@@ -487,6 +491,25 @@
         ],
       },
       rows: (sample) => ({ table: points(sample) }),
+    },
+    {
+      id: "ratios", there: Object.keys(data.log_ratios).length > 0,
+      spec: {
+        data: { name: "table" }, mark: { type: "rect", opacity: 0.65 },
+        encoding: {
+          x: quantitative("lo", "log-ratio of a token, nats", { scale: { domain: [0, data.edges.length + 1], nice: false }, axis: { values: data.edges.map((_, n) => n + 1), labelExpr: `${JSON.stringify(data.edges.map(signed))}[datum.value - 1]`, labelOverlap: true, grid: false } }),
+          x2: { field: "hi" },
+          y: quantitative("count", "tokens", { stack: null, scale: { type: "symlog" }, axis: { values: [0, ...tens], format: ",d", labelOverlap: true } }),
+          y2: { datum: 0 },
+          color: { field: "whose", type: "nominal", sort: null, title: null, scale: { range: [REWARD, LENGTH] }, legend: { orient: "top" } },
+          tooltip: [{ field: "whose", title: "log-ratio" }, { field: "from" }, { field: "to" }, { field: "count", title: "tokens", format: ",d" }],
+        },
+      },
+      rows: () => ({
+        table: Object.entries(data.log_ratios).flatMap(([whose, counts]) => counts.map((count, n) => ({
+          whose, count, lo: n, hi: n + 1, from: n ? signed(data.edges[n - 1]) : "−∞", to: n < data.edges.length ? signed(data.edges[n]) : "∞",
+        }))),
+      }),
     },
     {
       id: "share", there: data.budgeted,
@@ -588,7 +611,7 @@
     const sample = sampled();
     for (const chart of charts) {
       const view = views.get(chart.id);
-      if (!view || chart.id === "rates") continue;
+      if (!view || chart.id === "rates" || chart.id === "ratios") continue;
       for (const [name, rows] of Object.entries(chart.rows(sample))) {
         if (chart.id === "share" && name === "table") continue;
         view.data(name, rows);

@@ -141,6 +141,11 @@ FIGURES = (
         "All prompts. With rewards of 0 and 1, this is the solve rate; prompts at either end teach nothing but length.",
     ),
     (
+        "ratios",
+        "Log-ratios of tokens",
+        "All tokens with log-probs under both policies, by log π − log π′. Both scales are logarithmic.",
+    ),
+    (
         "share",
         "Share of the advantage that comes from length",
         "For every budget and β of the sliders. The circle marks their current values.",
@@ -178,6 +183,9 @@ COLUMNS = (
 )
 MOVED = ' <strong class="moved">The sliders are elsewhere now; this has not moved.</strong>'  # page.css hides it before
 SAMPLED = ("against", "parts", "advantages")
+
+
+POLICIES = {"reference": "to the reference", "sampler": "to the sampler"}
 
 
 class Origin(NamedTuple):
@@ -523,6 +531,8 @@ def _script_data(
         ],
         "lengths": None if data.lengths is None else data.lengths._asdict(),
         "rates": None if data.rates is None else data.rates._asdict(),
+        "log_ratios": {POLICIES[pair]: counts for pair, counts in data.log_ratios.items()},
+        "edges": data.edges,
         "prompts": [
             {**_in_pairs(prompt), "place": at, "text": numbers.get(prompt.prompt_id)}
             for prompt, at in zip(data.prompts, where, strict=True)

@@ -30,7 +30,7 @@ from budget_cli.records.columns import (
 from budget_cli.records.record import part_of_id
 from budget_cli.scanning.plan import Keep, Part, Plan
 from budget_cli.scanning.rollouts import is_numbered, one_row_per_rollout, rows_of
-from budget_cli.schema.fields import COMPARED, PAIRS, SAMPLER, compared
+from budget_cli.schema.fields import BINS, COMPARED, PAIRS, SAMPLER, compared
 from budget_cli.sources.local import Source
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ def _responses(columns: ResponseColumns) -> "Responses":
         extras.get("prompt_length"),
         extras.get(SAMPLER),
         {
-            pair: {what: extras[compared(pair, what)] for what in COMPARED}
+            pair: {what: extras[compared(pair, what)] for what in (*COMPARED, *BINS) if compared(pair, what) in extras}
             for pair in PAIRS
             if compared(pair, COMPARED[0]) in extras
         },

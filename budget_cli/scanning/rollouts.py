@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from budget_cli.evidence.distinct_sample import mix, number_digests
 from budget_cli.ids import Ids, Key
 from budget_cli.records.columns import ExtraColumn, Floats, LabelColumn, ResponseColumns, TextColumn, concatenate
-from budget_cli.schema.fields import COMPARED, PAIRS, SAMPLER, compared
+from budget_cli.schema.fields import BINS, COMPARED, PAIRS, SAMPLER, compared
 
 ROWS = "rows"  # the extra column that counts the rows of a response
 SLACK = 1 << 14  # rows that may be held beside as many again as there are rollouts
@@ -220,9 +220,11 @@ def _compared(
     np.minimum.at(begins, group, ends - tokens)
     before = ends - tokens - begins[group]  # tokens of the response in its earlier rows
     for pair in pairs:
-        of_row = {what: np.asarray(columns.extras[compared(pair, what)]) for what in COMPARED}
+        bins = BINS if compared(pair, BINS[0]) in columns.extras else ()
+        kept = (*COMPARED, *bins)
+        of_row = {what: np.asarray(columns.extras[compared(pair, what)]) for what in kept}
         found: dict[str, NDArray[np.float64]] = {}
-        for what in ("outside", "size"):
+        for what in ("outside", "size", *bins):
             found[what] = np.asarray(np.bincount(group, of_row[what], size))
         for what in ("unfilled", "unfilled_other"):
             found[what] = np.full(size, np.nan)
@@ -236,7 +238,7 @@ def _compared(
         shifted = by_shift[np.searchsorted(group[by_shift], np.arange(size))]  # the first row that shows one
         for what in ("shift", "size_as_is", "size_shifted"):
             found[what] = of_row[what][shifted]
-        made |= {compared(pair, what): found[what] for what in COMPARED}
+        made |= {compared(pair, what): found[what] for what in kept}
     return made
 
 

@@ -69,6 +69,9 @@ COMPARED = (
     "size_as_is",  # mean size of the log-ratios of the first tokens, nats per token
     "size_shifted",  # the same, with one list moved by `shift`
 )
+EDGES = (-3.0, -1.0, -0.3, -0.1, -0.03, -0.01, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # nats, between bins of log-ratios
+# columns beside those, if tokens are counted by their log-ratios: how many are in each bin, which holds its lower edge
+BINS = tuple(f"bin_{i}" for i in range(len(EDGES) + 1))
 UNUSABLE = frozenset({"no-reward", "no-trace"})  # reasons for which there is nothing that could be used
 WHERE = "where"  # the reason to leave out a sample for which --where is not true
 LINE = "_line"  # in a sample that expressions judge: the whole line, whose keys those of the sample may hide
@@ -126,6 +129,7 @@ class Fields:
     extras: tuple[str, ...] = ()  # which of EXTRAS to read
     by: str = ""  # the extra that labels the rows of a breakdown, to which samples that are left out belong, too
     compares_tokens: bool = False  # True to compare the log-probs of every token, for COMPARED
+    bins_tokens: bool = False  # True to count those tokens by their log-ratios, for BINS
     tokenizer: TokenCounter | None = None  # counts the text of a response without a length; None: nothing does
 
     @cached_property
@@ -143,12 +147,17 @@ class Fields:
     def extra_kinds(self) -> Mapping[str, ExtraKind]:
         """The kind of each column beside the required fields, in the order of the columns."""
         kinds = {name: EXTRAS[name] for name in self.extras}
-        return kinds | dict.fromkeys((compared(pair, what) for pair in self.pairs for what in COMPARED), "number")
+        return kinds | dict.fromkeys((compared(pair, what) for pair in self.pairs for what in self.compared), "number")
 
     @cached_property
     def pairs(self) -> tuple[str, ...]:
         """Which of PAIRS are compared token by token."""
         return tuple(pair for pair in PAIRS if pair_is_read(pair, self.extras)) if self.compares_tokens else ()
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The columns of a comparison token by token."""
+        return COMPARED + BINS if self.bins_tokens else COMPARED
 
     @cached_property
     def unmapped(self) -> list[str]:
@@ -216,7 +225,7 @@ def parse_mappings(mappings: Sequence[str]) -> dict[str, Place]:
 
 
 def compared(pair: str, what: str) -> str:
-    """Return the name of a column of COMPARED."""
+    """Return the name of a column of COMPARED or BINS."""
     return f"{pair}_{what}"
 
 

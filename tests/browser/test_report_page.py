@@ -204,6 +204,11 @@ def test_the_sentence_follows_the_sliders_and_what_does_not_says_so(opened: Open
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_text_of_a_chart_is_small_or_lies_over_another(opened: Open, width: int) -> None:
     page = opened(SAMPLE.with_name("steps"), "-B", "1024", width=width)
+    assert len(page.charts()) == 11
+    assert_readable(page)
+
+
+def assert_readable(page: Page) -> None:
     boxes = page.run(
         "return [...document.querySelectorAll('figure:not([hidden])')].map((figure) =>"
         " [...figure.querySelectorAll('svg text, svg .role-legend-symbol path')]"
@@ -211,7 +216,6 @@ def test_no_text_of_a_chart_is_small_or_lies_over_another(opened: Open, width: i
         " .map((each) => [each.textContent, each.getBoundingClientRect().toJSON(),"
         " parseFloat(getComputedStyle(each).fontSize)]))"
     )
-    assert len(boxes) == 11
     for texts in boxes:
         assert min(size for text, _, size in texts if text) >= 12
         for n, (text, a, _) in enumerate(texts):
@@ -492,3 +496,19 @@ def test_the_texts_of_a_prompt_unfold_from_its_row(opened: Open) -> None:
     assert page.run("return document.activeElement.textContent").startswith(link.text)
     assert page.run("return location.hash.startsWith('#B=1024&beta=0') || location.hash === ''")
     assert page.errors() == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_tokens_are_drawn_by_their_log_ratios_without_overlaps(opened: Open, width: int) -> None:
+    lists = {
+        "log_prob": [-1.0, -2.0, -5.0],
+        "old_log_prob": [-1.0, -2.05, -1.0],
+        "sampler_log_prob": [-1.0, -2.0, -4.9],
+    }
+    page = opened("-B", "9", stdin=lines({**GOOD, **lists, "response_length": 3}), width=width)
+    bars = page.run(
+        "return [...document.querySelectorAll('#figure-ratios .mark-rect path')].map((bar) => bar.ariaLabel)"
+    )
+    assert sum("tokens: 1" in bar for bar in bars) == 4  # −4, 0, 0.05 and −0.1
+    assert any("to the reference" in bar and "from: −∞; to: −3" in bar for bar in bars)
+    assert_readable(page)

@@ -466,3 +466,60 @@ def test_a_prompt_of_null_texts_has_none(budget_cli: Run, tmp_path: Path) -> Non
     path.write_bytes(lines(*({**record, "prompt_text": None, "response_text": None} for record in TALK)))
     page = budget_cli("report", path, "-B", "100").stdout
     assert (shown_texts(page), b"Texts are left out" in page) == ([], False)
+
+
+# nats; a bin holds its lower edge
+RATIOS = [-4.0, -3.0, -2.5, -0.5, -0.05, -0.011, -0.009, 0.0, 0.0, 0.009, 0.02, 0.05, 0.2, 0.5, 2.0, 3.5]
+IN_BINS = [1, 2, 1, 0, 1, 1, 4, 1, 1, 1, 1, 1, 1]
+
+
+def test_tokens_are_counted_by_their_log_ratios(page_of: PageOf) -> None:
+    other = [-9.0] * len(RATIOS)
+    record = {**GOOD, "log_prob": [-9.0 + k for k in RATIOS], "old_log_prob": other, "response_length": len(RATIOS)}
+    assert page_of("-B", "9", stdin=lines(record)).data["log_ratios"] == {"to the reference": IN_BINS}
+    sampled = {**record, "sampler_log_prob": other, "log_prob": [-9.0] * len(RATIOS)}
+    middle = [0] * 6 + [len(RATIOS)] + [0] * 6
+    both = page_of("-B", "9", stdin=lines(sampled)).data["log_ratios"]
+    assert both == {"to the reference": middle, "to the sampler": middle}
+
+
+def test_the_bins_are_the_same_for_any_jobs_form_and_reader(budget_cli: Run, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    records = [
+        {
+            "prompt_id": f"p{i // 4}",
+            "reward": float(i % 2),
+            "log_prob": [-((7 * i + n) % 50) / 100 for n in range(1 + i % 60)],
+            "old_log_prob": [-((5 * i + 3 * n) % 90) / 300 for n in range(1 + i % 60)],
+            "response_length": 1 + i % 60,
+        }
+        for i in range(400)
+    ]
+    (tmp_path / "a.jsonl").write_bytes(lines(*records))
+    parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "a.parquet", row_group_size=90)
+    spaced = [json.dumps(one).replace("-0.0,", "-0.00e0,").encode() + b"\n" for one in records]
+    (tmp_path / "c.jsonl").write_bytes(b"".join(spaced))
+    rows = [
+        {
+            **one,
+            "rollout_id": f"r{i}",
+            "turn": turn,
+            **{name: one[name][turn::2] for name in ("log_prob", "old_log_prob")},
+        }
+        for i, one in enumerate(records)
+        for turn in (0, 1)
+        if one["log_prob"][turn::2]
+    ]
+    (tmp_path / "d.jsonl").write_bytes(lines(*rows))
+    expected = None
+    for name, jobs in (("a.jsonl", "1"), ("a.jsonl", "3"), ("a.parquet", "2"), ("c.jsonl", "1"), ("d.jsonl", "1")):
+        found = Page(budget_cli("report", tmp_path / name, "-B", "30", "-j", jobs).stdout).data["log_ratios"]
+        expected = expected or found
+        assert (name, found) == (name, expected)
+    assert expected is not None
+    assert sum(expected["to the reference"]) == sum(len(one["log_prob"]) for one in records)  # type: ignore[arg-type]
+
+
+def test_a_dump_without_lists_has_no_bins(page_of: PageOf) -> None:
+    assert page_of("-B", "9", stdin=lines(GOOD)).data["log_ratios"] == {}

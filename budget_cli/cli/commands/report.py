@@ -57,6 +57,8 @@ def command(
     from budget_cli.cli import charts  # hashlib: 3 ms; numpy from the next line on: not for --help
 
     assets = charts.page_assets()
+    from dataclasses import replace
+
     from budget_cli.analysis.loss import number_at
     from budget_cli.analysis.verdict import failed_gates
     from budget_cli.cli.origin import origin_of
@@ -67,7 +69,8 @@ def command(
     from budget_cli.sources.local import without_secrets
 
     require_no_rows(aggregate, "report", "computes it at one B, β and α")
-    session = Session(fields, verdict, reading, to, needed_fields(*asked.needs, compares_tokens=True), trained)
+    needs = replace(needed_fields(*asked.needs, compares_tokens=True), bins_tokens=True)
+    session = Session(fields, verdict, reading, to, needs, trained)
     found = paged(session, files, asked, page)
     loss = found.data.loss
     gates = [gate.evaluate(number_at(loss, gate.path)) for gate in session.gates]
