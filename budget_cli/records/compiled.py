@@ -6,6 +6,7 @@ the record that they use. A property test holds the result equal to that of the 
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
@@ -186,6 +187,10 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         places = []
         found = [*reference.left_out, *(LeftOut("", *one) for one in counted)]
         merge_left_out(places, sorted(found, key=lambda one: one.line))
+        counts = reference.tally.left_out  # by reason, in the order of the lines, as without deferred lines
+        reference.tally.left_out = Counter(
+            {reason: counts[reason] for reason in dict.fromkeys(one.reason for one in places)}
+        )
         if fields.by:
             labels = extras[fields.by] if fields.by in extras else _extra(by_field[fields.by], "label")
             assert isinstance(labels, LabelColumn)
