@@ -52,7 +52,8 @@ def _codes_of_valid(column: pyarrow.Array) -> Codes | None:
         values, indices = _codes(column.dictionary), column.indices
         if values is None or not values.size:
             return None if values is None else np.full(rows, -1)
-        places = np.frombuffer(indices.buffers()[1], dtype=indices.type.to_pandas_dtype())
+        # Arrow names integers as numpy does; until pyarrow 23, to_pandas_dtype needs pandas
+        places = np.frombuffer(indices.buffers()[1], dtype=str(indices.type))
         named: Codes = values[places[indices.offset : indices.offset + rows].clip(0, values.size - 1)]
         return named
     if types.is_struct(kind):
