@@ -47,6 +47,37 @@ static inline Text escape_end(Text p) {
     return unit >= 0xDC00 && unit <= 0xDFFF ? p + 12 : NULL;
 }
 
+/* Puts the character of the escape at `p` in UTF-8, at most four bytes, and their number; returns the escape's end. */
+static MAYBE_UNUSED Text unescaped(Text p, char *bytes, int *size) {
+    static const char SIMPLE[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                     ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+    *size = 1;
+    if (p[1] != 'u') {
+        bytes[0] = SIMPLE[p[1]];
+        return p + 2;
+    }
+    int character = hex_digits(p + 2);
+    p += 6;
+    if (character >= 0xD800 && character <= 0xDBFF) {
+        character = 0x10000 + ((character - 0xD800) << 10) + (hex_digits(p + 2) - 0xDC00);
+        p += 6;
+    }
+    if (character < 0x80) {
+        bytes[0] = (char)character;
+    } else if (character < 0x800) {
+        *size = 2;
+        bytes[0] = (char)(0xC0 | character >> 6);
+    } else if (character < 0x10000) {
+        *size = 3;
+        bytes[0] = (char)(0xE0 | character >> 12);
+    } else {
+        *size = 4;
+        bytes[0] = (char)(0xF0 | character >> 18);
+    }
+    for (int i = 1; i < *size; i++) bytes[i] = (char)(0x80 | ((character >> 6 * (*size - 1 - i)) & 0x3F));
+    return p;
+}
+
 /* One character of two bytes or more (The Unicode Standard, table 3-7). */
 static inline Text utf8_end(Text p) {
     unsigned c = p[0];

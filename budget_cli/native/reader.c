@@ -265,7 +265,25 @@ static inline Node *child_at(Node *children, int count, int follower, Text p, Te
     return NULL;
 }
 
-/* An object, at its brace. A key of the plan that occurs twice, or any key with escapes, defers the line. */
+/* The child whose key stands between `p` and `end` with escapes; NULL if there is none. */
+NO_INLINE static Node *escaped_child(Node *children, int count, Text p, Text end) {
+    for (Node *child = children; child < children + count; child++) {
+        Text q = p;
+        size_t at = 0, size = 1;
+        while (q < end && at + size <= child->size - 1) {
+            char bytes[4] = {(char)*q};
+            int escape = 1;
+            q = *q == '\\' ? unescaped(q, bytes, &escape) : q + 1;
+            size = escape;
+            if (at + size > child->size - 1 || memcmp(child->key + at, bytes, size)) break;
+            at += size;
+            if (q == end && at == child->size - 1) return child;
+        }
+    }
+    return NULL;
+}
+
+/* An object, at its brace. A key of the plan that occurs twice defers the line. */
 static Text object(Reader *reader, Node *node, Text p) {
     Node *children = reader->nodes + node->first_child;
     int last = -1; /* the child found last */
@@ -287,9 +305,11 @@ static Text object(Reader *reader, Node *node, Text p) {
                 p = skip_space(p + 1);
             }
             if (*p++ != '"') return NULL;
+            Text key = p;
             child = child_at(children, node->children, *follower, p, reader->limit);
             p = child ? p + child->size : string_end(p, reader->limit, &escaped);
-            if (!p || escaped) return NULL;
+            if (!p) return NULL;
+            if (escaped) child = escaped_child(children, node->children, key, p - 1);
             p = skip_space(p);
             if (*p != ':') return NULL;
             p = skip_space(p + 1);

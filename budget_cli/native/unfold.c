@@ -106,11 +106,14 @@ static Text list_elements(Unfolding *of, Text p) {
 }
 
 static void put_member(Column *rows, const Key *key, Span value) {
-    push(rows, "\"", 1);
-    push(rows, key->text, key->size);
-    push(rows, ":", 1);
-    push(rows, value.begin, value.end - value.begin);
-    push(rows, ",", 1);
+    size_t size = value.end - value.begin;
+    char *to = push_room(rows, key->size + size + 3);
+    if (!to) return;
+    to[0] = '"';
+    memcpy(to + 1, key->text, key->size);
+    to[key->size + 1] = ':';
+    memcpy(to + key->size + 2, value.begin, size);
+    to[key->size + size + 2] = ',';
 }
 
 /* Ends an object, which has a comma after each member. */
@@ -122,13 +125,19 @@ static void close_object(Column *rows, const char *end, size_t size) {
 /* A record, at its brace; `shared` are the members of the line, or NULL; `around` those below `_line`. */
 static Text record_row(Unfolding *of, Text p, const Span *shared, const Span *around) {
     Span found[MAX_KEYS];
+    Text begin = p;
     if (*p != '{' || !(p = members(p, of->limit, &of->read, found))) return NULL;
     Column *rows = &of->rows;
-    push(rows, "{", 1);
+    size_t size = 0;
+    for (int i = 0; i < of->read.count; i++)
+        if (found[i].begin) size += found[i].end - found[i].begin + of->read.keys[i].size;
+    int whole = 2 * size > (size_t)(p - begin); /* written as it is, if most of it is read */
+    if (whole) push(rows, begin, p - begin - 1);
+    push(rows, whole ? "," : "{", 1);
     for (int i = 0; i < of->read.count; i++) {
         const Key *key = &of->read.keys[i];
         if (found[i].begin) {
-            put_member(rows, key, found[i]);
+            if (!whole) put_member(rows, key, found[i]);
         } else if (i == of->line_key && around) {
             push(rows, "\"", 1);
             push(rows, key->text, key->size);

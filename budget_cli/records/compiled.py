@@ -34,6 +34,7 @@ from budget_cli.native.reader import (
 from budget_cli.native.unfold import unfold
 from budget_cli.records import columns, values
 from budget_cli.records.columns import (
+    PLACES_OF_EACH,
     Decoded,
     ExtraColumn,
     Floats,
@@ -182,10 +183,14 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
     places = reference.left_out
     if left_out.any():
         names = [reason for reason, _ in fields.leave_out]
-        counted = [(int(line[i]), names[reasons[i]]) for i in np.flatnonzero(left_out).tolist()]
-        reference.tally.left_out.update(reason for _, reason in counted)
+        at = np.flatnonzero(left_out)
+        first = []
+        for number, reason in enumerate(names):
+            of_reason = at[reasons[at] == number]
+            reference.tally.left_out += Counter({reason: of_reason.size})
+            first += of_reason[:PLACES_OF_EACH].tolist()
         places = []
-        found = [*reference.left_out, *(LeftOut("", *one) for one in counted)]
+        found = [*reference.left_out, *(LeftOut("", int(line[i]), names[reasons[i]]) for i in sorted(first))]
         merge_left_out(places, sorted(found, key=lambda one: one.line))
         counts = reference.tally.left_out  # by reason, in the order of the lines, as without deferred lines
         reference.tally.left_out = Counter(
@@ -194,7 +199,7 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
         if fields.by:
             labels = extras[fields.by] if fields.by in extras else _extra(by_field[fields.by], "label")
             assert isinstance(labels, LabelColumn)
-            codes = labels.codes[left_out].tolist()
+            codes, counted = labels.codes[at].tolist(), [(int(line[i]), names[reasons[i]]) for i in at.tolist()]
             of_each = [labels.values[code] if code >= 0 else None for code in codes]
             reference.left_out_by += [(label, *one) for label, one in zip(of_each, counted, strict=True)]
     if len(parts) == 1 and all_used and not reference.rows and all(one.distinct for one in by_field.values()):
@@ -261,7 +266,10 @@ class Rows:
 
     def count_lines(self, rows: Mask) -> int:
         """Count the lines of these rows."""
-        return int(rows.sum()) if self.unfit is None else np.unique(self.line[rows]).size
+        if self.unfit is None:
+            return int(rows.sum())
+        lines = self.line[rows]  # in their order
+        return int((lines[1:] != lines[:-1]).sum()) + bool(lines.size)
 
 
 def _rows(plan: ReaderPlan, buffer: bytes | bytearray, start: int, stop: int, longest: int) -> Rows:
@@ -277,7 +285,7 @@ def _rows(plan: ReaderPlan, buffer: bytes | bytearray, start: int, stop: int, lo
     line = of_rows[np.frombuffer(read.numbers, dtype=np.int64) - 1]
     unfit = of_rows[np.frombuffer(read.deferred, dtype=np.int64)[::3] - 1]
     deferred = np.frombuffer(not_unfolded, dtype=np.int64).reshape(-1, 3).tolist()
-    others = _line_places(buffer, start, stop, np.setdiff1d(unfit, line))
+    others = _line_places(buffer, start, stop, np.setdiff1d(unfit, line)) if unfit.size else []
     return Rows(read, line, memoryview(text or b"\n"), sorted(deferred + others), lines, blank, unfit)
 
 

@@ -14,7 +14,8 @@ from budget_cli import native
 from budget_cli.errors import InputProblem
 from budget_cli.records import reference
 from budget_cli.records.columns import FIRST_TEN, Decoded, RejectionLimit
-from budget_cli.schema.fields import Fields
+from budget_cli.schema.fields import EXTRAS, Fields
+from budget_cli.schema.paths import Expression
 from budget_cli.sources.blocks import Block
 from budget_cli.sources.local import STDIN, Source
 
@@ -22,6 +23,7 @@ if native.AVAILABLE:
     from budget_cli.records import compiled
     from budget_cli.records.reader_plan import plan_for
 
+TEXTS = {name for name, kind in EXTRAS.items() if kind == "text"}  # always read in Python
 UTF8_BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -80,6 +82,16 @@ def is_compiled(fields: Fields) -> bool:
         return False
     plan = plan_for(fields)
     return plan is not None and not plan.computed and not plan.judged
+
+
+def in_python(fields: Fields) -> list[str]:
+    """Return the expressions that the compiled reader leaves to Python, as NAME=EXPRESSION; none without it."""
+    plan = plan_for(fields) if native.AVAILABLE and not fields.document else None
+    if plan is None:
+        return []
+    places = [(name, fields.paths[name]) for name in (*plan.expressions, *plan.extras) if name not in TEXTS]
+    places += fields.leave_out if plan.judged else ()
+    return [f"{name}={place.text}" for name, place in places if isinstance(place, Expression)]
 
 
 def require_utf8(source: str, start: bytes) -> None:

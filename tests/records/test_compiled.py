@@ -21,7 +21,7 @@ if not native.AVAILABLE:
 
 from budget_cli.native.reader import ID, LOG_PROB, MAX_CHILDREN, MAX_DEPTH, NUMBER, SPAN, Reader
 from budget_cli.records import compiled, jsonl, reference
-from budget_cli.records.columns import FIRST_TEN
+from budget_cli.records.columns import ALL_REJECTIONS, FIRST_TEN
 from budget_cli.schema.fields import Fields, parse_mappings
 
 MANY = 1 << 20
@@ -336,3 +336,27 @@ def test_a_field_however_deep_is_read(levels: int) -> None:
     read = jsonl.decode(block_of(data), fields, jsonl.Limits())
     assert read.columns.reward.tolist() == [0.5]
     assert bits(read) == bits(reference.decode(data, fields, MANY, FIRST_TEN))
+
+
+@pytest.mark.parametrize(
+    ("key", "is_read"),
+    [
+        (r"\u0072eward", True),
+        (r"rewar\u0064", True),
+        (r"\u0072\u0065ward", True),
+        (r"reward\u0000", False),
+        (r"r\u0065war", False),
+        (r"\u0072eward_", False),
+        (r"\u00e9", False),
+        (r"\ud83d\ude00", False),
+        (r"\"\\\/\b", False),
+    ],
+)
+def test_a_key_that_is_written_with_escapes_is_the_same_key(key: str, is_read: bool) -> None:
+    text = '{"prompt_id":"p","KEY":0.5,"log_prob":-1,"old_log_prob":-1,"response_length":3}\n'.replace("KEY", key)
+    others = [text.replace('"prompt_id"', f'{other},"prompt_id"') for other in ('"reward":1', r'"\u0072eward":1')]
+    for data in (text, *others):
+        decoded = compiled.decode(block_of(data.encode() * 2), Fields(), 1 << 20, ALL_REJECTIONS)
+        assert decoded is not None
+        assert bits(decoded) == bits(reference.decode(data.encode() * 2, Fields(), 1 << 20, ALL_REJECTIONS))
+        assert decoded.tally.used == (2 if is_read or data != text else 0)
