@@ -7,6 +7,10 @@ is that of the start, is taken off. A loss that is not the fixture's ends the be
     python benchmarks/presets.py
     python benchmarks/presets.py --presets verl-v1 nemo-rl --megabytes 16 --runs 9
     python benchmarks/presets.py --against ../before/.venv/bin/budget-cli
+    python benchmarks/presets.py --beside
+
+With `--beside`, two tools read the same file with no field in mind: orjson parses each line, which is the least that a
+script with it takes, and DuckDB reads every column that it finds. Where a cell is empty, the tool cannot read the file.
 """
 
 import argparse
@@ -21,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import Command, in_turn
-from run import BUDGET_CLI, ELSEWHERE, HERE, ROOT, machine, print_table
+from run import BUDGET_CLI, ELSEWHERE, HERE, PYTHON, ROOT, machine, print_table
 
 FIXTURES = ROOT / "tests" / "dumps"
 DATA = HERE / "data" / "presets"
@@ -109,6 +113,14 @@ def command(program: str, name: str, path: Path) -> Command:
     return [program, "loss", str(path), "--preset", name, *FREE, *MORE.get(name, [])]
 
 
+def readers(path: Path) -> dict[str, Command]:
+    """The commands of other tools that read a dump whole; only those that can."""
+    tools = ["duckdb"] if path.suffix == ".parquet" else ["orjson", "duckdb"]
+    commands = {tool: [PYTHON, str(HERE / "peers" / f"{tool}_reads.py"), str(path)] for tool in tools}
+    runs = {tool: subprocess.run(one, capture_output=True, check=False) for tool, one in commands.items()}
+    return {tool: commands[tool] for tool, done in runs.items() if done.returncode == 0}
+
+
 def answer(command: Command) -> dict[str, Any] | None:
     """What the command answers; None if it refuses."""
     done = subprocess.run(command, cwd=ELSEWHERE, capture_output=True, check=False)
@@ -132,10 +144,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each command (default 5)")
     parser.add_argument("--megabytes", type=float, default=8, help="size of each dump (default 8)")
     parser.add_argument("--against", metavar="BUDGET_CLI", help="the command of another version")
+    parser.add_argument("--beside", action="store_true", help="orjson and DuckDB, reading the same file, too")
     parser.add_argument("--presets", nargs="*", choices=PRESETS, metavar="NAME", help="default: all")
     asked = parser.parse_args()
     print(machine(), flush=True)
     programs = {"now": BUDGET_CLI} | ({"before": asked.against} if asked.against else {})
+    columns = [*programs, *(["orjson", "duckdb"] if asked.beside else [])]
     rows = []
     for name in asked.presets or PRESETS:
         print(name, file=sys.stderr)
@@ -147,17 +161,23 @@ def main() -> None:
             if answer(command(program, name, large)) is not None
             for size, path in (("start", small), ("all", large))
         }
+        for size, path in (("start", small), ("all", large)) if asked.beside else ():
+            commands |= {f"{tool} {size}": one for tool, one in readers(path).items()}
         usages = in_turn(commands, dict.fromkeys(commands, asked.runs), ELSEWHERE)
         megabytes = large.stat().st_size / 1e6
         cells, seconds = [name, f"{megabytes:.1f}"], []
-        for when in programs:
+        for when in columns:
             known = f"{when} all" in usages
-            taken = usages[f"{when} all"].cpu - usages[f"{when} start"].cpu if known else math.nan
+            taken = (
+                usages[f"{when} all"].cpu - usages[f"{when} start"].cpu
+                if known and f"{when} start" in usages
+                else math.nan
+            )
             seconds.append(taken)
             cells += [f"{taken:.3f}", f"{megabytes / taken:.0f}"] if taken > 0 else ["–", "–"]
-        ratio = f"{seconds[1] / seconds[0]:.2f}" if len(seconds) > 1 and min(seconds) > 0 else "–"
+        ratio = f"{seconds[1] / seconds[0]:.2f}" if asked.against and min(seconds[:2]) > 0 else "–"
         rows.append([*cells, *([ratio] if asked.against else [])])
-    header = ["preset", "MB", *(word for when in programs for word in (f"CPU s, {when}", f"MB/s, {when}"))]
+    header = ["preset", "MB", *(word for when in columns for word in (f"CPU s, {when}", f"MB/s, {when}"))]
     print_table("presets: CPU time beyond the start", [*header, *(["before / now"] if asked.against else [])], rows)
 
 

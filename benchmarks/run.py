@@ -6,6 +6,8 @@ process that reads the file and prints the loss; a loss that differs by more tha
     python benchmarks/run.py                            everything
     python benchmarks/run.py --workloads small --runs 3
     python benchmarks/run.py --startup --growth --fold --full
+    python benchmarks/run.py --varied --seeds 2 5 8
+    python benchmarks/run.py --varied --seeds random
 """
 
 import argparse
@@ -50,13 +52,16 @@ def budget_cli(path: Path | str, jobs: int | None = None) -> Command:
     return [BUDGET_CLI, "loss", str(path), *OPTIONS, *([] if jobs is None else ["--jobs", str(jobs)])]
 
 
-def peers(path: Path, names: Sequence[str], tokens: bool = False) -> dict[str, Command]:
-    """Those of the peers that are installed, on this dump."""
+def peers(
+    path: Path, names: Sequence[str], tokens: bool = False, places: dict[str, str] | None = None
+) -> dict[str, Command]:
+    """Those of the peers that are installed, on this dump, whose fields may have other places."""
+    options = [*(["--tokens"] if tokens else []), *(["--fields", json.dumps(places)] if places else [])]
     commands: dict[str, Command] = {}
     for name in names:
         if name in PEERS and _version(PEERS[name]):
             script = HERE / "peers" / f"{PEERS[name]}_loss.py"
-            commands[name] = [PYTHON, str(script), str(path), *(["--tokens"] if tokens else [])]
+            commands[name] = [PYTHON, str(script), str(path), *options]
         elif name == "jq" and shutil.which("jq"):
             commands[name] = ["jq", "-n", "-f", str(HERE / "peers" / "jq_loss.jq"), str(path)]
         else:
@@ -70,6 +75,22 @@ def workload(name: str, runs: int) -> None:
     commands = {"budget-cli": budget_cli(path), "budget-cli -j 1": budget_cli(path, jobs=1)}
     commands |= peers(path, [*PEERS, "jq"], tokens=name == "tokens")
     compared(f"{name}: {generate.RECORDS[name]:,} records, {_size(path)}", path, commands, runs)
+
+
+def varied(runs: int, seeds: Sequence[int]) -> None:
+    """A quarter of each dump as other authors would write it: names, order, digits, spaces and nesting by a seed."""
+    for seed in seeds:
+        shape = generate.Shape.from_seed(seed)
+        flags = [word for field, place in shape.places.items() for word in ("--field", f"{field}={place}")]
+        for name, records in generate.RECORDS.items():
+            path = generate.write(name, records // 4, seed=seed)
+            commands = {
+                "budget-cli": [*budget_cli(path), *flags],
+                "budget-cli -j 1": [*budget_cli(path, jobs=1), *flags],
+                **peers(path, ["DuckDB", "Polars", "orjson script"], name == "tokens", shape.places),
+            }
+            fields = ", ".join(shape.places.values())
+            compared(f"{name} by seed {seed}, {_size(path)}: {shape.digits} digits; {fields}", path, commands, runs)
 
 
 def fold(runs: int, full: bool) -> None:
@@ -232,11 +253,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each command (default 5)")
     parser.add_argument("--workloads", nargs="*", choices=generate.RECORDS, metavar="NAME", help="small, text, tokens")
     parser.add_argument("--startup", action="store_true", help="the sample file against an empty DuckDB query")
+    parser.add_argument("--varied", action="store_true", help="the workloads with names, order and digits by a seed")
+    parser.add_argument(
+        "--seeds", nargs="*", type=generate.seed_of, default=[2, 5, 8], metavar="SEED", help="of --varied; or: random"
+    )
     parser.add_argument("--growth", action="store_true", help="1, 2, 4 and 8 times the records")
     parser.add_argument("--fold", action="store_true", help="very many prompts, and very few")
     parser.add_argument("--full", action="store_true", help="5 million prompts in --fold, a dump of 5 GB")
     asked = parser.parse_args()
-    everything = asked.workloads is None and not (asked.startup or asked.growth or asked.fold)
+    everything = asked.workloads is None and not (asked.startup or asked.varied or asked.growth or asked.fold)
     print(machine() + "\n\n" + WHAT_IS_COUNTED, flush=True)
     if not HAS_PSS:
         print("This system has no /proc/*/smaps_rollup, so only the largest process is known.")
@@ -245,6 +270,8 @@ def main() -> None:
         startup(asked.runs)
     for name in chosen:
         workload(name, asked.runs)
+    if everything or asked.varied:
+        varied(asked.runs, asked.seeds)
     if everything or asked.growth:
         growth(asked.runs)
     if everything or asked.fold:

@@ -2,8 +2,10 @@
 
 import sys
 from collections import defaultdict
+from typing import Any
 
 import orjson
+from fields import places
 
 
 def total(log_prob: float | list[float]) -> float:
@@ -11,13 +13,19 @@ def total(log_prob: float | list[float]) -> float:
     return sum(log_prob) if isinstance(log_prob, list) else log_prob
 
 
+def at(record: dict[str, Any], path: list[str]) -> Any:
+    """The value at one or two keys."""
+    return record[path[0]] if len(path) == 1 else record[path[0]][path[1]]
+
+
+prompt_id, reward, log_prob, old_log_prob, length = places().values()
 prompts: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
 with open(sys.argv[1], "rb") as file:
     for line in file:
         record = orjson.loads(line)
-        adjusted = record["reward"] - 0.01 * max(0, record["response_length"] - 1024)
-        log_ratio = total(record["log_prob"]) - total(record["old_log_prob"])
-        prompts[record["prompt_id"]].append((adjusted, log_ratio))
+        adjusted = at(record, reward) - 0.01 * max(0, at(record, length) - 1024)
+        log_ratio = total(at(record, log_prob)) - total(at(record, old_log_prob))
+        prompts[at(record, prompt_id)].append((adjusted, log_ratio))
 squares, responses = 0.0, 0
 for group in prompts.values():
     baseline = sum(adjusted for adjusted, _ in group) / len(group)
