@@ -17,7 +17,9 @@ class LossFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
     MARKDOWN = "markdown"
     GITHUB = "github"
     JUNIT = "junit"
@@ -399,7 +401,12 @@ TokenizerFile = Annotated[
 ]
 OutputFormat = Annotated[
     LossFormat,
-    typer.Option("--format", "-f", rich_help_panel="Output", help="Output format."),
+    typer.Option(
+        "--format",
+        "-f",
+        rich_help_panel="Output",
+        help="Output format; jsonl has a line for each row of --by, with names for experiment trackers.",
+    ),
 ]
 Precision = Annotated[
     int,
@@ -514,7 +521,7 @@ PerPrompt = Annotated[
     typer.Option(
         "--per-prompt",
         rich_help_panel="Output",
-        help="Also report the numbers of every prompt; in csv and markdown, only these.",
+        help="Also report the numbers of every prompt; in jsonl, csv, parquet and markdown, only these.",
     ),
 ]
 Top = Annotated[

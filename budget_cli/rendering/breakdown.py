@@ -1,11 +1,11 @@
-"""The rows of `--by` → a table with trends, JSON, CSV and Markdown."""
+"""The rows of `--by` → a table with trends, JSON, lines for a tracker, CSV and Markdown."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from budget_cli.analysis.breakdown import Row, trend
 from budget_cli.analysis.loss import Loss, number_at, number_names
-from budget_cli.rendering.formats import as_dict, csv_table, markdown_table, rounded, utf8_key
+from budget_cli.rendering.formats import as_dict, json_line, markdown_table, rounded, utf8, utf8_key
 from budget_cli.rendering.safe import end_for_terminal, for_terminal
 from budget_cli.rendering.text import BARS, INFO, MISSING, WIDTH, Line, Piece, figure
 
@@ -125,11 +125,29 @@ def json_rows(split: Breakdown, precision: int) -> list[dict[str, Any]]:
     return dicts
 
 
-def csv(split: Breakdown, precision: int) -> bytes:
-    """Return a header of dotted names and one row per label; the key of records without a label is empty."""
-    names = [name for name in number_names() if not name.startswith("coefficients.")]
+def table(split: Breakdown, precision: int) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+    """Return dotted names and one row per label; the key of records without a label is None."""
+    names = _names_of_numbers()
     body = ([row.key, *(rounded(number_at(row.loss, name), precision) for name in names)] for row in split.rows)
-    return csv_table(["key", *names], body)
+    return ["key", *names], body
+
+
+def jsonl(split: Breakdown, precision: int) -> bytes:
+    """Return one line per label: the field with the label, and the numbers by their names for a tracker."""
+    lines = ({utf8(split.by): utf8_key(row.key), **tracked(row.loss, precision)} for row in split.rows)
+    return b"".join(map(json_line, lines))
+
+
+def tracked(loss: Loss, precision: int) -> dict[str, float]:
+    """Return the numbers that exist, by the names of the JSON below `budget`, with the slashes that trackers take."""
+    numbers = ((name, number_at(loss, name)) for name in _names_of_numbers())
+    return {
+        f"budget/{name.replace('.', '/')}": rounded(value, precision) for name, value in numbers if value is not None
+    }
+
+
+def _names_of_numbers() -> list[str]:
+    return [name for name in number_names() if not name.startswith("coefficients.")]
 
 
 def markdown(split: Breakdown, precision: int) -> bytes:

@@ -22,6 +22,7 @@ from budget_cli.rendering.formats import (
     csv_table,
     gates_table,
     json_document,
+    json_line,
     markdown_table,
     rejections_as_dicts,
     rounded,
@@ -217,13 +218,6 @@ def json(
     return json_document(result)
 
 
-def csv(loss: Loss, status: str, precision: int) -> bytes:
-    """Return a header of dotted names and one row."""
-    names = number_names()
-    row = {name: rounded(number_at(loss, name), precision) for name in names}
-    return csv_table(["status", "aggregate", *names], [[status, loss.aggregate, *row.values()]])
-
-
 def markdown(loss: Loss, status: str, reasons: Sequence[Reason], gates: Sequence[GateResult], precision: int) -> bytes:
     """Return the reasons to fail, the sentence, one row per number of the result, and the gates."""
     said = headline(loss)
@@ -272,10 +266,16 @@ def _in(width: int, value: float | None, precision: int) -> str:
     return next((text for text in texts if len(text) < width), f"{value:.{max(width - 7, 1)}g}")
 
 
-def prompts_csv(prompts: Iterable[Prompt], precision: int) -> bytes:
-    """Return a header and one row per prompt."""
-    names = Prompt._fields
-    return csv_table(names, ([rounded(getattr(prompt, name), precision) for name in names] for prompt in prompts))
+def loss_table(loss: Loss, status: str, precision: int) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+    """Return dotted names and one row."""
+    names = number_names()
+    numbers = [rounded(number_at(loss, name), precision) for name in names]
+    return ["status", "aggregate", *names], [[status, loss.aggregate, *numbers]]
+
+
+def prompts_table(prompts: Iterable[Prompt], precision: int) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+    """Return the names and one row per prompt."""
+    return Prompt._fields, ([rounded(value, precision) for value in prompt] for prompt in prompts)
 
 
 def prompts_markdown(prompts: Iterable[Prompt], precision: int) -> bytes:
@@ -359,13 +359,25 @@ class LossAnswer(NamedTuple):
         verdict = (self.status, self.gates, self.rejections, incomplete)
         return json(self.loss, *verdict, prompts, self.precision, by, self.warnings)
 
-    def csv(self) -> bytes:
-        """Return a table of the prompts, of the labels, or one row."""
+    def table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        """Return the names and the rows of a table of the prompts, of the labels, or of one row."""
         if self.per_prompt is not None:
-            return prompts_csv(self.prompts, self.precision)
+            return prompts_table(self.prompts, self.precision)
         if self.split is not None:
-            return breakdown.csv(self.split, self.precision)
-        return csv(self.loss, self.status, self.precision)
+            return breakdown.table(self.split, self.precision)
+        return loss_table(self.loss, self.status, self.precision)
+
+    def csv(self) -> bytes:
+        """Return the table as CSV."""
+        return csv_table(*self.table())
+
+    def jsonl(self) -> bytes:
+        """Return a line per prompt, with the names of the JSON; or per label, or one, with names for a tracker."""
+        if self.per_prompt is not None:
+            return b"".join(json_line(rounded(as_dict(prompt), self.precision)) for prompt in self.prompts)
+        if self.split is not None:
+            return breakdown.jsonl(self.split, self.precision)
+        return json_line(breakdown.tracked(self.loss, self.precision))
 
     def markdown(self) -> bytes:
         """Return a table of the prompts, or of the numbers and the labels."""

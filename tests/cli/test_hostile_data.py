@@ -63,7 +63,7 @@ def test_no_cell_of_the_csv_is_a_formula_and_numbers_stay_numbers(budget_cli: Ru
 
 COMMANDS = ("::stop-commands::t", "##[error]t", " ::add-mask::x", "t ##[stop-commands]t")
 FORMS = {
-    "loss": ("table", "json", "csv", "markdown", "github", "junit"),
+    "loss": ("table", "json", "jsonl", "csv", "markdown", "github", "junit"),
     "check": ("table", "json", "markdown", "github", "junit", "sarif"),
     "compare": ("table", "json", "markdown"),
     "sweep": ("table", "json", "csv", "markdown"),

@@ -14,7 +14,7 @@ STEPS = ROOT / "sample_data" / "steps"
 URL = "memory://user:hunter2@bucket/{}.jsonl?X-Amz-Credential=hunter2&X-Amz-Signature=hunter2"
 ONE, OTHER, DAMAGED, CUT, RESULT, GONE = (URL.format(name) for name in ("1", "2", "damaged", "cut", "result", "gone"))
 FORMATS = {
-    "loss": ("table", "json", "csv", "markdown", "github", "junit"),
+    "loss": ("table", "json", "jsonl", "csv", "markdown", "github", "junit"),
     "check": ("table", "json", "markdown", "github", "junit", "sarif"),
     "sweep": ("table", "json", "jsonl", "csv", "markdown"),
     "compare": ("table", "json", "markdown"),

@@ -117,7 +117,8 @@ WRONG: list[tuple[str, str]] = [
     ("allow-empty = 'yes'", "allow-empty: expected true or false, found 'yes'"),
     (
         "[loss]\nformat = 'tabel'",
-        "loss.format: expected table, json, csv, markdown, github or junit, found 'tabel' (did you mean table?)",
+        "loss.format: expected table, json, jsonl, csv, parquet, markdown, github or junit, found 'tabel'"
+        " (did you mean table?)",
     ),
     ("a = ", "not TOML: Invalid value (at end of document)"),
 ]

@@ -31,7 +31,7 @@ MISTAKES = [
     (("-B", "9", "--field", "reward=a..b"), "expected keys joined by dots"),
     (
         ("-B", "9", "--format", "xml"),
-        "--format / -f: expected table, json, csv, markdown, github or junit, found 'xml'\n",
+        "--format / -f: expected table, json, jsonl, csv, parquet, markdown, github or junit, found 'xml'\n",
     ),
     (("-B", "9", "--jobs", "0"), "--jobs / -j: expected a whole number from 1 to 65,536, found 0\n"),
     (("-B", "9", "--precision", "18"), "--precision: expected a whole number of places from 0 to 17, found 18\n"),

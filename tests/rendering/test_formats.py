@@ -132,7 +132,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 @given(st.lists(TEXT | st.integers(-(2**60), 2**60), min_size=1, max_size=5, unique_by=lambda key: (type(key), key)))
 def test_every_id_comes_back_from_the_csv(ids: list[str | int]) -> None:
-    text = rendering.prompts_csv(per_prompt_losses(_groups_of(*ids), Coefficients(None, 0.0, 0.0)), 4).decode()
+    text = formats.csv_table(
+        *rendering.prompts_table(per_prompt_losses(_groups_of(*ids), Coefficients(None, 0.0, 0.0)), 4)
+    ).decode()
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     assert tuple(header) == Prompt._fields
     assert [len(row) for row in rows] == [len(header)] * len(ids)
@@ -143,7 +145,9 @@ def test_every_id_comes_back_from_the_csv(ids: list[str | int]) -> None:
 
 
 def test_the_csv_has_empty_cells_for_nothing_and_lowercase_booleans() -> None:
-    text = rendering.prompts_csv(per_prompt_losses(_groups_of("p"), Coefficients(None, 0.0, 0.0)), 4).decode()
+    text = formats.csv_table(
+        *rendering.prompts_table(per_prompt_losses(_groups_of("p"), Coefficients(None, 0.0, 0.0)), 4)
+    ).decode()
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["k1"], row["length_mean"], row["over_budget"]) == ("", "", "")
     assert row["zero_variance"] == "false"
@@ -151,7 +155,9 @@ def test_the_csv_has_empty_cells_for_nothing_and_lowercase_booleans() -> None:
 
 
 def test_the_csv_of_a_loss_names_every_number() -> None:
-    header, row = csv.reader(io.StringIO(rendering.csv(loss_of(1.0, 0.0), "pass", 4).decode()))
+    header, row = csv.reader(
+        io.StringIO(formats.csv_table(*rendering.loss_table(loss_of(1.0, 0.0), "pass", 4)).decode())
+    )
     assert header == ["status", "aggregate", *number_names()]
     cells = dict(zip(header, row, strict=True))
     assert (cells["loss"], cells["responses"], cells["kl.k1"], cells["coefficients.token_budget"]) == (

@@ -94,6 +94,11 @@ def command(
     if format is LossFormat.GITHUB:
         console.append_step_summary(answer.step_summary())
     on_screen = format is LossFormat.TABLE
-    shown = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
+    if format is LossFormat.PARQUET:
+        from budget_cli.cli import tables  # and pyarrow, an extra
+
+        shown: str | bytes = tables.parquet(*answer.table())
+    else:
+        shown = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
     output.write(shown, screen.output)
     return session.finish(reasons, on_screen)
