@@ -32,7 +32,18 @@ TEXTS = ("prompt_text", "response_text")
 EXTRAS = (*TEXTS, "finish_reason", "advantage", "prompt_length", "sampler_log_prob")  # read where the records have them
 USUAL = {  # names of texts, where neither a preset nor the user says
     "prompt_text": ("prompt", "question", "problem", "query", "instruction", "input", "messages"),
-    "response_text": ("response", "completion", "output", "answer", "generation", "generated_text", "text", "solution"),
+    "response_text": (
+        "response",
+        "completion",
+        "output",
+        "answer",
+        "generation",
+        "generated_text",
+        "text",
+        "solution",
+        "decoded_completion",
+        "raw_completion",
+    ),
 }
 KEPT = ("step", "rollout_id", "turn", "budget", "budget_label")  # what a second pass still needs
 KEYS = 12  # of a record without texts, that are named
@@ -203,8 +214,19 @@ def _text(record: Mapping[str, Any], fields: Fields, name: str, index: int | Non
     """Return a text at its place, or under a name that such texts usually have, as it is only shown."""
     value = field_value(dict(record), fields, name)
     found = text_of(_of_response(record, fields, name, index) if name == "response_text" else value)
-    usual = (record[each] for each in USUAL[name] if each in record) if index is None or name == "prompt_text" else ()
-    return found if found is not None else next(filter(None, map(text_of, usual)), None)
+    if found is not None:
+        return found
+    holders = [record] if index is None or name == "prompt_text" else _of_element(record, fields, index)
+    usual = (holder[each] for holder in holders for each in USUAL[name] if each in holder)
+    return next(filter(None, map(text_of, usual)), None)
+
+
+def _of_element(record: Mapping[str, Any], fields: Fields, index: int) -> list[Mapping[str, Any]]:
+    """Return what lists beside the rewards, of as many elements, hold of one response; objects among it come last."""
+    rewards = field_value(dict(record), fields, "rewards")
+    size = len(rewards) if isinstance(rewards, list) else 0
+    own = {key: each[index] for key, each in record.items() if isinstance(each, list) and len(each) == size}
+    return [own, *(each for each in own.values() if isinstance(each, dict))]
 
 
 def _of_response(record: Mapping[str, Any], fields: Fields, name: str, index: int | None) -> Any:

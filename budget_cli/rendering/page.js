@@ -287,6 +287,7 @@
   }
 
   const KINDS = { n: "whole", loss: "number", reward: "number", square: "number", share: "percent", over: "whole", length: "whole" };
+  const TITLES = Object.fromEntries([...document.querySelectorAll("[data-column]")].map((e) => [e.dataset.column, e.textContent]));
   const table = { by: "loss", falling: true, sought: "", all: false };
 
   /** Compares two prompts in the order of the table; what has no number comes last. */
@@ -324,12 +325,15 @@
         for (const [name, kind] of Object.entries(KINDS)) {
           const cell = document.createElement("td");
           cell.textContent = shown(kind, p[name]);
+          cell.dataset.label = TITLES[name];
           row.append(cell);
         }
         const last = document.createElement("td");
         last.textContent = p.phantom ? "phantom" : "";
         const where = document.createElement("td");
         where.textContent = p.place ?? "";
+        where.dataset.label = TITLES.place;
+        last.dataset.label = TITLES.phantom;
         row.append(last, where);
         return row;
       }),

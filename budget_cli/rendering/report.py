@@ -399,10 +399,12 @@ def _rates(data: PageData) -> str:
     of = data.loss.learnability
     if not of.prompts:
         return ""
-    head = "".join(f'<th scope="col">{name}</th>' for name, _ in RATES)
     paths = [f"learnability.{name}" for _, name in RATES]
-    counts = "".join(f"<td>{_number(data, path, 'whole')}</td>" for path in paths)
-    shares = "".join(f"<td>{_shown((number_at(data.loss, path) or 0) / of.prompts, 'percent')}</td>" for path in paths)
+    rows = "".join(
+        f'<tr><th scope="row">{name}</th><td>{_number(data, path, "whole")}</td>'
+        f"<td>{_shown((number_at(data.loss, path) or 0) / of.prompts, 'percent')}</td></tr>"
+        for (name, _), path in zip(RATES, paths, strict=True)
+    )
     which = (
         "All prompts" if of.prompts == data.loss.prompts else f"The {of.prompts:,} prompts with two or more responses"
     )
@@ -410,9 +412,8 @@ def _rates(data: PageData) -> str:
         f'<p class="quiet">{which}, by the share of right responses, those with a reward above'
         f" {_shown(of.correct_above, 'short')}. Prompts that are all wrong or all right teach nothing about being"
         " right.</p>"
-        '<div class="wide" tabindex="0" role="region" aria-label="solve rates"><table id="rates"><thead><tr>'
-        f'<th scope="col">solved</th>{head}</tr></thead><tbody><tr><th scope="row">prompts</th>{counts}</tr>'
-        f'<tr><th scope="row">share</th>{shares}</tr></tbody></table></div>'
+        '<table id="rates"><thead><tr><th scope="col">solved</th><th scope="col">prompts</th><th scope="col">share</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table>"
     )
     return _section("rates", "How often prompts are solved", table)
 

@@ -1,6 +1,7 @@
 """If this fails, a browser shows other numbers than the command, sends a request, or runs a prompt id as code."""
 
 import json
+import random
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
@@ -157,13 +158,8 @@ def test_at_any_position_of_the_sliders_the_numbers_are_those_of_the_command(
     page = opened(SAMPLE, "-B", "1024", "--aggregate", aggregate)
     grid = page.data()["grid"]
     places = [(n, len(grid[n])) for n in ("token_budget", "budget_penalty_coef", "kl_coef")]
-    for budget, beta, alpha in [
-        (0, 0, 0),
-        (3, 20, 12),
-        (8, 33, 1),
-        (places[0][1] - 1, 45, 30),
-        (5, places[1][1] - 1, 51),
-    ]:
+    dice = random.Random(aggregate)
+    for budget, beta, alpha in [(0, 0, 0), *([dice.randrange(n) for _, n in places] for _ in range(10))]:
         for (name, _), place in zip(places, (budget, beta, alpha), strict=True):
             page.slide(name, place)
         command, *arguments = shlex.split(page.text("#command"))
@@ -405,6 +401,20 @@ def test_several_files_form_a_trend(opened: Open, tmp_path: Path) -> None:
     assert "step-1.jsonl" in trend
 
 
+def test_on_a_phone_each_prompt_is_a_card_with_all_its_numbers(opened: Open) -> None:
+    page = opened(SAMPLE, "-B", "1024", width=390)
+    seen = page.run(
+        "return [...document.querySelectorAll('#prompts tbody :is(th, td)')]"
+        ".map((cell) => [cell.getBoundingClientRect().right, cell.scrollWidth - cell.clientWidth])"
+    )
+    assert len(seen) == 6 * 10
+    assert all(right <= 390 and hidden <= 0 for right, hidden in seen)
+    labels = page.run(
+        "return [...document.querySelectorAll('#prompts tbody tr:first-child td')].map((c) => c.dataset.label)"
+    )
+    assert labels == ["n", "loss", "reward", "mean A²", "from length", "over", "longest", "note", "first at"]
+
+
 def test_curves_follow_the_steps_of_a_dump(opened: Open, loss_json: LossJson) -> None:
     records = [
         {**GOOD, "step": step, "prompt_id": i // 4, "reward": (i + step) % 2, "response_length": 60 + 10 * i + step}
@@ -478,6 +488,8 @@ def test_dark_and_print_have_their_own_colours(opened: Open) -> None:
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {**dark, "media": "print"})
     assert (page.run(paper), page.run(ink)) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
     assert page.run("return getComputedStyle(document.getElementById('kl_coef')).display") == "none"
+    printed = "return [...document.querySelectorAll('#prompts button')].every((each) => each.checkVisibility())"
+    assert page.run(printed)  # the headings, and the ids that have texts
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 

@@ -310,7 +310,7 @@ def test_the_page_counts_prompts_by_their_solve_rate(page_of: PageOf) -> None:
     page = page_of("-B", "500", stdin=lines(*records, {**GOOD, "prompt_id": "g"}))
     table = page.text.partition("How often prompts are solved")[2]
     assert "The 6 prompts with two or more responses, by the share of right responses" in table
-    assert "solvedall wrongup to ¼up to ½up to ¾moreall rightprompts111201share16.7%16.7%16.7%33.3%0.0%16.7%" in table
+    assert "solvedpromptsshareall wrong116.7%up to ¼116.7%up to ½116.7%up to ¾233.3%more00.0%all right116.7%" in table
     assert "How often" not in page_of("-B", "500", stdin=lines({**GOOD, "reward": 0.3})).text
 
 

@@ -235,6 +235,14 @@ def test_without_a_place_for_texts_usual_names_are_tried_and_then_asked_for(budg
     chat = [{"role": "user", "content": "17 + 25?"}]
     (one,) = shown(budget_cli, stdin=lines([{**ROW, "completion": "42", "messages": chat}]))
     assert one["text"] == "42"
+    both = {"prompt_id": 7, "rewards": [1, 0], "question": "6 * 7?"}
+    free = ("--beta", "0", "--kl-coef", "0", "--field", "rewards=rollouts[*].reward")
+    for more in (
+        {"response": ["42", "41"]},
+        {"rollouts": [{"reward": 1, "response": "42"}, {"reward": 0, "response": "41"}]},
+    ):
+        several = shown(budget_cli, *free[: 6 if "rollouts" in more else 4], stdin=lines([{**both, **more}]))
+        assert {one["sample"]: one["text"] for one in several} == {0: "42", 1: "41"}
     text = budget_cli("show", "-B", "9", stdin=lines([{**ROW, "said": "42"}])).stdout.decode()
     assert "no text   give --field response_text=PATH and --field prompt_text=PATH\n" in text
     assert "(the records have prompt_id, reward, response_length, log_prob, old_log_prob, said)\n" in text
