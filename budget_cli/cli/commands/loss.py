@@ -97,7 +97,7 @@ def command(
     if format is LossFormat.PARQUET:
         from budget_cli.cli import tables  # and pyarrow, an extra
 
-        shown: str | bytes = tables.parquet(*answer.table())
+        shown = tables.parquet(*answer.table())
     else:
         shown = console.draw(answer.lines(console.columns()), screen) if on_screen else getattr(answer, format.value)()
     output.write(shown, screen.output)
