@@ -21,7 +21,7 @@ exists = os.path.exists
 os.path.exists = lambda path: not str(path).startswith("/proc") and exists(path)
 sys.modules.update({f"budget_cli.native.{name}": None for name in ("ids", "moments", "reader")})
 """
-COMPILED = ("compiled", "reader_plan")  # of the compiled reader
+COMPILED = ("compiled", "expression_plan", "reader_plan")  # of the compiled reader
 COMMANDS: list[tuple[str, ...]] = [
     ("loss", "sample_data/rollouts.jsonl", "-B", "1024", "--per-prompt"),
     ("loss", "sample_data/rollouts.jsonl", "-B", "1024", "--jobs", "2", "-f", "json"),
