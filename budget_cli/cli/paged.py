@@ -97,7 +97,7 @@ def paged(session: Session, files: Sequence[str] | None, asked: Asked, page: Rep
     data = build_page_data(groups, parts, grid, at, scan.tally, aggregate.value, trained, at_budgets)
     if unchecked:
         return Paged(data, by, None, (), groups)
-    subject = session.check_input(data.loss, groups.at(data.at[0]), THRESHOLDS)
+    subject = session.check_input(data.loss, scan.groups if spec.hold else groups.at(data.at[0]), THRESHOLDS)
     binned = {
         pair: [int(subject.counters.total(f"{pair}_{name}")) for name in BINS] for pair in PAIRS if session.fields.pairs
     }

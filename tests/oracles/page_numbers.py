@@ -38,7 +38,7 @@ for (const data of all) {
       id === "data" ? { textContent: data } : id === "verdict" ? verdict : id.startsWith("figure-") ? null : anything(),
     querySelectorAll: (what) => (what === "[data-number]" ? cells : []),
     querySelector: () => ({ replaceChildren: (...found) => { rows = found; } }),
-    createElement: () => ({ children: [], append(...found) { this.children.push(...found); } }),
+    createElement: () => ({ children: [], dataset: {}, append(...found) { this.children.push(...found); } }),
     documentElement: anything(),
   };
   new Function("document", "addEventListener", "location", page)(document, () => {}, { hash: "" });
