@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,17 @@ def test_only_the_blocks_that_hold_a_prompt_are_read_again(
     read.clear()
     assert len(shown(budget_cli, texts, "--top", "1", "-j", "1")) == 1
     assert len(read) == 3 + 3
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b]0;t\x07\x9b31m", "\u202egnp\u2066\u200f", "</script>]]>\x00\r", "<img src=x>\x08"]
+)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_no_string_of_the_data_controls_the_terminal(budget_cli: Run, hostile: str, form: str) -> None:
+    texts = dict.fromkeys(("prompt_id", "prompt_text", "response_text", "finish_reason"), hostile)
+    done = budget_cli("show", "-B", "9", "-f", form, "--full", stdin=lines([{**ROW, **texts}]))
+    assert done.returncode == 0
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", done.stdout.decode())
+    if form == "json":
+        (prompt,) = json.loads(done.stdout)["prompts"]
+        assert (prompt["prompt_id"], prompt["shown"][0]["text"]) == (hostile, hostile)
