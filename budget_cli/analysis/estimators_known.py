@@ -93,7 +93,7 @@ def given(m: Moments, c: Candidate, batch: Batch | None = None) -> Given:
         return Given(slope, 0 * m.x if c.baseline is None else slope * (m.x - c.baseline))
     batch = Batch(0.0, 0.0, 0.0, 0.0) if batch is None else batch
     adjusted = Adjusted(m.n, m.x, m.xx, m.weighted - m.x, m.x - batch.mean, batch)
-    return Given(*map(np.asarray, ESTIMATORS[c.name].of(adjusted, c.ddof or 0, c.eps or 0.0)))
+    return Given(*map(np.asarray, ESTIMATORS[c.name].of(adjusted, c.ddof or 0, c.eps or 0.0)[:2]))
 
 
 def candidates() -> list[Candidate]:

@@ -5,7 +5,8 @@ with 1, of graded rewards all that got anything. Only n, the number of responses
 ones, enter (and the sums of lengths), so that all counts are exact, and the same in whatever order the dump is read.
 
 pass@k, the probability that at least one of k responses is right, is 1 − C(n − c, k)/C(n, k), which is unbiased
-(M. Chen et al., "Evaluating Large Language Models Trained on Code", 2021, eq. 1), as a product, which cannot overflow.
+(M. Chen et al., "Evaluating Large Language Models Trained on Code", 2021, eq. 1), as a product, which cannot overflow;
+where that is nearly 1, as the sum of the probabilities that the first right one is the i-th, which does not cancel.
 
 The share of groups of G' responses that would be all right or all wrong is p^G' + (1 − p)^G' of each prompt, whose
 solve rate p is not known. Up to n responses, C(c, G')/C(n, G') + C(n − c, G')/C(n, G') is unbiased in the same way:
@@ -169,10 +170,13 @@ def pass_at(n: Floats, right: Floats, attempts: Sequence[int]) -> dict[int, Floa
     """
     wrong, found = n - right, dict[int, Floats]()
     all_wrong = np.ones_like(n)  # the probability that i responses, drawn without putting back, are all wrong
+    some_right = np.zeros_like(n)
     for i in range(max(attempts, default=0)):
-        all_wrong = all_wrong * (np.maximum(wrong - i, 0) / np.maximum(n - i, 1))
+        left = np.maximum(n - i, 1)
+        some_right = some_right + all_wrong * (right / left)
+        all_wrong = all_wrong * (np.maximum(wrong - i, 0) / left)
         if i + 1 in attempts:
-            found[i + 1] = 1 - all_wrong
+            found[i + 1] = np.where(all_wrong < 0.5, 1 - all_wrong, some_right)
     return found
 
 

@@ -336,7 +336,7 @@ def _means_over_tokens(
     """
     beta, tokens, n = coefficients.budget_penalty_coef, groups.of_tokens(), groups.of_tokens().column("n")
     found = advantages_of(groups.of_responses(), trained, beta, budget)
-    factor, shift = (np.ones_like(n), np.zeros_like(n)) if found is None else found
+    factor, shift = (np.ones_like(n), np.zeros_like(n)) if found is None else found[:2]
 
     def means(of: Groups) -> DoubleDouble:
         e_mean = of.means(slice(None), "e", budget) if of.layout.budgets else DoubleDouble(np.zeros_like(n))
@@ -353,7 +353,11 @@ def _means_over_tokens(
     loss, square = (
         float((sums / each)[some].sum()) if some.any() else None for sums in (view.loss_sums, view.advantage_sums)
     )
-    explained = None if loss is None or square is None else square - loss
+    explained = None
+    if loss is not None:
+        rk, ek, kk = view.with_advantage(), view.in_full("ek"), view.scatter(slice(None)).k_squares()
+        found = objective.explained_sum(rk, ek, kk, DoubleDouble(beta), DoubleDouble(coefficients.kl_coef))
+        explained = float((found * some / each).sum().value)
     return tuple(None if value is None else finite_or_none(value) for value in (loss, square, explained))  # type: ignore[return-value]  # of three
 
 
@@ -451,7 +455,7 @@ class PromptColumns:
             self.advantage_sums = self.adjusted_scatter
             centred = objective.loss_form(self.rr, self.re, self.ee, self.kk, rk, ek, beta, alpha)
         else:  # the scatter of f·r, f·e and k, and the shift
-            f, shift = (each if rows is None else each[rows] for each in advantages)
+            f, shift = (each if rows is None else each[rows] for each in advantages[:2])
             self.factor, self.shift = f, shift
             with_e, with_r = f * (rk - beta * ek), f * f
             scale = scale * with_r

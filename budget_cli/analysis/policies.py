@@ -104,7 +104,7 @@ def _clip() -> tuple[float, float]:
 
 def _numbers(dump: CheckInput, pair: str, weights: Weights, responses: int) -> Policies:
     below, above = (_count(dump, f"{pair}_weights_{side}") for side in ("below", "above"))
-    effective, squares = weights.effective, weights.moment(2, responses)
+    effective = weights.effective
     largest = weights.largest[0] if weights.largest else None
     return Policies(
         pair,
@@ -118,7 +118,7 @@ def _numbers(dump: CheckInput, pair: str, weights: Weights, responses: int) -> P
         None if largest is None else _exp(largest.log_ratio),
         None if largest is None else _finite(largest.log_ratio),
         None if largest is None else _place(dump, largest),
-        None if squares is None else squares - 1,
+        weights.chi_square(responses),
         _clip(),
         below,
         above,

@@ -27,6 +27,8 @@ from budget_cli.records.columns import Tally
 SCHEMA = "budget-cli/sweep/1"
 NEARLY_ALL = 1e-10  # share of its terms below which a sum in two doubles is computed again from the prompts
 
+OF_ONE_DOUBLE = 1e-3  # the same share of a sum in one double
+
 # the numbers of a cell unless --all-numbers is given
 SHOWN = (
     "coefficients.token_budget",
@@ -192,6 +194,10 @@ def _cells(summed: Totals, grid: Grid, first: Loss) -> dict[str, Any]:
     over = summed.over[:, None, None]
 
     cancels: Any = np.asarray((beta != 0) & (beta**2 < 1e-300))  # β²·e² may vanish
+    if summed.estimated is not None:
+        explained_terms = 2 * abs(alpha * of_k) + alpha**2 * k_squares.hi
+        for value, terms in ((loss, loss_terms), (abs(explained), explained_terms)):
+            cancels = cancels | (with_k & (terms > 0) & (value < OF_ONE_DOUBLE * terms))
     for value, terms in ((loss, loss_terms), (square, square_terms), (variance, variance_terms)):
         cancels = cancels | ~((value > NEARLY_ALL * terms) | (terms == 0))
     counts = {

@@ -11,9 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from budget_cli.groups.double_double import DoubleDouble, total
+from budget_cli.groups.moments import k3_of_small
+
 Floats = NDArray[np.float64]
 LARGEST = 5  # responses that are kept of each kind
+NEAR = 0.02  # nats; of log-ratios that are smaller, w² − 1 is summed in two parts
 STEP = 512.0  # nats; pivots are multiples of this, so the largest weight, its square and 2^53 of these are in range
+UNKNOWN = math.nan, math.nan
 
 
 class Extreme(NamedTuple):
@@ -26,9 +31,10 @@ class Extreme(NamedTuple):
 
 
 class Weights:
-    """Σw and Σw² of responses, scaled, and those with the largest w; `merge` adds a later part's.
+    """Σw, Σw² and Σ(w² − 1) of responses, and those with the largest w; `merge` adds a later part's.
 
-    The sums are total·e^pivot and squares·e^(2·pivot). The pivot is 0 up to a weight of e^256, and all there is to do
+    The first two are total·e^pivot and squares·e^(2·pivot); the third is by itself, in two doubles, as it is next to
+    nothing where the policies are close. The pivot is 0 up to a weight of e^256, and all there is to do
     then is to add; so parts that are merged in the same order have the same bits.
     """
 
@@ -39,9 +45,11 @@ class Weights:
         squares: float = 0.0,
         largest: Sequence[Extreme] = (),
         worst: Sequence[Extreme] = (),
+        beyond: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.pivot, self.total, self.squares = pivot, total, squares  # -inf: of no responses; inf: a k is infinite
         self.largest = list(largest)  # by w
+        self.beyond = beyond  # Σ(w² − 1), hi and lo; NaN if it is not known, or not finite
         self.worst = list(worst)  # tokens, by |k|, at most one of each response
 
     @classmethod
@@ -58,6 +66,7 @@ class Weights:
             weights.pivot = STEP * round(largest / STEP)
             scaled = np.exp(log_ratio - weights.pivot)
             weights.total, weights.squares = float(scaled.sum()), float((scaled * scaled).sum())
+        weights.beyond = _beyond(2 * log_ratio) if weights.pivot == 0 else UNKNOWN
         return weights
 
     def merge(self, later: "Weights", rows: NDArray[np.intp], offset: int) -> None:
@@ -72,6 +81,8 @@ class Weights:
         self.total = _at(pivot, self.pivot, self.total) + _at(pivot, later.pivot, later.total)
         self.squares = _at(pivot, self.pivot, self.squares, 2) + _at(pivot, later.pivot, later.squares, 2)
         self.pivot = pivot
+        both = DoubleDouble(*self.beyond) + DoubleDouble(*later.beyond)
+        self.beyond = (both.hi, both.lo) if math.isfinite(both.hi) and math.isfinite(both.lo) else UNKNOWN
 
         def here(extremes: Iterable[Extreme]) -> list[Extreme]:
             return [one._replace(place=one.place + offset, row=int(rows[one.row])) for one in extremes]
@@ -85,6 +96,13 @@ class Weights:
         known = self.squares > 0 and math.isfinite(self.squares)
         return self.total * self.total / self.squares if known else None
 
+    def chi_square(self, responses: int) -> float | None:
+        """Return the mean of w² − 1; None where it is beyond the range of a double."""
+        if math.isfinite(self.beyond[0]):
+            return (self.beyond[0] + self.beyond[1]) / responses if responses else None
+        squares = self.moment(2, responses)
+        return None if squares is None else squares - 1
+
     def moment(self, power: int, responses: int) -> float | None:
         """Return the mean of w, or of w² with power 2; None where it is beyond the range of a double."""
         scaled = self.total if power == 1 else self.squares
@@ -96,6 +114,14 @@ class Weights:
         for _ in range(power):
             mean *= math.exp(min(self.pivot, STEP))
         return mean if math.isfinite(mean) else None
+
+
+def _beyond(log_squares: Floats) -> tuple[float, float]:
+    """Return Σ(e^x − 1), hi and lo; of small x as Σx, which may cancel, and Σ(e^x − 1 − x), which does not."""
+    near = np.abs(log_squares) < NEAR
+    small = log_squares[near]
+    found = total(small) + total(k3_of_small(-small)) + total(np.expm1(log_squares[~near]))
+    return (float(found.hi), float(found.lo)) if math.isfinite(found.hi) and math.isfinite(found.lo) else UNKNOWN
 
 
 def _at(pivot: float, own: float, value: float, power: int = 1) -> float:

@@ -36,16 +36,24 @@ def advantages_of(
     if trained.has_plain_advantage:
         return None
     n, mean, scatter = groups.column("n"), *_means_and_scatter(groups, beta, budget)
-    gap = np.full_like(n, np.nan)
+    gap = DoubleDouble(np.full_like(n, np.nan))
     if groups.layout.is_penalised:
-        gap = groups.column("r_gap", budget) - beta * groups.column("p_gap", budget)
+        r_gap, p_gap = (
+            DoubleDouble(groups.column(name, budget), groups.column(name + "_low", budget))
+            for name in ("r_gap", "p_gap")
+        )
+        gap = r_gap - p_gap * beta
     if batch is None:
         batch = batch_of(groups, beta, budget) if trained.estimator.of_batch else NO_BATCH
-    x = Adjusted(n, mean.value, scatter, gap, (mean - batch.mean).value, batch)
+    from_batch = mean - batch.mean
+    x = Adjusted(n, mean.value, scatter, gap.value, from_batch.value, batch)
     found = trained.estimator.of(x, trained.ddof, trained.eps)
+    of_baseline = {"opo": -gap, "reinforce++": from_batch}.get(trained.advantage)
     if trained.singletons == "reward":
-        return with_raw_singletons(x, trained.eps, trained.estimator.divides, found)
-    return found
+        found, alone = with_raw_singletons(x, trained.eps, trained.estimator.divides, found), n == 1
+        others = of_baseline or DoubleDouble(np.zeros_like(n), np.zeros_like(n))
+        of_baseline = DoubleDouble(*(np.where(alone, a, b) for a, b in ((mean.hi, others.hi), (mean.lo, others.lo))))
+    return found._replace(gap=of_baseline)
 
 
 @quiet_overflow

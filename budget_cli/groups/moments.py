@@ -71,7 +71,9 @@ PENALTY = (
     "p_best",  # the largest penalty of a response with the prompt's highest reward
     "p_worst",  # the smallest of one with its lowest; both NaN where the penalty may fall as a response grows
     "r_gap",  # Σ L·r / Σ L less the mean reward, for opo; otherwise NaN
+    "r_gap_low",
     "p_gap",  # the same for the penalty
+    "p_gap_low",
 )
 SMALL = 2.0**-52  # of a sum: what is less needs no second double itself
 FINE = 2.0**-50  # of a grid: above four of what it leaves of a number
@@ -213,7 +215,7 @@ def _by_token(
 ) -> Table:
     """Compute the moments of the tokens, each of which has the reward, the log-ratio and the excess of its response.
 
-    Their number n is that of the tokens. Sums are in one double, about means in two.
+    Their number n is that of the tokens.
     """
     table = layout.empty(prompts)
     if length is None:
@@ -221,32 +223,71 @@ def _by_token(
     weight = np.nan_to_num(length)
     n = np.asarray(np.bincount(codes, weight, prompts))
     some = np.where(n > 0, n, 1.0)
+    power = power_above(np.bincount(codes, minlength=prompts) + 1.0)
 
-    def centred(values: Floats) -> tuple[Floats, Floats, Floats]:
-        """x0 and x1 of each prompt, and x about its mean."""
+    def power_of(values: Floats) -> Floats:
+        most = np.zeros(prompts)
+        np.maximum.at(most, codes, np.abs(values))
+        return np.asarray(power_above(most))
+
+    def add_up(values: DoubleDouble, power_of_values: Floats) -> DoubleDouble:
+        """Return the sum over each prompt, as `total` adds: the parts above a grid exactly, the rest as it rounds."""
+        at = grid_of(power_of_values, power)[codes]
+        part = (at + values.hi) - at
+        rest = np.bincount(codes, (values.hi - part) + values.lo, prompts)
+        return DoubleDouble(*two_sum(np.asarray(np.bincount(codes, part, prompts)), rest))
+
+    of_weight = power_of(weight)
+
+    def centred(name: str, values: Floats) -> _Centred:
+        """Put x0 and x1 of each prompt, and return x about x0, and x1."""
         pivot = np.asarray(np.bincount(codes, weight * values, prompts) / some, dtype=np.float64)
-        rest = np.asarray(np.bincount(codes, weight * (values - pivot[codes]), prompts), dtype=np.float64)
-        return pivot, rest, values - pivot[codes] - (rest / some)[codes]
+        about = DoubleDouble(*two_sum(values, -pivot[codes]))
+        weighted, of_one = about * weight, power_of(about.hi)
+        rest = add_up(weighted, of_one * of_weight).value
+        table[:, layout.at(f"{name}0")], table[:, layout.at(f"{name}1")] = pivot, rest
+        return _Centred(about, weighted, DoubleDouble(rest), of_one)
 
-    def put(name: str, x: Floats, y: Floats, budget: int | None = None) -> None:
-        table[:, layout.at(name, budget)] = np.bincount(codes, weight * x * y, prompts)
+    def put(name: str, x: _Centred, y: _Centred, budget: int | None = None) -> None:
+        """Put a sum of products about the means."""
+        found = add_up(x.about * y.weighted, x.power * y.power * of_weight) - x.rest * y.rest / some
+        is_known = np.isfinite(found.hi) & np.isfinite(found.lo)  # a half may be beyond the range of a double
+        plain = np.bincount(codes, weight * x.about.hi * y.about.hi, prompts) if not is_known.all() else found.hi
+        table[:, layout.at(name, budget)] = np.where(is_known, found.hi, plain)
+        table[:, layout.at(f"{name}_low", budget)] = np.where(is_known, found.lo, 0.0)
 
     table[:, layout.at("n")] = n
-    table[:, layout.at("r0")], table[:, layout.at("r1")], r = centred(reward)
+    r = centred("r", reward)
     put("rr", r, r)
     k = None
     if log_ratio is not None:
-        table[:, layout.at("k0")], table[:, layout.at("k1")], k = centred(np.nan_to_num(log_ratio))
+        k = centred("k", np.nan_to_num(log_ratio))
         put("kk", k, k)
         put("rk", r, k)
     for at, excess in enumerate(_excesses(layout, reward, weight, own)):
-        table[:, layout.at("e0", at)], table[:, layout.at("e1", at)], e = centred(excess)
+        smallest = np.full(prompts, np.inf)
+        np.minimum.at(smallest, codes, excess)
+        above = excess - smallest[codes]  # whole tokens, which add exactly
+        rest = np.asarray(np.bincount(codes, weight * above, prompts))
+        table[:, layout.at("e0", at)], table[:, layout.at("e1", at)] = smallest, rest
+        nothing = np.zeros_like(above)
+        weighted = DoubleDouble(weight * above, nothing)
+        e = _Centred(DoubleDouble(above, nothing), weighted, DoubleDouble(rest), power_of(above))
         put("ee", e, e, at)
         put("re", r, e, at)
         if k is not None:
             put("ek", e, k, at)
     table[n == 0] = layout.empty(1)  # a prompt without tokens
     return table
+
+
+class _Centred(NamedTuple):
+    """Values of all responses about the pivot of their prompt, and their sum over the tokens of each prompt."""
+
+    about: DoubleDouble
+    weighted: DoubleDouble  # by the tokens
+    rest: DoubleDouble
+    power: Floats  # the power of two above all, by prompt
 
 
 def _excesses(layout: Layout, reward: Floats, length: Floats, own: Floats | None) -> Iterator[Floats]:
@@ -516,6 +557,10 @@ def k3_terms(log_ratio: Floats) -> Floats:
         terms = np.expm1(-log_ratio) + log_ratio
     small = np.abs(log_ratio) < 0.02
     if small.any():
-        k = log_ratio[small]
-        terms[small] = k * k * (1 / 2 - k * (1 / 6 - k * (1 / 24 - k * (1 / 120 - k * (1 / 720 - k / 5040)))))
+        terms[small] = k3_of_small(log_ratio[small])
     return np.asarray(terms)
+
+
+def k3_of_small(k: Floats) -> Floats:
+    """Return the same for |k| < 0.02, by its series."""
+    return k * k * (1 / 2 - k * (1 / 6 - k * (1 / 24 - k * (1 / 120 - k * (1 / 720 - k / 5040)))))

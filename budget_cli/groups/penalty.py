@@ -81,7 +81,11 @@ def penalised(groups: Groups, objective: Objective, budgets: tuple[int, ...], we
     weight = weights(groups, objective) if weight is None else weight
     if not budgets:  # a baseline may be weighted by length even where nothing is penalised
         table[:, len(PROMPT) :] = 0.0
-        table[:, layout.at("r_gap", 0)] = _gaps(groups, [])[0] if objective.advantage == "opo" else np.nan
+        if objective.advantage == "opo":
+            r_gap = _gaps(groups, [])[0]
+            table[:, layout.at("r_gap", 0)], table[:, layout.at("r_gap_low", 0)] = r_gap.hi, r_gap.lo
+        else:
+            table[:, layout.at("r_gap", 0)] = np.nan
     for i, budget in enumerate(budgets):
         first = groups.layout.of_factor(i) if own is not None else 0
         columns = _of_budget(groups, objective, budget, first, weight)
@@ -94,7 +98,7 @@ def _of_budget(groups: Groups, objective: Objective, budget: int, first: int, we
     """Return the columns of one budget, whose hinges have columns that begin at the position `first`."""
     hinges, at = objective.hinges(budget), first + groups.layout.budgets.index(budget)
     parts = _hinges(groups, hinges, objective.is_gated, first)
-    n, unknown = groups.column("n"), np.full(len(groups), np.nan)
+    n, unknown = groups.column("n"), DoubleDouble(np.full(len(groups), np.nan), np.zeros(len(groups)))
     best, worst = _extremes(groups, hinges, objective)
     r_gap, p_gap = _gaps(groups, parts) if objective.advantage == "opo" else (unknown, unknown)
     return {
@@ -103,8 +107,10 @@ def _of_budget(groups: Groups, objective: Objective, budget: int, first: int, we
         "excess": n * groups.column("e0", at) + groups.column("e1", at),
         "p_best": best * weight,
         "p_worst": worst * weight,
-        "r_gap": r_gap,
-        "p_gap": p_gap * weight,
+        "r_gap": r_gap.hi,
+        "r_gap_low": r_gap.lo,
+        "p_gap": (p_gap * weight).hi,
+        "p_gap_low": (p_gap * weight).lo,
     }
 
 
@@ -181,7 +187,7 @@ def _moments(groups: Groups, hinges: Hinges, parts: list[_Hinge], of_right: bool
     return columns
 
 
-def _gaps(groups: Groups, parts: list[_Hinge]) -> tuple[Floats, Floats]:
+def _gaps(groups: Groups, parts: list[_Hinge]) -> tuple[DoubleDouble, DoubleDouble]:
     """Return Σ L·r / Σ L less the mean reward, and the same for the penalty; L is the hinge at the floor."""
     n, at = groups.column("n"), groups.layout.budgets.index(FLOOR)
     total = groups.column("L_sum")
@@ -191,7 +197,8 @@ def _gaps(groups: Groups, parts: list[_Hinge]) -> tuple[Floats, Floats]:
         about = part.mean + part.knot - length
         by_length = by_length + (part.ee + part.mean * about * n) * part.coefficient
     some = np.where(total > 0, total, 1.0)  # without tokens, the baseline is the mean
-    return groups.column("re", at) / some, by_length.value / some
+    by_reward = DoubleDouble(groups.column("re", at), groups.column("re_low", at))
+    return by_reward / some, by_length / some
 
 
 def _extremes(groups: Groups, hinges: Hinges, objective: Objective) -> tuple[Floats, Floats]:

@@ -37,6 +37,7 @@ class Advantages(NamedTuple):
 
     factor: Number
     shift: Number  # factor·(x̄ − b)
+    gap: Number = None  # x̄ − b in two doubles; None: it is 0
 
 
 class Estimator(NamedTuple):
@@ -110,7 +111,7 @@ def with_raw_singletons(x: Adjusted, eps: float, divides: bool, of: Advantages) 
     """Return the advantages where a prompt of one response keeps its adjusted reward, divided by 1 + ε if by s."""
     alone = x.n == 1
     factor = 1 / (1 + eps) if divides else 1.0
-    return Advantages(of.factor, of.shift * ~alone + factor * x.mean * alone)
+    return Advantages(of.factor * ~alone + factor * alone, of.shift * ~alone + factor * x.mean * alone)
 
 
 def _ones(x: Adjusted) -> Number:

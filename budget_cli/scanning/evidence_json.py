@@ -14,7 +14,7 @@ from budget_cli.evidence.advantages import FIRST, Advantages, AdvantageSample
 from budget_cli.evidence.counters import FEW, Counters, Location, Occurrences
 from budget_cli.evidence.observations import Observations
 from budget_cli.evidence.reward_sample import RewardSample
-from budget_cli.evidence.weights import LARGEST, Extreme, Weights
+from budget_cli.evidence.weights import LARGEST, UNKNOWN, Extreme, Weights
 
 MOST_LINES = 1 << 40  # of a source, in a place
 VALUES = (str, int, float, type(None))  # not bool: types are compared exactly
@@ -37,6 +37,9 @@ def to_json(counters: Counters, prompts: NDArray[np.intp], advantages: Advantage
         "values": {name: list(counts.items()) for name, counts in counters.values.items()},
         "by_length": _by_length(counters.reward_sample),
         "weights": {pair: _weights(weights, prompts) for pair, weights in counters.weights.items()},
+        "weights_beyond": {
+            pair: weights.beyond for pair, weights in counters.weights.items() if math.isfinite(weights.beyond[0])
+        },
         "advantages": advantages.sample.to_json(prompts) if advantages else [],
         "first_advantages": [_or_null(value) for value in advantages.first.T.ravel().tolist()] if advantages else [],
     }
@@ -93,6 +96,8 @@ def from_json(shown: Any, prompts: NDArray[np.intp], budgets: Collection[int]) -
             counters.reward_sample = _reward_sample(by_length)
         for pair, sums in shown.get("weights", {}).items():
             counters.weights[pair] = _weights_from(sums, prompts)
+            hi, lo = shown.get("weights_beyond", {}).get(pair, UNKNOWN)
+            counters.weights[pair].beyond = (_number(hi), _number(lo))
         if sample := shown.get("advantages"):
             row_of = dict(zip(prompts.tolist(), range(prompts.size), strict=True))
             observations.advantages.sample = AdvantageSample.from_json(sample, row_of)

@@ -79,10 +79,15 @@ def _in_full(columns: ResponseColumns, rows: Any, trained: Trained) -> objective
     terms = objective.terms(DoubleDouble(r), DoubleDouble(e), DoubleDouble(k), r_mean, e_mean, beta, alpha)
     if trained.advantages is None:
         return terms
-    factor, shift = (each[rows] for each in trained.advantages)
-    advantage = terms.advantage * factor + shift
+    factor, shift, gap = trained.advantages
+    factor, shift = factor[rows], shift[rows]
+    inverse: Any = np.divide(shift, factor, out=np.zeros_like(shift), where=factor != 0)
+    if gap is None:
+        advantage = terms.advantage * factor + shift
+    else:
+        inverse = DoubleDouble(gap.hi[rows], gap.lo[rows])
+        advantage = (terms.advantage + inverse) * factor
     centred = advantage - DoubleDouble(k) * alpha if alpha else advantage
-    inverse = np.divide(shift, factor, out=np.zeros_like(shift), where=factor != 0)
     return terms._replace(baseline=terms.baseline - inverse, advantage=advantage, loss=centred * centred)
 
 

@@ -156,6 +156,11 @@ def test_what_is_expected_of_the_size_that_there_is_is_what_was_observed() -> No
     assert found.pass_at["8"] == pytest.approx(1 - (found.all_wrong_fraction or 0), rel=1e-14)
 
 
+def test_one_right_response_of_a_million_keeps_its_digits() -> None:
+    found = pass_at(np.array([1e6]), np.array([1.0]), [1, 2, 256])
+    assert [found[k].tolist() for k in found] == [[pytest.approx(k * 1e-6, rel=1e-13)] for k in found]
+
+
 def test_large_groups_do_not_overflow() -> None:
     n, right = np.array([10.0**6]), np.array([4.0 * 10**5])
     k = 256

@@ -287,3 +287,12 @@ def test_the_advantages_match_those_that_prime_rl_stored(budget_cli: Run) -> Non
     for each in records:
         assert each["budget_cli"]["advantage"] == pytest.approx(each["advantage"], abs=1e-9)
     assert ADDED.sub(b"", done.stdout) == PRIME_RL.read_bytes()
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "rloo", "opo"])
+def test_a_response_that_keeps_its_reward_has_a_baseline_of_0(budget_cli: Run, advantage: str) -> None:
+    more = ("--set", f"advantage={advantage}", "--set", "singletons=reward")
+    done = budget_cli("annotate", "-B", "500", *more, stdin=lines([record(reward=2.0)]))
+    terms = json.loads(done.stdout)["budget_cli"]
+    assert terms["baseline"] == 0
+    assert terms["advantage"] == pytest.approx(2 / (1 + 1e-6) if advantage == "grpo" else 2, rel=1e-15)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,15 @@ def test_what_does_without_lengths_is_said_and_does(
     assert failed.returncode == 1
     assert f"; {remedy} does without it, or give --field response_length=PATH" in failed.stderr.decode()
     assert budget_cli("loss", path, "--alpha", "0", *given, *remedy.split()).returncode == 0
+
+
+def test_a_near_tie_keeps_its_digits(loss_json: LossJson, tmp_path: Path) -> None:
+    # β·e is 1 and 2; with it x is 1e-6 and 0, over 200 and 300 tokens: A is ±5e-7, the loss its square
+    path = tmp_path / "ties.jsonl"
+    names = ("prompt_id", "reward", "response_length")
+    rows = [("p", 1 + 2**-20, 200), ("p", 2, 300)]
+    path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
+    found = loss_json(path, "-B", "100", "--beta", "0.01", "--alpha", "0", "--aggregate", "token", "--precision", "17")
+    beta = Fraction(0.01)
+    half = ((1 + Fraction(1, 2**20) - 100 * beta) - (2 - 200 * beta)) / 2
+    assert found["loss"] == pytest.approx(float(half * half), rel=1e-13)

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from budget_cli.evidence.counters import Counters
-from budget_cli.evidence.weights import LARGEST, Extreme, Weights
+from budget_cli.evidence.weights import LARGEST, UNKNOWN, Extreme, Weights
 from budget_cli.scanning import evidence_json
 
 ROWS = np.arange(1000)
@@ -76,6 +76,21 @@ def test_a_number_is_missing_only_where_a_double_cannot_hold_it(
         for power, expected in ((1, mean), (2, square)):
             moment = found.moment(power, len(log_ratios))
             assert moment == (None if expected is None else pytest.approx(expected, rel=1e-12))
+
+
+@pytest.mark.parametrize("nats", [1e-9, 1e-5, 1e-3, 0.5, 10.0])
+def test_chi_square_keeps_its_digits_where_policies_are_close(nats: float) -> None:
+    every = [nats, -nats, 0.3 * nats, nats * nats]
+    with localcontext(EXACT):
+        exact = sum((2 * Decimal(k)).exp() - 1 for k in every) / len(every)
+    for found in (weights_of(every), merged([[one] for one in every])):
+        assert found.chi_square(len(every)) == pytest.approx(float(exact), rel=1e-14)
+
+
+def test_without_the_sum_of_an_earlier_version_chi_square_is_the_mean_square_less_1() -> None:
+    found = weights_of([math.log(2)])
+    found.merge(Weights(0.0, 1.0, 1.0, beyond=UNKNOWN), ROWS, 0)
+    assert found.chi_square(2) == pytest.approx(1.5)
 
 
 LOG_RATIOS = st.floats(-900, 900) | st.floats(-1, 1) | st.sampled_from([0.0, 800.0, -800.0, 256.0, -256.0])

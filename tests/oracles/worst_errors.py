@@ -11,6 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,24 @@ from exact_numbers import (
     relative_error,
     term_numbers,
 )
+from exact_objectives import learnability_numbers, objective_numbers, policy_numbers
 from grouping import groups_of
 from page_numbers import NODE, PROMPT, shown_by
 
 from budget_cli.analysis.compare import compare_groups, pair
 from budget_cli.analysis.grid import Grid
+from budget_cli.analysis.learnability import compute_learnability
 from budget_cli.analysis.loss import Coefficients, compute_loss, number_at, per_prompt_losses
+from budget_cli.analysis.policies import compare_policies
 from budget_cli.analysis.report import build_page_data
 from budget_cli.analysis.sweep import VARYING, compute_sweep
+from budget_cli.evidence.counters import Counters
+from budget_cli.evidence.responses import ObservationSpec, Responses
 from budget_cli.groups.groups import Groups
 from budget_cli.groups.moments import Layout
+from budget_cli.groups.penalty import hinges_of, penalised
+from budget_cli.objective.estimators import ESTIMATORS
+from budget_cli.objective.settings import DEFAULT, Objective, parse
 from budget_cli.records.columns import ResponseColumns, Tally
 from budget_cli.scanning.terms import Trained, terms_of
 
@@ -162,12 +171,17 @@ KINDS: dict[str, Callable[[Dice], Dump]] = {
 RARE = {"thousands": 500}  # one for so many others, as exact rationals are slow
 
 
-def folded(dice: Dice, responses: Sequence[Response], budgets: Sequence[int]) -> Groups:
-    """Return the groups of these responses, from one to four parts."""
+def cut(dice: Dice, responses: Sequence[Response]) -> list[Sequence[Response]]:
+    """Return from one to four parts."""
     cuts = sorted(dice.sample(range(len(responses) + 1), min(dice.randint(0, 3), len(responses))))
-    groups = Groups(Layout(tuple(budgets)))
-    for first, last in zip([0, *cuts], [*cuts, len(responses)], strict=True):
-        groups.merge(groups_of(responses[first:last], budgets))
+    return [responses[first:last] for first, last in zip([0, *cuts], [*cuts, len(responses)], strict=True)]
+
+
+def folded(dice: Dice, responses: Sequence[Response], budgets: Sequence[int], layout: Layout | None = None) -> Groups:
+    """Return the groups of these responses, from one to four parts."""
+    groups = Groups(layout or Layout(tuple(budgets)))
+    for part in cut(dice, responses):
+        groups.merge(groups_of(part, budgets, layout))
     return groups
 
 
@@ -214,15 +228,26 @@ def of_annotate(dice: Dice, dump: Dump) -> list[Errors]:
     """The terms of each response."""
     responses, coefficients = dump
     groups = folded(dice, responses, [BUDGET])
+    return _terms_of(responses, groups, coefficients, term_numbers(responses, coefficients), DEFAULT, "annotate")
+
+
+def _terms_of(
+    responses: Sequence[Response],
+    groups: Groups,
+    coefficients: Coefficients,
+    exact: Sequence[dict[str, Exact]],
+    of: Objective,
+    prefix: str,
+) -> list[Errors]:
     ids = list(dict.fromkeys(each.prompt for each in responses))
     responses = sorted(responses, key=lambda each: ids.index(each.prompt))
     r, tokens, k = (np.array([each[i] for each in responses], dtype=np.float64) for i in (1, 2, 3))
     codes = np.array([ids.index(each.prompt) for each in responses], dtype=np.intp)
     columns = ResponseColumns(ids, codes, codes, r, tokens, k, np.zeros_like(k), None)
-    terms = terms_of(columns, groups.rows(ids)[codes], Trained(groups, *coefficients[1:]))
+    terms = terms_of(columns, groups.rows(ids)[codes], Trained.of(groups, *coefficients[1:], of))
     return [
-        errors({name: float(getattr(terms, name)[i]) for name in exact}.__getitem__, exact, "annotate")
-        for i, exact in enumerate(term_numbers(responses, coefficients))
+        errors({name: float(getattr(terms, name)[i]) for name in numbers}.__getitem__, numbers, prefix)
+        for i, numbers in enumerate(exact)
     ]
 
 
@@ -268,11 +293,100 @@ def of_page(dice: Dice, dump: Dump) -> list[Errors]:
     return found
 
 
+ESTIMATED = {name: {"advantage": name} for name in ESTIMATORS if name != "centred"}
+PENALISED: dict[str, dict[str, Any]] = {
+    "capped": {"penalty": "capped", "cap": 400},
+    "step": {"penalty": "step"},
+    "distance": {"penalty": "distance"},
+    "correct": {"penalize": "correct"},
+    "distance of correct": {"penalty": "distance", "penalize": "correct"},
+    "solve rate": {"scale": "solve-rate", "scale_floor": "1/n"},
+    "gate": {"gate": 0.5},
+}
+WEIGHTED: dict[str, dict[str, Any]] = {
+    "token": {"aggregate": "token"},
+    "prompt-token": {"aggregate": "prompt-token"},
+    "constant": {"aggregate": "constant", "constant": 4096},
+}
+FAMILIES = {"advantage": ESTIMATED, "penalty": PENALISED, "aggregate": WEIGHTED}
+
+
+def of_objectives(dice: Dice, dump: Dump) -> list[Errors]:
+    """The numbers of `loss`, `sweep` and `annotate` with another advantage, another penalty and another aggregate."""
+    found = []
+    for family, settings in FAMILIES.items():
+        if family == "aggregate" and sum(each.length**2 for each in dump[0]) >= 2**53:
+            continue  # tokens by tokens are no whole numbers of a double then: docs/numbers.md says so
+        name = dice.choice(list(settings))
+        values = dict(settings[name])
+        if family == "aggregate" and dice.random() < 0.5:  # and with both of the others
+            values |= dice.choice(list(ESTIMATED.values())) | dice.choice(list(PENALISED.values()))
+        elif family == "advantage" and ESTIMATORS[name].divides:
+            values["eps"] = dice.choice([0, 1e-6, 1e-4])
+        if family == "advantage" and not ESTIMATORS[name].of_batch:
+            values["singletons"] = dice.choice(["zero", "reward"])
+        values |= {"correct_above": dice.choice([0.0, dump[0][0].reward])}
+        found += _of_objective(dice, dump, parse("mine", values), f"{family}=… ")
+    return found
+
+
+def _of_objective(dice: Dice, dump: Dump, of: Objective, prefix: str) -> list[Errors]:
+    responses, coefficients = dump
+    aggregate: Any = of.aggregate
+    groups = penalised(folded(dice, responses, (BUDGET,), hinges_of(of, (BUDGET,))), of, (BUDGET,))
+    numbers, prompts, terms = objective_numbers(responses, coefficients, of)
+    loss = compute_loss(groups, coefficients, Tally(), aggregate, trained=of)
+    found = [errors(partial(number_at, loss), numbers, prefix + "loss")]
+    if groups.layout.by_token:
+        return found
+    for one, exact in zip(per_prompt_losses(groups, coefficients, trained=of), prompts, strict=True):
+        found.append(errors(partial(getattr, one), exact, prefix + "prompts"))
+    _, beta, alpha = coefficients
+    grid = Grid((BUDGET,), (beta / 3, beta), (alpha / 3, alpha))
+    sweep = compute_sweep(groups, grid, Tally(), trained=of)
+    for i, j in ((0, 0), (1, 1)):
+        at = Coefficients(BUDGET, grid.budget_penalty_coef[i], grid.kl_coef[j])
+        exact = numbers if (i, j) == (1, 1) else objective_numbers(responses, at, of)[0]
+        cell = {name: float(sweep.at(name)[0, i, j]) for name in exact}
+        found.append(errors(cell.__getitem__, exact, prefix + "sweep"))
+    return found + _terms_of(responses, groups, coefficients, terms, of, prefix + "annotate")
+
+
+def of_learnability(dice: Dice, dump: Dump) -> list[Errors]:
+    """The fractions of `learnability`, with a reward of the dump as the one that is right, or the next below."""
+    responses, _ = dump
+    above = dice.choice([0.0, dice.choice(responses).reward])
+    learned = compute_learnability(folded(dice, responses, (), Layout((), above)))
+    return [errors(partial(number_at, learned), learnability_numbers(responses, above), "learnability")]
+
+
+def of_policies(dice: Dice, dump: Dump) -> list[Errors]:
+    """The numbers of `check` on two policies, whose largest log-ratio is from 1e-9 to 100 nats."""
+    found = []
+    largest = max(abs(each.log_ratio) for each in dump[0]) or 1.0
+    for nats in (10 ** dice.uniform(-9, -3), 10 ** dice.uniform(-3, 2)):
+        responses = [each._replace(log_ratio=each.log_ratio / largest * nats) for each in dump[0]]
+        counters = Counters()
+        for part in filter(None, cut(dice, responses)):
+            k, at = np.array([each.log_ratio for each in part]), np.arange(len(part))
+            names = [str(i) for i in at]
+            block = Responses(names, at, at, np.zeros_like(k), log_prob=k, old_log_prob=np.zeros_like(k))
+            counters.merge(Counters.from_responses(ObservationSpec(), block), at, 0)
+        shown: Any = SimpleNamespace(counters=counters, responses=len(responses), at=lambda *_: None)
+        (pair,) = compare_policies(shown)
+        exact = policy_numbers([each.log_ratio for each in responses])
+        found.append(errors(partial(getattr, pair), exact, "policies"))
+    return found
+
+
 COMMANDS: dict[str, Callable[[Dice, Dump], list[Errors]]] = {
     "loss": of_loss,
     "sweep": of_sweep,
     "annotate": of_annotate,
     "compare": of_compare,
+    "objectives": of_objectives,
+    "learnability": of_learnability,
+    "policies": of_policies,
     **({"page": of_page} if NODE else {}),  # far slower: Node.js is started for every dump
 }
 

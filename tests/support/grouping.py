@@ -14,8 +14,11 @@ from budget_cli.ids import Key
 Response = tuple[Key, float | None, float | None, float | None]
 
 
-def groups_of(responses: Sequence[Response], budgets: Sequence[int]) -> Groups:
-    """Return the groups of these responses; a column that no response has is not given at all."""
+def groups_of(responses: Sequence[Response], budgets: Sequence[int], layout: Layout | None = None) -> Groups:
+    """Return the groups of these responses, with this layout in place of the one of the budgets, if it is given.
+
+    A column that no response has is not given at all.
+    """
     keys = list(dict.fromkeys(each[0] for each in responses))
     codes = np.array([keys.index(each[0]) for each in responses], dtype=np.intp)
     columns: list[Any] = []
@@ -23,4 +26,4 @@ def groups_of(responses: Sequence[Response], budgets: Sequence[int]) -> Groups:
         column = [each[i] for each in responses]
         unknown = i > 1 and all(value is None for value in column)
         columns.append(None if unknown else np.array([math.nan if x is None else x for x in column], dtype=np.float64))
-    return Groups.from_responses(Layout(tuple(budgets)), keys, codes, *columns)
+    return Groups.from_responses(layout or Layout(tuple(budgets)), keys, codes, *columns)
