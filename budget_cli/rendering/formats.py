@@ -13,7 +13,7 @@ import orjson
 
 from budget_cli.analysis.gates import GateResult
 from budget_cli.records.columns import Rejection
-from budget_cli.rendering.safe import LEGACY_COMMAND, for_csv, for_markdown
+from budget_cli.rendering.safe import COMMAND, for_csv, for_markdown
 
 
 def json_document(value: object) -> bytes:
@@ -31,8 +31,9 @@ INVISIBLE = rb"\xc2[\x80-\x9f]|\xc2\xad|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\x
 
 
 def _without_commands(document: bytes) -> bytes:
-    """Spell what GitHub's runner or a terminal would obey in another way; it can only be inside a string."""
-    document = document.replace(LEGACY_COMMAND.encode(), b"#\\u0023[")
+    """Spell what a runner of CI or a terminal would obey in another way; it can only be inside a string."""
+    if b"##" in document:
+        document = re.sub(COMMAND.encode(), rb"#\\u0023", document)
     if document.isascii():
         return document
     return re.sub(INVISIBLE, lambda found: b"\\u%04x" % ord(found[0].decode()), document)

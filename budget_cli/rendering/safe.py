@@ -6,7 +6,9 @@ import unicodedata
 SHOWN = 80  # characters
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet takes these for the same
 FORMULA_AFTER = r"(;\s*)(?=[=+\-@＝＋－＠])"  # where ; separates cells
-LEGACY_COMMAND = "##["  # GitHub's runner obeys ##[command] anywhere in a line, and ::command:: at its start
+# what runners obey anywhere in a line: GitHub's ##[command], Azure's ##vso[command], TeamCity's ##teamcity[message];
+# GitHub's obeys ::command:: at the start of one, too
+COMMAND = r"##(?=\w*\[)"
 LINKED = r"(?i)@|://|www\.|:[\w+-]+:|#\d|\bGH-\d"  # by GitHub
 
 
@@ -41,17 +43,17 @@ def spelled(text: str, encoding: str) -> str:
 
 
 def for_terminal(text: object, limit: int = SHOWN) -> str:
-    """Escape control, C1, bidi and zero-width characters, and what GitHub's runner obeys; cut at `limit` characters."""
+    """Escape control, C1, bidi and zero-width characters, and what runners of CI obey; cut at `limit` characters."""
     shown = "".join(_escaped(c) if unicodedata.category(c) in HIDDEN else c for c in str(text)[: limit + 1])
     shown = without_commands(shown)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def without_commands(line: str) -> str:
-    """Escape a character of each text that GitHub's runner would take for a command, where a log shows the line."""
+    """Escape a character of each text that a runner of CI would take for a command, where a log shows the line."""
     if line.lstrip().startswith("::"):
         line = line.replace("::", ":\\x3a", 1)
-    return line.replace(LEGACY_COMMAND, "#\\x23[")
+    return re.sub(COMMAND, r"#\\x23", line) if "##" in line else line
 
 
 def end_for_terminal(text: object, limit: int) -> str:

@@ -61,21 +61,28 @@ def test_no_cell_of_the_csv_is_a_formula_and_numbers_stay_numbers(budget_cli: Ru
     assert {len(row) for row in rows} == {len(rows[0])}
 
 
-COMMANDS = ("::stop-commands::t", "##[error]t", " ::add-mask::x", "t ##[stop-commands]t")
+COMMANDS = (  # of GitHub's runner, of TeamCity and of Azure Pipelines
+    "::stop-commands::t",
+    "##[error]t",
+    " ::add-mask::x",
+    "t ##[stop-commands]t",
+    "##teamcity[buildProblem description='t']",
+    "##vso[task.complete result=Succeeded;]t",
+    "t ##VSO[task.setvariable variable=t]t",
+)
 FORMS = {
     "loss": ("table", "json", "jsonl", "csv", "markdown", "github", "junit"),
     "check": ("table", "json", "markdown", "github", "junit", "sarif"),
     "compare": ("table", "json", "markdown"),
     "sweep": ("table", "json", "csv", "markdown"),
+    "show": ("table", "json"),
     "fields": ("table", "json"),
 }
 
 
 @pytest.mark.parametrize(("command", "form"), [(command, form) for command, forms in FORMS.items() for form in forms])
-def test_no_line_is_a_command_for_the_runner_of_github(
-    budget_cli: Run, tmp_path: Path, command: str, form: str
-) -> None:
-    paths = [tmp_path / f"{name}##[warning]t.jsonl" for name in "ab"]
+def test_no_line_is_a_command_for_a_runner(budget_cli: Run, tmp_path: Path, command: str, form: str) -> None:
+    paths = [tmp_path / f"{name}##[warning]##teamcity[t]t.jsonl" for name in "ab"]
     for path in paths:
         phantom = [{**GOOD, "prompt_id": key, "response_length": n, "t": key} for key in COMMANDS for n in (1, 500)]
         wrong = [{**GOOD, "prompt_id": key, "reward": key} for key in COMMANDS]
@@ -87,7 +94,7 @@ def test_no_line_is_a_command_for_the_runner_of_github(
     for line in (done.stdout + done.stderr).decode().splitlines():
         own = form == "github" and line.startswith(("::notice ", "::warning ", "::error "))
         assert own or not line.strip().startswith("::"), line
-        assert "##[" not in line
+        assert re.search(r"##\w*\[", line) is None, line
 
 
 def test_a_test_report_holds_no_line_break_of_the_data(budget_cli: Run) -> None:
