@@ -41,6 +41,7 @@ COMMANDS: dict[
     "annotate": ("annotate", "{first}", "{second}", "-B", "900"),
     "summarize": ("summarize", "{first}", "{second}", "-B", "900"),
     "fields": ("fields", "{first}", "{second}", "-f", "json"),
+    "explain": ("explain", "all"),
 }
 DUMP, PIPE, RESULT = "in/dump.jsonl", "in/pipe.jsonl", "out/result"
 TO_FILE = ("-o", RESULT)
@@ -258,6 +259,7 @@ FAULTS: dict[str, Callable[[Case], Seen]] = {
     "replaced": changed(replace),
     "torn gzip": torn_archive,
 }
+OF_THE_RESULT = ("full disk, -o", "full disk, stream", "/dev/full", "closed pipe")  # those of a command without input
 CODES = {
     "SIGTERM": 143,
     "SIGHUP": 129,
@@ -330,7 +332,11 @@ def main() -> int:
     chance, end = random.Random(options.seed), time.monotonic() + options.seconds
     one, other = ([response(n, chance, prompt_id=f"p{n % 700}") for n in range(size)] for size in (2000, 1500))
     dumps = lines(one), lines(other)
-    pairs = [(command, fault) for command in options.commands or COMMANDS for fault in FAULTS]
+    pairs = [
+        (command, fault)
+        for command in options.commands or COMMANDS
+        for fault in (FAULTS if "{first}" in COMMANDS[command] else OF_THE_RESULT)
+    ]
     failed = cells = 0
     while cells < len(pairs) or time.monotonic() < end:
         command, fault = pairs[cells % len(pairs)]
