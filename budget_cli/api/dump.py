@@ -149,7 +149,7 @@ class Dump:
             UsageProblem: the scan does not answer for these coefficients, or pyarrow is missing.
         """
         at, place = self._at(B, beta, alpha)
-        from budget_cli.api.arrow import table_of_prompts  # and pyarrow, an extra
+        from budget_cli.cli.arrow import table_of_prompts  # and pyarrow, an extra
 
         return table_of_prompts(per_prompt_losses(self._scan.groups.at(place), at, trained=self._asked.trained))
 
@@ -250,7 +250,7 @@ class Dump:
             InputProblem: a file has changed since it was scanned.
         """
         at, place = self._at(B, beta, alpha)
-        from budget_cli.api.arrow import table_of_responses  # and pyarrow, an extra
+        from budget_cli.cli.arrow import table_of_responses  # and pyarrow, an extra
         from budget_cli.cli.inputs import require_records
         from budget_cli.records.columns import ALL_REJECTIONS
         from budget_cli.records.jsonl import Limits

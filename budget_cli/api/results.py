@@ -87,7 +87,7 @@ class DumpSweep(Sweep):
     @property
     def cells(self) -> "pyarrow.Table":
         """A row per cell, with all numbers of `sweep --all-numbers` by their dotted names."""
-        from budget_cli.api.arrow import table_of_cells  # and pyarrow, an extra
+        from budget_cli.cli.arrow import table_of_cells  # and pyarrow, an extra
 
         return table_of_cells(self)
 

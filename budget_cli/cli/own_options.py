@@ -251,6 +251,26 @@ class SweepFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
+class AnnotateFormat(StrEnum):
+    """Output formats of `annotate`."""
+
+    RECORDS = "records"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+AnnotateFormatOption = Annotated[
+    AnnotateFormat,
+    typer.Option(
+        "--format",
+        "-f",
+        rich_help_panel="Output",
+        help="The records themselves, or a flat table with a row per response: its place, numbers and terms.",
+    ),
+]
+
+
 class SweepOptions(Bundle):
     """The grid, or --suggest in its place."""
 

@@ -16,8 +16,13 @@ except ImportError:
 def parquet(names: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """Return a file with a column for each name: int64, double, bool or string; null stands for what does not exist."""
     columns = [*zip(*rows, strict=True)] or [()] * len(names)
+    return encoded(pa.table([_column(column) for column in columns], list(names)))
+
+
+def encoded(table: pa.Table) -> bytes:
+    """Return a table as a file."""
     written = pa.BufferOutputStream()
-    files.write_table(pa.table([_column(column) for column in columns], list(names)), written)
+    files.write_table(table, written)
     return bytes(written.getvalue())
 
 

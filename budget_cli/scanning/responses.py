@@ -4,7 +4,7 @@ The second pass of those who want the responses themselves, as columns: `annotat
 takes them as a table.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from budget_cli.scanning.parts import groups_from, under_prompts
 from budget_cli.scanning.plan import Plan, Task
 from budget_cli.scanning.rollouts import make_prompts_of_lines
 from budget_cli.scanning.second_pass import CHANGED, outcomes
-from budget_cli.scanning.state import Scan
+from budget_cli.scanning.state import ReadSoFar, Scan
 from budget_cli.scanning.terms import Trained, responses_of_rows, rows_of_prompts, terms_of
 from budget_cli.sources.local import Kind, Source
 
@@ -73,7 +73,11 @@ class _Unit(NamedTuple):
 
 
 def responses(
-    found: Sequence[Source], plan: TermsPlan, first_pass: Scan, jobs: int | None = None
+    found: Sequence[Source],
+    plan: TermsPlan,
+    first_pass: Scan,
+    jobs: int | None = None,
+    progress: Callable[[ReadSoFar], None] | None = None,
 ) -> Iterator[Responses]:
     """Yield all responses in the order of the input; those of several rows are one each, in the order of their first.
 
@@ -82,6 +86,7 @@ def responses(
         plan: what their terms are computed from.
         first_pass: its counts must equal those of the second pass.
         jobs: number of processes, as for the scan.
+        progress: called after every unit.
 
     Raises:
         InputProblem: a source has changed since the first pass.
@@ -93,7 +98,7 @@ def responses(
             yield Responses(source, columns, columns.keys, terms)
         return
     before: dict[str, int] = {}
-    for task, unit in outcomes(found, run, plan, plan.plan, first_pass, jobs):
+    for task, unit in outcomes(found, run, plan, plan.plan, first_pass, jobs, progress):
         name = task.source.name
         start = before.get(name, 0)
         before[name] = start + unit.lines

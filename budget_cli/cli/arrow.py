@@ -10,13 +10,15 @@ from budget_cli.analysis.loss import Prompt, number_names
 from budget_cli.analysis.sweep import WHOLE, Sweep
 from budget_cli.errors import UsageProblem
 from budget_cli.ids import Key
+from budget_cli.rendering.annotate import samples
+from budget_cli.rendering.formats import utf8, utf8_key
 from budget_cli.scanning.responses import Responses
 from budget_cli.sources.extras import install
 
 try:
     import pyarrow as pa
 except ImportError:
-    raise UsageProblem(f"tables need pyarrow: {install('parquet')}") from None
+    raise UsageProblem(f"a table needs another package: {install('parquet')}") from None
 
 PROMPT = {  # the types of `Prompt`, where they are not float64
     "responses": pa.int64(),
@@ -44,13 +46,13 @@ def table_of_responses(parts: Iterable[Responses]) -> pa.Table:
     places = _joined([part.columns.codes + offset for part, offset in zip(found, offsets, strict=False)], np.int64)
     sources = pa.DictionaryArray.from_arrays(
         _joined([np.full(part.columns.codes.size, i) for i, part in enumerate(found)], np.int32),
-        pa.array([part.source for part in found], pa.string()),
+        pa.array([utf8(part.source) for part in found], pa.string()),
     )
     lines = [part.columns.line for part in found]
     columns = {
         "source": sources.cast(pa.string()),
         "line": pa.array(_joined(lines, np.int64)),
-        "sample": pa.array(_joined([_samples(line) for line in lines], np.int64)),
+        "sample": pa.array(_joined([samples(line) for line in lines], np.int64)),
         "prompt_id": keys.take(pa.array(places)),
         "reward": _floats([part.columns.reward for part in found]),
         "length": _floats([_known(part.columns.length, part) for part in found]),
@@ -77,12 +79,7 @@ def _ids(keys: Sequence[Key]) -> pa.Array:
             return pa.array(keys, pa.int64())
         except (OverflowError, pa.ArrowInvalid):
             pass
-    return pa.array([str(key) for key in keys], pa.string())
-
-
-def _samples(line: Any) -> Any:
-    """Return the index of each response among those of its line."""
-    return np.arange(line.size) - np.searchsorted(line, line, side="left")
+    return pa.array([str(utf8_key(key)) for key in keys], pa.string())
 
 
 def _known(values: Any, part: Responses) -> Any:
