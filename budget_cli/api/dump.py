@@ -4,9 +4,8 @@ It holds the moments of every prompt, so the loss at another B, β or α takes n
 responses themselves (`check`, `responses`, `to_summary`) reads the files again.
 """
 
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -14,12 +13,13 @@ from budget_cli.analysis.grid import Grid
 from budget_cli.analysis.loss import Coefficients, compute_loss, per_prompt_losses
 from budget_cli.analysis.numbers import counted
 from budget_cli.analysis.sweep import compute_sweep
+from budget_cli.api import arguments
 from budget_cli.api.results import CheckedDump, DumpLoss, DumpSweep
 from budget_cli.cli import console, objectives, output
 from budget_cli.cli.bundles import AllowanceOptions, FieldOptions, OutputOptions, ReadingOptions
 from budget_cli.cli.options import Aggregate, GroupBy
 from budget_cli.cli.own_options import CheckOptions, FailOn
-from budget_cli.cli.session import ScanSpec, Session, counted_twice, needed_fields
+from budget_cli.cli.session import MOST_JOBS, TOO_LARGE, ScanSpec, Session, counted_twice, needed_fields
 from budget_cli.errors import DumpRejected, UsageProblem
 from budget_cli.objective.settings import MOST_TOKENS, Objective
 from budget_cli.rendering.loss import LossAnswer
@@ -27,10 +27,11 @@ from budget_cli.rendering.loss import LossAnswer
 if TYPE_CHECKING:
     import pyarrow
 
-Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
-Texts: TypeAlias = "str | Sequence[str]"
+Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
+Texts: TypeAlias = "str | Iterable[str]"
 Unit: TypeAlias = Literal["response", "prompt", "row", "token", "prompt-token", "constant"]
 BETA, ALPHA = 0.01, 0.1  # as the commands have them
+LONGEST_LINE = 1 << 40  # bytes, as for the commands
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Dump:
     @property
     def notes(self) -> list[str]:
         """What the commands say on standard error: which preset was found, what was left out, and warnings."""
-        return list(self._said)
+        return [*self._said, *(f"warning: {warning}" for warning in self.warnings)]
 
     @property
     def warnings(self) -> list[str]:
@@ -153,7 +154,7 @@ class Dump:
 
         return table_of_prompts(per_prompt_losses(self._scan.groups.at(place), at, trained=self._asked.trained))
 
-    def sweep(self, beta: Sequence[float] | float = BETA, alpha: Sequence[float] | float | None = None) -> DumpSweep:
+    def sweep(self, beta: Iterable[float] | float = BETA, alpha: Iterable[float] | float | None = None) -> DumpSweep:
         """Compute the loss in every cell of a grid: all budgets of the scan, each of these β and each of these α.
 
         Args:
@@ -163,7 +164,8 @@ class Dump:
         Raises:
             UsageProblem: a value is not finite, the grid is too large, or there is neither a budget nor β = 0.
         """
-        betas, alphas = _values("beta", beta), _values("alpha", self._alpha() if alpha is None else alpha)
+        betas = arguments.numbers("beta", beta)
+        alphas = arguments.numbers("alpha", self._alpha() if alpha is None else alpha)
         budgets = self.budgets or (None,)
         factors = self._asked.trained.factors if self._asked.trained.has_own_budgets else ()
         if not self.budgets and not factors and any(betas):
@@ -177,7 +179,10 @@ class Dump:
         grid.require_sane()
         scan, asked = self._scan, self._asked
         swept = compute_sweep(scan.groups, grid, scan.tally, asked.aggregate.value, asked.trained)
-        return DumpSweep.of(swept, self._session.reasons(), scan.rejections, self._session.rejections(), self.warnings)
+        reasons = self._session.reasons()
+        reasons += [TOO_LARGE] if scan.tally.used and None in swept.numbers("loss") else []
+        warnings = self._warnings_at(max(betas))
+        return DumpSweep.of(swept, reasons, scan.rejections, self._session.rejections(), warnings)
 
     def check(
         self,
@@ -203,7 +208,7 @@ class Dump:
             duplicate_keys: True to look for keys that occur twice in an object.
             select: codes or topics of the checks to make; all if empty.
             ignore: codes or topics of checks to skip.
-            threshold: thresholds of checks by name, such as `{"truncated.fraction": 0.1}`.
+            threshold: thresholds of checks by name, such as `{"truncated.share": 0.1}`.
             fail_on: the lowest severity that makes the verdict fail.
             by: the place of a field, or `file`: what is found in each part is said, too.
 
@@ -212,16 +217,18 @@ class Dump:
             InputProblem: a file cannot be read any more.
         """
         at, _ = self._at(B, beta, 0.0)
+        named = arguments.pairs("threshold", threshold, "{'truncated.share': 0.1}")
         checks = CheckOptions(
-            kl_coef=alpha or None,
+            kl_coef=arguments.number("alpha", 0.0 if alpha is None else alpha) or None,
             text=text,
             duplicate_keys=duplicate_keys,
-            select=_texts(select),
-            ignore=_texts(ignore),
-            threshold=[f"{name}={value}" for name, value in (threshold or {}).items()],
-            fail_on=FailOn(fail_on),
-            by=by,
+            select=arguments.texts("select", select),
+            ignore=arguments.texts("ignore", ignore),
+            threshold=[f"{name}={value}" for name, value in named.items()],
+            fail_on=FailOn(arguments.choice("fail_on", fail_on, [each.value for each in FailOn]) or "error"),
+            by=arguments.text("by", by),
         )
+        self._require_second_reading("check()")
         from budget_cli.cli.checking import checked  # which only this needs
 
         asked = self._asked
@@ -260,6 +267,7 @@ class Dump:
 
         session, scan, asked = self._session, self._scan, self._asked
         require_records(session.found, "responses()")
+        self._require_second_reading("responses()")
         if scan.problems:
             raise scan.problems[0]
         budgets = self.budgets[place : place + 1]
@@ -275,17 +283,20 @@ class Dump:
             path: of the file; its end (.gz, .bz2, .xz or .zst) says how it is compressed.
 
         Raises:
+            UsageProblem: it is one of the files of the dump.
+            InputProblem, DumpRejected: the files were read before, and cannot be read any more.
             OutputProblem: it cannot be written; then there is no file.
         """
         from budget_cli.cli.summarizing import summarized
         from budget_cli.sources.compression import compressor
 
-        asked, name = self._asked, os.fspath(path)
-        output.require_writable(name, compresses=True)
+        asked, name = self._asked, arguments.path("path", path)
+        output.require_writable(name, "path", compresses=True)
+        self._require_second_reading("to_summary()")
         compressed = compressor(name)
         budgets = () if asked.trained.has_own_budgets else asked.budgets
         with console.heard():
-            _, lines = summarized(
+            session, lines = summarized(
                 asked.files,
                 budgets,
                 asked.trained,
@@ -293,8 +304,10 @@ class Dump:
                 asked.fields,
                 asked.allowance,
                 asked.reading,
-                _silent(),
+                OutputOptions(output=name),
             )
+        if session.reasons() and not self.reasons:
+            _refuse(session)
         with output.sink(name) as put:
             for piece in compressed(lines):
                 put(piece)
@@ -310,8 +323,22 @@ class Dump:
         reasons = [*session.reasons(), *session.loss_reasons(loss)]
         kept, shown = scan.rejections, session.rejections()
         return LossAnswer(
-            loss, groups, [], reasons, kept, shown, None, None, 17, session.warnings, trained=asked.trained
+            loss, groups, [], reasons, kept, shown, None, None, 17, self._warnings_at(at[1]), trained=asked.trained
         )
+
+    def _warnings_at(self, beta: float) -> list[str]:
+        """Return the warnings at this β: a penalty that rewards hold is counted twice only if there is one."""
+        return [each for each in self.warnings if beta > 0 or not each.endswith(counted_twice(BETA))]
+
+    def _require_second_reading(self, purpose: str) -> None:
+        """Refuse standard input and pipes.
+
+        Raises:
+            UsageProblem: one of the sources can be read only once.
+        """
+        for source in self._session.found:
+            if source.size is None:
+                raise UsageProblem(f"{source.name}: {purpose} reads it again, and a pipe has nothing left: give a file")
 
     def _alpha(self) -> float:
         return ALPHA if self._asked.log_probs else 0.0
@@ -319,6 +346,9 @@ class Dump:
     def _at(self, B: int | None, beta: float | None, alpha: float | None) -> tuple[Coefficients, int]:
         """Return the coefficients, and the position of the budget in the groups' layout."""
         trained = self._asked.trained
+        if B is not None and not arguments.is_whole(B, 0, MOST_TOKENS):
+            raise UsageProblem(f"B={B!r}: expected a whole number of tokens, from 0 to {MOST_TOKENS}")
+        B = None if B is None else int(B)
         if trained.has_own_budgets:
             if B is not None:
                 raise UsageProblem(f"B={B}: records have budgets of their own: give B to scan, for those without")
@@ -332,20 +362,18 @@ class Dump:
             raise UsageProblem(f"B={B}: not a budget of the scan: {known}; give scan(…, budgets=[{B}])")
         if beta is None:
             beta = 0.0 if B is None else BETA
-        alpha = self._alpha() if alpha is None else alpha
-        for name, value in (("beta", beta), ("alpha", alpha)):
-            if not math.isfinite(value):
-                raise UsageProblem(f"{name}={value}: expected a finite number")
+        beta = arguments.number("beta", beta)
+        alpha = arguments.number("alpha", self._alpha() if alpha is None else alpha)
         if beta and B is None and not trained.has_own_budgets:
             raise UsageProblem(f"beta={beta}: the scan has no budget: give scan(…, budgets=[4096]), or beta=0")
         if alpha and not self._asked.log_probs:
             raise UsageProblem(f"alpha={alpha}: the scan read no log-probs: give scan(…, log_probs=True), or alpha=0")
-        return Coefficients(B, float(beta), float(alpha)), 0 if B is None else self.budgets.index(B)
+        return Coefficients(B, beta, alpha), 0 if B is None else self.budgets.index(B)
 
 
 def scan(
     paths: Paths,
-    budgets: Sequence[int] | int = (),
+    budgets: Iterable[int] | int = (),
     *,
     objective: str | None = None,
     set: Mapping[str, Any] | None = None,
@@ -411,94 +439,72 @@ def scan(
         DumpRejected: more records were rejected than allowed, or there is none.
         OutputProblem, WorkerDied: as the commands.
     """
-    if aggregate is not None and aggregate not in {each.value for each in Aggregate}:
-        raise UsageProblem(f"aggregate={aggregate}: expected one of {', '.join(each.value for each in Aggregate)}")
-    if group is not None and group not in {each.value for each in GroupBy}:
-        raise UsageProblem(f"group={group}: expected one of {', '.join(each.value for each in GroupBy)}")
-    trained = objectives.named(objective, set or {})
+    arguments.choice("aggregate", aggregate, [each.value for each in Aggregate])
+    arguments.choice("group", group, [each.value for each in GroupBy])
+    if isinstance(objective, os.PathLike):
+        objective = arguments.path("objective", objective)
+    trained = objectives.named(
+        arguments.text("objective", objective), arguments.pairs("set", set, "{'penalty': 'capped', 'cap': 512}")
+    )
     unit = Aggregate(trained.aggregate if aggregate is None else aggregate)
     if unit is Aggregate.CONSTANT and trained.constant is None:
         raise UsageProblem("aggregate=constant: give the tokens that sums are divided by: set={'constant': 8192}")
     trained = trained._replace(aggregate=unit.value)
-    wanted = _budgets(budgets)
+    wanted = arguments.wholes("budgets", budgets, MOST_TOKENS)
     if trained.has_own_budgets:
         if len(wanted) > 1:
             raise UsageProblem("budgets: records have budgets of their own: give one B, for those without")
         trained, wanted = trained._replace(otherwise=next(iter(wanted), None)), ()
+    places = arguments.pairs("field", field, "{'reward': 'score'}")
+    for name, place in places.items():
+        if not isinstance(place, str):
+            raise UsageProblem(f"field: expected the place of {name} as a text, found {place!r}")
+    weights = arguments.pairs("reward_weights", reward_weights, "{'accuracy': 1, 'format': 0.5}")
     asked = Asked(
-        _names(paths),
+        arguments.paths("paths", paths, least=1),
         wanted,
         trained,
         unit,
         log_probs,
         FieldOptions(
-            field=[f"{name}={place}" for name, place in (field or {}).items()],
-            reward_weights=[f"{name}={weight!r}" for name, weight in (reward_weights or {}).items()],
+            field=[f"{name}={place}" for name, place in places.items()],
+            reward_weights=[f"{name}={weight!r}" for name, weight in weights.items()],
             group=None if group is None else GroupBy(group),
-            group_size=group_size,
+            group_size=None if group_size is None else arguments.whole("group_size", group_size, 1, MOST_TOKENS),
             ids_per_file=ids_per_file,
-            records=records,
-            preset=preset,
-            presets=_names(presets),
-            where=where,
-            keep=_texts(keep),
+            records=arguments.text("records", records),
+            preset=arguments.text("preset", preset),
+            presets=arguments.paths("presets", presets),
+            where=arguments.text("where", where),
+            keep=arguments.texts("keep", keep),
             ignore_unneeded=ignore_unneeded,
-            tokenizer=None if tokenizer is None else os.fspath(tokenizer),
+            tokenizer=None if tokenizer is None else arguments.path("tokenizer", tokenizer),
         ),
         AllowanceOptions(
             max_errors=str(max_errors), allow_truncated_tail=allow_truncated_tail, allow_empty=allow_empty
         ),
-        ReadingOptions(include=_texts(include), exclude=_texts(exclude), max_line_bytes=max_line_bytes, jobs=jobs),
+        ReadingOptions(
+            include=arguments.texts("include", include),
+            exclude=arguments.texts("exclude", exclude),
+            max_line_bytes=arguments.whole("max_line_bytes", max_line_bytes, 1, LONGEST_LINE),
+            jobs=arguments.whole("jobs", jobs, 1, MOST_JOBS),
+        ),
     )
     dump = Dump(asked)
     if strict and dump.reasons:
-        _refuse(dump)
+        _refuse(dump._session)
     return dump
 
 
-def _refuse(dump: Dump) -> None:
+def _refuse(session: Session) -> None:
     """Raise what is wrong with a dump whose verdict is fail."""
-    session = dump._session
     if session.scanned.problems:
         raise session.scanned.problems[0]
     first = f"; first: {session.scanned.rejections[0]}" if session.scanned.rejections else ""
-    raise DumpRejected(f"{'; '.join(dump.reasons)}{first} (strict=False gives what could be read)")
+    raise DumpRejected(
+        f"{'; '.join(each.text for each in session.reasons())}{first} (strict=False gives what could be read)"
+    )
 
 
 def _silent() -> OutputOptions:
     return OutputOptions()
-
-
-def _names(paths: Paths) -> list[str]:
-    """Return the names of these paths; a single one may stand alone."""
-    return [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-
-
-def _texts(values: Texts) -> list[str]:
-    """Return these texts; a single one may stand alone."""
-    return [values] if isinstance(values, str) else list(values)
-
-
-def _budgets(budgets: Sequence[int] | int) -> tuple[int, ...]:
-    """Return the distinct budgets in ascending order.
-
-    Raises:
-        UsageProblem: one is no whole number of tokens.
-    """
-    values = [budgets] if isinstance(budgets, int | float) else list(budgets)
-    for value in values:
-        if isinstance(value, bool | str) or not 0 <= value <= MOST_TOKENS or value != int(value):
-            raise UsageProblem(f"budgets: expected whole numbers of tokens, from 0 to {MOST_TOKENS}, found {value!r}")
-    return tuple(sorted({int(value) for value in values}))
-
-
-def _values(name: str, given: Sequence[float] | float) -> tuple[float, ...]:
-    """Return the distinct values of a coefficient in ascending order.
-
-    Raises:
-        UsageProblem: there is none, or one is not finite.
-    """
-    values = [float(given)] if isinstance(given, int | float) else [float(each) for each in given]
-    if not values or not all(map(math.isfinite, values)):
-        raise UsageProblem(f"{name}: expected one or more finite numbers, found {given!r}")
-    return tuple(sorted({*values}))

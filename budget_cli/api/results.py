@@ -85,6 +85,21 @@ class DumpSweep(Sweep):
         return made
 
     @property
+    def verdict(self) -> Verdict:
+        """`pass` or `fail`."""
+        return "fail" if self._answer.reasons else "pass"
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the verdict is fail."""
+        return [reason.text for reason in self._answer.reasons]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the numbers may not be the trainer's."""
+        return list(self._answer.warnings)
+
+    @property
     def cells(self) -> "pyarrow.Table":
         """A row per cell, with all numbers of `sweep --all-numbers` by their dotted names."""
         from budget_cli.cli.arrow import table_of_cells  # and pyarrow, an extra
@@ -108,12 +123,13 @@ class CheckedDump(CheckResult):
     """What `budget-cli check` found: `findings`, the `loss` beside them, and `reasons` why the verdict is fail."""
 
     warnings: list[str]  # why the numbers may not be the trainer's
+    _answer: CheckResult
 
     @classmethod
     def of(cls, result: CheckResult, warnings: list[str]) -> Self:
         """Make it of the result of the command."""
         made = cls(*result)
-        made.warnings = warnings
+        made._answer, made.warnings = result, warnings
         return made
 
     @property
@@ -122,17 +138,22 @@ class CheckedDump(CheckResult):
         return "fail" if self.reasons else "pass"
 
     @property
+    def reasons(self) -> list[str]:  # type: ignore[override]  # texts, as those of a loss
+        """Why the verdict is fail."""
+        return [reason.text for reason in self._answer.reasons]
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What was found: each has a code, a severity, a message and evidence."""
         return tuple(self.run.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON of the command."""
-        return _parsed(check_rendering.json(self))
+        return _parsed(check_rendering.json(self._answer))
 
     def __repr__(self) -> str:
         """Return the screen of the command."""
-        return text.plain(check_rendering.screen(self, False, text.WIDTH))
+        return text.plain(check_rendering.screen(self._answer, False, text.WIDTH))
 
     def _repr_html_(self) -> str:
         """Return the same for a notebook."""

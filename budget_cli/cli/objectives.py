@@ -1,5 +1,6 @@
 """`--objective NAME|FILE.toml` and `--set KEY=VALUE` → the objective; with B, β and α, what a loss is computed by."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,7 +125,9 @@ def named(name: str | None, keys: Mapping[str, Any]) -> Objective:
     try:
         return parse(name, {**_without_leftovers(values, keys), **keys})
     except ValueError as error:
-        raise UsageProblem(f"set={error}") from None
+        key = str(error).partition(":")[0].partition("=")[0]
+        remedy = re.sub(r"--set (\w+)=(\w+)", r"set={'\1': \2}", str(error))
+        raise UsageProblem(f"set={error}" if key in keys else f"objective={name}: {remedy}") from None
 
 
 def _layers(context: typer.Context, given: ObjectiveOptions) -> tuple[dict[str, str], dict[str, str]]:
@@ -150,7 +153,7 @@ def _without_leftovers(values: Mapping[str, Any], changed: Mapping[str, Any]) ->
     for key, leads in {"cap": "penalty", "scale_floor": "scale", "ddof": "advantage", "eps": "advantage"}.items():
         if leads in changed:
             left.pop(key, None)
-    estimator = ESTIMATORS.get(changed.get("advantage", ""))
+    estimator = ESTIMATORS.get(str(changed.get("advantage", "")))
     if estimator is not None and estimator.of_batch:  # which has no singletons
         left.pop("singletons", None)
     return left

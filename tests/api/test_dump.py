@@ -3,11 +3,14 @@
 import gzip
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy
+import numpy as np
 import pyarrow as pa
 import pytest
 from command import Run
@@ -289,3 +292,155 @@ def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
     with pytest.raises(BudgetCliError):
         scan(SAMPLE, 1024).to_summary(tmp_path / "no" / "such" / "folder.jsonl")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    np: Any = numpy  # whose scalars are no numbers to mypy
+    one = scan(SAMPLE, np.int64(1024)).loss(np.int32(1024), np.float64(0.01), np.float32(0))
+    assert one.to_dict() == scan(SAMPLE, np.array(1024.0)).loss(1024.0, 0.01, 0).to_dict()
+    assert '"token_budget": 1024,' in json.dumps(one.to_dict())
+    dump = scan(SAMPLE, np.array([1024, 768, 768]), set={"penalty": "capped", "cap": np.int64(256)})
+    assert dump.budgets == (768, 1024)
+    assert dump.sweep(np.float32(0.5)).cells.num_rows == dump.sweep(np.array(1)).cells.num_rows == 2
+    assert dump.sweep(np.linspace(0, 0.1, 3), np.int64(0)).cells.num_rows == 6
+    weighed = scan(SAMPLE, 1024, reward_weights={"reward": np.float32(2)})
+    assert weighed.loss().loss == scan(SAMPLE, 1024, reward_weights={"reward": 2}).loss().loss
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budgets": None}, "budgets: expected whole numbers of tokens, "),
+        ({"budgets": np.array([[1, 2]])}, "budgets: expected whole numbers of tokens, "),
+        ({"budgets": np.bool_(True)}, "budgets: expected whole numbers of tokens, "),
+        ({"jobs": 0}, "jobs=0: expected a whole number from 1 to 1024"),
+        ({"jobs": "2"}, "jobs='2': expected a whole number from 1 to 1024"),
+        ({"group_size": 2.5}, "group_size=2.5: expected a whole number from 1 to "),
+        ({"group_size": -1}, "group_size=-1: expected a whole number from 1 to "),
+        ({"max_line_bytes": None}, "max_line_bytes=None: expected a whole number from 1 to "),
+        ({"where": ["a"]}, "where: expected a text, found ['a']"),
+        ({"preset": 1}, "preset: expected a text, found 1"),
+        ({"keep": 1}, "keep: expected texts, found 1"),
+        ({"group": ["line"]}, "group=['line']: expected one of prompt, line, file"),
+        ({"field": ["reward=a"]}, "field: expected a dict, as in field={'reward': 'score'}, found ['reward=a']"),
+        ({"field": {"reward": None}}, "field: expected the place of reward as a text, found None"),
+        ({"set": "cap=3"}, "set: expected a dict, as in set={'penalty': 'capped', 'cap': 512}, found 'cap=3'"),
+        ({"set": {"advantage": {}}}, "set=advantage={}: expected centred or "),
+        ({"tokenizer": 1}, "tokenizer: expected the name of a file or a folder, or several, found 1"),
+        ({"objective": Path("no.toml")}, "--objective no.toml: cannot be read: "),
+        (
+            {"objective": "dapo"},
+            "objective=dapo: penalty=capped: give the tokens over which it grows, as in set={'cap': ",
+        ),
+    ],
+)
+def test_an_argument_of_another_kind_is_named(options: Any, message: str) -> None:
+    with pytest.raises(UsageProblem) as refused:
+        scan(SAMPLE, **options)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "message"),
+    [
+        ("loss", {"beta": "0.1"}, "beta=0.1: expected a finite number"),
+        ("loss", {"beta": np.array([0.1])}, "beta=[0.1]: expected a finite number"),
+        ("loss", {"B": "1024"}, "B='1024': expected a whole number of tokens, "),
+        ("loss", {"B": np.array([1, 2])}, "B=array([1, 2]): expected a whole number of tokens, "),
+        ("sweep", {"beta": None}, "beta: expected one or more finite numbers, found [None]"),
+        ("sweep", {"beta": "0.1"}, "beta: expected one or more finite numbers, found ['0.1']"),
+        ("check", {"alpha": math.nan}, "alpha=nan: expected a finite number"),
+        ("check", {"fail_on": "bad"}, "fail_on=bad: expected one of "),
+        ("check", {"by": ["file"]}, "by: expected a text, found ['file']"),
+        ("check", {"threshold": ["a"]}, "threshold: expected a dict, as in threshold={'truncated.share': 0.1}, found"),
+        ("to_summary", {"path": 1}, "path: expected the name of a file"),
+        ("to_summary", {"path": "a\0b"}, "path: expected the name of a file"),
+    ],
+)
+def test_so_is_one_of_a_call(call: str, options: Any, message: str) -> None:
+    dump = scan(SAMPLE, 1024)
+    with pytest.raises(UsageProblem) as refused:
+        getattr(dump, call)(**options)
+    assert str(refused.value).startswith(message)
+
+
+def test_paths_may_come_in_any_form_but_never_stand_for_standard_input() -> None:
+    for given in (os.fsencode(SAMPLE), [os.fsencode(SAMPLE)], (SAMPLE,), iter([SAMPLE]), {str(SAMPLE)}):
+        assert scan(given).responses_count == 48  # type: ignore[arg-type]
+    with SAMPLE.open() as opened:
+        for wrong in ([], None, 3, [3], "a\0b", opened):
+            with pytest.raises(UsageProblem, match="paths: expected the name of a file or a folder"):
+                scan(wrong)  # type: ignore[arg-type]
+
+
+def test_a_threshold_of_the_help_is_one() -> None:
+    assert "{'truncated.share': 0.1}" in (Dump.check.__doc__ or "").replace('"', "'")
+    assert scan(SAMPLE, 1024).check(threshold={"truncated.share": 0.1}).verdict == "pass"
+
+
+def test_a_summary_never_takes_the_place_of_the_dump(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    shutil.copy(SAMPLE, path)
+    dump = scan(path, 1024)
+    with pytest.raises(UsageProblem, match="is also an input; give the result another name"):
+        dump.to_summary(path)
+    assert path.read_bytes() == SAMPLE.read_bytes()
+
+
+def test_a_file_that_is_damaged_by_now_makes_no_summary(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    shutil.copy(SAMPLE, path)
+    dump = scan(path, 1024)
+    shutil.copy(ROOT / "damaged.jsonl", path)
+    with pytest.raises(DumpRejected, match="23 records of 28 rejected"):
+        dump.to_summary(tmp_path / "a.summary")
+    assert not (tmp_path / "a.summary").exists()
+    scan(path, 1024, strict=False).to_summary(tmp_path / "a.summary")  # as summarize, whose summary says so
+    assert (tmp_path / "a.summary").exists()
+
+
+def test_what_can_be_read_once_is_not_read_again() -> None:
+    read, write = os.pipe()
+    os.write(write, SAMPLE.read_bytes())
+    os.close(write)
+    dump = scan(f"/dev/fd/{read}", 1024)
+    os.close(read)
+    assert dump.loss().loss == scan(SAMPLE, 1024).loss().loss
+    for again in (dump.check, dump.responses, lambda: dump.to_summary("/dev/null")):
+        with pytest.raises(UsageProblem, match=r"reads it again, and a pipe has nothing left: give a file"):
+            again()
+
+
+def test_a_grid_of_numbers_too_large_fails_as_the_commands_does(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines([{**GOOD, "prompt_id": "a", "reward": reward} for reward in (1e200, -1e200)]))
+    swept = scan(path, 1024).sweep()
+    assert (swept.verdict, swept.to_dict()["status"], swept.warnings) == ("fail", "fail", [])
+    assert swept.reasons == ["the numbers are too large: their squares are beyond the range of a double"]
+
+
+def test_the_reasons_of_a_check_are_texts_as_elsewhere() -> None:
+    dump = scan(SAMPLE, 1024)
+    assert dump.check(by="nothing").reasons == ["--by nothing: no record has this field"]
+
+
+def test_a_penalty_in_the_rewards_is_counted_twice_only_where_there_is_one(budget_cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lengths = [900, 1100, 1300, 1500, 1700, 1900, 2100, 2300]
+    rows = [
+        {
+            **GOOD,
+            "prompt_id": f"p{i}",
+            "response_length": length + 7 * i,
+            "reward": right - max(0, length + 7 * i - 1000) / 1000,
+        }
+        for i in range(40)
+        for right, length in zip([0, 1, 0.5, 0.25] * 2, lengths, strict=True)
+    ]
+    path.write_bytes(lines(rows))
+    dump = scan(path, 1000)
+    for beta in (0.0, 0.01):
+        at = ("-B", "1000", "--beta", str(beta))
+        assert dump.loss(beta=beta).warnings == answer(budget_cli, "loss", path, *at, *EXACT)["warnings"]
+        assert dump.sweep(beta).warnings == answer(budget_cli, "sweep", path, *at, *EXACT)["warnings"]
+    assert [f"warning: {warning}" for warning in dump.loss().warnings] == dump.notes != []
