@@ -4,8 +4,9 @@ It holds the moments of every prompt, so the loss at another B, β or α takes n
 responses themselves (`check`, `responses`, `to_summary`) reads the files again.
 """
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -23,6 +24,7 @@ from budget_cli.cli.session import MOST_JOBS, TOO_LARGE, ScanSpec, Session, coun
 from budget_cli.errors import DumpRejected, UsageProblem
 from budget_cli.objective.settings import MOST_TOKENS, Objective
 from budget_cli.rendering.loss import LossAnswer
+from budget_cli.scanning import formats
 
 if TYPE_CHECKING:
     import pyarrow
@@ -70,7 +72,7 @@ class Dump:
         self._session = Session(
             asked.fields, asked.allowance, asked.reading, _silent(), needed_fields(*asked.needs), asked.trained
         )
-        with console.heard() as said:
+        with _quietly() as said:
             self._session.find(asked.files)
             self._session.place()
             # a row is a response in most dumps; where it is not, responses are few enough to be kept
@@ -232,7 +234,7 @@ class Dump:
         from budget_cli.cli.checking import checked  # which only this needs
 
         asked = self._asked
-        with console.heard():
+        with _quietly():
             session, result = checked(
                 asked.files,
                 (at.token_budget, at.budget_penalty_coef),
@@ -273,8 +275,9 @@ class Dump:
         budgets = self.budgets[place : place + 1]
         plan = scan_plan(session.fields, session.layout(budgets), Limits(session.max_line_bytes, ALL_REJECTIONS))
         trained = Trained.of(scan.groups.at(place), at.budget_penalty_coef, at.kl_coef, asked.trained)
-        found = responses(session.found, TermsPlan(plan, trained, scan.responses), scan, asked.reading.jobs)
-        return table_of_responses(found)
+        with _quietly():
+            found = responses(session.found, TermsPlan(plan, trained, scan.responses), scan, asked.reading.jobs)
+            return table_of_responses(found)
 
     def to_summary(self, path: str | os.PathLike[str]) -> None:
         """Write a mergeable summary, the bytes of `budget-cli summarize -o`. Reads the files again.
@@ -295,7 +298,7 @@ class Dump:
         self._require_second_reading("to_summary()")
         compressed = compressor(name)
         budgets = () if asked.trained.has_own_budgets else asked.budgets
-        with console.heard():
+        with _quietly():
             session, lines = summarized(
                 asked.files,
                 budgets,
@@ -494,6 +497,16 @@ def scan(
     if strict and dump.reasons:
         _refuse(dump._session)
     return dump
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[list[str]]:
+    """Keep what is said in a list, and leave no file open."""
+    try:
+        with console.heard() as said:
+            yield said
+    finally:
+        formats.forget_files()
 
 
 def _refuse(session: Session) -> None:

@@ -200,6 +200,11 @@ def forget_buffers() -> None:
     _of_thread.__dict__.clear()
 
 
+def forget_files() -> None:
+    """Close the files that are kept open for another pass, for a process that goes on; one in use is closed after."""
+    _bytes_of.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _bytes_of(source: Source) -> Fill:
     """Give access to the bytes of a source; a file is opened once per process and checked to be the one found."""

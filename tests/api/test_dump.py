@@ -259,7 +259,7 @@ def test_a_file_that_changed_is_no_longer_answered_for(tmp_path: Path) -> None:
     shutil.copy(SAMPLE, path)
     dump = scan(path, 1024)
     path.write_bytes(SAMPLE.read_bytes().replace(b"primes-128", b"primes-129"))
-    with pytest.raises(InputProblem, match="changed between the two passes"):
+    with pytest.raises(InputProblem, match=r"was rewritten while being read|changed between the two passes"):
         dump.responses()
 
 
@@ -444,3 +444,12 @@ def test_a_penalty_in_the_rewards_is_counted_twice_only_where_there_is_one(budge
         assert dump.loss(beta=beta).warnings == answer(budget_cli, "loss", path, *at, *EXACT)["warnings"]
         assert dump.sweep(beta).warnings == answer(budget_cli, "sweep", path, *at, *EXACT)["warnings"]
     assert [f"warning: {warning}" for warning in dump.loss().warnings] == dump.notes != []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="lists open files as Linux does")
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    dump = scan(SAMPLE, 1024)
+    for use in (dump.check, dump.responses, lambda: dump.to_summary(tmp_path / "a.summary")):
+        use()
+        opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+        assert str(SAMPLE.resolve()) not in opened
