@@ -29,6 +29,7 @@ from budget_cli.rendering.page_texts import LONGEST, PromptText, Texts
 from budget_cli.scanning import show as second_pass
 from budget_cli.schema.fields import BINS, PAIRS
 from budget_cli.schema.lookup import field_value
+from budget_cli.sources.local import Kind
 
 # read where the records have them
 PROMPTS = 12  # whose texts are in the page, at most
@@ -109,7 +110,8 @@ def paged(session: Session, files: Sequence[str] | None, asked: Asked, page: Rep
 def texts(session: Session, asked: Asked, found: Paged, reading: ReadingOptions) -> Texts:
     """Read again what the prompts that matter and the responses to them say."""
     scan, fields = session.scanned, session.fields
-    if found.findings is None or not scan.groups.responses:
+    are_summaries = all(source.kind is Kind.SUMMARY for source in session.found)  # which hold no texts
+    if found.findings is None or not scan.groups.responses or are_summaries:
         return Texts()
     if reading.engine is Engine.RAY:
         return Texts(why_none="the dump was read on a cluster")

@@ -29,7 +29,7 @@ from command import COMMAND, ENVIRONMENT
 from samples import lines, response
 
 DISK = 1 << 14  # bytes that a full disk takes
-IN_PYTHON = ("--field", "reward=minus(reward, `0`)", "--jobs", "3")  # with worker processes
+IN_PYTHON = ("--field", "reward=max([reward, reward])", "--jobs", "3")  # with worker processes
 COMMANDS: dict[
     str, tuple[str, ...]
 ] = {  # {first} and {second} are the two files; in the middle of a fault, one is a pipe

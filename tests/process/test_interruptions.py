@@ -46,7 +46,10 @@ def test_a_killed_worker_is_reported_in_one_line(budget_cli: Start, large: Path)
         "def run(*args):\n    if os.getpid() != parent: os.kill(os.getpid(), 9)\n    return whole(*args)\n"
         "scan.run = run"
     )
-    in_python = ("--field", "reward=minus(reward, `0`)")  # plain fields are read by threads, which cannot be killed
+    in_python = (
+        "--field",
+        "reward=max([reward, reward])",
+    )  # what is compiled is read by threads, which cannot be killed
     done = budget_cli("loss", large, "-B", "9", "--jobs", "2", *in_python, patch=patch)
     assert (done.returncode, done.stdout) == (71, b"")
     assert done.stderr.decode() == (
@@ -55,7 +58,7 @@ def test_a_killed_worker_is_reported_in_one_line(budget_cli: Start, large: Path)
     )
 
 
-IN_PYTHON = ("--field", "reward=minus(reward, `0`)", "--jobs", "3")  # plain fields are read by threads
+IN_PYTHON = ("--field", "reward=max([reward, reward])", "--jobs", "3")  # what is compiled is read by threads
 
 
 def waiting(command: str, large: Path, tmp_path: Path, *more: str, **environment: str) -> tuple[Any, Any]:

@@ -184,6 +184,7 @@ def test_without_a_c_compiler_the_same_is_read(compiler: bool, monkeypatch: pyte
     "fields",
     [
         Fields().with_places(parse_mappings(["reward=minus(reward, `0`)"])),
+        Fields().with_places(parse_mappings(["reward=max([reward, reward])"])),
         Fields(extras=("response_text", "prompt_text")),
     ],
 )
