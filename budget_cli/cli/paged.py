@@ -113,12 +113,13 @@ def texts(session: Session, asked: Asked, found: Paged, reading: ReadingOptions)
     are_summaries = all(source.kind is Kind.SUMMARY for source in session.found)  # which hold no texts
     if found.findings is None or not scan.groups.responses or are_summaries:
         return Texts()
+    is_stream = any(source.size is None for source in session.found)  # whose beginning is gone
+    if scan.problems or not (is_stream or have_texts(detection.glance(session.found, fields), fields)):
+        return Texts()
     if reading.engine is Engine.RAY:
         return Texts(why_none="the dump was read on a cluster")
-    if any(source.size is None for source in session.found):
+    if is_stream:
         return Texts(why_none="standard input and pipes cannot be read twice: give the files by name")
-    if scan.problems or not have_texts(detection.glance(session.found, fields), fields):
-        return Texts()
     severe = [one for one in found.findings if one.severity in ("error", "warning")]
     named = [each.prompt_id for one in severe for each in one.evidence[:1] if each.prompt_id is not None]
     keys = prompts_that_matter(found.data, found.groups, named, PROMPTS)
