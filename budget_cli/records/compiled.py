@@ -201,7 +201,8 @@ def decode(block: Block, fields: Fields, max_line_bytes: int, keep: RejectionLim
             assert isinstance(labels, LabelColumn)
             codes, counted = labels.codes[at].tolist(), [(int(line[i]), names[reasons[i]]) for i in at.tolist()]
             of_each = [labels.values[code] if code >= 0 else None for code in codes]
-            reference.left_out_by += [(label, *one) for label, one in zip(of_each, counted, strict=True)]
+            both = [*reference.left_out_by, *((label, *one) for label, one in zip(of_each, counted, strict=True))]
+            reference.left_out_by = sorted(both, key=lambda one: one[1])
     if len(parts) == 1 and all_used and not reference.rows and all(one.distinct for one in by_field.values()):
         merged = replace(parts[0], keys=by_field["prompt_id"].keys)
     else:

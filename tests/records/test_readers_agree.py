@@ -609,3 +609,25 @@ def test_a_line_without_the_array_that_counts_is_skipped_before_it_is_judged() -
     assert answers(data, fields) == {"compiled"}
     tally = reference.decode(data, fields, LIMIT, ALL_REJECTIONS).tally
     assert (tally.skipped, dict(tally.left_out), tally.used) == (1, {"failed": 1}, 1)
+
+
+def test_what_is_left_out_is_told_in_the_order_of_the_lines_by_label_too() -> None:
+    """A record that the compiled reader leaves to the reference reader is not told before those that it leaves out."""
+    fields = Fields(
+        needs_length=False,
+        needs_log_probs=False,
+        extras=("step",),
+        by="step",
+        leave_out=(("failed", (Step("failed"),)), ("aborted", (Step("aborted"),))),
+    )
+    lines = [
+        b'{"prompt_id": "p", "reward": 1, "step": 7, "aborted": true}',
+        b'{"prompt_id": "p", "reward": "none", "step": 7, "failed": true}',
+        b'{"prompt_id": "p", "reward": 1, "step": 7}',
+        b'{"prompt_id": "p", "reward": 1, "step": 7, "aborted": true}',
+    ]
+    data = b"\n".join(lines) + b"\n"
+    read = compiled.decode(block_of(data), fields, len(data), ALL_REJECTIONS)
+    assert read is not None
+    assert bits(read) == bits(reference.decode(data, fields, len(data), ALL_REJECTIONS))
+    assert read.left_out_by == [(7, 1, "aborted"), (7, 2, "failed"), (7, 4, "aborted")]

@@ -79,6 +79,8 @@ def bits(decoded: Decoded) -> dict[str, object]:
         "lines": decoded.lines,
         "rejections": decoded.rejections,
         "left_out": decoded.left_out,
+        "reasons": list(decoded.tally.left_out),
+        "left_out_by": decoded.left_out_by,
     }
 
 
