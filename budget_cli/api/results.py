@@ -25,64 +25,10 @@ SHOWN = 4  # places on a screen
 Verdict = Literal["pass", "fail"]
 
 
-class DumpLoss(Loss):
-    """The loss and its components, by the names of the JSON of `budget-cli loss`: `loss.loss`, `loss.kl.k1`, …"""
+class Answered:
+    """What the command says beside the numbers of its answer."""
 
-    _answer: LossAnswer
-
-    @classmethod
-    def of(cls, answer: LossAnswer) -> Self:
-        """Make it of the answer of the command."""
-        made = cls(*answer.loss)
-        made._answer = answer
-        return made
-
-    @property
-    def verdict(self) -> Verdict:
-        """`pass` or `fail`."""
-        return "fail" if self._answer.reasons else "pass"
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why the verdict is fail."""
-        return [reason.text for reason in self._answer.reasons]
-
-    @property
-    def warnings(self) -> list[str]:
-        """Why the number may not be the trainer's."""
-        return list(self._answer.warnings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON of the command, with all digits."""
-        return _parsed(self._answer._replace(precision=ALL_DIGITS).json())
-
-    def __repr__(self) -> str:
-        """Return the screen of the command."""
-        return text.plain(self._answer._replace(precision=SHOWN).lines(text.WIDTH))
-
-    def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return _block(repr(self), self.warnings)
-
-
-class DumpSweep(Sweep):
-    """The numbers of a grid's cells; `cells` is the table of them."""
-
-    _answer: SweepAnswer
-
-    @classmethod
-    def of(
-        cls,
-        sweep: Sweep,
-        reasons: Sequence[Reason],
-        rejections: Sequence[Rejection],
-        shown: Sequence[Rejection],
-        warnings: Sequence[str],
-    ) -> Self:
-        """Make it of the numbers, and what the command says beside them."""
-        made = cls(*sweep)
-        made._answer = SweepAnswer(sweep, None, reasons, rejections, shown, True, SHOWN, warnings=warnings)
-        return made
+    _answer: LossAnswer | SweepAnswer
 
     @property
     def verdict(self) -> Verdict:
@@ -99,24 +45,53 @@ class DumpSweep(Sweep):
         """Why the numbers may not be the trainer's."""
         return list(self._answer.warnings)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON of the command, with all digits."""
+        return _parsed(self._answer._replace(precision=ALL_DIGITS).json())
+
+    def __repr__(self) -> str:
+        """Return the screen of the command."""
+        return text.plain(self._answer._replace(precision=SHOWN).lines(text.WIDTH))
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return _block(repr(self), self.warnings)
+
+
+class DumpLoss(Answered, Loss):
+    """The loss and its components, by the names of the JSON of `budget-cli loss`: `loss.loss`, `loss.kl.k1`, …"""
+
+    @classmethod
+    def of(cls, answer: LossAnswer) -> Self:
+        """Make it of the answer of the command."""
+        made = cls(*answer.loss)
+        made._answer = answer
+        return made
+
+
+class DumpSweep(Answered, Sweep):
+    """The numbers of a grid's cells; `cells` is the table of them."""
+
+    @classmethod
+    def of(
+        cls,
+        sweep: Sweep,
+        reasons: Sequence[Reason],
+        rejections: Sequence[Rejection],
+        shown: Sequence[Rejection],
+        warnings: Sequence[str],
+    ) -> Self:
+        """Make it of the numbers, and what the command says beside them."""
+        made = cls(*sweep)
+        made._answer = SweepAnswer(sweep, None, reasons, rejections, shown, True, SHOWN, warnings=warnings)
+        return made
+
     @property
     def cells(self) -> "pyarrow.Table":
         """A row per cell, with all numbers of `sweep --all-numbers` by their dotted names."""
         from budget_cli.cli.arrow import table_of_cells  # and pyarrow, an extra
 
         return table_of_cells(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON of the command, with all numbers and all digits."""
-        return _parsed(self._answer._replace(precision=ALL_DIGITS).json())
-
-    def __repr__(self) -> str:
-        """Return the screen of the command."""
-        return text.plain(self._answer.lines(text.WIDTH))
-
-    def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
-        return _block(repr(self), self._answer.warnings)
 
 
 class CheckedDump(CheckResult):
