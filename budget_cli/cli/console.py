@@ -16,7 +16,7 @@ from budget_cli import system
 from budget_cli.cli import output, signals
 from budget_cli.cli.bundles import CheckScreenOptions, InventoryOptions, ScreenOptions
 from budget_cli.cli.options import Colour
-from budget_cli.errors import BudgetCliError, Exit, OutputProblem
+from budget_cli.errors import BudgetCliError, Exit, OutputProblem, UsageProblem
 from budget_cli.rendering.safe import for_terminal, spelled
 
 if TYPE_CHECKING:
@@ -187,6 +187,21 @@ def page(result: bytes, target: str | None) -> None:
 def shows_result() -> bool:
     """True if standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def require_no_terminal(target: str | None, what: str, name: str) -> None:
+    """Refuse to write to a terminal what is not to be read there.
+
+    Args:
+        target: the file of -o; None: standard output.
+        what: the kind of output.
+        name: of a file, for the message.
+
+    Raises:
+        UsageProblem: it would go to one.
+    """
+    if target is None and shows_result():
+        raise UsageProblem(f"{what} is meant for a file: give -o {name}, or redirect standard output")
 
 
 def columns() -> int:

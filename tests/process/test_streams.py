@@ -32,7 +32,7 @@ def test_no_files_on_a_terminal_is_a_usage_error(small: Path) -> None:
     assert done.stderr.decode().startswith("budget-cli: no input: give files or a directory, or pipe records in")
 
 
-def on_terminal(columns: int, *arguments: str | Path, **environment: str) -> str:
+def on_terminal(columns: int, *arguments: str | Path, exits: int = 0, **environment: str) -> str:
     """Return what the command shows on a terminal of 24 lines and so many columns."""
     main, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -51,7 +51,7 @@ def on_terminal(columns: int, *arguments: str | Path, **environment: str) -> str
         while part := os.read(main, 1 << 16):
             shown += part
     os.close(main)
-    assert process.wait() == 0
+    assert process.wait() == exits
     return re.sub("\x1b\\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
 
 
@@ -60,6 +60,21 @@ def test_a_terminal_gets_lines_that_fit_and_a_pipe_whole_ones(budget_cli: Start)
     shown = on_terminal(60, "loss", SAMPLE, "-B", "1024").splitlines()
     assert max(map(len, shown)) <= 60 < max(map(len, whole))
     assert "  components       mean A² 0.3664   KL terms 0.0572\n                   R² -0.1561" in "\n".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "name"),
+    [
+        (("loss", "-f", "parquet"), "Parquet", "loss.parquet"),
+        (("annotate", "-f", "parquet"), "Parquet", "responses.parquet"),
+        (("report",), "the page", "report.html"),
+    ],
+)
+def test_what_is_not_to_be_read_on_a_terminal_is_not_written_to_one(
+    command: tuple[str, ...], what: str, name: str
+) -> None:
+    shown = on_terminal(200, *command, SAMPLE, "-B", "1024", exits=2)
+    assert shown == f"budget-cli: {what} is meant for a file: give -o {name}, or redirect standard output\n"
 
 
 def test_help_that_is_longer_than_the_terminal_goes_through_a_pager(tmp_path: Path) -> None:

@@ -66,11 +66,12 @@ def command(
     Rejected records are left out of the output; --rejects saves them. The input is read twice, so standard input goes
     to a temporary file ($TMPDIR). If any bytes cannot be read, nothing is written. Rows of Parquet become JSON lines,
     or Parquet again, with a column of the terms, if the output's name ends in .parquet.
-
     With --format csv, jsonl or parquet the result is a table instead: a row per response, with its place and numbers.
     """
     asked = objectives.asked(context, coefficients, overlong, objective)
     output.require_writable(to.output)
+    if format is AnnotateFormat.PARQUET:
+        console.require_no_terminal(to.output, "Parquet", "responses.parquet")
     output.require_writable(rejects, "--rejects")
     if rejects is not None and to.output is not None and os.path.realpath(rejects) == os.path.realpath(to.output):
         raise UsageProblem(f"--rejects {rejects}: the same file as -o")
@@ -96,8 +97,7 @@ def command(
         if not is_table:  # refuse what cannot be annotated before anything is read
             Insertion(KEY, session.fields, session.found[0].name)
         twice = counted_twice(asked.at.budget_penalty_coef)
-        spec = ScanSpec(keep_responses=session.fields.has_rollouts, if_penalised=twice)
-        scan = session.scan(asked.budgets, spec)
+        scan = session.scan(asked.budgets, ScanSpec(keep_responses=session.fields.has_rollouts, if_penalised=twice))
         if scan.problems:
             code = session.finish([], on_screen=False)
             console.say("nothing was annotated: a baseline needs all of its prompt's responses")

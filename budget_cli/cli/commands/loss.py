@@ -59,6 +59,8 @@ def command(
     if each and by is None:
         raise UsageProblem("--each applies to the rows of --by: give --by FIELD or --by file")
     output.require_writable(screen.output)
+    if format is LossFormat.PARQUET:
+        console.require_no_terminal(screen.output, "Parquet", "loss.parquet")
     from budget_cli.analysis.breakdown import failed_in_rows, rows_by_label  # numpy from here on: not for --help
     from budget_cli.analysis.loss import compute_loss, number_at
     from budget_cli.analysis.prompt_order import PromptOrder

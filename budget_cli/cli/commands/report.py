@@ -14,7 +14,7 @@ from budget_cli.cli.bundles import (
 )
 from budget_cli.cli.options import Aggregate
 from budget_cli.cli.own_options import ReportOptions
-from budget_cli.errors import Exit, UsageProblem
+from budget_cli.errors import Exit
 
 EPILOG = """Examples:
 
@@ -52,8 +52,7 @@ def command(
     asked = objectives.asked(context, coefficients, overlong, objective, aggregate)
     _, trained, aggregate = asked
     output.require_writable(to.output)
-    if to.output is None and console.shows_result():
-        raise UsageProblem("the page is meant for a file: give -o report.html, or redirect standard output")
+    console.require_no_terminal(to.output, "the page", "report.html")
     from budget_cli.cli import charts  # hashlib: 3 ms; numpy from the next line on: not for --help
 
     assets = charts.page_assets()
