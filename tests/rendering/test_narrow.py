@@ -9,7 +9,7 @@ from command import Run
 from budget_cli.rendering.text import WHOLE, Line, Piece, fitted
 
 ROOT = Path(__file__).parents[2]
-SAMPLE, STEPS = str(ROOT / "sample_data" / "rollouts.jsonl"), str(ROOT / "sample_data" / "steps")
+SAMPLE, STEPS = "sample_data/rollouts.jsonl", "sample_data/steps"  # from there: a path of this machine may have digits
 B = ("-B", "1024")
 SCREENS: list[tuple[str, ...]] = [
     ("loss", SAMPLE, *B),
@@ -26,7 +26,7 @@ SCREENS: list[tuple[str, ...]] = [
     ("compare", STEPS, STEPS, *B, "--by", "step"),
     ("show", SAMPLE, *B, "--top", "2"),
     ("fields", SAMPLE),
-    ("fields", str(ROOT / "tests" / "trainer" / "own_names.jsonl")),
+    ("fields", "tests/trainer/own_names.jsonl"),
 ]
 PLACES = re.compile(r"^(show  |explain  |budget-cli )|\.jsonl|^/")  # to be pasted, or a path of this machine
 
@@ -36,8 +36,8 @@ PLACES = re.compile(r"^(show  |explain  |budget-cli )|\.jsonl|^/")  # to be past
 def test_a_screen_fits_the_terminal_and_keeps_its_numbers_whole(
     budget_cli: Run, command: tuple[str, ...], columns: str
 ) -> None:
-    whole = budget_cli(*command).stdout.decode()
-    lines = budget_cli(*command, COLUMNS=columns).stdout.decode().splitlines()
+    whole = budget_cli(*command, cwd=ROOT).stdout.decode()
+    lines = budget_cli(*command, cwd=ROOT, COLUMNS=columns).stdout.decode().splitlines()
     assert [line for line in lines if len(line) > int(columns) and not PLACES.search(line)] == []
     shown = set(re.findall(r"[\d.,%+-]*\d[\d.,%+-]*", "\n".join(lines)))
     numbers = set(re.findall(r"[\d.,%+-]*\d[\d.,%+-]*", whole))
@@ -79,4 +79,5 @@ def test_what_is_broken_keeps_its_styles() -> None:
 
 @pytest.mark.parametrize("columns", ["1", "59"])
 def test_no_screen_is_narrower_than_60(budget_cli: Run, columns: str) -> None:
-    assert budget_cli("loss", SAMPLE, *B, COLUMNS=columns).stdout == budget_cli("loss", SAMPLE, *B, COLUMNS="60").stdout
+    shown = [budget_cli("loss", SAMPLE, *B, cwd=ROOT, COLUMNS=width).stdout for width in (columns, "60")]
+    assert shown[0] == shown[1]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -124,14 +123,10 @@ def test_a_digest_is_blake2b_of_the_value_s_shortest_json_with_its_keys_in_order
 
 def test_a_value_as_deep_as_the_parser_takes_has_a_digest() -> None:
     deep: Any = 1
+    expected = "1"  # by hand, as json writes no value of this depth on Python 3.12
     for level in range(1020):
         deep = {"b": [deep, {}, []], "a": "é"} if level % 2 else [deep, None]
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(20_000)
-    try:
-        expected = json.dumps(deep, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    finally:
-        sys.setrecursionlimit(limit)
+        expected = f'{{"a":"é","b":[{expected},{{}},[]]}}' if level % 2 else f"[{expected},null]"
     assert canonical(deep) == expected
 
 
